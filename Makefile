@@ -1,0 +1,47 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+N ?= 200
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.PHONY: run
+run: .venv/.ready ## Start all three services on loopback with sample data, until Ctrl-C
+	$(BIN)/python -m scripts.run
+
+.PHONY: demo
+demo: .venv/.ready ## Tell a whole story through the real command line, in a temporary folder
+	$(BIN)/python -m scripts.demo
+
+.PHONY: test
+test: .venv/.ready ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: .venv/.ready ## Lint, format, types, contract, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m scripts.lint_protos
+	$(BIN)/python -m pytest
+
+.PHONY: protos
+protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
+	$(BIN)/python -m scripts.generate_protos
+
+.PHONY: bench
+bench: .venv/.ready ## Compare the full service with a bare handler, in ratios
+	$(BIN)/python -m bench
+
+.PHONY: torture
+torture: .venv/.ready ## Kill the service under load N times (N=200) and look for lost answers
+	$(BIN)/python -m scripts.torture $(N)

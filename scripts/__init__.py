@@ -1,0 +1,1 @@
+"""Commands of the repository: generating, linting, running, demonstrating."""

@@ -1,0 +1,131 @@
+"""Who may ask what: one table of exact caller x exact method, and a deny-list. Anything else is refused."""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from estelam.clock import Clock
+from estelam.errors import Reason, Refusal
+from estelam.vocabulary import Caller, Method
+
+log = structlog.get_logger()
+
+IRAN = ZoneInfo("Asia/Tehran")
+Demand = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
+
+
+class AccessError(Exception):
+    """The access table can't be used; the text is for the operator."""
+
+
+class Quota(BaseModel):
+    """A token bucket: it holds *burst* tokens and regains *rate* a second; an answer NO costs *miss_cost* in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate: float = Field(gt=0)
+    burst: int = Field(ge=1)
+    miss_cost: int = Field(ge=1, default=1)
+
+
+class Grant(BaseModel):
+    """One caller's right to one method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    caller: str = Field(pattern="^[0-9]{11}$")
+    method: str = Field(min_length=1)
+    clause: str = Field(min_length=1)
+    since: date
+    until: date | None = None
+    quota: Quota
+    demands: tuple[Demand, ...] = ()
+
+
+class Denial(BaseModel):
+    """A barred certificate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    certificate: str = Field(pattern="^[0-9a-f]{64}$")
+    reason: str = Field(min_length=1)
+
+
+class AccessTable(BaseModel):
+    """The whole table, as its TOML file holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grant: tuple[Grant, ...] = Field(min_length=1)
+    deny: tuple[Denial, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "AccessTable":
+        """Read *path*.
+
+        Raises:
+            AccessError: it can't be read, has an unknown key, holds no grant, or grants one caller one method twice.
+        """
+        try:
+            table = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise AccessError(f"{path}: {error}") from error
+        pairs = [(grant.caller, grant.method) for grant in table.grant]
+        if len(set(pairs)) != len(pairs):
+            raise AccessError(f"{path}: a caller is granted a method twice")
+        return table
+
+
+class Access:
+    """The table in force: read from its file, and again within a second of the file's change."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._next_look = 0.0
+        self._seen = 0
+        self._grants: Mapping[tuple[str, str], Grant] = {}
+        self._denied: frozenset[str] = frozenset()
+        self._load()
+
+    def admit(self, caller: Caller, method: Method) -> Grant:
+        """The grant by which *caller* may ask *method* today, by Iran's calendar day.
+
+        Raises:
+            Refusal: CERTIFICATE_DENIED or NOT_GRANTED.
+        """
+        self._refresh()
+        if caller.certificate in self._denied:
+            raise Refusal(Reason.CERTIFICATE_DENIED)
+        grant = self._grants.get((caller.organization_id, method.name))
+        if grant is None:
+            raise Refusal(Reason.NOT_GRANTED)
+        today = self._clock.now().astimezone(IRAN).date()
+        if today < grant.since or (grant.until is not None and today > grant.until):
+            raise Refusal(Reason.NOT_GRANTED)
+        return grant
+
+    def _refresh(self) -> None:
+        if (now := self._clock.monotonic()) < self._next_look:
+            return
+        self._next_look = now + 1
+        try:
+            if self._path.stat().st_mtime_ns != self._seen:
+                self._load()
+        except (OSError, AccessError) as error:
+            # The table last read stays in force: a slip of the pen must not open or close every door.
+            log.error("access.unreadable", error=type(error).__name__)
+
+    def _load(self) -> None:
+        seen = self._path.stat().st_mtime_ns if self._path.exists() else 0
+        table = AccessTable.load(self._path)
+        self._grants = {(grant.caller, grant.method): grant for grant in table.grant}
+        self._denied = frozenset(denial.certificate for denial in table.deny)
+        self._seen = seen
+        log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))

@@ -1,0 +1,136 @@
+"""Many inquiries, one transaction: a bounded queue before one thread.
+
+Waiting for company costs a lone caller time and saves a crowd most of its cost, so the queue lingers only under load.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from estelam.errors import Reason, Refusal
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How many wait, how many go together, and how long a crowd is gathered."""
+
+    size: int = 64
+    queue: int = 1024
+    linger_seconds: float = 0.004
+
+
+class Batch(Generic[T, R]):
+    """Hands what is submitted to *work*, in one thread, as many at a time as are waiting."""
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Sequence[R]],
+        limits: BatchLimits,
+        *,
+        observe: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        self._work = work
+        self._limits = limits
+        self._observe = observe
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._arrival = asyncio.Event()
+        self._crowd = asyncio.Event()
+        self._closing = False
+        self._last = 0
+        self._runner = asyncio.get_running_loop().create_task(self._run())
+
+    async def submit(self, item: T, seconds: float) -> R:
+        """What *work* makes of *item*, waited for at most *seconds*.
+
+        Raises:
+            Refusal: OVERLOADED at once where the queue is full; ANSWER_LATE where time ran out. An item that has begun
+                is finished all the same: giving up ends the waiting, never the commit.
+        """
+        if len(self._waiting) >= self._limits.queue:
+            raise Refusal(Reason.OVERLOADED)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        timer = loop.call_later(seconds, _give_up, future)
+        try:
+            self._waiting.append((item, future))
+            self._arrival.set()
+            if len(self._waiting) >= self._limits.size:
+                self._crowd.set()
+            return await future
+        finally:
+            timer.cancel()
+
+    async def aside(self, work: Callable[[], Any]) -> Any:
+        """Run *work* in the batch's thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def close(self) -> None:
+        """Finish what is waiting, then stop."""
+        self._closing = True
+        self._arrival.set()
+        await self._runner
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        while self._waiting or not self._closing:
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001 - the runner must outlive any fault; what waits has its next round
+                log.error("round.failed", error=type(error).__name__)
+                await asyncio.sleep(self._limits.linger_seconds)
+
+    async def _round(self) -> None:
+        await self._arrival.wait()
+        if self._last > 2 and len(self._waiting) < self._limits.size and not self._closing:
+            await self._linger()
+        batch = self._take()
+        self._last = len(batch)
+        if batch:
+            await self._serve(batch)
+
+    async def _linger(self) -> None:
+        self._crowd.clear()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._limits.linger_seconds, self._crowd.set)
+        await self._crowd.wait()
+        timer.cancel()
+
+    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        while self._waiting and len(batch) < self._limits.size:
+            item, future = self._waiting.popleft()
+            # Who has given up is let go before any work is done for them.
+            if not future.done():
+                batch.append((item, future))
+        if not self._waiting and not self._closing:
+            self._arrival.clear()
+        return batch
+
+    async def _serve(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            self._observe(len(batch))
+            items = [item for item, _ in batch]
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+        except Exception as error:  # noqa: BLE001 - whatever it is, every waiter must hear of it
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+
+
+def _give_up(future: asyncio.Future[R]) -> None:
+    if not future.done():
+        future.set_exception(Refusal(Reason.ANSWER_LATE))

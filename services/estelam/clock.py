@@ -1,0 +1,35 @@
+"""Time as an argument: what the calendar says, and what has passed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def _wall_micros() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A wall clock in microseconds since 1970 (UTC) and a monotonic clock in seconds; tests set their own."""
+
+    micros: Callable[[], int] = _wall_micros
+    monotonic: Callable[[], float] = time.monotonic
+
+    def now(self) -> datetime:
+        """This instant, in UTC."""
+        return to_datetime(self.micros())
+
+
+def to_datetime(micros: int) -> datetime:
+    """The UTC instant *micros* microseconds after 1970-01-01."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def to_micros(instant: datetime) -> int:
+    """Microseconds from 1970-01-01 to *instant*, which must name its zone."""
+    if instant.tzinfo is None:
+        raise ValueError("an instant must name its time zone")
+    return int(instant.timestamp()) * 1_000_000 + instant.microsecond

@@ -1,0 +1,190 @@
+"""The desk: the one numbered course that every inquiry of every service takes.
+
+1 who asks, 2 may they, 3 well formed, 4 quota, 5 what is true, 6 write it down, 7 speak. Steps 5 and 6 happen behind
+the counter, in one transaction (`estelam.registrar`), or at another service that records (the adapter).
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+import uuid_utils
+from grpc.aio import AbortError, ServicerContext
+
+from estelam import quota, validation
+from estelam.access import Access, Grant, Quota
+from estelam.clock import Clock
+from estelam.errors import Reason, Refusal, Violation, to_grpc
+from estelam.identity import identify
+from estelam.metrics import Metrics
+from estelam.quota import Bucket, Quotas
+from estelam.registrar import fault_of
+from estelam.vocabulary import Answered, Inquiry, Method, Outcome, Purpose
+
+log = structlog.get_logger()
+
+Context = ServicerContext[Any, Any]
+Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
+_PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
+
+
+class Counter(Protocol):
+    """Where steps 5 and 6 happen."""
+
+    async def answer(self, inquiry: Inquiry, seconds: float) -> Answered:
+        """The recorded answer within *seconds*, or a Refusal."""
+
+    async def decline(self, inquiry: Inquiry, seconds: float) -> None:
+        """Record *inquiry*'s refusal."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known of one call so far: the inquiry once the caller is known, the bucket once the quota is asked."""
+
+    inquiry: Inquiry | None = None
+    bucket: Bucket | None = None
+    at_counter: bool = False
+    """Past step 4: whoever answers or refuses from here on records it too."""
+
+
+class Desk:
+    """Takes every inquiry along the course. Whatever goes wrong on the way is a refusal, never an answer."""
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        counter: Counter,
+        metrics: Metrics,
+        clock: Clock,
+        answer_seconds: float,
+        refusals: Quota,
+    ) -> None:
+        self._access = access
+        self._counter = counter
+        self._metrics = metrics
+        self._clock = clock
+        self._answer_seconds = answer_seconds
+        self._quotas = Quotas(clock)
+        # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
+        self._refusals = refusals
+        self._refusal_quotas = Quotas(clock)
+
+    def handler(self, method: Method) -> Handler:
+        """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort."""
+
+        async def handle(wire: bytes, context: Context) -> bytes:
+            visit = Visit()
+            try:
+                reply = await self._course(method, wire, context, visit)
+                context.set_trailing_metadata(_trailer(visit))
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the one place where nothing may pass
+                return await self._refuse(method, context, visit, error)
+            return reply
+
+        return handle
+
+    async def _course(self, method: Method, wire: bytes, context: Context, visit: Visit) -> bytes:
+        arrived = self._clock.monotonic()
+        seconds = self._patience(context)
+        caller = identify(context, self._clock.now())  # 1 who asks
+        inquiry = Inquiry(uuid_utils.uuid7().bytes, method, caller, arrived)
+        visit.inquiry = inquiry
+        grant = self._access.admit(caller, method)  # 2 may they
+        inquiry.purpose = _purpose(context, grant)
+        inquiry.request = validation.parse(method.request, wire)  # 3 well formed
+        visit.bucket = self._quotas.spend(caller.organization_id, method.short_name, grant.quota)  # 4 quota
+        visit.at_counter = True
+        answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
+        if answered.outcome is Outcome.NO:
+            quota.charge_miss(visit.bucket)
+        self._metrics.answered(method.short_name, answered.outcome, self._clock.monotonic() - arrived)
+        log.debug("inquiry.answered", inquiry_id=_text_id(inquiry), method=method.short_name)
+        return answered.reply  # 7 speak
+
+    def _patience(self, context: Context) -> float:
+        # Read once: what remains follows the wall clock, and waiting is counted on the monotonic one.
+        remaining = context.time_remaining()
+        return self._answer_seconds if remaining is None else min(remaining, self._answer_seconds)
+
+    async def _refuse(self, method: Method, context: Context, visit: Visit, error: BaseException) -> bytes:
+        refusal = fault_of(error)
+        try:
+            if not isinstance(error, Refusal):
+                log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
+            refusal = await self._recorded(visit, refusal)
+            self._metrics.refused(method.short_name, refusal)
+            trailer = _trailer(visit)
+            inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
+            log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
+        except Exception as second:  # noqa: BLE001 - a fault while refusing is refused with the plainest words
+            log.error("refusal.failed", method=method.short_name, error=type(second).__name__)
+            refusal, trailer = Refusal(Reason.SERVICE_FAILED), ()
+        return await abort(context, refusal, trailer)
+
+    async def _recorded(self, visit: Visit, refusal: Refusal) -> Refusal:
+        """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
+        inquiry = visit.inquiry
+        if inquiry is None or visit.at_counter:
+            return refusal
+        try:
+            self._refusal_quotas.spend(inquiry.caller.organization_id, "refusals", self._refusals)
+        except Refusal:
+            self._metrics.unrecorded()
+            return refusal
+        try:
+            await self._counter.decline(replace(inquiry, refusal=refusal), self._answer_seconds)
+        except Refusal as worse:
+            return worse
+        return refusal
+
+
+async def abort(context: Context, refusal: Refusal, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """End the call with *refusal*'s constant words and details."""
+    status = to_grpc(refusal)
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *trailer))
+    raise AbortError
+
+
+def _text_id(inquiry: Inquiry) -> str:
+    return str(UUID(bytes=inquiry.id))
+
+
+def _purpose(context: Context, grant: Grant) -> Purpose:
+    given: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if (name := PURPOSE_KEYS.get(key)) is None:
+            continue
+        if name in given or not isinstance(value, str) or not _PURPOSE_VALUE.fullmatch(value):
+            wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
+            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", wanted)])
+        given[name] = value
+    for key in grant.demands:
+        if PURPOSE_KEYS[key] not in given:
+            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is demanded by the grant")])
+    return Purpose(**given)
+
+
+def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
+    """What every caller may know: the inquiry's id, its own correlation id, and the quota, in fields of fixed width."""
+    if visit.inquiry is None:
+        return ()
+    trailer: list[tuple[str, str]] = [("estelam-inquiry-id", _text_id(visit.inquiry))]
+    if visit.inquiry.purpose.correlation:
+        trailer.append(("x-inquiry-id", visit.inquiry.purpose.correlation))
+    if visit.bucket is not None:
+        name = visit.inquiry.method.short_name
+        state = quota.state_of(visit.bucket, name)
+        window = max(1, round(state.limit / visit.bucket.quota.rate))
+        trailer.append(("ratelimit-policy", f'"{name}";q={state.limit};w={window}'))
+        trailer.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
+    return tuple(trailer)

@@ -1,0 +1,316 @@
+"""Every way the house declines: reason, status, layer, and constant words in Persian and English.
+
+One reason has one meaning for ever. Nothing but this table reaches a caller: no subject, query or exception text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+DOMAIN = "estelam"
+
+
+class Layer(StrEnum):
+    """Whose fault or decision it was, so that no one argues about it."""
+
+    CALLER = "caller"
+    SERVICE = "service"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What one reason says, and how it travels."""
+
+    status: int
+    layer: Layer
+    en: str
+    fa: str
+    retry_seconds: float | None = None
+
+
+class Reason(StrEnum):
+    """Why an inquiry was declined."""
+
+    CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
+    CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
+    CERTIFICATE_DENIED = "CERTIFICATE_DENIED"
+    NOT_GRANTED = "NOT_GRANTED"
+    METADATA_REQUIRED = "METADATA_REQUIRED"
+    METADATA_MALFORMED = "METADATA_MALFORMED"
+    REQUEST_MALFORMED = "REQUEST_MALFORMED"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    FIELD_UNKNOWN = "FIELD_UNKNOWN"
+    FIELD_INVALID = "FIELD_INVALID"
+    METHOD_UNKNOWN = "METHOD_UNKNOWN"
+    QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
+    OVERLOADED = "OVERLOADED"
+    COVERAGE_UNDECLARED = "COVERAGE_UNDECLARED"
+    DATA_STALE = "DATA_STALE"
+    AGENCY_NOT_MEMBER = "AGENCY_NOT_MEMBER"
+    NOTE_NOT_CONFIRMED = "NOTE_NOT_CONFIRMED"
+    ANSWER_LATE = "ANSWER_LATE"
+    DRAINING = "DRAINING"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    SERVICE_FAILED = "SERVICE_FAILED"
+    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
+    PROVIDER_UNPROVEN = "PROVIDER_UNPROVEN"
+
+
+TABLE: dict[Reason, Words] = {
+    Reason.CERTIFICATE_UNUSABLE: Words(
+        code_pb2.UNAUTHENTICATED,
+        Layer.CALLER,
+        "The client certificate does not name exactly one organisation by its legal id.",
+        "گواهی کاربر دقیقاً یک سازمان را با شناسه ملی آن معرفی نمی‌کند.",
+    ),
+    Reason.CERTIFICATE_EXPIRED: Words(
+        code_pb2.UNAUTHENTICATED,
+        Layer.CALLER,
+        "The client certificate is not valid at this time.",
+        "گواهی کاربر در این زمان معتبر نیست.",
+    ),
+    Reason.CERTIFICATE_DENIED: Words(
+        code_pb2.UNAUTHENTICATED,
+        Layer.CALLER,
+        "The client certificate has been barred.",
+        "گواهی کاربر مسدود شده است.",
+    ),
+    Reason.NOT_GRANTED: Words(
+        code_pb2.PERMISSION_DENIED,
+        Layer.CALLER,
+        "This organisation holds no grant for this method today.",
+        "این سازمان امروز مجوز استفاده از این متد را ندارد.",
+    ),
+    Reason.METADATA_REQUIRED: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "The grant demands a metadata entry that was not sent.",
+        "فراداده‌ای که مجوز آن را الزامی کرده ارسال نشده است.",
+    ),
+    Reason.METADATA_MALFORMED: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "A metadata entry must be given once, as 1 to 64 of 0-9, A-Z, a-z and . _ : / -",
+        "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه از 0-9، A-Z، a-z و . _ : / - ارسال شود.",
+    ),
+    Reason.REQUEST_MALFORMED: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "The request is not a message of this method.",
+        "درخواست، پیامی از این متد نیست.",
+    ),
+    Reason.REQUEST_TOO_LARGE: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "The request is larger than 4096 bytes.",
+        "درخواست از ۴۰۹۶ بایت بزرگ‌تر است.",
+    ),
+    Reason.FIELD_UNKNOWN: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "The request has a field that this method does not know.",
+        "درخواست فیلدی دارد که این متد نمی‌شناسد.",
+    ),
+    Reason.FIELD_INVALID: Words(
+        code_pb2.INVALID_ARGUMENT,
+        Layer.CALLER,
+        "A field of the request breaks a rule of the contract.",
+        "یکی از فیلدهای درخواست با قواعد قرارداد سازگار نیست.",
+    ),
+    Reason.METHOD_UNKNOWN: Words(
+        code_pb2.UNIMPLEMENTED,
+        Layer.CALLER,
+        "This service has no such method.",
+        "این سرویس چنین متدی ندارد.",
+    ),
+    Reason.QUOTA_EXHAUSTED: Words(
+        code_pb2.RESOURCE_EXHAUSTED,
+        Layer.CALLER,
+        "The quota of this organisation for this method is used up for now.",
+        "سهمیه این سازمان برای این متد فعلاً تمام شده است.",
+    ),
+    Reason.OVERLOADED: Words(
+        code_pb2.RESOURCE_EXHAUSTED,
+        Layer.SERVICE,
+        "The service has more inquiries waiting than it can answer in time.",
+        "استعلام‌های در انتظار از توان پاسخ به‌موقع سرویس بیشتر است.",
+        retry_seconds=1,
+    ),
+    Reason.COVERAGE_UNDECLARED: Words(
+        code_pb2.FAILED_PRECONDITION,
+        Layer.STORE,
+        "The period that the data covers has not been declared, so no answer can be given.",
+        "دوره پوشش داده اعلام نشده است؛ بنابراین پاسخی داده نمی‌شود.",
+    ),
+    Reason.DATA_STALE: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.STORE,
+        "The data is older than allowed, so no answer can be given.",
+        "داده‌ها از حد مجاز قدیمی‌ترند؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=60,
+    ),
+    Reason.AGENCY_NOT_MEMBER: Words(
+        code_pb2.FAILED_PRECONDITION,
+        Layer.CALLER,
+        "The executive agency is not a registered member of Setad.",
+        "دستگاه اجرایی عضو ثبت‌شده سامانه ستاد نیست.",
+    ),
+    Reason.NOTE_NOT_CONFIRMED: Words(
+        code_pb2.FAILED_PRECONDITION,
+        Layer.CALLER,
+        "Ask CheckNote for this serial first; only a recent yes that still holds opens this method.",
+        "نخست صحت‌سنجی این سریال را با متد یک بپرسید؛ تنها پاسخ بلیِ تازه و همچنان معتبر این متد را می‌گشاید.",
+    ),
+    Reason.ANSWER_LATE: Words(
+        code_pb2.DEADLINE_EXCEEDED,
+        Layer.SERVICE,
+        "No answer could be given within the deadline.",
+        "در مهلت مقرر پاسخی آماده نشد.",
+        retry_seconds=1,
+    ),
+    Reason.DRAINING: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The service is restarting.",
+        "سرویس در حال راه‌اندازی دوباره است.",
+        retry_seconds=0.5,
+    ),
+    Reason.STORE_UNAVAILABLE: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.STORE,
+        "The data store cannot be reached, so no answer can be given.",
+        "پایگاه داده در دسترس نیست؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=1,
+    ),
+    Reason.SERVICE_FAILED: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The service could not complete the inquiry, so no answer can be given.",
+        "سرویس نتوانست استعلام را کامل کند؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=1,
+    ),
+    Reason.PROVIDER_UNAVAILABLE: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The ministry's service cannot be reached, so no answer can be given.",
+        "سرویس وزارت امور اقتصادی و دارایی در دسترس نیست؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=1,
+    ),
+    Reason.PROVIDER_UNPROVEN: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The ministry's reply does not carry a receipt that proves it, so no answer can be given.",
+        "پاسخ وزارت امور اقتصادی و دارایی رسید معتبری ندارد؛ بنابراین پاسخی داده نمی‌شود.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field, or metadata key, that breaks one rule."""
+
+    field: str
+    rule: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaState:
+    """What a caller may know of its quota: never a secret, so that no limit is a surprise."""
+
+    policy: str
+    limit: int
+    remaining: int
+    reset_seconds: int
+    retry_seconds: float = 0.0
+
+
+class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an outcome, not a fault
+    """The house declines, for one reason of the table."""
+
+    def __init__(
+        self, reason: Reason, violations: Sequence[Violation] = (), *, quota: QuotaState | None = None
+    ) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.violations = tuple(violations)
+        self.quota = quota
+
+    @property
+    def words(self) -> Words:
+        """The table's row for this refusal."""
+        return TABLE[self.reason]
+
+    @property
+    def retry_seconds(self) -> float | None:
+        """When a retry may help, in seconds; None where it can't."""
+        return self.quota.retry_seconds if self.quota else self.words.retry_seconds
+
+
+def to_status(refusal: Refusal) -> status_pb2.Status:
+    """The refusal as google.rpc.Status with its details."""
+    words = refusal.words
+    details = [
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata={"layer": words.layer}),
+        error_details_pb2.LocalizedMessage(locale="fa", message=words.fa),
+        error_details_pb2.LocalizedMessage(locale="en", message=words.en),
+    ]
+    if refusal.violations:
+        details.append(_bad_request(refusal.violations))
+    if refusal.quota:
+        details.append(_quota_failure(refusal.quota))
+    if refusal.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(refusal.retry_seconds * 1000))
+        details.append(retry)
+    packed = []
+    for detail in details:
+        packed.append(Any())
+        packed[-1].Pack(detail)
+    return status_pb2.Status(code=words.status, message=words.en, details=packed)
+
+
+def to_grpc(refusal: Refusal) -> grpc.Status:
+    """The refusal as gRPC sends it: code, constant words, and the details in trailing metadata."""
+    status: grpc.Status = rpc_status.to_status(to_status(refusal))  # type: ignore[no-untyped-call]
+    return status
+
+
+def reason_of(error: grpc.RpcError) -> Reason | None:
+    """The reason that a service of this house gave, as its caller sees it; None where it gave none."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in details_of(error):
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in TABLE:
+            return Reason(info.reason)
+    return None
+
+
+def details_of(error: grpc.RpcError) -> Sequence[Any]:
+    """The google.rpc details that *error*'s trailing metadata carries, or none."""
+    trailing = error.trailing_metadata() or () if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ()
+    for key, value in trailing:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            return status_pb2.Status.FromString(value).details
+    return ()
+
+
+def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, reason=v.rule, description=v.description)
+            for v in violations
+        ]
+    )
+
+
+def _quota_failure(quota: QuotaState) -> error_details_pb2.QuotaFailure:
+    description = f"limit {quota.limit}, remaining {quota.remaining}, full again in {quota.reset_seconds} s"
+    return error_details_pb2.QuotaFailure(
+        violations=[error_details_pb2.QuotaFailure.Violation(subject=quota.policy, description=description)]
+    )

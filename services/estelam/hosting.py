@@ -1,0 +1,65 @@
+"""A recording service put together: the desk in front, the batch behind it, the store and its ledger at the back."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from estelam.access import Access, Quota
+from estelam.batch import Batch, BatchLimits
+from estelam.clock import Clock
+from estelam.desk import Desk
+from estelam.errors import Refusal
+from estelam.keys import Keyring, Signer
+from estelam.ledger import Ledger
+from estelam.metrics import Metrics
+from estelam.registrar import LookUp, RecordedAnswers, Registrar
+from estelam.server import Server, running
+from estelam.settings import ServingSettings, StoreSettings
+from estelam.store import Mode, Store, check_schema, sole_owner
+from estelam.vocabulary import Answered, Inquiry, Method
+
+
+@contextlib.asynccontextmanager
+async def recording_service(
+    settings: StoreSettings, questions: Mapping[Method, LookUp], *, clock: Clock | None = None
+) -> AsyncIterator[Server]:
+    """A running service that answers *questions* from its own store and writes each answer down.
+
+    Raises:
+        StoreError, KeyFileError, AccessError, ServerError: what keeps it from starting.
+    """
+    clock = clock or Clock()
+    metrics = Metrics()
+    keyring = Keyring.load(settings.subject_keys)
+    ledger = Ledger(keyring=keyring, signer=Signer.load(settings.signing_key), clock=clock)
+    store = Store(settings.store, ledger=Mode.WRITE)
+    check_schema(store, settings.MIGRATIONS)
+    with sole_owner(store), contextlib.closing(store):
+        registrar = Registrar(
+            store=store,
+            ledger=ledger,
+            keyring=keyring,
+            look_ups={method.name: look_up for method, look_up in questions.items()},
+            max_staleness=settings.max_staleness,
+            clock=clock,
+        )
+        limits = BatchLimits(settings.batch_size, settings.batch_queue, settings.batch_linger_seconds)
+        batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)
+        desk = Desk(
+            access=Access(settings.access, clock),
+            counter=RecordedAnswers(batch),
+            metrics=metrics,
+            clock=clock,
+            answer_seconds=settings.answer_seconds,
+            refusals=refusal_budget(settings),
+        )
+        handlers = {method.name: desk.handler(method) for method in questions}
+        try:
+            async with running(settings, handlers, metrics=metrics, ping=lambda: batch.aside(registrar.ping)) as server:
+                yield server
+        finally:
+            await batch.close()
+
+
+def refusal_budget(settings: ServingSettings) -> Quota:
+    """How many refusals of one caller are recorded."""
+    return Quota(rate=settings.refusals_per_second, burst=settings.refusals_burst)

@@ -1,0 +1,95 @@
+"""The two kinds of secret a service keeps: the key that signs blocks, and the keys that hide whom they are about."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from estelam.vocabulary import Subject
+
+
+class KeyFileError(Exception):
+    """A key file can't be used; the text is for the operator."""
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the key's SubjectPublicKeyInfo."""
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The key that seals blocks."""
+
+    key_id: str
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def load(cls, path: Path) -> "Signer":
+        """Read an Ed25519 private key from a PEM file."""
+        key = load_pem_private_key(path.read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"{path}: not an Ed25519 private key")
+        return cls(key_id(key.public_key()), key)
+
+
+def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
+    """The public keys of signing *certificates* (PEM files), by key id."""
+    keys = {}
+    for path in certificates:
+        public = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
+        if not isinstance(public, Ed25519PublicKey):
+            raise KeyFileError(f"{path}: not a certificate of an Ed25519 key")
+        keys[key_id(public)] = public
+    return keys
+
+
+class Keyring:
+    """HMAC-SHA256 keys with ids, oldest first; the last one writes, all of them find.
+
+    The file has one key a line: an id, a space, 64 hexadecimal digits.
+    """
+
+    def __init__(self, keys: dict[str, bytes]) -> None:
+        if not keys or any(len(key) < 32 for key in keys.values()):
+            raise KeyFileError("a keyring holds at least one key, each of at least 32 bytes")
+        self._keys = {name: hmac.new(key, digestmod="sha256") for name, key in keys.items()}
+        self.current = list(keys)[-1]
+        self._writing = self._keys[self.current]
+
+    @classmethod
+    def load(cls, path: Path) -> "Keyring":
+        """Read a keyring file."""
+        try:
+            pairs = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
+            keys = {name: bytes.fromhex(digits) for name, digits in pairs}
+        except (UnicodeDecodeError, ValueError) as error:
+            raise KeyFileError(f"{path}: each line must be a key id and 64 hexadecimal digits") from error
+        if len(keys) != len(pairs):
+            raise KeyFileError(f"{path}: a key id stands twice")
+        return cls(keys)
+
+    def hash(self, subject: Subject) -> bytes:
+        """The keyed hash of *subject* under the writing key, 32 bytes."""
+        return self._digest(self._writing, subject)
+
+    def all_hashes(self, subject: Subject) -> list[bytes]:
+        """The keyed hash of *subject* under every key: what finds it in old entries too."""
+        return [self._digest(key, subject) for key in self._keys.values()]
+
+    @staticmethod
+    def _digest(key: hmac.HMAC, subject: Subject) -> bytes:
+        keyed = key.copy()
+        keyed.update(f"{subject.kind}:{subject.value}".encode())
+        return keyed.digest()
+
+
+def new_keyring_line(name: str) -> str:
+    """A fresh line for a keyring file."""
+    return f"{name} {secrets.token_hex(32)}\n"

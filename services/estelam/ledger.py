@@ -1,0 +1,282 @@
+"""The ledger: every inquiry in one line, every commit sealed in one signed block, every block chained to all before."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Row,
+    RowMapping,
+    Table,
+    Text,
+    insert,
+    or_,
+    select,
+)
+
+from estelam import receipt
+from estelam.clock import Clock
+from estelam.errors import Reason
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.keys import Keyring, Signer
+from estelam.vocabulary import Inquiry, Outcome, Subject
+
+LEDGER = MetaData(schema="ledger")
+SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
+GENESIS = bytes(32)
+
+entry_table = Table(
+    "entry",
+    LEDGER,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("inquiry_id", LargeBinary, nullable=False),
+    Column("answered_at_micros", BigInteger, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("subject_key_id", Text, nullable=False),
+    *(Column(name, LargeBinary) for name in SUBJECT_COLUMNS),
+    Column("question", LargeBinary),
+    Column("agency", Text, nullable=False),
+    Column("correlation", LargeBinary),
+    Column("case_reference", LargeBinary),
+    Column("operator", LargeBinary),
+    Column("outcome", Text, nullable=False),
+    Column("latency_micros", BigInteger, nullable=False),
+    Column("commitment", LargeBinary),
+)
+
+block_table = Table(
+    "block",
+    LEDGER,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("merkle_root", LargeBinary, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("entry_count", BigInteger, nullable=False),
+    Column("sealed_at_micros", BigInteger, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+_INSERT_ENTRY = insert(entry_table)
+_INSERT_BLOCK = insert(block_table)
+_BLOCKS = select(block_table).order_by(block_table.c.number)
+_LAST_BLOCK = select(block_table).order_by(block_table.c.number.desc()).limit(1)
+_ENTRIES = select(entry_table).order_by(entry_table.c.sequence)
+_WIRE_OUTCOME = {
+    Outcome.YES: pb.OUTCOME_YES,
+    Outcome.NO: pb.OUTCOME_NO,
+    Outcome.DISCLOSED: pb.OUTCOME_DISCLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is to be written down of one inquiry: what became of it and, after an answer, the reply without receipt."""
+
+    inquiry: Inquiry
+    outcome: Outcome | Reason
+    reply: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain; published, it proves later that nothing was cut off."""
+
+    number: int
+    hash: bytes
+    entries: int
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.hash.hex()}"
+
+
+class Ledger:
+    """Appends to one chain, inside a transaction given to it."""
+
+    def __init__(self, *, keyring: Keyring, signer: Signer, clock: Clock) -> None:
+        self._keyring = keyring
+        self._signer = signer
+        self._clock = clock
+
+    def append(self, connection: Connection, lines: Sequence[Line]) -> list[pb.Receipt]:
+        """Write *lines* as entries, seal them in one block, and return each one's receipt, in order."""
+        head = _header(last) if (last := connection.execute(_LAST_BLOCK).first()) else None
+        first = head.first_sequence + head.entry_count if head else 1
+        micros, monotonic = self._clock.micros(), self._clock.monotonic()
+        salts = [secrets.token_bytes(16) for _ in lines]
+        rows = [
+            self._row(first + index, line, salt, micros, monotonic)
+            for index, (line, salt) in enumerate(zip(lines, salts, strict=True))
+        ]
+        entries = [_entry_bytes(row) for row in rows]
+        levels = receipt.merkle_levels([receipt.leaf_hash(entry) for entry in entries])
+        header = pb.BlockHeader(
+            number=head.number + 1 if head else 1,
+            previous_hash=hashlib.sha256(receipt.canonical(head)).digest() if head else GENESIS,
+            merkle_root=levels[-1][0],
+            first_sequence=first,
+            entry_count=len(entries),
+            sealed_at_micros=micros,
+            key_id=self._signer.key_id,
+        )
+        sealed = receipt.canonical(header)
+        signature = self._signer.key.sign(receipt.SIGNING_CONTEXT + sealed)
+        connection.execute(_INSERT_ENTRY, rows)
+        connection.execute(_INSERT_BLOCK, _block_row(header, signature))
+        answered_at = Timestamp()
+        answered_at.FromMicroseconds(micros)
+        return [
+            pb.Receipt(
+                inquiry_id=str(UUID(bytes=line.inquiry.id)),
+                answered_at=answered_at,
+                entry=entry,
+                salt=salt,
+                merkle_path=receipt.merkle_path(levels, index),
+                block_header=sealed,
+                signature=signature,
+            )
+            for index, (line, entry, salt) in enumerate(zip(lines, entries, salts, strict=True))
+        ]
+
+    def _row(self, sequence: int, line: Line, salt: bytes, micros: int, monotonic: float) -> dict[str, Any]:
+        inquiry, hashed = line.inquiry, self._keyring.hash
+        request = b"" if inquiry.request is None else receipt.canonical(inquiry.request)
+        subjects = () if inquiry.request is None else inquiry.method.subjects(inquiry.request)
+        keyed: list[bytes | None] = [hashed(subject) for subject in subjects]
+        keyed += [None] * (len(SUBJECT_COLUMNS) - len(keyed))
+        purpose = inquiry.purpose
+        return {
+            "sequence": sequence,
+            "inquiry_id": inquiry.id,
+            "answered_at_micros": micros,
+            "caller": inquiry.caller.organization_id,
+            "method": inquiry.method.name,
+            "subject_key_id": self._keyring.current,
+            **dict(zip(SUBJECT_COLUMNS, keyed, strict=True)),
+            "question": hashed(Subject(inquiry.method.name, request.hex())) if request else None,
+            "agency": "" if inquiry.request is None else inquiry.method.agency(inquiry.request),
+            "correlation": hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else None,
+            "case_reference": hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else None,
+            "operator": hashed(Subject("operator", purpose.operator)) if purpose.operator else None,
+            "outcome": line.outcome.value,
+            "latency_micros": min(max(int((monotonic - inquiry.arrived) * 1e6), 0), 2**32 - 1),
+            "commitment": receipt.commitment(salt, request, receipt.canonical(line.reply)) if line.reply else None,
+        }
+
+
+def _entry_bytes(row: Mapping[str, Any] | RowMapping) -> bytes:
+    outcome = row["outcome"]
+    return receipt.canonical(
+        pb.Entry(
+            sequence=row["sequence"],
+            inquiry_id=row["inquiry_id"],
+            answered_at_micros=row["answered_at_micros"],
+            caller=row["caller"],
+            method=row["method"],
+            subject_key_id=row["subject_key_id"],
+            subjects=[subject for name in SUBJECT_COLUMNS if (subject := row[name]) is not None],
+            question=row["question"],
+            agency=row["agency"],
+            correlation=row["correlation"],
+            case_reference=row["case_reference"],
+            operator=row["operator"],
+            outcome=_WIRE_OUTCOME.get(outcome, pb.OUTCOME_REFUSED),
+            refusal="" if outcome in _WIRE_OUTCOME else outcome,
+            latency_micros=row["latency_micros"],
+            commitment=row["commitment"],
+        )
+    )
+
+
+def _block_row(header: pb.BlockHeader, signature: bytes) -> dict[str, Any]:
+    return {field.name: getattr(header, field.name) for field in header.DESCRIPTOR.fields} | {"signature": signature}
+
+
+def _header(row: Row[*tuple[Any, ...]]) -> pb.BlockHeader:
+    values = {name: value for name, value in row._mapping.items() if name != "signature"}  # noqa: SLF001 - public API
+    return pb.BlockHeader(**values)
+
+
+class BrokenLedger(Exception):  # noqa: N818 - reads as what it is
+    """The chain does not hold; the text says where and how."""
+
+
+def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+    """Walk the whole chain, yielding the head after each block.
+
+    Found are: any entry or block changed, missing, added or reordered. The last head yielded must be compared with one
+    published earlier to find that the end was cut off.
+
+    Raises:
+        BrokenLedger: at the first fault.
+    """
+    entries = iter(connection.execution_options(yield_per=1000).execute(_ENTRIES).mappings())
+    previous, sequence = GENESIS, 1
+    for number, row in enumerate(connection.execute(_BLOCKS), start=1):
+        try:
+            header = _header(row)
+            _check_block(header, row.signature, number, sequence, previous, keys)
+            leaves = [receipt.leaf_hash(_entry_bytes(entry)) for entry in islice(entries, header.entry_count)]
+        except (TypeError, ValueError, receipt.InvalidReceipt) as error:
+            raise BrokenLedger(f"block {number}: {_words(error)}") from None
+        if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
+            raise BrokenLedger(f"block {number}: its entries, from {sequence} on, are not those that were sealed")
+        previous = hashlib.sha256(receipt.canonical(header)).digest()
+        sequence += header.entry_count
+        yield Head(number, previous, sequence - 1)
+    if next(entries, None) is not None:
+        raise BrokenLedger(f"entry {sequence}: it and what follows lie in no block")
+
+
+def _check_block(
+    header: pb.BlockHeader,
+    signature: bytes,
+    number: int,
+    sequence: int,
+    previous: bytes,
+    keys: Mapping[str, Ed25519PublicKey],
+) -> None:
+    if header.number != number or header.first_sequence != sequence or header.entry_count < 1:
+        raise receipt.InvalidReceipt("a block or an entry is missing or out of order before it")
+    if header.previous_hash != previous:
+        raise receipt.InvalidReceipt("it does not follow from the block before it")
+    receipt.check_signature(receipt.canonical(header), header.key_id, signature, keys)
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is damaged"
+
+
+def recently_confirmed(
+    connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int
+) -> set[tuple[str, bytes]]:
+    """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES at or after *since_micros*."""
+    columns = entry_table.c
+    query = (
+        select(columns.caller, columns.subject_1)
+        .where(columns.subject_1.in_({subject for _, subject in asked}))
+        .where(columns.method == method, columns.outcome == Outcome.YES.value)
+        .where(columns.answered_at_micros >= since_micros)
+        .distinct()
+    )
+    return {(row.caller, row.subject_1) for row in connection.execute(query)} & set(asked)
+
+
+def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Every entry about *subject*, oldest first, under any key of the ring."""
+    hashes = keyring.all_hashes(subject)
+    found = or_(*(entry_table.c[name].in_(hashes) for name in SUBJECT_COLUMNS))
+    yield from connection.execute(_ENTRIES.where(found))

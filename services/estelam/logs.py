@@ -1,0 +1,28 @@
+"""Logs: one JSON object a line on standard error; events with facts, never an identifier or a field of a request."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(level: str = "info") -> None:
+    """Set up logging for a process; called once, by its `__main__`."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # A library's own words may quote what it was given: only its name and severity pass.
+    logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)
+
+
+class _Names(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().warning("library.message", library=record.name, severity=record.levelname)

@@ -1,0 +1,66 @@
+"""What is counted: methods and outcomes, never people. Served for Prometheus on a loopback port."""
+
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from estelam.errors import Refusal
+from estelam.vocabulary import Outcome
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """One service's figures, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._inquiries = Counter(
+            "estelam_inquiries",
+            "Inquiries by method, outcome and layer.",
+            ["method", "outcome", "layer"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "estelam_answer_seconds",
+            "Seconds from arrival to answer.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._batches = Histogram(
+            "estelam_batch_inquiries", "Inquiries in one transaction.", buckets=_SIZES, registry=self.registry
+        )
+        self._unrecorded = Counter(
+            "estelam_unrecorded_refusals",
+            "Refusals spoken beyond the budget for recording them.",
+            registry=self.registry,
+        )
+        self._serving = Gauge("estelam_serving", "1 while the service is healthy.", registry=self.registry)
+
+    def answered(self, method: str, outcome: Outcome, seconds: float) -> None:
+        """Count one answer."""
+        self._inquiries.labels(method, outcome.value, "service").inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def refused(self, method: str, refusal: Refusal) -> None:
+        """Count one refusal, under its reason and the layer that gave it."""
+        self._inquiries.labels(method, refusal.reason.value, refusal.words.layer.value).inc()
+
+    def unrecorded(self) -> None:
+        """Count one refusal that was beyond the budget for recording."""
+        self._unrecorded.inc()
+
+    def batch(self, size: int) -> None:
+        """Observe the size of one batch."""
+        self._batches.observe(size)
+
+    def serving(self, *, healthy: bool) -> None:
+        """Say whether the service is healthy."""
+        self._serving.set(1 if healthy else 0)
+
+    def listen(self, host: str, port: int) -> tuple[int, WSGIServer]:
+        """Serve the figures over HTTP; returns the port bound and what keeps it open."""
+        server, _thread = start_http_server(port, host, registry=self.registry)
+        return server.server_port, server

@@ -1,0 +1,129 @@
+"""A small certificate authority for development and tests; production certificates come from the government's PKI."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
+
+_CLOCK_SLACK = timedelta(minutes=5)
+
+
+class Authority:
+    """A certificate authority kept in a folder: ca.crt, ca.key, and what it issues beside them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+        key = load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
+        if not isinstance(key, EllipticCurvePrivateKey):
+            raise TypeError("the authority's key must be an elliptic-curve key")
+        self._key = key
+
+    @classmethod
+    def create(cls, folder: Path, name: str = "estelam development CA") -> "Authority":
+        """Make a new authority in *folder*."""
+        folder.mkdir(parents=True, exist_ok=True)
+        key = generate_private_key(SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _builder(subject, subject, key, datetime.now(UTC), timedelta(days=3650))
+        certificate = (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .sign(key, SHA256())
+        )
+        _write(folder, "ca", key, certificate)
+        return cls(folder)
+
+    def issue(
+        self,
+        name: str,
+        organization_ids: Sequence[str],
+        *,
+        hosts: Sequence[str] = (),
+        lifetime: timedelta = timedelta(days=365),
+        since: datetime | None = None,
+    ) -> Path:
+        """Issue a TLS certificate *name*.crt with its key; for a server too where *hosts* are given."""
+        key = generate_private_key(SECP256R1())
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
+        builder = self._leaf(name, organization_ids, key, since or datetime.now(UTC), lifetime)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        if hosts:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
+        return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
+
+    def issue_signing(self, name: str, organization_id: str, *, lifetime: timedelta = timedelta(days=3650)) -> Path:
+        """Issue an Ed25519 certificate *name*.crt with its key, for sealing ledgers and receipts."""
+        key = Ed25519PrivateKey.generate()
+        builder = self._leaf(name, [organization_id], key, datetime.now(UTC), lifetime)
+        return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
+
+    def _leaf(
+        self, name: str, organization_ids: Sequence[str], key: PrivateKey, since: datetime, lifetime: timedelta
+    ) -> x509.CertificateBuilder:
+        subject = x509.Name(
+            [
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
+                *(x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, number) for number in organization_ids),
+            ]
+        )
+        return (
+            _builder(subject, self.certificate.subject, key, since, lifetime)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+        )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, since: datetime, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(since - _CLOCK_SLACK)
+        .not_valid_after(since + lifetime)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write(folder: Path, name: str, key: PrivateKey, certificate: x509.Certificate) -> Path:
+    secret = folder / f"{name}.key"
+    secret.touch(mode=0o600)
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path = folder / f"{name}.crt"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return path

@@ -1,0 +1,65 @@
+"""How much a caller may ask: a token bucket for each caller and method, whose state is never a secret."""
+
+import math
+from dataclasses import dataclass
+
+from estelam.access import Quota
+from estelam.clock import Clock
+from estelam.errors import QuotaState, Reason, Refusal
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens left, as of a monotonic instant."""
+
+    quota: Quota
+    tokens: float
+    filled: float
+
+    def refill(self, now: float) -> None:
+        """Add what has come back since the bucket was last looked at."""
+        self.tokens = min(self.quota.burst, self.tokens + (now - self.filled) * self.quota.rate)
+        self.filled = now
+
+
+class Quotas:
+    """The buckets of one process. A changed quota starts with a full bucket."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def spend(self, caller: str, policy: str, quota: Quota) -> Bucket:
+        """Take one token.
+
+        Raises:
+            Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
+        """
+        now = self._clock.monotonic()
+        bucket = self._buckets.get((caller, policy))
+        if bucket is None or bucket.quota is not quota:
+            if bucket is None or bucket.quota != quota:
+                bucket = Bucket(quota, float(quota.burst), now)
+            self._buckets[caller, policy] = bucket
+        bucket.refill(now)
+        if bucket.tokens < 1:
+            raise Refusal(Reason.QUOTA_EXHAUSTED, quota=state_of(bucket, policy))
+        bucket.tokens -= 1
+        return bucket
+
+
+def charge_miss(bucket: Bucket) -> None:
+    """Take what an answer NO costs beyond the first token; the bucket may go below nothing."""
+    bucket.tokens -= bucket.quota.miss_cost - 1
+
+
+def state_of(bucket: Bucket, policy: str) -> QuotaState:
+    """What the caller may know of *bucket*."""
+    quota = bucket.quota
+    return QuotaState(
+        policy=policy,
+        limit=quota.burst,
+        remaining=max(0, math.floor(bucket.tokens)),
+        reset_seconds=math.ceil((quota.burst - bucket.tokens) / quota.rate),
+        retry_seconds=max(0.0, (1 - bucket.tokens) / quota.rate),
+    )

@@ -1,0 +1,148 @@
+"""Receipts: Merkle trees of RFC 6962, the commitment, and the offline check. Pure: no store, no clock, no network."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError, Message
+
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+
+SIGNING_CONTEXT = b"estelam block v1\0"
+
+
+class InvalidReceipt(Exception):  # noqa: N818 - reads as what it is
+    """The receipt does not prove the reply; the text says which step failed."""
+
+
+def canonical(message: Message) -> bytes:
+    """The canonical protobuf form: known fields in the order of their numbers, defaults left out."""
+    return message.SerializeToString(deterministic=True)
+
+
+def commitment(salt: bytes, request: bytes, reply: bytes) -> bytes:
+    """SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt))."""
+    return hashlib.sha256(salt + hashlib.sha256(request).digest() + hashlib.sha256(reply).digest()).digest()
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """The RFC 6962 hash of one leaf."""
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def _node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Every level of the RFC 6962 tree over leaf hashes, from leaves to root; an odd last node moves up as is."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        level = [_node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        levels.append(level + below[len(below) - len(below) % 2 :])
+    return levels
+
+
+def merkle_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """The audit path of leaf *index*, nearest sibling first."""
+    path = []
+    for level in levels[:-1]:
+        if (sibling := index ^ 1) < len(level):
+            path.append(level[sibling])
+        index //= 2
+    return path
+
+
+def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that *path* leads to from *leaf* at *index* in a tree of *size* leaves.
+
+    Raises:
+        InvalidReceipt: the path has too few or too many nodes, or the index lies outside the tree.
+    """
+    if not 0 <= index < size:
+        raise InvalidReceipt("the entry does not lie in the block")
+    node, rest = leaf, list(path)
+    last = size - 1
+    while last > 0:
+        if index % 2 or index < last:
+            if not rest:
+                raise InvalidReceipt("the Merkle path is too short")
+            sibling = rest.pop(0)
+            node = _node_hash(sibling, node) if index % 2 else _node_hash(node, sibling)
+        index, last = index // 2, last // 2
+    if rest:
+        raise InvalidReceipt("the Merkle path is too long")
+    return node
+
+
+def check_signature(header: bytes, key_id: str, signature: bytes, keys: Mapping[str, Ed25519PublicKey]) -> None:
+    """Raise InvalidReceipt unless *signature* over *header* is by the named one of *keys*."""
+    if (key := keys.get(key_id)) is None:
+        raise InvalidReceipt("the block is signed by a key that is not among the given certificates")
+    try:
+        key.verify(signature, SIGNING_CONTEXT + header)
+    except InvalidSignature:
+        raise InvalidReceipt("the signature is not of this block") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a valid receipt proves."""
+
+    entry: pb.Entry
+    block: pb.BlockHeader
+
+
+def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> Proven:
+    """Check that a service gave *reply*, receipt included, to *request*. *keys* are its signing keys by id.
+
+    The steps: 1 the entry is of this method and is no refusal, 2 it commits to this request and this reply, 3 the block
+    holds it, 4 the block is signed, 5 the outcome and the plain fields say what the entry says.
+
+    Raises:
+        InvalidReceipt: any step fails.
+    """
+    receipt: pb.Receipt = getattr(reply, "receipt")  # noqa: B009 - every reply has one; Message does not know
+    entry, header = _parse(receipt)
+    if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
+        raise InvalidReceipt("the receipt is of another method, or of no answer")
+    bare = type(reply)()
+    bare.CopyFrom(reply)
+    bare.ClearField("receipt")
+    if commitment(receipt.salt, canonical(request), canonical(bare)) != entry.commitment:  # 2
+        raise InvalidReceipt("the receipt is of another request or another reply")
+    index = entry.sequence - header.first_sequence
+    root = root_from_path(leaf_hash(receipt.entry), index, header.entry_count, receipt.merkle_path)
+    if root != header.merkle_root:  # 3
+        raise InvalidReceipt("the entry is not in the signed block")
+    check_signature(receipt.block_header, header.key_id, receipt.signature, keys)  # 4
+    _check_plain_fields(reply, receipt, entry)  # 5
+    return Proven(entry, header)
+
+
+def _parse(receipt: pb.Receipt) -> tuple[pb.Entry, pb.BlockHeader]:
+    try:
+        entry = pb.Entry.FromString(receipt.entry)
+        header = pb.BlockHeader.FromString(receipt.block_header)
+    except DecodeError:
+        raise InvalidReceipt("the receipt is damaged") from None
+    if canonical(entry) != receipt.entry or canonical(header) != receipt.block_header or len(receipt.salt) != 16:
+        raise InvalidReceipt("the receipt is not in canonical form")
+    return entry, header
+
+
+def _check_plain_fields(reply: Message, receipt: pb.Receipt, entry: pb.Entry) -> None:
+    answers = {pb.OUTCOME_YES: pb.ANSWER_YES, pb.OUTCOME_NO: pb.ANSWER_NO}
+    answer = getattr(reply, "answer", None)
+    same = (
+        receipt.inquiry_id == str(UUID(bytes=entry.inquiry_id))
+        and receipt.answered_at.ToMicroseconds() == entry.answered_at_micros
+        and receipt.answered_at.nanos % 1000 == 0
+        and answer == answers.get(entry.outcome)
+    )
+    if not same:
+        raise InvalidReceipt("the reply's plain fields differ from the sealed entry")

@@ -1,0 +1,145 @@
+"""Steps 5 and 6 of an inquiry's course, for many at once: what is true, and writing it down, in one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from google.protobuf.message import Message
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from estelam import coverage
+from estelam.batch import Batch
+from estelam.clock import Clock
+from estelam.coverage import Coverage
+from estelam.errors import Reason, Refusal
+from estelam.keys import Keyring
+from estelam.ledger import Ledger, Line
+from estelam.receipt import canonical
+from estelam.store import Store, StoreError
+from estelam.vocabulary import Answered, Finding, Inquiry
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a look-up may see: one snapshot, and the right to say no if the data has earned it."""
+
+    connection: Connection
+    coverage: Coverage | None
+    keyring: Keyring
+    now: datetime
+    max_staleness: timedelta
+
+    def no_or_refusal(self, reply: Message) -> Finding | Refusal:
+        """The finding NO if the data has earned it; else the refusal that takes its place."""
+        try:
+            return Finding.no(reply, coverage.earn_no(self.coverage, now=self.now, max_staleness=self.max_staleness))
+        except Refusal as refusal:
+            return refusal
+
+
+LookUp = Callable[[Reading, Sequence[Inquiry]], Sequence[Finding | Refusal]]
+"""One question asked for many inquiries: a finding or a refusal for each, in their order."""
+
+
+class Registrar:
+    """Answers by looking up and recording. What was not recorded can't leave: only the ledger makes receipts."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        keyring: Keyring,
+        look_ups: Mapping[str, LookUp],
+        max_staleness: timedelta,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._keyring = keyring
+        self._look_ups = look_ups
+        self._max_staleness = max_staleness
+        self._clock = clock
+
+    def settle(self, inquiries: Sequence[Inquiry]) -> list[Answered | Refusal]:
+        """Find and record *inquiries* in one transaction; each gets its answer or a refusal, in order.
+
+        A fault anywhere gives all of them a refusal, never an answer.
+        """
+        try:
+            return self._settle(inquiries)
+        except Exception as error:  # noqa: BLE001 - any fault at all means that nobody gets an answer
+            fault = fault_of(error)
+            log.error("batch.failed", reason=fault.reason, error=type(error).__name__, inquiries=len(inquiries))
+            self._record_fault(inquiries, fault)
+            return [fault] * len(inquiries)
+
+    def _settle(self, inquiries: Sequence[Inquiry]) -> list[Answered | Refusal]:
+        with self._store.transaction() as connection:
+            found = self._look_up(connection, inquiries)  # 5 what is true
+            lines = [
+                Line(inquiry, finding.outcome, finding.reply)
+                if isinstance(finding, Finding)
+                else Line(inquiry, finding.reason)
+                for inquiry, finding in zip(inquiries, found, strict=True)
+            ]
+            receipts = self._ledger.append(connection, lines)  # 6 write it down
+        answers: list[Answered | Refusal] = []
+        for finding, receipt in zip(found, receipts, strict=True):
+            if isinstance(finding, Finding):
+                finding.reply.receipt.CopyFrom(receipt)  # type: ignore[attr-defined]  # every reply has one, by test
+                answers.append(Answered(finding.outcome, canonical(finding.reply)))
+            else:
+                answers.append(finding)
+        return answers
+
+    def _look_up(self, connection: Connection, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+        reading = Reading(connection, coverage.read(connection), self._keyring, self._clock.now(), self._max_staleness)
+        found: dict[bytes, Finding | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
+        for name, look_up in self._look_ups.items():
+            if group := [i for i in inquiries if i.method.name == name and not i.refusal]:
+                found.update(zip((i.id for i in group), look_up(reading, group), strict=True))
+        return [found[inquiry.id] for inquiry in inquiries]
+
+    def _record_fault(self, inquiries: Sequence[Inquiry], fault: Refusal) -> None:
+        try:
+            with self._store.transaction() as connection:
+                self._ledger.append(connection, [Line(i, (i.refusal or fault).reason) for i in inquiries])
+        except Exception as error:  # noqa: BLE001 - the callers get a refusal with or without a record of it
+            log.error("fault.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
+
+    def ping(self) -> None:
+        """Raise unless the store can be read."""
+        self._store.ping()
+
+
+def fault_of(error: BaseException) -> Refusal:
+    """The refusal that an unforeseen *error* becomes: the store's, or the service's own."""
+    if isinstance(error, Refusal):
+        return error
+    stores = isinstance(error, SQLAlchemyError | StoreError | OSError)
+    return Refusal(Reason.STORE_UNAVAILABLE if stores else Reason.SERVICE_FAILED)
+
+
+class RecordedAnswers:
+    """The desk's counter where a store is kept: inquiries wait here for their turn in a batch."""
+
+    def __init__(self, batch: Batch[Inquiry, Answered | Refusal]) -> None:
+        self._batch = batch
+
+    async def answer(self, inquiry: Inquiry, seconds: float) -> Answered:
+        """The recorded answer to *inquiry* within *seconds*, or a Refusal."""
+        settled = await self._batch.submit(inquiry, seconds)
+        if isinstance(settled, Refusal):
+            raise settled
+        return settled
+
+    async def decline(self, inquiry: Inquiry, seconds: float) -> None:
+        """Record *inquiry*'s refusal; if that can't be done, the Refusal says so."""
+        settled = await self._batch.submit(inquiry, seconds)
+        if isinstance(settled, Refusal) and settled is not inquiry.refusal:
+            raise settled

@@ -1,0 +1,204 @@
+"""The server that every service runs: limits, TLS with rotation, health, signals, and an orderly leave."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+from google.protobuf.internal import api_implementation
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
+
+from estelam.desk import Context, Handler, abort
+from estelam.errors import Reason, Refusal
+from estelam.metrics import Metrics
+from estelam.settings import ServingSettings
+
+log = structlog.get_logger()
+
+HEALTH_SECONDS = 1.0
+
+
+class ServerError(Exception):
+    """The server can't start; the text is for the operator."""
+
+
+def options(settings: ServingSettings) -> list[tuple[str, int]]:
+    """GRPC's limits, every one of which is unlimited or far too large unless set."""
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", 100),
+        # Ours is 4 KiB and has words of its own; this one, without words, only bounds memory.
+        ("grpc.max_receive_message_length", 65536),
+        ("grpc.max_send_message_length", 16384),
+        ("grpc.max_metadata_size", 8192),
+        ("grpc.absolute_max_metadata_size", 8192),
+        ("grpc.max_allowed_incoming_connections", settings.connections),
+        ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", 30_000),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
+        ("grpc.enable_channelz", 0),
+    ]
+
+
+class _Credentials:
+    """The server's certificate and its callers' authorities, read again when their files have changed."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self._files = (settings.private_key, settings.certificate, settings.trust)
+        self._stamps = self._look()
+        self._current = self._read()
+
+    def current(self) -> grpc.ServerCertificateConfiguration:
+        """What the next handshake uses; half-way through a rotation, what the last one used."""
+        try:
+            if (stamps := self._look()) != self._stamps:
+                self._current, self._stamps = self._read(), stamps
+                log.info("certificate.rotated")
+        except (OSError, ValueError) as error:
+            log.warning("certificate.unreadable", error=type(error).__name__)
+        return self._current
+
+    def _look(self) -> list[int]:
+        return [path.stat().st_mtime_ns for path in self._files]
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        key, certificate, trust = (path.read_bytes() for path in self._files)
+        public = load_pem_x509_certificate(certificate).public_key()
+        if load_pem_private_key(key, password=None).public_key() != public:
+            raise ValueError("the server's key and certificate do not belong together")
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=trust)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """One handler for each mandated method; all other names are refused in the house's own words."""
+
+    def __init__(self, handlers: Mapping[str, Handler], foreign: tuple[str, ...]) -> None:
+        self._handlers: dict[str, Any] = {
+            f"/{name}": grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()
+        }
+        self._foreign = tuple(f"/{service}/" for service in foreign)
+        self._unknown: Any = grpc.unary_unary_rpc_method_handler(_unknown_method)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method = str(handler_call_details.method)
+        if method.startswith(self._foreign):
+            return None
+        return self._handlers.get(method, self._unknown)
+
+
+async def _unknown_method(_wire: bytes, context: Context) -> bytes:
+    return await abort(context, Refusal(Reason.METHOD_UNKNOWN))
+
+
+class Server:
+    """A listening server."""
+
+    def __init__(self, settings: ServingSettings, handlers: Mapping[str, Handler]) -> None:
+        if api_implementation.Type() != "upb":
+            raise ServerError("protobuf runs without its C implementation")
+        try:
+            credentials = _Credentials(settings)
+        except (OSError, ValueError) as error:
+            raise ServerError(f"the server's certificate can't be used: {error}") from error
+        self._settings = settings
+        self._services = sorted({name.partition("/")[0] for name in handlers})
+        self._server = grpc.aio.server(options=options(settings))
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
+        self._server.add_generic_rpc_handlers((_Handlers(handlers, (HEALTH_SERVICE,)),))
+        tls = grpc.dynamic_ssl_server_credentials(
+            credentials.current(), credentials.current, require_client_authentication=True
+        )
+        try:
+            self.port = self._server.add_secure_port(settings.listen, tls)
+        except RuntimeError as error:
+            raise ServerError(f"{settings.listen} can't be bound; is another server there?") from error
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._server.start()
+
+    async def set_health(self, *, serving: bool) -> None:
+        """Say over grpc.health.v1 whether every service here, and the server as a whole, serves."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._services):
+            await self._health.set(name, status)
+
+    async def leave(self) -> None:
+        """Say NOT_SERVING, wait for balancers to see it, take no more, and let what is under way finish."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.leave_seconds)
+        await self._server.stop(self._settings.drain_seconds)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: ServingSettings,
+    handlers: Mapping[str, Handler],
+    *,
+    metrics: Metrics,
+    ping: Callable[[], Awaitable[Any]],
+) -> AsyncIterator[Server]:
+    """A server that listens, knows its own health by *ping*, and leaves in order at the end."""
+    server = Server(settings, handlers)
+    host, _, port = settings.metrics_listen.rpartition(":")
+    metrics_port, http = metrics.listen(host, int(port))
+    await server.start()
+    watch = asyncio.create_task(_watch_health(server, metrics, ping))
+    log.info("server.started", port=server.port, metrics_port=metrics_port)
+    try:
+        yield server
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        metrics.serving(healthy=False)
+        await server.leave()
+        http.shutdown()
+        http.server_close()
+        log.info("server.stopped")
+
+
+async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]]) -> None:
+    healthy: bool | None = None
+    while True:
+        before = healthy
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS * 3):
+                await ping()
+            healthy = True
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the answer is NOT_SERVING
+            healthy = False
+            if before is not False:
+                log.error("health.lost", error=type(error).__name__)
+        if healthy is not before:
+            metrics.serving(healthy=healthy)
+            await server.set_health(serving=healthy)
+        await asyncio.sleep(HEALTH_SECONDS)
+
+
+async def until_told_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+
+
+def write_port(path: Path | None, port: int) -> None:
+    """Tell whoever started this process, through the file *path*, which port was bound."""
+    if path is not None:
+        draft = path.with_suffix(".new")
+        draft.write_text(f"{port}\n", "ascii")
+        draft.rename(path)

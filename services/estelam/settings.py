@@ -1,0 +1,145 @@
+"""Settings: one TOML file with a table for each service, then ESTELAM_… variables; an unknown key is refused."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "ESTELAM_"
+CONFIG = PREFIX + "CONFIG"
+DEFAULT_CONFIG = Path(".estelam/estelam.toml")
+
+
+class SettingsError(Exception):
+    """The settings can't be used; the text is for the operator."""
+
+
+class Section(BaseModel):
+    """One table of the file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    SECTION: ClassVar[str]
+
+
+class ServingSettings(Section):
+    """What every service needs to serve."""
+
+    listen: str = "127.0.0.1:0"
+    """host:port; port 0 takes a free one."""
+    metrics_listen: str = "127.0.0.1:0"
+    certificate: Path
+    """The server's own certificate chain (PEM); replaced on disk, it is used from the next handshake on."""
+    private_key: Path
+    trust: Path
+    """The authorities (PEM) that callers' certificates must come from."""
+    access: Path
+    """The access table (TOML): grants and deny-list."""
+    answer_seconds: float = Field(default=10.0, gt=0)
+    """The longest that any inquiry may take, whatever deadline its caller sets."""
+    drain_seconds: float = Field(default=5.0, ge=0)
+    """On SIGTERM: how long inquiries under way may take to finish."""
+    leave_seconds: float = Field(default=0.5, ge=0)
+    """On SIGTERM: how long health says NOT_SERVING before new inquiries are turned away."""
+    refusals_per_second: float = Field(default=10.0, gt=0)
+    """How many refusals of one caller are recorded; beyond that they are only counted."""
+    refusals_burst: int = Field(default=100, ge=1)
+    handshake_seconds: float = Field(default=5.0, gt=0)
+    connections: int = Field(default=512, ge=1)
+    connection_age_seconds: float = Field(default=300.0, gt=0)
+    log_level: str = "info"
+
+
+class StoreSettings(ServingSettings):
+    """What a service with a datastore needs besides."""
+
+    MIGRATIONS: ClassVar[str]
+
+    store: str
+    """The datastore's address: sqlite:///FOLDER."""
+    signing_key: Path
+    """The Ed25519 private key (PEM) that seals blocks."""
+    signing_certificates: tuple[Path, ...] = Field(min_length=1)
+    """The signing certificates (PEM), present and past."""
+    subject_keys: Path
+    """The keyring that hides whom an entry is about."""
+    max_staleness: timedelta = timedelta(hours=24)
+    """How old the feed may be for a no to be given."""
+    batch_size: int = Field(default=64, ge=1)
+    batch_queue: int = Field(default=1024, ge=1)
+    batch_linger_seconds: float = Field(default=0.004, ge=0)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(kind: type[S], *, environ: Mapping[str, str] | None = None, **overrides: Any) -> S:
+    """The settings of one section: *overrides*, then the environment, then the file that ESTELAM_CONFIG names.
+
+    Relative paths in the file are relative to the file.
+
+    Raises:
+        SettingsError: the file can't be read, or a key is unknown, missing or wrong.
+    """
+    environ = os.environ if environ is None else environ
+    values = _file_values(kind, environ)
+    values |= _environment_values(kind, environ)
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{kind.SECTION}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(faults) from None
+
+
+def _file_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
+    if CONFIG not in environ and not path.exists():
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+    if unknown := set(tables) - _sections():
+        raise SettingsError(f"{path}: unknown table: {', '.join(sorted(unknown))}")
+    return {name: _anchored(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
+
+
+def _anchored(kind: type[Section], name: str, value: Any, folder: Path) -> Any:
+    field = kind.model_fields.get(name)
+    if field is None:
+        return value
+    if field.annotation is Path and isinstance(value, str):
+        return folder / value
+    if field.annotation == tuple[Path, ...] and isinstance(value, list):
+        return [folder / str(item) for item in value]
+    if name == "store" and isinstance(value, str) and value.startswith("sqlite:///"):
+        return f"sqlite:///{folder / value.removeprefix('sqlite:///')}"
+    return value
+
+
+def _environment_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"{PREFIX}{kind.SECTION.upper()}_"
+    sections = tuple(f"{PREFIX}{name.upper()}_" for name in _sections())
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable == CONFIG:
+            continue
+        if not variable.startswith(sections):
+            raise SettingsError(f"unknown variable: {variable}")
+        if variable.startswith(prefix):
+            name = variable.removeprefix(prefix).lower()
+            field = kind.model_fields.get(name)
+            if field is None:
+                raise SettingsError(f"unknown variable: {variable}")
+            values[name] = text.split(os.pathsep) if field.annotation == tuple[Path, ...] else text
+    return values
+
+
+def _sections() -> set[str]:
+    return {"client", *(entry.name for entry in entry_points(group="estelam.services"))}

@@ -1,0 +1,44 @@
+"""The contract's own rules, run: what stands in the protos is exactly what is checked, by callers and server alike."""
+
+from typing import TypeVar
+
+import protovalidate
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from estelam.errors import Reason, Refusal, Violation
+
+MAX_REQUEST_BYTES = 4096
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(kind: type[M], wire: bytes) -> M:
+    """A message of *kind* that keeps every rule of its contract.
+
+    Raises:
+        Refusal: REQUEST_TOO_LARGE, REQUEST_MALFORMED, FIELD_UNKNOWN (a field that the server would ignore might be
+            one that changes the question), or FIELD_INVALID with each violation.
+    """
+    if len(wire) > MAX_REQUEST_BYTES:
+        raise Refusal(Reason.REQUEST_TOO_LARGE)
+    try:
+        message = kind.FromString(wire)
+    except DecodeError:
+        raise Refusal(Reason.REQUEST_MALFORMED) from None
+    if len(UnknownFieldSet(message)):
+        raise Refusal(Reason.FIELD_UNKNOWN)
+    check(message)
+    return message
+
+
+def check(message: Message) -> None:
+    """Raise Refusal(FIELD_INVALID) unless *message* keeps every rule of its contract."""
+    if violations := protovalidate.collect_violations(message):
+        raise Refusal(Reason.FIELD_INVALID, [_violation(found) for found in violations])
+
+
+def _violation(found: protovalidate.Violation) -> Violation:
+    proto = found.proto
+    elements = proto.field.elements if proto.field else ()
+    return Violation(".".join(element.field_name for element in elements), proto.rule_id, proto.message)

@@ -1,0 +1,1 @@
+"""The Judiciary Statistics Centre: inquiries about court cases over cheques (resolution 3)."""

@@ -1,0 +1,28 @@
+"""The wire's side: which questions the contract's methods ask, and what the ledger must know of each."""
+
+from collections.abc import Mapping
+
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+from estelam.registrar import LookUp
+from estelam.vocabulary import Method, Subject, person
+from judiciary import cases
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ChequeCaseInquiryService"].full_name
+
+
+def _person_subjects(request: pb.CheckByNationalIdRequest) -> tuple[Subject, ...]:
+    return (person(request.national_id),)
+
+
+def _cheque_subjects(request: pb.CheckByTrackingIdRequest) -> tuple[Subject, ...]:
+    return (Subject("tracking", request.tracking_id),)
+
+
+CHECK_BY_NATIONAL_ID = Method(f"{SERVICE}/CheckByNationalId", pb.CheckByNationalIdRequest, _person_subjects)
+CHECK_BY_TRACKING_ID = Method(f"{SERVICE}/CheckByTrackingId", pb.CheckByTrackingIdRequest, _cheque_subjects)
+
+QUESTIONS: Mapping[Method, LookUp] = {
+    CHECK_BY_NATIONAL_ID: cases.by_national_id,
+    CHECK_BY_TRACKING_ID: cases.by_tracking_id,
+}
+"""Each method of the contract with its look-up."""

@@ -1,0 +1,14 @@
+"""What the judiciary service may be told."""
+
+from typing import ClassVar
+
+from estelam.settings import StoreSettings
+
+
+class JudiciarySettings(StoreSettings):
+    """The table [judiciary]."""
+
+    SECTION: ClassVar[str] = "judiciary"
+    MIGRATIONS: ClassVar[str] = "judiciary:migrations"
+
+    listen: str = "127.0.0.1:50052"

@@ -1,0 +1,95 @@
+"""The two questions about a note: is it genuine, and who are its parties (R2.1, R2.2)."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from estelam import ledger
+from estelam.clock import to_micros
+from estelam.errors import Reason, Refusal
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.registrar import LookUp, Reading
+from estelam.vocabulary import Finding, Inquiry, Subject
+from promissory import store
+from promissory.store import State
+
+_KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
+
+
+def check(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+    """YES where the note exists, is issued and live, and its obligor, present holder and face amount are as asked.
+
+    Everything else is NO, without a reason: a reason would let a caller find the facts out one by one.
+    """
+    notes = store.facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+    return [_judge(reading, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
+
+
+def _judge(reading: Reading, asked: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None) -> Finding | Refusal:
+    genuine = (
+        note is not None
+        and note.state == State.ISSUED
+        and note.obligor_id == asked.obligor_id
+        and note.holder_id == asked.beneficiary_id
+        and note.amount_rials == asked.amount_rials
+    )
+    if genuine:
+        return Finding.yes(pb.CheckNoteResponse(answer=ANSWER_YES))
+    return reading.no_or_refusal(pb.CheckNoteResponse(answer=ANSWER_NO))
+
+
+def parties_after(check_method: str, window: timedelta) -> LookUp:
+    """The question of method two, opened by the caller's own YES from *check_method* within *window*."""
+
+    def parties(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+        members = store.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
+        notes = store.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+        confirmed = _confirmed(reading, inquiries, check_method, window)
+        return [
+            _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))
+            for inquiry in inquiries
+        ]
+
+    return parties
+
+
+def _confirmed(
+    reading: Reading, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
+) -> Callable[[Inquiry], bool]:
+    def keys(inquiry: Inquiry) -> set[tuple[str, bytes]]:
+        hashes = reading.keyring.all_hashes(serial_subject(inquiry.request.serial))
+        return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
+
+    asked = set[tuple[str, bytes]]().union(*map(keys, inquiries))
+    since = to_micros(reading.now - window)
+    found = ledger.recently_confirmed(reading.connection, method=check_method, asked=asked, since_micros=since)
+    return lambda inquiry: bool(keys(inquiry) & found)
+
+
+def _disclose(
+    asked: pb.GetNotePartiesRequest, members: set[str], note: Row[*tuple[Any, ...]] | None, *, confirmed: bool
+) -> Finding | Refusal:
+    if asked.executive_agency_id not in members:
+        return Refusal(Reason.AGENCY_NOT_MEMBER)
+    # One reason for both: which of them failed would tell of the note.
+    if not confirmed or note is None or note.state != State.ISSUED:
+        return Refusal(Reason.NOTE_NOT_CONFIRMED)
+    return Finding.disclosed(
+        pb.GetNotePartiesResponse(
+            obligor=_party(note.obligor_id, note.obligor_name, note.obligor_address, note.obligor_postal_code),
+            beneficiary=_party(note.holder_id, note.holder_name, note.holder_address, note.holder_postal_code),
+        )
+    )
+
+
+def _party(person_id: str, name: str, address: str, postal_code: str) -> pb.Party:
+    kind = _KINDS[len(person_id)]
+    return pb.Party(kind=kind, id=person_id, full_name=name, address=address, postal_code=postal_code)
+
+
+def serial_subject(serial: str) -> Subject:
+    """A note's serial, as the ledger's subjects name it."""
+    return Subject("serial", serial)

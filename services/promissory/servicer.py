@@ -1,0 +1,35 @@
+"""The wire's side: which questions the contract's methods ask, and what the ledger must know of each."""
+
+from collections.abc import Mapping
+
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.registrar import LookUp
+from estelam.vocabulary import Method, Subject, person
+from promissory import notes
+from promissory.settings import PromissorySettings
+
+SERVICE = pb.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_name
+
+
+def _check_subjects(request: pb.CheckNoteRequest) -> tuple[Subject, ...]:
+    return (notes.serial_subject(request.serial), person(request.obligor_id), person(request.beneficiary_id))
+
+
+def _parties_subjects(request: pb.GetNotePartiesRequest) -> tuple[Subject, ...]:
+    return (notes.serial_subject(request.serial),)
+
+
+def _agency(request: pb.GetNotePartiesRequest) -> str:
+    return request.executive_agency_id
+
+
+CHECK_NOTE = Method(f"{SERVICE}/CheckNote", pb.CheckNoteRequest, _check_subjects)
+GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest, _parties_subjects, _agency)
+
+
+def questions(settings: PromissorySettings) -> Mapping[Method, LookUp]:
+    """Each method of the contract with its look-up."""
+    return {
+        CHECK_NOTE: notes.check,
+        GET_NOTE_PARTIES: notes.parties_after(CHECK_NOTE.name, settings.parties_window),
+    }
