@@ -202,5 +202,5 @@ def _write_settings(sandbox: Sandbox, ports: Mapping[str, int]) -> None:
         client_key = "pki/setad.key"
         """)
     addresses = "".join(f'{name} = "127.0.0.1:{port}"\n' for name, port in ports.items())
-    client = f'[client]\npki = "pki"\n{addresses}'
+    client = f'[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     sandbox.config.write_text("\n".join([storing("promissory"), storing("judiciary"), adapter, client]), "utf-8")

@@ -232,25 +232,28 @@ class QuotaState:
 
 
 class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an outcome, not a fault
-    """The house declines, for one reason of the table."""
+    """The house declines, for one reason of the table; *retry_seconds* says when a retry may help, if not the table."""
 
     def __init__(
-        self, reason: Reason, violations: Sequence[Violation] = (), *, quota: QuotaState | None = None
+        self,
+        reason: Reason,
+        violations: Sequence[Violation] = (),
+        *,
+        quota: QuotaState | None = None,
+        retry_seconds: float | None = None,
     ) -> None:
         super().__init__(reason.value)
         self.reason = reason
         self.violations = tuple(violations)
         self.quota = quota
+        self.retry_seconds = retry_seconds
+        if retry_seconds is None:
+            self.retry_seconds = quota.retry_seconds if quota else self.words.retry_seconds
 
     @property
     def words(self) -> Words:
         """The table's row for this refusal."""
         return TABLE[self.reason]
-
-    @property
-    def retry_seconds(self) -> float | None:
-        """When a retry may help, in seconds; None where it can't."""
-        return self.quota.retry_seconds if self.quota else self.words.retry_seconds
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
@@ -282,17 +285,22 @@ def to_grpc(refusal: Refusal) -> grpc.Status:
     return status
 
 
-def reason_of(error: grpc.RpcError) -> Reason | None:
-    """The reason that a service of this house gave, as its caller sees it; None where it gave none."""
+def from_grpc(error: grpc.RpcError) -> Refusal | None:
+    """The refusal that a service of this house gave, as its caller sees it; None where it gave none."""
+    details = _details(error)
     info = error_details_pb2.ErrorInfo()
-    for detail in details_of(error):
-        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in TABLE:
-            return Reason(info.reason)
-    return None
+    if not any(detail.Unpack(info) for detail in details) or info.domain != DOMAIN or info.reason not in set(Reason):
+        return None
+    fields, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    if any(detail.Unpack(fields) for detail in details):
+        violations = [Violation(found.field, found.reason, found.description) for found in fields.field_violations]
+    else:
+        violations = []
+    seconds = retry.retry_delay.ToMilliseconds() / 1000 if any(detail.Unpack(retry) for detail in details) else None
+    return Refusal(Reason(info.reason), violations, retry_seconds=seconds)
 
 
-def details_of(error: grpc.RpcError) -> Sequence[Any]:
-    """The google.rpc details that *error*'s trailing metadata carries, or none."""
+def _details(error: grpc.RpcError) -> Sequence[Any]:
     trailing = error.trailing_metadata() or () if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ()
     for key, value in trailing:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):

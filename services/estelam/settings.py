@@ -75,6 +75,17 @@ class StoreSettings(ServingSettings):
     batch_linger_seconds: float = Field(default=0.004, ge=0)
 
 
+class ClientSettings(Section):
+    """What the command line needs to ask."""
+
+    SECTION: ClassVar[str] = "client"
+
+    pki: Path
+    """A folder of certificates: NAME.crt, NAME.key, ca.crt."""
+    addresses: dict[str, str] = {}
+    """host:port of each service, by its name."""
+
+
 S = TypeVar("S", bound=Section)
 
 

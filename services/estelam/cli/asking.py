@@ -1,0 +1,170 @@
+"""Asking a service from the command line: one call over mTLS, its reply shown, kept if wished, told by exit code."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import grpc
+import typer
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from estelam import folding
+from estelam.cli import output
+from estelam.cli.saved import SavedReply, save
+from estelam.client import Identity, channel
+from estelam.errors import Reason, Refusal, Violation, from_grpc
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.settings import ClientSettings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to ask: what every inquiry's command takes besides its question."""
+
+    service: str
+    as_: str
+    address: str | None
+    timeout: float
+    save_receipt: Path | None
+    inquiry_id: str | None
+    case_reference: str | None
+    operator: str | None
+    as_json: bool
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What the inquiry is for, as the service takes it."""
+        given = {
+            "x-inquiry-id": self.inquiry_id,
+            "x-case-reference": self.case_reference,
+            "x-operator": self.operator,
+        }
+        return tuple((key, folding.code(value)) for key, value in given.items() if value)
+
+
+def inquiry(service: str, identity: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose last parameter is *options*: it takes the options of every inquiry.
+
+    *identity* is whose certificate asks unless --as says otherwise.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**given: Any) -> None:
+            how = {name: given.pop(name) for name in _OPTIONS}
+            command(**given, options=Options(service, **how))
+
+        own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=identity if name == "as_" else default
+            )
+            for name, (kind, default) in _OPTIONS.items()
+        ]
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {found.name: found.annotation for found in (*own, *shared)}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "as_": (Annotated[str, typer.Option("--as", metavar="NAME", help="Whose certificate to ask with.")], None),
+    "address": (Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the service is.")], None),
+    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for an answer.")], 5.0),
+    "save_receipt": (
+        Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the reply and its receipt.")],
+        None,
+    ),
+    "inquiry_id": (Annotated[str | None, typer.Option(help="Your own correlation id (x-inquiry-id).")], None),
+    "case_reference": (Annotated[str | None, typer.Option(help="The tender or file served (x-case-reference).")], None),
+    "operator": (Annotated[str | None, typer.Option(help="The person or system asking (x-operator).")], None),
+    "as_json": (output.AsJson, False),
+}
+
+
+def ask(
+    method: str,
+    request: Message,
+    options: Options,
+    *,
+    proofs: Callable[[Message, Message], list[SavedReply]] | None = None,
+) -> Any:
+    """The reply to *request*; on anything else the command ends with words and an exit code that is no answer.
+
+    *proofs* says which replies the receipts of this one prove, where it is not the reply itself.
+    """
+    with output.plain_failures(as_json=options.as_json):
+        settings = load(ClientSettings)
+        address = options.address or settings.addresses.get(options.service)
+        if address is None:
+            output.fail(f"where is {options.service}? give --address", as_json=options.as_json)
+        identity = Identity.named(settings.pki, options.as_)
+        with channel(address, identity) as opened:
+            reply = _call(opened, find_method(method), request, options)
+        if options.save_receipt:
+            kept = proofs(request, reply) if proofs else [SavedReply(method, request, reply)]
+            save(options.save_receipt, kept)
+    return reply
+
+
+def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
+    """Show a yes or a no, and exit with it."""
+    if reply.answer == inquiry_pb2.ANSWER_YES:
+        word, code = "YES", output.EXIT_YES
+    elif reply.answer == inquiry_pb2.ANSWER_NO:
+        word, code = "NO", output.EXIT_NO
+    else:
+        output.fail("the reply holds no answer", as_json=options.as_json, code=output.EXIT_UNREACHED)
+    words = {"YES": "بلی / YES", "NO": "خیر / NO"}
+    output.say({"answer": word if options.as_json else words[word], **facts}, as_json=options.as_json)
+    raise typer.Exit(code)
+
+
+def receipt_facts(receipt: inquiry_pb2.Receipt) -> dict[str, Any]:
+    """What of a receipt is worth showing."""
+    return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToJsonString()}
+
+
+def find_method(name: str) -> MethodDescriptor:
+    """The method package.Service/Method of a contract that is installed.
+
+    Raises:
+        KeyError: there is none.
+    """
+    service, _, method = name.partition("/")
+    return Default().FindServiceByName(service).methods_by_name[method]
+
+
+def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, options: Options) -> Message:
+    reply_class = GetMessageClass(method.output_type)
+    call: Any = opened.unary_unary(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=reply_class.FromString,
+    )
+    try:
+        reply: Message = call(request, timeout=options.timeout, metadata=options.metadata())
+    except grpc.RpcError as error:
+        refusal = from_grpc(error)
+        if isinstance(refusal, Refusal):
+            output.refuse(refusal, as_json=options.as_json)
+        code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
+        output.fail(f"No answer: {code}", as_json=options.as_json, code=output.EXIT_UNREACHED)
+    return reply
+
+
+def rials(text: str, options: Options) -> int:
+    """The amount that *text* means; where it means none, the command ends with the contract's own refusal."""
+    try:
+        amount = folding.whole_number(text)
+    except ValueError:
+        amount = -1
+    if not 0 <= amount < 2**63:
+        found = Violation("amount_rials", "int64", "must be a whole number of rials, greater than 0")
+        output.refuse(Refusal(Reason.FIELD_INVALID, [found]), as_json=options.as_json)
+    return amount

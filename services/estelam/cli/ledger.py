@@ -1,0 +1,59 @@
+"""`estelam ledger`: walk the chain, and tell who asked about a person."""
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from estelam import folding, ledger
+from estelam.cli import output
+from estelam.cli.stores import Service, settings_of
+from estelam.clock import to_datetime
+from estelam.keys import Keyring, verifying_keys
+from estelam.store import Store
+from estelam.vocabulary import Subject
+
+app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)
+
+
+@app.command()
+def verify(
+    service: Service,
+    head: Annotated[str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Walk the whole chain. Exit 0: it holds; 1: it does not."""
+    with output.plain_failures(as_json=as_json):
+        settings = settings_of(service)
+        keys = verifying_keys(settings.signing_certificates)
+        last, seen = ledger.Head(0, ledger.GENESIS, 0), head is None
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            try:
+                for last in ledger.verify(connection, keys):
+                    seen = seen or str(last) == head
+            except ledger.BrokenLedger as error:
+                output.fail(f"BROKEN: {error}", as_json=as_json)
+    if not seen:
+        output.fail("BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json)
+    facts = {"holds": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
+    output.say(facts, as_json=as_json)
+
+
+@app.command("who-asked")
+def who_asked(
+    service: Service,
+    identifier: Annotated[str, typer.Argument(help="The identifier asked about.")],
+    kind: Annotated[str, typer.Option(help="What it is: person, serial or tracking.")] = "person",
+    as_json: output.AsJson = False,
+) -> None:
+    """List every inquiry about one identifier: for the person concerned."""
+    with output.plain_failures(as_json=as_json):
+        settings = settings_of(service)
+        keyring = Keyring.load(settings.subject_keys)
+        subject = Subject(kind, folding.number(identifier))
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            rows = [
+                (to_datetime(row.answered_at_micros).isoformat(), row.caller, row.method, row.outcome, row.sequence)
+                for row in ledger.who_asked(connection, keyring, subject)
+            ]
+    output.say_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)

@@ -1,0 +1,23 @@
+"""`estelam migrate`: bring the stores to the newest schema."""
+
+from typing import Annotated
+
+import typer
+
+from estelam import store
+from estelam.cli import output
+from estelam.cli.stores import kinds, settings_of
+
+
+def migrate(
+    services: Annotated[list[str] | None, typer.Argument(help="Whose stores; default: all.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Create the stores, or bring them to the newest schema."""
+    done = {}
+    with output.plain_failures(as_json=as_json):
+        for service in services or list(kinds()):
+            settings = settings_of(service)
+            store.migrate(settings.store, settings.MIGRATIONS)
+            done[service] = "current"
+    output.say(done, as_json=as_json)

@@ -1,0 +1,101 @@
+"""What a command says and how it exits. Exit 0 is YES, 10 is NO, all else is no answer: no crash can look like a NO."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from estelam.access import AccessError
+from estelam.errors import Refusal
+from estelam.keys import KeyFileError
+from estelam.loading import LoadError
+from estelam.server import ServerError
+from estelam.settings import SettingsError
+from estelam.store import StoreError
+
+EXIT_YES = 0
+EXIT_FAILED = 1
+EXIT_NO = 10
+EXIT_REFUSED = 20
+EXIT_UNREACHED = 21
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+out = Console()
+err = Console(stderr=True)
+
+_OPERATORS = (SettingsError, StoreError, KeyFileError, AccessError, ServerError, LoadError, OSError)
+
+
+def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
+    """Print *facts*: a table of two columns, or one JSON object."""
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        return
+    table = Table(title=title or None, show_header=False, title_justify="left")
+    for name, value in facts.items():
+        if value is not None:
+            table.add_row(name.replace("_", " "), _plain(value))
+    out.print(table)
+
+
+def say_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """Print *rows*: a table, or one JSON array of objects."""
+    if as_json:
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        return
+    table = Table(*(column.replace("_", " ") for column in columns))
+    for row in rows:
+        table.add_row(*map(_plain, row))
+    out.print(table)
+
+
+def refuse(refusal: Refusal, *, as_json: bool) -> NoReturn:
+    """Say why there is no answer, in both languages, and exit."""
+    words = refusal.words
+    facts = {
+        "answer": None,
+        "reason": refusal.reason.value,
+        "layer": words.layer.value,
+        "message_en": words.en,
+        "message_fa": words.fa,
+        "violations": [{"field": v.field, "rule": v.rule, "description": v.description} for v in refusal.violations],
+        "retry_seconds": refusal.retry_seconds,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        err.print(f"[bold red]No answer[/]: {refusal.reason} ({words.layer})", highlight=False)
+        err.print(words.en, words.fa, sep="\n", markup=False, highlight=False)
+        for violation in refusal.violations:
+            err.print(f"  {violation.field}: {violation.description}", markup=False, highlight=False)
+    raise typer.Exit(EXIT_REFUSED)
+
+
+def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
+    """Say what went wrong and exit."""
+    if as_json:
+        typer.echo(json.dumps({"error": message}, ensure_ascii=False))
+    else:
+        err.print(message, style="red", markup=False, highlight=False)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def plain_failures(*, as_json: bool) -> Iterator[None]:
+    """Turn what an operator can mend into one plain line, without a stack trace."""
+    try:
+        yield
+    except _OPERATORS as error:
+        fail(str(error), as_json=as_json)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name.replace('_', ' ')}: {_plain(item)}" for name, item in value.items() if item)
+    return str(value)

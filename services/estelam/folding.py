@@ -1,0 +1,66 @@
+"""The human edge: what people type in Persian or Arabic digits, with separators, becomes what the contract takes.
+
+Only commands and pages use this; the contract itself takes strict ASCII.
+"""
+
+from datetime import UTC, date, datetime
+
+from persiantools import digits
+from persiantools.jdatetime import JalaliDate
+
+# Zero-width joiners and marks of direction, which pasted text brings along.
+_UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
+_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_,-/.\u060c\u066b\u066c'"))
+
+
+def code(text: str) -> str:
+    """An identifier as the contract takes it: ASCII digits, nothing unseen."""
+    return digits.fa_to_en(digits.ar_to_fa(text.translate(_UNSEEN).strip()))
+
+
+def number(text: str) -> str:
+    """A number of digits as the contract takes it: as `code`, and without separators."""
+    return code(text).translate(_SEPARATORS)
+
+
+def whole_number(text: str) -> int:
+    """An amount.
+
+    Raises:
+        ValueError: *text* is not a whole number, or has more than 19 digits.
+    """
+    plain = number(text)
+    if not (plain.isascii() and plain.isdigit() and len(plain) <= 19):
+        raise ValueError("not a whole number")
+    return int(plain)
+
+
+def day(text: str) -> date:
+    """A date typed as YYYY-MM-DD; a year before 1700 is Jalali.
+
+    Raises:
+        ValueError: there is no such day.
+    """
+    year, month, day_of_month = (int(part) for part in code(text).replace("/", "-").split("-"))
+    if year < 1700:
+        return JalaliDate(year, month, day_of_month).to_gregorian()  # type: ignore[no-untyped-call]
+    return date(year, month, day_of_month)
+
+
+def instant(text: str, now: datetime) -> datetime:
+    """An instant typed as ISO 8601 with its zone, or the word now.
+
+    Raises:
+        ValueError: *text* is neither.
+    """
+    if text.strip().lower() == "now":
+        return now
+    typed = datetime.fromisoformat(code(text))
+    if typed.tzinfo is None:
+        raise ValueError("an instant must name its time zone")
+    return typed.astimezone(UTC)
+
+
+def jalali(value: date) -> str:
+    """A Gregorian date as people in Iran read it."""
+    return JalaliDate(value).isoformat()  # type: ignore[no-untyped-call]

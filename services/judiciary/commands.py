@@ -1,0 +1,80 @@
+"""`estelam judiciary`: serve, load, and ask about cases."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from estelam import folding
+from estelam.cli import output
+from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
+from estelam.cli.loading import File, Rejects, Since, Through, declaration, load_file
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+from estelam.settings import load
+from judiciary import __main__ as service
+from judiciary.cases import FIRST_DATE
+from judiciary.load import CASES
+from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
+from judiciary.settings import JudiciarySettings
+
+app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
+    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Serve until SIGTERM."""
+    with output.plain_failures(as_json=as_json):
+        service.main(load(JudiciarySettings, listen=listen), port_file)
+
+
+@app.command("load-cases")
+def load_cases(
+    file: File,
+    since: Since = None,
+    through: Through = None,
+    rejects: Rejects = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Load cases: all of the file or nothing, coverage included."""
+    claimed = declaration(since, through, as_json=as_json)
+    with output.plain_failures(as_json=as_json):
+        settings = load(JudiciarySettings)
+    load_file(settings, CASES, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+
+
+@app.command("check-person")
+@inquiry("judiciary", "cbi")
+def check_person(
+    national_id: Annotated[str, typer.Option(help="The drawer's id.")],
+    options: Options,
+) -> None:
+    """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES, 10: NO, all else: no answer."""
+    request = pb.CheckByNationalIdRequest(national_id=folding.number(national_id))
+    reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
+    answer(reply, _facts(reply), options)
+
+
+@app.command("check-cheque")
+@inquiry("judiciary", "cbi")
+def check_cheque(
+    tracking_id: Annotated[str, typer.Option(help="The tracking code of the certificate of non-payment.")],
+    options: Options,
+) -> None:
+    """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES, 10: NO, all else: no answer."""
+    request = pb.CheckByTrackingIdRequest(tracking_id=folding.number(tracking_id))
+    reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
+    answer(reply, _facts(reply), options)
+
+
+def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -> dict[str, Any]:
+    facts = receipt_facts(reply.receipt)
+    if reply.HasField("coverage"):
+        coverage = reply.coverage
+        since = folding.day(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
+        facts["covered_since"] = f"{since.isoformat()} ({folding.jalali(since)})"
+        facts["data_as_of"] = coverage.as_of.ToJsonString()
+    return facts

@@ -1,0 +1,87 @@
+"""`estelam promissory`: serve, load, and ask about notes."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from estelam import folding
+from estelam.cli import output
+from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.loading import File, Rejects, Through, declaration, load_file
+from estelam.loading import Declaration
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.settings import load
+from promissory import __main__ as service
+from promissory.load import FIRST_DATE, MEMBERS, NOTES
+from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
+from promissory.settings import PromissorySettings
+
+app = typer.Typer(help="The ministry's promissory-note service.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
+    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Serve until SIGTERM."""
+    with output.plain_failures(as_json=as_json):
+        service.main(load(PromissorySettings, listen=listen), port_file)
+
+
+@app.command("load-notes")
+def load_notes(file: File, through: Through = None, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
+    """Load notes: all of the file or nothing."""
+    claimed = declaration(None, through, as_json=as_json)
+    with output.plain_failures(as_json=as_json):
+        settings = load(PromissorySettings)
+    load_file(settings, NOTES, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+
+
+@app.command("load-agencies")
+def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
+    """Load the whole list of Setad's member agencies: one that is not in the file is a member no more."""
+    with output.plain_failures(as_json=as_json):
+        settings = load(PromissorySettings)
+    load_file(settings, MEMBERS, file, claimed=Declaration(), first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+
+
+@app.command()
+@inquiry("promissory", "setad")
+def check(
+    serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
+    obligor: Annotated[str, typer.Option(help="The obligor's id.")],
+    beneficiary: Annotated[str, typer.Option(help="The beneficiary's id: the present holder.")],
+    amount: Annotated[str, typer.Option(help="The face amount in rials.")],
+    options: Options,
+) -> None:
+    """Ask whether a note is genuine and live (R2.1). Exit 0: YES, 10: NO, all else: no answer."""
+    request = pb.CheckNoteRequest(
+        serial=folding.number(serial),
+        obligor_id=folding.number(obligor),
+        beneficiary_id=folding.number(beneficiary),
+        amount_rials=rials(amount, options),
+    )
+    reply = ask(CHECK_NOTE.name, request, options)
+    answer(reply, receipt_facts(reply.receipt), options)
+
+
+@app.command()
+@inquiry("promissory", "setad")
+def parties(
+    serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
+    agency: Annotated[str, typer.Option(help="The executive agency's id in Setad.")],
+    options: Options,
+) -> None:
+    """Ask who the parties of a just checked note are (R2.2). Exit 0: told, all else: no answer."""
+    request = pb.GetNotePartiesRequest(serial=folding.number(serial), executive_agency_id=folding.code(agency))
+    reply = ask(GET_NOTE_PARTIES.name, request, options)
+    facts = {"obligor": _party(reply.obligor), "beneficiary": _party(reply.beneficiary)}
+    output.say({**facts, **receipt_facts(reply.receipt)}, as_json=options.as_json)
+
+
+def _party(party: pb.Party) -> dict[str, Any]:
+    return MessageToDict(party, preserving_proto_field_name=True)

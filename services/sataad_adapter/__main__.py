@@ -1,0 +1,62 @@
+"""The adapter, put together and run until told to stop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from estelam import logs
+from estelam.access import Access
+from estelam.client import Identity, aio_channel
+from estelam.clock import Clock
+from estelam.desk import Desk
+from estelam.hosting import refusal_budget
+from estelam.keys import verifying_keys
+from estelam.metrics import Metrics
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.server import Server, running, until_told_to_stop, write_port
+from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.settings import SetadSettings
+from sataad_adapter.verification import Verification
+
+
+def main(settings: SetadSettings, port_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once listening."""
+    logs.configure(settings.log_level)
+    asyncio.run(_serve(settings, port_file))
+
+
+async def _serve(settings: SetadSettings, port_file: Path | None) -> None:
+    async with adapter(settings) as server:
+        write_port(port_file, server.port)
+        await until_told_to_stop()
+
+
+@contextlib.asynccontextmanager
+async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
+    """A running adapter, which asks the ministry under Setad's certificate."""
+    clock, metrics = clock or Clock(), Metrics()
+    identity = Identity(settings.client_certificate, settings.client_key, settings.trust)
+    async with aio_channel(settings.provider, identity) as ministry:
+        health = HealthStub(ministry)  # type: ignore[no-untyped-call]
+
+        async def ping() -> None:
+            status = await health.Check(HealthCheckRequest(), timeout=1)
+            if status.status != HealthCheckResponse.SERVING:
+                raise ConnectionError("the ministry's service does not serve")
+
+        keys = verifying_keys(settings.provider_certificates)
+        desk = Desk(
+            access=Access(settings.access, clock),
+            counter=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
+            metrics=metrics,
+            clock=clock,
+            answer_seconds=settings.answer_seconds,
+            refusals=refusal_budget(settings),
+        )
+        handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
+        async with running(settings, handlers, metrics=metrics, ping=ping) as server:
+            yield server

@@ -1,0 +1,66 @@
+"""`estelam setad`: serve, and verify a note as a buyer does."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from estelam import folding
+from estelam.cli import output
+from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.saved import SavedReply
+from estelam.setad.v1 import note_verification_pb2 as pb
+from estelam.settings import load
+from sataad_adapter import __main__ as service
+from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.settings import SetadSettings
+from sataad_adapter.verification import replies_of
+
+app = typer.Typer(help="Setad's side: one answer for a buyer.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
+    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Serve until SIGTERM."""
+    with output.plain_failures(as_json=as_json):
+        service.main(load(SetadSettings, listen=listen), port_file)
+
+
+@app.command()
+@inquiry("setad", "setad")
+def verify(
+    serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
+    obligor: Annotated[str, typer.Option(help="The obligor's id.")],
+    beneficiary: Annotated[str, typer.Option(help="The beneficiary's id: the present holder.")],
+    amount: Annotated[str, typer.Option(help="The face amount in rials.")],
+    agency: Annotated[str, typer.Option(help="The buying agency's id in Setad.")],
+    options: Options,
+) -> None:
+    """Verify a note and, if it is genuine, see its parties. Exit 0: YES, 10: NO, all else: no answer."""
+    request = pb.VerifyNoteRequest(
+        serial=folding.number(serial),
+        obligor_id=folding.number(obligor),
+        beneficiary_id=folding.number(beneficiary),
+        amount_rials=rials(amount, options),
+        executive_agency_id=folding.code(agency),
+    )
+    reply = ask(VERIFY_NOTE.name, request, options, proofs=_proofs)
+    answer(reply, _facts(reply), options)
+
+
+def _proofs(request: Any, reply: Any) -> list[SavedReply]:
+    return [SavedReply(*proof) for proof in replies_of(request, reply)]
+
+
+def _facts(reply: pb.VerifyNoteResponse) -> dict[str, Any]:
+    parties = {
+        side: MessageToDict(getattr(reply, side), preserving_proto_field_name=True)
+        for side in ("obligor", "beneficiary")
+        if reply.HasField(side)
+    }
+    return {**parties, **receipt_facts(reply.check_receipt)}
