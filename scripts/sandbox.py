@@ -18,6 +18,7 @@ from judiciary import load as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import load as promissory_load
 from promissory.settings import PromissorySettings
+from sataad_adapter.settings import SetadSettings
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
@@ -81,6 +82,10 @@ class Sandbox:
     def judiciary(self, **overrides: object) -> JudiciarySettings:
         """The judiciary service's settings."""
         return settings.load(JudiciarySettings, environ=self.environ, **overrides)
+
+    def setad(self, **overrides: object) -> SetadSettings:
+        """The adapter's settings."""
+        return settings.load(SetadSettings, environ=self.environ, **overrides)
 
 
 def create(folder: Path, *, ports: Mapping[str, int] | None = None, rate: float = 1000, burst: int = 2000) -> Sandbox:

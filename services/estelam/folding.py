@@ -10,7 +10,9 @@ from persiantools.jdatetime import JalaliDate
 
 # Zero-width joiners and marks of direction, which pasted text brings along.
 _UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
-_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_,-/.\u060c\u066b\u066c'"))
+_BETWEEN_DIGITS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
+# Thousands only: a point, a slash or a minus sign would make it another amount, so they stay and are refused.
+_BETWEEN_THOUSANDS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
 
 
 def code(text: str) -> str:
@@ -19,17 +21,17 @@ def code(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """A number of digits as the contract takes it: as `code`, and without separators."""
-    return code(text).translate(_SEPARATORS)
+    """An identifier of digits as the contract takes it: as `code`, and without what groups them."""
+    return code(text).translate(_BETWEEN_DIGITS)
 
 
 def whole_number(text: str) -> int:
-    """An amount.
+    """An amount, with or without separators of thousands.
 
     Raises:
         ValueError: *text* is not a whole number, or has more than 19 digits.
     """
-    plain = number(text)
+    plain = code(text).translate(_BETWEEN_THOUSANDS)
     if not (plain.isascii() and plain.isdigit() and len(plain) <= 19):
         raise ValueError("not a whole number")
     return int(plain)

@@ -1,0 +1,166 @@
+"""Many inquiries, one transaction: what is gathered, what is turned away, and what outlives a caller's patience."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from estelam.batch import Batch, BatchLimits
+from estelam.errors import Reason, Refusal
+
+Scenario = Callable[[], Awaitable[None]]
+
+
+def run(scenario: Scenario) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+def doubled(items: Sequence[int]) -> list[int]:
+    return [item * 2 for item in items]
+
+
+def test_each_gets_its_own_result() -> None:
+    async def scenario() -> None:
+        batch: Batch[int, int] = Batch(doubled, BatchLimits())
+
+        assert await asyncio.gather(*(batch.submit(number, 5) for number in range(4))) == [0, 2, 4, 6]
+        await batch.close()
+
+    run(scenario)
+
+
+def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
+    async def scenario() -> None:
+        sizes: list[int] = []
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16), observe=sizes.append)
+
+        async def caller(number: int) -> None:
+            for _ in range(20):
+                await batch.submit(number, 5)
+
+        await asyncio.gather(*(caller(number) for number in range(64)))
+        await batch.close()
+
+        assert max(sizes) == 16
+        assert sum(sizes) / len(sizes) > 8
+
+    run(scenario)
+
+
+def test_a_lone_caller_never_waits_for_company() -> None:
+    async def scenario() -> None:
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(linger_seconds=3600))
+
+        for number in range(20):
+            await batch.submit(number, 5)
+        await batch.close()
+
+    run(scenario)
+
+
+def test_beyond_the_queues_bound_an_item_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        gate = threading.Event()
+
+        def held(items: Sequence[int]) -> Sequence[int]:
+            gate.wait(10)
+            return items
+
+        batch: Batch[int, int] = Batch(held, BatchLimits(size=1, queue=2))
+        waiting = [asyncio.create_task(batch.submit(number, 10)) for number in range(3)]
+        await asyncio.sleep(0.05)
+        waiting.append(asyncio.create_task(batch.submit(3, 10)))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Refusal) as caught:
+            await batch.submit(4, 10)
+        gate.set()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        await batch.close()
+
+        assert caught.value.reason == Reason.OVERLOADED
+        assert any(result == 0 for result in done)
+
+    run(scenario)
+
+
+def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -> None:
+    async def scenario() -> None:
+        finished: list[int] = []
+
+        def slow(items: Sequence[int]) -> Sequence[int]:
+            time.sleep(0.2)
+            finished.extend(items)
+            return items
+
+        batch: Batch[int, int] = Batch(slow, BatchLimits())
+        with pytest.raises(Refusal) as caught:
+            await batch.submit(7, 0.05)
+        await batch.close()
+
+        assert caught.value.reason == Reason.ANSWER_LATE
+        assert finished == [7]
+
+    run(scenario)
+
+
+def test_who_gave_up_before_their_turn_costs_no_work() -> None:
+    async def scenario() -> None:
+        seen: list[int] = []
+        gate = threading.Event()
+
+        def held(items: Sequence[int]) -> Sequence[int]:
+            gate.wait(10)
+            seen.extend(items)
+            return items
+
+        batch: Batch[int, int] = Batch(held, BatchLimits(size=1))
+        first = asyncio.create_task(batch.submit(1, 10))
+        await asyncio.sleep(0.05)
+        impatient = asyncio.create_task(batch.submit(2, 10))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await first
+        await batch.close()
+
+        assert seen == [1]
+
+    run(scenario)
+
+
+def test_a_fault_in_the_work_reaches_every_waiter_and_the_next_round_is_served() -> None:
+    async def scenario() -> None:
+        faults = [ValueError("once")]
+
+        def faulty(items: Sequence[int]) -> Sequence[int]:
+            if faults:
+                raise faults.pop()
+            return items
+
+        batch: Batch[int, int] = Batch(faulty, BatchLimits())
+        with pytest.raises(ValueError, match="once"):
+            await batch.submit(1, 5)
+
+        assert await batch.submit(2, 5) == 2
+        await batch.close()
+
+    run(scenario)
+
+
+def test_closing_finishes_what_is_waiting() -> None:
+    async def scenario() -> None:
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=2))
+        waiting = [asyncio.create_task(batch.submit(number, 5)) for number in range(9)]
+        await asyncio.sleep(0)
+        await batch.close()
+
+        assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+
+    run(scenario)

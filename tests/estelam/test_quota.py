@@ -1,0 +1,79 @@
+"""Token buckets, by a clock that the test moves."""
+
+import pytest
+
+from estelam.access import Quota
+from estelam.clock import Clock
+from estelam.errors import Reason, Refusal
+from estelam.quota import Quotas, charge_miss, state_of
+
+
+class Hand:
+    """A clock's hand, moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.now)
+
+
+def test_a_burst_passes_and_the_next_is_refused_with_the_time_to_wait() -> None:
+    hand, quota = Hand(), Quota(rate=2, burst=3)
+    quotas = Quotas(hand.clock)
+    for _ in range(3):
+        quotas.spend("caller", "CheckNote", quota)
+
+    with pytest.raises(Refusal) as caught:
+        quotas.spend("caller", "CheckNote", quota)
+
+    assert caught.value.reason == Reason.QUOTA_EXHAUSTED
+    assert caught.value.retry_seconds == 0.5
+    assert caught.value.quota is not None
+    assert (caught.value.quota.limit, caught.value.quota.remaining, caught.value.quota.reset_seconds) == (3, 0, 2)
+
+
+def test_after_the_time_named_the_caller_is_served_again() -> None:
+    hand, quota = Hand(), Quota(rate=2, burst=1)
+    quotas = Quotas(hand.clock)
+    quotas.spend("caller", "CheckNote", quota)
+    hand.now += 0.5
+
+    assert state_of(quotas.spend("caller", "CheckNote", quota), "CheckNote").remaining == 0
+
+
+def test_callers_and_methods_have_buckets_of_their_own() -> None:
+    quota = Quota(rate=1, burst=1)
+    quotas = Quotas(Hand().clock)
+
+    for caller, method in (("a", "x"), ("a", "y"), ("b", "x")):
+        quotas.spend(caller, method, quota)
+
+
+def test_a_bucket_never_holds_more_than_its_burst() -> None:
+    hand, quota = Hand(), Quota(rate=1000, burst=2)
+    quotas = Quotas(hand.clock)
+    quotas.spend("caller", "CheckNote", quota)
+    hand.now += 3600
+
+    assert state_of(quotas.spend("caller", "CheckNote", quota), "CheckNote").remaining == 1
+
+
+def test_a_miss_costs_what_the_grant_says_and_can_overdraw_the_bucket() -> None:
+    hand, quota = Hand(), Quota(rate=1, burst=5, miss_cost=20)
+    quotas = Quotas(hand.clock)
+    bucket = quotas.spend("caller", "CheckNote", quota)
+    charge_miss(bucket)
+
+    assert bucket.tokens == -15
+    with pytest.raises(Refusal) as caught:
+        quotas.spend("caller", "CheckNote", quota)
+    assert caught.value.retry_seconds == 16
+
+
+def test_a_changed_quota_begins_with_a_full_bucket() -> None:
+    quotas = Quotas(Hand().clock)
+    quotas.spend("caller", "CheckNote", Quota(rate=1, burst=1))
+
+    assert state_of(quotas.spend("caller", "CheckNote", Quota(rate=1, burst=9)), "CheckNote").remaining == 8

@@ -1,0 +1,67 @@
+"""Settings: a file, then the environment; what is unknown is refused, not ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from estelam.settings import CONFIG, SettingsError, load
+from promissory.settings import PromissorySettings
+from scripts.sandbox import Sandbox
+
+
+def rewritten(sandbox: Sandbox, old: str, new: str) -> dict[str, str]:
+    sandbox.config.write_text(sandbox.config.read_text("utf-8").replace(old, new, 1), "utf-8")
+    return dict(sandbox.environ)
+
+
+def test_paths_in_the_file_are_relative_to_the_file(sandbox: Sandbox) -> None:
+    settings = sandbox.promissory()
+
+    assert sandbox.folder / "pki" / "promissory-server.crt" == settings.certificate
+    assert f"sqlite:///{sandbox.folder / 'promissory'}" == settings.store
+
+
+def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_ANSWER_SECONDS": "3", "ESTELAM_PROMISSORY_MAX_STALENESS": "PT1H"}
+    settings = load(PromissorySettings, environ=environ)
+
+    assert (3, 3600) == (settings.answer_seconds, settings.max_staleness.total_seconds())
+
+
+def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_LISTEN": "127.0.0.1:1"}
+
+    assert "127.0.0.1:2" == load(PromissorySettings, environ=environ, listen="127.0.0.1:2").listen
+
+
+@pytest.mark.parametrize(
+    "variable", ["ESTELAM_PROMISSORY_LISTNE", "ESTELAM_MINISTRY_LISTEN", "ESTELAM_TYPO", "ESTELAM_PROMISSORY_"]
+)
+def test_an_unknown_variable_is_refused_by_name(sandbox: Sandbox, variable: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        load(PromissorySettings, environ={**sandbox.environ, variable: "x"})
+
+
+def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -> None:
+    load(PromissorySettings, environ={**sandbox.environ, "ESTELAM_JUDICIARY_LISTEN": "127.0.0.1:1"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("listen =", "listne =", "listne"),
+        ("[promissory]", "[ministry]", "ministry"),
+        ("[promissory]", "[promissory", "estelam.toml"),
+        ('store = "', '# store = "', "store"),
+        ("listen =", 'answer_seconds = "soon"\nlisten =', "answer_seconds"),
+        ("listen =", "answer_seconds = 0\nlisten =", "answer_seconds"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_the_place_named(sandbox: Sandbox, old: str, new: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(PromissorySettings, environ=rewritten(sandbox, old, new))
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nowhere"):
+        load(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})
