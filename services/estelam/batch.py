@@ -4,6 +4,7 @@ Waiting for company costs a lone caller time and saves a crowd most of its cost,
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,21 +84,35 @@ class Batch(Generic[T, R]):
         self._thread.shutdown()
 
     async def _run(self) -> None:
-        while self._waiting or not self._closing:
+        while True:
             try:
+                if self._closing and not self._waiting:
+                    return
                 await self._round()
-            except Exception as error:  # noqa: BLE001 - the runner must outlive any fault; what waits has its next round
-                log.error("round.failed", error=type(error).__name__)
+            except BaseException as error:
+                # The runner must outlive any fault; what waits has its next round.
+                if called_off(error):
+                    raise
+                with contextlib.suppress(Exception):
+                    log.error("round.failed", error=type(error).__name__)
                 await asyncio.sleep(self._limits.linger_seconds)
 
     async def _round(self) -> None:
         await self._arrival.wait()
         if self._last > 2 and len(self._waiting) < self._limits.size and not self._closing:
             await self._linger()
-        batch = self._take()
-        self._last = len(batch)
-        if batch:
-            await self._serve(batch)
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        try:
+            self._take(batch)
+            self._last = len(batch)
+            if batch:
+                await self._serve(batch)
+        except BaseException as error:
+            # Whatever it is, every waiter must hear of it.
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(_bearable(error))
+            raise
 
     async def _linger(self) -> None:
         self._crowd.clear()
@@ -106,29 +121,35 @@ class Batch(Generic[T, R]):
         await self._crowd.wait()
         timer.cancel()
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         while self._waiting and len(batch) < self._limits.size:
-            item, future = self._waiting.popleft()
+            batch.append(self._waiting.popleft())
             # Who has given up is let go before any work is done for them.
-            if not future.done():
-                batch.append((item, future))
+            if batch[-1][1].done():
+                batch.pop()
         if not self._waiting and not self._closing:
             self._arrival.clear()
-        return batch
 
     async def _serve(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        try:
-            self._observe(len(batch))
-            items = [item for item, _ in batch]
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
-        except Exception as error:  # noqa: BLE001 - whatever it is, every waiter must hear of it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+        self._observe(len(batch))
+        items = [item for item, _ in batch]
+        results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def called_off(error: BaseException) -> bool:
+    """Whether *error* ends this task because someone asked for that; any other cancellation is a fault like any."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _bearable(error: BaseException) -> Exception:
+    """*error*, or what stands for it where a future or its waiter would take it for something else."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError("the round was broken off")
 
 
 def _give_up(future: asyncio.Future[R]) -> None:

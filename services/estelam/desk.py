@@ -4,19 +4,20 @@
 the counter, in one transaction (`estelam.registrar`), or at another service that records (the adapter).
 """
 
-import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
-from uuid import UUID
 
+import grpc
 import structlog
 import uuid_utils
 from grpc.aio import AbortError, ServicerContext
 
 from estelam import quota, validation
 from estelam.access import Access, Grant, Quota
+from estelam.batch import called_off
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, Violation, to_grpc
 from estelam.identity import identify
@@ -76,28 +77,41 @@ class Desk:
         # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
         self._refusals = refusals
         self._refusal_quotas = Quotas(clock)
+        self._plainest = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
     def handler(self, method: Method) -> Handler:
         """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort."""
 
         async def handle(wire: bytes, context: Context) -> bytes:
-            visit = Visit()
             try:
-                reply = await self._course(method, wire, context, visit)
-                context.set_trailing_metadata(_trailer(visit))
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 - the one place where nothing may pass
-                return await self._refuse(method, context, visit, error)
-            return reply
+                return await self._attend(method, wire, context)
+            except BaseException as error:
+                # The one place where nothing may pass: a fault while refusing is refused with the plainest words, which
+                # were made ready beforehand.
+                if isinstance(error, AbortError) or called_off(error):
+                    raise
+                with contextlib.suppress(Exception):
+                    log.error("refusal.failed", method=method.short_name, error=type(error).__name__)
+                return await _end(context, self._plainest)
 
         return handle
+
+    async def _attend(self, method: Method, wire: bytes, context: Context) -> bytes:
+        visit = Visit()
+        try:
+            reply = await self._course(method, wire, context, visit)
+            context.set_trailing_metadata(_trailer(visit))
+        except BaseException as error:
+            if called_off(error):
+                raise
+            return await self._refuse(method, context, visit, error)
+        return reply
 
     async def _course(self, method: Method, wire: bytes, context: Context, visit: Visit) -> bytes:
         arrived = self._clock.monotonic()
         seconds = self._patience(context)
         caller = identify(context, self._clock.now())  # 1 who asks
-        inquiry = Inquiry(uuid_utils.uuid7().bytes, method, caller, arrived)
+        inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
         visit.inquiry = inquiry
         grant = self._access.admit(caller, method)  # 2 may they
         inquiry.purpose = _purpose(context, grant)
@@ -118,18 +132,13 @@ class Desk:
 
     async def _refuse(self, method: Method, context: Context, visit: Visit, error: BaseException) -> bytes:
         refusal = fault_of(error)
-        try:
-            if not isinstance(error, Refusal):
-                log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
-            refusal = await self._recorded(visit, refusal)
-            self._metrics.refused(method.short_name, refusal)
-            trailer = _trailer(visit)
-            inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
-            log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        except Exception as second:  # noqa: BLE001 - a fault while refusing is refused with the plainest words
-            log.error("refusal.failed", method=method.short_name, error=type(second).__name__)
-            refusal, trailer = Refusal(Reason.SERVICE_FAILED), ()
-        return await abort(context, refusal, trailer)
+        if not isinstance(error, Refusal):
+            log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
+        refusal = await self._recorded(visit, refusal)
+        self._metrics.refused(method.short_name, refusal)
+        inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
+        log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
+        return await abort(context, refusal, _trailer(visit))
 
     async def _recorded(self, visit: Visit, refusal: Refusal) -> Refusal:
         """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
@@ -150,13 +159,16 @@ class Desk:
 
 async def abort(context: Context, refusal: Refusal, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
     """End the call with *refusal*'s constant words and details."""
-    status = to_grpc(refusal)
+    return await _end(context, to_grpc(refusal), trailer)
+
+
+async def _end(context: Context, status: grpc.Status, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
     await context.abort(status.code, status.details, (*status.trailing_metadata, *trailer))
     raise AbortError
 
 
 def _text_id(inquiry: Inquiry) -> str:
-    return str(UUID(bytes=inquiry.id))
+    return str(inquiry.id)
 
 
 def _purpose(context: Context, grant: Grant) -> Purpose:

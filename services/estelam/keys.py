@@ -1,7 +1,6 @@
 """The two kinds of secret a service keeps: the key that signs blocks, and the keys that hide whom they are about."""
 
 import hashlib
-import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from estelam.vocabulary import Subject
@@ -59,7 +60,7 @@ class Keyring:
     def __init__(self, keys: dict[str, bytes]) -> None:
         if not keys or any(len(key) < 32 for key in keys.values()):
             raise KeyFileError("a keyring holds at least one key, each of at least 32 bytes")
-        self._keys = {name: hmac.new(key, digestmod="sha256") for name, key in keys.items()}
+        self._keys = {name: HMAC(key, SHA256()) for name, key in keys.items()}
         self.current = list(keys)[-1]
         self._writing = self._keys[self.current]
 
@@ -84,10 +85,10 @@ class Keyring:
         return [self._digest(key, subject) for key in self._keys.values()]
 
     @staticmethod
-    def _digest(key: hmac.HMAC, subject: Subject) -> bytes:
+    def _digest(key: HMAC, subject: Subject) -> bytes:
         keyed = key.copy()
         keyed.update(f"{subject.kind}:{subject.value}".encode())
-        return keyed.digest()
+        return keyed.finalize()
 
 
 def new_keyring_line(name: str) -> str:

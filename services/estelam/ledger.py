@@ -4,25 +4,29 @@ import hashlib
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
-from typing import Any
-from uuid import UUID
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Column,
     Connection,
+    Dialect,
     LargeBinary,
     MetaData,
     Row,
-    RowMapping,
     Table,
     Text,
+    func,
     insert,
-    or_,
+    literal,
+    literal_column,
     select,
 )
 
@@ -37,6 +41,11 @@ LEDGER = MetaData(schema="ledger")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 GENESIS = bytes(32)
 
+# Keyed hashes are random: one index over all of them would touch a far page for each, ever more as the ledger grows.
+# They are indexed by shelf, a run of consecutive entries, so that writing stays on the few pages of the newest shelf.
+SHELF_ENTRIES = 2048
+_SHELF = literal_column(f"entry.sequence / {SHELF_ENTRIES}", BigInteger)
+
 entry_table = Table(
     "entry",
     LEDGER,
@@ -47,14 +56,14 @@ entry_table = Table(
     Column("method", Text, nullable=False),
     Column("subject_key_id", Text, nullable=False),
     *(Column(name, LargeBinary) for name in SUBJECT_COLUMNS),
-    Column("question", LargeBinary),
+    Column("question", LargeBinary, nullable=False),
     Column("agency", Text, nullable=False),
-    Column("correlation", LargeBinary),
-    Column("case_reference", LargeBinary),
-    Column("operator", LargeBinary),
+    Column("correlation", LargeBinary, nullable=False),
+    Column("case_reference", LargeBinary, nullable=False),
+    Column("operator", LargeBinary, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("latency_micros", BigInteger, nullable=False),
-    Column("commitment", LargeBinary),
+    Column("commitment", LargeBinary, nullable=False),
 )
 
 block_table = Table(
@@ -70,12 +79,11 @@ block_table = Table(
     Column("signature", LargeBinary, nullable=False),
 )
 
-_INSERT_ENTRY = insert(entry_table)
 _INSERT_BLOCK = insert(block_table)
 _BLOCKS = select(block_table).order_by(block_table.c.number)
 _LAST_BLOCK = select(block_table).order_by(block_table.c.number.desc()).limit(1)
 _ENTRIES = select(entry_table).order_by(entry_table.c.sequence)
-_WIRE_OUTCOME = {
+_WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
     Outcome.YES: pb.OUTCOME_YES,
     Outcome.NO: pb.OUTCOME_NO,
     Outcome.DISCLOSED: pb.OUTCOME_DISCLOSED,
@@ -103,6 +111,28 @@ class Head:
         return f"{self.number}:{self.hash.hex()}"
 
 
+class EntryRow(NamedTuple):
+    """One row of the entry table, in the order of its columns."""
+
+    sequence: int
+    inquiry_id: bytes
+    answered_at_micros: int
+    caller: str
+    method: str
+    subject_key_id: str
+    subject_1: bytes | None
+    subject_2: bytes | None
+    subject_3: bytes | None
+    question: bytes
+    agency: str
+    correlation: bytes
+    case_reference: bytes
+    operator: bytes
+    outcome: str
+    latency_micros: int
+    commitment: bytes
+
+
 class Ledger:
     """Appends to one chain, inside a transaction given to it."""
 
@@ -118,8 +148,8 @@ class Ledger:
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         salts = [secrets.token_bytes(16) for _ in lines]
         rows = [
-            self._row(first + index, line, salt, micros, monotonic)
-            for index, (line, salt) in enumerate(zip(lines, salts, strict=True))
+            self._row(sequence, line, salt, micros, monotonic)
+            for sequence, (line, salt) in enumerate(zip(lines, salts, strict=True), start=first)
         ]
         entries = [_entry_bytes(row) for row in rows]
         levels = receipt.merkle_levels([receipt.leaf_hash(entry) for entry in entries])
@@ -134,13 +164,13 @@ class Ledger:
         )
         sealed = receipt.canonical(header)
         signature = self._signer.key.sign(receipt.SIGNING_CONTEXT + sealed)
-        connection.execute(_INSERT_ENTRY, rows)
+        connection.exec_driver_sql(_insert_entry(connection.dialect), rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
         return [
             pb.Receipt(
-                inquiry_id=str(UUID(bytes=line.inquiry.id)),
+                inquiry_id=str(line.inquiry.id),
                 answered_at=answered_at,
                 entry=entry,
                 salt=salt,
@@ -151,52 +181,60 @@ class Ledger:
             for index, (line, entry, salt) in enumerate(zip(lines, entries, salts, strict=True))
         ]
 
-    def _row(self, sequence: int, line: Line, salt: bytes, micros: int, monotonic: float) -> dict[str, Any]:
+    def _row(self, sequence: int, line: Line, salt: bytes, micros: int, monotonic: float) -> EntryRow:
         inquiry, hashed = line.inquiry, self._keyring.hash
-        request = b"" if inquiry.request is None else receipt.canonical(inquiry.request)
-        subjects = () if inquiry.request is None else inquiry.method.subjects(inquiry.request)
-        keyed: list[bytes | None] = [hashed(subject) for subject in subjects]
-        keyed += [None] * (len(SUBJECT_COLUMNS) - len(keyed))
-        purpose = inquiry.purpose
-        return {
-            "sequence": sequence,
-            "inquiry_id": inquiry.id,
-            "answered_at_micros": micros,
-            "caller": inquiry.caller.organization_id,
-            "method": inquiry.method.name,
-            "subject_key_id": self._keyring.current,
-            **dict(zip(SUBJECT_COLUMNS, keyed, strict=True)),
-            "question": hashed(Subject(inquiry.method.name, request.hex())) if request else None,
-            "agency": "" if inquiry.request is None else inquiry.method.agency(inquiry.request),
-            "correlation": hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else None,
-            "case_reference": hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else None,
-            "operator": hashed(Subject("operator", purpose.operator)) if purpose.operator else None,
-            "outcome": line.outcome.value,
-            "latency_micros": min(max(int((monotonic - inquiry.arrived) * 1e6), 0), 2**32 - 1),
-            "commitment": receipt.commitment(salt, request, receipt.canonical(line.reply)) if line.reply else None,
-        }
+        method, purpose = inquiry.method, inquiry.purpose
+        asked = inquiry.request is not None
+        request = receipt.canonical(inquiry.request) if asked else b""
+        subjects = [hashed(subject) for subject in method.subjects(inquiry.request)] if asked else []
+        first, second, third, *_ = *subjects, None, None, None
+        return EntryRow(
+            sequence,
+            inquiry.id.bytes,
+            micros,
+            inquiry.caller.organization_id,
+            method.name,
+            self._keyring.current,
+            first,
+            second,
+            third,
+            hashed(Subject(method.name, request.hex())) if asked else b"",
+            method.agency(inquiry.request) if asked else "",
+            hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
+            hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else b"",
+            hashed(Subject("operator", purpose.operator)) if purpose.operator else b"",
+            line.outcome.value,
+            min(max(int((monotonic - inquiry.arrived) * 1e6), 0), 2**32 - 1),
+            receipt.commitment(salt, request, receipt.canonical(line.reply)) if line.reply else b"",
+        )
 
 
-def _entry_bytes(row: Mapping[str, Any] | RowMapping) -> bytes:
-    outcome = row["outcome"]
+@cache
+def _insert_entry(dialect: Dialect) -> str:
+    """The driver's own statement for one `EntryRow`: building named parameters anew for each would double its cost."""
+    return str(insert(entry_table).compile(dialect=dialect))
+
+
+def _entry_bytes(row: EntryRow) -> bytes:
+    outcome = row.outcome
     return receipt.canonical(
         pb.Entry(
-            sequence=row["sequence"],
-            inquiry_id=row["inquiry_id"],
-            answered_at_micros=row["answered_at_micros"],
-            caller=row["caller"],
-            method=row["method"],
-            subject_key_id=row["subject_key_id"],
-            subjects=[subject for name in SUBJECT_COLUMNS if (subject := row[name]) is not None],
-            question=row["question"],
-            agency=row["agency"],
-            correlation=row["correlation"],
-            case_reference=row["case_reference"],
-            operator=row["operator"],
+            sequence=row.sequence,
+            inquiry_id=row.inquiry_id,
+            answered_at_micros=row.answered_at_micros,
+            caller=row.caller,
+            method=row.method,
+            subject_key_id=row.subject_key_id,
+            subjects=[keyed for keyed in (row.subject_1, row.subject_2, row.subject_3) if keyed is not None],
+            question=row.question,
+            agency=row.agency,
+            correlation=row.correlation,
+            case_reference=row.case_reference,
+            operator=row.operator,
             outcome=_WIRE_OUTCOME.get(outcome, pb.OUTCOME_REFUSED),
             refusal="" if outcome in _WIRE_OUTCOME else outcome,
-            latency_micros=row["latency_micros"],
-            commitment=row["commitment"],
+            latency_micros=row.latency_micros,
+            commitment=row.commitment,
         )
     )
 
@@ -223,13 +261,15 @@ def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iter
     Raises:
         BrokenLedger: at the first fault.
     """
-    entries = iter(connection.execution_options(yield_per=1000).execute(_ENTRIES).mappings())
+    entries = iter(connection.execution_options(yield_per=1000).execute(_ENTRIES))
     previous, sequence = GENESIS, 1
     for number, row in enumerate(connection.execute(_BLOCKS), start=1):
         try:
             header = _header(row)
             _check_block(header, row.signature, number, sequence, previous, keys)
-            leaves = [receipt.leaf_hash(_entry_bytes(entry)) for entry in islice(entries, header.entry_count)]
+            leaves = [
+                receipt.leaf_hash(_entry_bytes(EntryRow(*entry))) for entry in islice(entries, header.entry_count)
+            ]
         except (TypeError, ValueError, receipt.InvalidReceipt) as error:
             raise BrokenLedger(f"block {number}: {_words(error)}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
@@ -265,8 +305,18 @@ def recently_confirmed(
 ) -> set[tuple[str, bytes]]:
     """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES at or after *since_micros*."""
     columns = entry_table.c
+    first = connection.execute(
+        select(block_table.c.first_sequence)
+        .where(block_table.c.sealed_at_micros >= since_micros)
+        .order_by(block_table.c.sealed_at_micros)
+        .limit(1)
+    ).scalar()
+    if first is None:
+        return set()
+    shelves = _shelves(first)
     query = (
         select(columns.caller, columns.subject_1)
+        .join_from(shelves, entry_table, shelves.c.number == _SHELF)
         .where(columns.subject_1.in_({subject for _, subject in asked}))
         .where(columns.method == method, columns.outcome == Outcome.YES.value)
         .where(columns.answered_at_micros >= since_micros)
@@ -275,8 +325,24 @@ def recently_confirmed(
     return {(row.caller, row.subject_1) for row in connection.execute(query)} & set(asked)
 
 
-def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> Iterator[Row[*tuple[Any, ...]]]:
+def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> list[Row[*tuple[Any, ...]]]:
     """Every entry about *subject*, oldest first, under any key of the ring."""
     hashes = keyring.all_hashes(subject)
-    found = or_(*(entry_table.c[name].in_(hashes) for name in SUBJECT_COLUMNS))
-    yield from connection.execute(_ENTRIES.where(found))
+    shelves = _shelves(1)
+    found = [
+        row
+        for name in SUBJECT_COLUMNS
+        for row in connection.execute(
+            select(entry_table)
+            .join_from(shelves, entry_table, shelves.c.number == _SHELF)
+            .where(entry_table.c[name].in_(hashes))
+        )
+    ]
+    return sorted(found, key=attrgetter("sequence"))
+
+
+def _shelves(first: int) -> CTE:
+    """The numbers of all shelves from that of entry *first* to the newest."""
+    last = select(func.coalesce(func.max(entry_table.c.sequence), 0) / SHELF_ENTRIES).scalar_subquery()
+    shelf = select(literal(first // SHELF_ENTRIES).label("number")).cte("shelf", recursive=True)
+    return shelf.union_all(select(shelf.c.number + 1).where(shelf.c.number < last))

@@ -8,6 +8,7 @@ import structlog
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
+from uuid_utils import UUID
 
 from estelam import coverage
 from estelam.batch import Batch
@@ -99,7 +100,7 @@ class Registrar:
 
     def _look_up(self, connection: Connection, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
         reading = Reading(connection, coverage.read(connection), self._keyring, self._clock.now(), self._max_staleness)
-        found: dict[bytes, Finding | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
+        found: dict[UUID, Finding | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
         for name, look_up in self._look_ups.items():
             if group := [i for i in inquiries if i.method.name == name and not i.refusal]:
                 found.update(zip((i.id for i in group), look_up(reading, group), strict=True))

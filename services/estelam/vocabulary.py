@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
+from uuid_utils import UUID
 
 from estelam.errors import Refusal
 
@@ -103,8 +104,8 @@ class Finding:
 class Inquiry:
     """One inquiry on its way through the house."""
 
-    id: bytes
-    """UUID version 7, 16 bytes."""
+    id: UUID
+    """Of version 7."""
     method: Method
     caller: Caller
     arrived: float

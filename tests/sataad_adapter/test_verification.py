@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from scripts.sandbox import Sandbox
 
 from estelam import receipt
 from estelam.client import Identity
@@ -15,7 +16,6 @@ from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceS
 from sataad_adapter.__main__ import adapter
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import replies_of
-from scripts.sandbox import Sandbox
 from tests.conftest import plain_channel
 from tests.service import RunningService
 

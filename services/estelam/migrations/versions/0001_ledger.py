@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+SHELF_ENTRIES = 2048
+
 revision = "0001"
 down_revision = None
 
@@ -19,20 +21,25 @@ def upgrade() -> None:
         sa.Column("subject_1", sa.LargeBinary),
         sa.Column("subject_2", sa.LargeBinary),
         sa.Column("subject_3", sa.LargeBinary),
-        sa.Column("question", sa.LargeBinary),
+        sa.Column("question", sa.LargeBinary, nullable=False),
         sa.Column("agency", sa.Text, nullable=False),
-        sa.Column("correlation", sa.LargeBinary),
-        sa.Column("case_reference", sa.LargeBinary),
-        sa.Column("operator", sa.LargeBinary),
+        sa.Column("correlation", sa.LargeBinary, nullable=False),
+        sa.Column("case_reference", sa.LargeBinary, nullable=False),
+        sa.Column("operator", sa.LargeBinary, nullable=False),
         sa.Column("outcome", sa.Text, nullable=False),
         sa.Column("latency_micros", sa.BigInteger, nullable=False),
-        sa.Column("commitment", sa.LargeBinary),
+        sa.Column("commitment", sa.LargeBinary, nullable=False),
         schema="ledger",
     )
     for column in ("subject_1", "subject_2", "subject_3"):
         present = sa.text(f"{column} IS NOT NULL")
         op.create_index(
-            f"entry_{column}", "entry", [column], schema="ledger", sqlite_where=present, postgresql_where=present
+            f"entry_{column}",
+            "entry",
+            [sa.text(f"(sequence / {SHELF_ENTRIES})"), column],
+            schema="ledger",
+            sqlite_where=present,
+            postgresql_where=present,
         )
     op.create_table(
         "block",
@@ -46,3 +53,4 @@ def upgrade() -> None:
         sa.Column("signature", sa.LargeBinary, nullable=False),
         schema="ledger",
     )
+    op.create_index("block_sealed_at_micros", "block", ["sealed_at_micros"], schema="ledger")
