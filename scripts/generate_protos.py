@@ -51,4 +51,4 @@ def _protoc(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    generate(ROOT / "services")
+    generate(ROOT / "services", image=Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)

@@ -133,7 +133,7 @@ class Batch(Generic[T, R]):
     async def _serve(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         self._observe(len(batch))
         items = [item for item, _ in batch]
-        results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
+        results = await asyncio.get_running_loop().run_in_executor(self._thread, _whole, self._work, items)
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)
@@ -143,6 +143,14 @@ def called_off(error: BaseException) -> bool:
     """Whether *error* ends this task because someone asked for that; any other cancellation is a fault like any."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _whole(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
+    try:
+        return work(items)
+    except StopIteration as error:
+        # No future takes this one: whoever waits for the thread would wait for ever.
+        raise RuntimeError("the work was broken off") from error
 
 
 def _bearable(error: BaseException) -> Exception:

@@ -32,6 +32,9 @@ Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
+# A refusal is a reply, with RetryInfo where asking again may help. gRPC's own retries are for silence: a service behind a
+# service would be asked five times five times, and each refusal be recorded as often.
+_NO_BLIND_RETRY = ("grpc-retry-pushback-ms", "-1")
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
@@ -116,7 +119,8 @@ class Desk:
         grant = self._access.admit(caller, method)  # 2 may they
         inquiry.purpose = _purpose(context, grant)
         inquiry.request = validation.parse(method.request, wire)  # 3 well formed
-        visit.bucket = self._quotas.spend(caller.organization_id, method.short_name, grant.quota)  # 4 quota
+        visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
+        quota.take(visit.bucket, method.short_name)  # 4 quota
         visit.at_counter = True
         answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
         if answered.outcome is Outcome.NO:
@@ -163,7 +167,7 @@ async def abort(context: Context, refusal: Refusal, trailer: tuple[tuple[str, st
 
 
 async def _end(context: Context, status: grpc.Status, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
-    await context.abort(status.code, status.details, (*status.trailing_metadata, *trailer))
+    await context.abort(status.code, status.details, (*status.trailing_metadata, _NO_BLIND_RETRY, *trailer))
     raise AbortError
 
 

@@ -29,6 +29,7 @@ async def recording_service(
     """
     clock = clock or Clock()
     metrics = Metrics()
+    access = Access(settings.access, clock)
     keyring = Keyring.load(settings.subject_keys)
     ledger = Ledger(keyring=keyring, signer=Signer.load(settings.signing_key), clock=clock)
     store = Store(settings.store, ledger=Mode.WRITE)
@@ -45,7 +46,7 @@ async def recording_service(
         limits = BatchLimits(settings.batch_size, settings.batch_queue, settings.batch_linger_seconds)
         batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)
         desk = Desk(
-            access=Access(settings.access, clock),
+            access=access,
             counter=RecordedAnswers(batch),
             metrics=metrics,
             clock=clock,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -34,7 +35,10 @@ class Signer:
     @classmethod
     def load(cls, path: Path) -> "Signer":
         """Read an Ed25519 private key from a PEM file."""
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(f"{path}: not an Ed25519 private key")
         return cls(key_id(key.public_key()), key)
@@ -44,7 +48,10 @@ def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
     """The public keys of signing *certificates* (PEM files), by key id."""
     keys = {}
     for path in certificates:
-        public = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
+        try:
+            public = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            public = None
         if not isinstance(public, Ed25519PublicKey):
             raise KeyFileError(f"{path}: not a certificate of an Ed25519 key")
         keys[key_id(public)] = public

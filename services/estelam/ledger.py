@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Row,
+    Select,
     Table,
     Text,
     func,
@@ -28,7 +29,10 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    type_coerce,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import NullType
 
 from estelam import receipt
 from estelam.clock import Clock
@@ -79,10 +83,17 @@ block_table = Table(
     Column("signature", LargeBinary, nullable=False),
 )
 
+
+def _as_stored(table: Table) -> Select[*tuple[Any, ...]]:
+    """All rows of *table*, by its key, as the driver gives them: no value is made to fit its column."""
+    columns = [type_coerce(column, NullType()).label(column.name) for column in table.columns]
+    return select(*columns).order_by(*table.primary_key)
+
+
 _INSERT_BLOCK = insert(block_table)
-_BLOCKS = select(block_table).order_by(block_table.c.number)
+_STORED_BLOCKS, _STORED_ENTRIES = _as_stored(block_table), _as_stored(entry_table)
 _LAST_BLOCK = select(block_table).order_by(block_table.c.number.desc()).limit(1)
-_ENTRIES = select(entry_table).order_by(entry_table.c.sequence)
+_KINDS: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
 _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
     Outcome.YES: pb.OUTCOME_YES,
     Outcome.NO: pb.OUTCOME_NO,
@@ -261,15 +272,23 @@ def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iter
     Raises:
         BrokenLedger: at the first fault.
     """
-    entries = iter(connection.execution_options(yield_per=1000).execute(_ENTRIES))
+    try:
+        yield from _walk(connection, keys)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        raise BrokenLedger("a value can't be read") from None
+
+
+def _walk(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+    entries = iter(connection.execution_options(yield_per=1000).execute(_STORED_ENTRIES))
     previous, sequence = GENESIS, 1
-    for number, row in enumerate(connection.execute(_BLOCKS), start=1):
+    for number, row in enumerate(connection.execute(_STORED_BLOCKS), start=1):
         try:
+            _check_kinds(block_table, row)
             header = _header(row)
             _check_block(header, row.signature, number, sequence, previous, keys)
-            leaves = [
-                receipt.leaf_hash(_entry_bytes(EntryRow(*entry))) for entry in islice(entries, header.entry_count)
-            ]
+            leaves = [receipt.leaf_hash(_stored_bytes(entry)) for entry in islice(entries, header.entry_count)]
         except (TypeError, ValueError, receipt.InvalidReceipt) as error:
             raise BrokenLedger(f"block {number}: {_words(error)}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
@@ -279,6 +298,23 @@ def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iter
         yield Head(number, previous, sequence - 1)
     if next(entries, None) is not None:
         raise BrokenLedger(f"entry {sequence}: it and what follows lie in no block")
+
+
+def _check_kinds(table: Table, row: Row[*tuple[Any, ...]]) -> None:
+    # SQLite keeps a value of any kind in any column, and protobuf takes bytes for text: the seal alone misses that.
+    for column, value in zip(table.columns, row, strict=True):
+        if type(value) is not _KINDS[type(column.type)] and not (value is None and column.nullable):
+            raise receipt.InvalidReceipt("a value is not of its column's kind")
+
+
+def _stored_bytes(row: Row[*tuple[Any, ...]]) -> bytes:
+    _check_kinds(entry_table, row)
+    entry = EntryRow(*row)
+    # The sealed list of subjects has no gaps, so it can't tell in which columns they stood.
+    subjects = (entry.subject_1, entry.subject_2, entry.subject_3)
+    if any(before is None and subject is not None for before, subject in pairwise(subjects)):
+        raise receipt.InvalidReceipt("a subject stands in another column")
+    return _entry_bytes(entry)
 
 
 def _check_block(

@@ -17,7 +17,7 @@ def configure(level: str = "info") -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     # A library's own words may quote what it was given: only its name and severity pass.
     logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)

@@ -29,12 +29,8 @@ class Quotas:
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def spend(self, caller: str, policy: str, quota: Quota) -> Bucket:
-        """Take one token.
-
-        Raises:
-            Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
-        """
+    def bucket(self, caller: str, policy: str, quota: Quota) -> Bucket:
+        """The bucket of one caller and method, refilled."""
         now = self._clock.monotonic()
         bucket = self._buckets.get((caller, policy))
         if bucket is None or bucket.quota is not quota:
@@ -42,10 +38,28 @@ class Quotas:
                 bucket = Bucket(quota, float(quota.burst), now)
             self._buckets[caller, policy] = bucket
         bucket.refill(now)
-        if bucket.tokens < 1:
-            raise Refusal(Reason.QUOTA_EXHAUSTED, quota=state_of(bucket, policy))
-        bucket.tokens -= 1
         return bucket
+
+    def spend(self, caller: str, policy: str, quota: Quota) -> Bucket:
+        """Take one token.
+
+        Raises:
+            Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
+        """
+        bucket = self.bucket(caller, policy, quota)
+        take(bucket, policy)
+        return bucket
+
+
+def take(bucket: Bucket, policy: str) -> None:
+    """Take one token from *bucket*.
+
+    Raises:
+        Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
+    """
+    if bucket.tokens < 1:
+        raise Refusal(Reason.QUOTA_EXHAUSTED, quota=state_of(bucket, policy))
+    bucket.tokens -= 1
 
 
 def charge_miss(bucket: Bucket) -> None:

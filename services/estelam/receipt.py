@@ -106,7 +106,9 @@ def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed2
     Raises:
         InvalidReceipt: any step fails.
     """
-    receipt: pb.Receipt = getattr(reply, "receipt")  # noqa: B009 - every reply has one; Message does not know
+    receipt = getattr(reply, "receipt", None)
+    if not isinstance(receipt, pb.Receipt):
+        raise InvalidReceipt("no reply to this method carries a receipt")
     entry, header = _parse(receipt)
     if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
         raise InvalidReceipt("the receipt is of another method, or of no answer")
@@ -137,12 +139,16 @@ def _parse(receipt: pb.Receipt) -> tuple[pb.Entry, pb.BlockHeader]:
 
 def _check_plain_fields(reply: Message, receipt: pb.Receipt, entry: pb.Entry) -> None:
     answers = {pb.OUTCOME_YES: pb.ANSWER_YES, pb.OUTCOME_NO: pb.ANSWER_NO}
-    answer = getattr(reply, "answer", None)
-    same = (
-        receipt.inquiry_id == str(UUID(bytes=entry.inquiry_id))
-        and receipt.answered_at.ToMicroseconds() == entry.answered_at_micros
-        and receipt.answered_at.nanos % 1000 == 0
-        and answer == answers.get(entry.outcome)
+    plain = pb.Receipt(
+        inquiry_id=str(UUID(bytes=entry.inquiry_id)),
+        entry=receipt.entry,
+        salt=receipt.salt,
+        merkle_path=receipt.merkle_path,
+        block_header=receipt.block_header,
+        signature=receipt.signature,
     )
+    plain.answered_at.FromMicroseconds(entry.answered_at_micros)
+    # Compared whole, so that a field added to the receipt, or a time written in another way, is found too.
+    same = canonical(receipt) == canonical(plain) and getattr(reply, "answer", None) == answers.get(entry.outcome)
     if not same:
         raise InvalidReceipt("the reply's plain fields differ from the sealed entry")

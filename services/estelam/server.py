@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
@@ -77,6 +77,7 @@ class _Credentials:
         public = load_pem_x509_certificate(certificate).public_key()
         if load_pem_private_key(key, password=None).public_key() != public:
             raise ValueError("the server's key and certificate do not belong together")
+        load_pem_x509_certificates(trust)  # a file without one, half written perhaps, would shut every caller out
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=trust)
 
 

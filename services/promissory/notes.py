@@ -63,7 +63,7 @@ def _confirmed(
         hashes = reading.keyring.all_hashes(serial_subject(inquiry.request.serial))
         return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
 
-    asked = set[tuple[str, bytes]]().union(*map(keys, inquiries))
+    asked = {key for inquiry in inquiries for key in keys(inquiry)}
     since = to_micros(reading.now - window)
     found = ledger.recently_confirmed(reading.connection, method=check_method, asked=asked, since_micros=since)
     return lambda inquiry: bool(keys(inquiry) & found)

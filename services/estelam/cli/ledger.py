@@ -26,7 +26,8 @@ def verify(
     with output.plain_failures(as_json=as_json):
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
-        last, seen = ledger.Head(0, ledger.GENESIS, 0), head is None
+        last = ledger.Head(0, ledger.GENESIS, 0)
+        seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 for last in ledger.verify(connection, keys):

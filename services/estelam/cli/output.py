@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from estelam.access import AccessError
 from estelam.errors import Refusal
@@ -37,6 +37,9 @@ def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
         typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
         return
     table = Table(title=title or None, show_header=False, title_justify="left")
+    # Folded, never cut: a head or an id that lost its end is of no use.
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts.items():
         if value is not None:
             table.add_row(name.replace("_", " "), _plain(value))
@@ -49,7 +52,7 @@ def say_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: 
         found = [dict(zip(columns, row, strict=True)) for row in rows]
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
         return
-    table = Table(*(column.replace("_", " ") for column in columns))
+    table = Table(*(Column(column.replace("_", " "), overflow="fold") for column in columns))
     for row in rows:
         table.add_row(*map(_plain, row))
     out.print(table)
@@ -82,7 +85,7 @@ def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
     if as_json:
         typer.echo(json.dumps({"error": message}, ensure_ascii=False))
     else:
-        err.print(message, style="red", markup=False, highlight=False)
+        err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -1,0 +1,207 @@
+"""Promise 7: the length of a reply tells nothing of its answer, not even to who counts bytes on the wire under TLS."""
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from scripts import sandbox as suite
+from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
+
+from estelam.cli.asking import find_method
+from estelam.client import Identity
+from estelam.clock import Clock
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from tests.conftest import Start, judiciary_opening, promissory_opening
+
+CALLS = 120
+WARM_UP = 12
+
+# A TLS 1.3 record adds 16 bytes of tag and one of type to what it carries; a ping, alone in a record, is 17 bytes.
+RECORD_OVERHEAD = 17
+PING = 17
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method, and two questions of the same length: one that is answered YES and one that is answered NO."""
+
+    method: str
+    caller: str
+    yes: Message
+    no: Message
+
+
+NOTE = {"serial": "1404000000000017", "obligor_id": "9990000018", "beneficiary_id": "99000554330"}
+PAIRS = [
+    Pair(
+        CHECK_NOTE,
+        "setad",
+        notes.CheckNoteRequest(**NOTE, amount_rials=2_500_000_000),
+        notes.CheckNoteRequest(**NOTE, amount_rials=2_500_000_001),
+    ),
+    Pair(
+        CHECK_BY_NATIONAL_ID,
+        "cbi",
+        cases.CheckByNationalIdRequest(national_id="9990000050"),
+        cases.CheckByNationalIdRequest(national_id="9990000069"),
+    ),
+    Pair(
+        CHECK_BY_TRACKING_ID,
+        "cbi",
+        cases.CheckByTrackingIdRequest(tracking_id="140000000000000001"),
+        cases.CheckByTrackingIdRequest(tracking_id="999999999999999999"),
+    ),
+]
+
+
+class Relay:
+    """Passes one TLS connection on and counts what the server sends, record by record, as an eavesdropper can."""
+
+    def __init__(self, port: int) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_connection(("127.0.0.1", port))
+        self._client: socket.socket | None = None
+        self._rest = b""
+        self._sent = 0
+        self.address = f"localhost:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def take(self) -> int:
+        """The bytes of replies that the server has sent since the last time."""
+        sent, self._sent = self._sent, 0
+        return sent
+
+    def close(self) -> None:
+        for each in (self._server, self._client):
+            with contextlib.suppress(OSError):
+                if each is not None:
+                    each.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        for each in (self._server, self._client, self._listening):
+            if each is not None:
+                each.close()
+
+    def _run(self) -> None:
+        self._client, _ = self._listening.accept()
+        back = threading.Thread(target=self._pump, args=(self._server, self._client, self._count))
+        back.start()
+        self._pump(self._client, self._server, lambda _data: None)
+        back.join(10)
+
+    def _pump(self, source: socket.socket, target: socket.socket, see: Callable[[bytes], None]) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                see(data)
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def _count(self, data: bytes) -> None:
+        self._rest += data
+        while len(self._rest) >= 5 and len(self._rest) >= (end := 5 + int.from_bytes(self._rest[3:5])):
+            if (carried := end - 5 - RECORD_OVERHEAD) > PING:
+                self._sent += carried
+            self._rest = self._rest[end:]
+
+
+Ask = Callable[..., Any]
+
+
+@contextlib.contextmanager
+def eavesdropped(port: int, identity: Identity, method: str) -> Iterator[tuple[Ask, Relay]]:
+    """A way to ask *method* over one connection, and the relay in its middle."""
+    relay = Relay(port)
+    options = [("grpc.enable_retries", 0), ("grpc.http2.bdp_probe", 0)]
+    reply = GetMessageClass(find_method(method).output_type)
+    try:
+        with grpc.secure_channel(relay.address, identity.credentials(), options=options) as channel:
+            yield (
+                channel.unary_unary(
+                    f"/{method}",
+                    request_serializer=lambda message: message.SerializeToString(),
+                    response_deserializer=reply.FromString,
+                ),
+                relay,
+            )
+    finally:
+        relay.close()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    made = suite.create(tmp_path_factory.mktemp("lengths"))
+    suite.load_samples(made)
+    return made
+
+
+def opened(sandbox: Sandbox, start: Start, pair: Pair, *, miss_cost: int = 1) -> int:
+    """The port of the service that answers *pair*'s method, with just enough quota.
+
+    What remains of it goes from three digits to two on the way, so that a trailer of changing width would show.
+    """
+    burst = (CALLS + WARM_UP) // 2 * (1 + miss_cost) + 50
+    suite.write_access(sandbox, GRANTS, rate=0.001, burst=burst, miss_cost=miss_cost)
+    # A calendar that stands still, for a Timestamp's own length changes with the time; the stopwatch runs.
+    now = time.time_ns() // 1000
+    opening = promissory_opening if pair.method == CHECK_NOTE else judiciary_opening
+    return start(opening(sandbox, Clock(micros=lambda: now), leave_seconds=0)).port
+
+
+def usual(sizes: Counter[int]) -> set[int]:
+    """The sizes but for the few that a ping of the server's shared a record with."""
+    return {size for size, times in sizes.items() if times * 10 > sizes.total()}
+
+
+def listen(ask: Ask, relay: Relay, pair: Pair) -> dict[int, Counter[int]]:
+    """Ask both questions of *pair* in random order, one at a time; the sizes of the replies by their answer."""
+    heard: dict[int, Counter[int]] = {ANSWER_YES: Counter(), ANSWER_NO: Counter()}
+    order = [pair.yes, pair.no] * (CALLS // 2)
+    random.shuffle(order)
+    for question in [pair.yes, pair.no] * (WARM_UP // 2):
+        ask(question, timeout=10)
+    for question in order:
+        relay.take()
+        heard[ask(question, timeout=10).answer][relay.take()] += 1
+    return heard
+
+
+@pytest.mark.parametrize("miss_cost", [1, 20])
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.method.rpartition("/")[2])
+def test_a_yes_and_a_no_are_of_one_length_on_the_wire(
+    sandbox: Sandbox, start: Start, pair: Pair, miss_cost: int
+) -> None:
+    port = opened(sandbox, start, pair, miss_cost=miss_cost)
+
+    with eavesdropped(port, Identity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+        heard = listen(ask, relay, pair)
+
+    assert {ANSWER_YES: CALLS // 2, ANSWER_NO: CALLS // 2} == {answer: seen.total() for answer, seen in heard.items()}
+    assert usual(heard[ANSWER_YES]) == usual(heard[ANSWER_NO])
+    assert 1 == len(usual(heard[ANSWER_YES]))
+
+
+def test_the_ear_on_the_wire_would_hear_one_byte(sandbox: Sandbox, start: Start) -> None:
+    pair = PAIRS[0]
+    port = opened(sandbox, start, pair)
+    heard: dict[str, Counter[int]] = {"a": Counter(), "ab": Counter()}
+
+    with eavesdropped(port, Identity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+        for echoed in ["a", "ab"] * 20:
+            relay.take()
+            ask(pair.yes, timeout=10, metadata=[("x-inquiry-id", echoed)])
+            heard[echoed][relay.take()] += 1
+
+    assert usual(heard["ab"]) == {size + 1 for size in usual(heard["a"])}
