@@ -74,7 +74,10 @@ class AccessTable(BaseModel):
         """
         try:
             table = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise AccessError(f"{path}: {faults}") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise AccessError(f"{path}: {error}") from error
         pairs = [(grant.caller, grant.method) for grant in table.grant]
         if len(set(pairs)) != len(pairs):

@@ -32,8 +32,8 @@ Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
-# A refusal is a reply, with RetryInfo where asking again may help. gRPC's own retries are for silence: a service behind a
-# service would be asked five times five times, and each refusal be recorded as often.
+# A refusal is a reply, with RetryInfo where asking again may help. gRPC's own retries are for silence: with them, a
+# service behind a service would be asked five times five times, and each refusal be recorded as often.
 _NO_BLIND_RETRY = ("grpc-retry-pushback-ms", "-1")
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 

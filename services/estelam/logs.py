@@ -1,5 +1,6 @@
 """Logs: one JSON object a line on standard error; events with facts, never an identifier or a field of a request."""
 
+import contextlib
 import logging
 import sys
 
@@ -16,11 +17,21 @@ def configure(level: str = "info") -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
     # A library's own words may quote what it was given: only its name and severity pass.
     logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)
+
+
+class _Lines(structlog.PrintLogger):
+    """Writes lines; one that can't be written is dropped, for a full disk must not change what a caller is told."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 class _Names(logging.Handler):

@@ -127,7 +127,8 @@ class Server:
             raise ServerError(f"{settings.listen} can't be bound; is another server there?") from error
 
     async def start(self) -> None:
-        """Listen."""
+        """Listen; health says NOT_SERVING until it is known to be better."""
+        await self.set_health(serving=False)
         await self._server.start()
 
     async def set_health(self, *, serving: bool) -> None:

@@ -1,0 +1,163 @@
+"""The real services as processes of their own, through the real command line: started, awaited, stopped, killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from scripts.sandbox import Sandbox
+
+SERVICES = ("promissory", "judiciary", "setad")
+"""In the order in which they start; each needs only those before it."""
+
+COMMAND = Path(sys.executable).with_name("estelam")
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+COMMAND_SECONDS = 120.0
+
+
+class ProcessError(Exception):
+    """A service did not start or stop as told; the text says what it said itself."""
+
+
+class Service:
+    """One service of a sandbox as a process; from its first start on it keeps its port."""
+
+    def __init__(
+        self, name: str, sandbox: Sandbox, *, listen: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.port = 0
+        self.log = sandbox.folder / "logs" / f"{name}.log"
+        self._port_file = sandbox.folder / f"{name}.port"
+        self._listen = listen
+        self._environ = environment(sandbox, environ)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def address(self) -> str:
+        """Where the service is."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """With which status the process ended; None while it runs or before it was launched."""
+        return None if self._process is None else self._process.poll()
+
+    def launch(self) -> Self:
+        """Begin to start; `wait` for the end of it."""
+        self._port_file.unlink(missing_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        listen = ["--listen", self._listen] if self._listen else []
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                [COMMAND, self.name, "serve", *listen, "--port-file", self._port_file],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for whoever started the services, who then stops them in order.
+                start_new_session=True,
+            )
+        return self
+
+    def wait(self) -> Self:
+        """Wait until the service listens.
+
+        Raises:
+            ProcessError: it ended instead, or takes too long.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not self._port_file.exists():
+            if self.ended is not None:
+                raise ProcessError(f"{self.name} did not start: {self.words() or f'status {self.ended}'}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ProcessError(f"{self.name} did not start within {START_SECONDS:.0f} s")
+            time.sleep(0.02)
+        self.port = int(self._port_file.read_text("ascii"))
+        self._listen = self._listen if self._listen and not self._listen.endswith(":0") else self.address
+        return self
+
+    def start(self) -> Self:
+        """Start, and wait until the service listens; after a stop or a kill, on the same port again."""
+        return self.launch().wait()
+
+    def tell_to_stop(self) -> None:
+        """Send SIGTERM."""
+        if self._process is not None and self.ended is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Send SIGTERM and wait for an orderly end; returns the exit status.
+
+        Raises:
+            ProcessError: it had to be killed.
+        """
+        if self._process is None:
+            return 0
+        self.tell_to_stop()
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ProcessError(f"{self.name} did not stop within {STOP_SECONDS:.0f} s") from None
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, which it can't notice."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+
+    def words(self) -> str:
+        """What the process has said since its launch, its log events left out."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        return " ".join(line.strip() for line in lines if not line.startswith("{"))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def environment(sandbox: Sandbox, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a command that uses *sandbox*; settings of the surrounding shell don't reach it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESTELAM_")}
+    return {**inherited, **(more or {}), **sandbox.environ}
+
+
+def estelam(sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one command on *sandbox*, in *folder* if given, and keep what it says."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment(sandbox),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+
+
+def free_ports(*names: str) -> dict[str, int]:
+    """A port for each of *names*, free a moment ago."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: found.getsockname()[1] for name, found in zip(names, sockets, strict=True)}

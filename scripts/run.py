@@ -1,0 +1,137 @@
+"""All three services on loopback with the samples, until Ctrl-C: what `make run` starts."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from estelam.settings import CONFIG, DEFAULT_CONFIG, PREFIX
+from scripts import sandbox as suite
+from scripts.processes import COMMAND, SERVICES, ProcessError, Service
+
+PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
+POLL_SECONDS = 0.2
+
+# A genuine note that is live, one that is settled, and what a buyer sees.
+TRY = {
+    "YES": "promissory check --serial 1404000000000017 --obligor 9990000018 --beneficiary 99000554330 "
+    "--amount 2500000000",
+    "NO": "promissory check --serial 1404000000000025 --obligor 9990000026 --beneficiary 99000554330 "
+    "--amount 900000000",
+    "YES, with the parties": "setad verify --serial 1404000000000033 --obligor 99000158381 --beneficiary 9990000042 "
+    "--amount 12000000000 --agency SETAD-0001",
+}
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, style="red")
+
+Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
+
+
+def main(promissory_port: Port = None, judiciary_port: Port = None, setad_port: Port = None) -> None:
+    """Start promissory, judiciary and Setad's adapter, and stay until Ctrl-C or SIGTERM.
+
+    Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053.
+    """
+    options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
+    listens = {name: _listen(name, port) for name, port in options.items()}
+    _refuse_taken(listens)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    sandbox = suite.create(DEFAULT_CONFIG.parent, ports={name: int(at[1]) for name, at in listens.items()})
+    suite.load_samples(sandbox)
+    given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
+    services = [Service(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
+    _serve(services)
+
+
+def _listen(name: str, port: int | None) -> tuple[str, str]:
+    """Host and port of one service."""
+    variable = f"{PREFIX}{name.upper()}_LISTEN"
+    given = f"127.0.0.1:{port}" if port else os.environ.get(variable, f"127.0.0.1:{PORTS[name]}")
+    host, _, text = given.rpartition(":")
+    if not (host and text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        _fail(f"{variable} must be host:port")
+    return host, text
+
+
+def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
+    """Look before anything is touched: whoever holds a port may be this same suite, running already."""
+    for name, (host, port) in listens.items():
+        try:
+            socket.create_server((host, int(port))).close()
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else "no such host"
+            _fail(f"{name} can't have {host}:{port}: {why}. Free it, or choose another with --{name}-port.")
+    if len(set(listens.values())) != len(listens):
+        _fail("two services can't share a port")
+
+
+def _serve(services: Sequence[Service]) -> None:
+    status = 0
+    try:
+        for service in services:
+            service.launch()
+        for service in services:
+            service.wait()
+        _greet(services)
+        _watch(services)
+    except KeyboardInterrupt:
+        out.print("stopping")
+    except ProcessError as error:
+        err.print(str(error), markup=False)
+        status = 1
+    finally:
+        status = max(status, _stop(services))
+    raise typer.Exit(status)
+
+
+def _stop(services: Sequence[Service]) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    status = 0
+    for service in reversed(services):
+        try:
+            service.stop()
+        except ProcessError as error:
+            err.print(str(error), markup=False)
+            status = 1
+    return status
+
+
+def _greet(services: Sequence[Service]) -> None:
+    for service in services:
+        out.print(f"[bold]{service.name:12}[/]{service.address:20}{_short(service.log)}")
+    out.print("\nIn a second shell:")
+    for told, command in TRY.items():
+        out.print(f"\n  [dim]# {told}[/]\n  {_short(COMMAND)} {command}")
+    out.print("\nCtrl-C stops all three.")
+
+
+def _watch(services: Sequence[Service]) -> NoReturn:
+    while True:
+        for service in services:
+            if service.ended is not None:
+                raise ProcessError(f"{service.name} ended with status {service.ended}; see {_short(service.log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(message, markup=False)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
