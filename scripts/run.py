@@ -43,7 +43,7 @@ def main(promissory_port: Port = None, judiciary_port: Port = None, setad_port: 
     options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
     listens = {name: _listen(name, port) for name, port in options.items()}
     _refuse_taken(listens)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     sandbox = suite.create(DEFAULT_CONFIG.parent, ports={name: int(at[1]) for name, at in listens.items()})
     suite.load_samples(sandbox)

@@ -2,7 +2,8 @@
 
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.clock import Clock
+from estelam.clock import Clock, to_datetime, to_micros
 from estelam.errors import Reason, Refusal
 from estelam.vocabulary import Caller, Method
 
@@ -85,6 +86,23 @@ class AccessTable(BaseModel):
         return table
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A calendar day in Iran and the instants it lies between, by the zone's own rules."""
+
+    day: date
+    begins_micros: int
+    ends_micros: int
+
+    @classmethod
+    def holding(cls, micros: int) -> "Day":
+        """The day that an instant lies in."""
+        today = to_datetime(micros).astimezone(IRAN).date()
+        begins = datetime.combine(today, time(), IRAN)
+        ends = datetime.combine(today + timedelta(days=1), time(), IRAN)
+        return cls(today, to_micros(begins), to_micros(ends))
+
+
 class Access:
     """The table in force: read from its file, and again within a second of the file's change."""
 
@@ -93,6 +111,7 @@ class Access:
         self._clock = clock
         self._next_look = 0.0
         self._seen = 0
+        self._day = Day.holding(clock.micros())
         self._grants: Mapping[tuple[str, str], Grant] = {}
         self._denied: frozenset[str] = frozenset()
         self._load()
@@ -109,10 +128,15 @@ class Access:
         grant = self._grants.get((caller.organization_id, method.name))
         if grant is None:
             raise Refusal(Reason.NOT_GRANTED)
-        today = self._clock.now().astimezone(IRAN).date()
+        today = self._today()
         if today < grant.since or (grant.until is not None and today > grant.until):
             raise Refusal(Reason.NOT_GRANTED)
         return grant
+
+    def _today(self) -> date:
+        if not self._day.begins_micros <= (now := self._clock.micros()) < self._day.ends_micros:
+            self._day = Day.holding(now)
+        return self._day.day
 
     def _refresh(self) -> None:
         if (now := self._clock.monotonic()) < self._next_look:

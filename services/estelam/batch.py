@@ -25,9 +25,9 @@ R = TypeVar("R")
 class BatchLimits:
     """How many wait, how many go together, and how long a crowd is gathered."""
 
-    size: int = 64
+    size: int = 128
     queue: int = 1024
-    linger_seconds: float = 0.004
+    linger_seconds: float = 0.01
 
 
 class Batch(Generic[T, R]):

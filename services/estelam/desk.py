@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import grpc
@@ -113,7 +114,7 @@ class Desk:
     async def _course(self, method: Method, wire: bytes, context: Context, visit: Visit) -> bytes:
         arrived = self._clock.monotonic()
         seconds = self._patience(context)
-        caller = identify(context, self._clock.now())  # 1 who asks
+        caller = identify(context, self._clock.micros())  # 1 who asks
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
         visit.inquiry = inquiry
         grant = self._access.admit(caller, method)  # 2 may they
@@ -200,7 +201,12 @@ def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
     if visit.bucket is not None:
         name = visit.inquiry.method.short_name
         state = quota.state_of(visit.bucket, name)
-        window = max(1, round(state.limit / visit.bucket.quota.rate))
-        trailer.append(("ratelimit-policy", f'"{name}";q={state.limit};w={window}'))
+        trailer.append(("ratelimit-policy", _policy(name, visit.bucket.quota)))
         trailer.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
     return tuple(trailer)
+
+
+@lru_cache(maxsize=1024)
+def _policy(name: str, granted: Quota) -> str:
+    window = max(1, round(granted.burst / granted.rate))
+    return f'"{name}";q={granted.burst};w={window}'

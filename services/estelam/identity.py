@@ -1,7 +1,6 @@
 """Who asks: the one organisation that the caller's certificate names."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 from grpc.aio import ServicerContext
 
+from estelam.clock import to_micros
 from estelam.errors import Reason, Refusal
 from estelam.vocabulary import Caller
 
@@ -19,11 +19,11 @@ class Credential:
     """A certificate, read."""
 
     caller: Caller
-    not_before: datetime
-    not_after: datetime
+    not_before_micros: int
+    not_after_micros: int
 
 
-def identify(context: ServicerContext[Any, Any], now: datetime) -> Caller:
+def identify(context: ServicerContext[Any, Any], now_micros: int) -> Caller:
     """The organisation whose trusted certificate this connection was opened with.
 
     TLS has checked the chain. The dates are checked again here, since a connection outlives its handshake.
@@ -35,7 +35,7 @@ def identify(context: ServicerContext[Any, Any], now: datetime) -> Caller:
     if len(certificates) != 1:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
     credential = read(certificates[0])
-    if not credential.not_before <= now <= credential.not_after:
+    if not credential.not_before_micros <= now_micros <= credential.not_after_micros:
         raise Refusal(Reason.CERTIFICATE_EXPIRED)
     return credential.caller
 
@@ -59,6 +59,6 @@ def read(pem: bytes) -> Credential:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
     return Credential(
         Caller(organization_id, certificate.fingerprint(SHA256()).hex()),
-        certificate.not_valid_before_utc,
-        certificate.not_valid_after_utc,
+        to_micros(certificate.not_valid_before_utc),
+        to_micros(certificate.not_valid_after_utc),
     )

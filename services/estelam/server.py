@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from google.protobuf.internal import api_implementation
+from grpc._cython import cygrpc
+from grpc.aio import _server as grpc_server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.desk import Context, Handler, abort
@@ -81,25 +83,42 @@ class _Credentials:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=trust)
 
 
-class _Handlers(grpc.GenericRpcHandler):
-    """One handler for each mandated method; all other names are refused in the house's own words."""
-
-    def __init__(self, handlers: Mapping[str, Handler], foreign: tuple[str, ...]) -> None:
-        self._handlers: dict[str, Any] = {
-            f"/{name}": grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()
-        }
-        self._foreign = tuple(f"/{service}/" for service in foreign)
-        self._unknown: Any = grpc.unary_unary_rpc_method_handler(_unknown_method)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        method = str(handler_call_details.method)
-        if method.startswith(self._foreign):
-            return None
-        return self._handlers.get(method, self._unknown)
-
-
 async def _unknown_method(_wire: bytes, context: Context) -> bytes:
     return await abort(context, Refusal(Reason.METHOD_UNKNOWN))
+
+
+class _AnyMethod:
+    """Says of every method that it is unknown."""
+
+    def __init__(self) -> None:
+        self._handler: Any = grpc.unary_unary_rpc_method_handler(_unknown_method)
+
+    def resolve_handler(self, _details: object) -> Any:
+        return self._handler
+
+
+class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
+    """GRPC's own server, but for one thing: it never reads the name of a method that it does not know.
+
+    A name that is no UTF-8 would end its loop, and with that the service, for anyone who holds a certificate. The
+    methods that are known are registered, and the core finds them by their bytes; what is left is unknown.
+    """
+
+    async def _request_call(self) -> Any:
+        loop, name, methods = asyncio.get_running_loop(), "unknown", _AnyMethod()
+        calls: set[asyncio.Task[None]] = set()
+        while True:
+            state = await super()._request_call()
+            answering = cygrpc._handle_rpc(name, methods, (), state, loop, False)  # noqa: SLF001, FBT003 - gRPC's own
+            call = loop.create_task(cygrpc._schedule_rpc_coro(answering, state, loop, name))  # noqa: SLF001 - the same
+            calls.add(call)
+            call.add_done_callback(calls.discard)
+
+
+class _GrpcServer(grpc_server.Server):
+    def __init__(self, limits: Sequence[tuple[str, int]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = _Core(self._loop, None, (), (), tuple(limits), None)
 
 
 class Server:
@@ -114,10 +133,13 @@ class Server:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
         self._settings = settings
         self._services = sorted({name.partition("/")[0] for name in handlers})
-        self._server = grpc.aio.server(options=options(settings))
+        self._server = _GrpcServer(options(settings))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
-        self._server.add_generic_rpc_handlers((_Handlers(handlers, (HEALTH_SERVICE,)),))
+        for name, handler in handlers.items():
+            service, _, method = name.partition("/")
+            behaviour: Any = grpc.unary_unary_rpc_method_handler(handler)
+            self._server.add_registered_method_handlers(service, {method: behaviour})
         tls = grpc.dynamic_ssl_server_credentials(
             credentials.current(), credentials.current, require_client_authentication=True
         )
@@ -158,6 +180,9 @@ async def running(
     metrics_port, http = metrics.listen(host, int(port))
     await server.start()
     watch = asyncio.create_task(_watch_health(server, metrics, ping))
+    # What was made so far lives as long as the process: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     log.info("server.started", port=server.port, metrics_port=metrics_port)
     try:
         yield server

@@ -70,9 +70,9 @@ class StoreSettings(ServingSettings):
     """The keyring that hides whom an entry is about."""
     max_staleness: timedelta = timedelta(hours=24)
     """How old the feed may be for a no to be given."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     batch_queue: int = Field(default=1024, ge=1)
-    batch_linger_seconds: float = Field(default=0.004, ge=0)
+    batch_linger_seconds: float = Field(default=0.01, ge=0)
 
 
 class ClientSettings(Section):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
@@ -38,7 +39,7 @@ def no_agency(_request: Any) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Method:
     """One mandated method: its wire name and what the ledger needs to know of its request."""
 
@@ -48,7 +49,7 @@ class Method:
     subjects: Callable[[Any], tuple[Subject, ...]]
     agency: Callable[[Any], str] = no_agency
 
-    @property
+    @cached_property
     def short_name(self) -> str:
         """The method's name alone, as quotas and metrics show it."""
         return self.name.rpartition("/")[2]
