@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from google.protobuf.internal import api_implementation
-from grpc._cython import cygrpc
-from grpc.aio import _server as grpc_server
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.desk import Context, Handler, abort
 from estelam.errors import Reason, Refusal
+from estelam.mended import MendedServer
 from estelam.metrics import Metrics
 from estelam.settings import ServingSettings
 
@@ -87,40 +86,6 @@ async def _unknown_method(_wire: bytes, context: Context) -> bytes:
     return await abort(context, Refusal(Reason.METHOD_UNKNOWN))
 
 
-class _AnyMethod:
-    """Says of every method that it is unknown."""
-
-    def __init__(self) -> None:
-        self._handler: Any = grpc.unary_unary_rpc_method_handler(_unknown_method)
-
-    def resolve_handler(self, _details: object) -> Any:
-        return self._handler
-
-
-class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
-    """GRPC's own server, but for one thing: it never reads the name of a method that it does not know.
-
-    A name that is no UTF-8 would end its loop, and with that the service, for anyone who holds a certificate. The
-    methods that are known are registered, and the core finds them by their bytes; what is left is unknown.
-    """
-
-    async def _request_call(self) -> Any:
-        loop, name, methods = asyncio.get_running_loop(), "unknown", _AnyMethod()
-        calls: set[asyncio.Task[None]] = set()
-        while True:
-            state = await super()._request_call()
-            answering = cygrpc._handle_rpc(name, methods, (), state, loop, False)  # noqa: SLF001, FBT003 - gRPC's own
-            call = loop.create_task(cygrpc._schedule_rpc_coro(answering, state, loop, name))  # noqa: SLF001 - the same
-            calls.add(call)
-            call.add_done_callback(calls.discard)
-
-
-class _GrpcServer(grpc_server.Server):
-    def __init__(self, limits: Sequence[tuple[str, int]]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._server = _Core(self._loop, None, (), (), tuple(limits), None)
-
-
 class Server:
     """A listening server."""
 
@@ -133,7 +98,7 @@ class Server:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
         self._settings = settings
         self._services = sorted({name.partition("/")[0] for name in handlers})
-        self._server = _GrpcServer(options(settings))
+        self._server = MendedServer(options(settings), _unknown_method)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
         for name, handler in handlers.items():
