@@ -17,6 +17,15 @@ SERVICES = ("promissory", "judiciary", "setad")
 """In the order in which they start; each needs only those before it."""
 
 COMMAND = Path(sys.executable).with_name("estelam")
+# Whoever starts a service may be killed; on Linux the service is then told to stop, and leaves no port taken behind.
+_TIE = """\
+import ctypes, os, sys
+PR_SET_PDEATHSIG, SIGTERM = 1, 15
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+TIED = (sys.executable, "-SEc", _TIE)
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 COMMAND_SECONDS = 120.0
@@ -64,7 +73,7 @@ class Service:
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [COMMAND, self.name, "serve", *listen, "--port-file", self._port_file],
+                [*TIED, COMMAND, self.name, "serve", *listen, "--port-file", self._port_file],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

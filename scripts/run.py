@@ -68,7 +68,7 @@ def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
         try:
             socket.create_server((host, int(port))).close()
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "no such host"
+            why = str(error.strerror).partition(" (while")[0]
             _fail(f"{name} can't have {host}:{port}: {why}. Free it, or choose another with --{name}-port.")
     if len(set(listens.values())) != len(listens):
         _fail("two services can't share a port")

@@ -30,6 +30,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.settings import StoreSettings
 from promissory.load import MEMBERS, NOTES
 from promissory.store import State
 from tests.conftest import plain_channel, promissory_opening
@@ -77,6 +78,7 @@ class World:
     """The real service on its store, two callers who may ask both methods, and a clock that stands where it is put."""
 
     sandbox: Sandbox
+    store: StoreSettings
     micros: int = field(default_factory=lambda: time.time_ns() // 1000)
     service: RunningService | None = None
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class World:
             writer = csv.DictWriter(file, feed.columns)
             writer.writeheader()
             writer.writerows(rows)
-        suite.load_file(self.sandbox.promissory(), feed, path, declaration)
+        suite.load_file(self.store, feed, path, declaration)
 
     def check(self, caller: str, serial: str, *, wrong: bool = False) -> int:
         """CheckNote's answer."""
@@ -143,7 +145,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     sandbox = suite.create(tmp_path_factory.mktemp("parties") / "suite")
     grants = [*GRANTS, ("agency", GET_NOTE_PARTIES, "R2.2")]
     suite.write_access(sandbox, grants, rate=1_000_000, burst=1_000_000)
-    made = World(sandbox)
+    made = World(sandbox, sandbox.promissory())
     made.open()
     yield made
     made.close()
@@ -160,10 +162,11 @@ class Inquiries(RuleBasedStateMachine):
     """Calls, loads, restarts and passing time in any order, beside a model of what may be told: three plain dicts."""
 
     world: ClassVar[World]
+    restarts: ClassVar[int]
 
     @invariant()
     def exactly_what_may_be_told_is_told(self) -> None:
-        questions = list(product(CALLERS, SERIALS, AGENCIES))
+        questions = [*product(CALLERS, SERIALS, AGENCIES[:1]), (CALLERS[0], SERIALS[0], AGENCIES[1])]
 
         assert [self.expected(*question) for question in questions] == self.world.ask(*questions)
 
@@ -180,7 +183,6 @@ class Inquiries(RuleBasedStateMachine):
         self.states = dict(states)
         self.members = {AGENCIES[0]}
         self.said_yes: dict[tuple[str, str], int] = {}
-        self.restarted = False
         self.world.load_notes(self.states)
         self.world.load_members(self.members)
 
@@ -206,18 +208,18 @@ class Inquiries(RuleBasedStateMachine):
         self.members = set(members)
         self.world.load_members(self.members)
 
-    @precondition(lambda self: not self.restarted)
+    @precondition(lambda _self: Inquiries.restarts > 0)
     @rule()
     def restart(self) -> None:
-        self.restarted = True
+        Inquiries.restarts -= 1
         self.world.close()
         self.world.open()
 
 
 def test_no_course_of_events_tells_parties_without_the_callers_own_recent_yes_that_holds(world: World) -> None:
-    Inquiries.world = world
+    Inquiries.world, Inquiries.restarts = world, 6  # each takes a while
     # Not shrunk: each try would restart the service again and again.
-    course = settings(max_examples=12, stateful_step_count=25, deadline=None, database=None, phases=[Phase.generate])
+    course = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
     run_state_machine_as_test(Inquiries, settings=settings(course, suppress_health_check=list(HealthCheck)))
 
 

@@ -1,0 +1,141 @@
+"""What end-to-end tests stand on: services as real processes, and the command line."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from scripts import sandbox as suite
+from scripts.processes import SERVICES, Service, free_ports
+from scripts.sandbox import Sandbox
+from typer.testing import CliRunner
+
+from estelam.cli import application
+from estelam.client import Identity
+from estelam.errors import Reason, from_grpc
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from tests.conftest import plain_channel
+
+LIVE = {"serial": "1404000000000017", "obligor": "9990000018", "beneficiary": "99000554330", "amount": "2500000000"}
+SETTLED = {"serial": "1404000000000025", "obligor": "9990000026", "beneficiary": "99000554330", "amount": "900000000"}
+ENDORSED = {
+    "serial": "1404000000000033",
+    "obligor": "99000158381",
+    "beneficiary": "9990000042",
+    "amount": "12000000000",
+}
+NOTE = pb.CheckNoteRequest(
+    serial=LIVE["serial"],
+    obligor_id=LIVE["obligor"],
+    beneficiary_id=LIVE["beneficiary"],
+    amount_rials=int(LIVE["amount"]),
+)
+"""The live note, as the contract asks about it."""
+
+
+def options(**values: str) -> list[str]:
+    """*values* as a command takes them."""
+    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command exited and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """Every command, run in this process: the same words in and out, without a second's start."""
+
+    sandbox: Sandbox
+    first: tuple[str, ...] = ()
+    """What every command begins with."""
+
+    def __call__(self, *arguments: str | Path) -> Said:
+        words = [*self.first, *map(str, arguments)]
+        done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Said(done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """All three services with the samples: to be asked, not to be changed."""
+    sandbox = suite.create(tmp_path_factory.mktemp("running"), ports=free_ports(*SERVICES))
+    suite.load_samples(sandbox)
+    services = [Service(name, sandbox).launch() for name in SERVICES]
+    try:
+        for service in services:
+            service.wait()
+        yield sandbox
+    finally:
+        for service in reversed(services):
+            service.stop()
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite whose stores are empty, to be copied."""
+    return suite.create(tmp_path_factory.mktemp("blank"))
+
+
+@pytest.fixture(scope="session")
+def template(blank: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite with the samples, to be copied."""
+    sandbox = copy(blank, tmp_path_factory.mktemp("template") / "suite")
+    suite.load_samples(sandbox)
+    return sandbox
+
+
+@pytest.fixture
+def sandbox(blank: Sandbox, tmp_path: Path) -> Sandbox:
+    """A suite of a test's own, its stores empty."""
+    return copy(blank, tmp_path / "suite")
+
+
+@pytest.fixture
+def loaded(template: Sandbox, tmp_path: Path) -> Sandbox:
+    """A suite of a test's own, with the samples."""
+    return copy(template, tmp_path / "suite")
+
+
+def copy(sandbox: Sandbox, folder: Path) -> Sandbox:
+    """A copy of *sandbox*, which nobody serves, in *folder*."""
+    return Sandbox(Path(shutil.copytree(sandbox.folder, folder)))
+
+
+@pytest.fixture(scope="session")
+def estelam(running: Sandbox) -> CommandLine:
+    """The command line of the running suite."""
+    return CommandLine(running)
+
+
+@contextmanager
+def caller(sandbox: Sandbox, address: str, identity: Identity | None = None) -> Iterator[Callable[[], int]]:
+    """Ask about the live note over one connection, without retries: returns the answer or raises grpc.RpcError."""
+    with plain_channel(address, identity or Identity.named(sandbox.pki, "setad")) as opened:
+        stub = PromissoryNoteInquiryServiceStub(opened)
+        yield lambda: stub.CheckNote(NOTE, timeout=10).answer
+
+
+def refusal(ask: Callable[[], Any]) -> tuple[grpc.StatusCode, Reason | None]:
+    """With which status and reason *ask* was refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        ask()
+    found = from_grpc(caught.value)
+    return caught.value.code(), found.reason if found else None

@@ -1,0 +1,110 @@
+"""An orderly leave: on SIGTERM a service finishes what it has begun, and its callers notice nothing."""
+
+import shutil
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+
+import grpc
+import pytest
+from scripts.processes import Service
+from scripts.sandbox import Sandbox
+
+from estelam.client import Identity, channel
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from tests.e2e.conftest import NOTE
+
+CLIENTS = 4
+
+
+class Balancer(socketserver.ThreadingTCPServer):
+    """A balancer in its smallest form: each connection goes to the first of *services* that takes it."""
+
+    daemon_threads = True
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        super().__init__(("127.0.0.1", 0), Relay)
+        self.services = services
+
+    def connect(self) -> socket.socket | None:
+        for service in self.services:
+            with suppress(ConnectionRefusedError):
+                return socket.create_connection(("127.0.0.1", service.port))
+        return None
+
+
+class Relay(socketserver.BaseRequestHandler):
+    server: Balancer
+
+    def handle(self) -> None:
+        if (backend := self.server.connect()) is None:
+            return
+        with backend:
+            back = threading.Thread(target=pump, args=(backend, self.request), daemon=True)
+            back.start()
+            pump(self.request, backend)
+            back.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def balanced(services: Sequence[Service]) -> Iterator[str]:
+    """The address of a balancer before *services*."""
+    with Balancer(services) as balancer:
+        threading.Thread(target=balancer.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{balancer.server_address[1]}"
+        balancer.shutdown()
+
+
+@pytest.fixture
+def pair(loaded: Sandbox) -> Iterator[tuple[Service, Service]]:
+    """Two processes of one service; on SQLite each has a store of its own."""
+    shutil.copytree(loaded.folder / "promissory", loaded.folder / "second")
+    other = {"ESTELAM_PROMISSORY_STORE": f"sqlite:///{loaded.folder / 'second'}"}
+    with Service("promissory", loaded) as first, Service("promissory", loaded, environ=other) as second:
+        yield first, second
+
+
+def test_a_rolling_restart_under_load_loses_no_call_of_a_client_that_retries(
+    pair: tuple[Service, Service], loaded: Sandbox
+) -> None:
+    over = threading.Event()
+    setad = Identity.named(loaded.pki, "setad")
+
+    def ask(address: str) -> tuple[int, list[grpc.StatusCode]]:
+        answers, lost = 0, []
+        with channel(address, setad) as opened:
+            stub = PromissoryNoteInquiryServiceStub(opened)
+            while not over.is_set():
+                try:
+                    answers += stub.CheckNote(NOTE, timeout=30).answer == ANSWER_YES
+                except grpc.RpcError as error:
+                    lost.append(error.code())
+                over.wait(0.005)
+        return answers, lost
+
+    with balanced(pair) as address, ThreadPoolExecutor(CLIENTS) as clients, ExitStack() as at_last:
+        at_last.callback(over.set)
+        asking = [clients.submit(ask, address) for _ in range(CLIENTS)]
+        statuses = []
+        for service in pair:
+            over.wait(0.5)
+            statuses.append(service.stop())
+            service.start()
+        over.set()
+        results = [client.result() for client in asking]
+
+    assert [0, 0] == statuses
+    assert [[]] * CLIENTS == [lost for _, lost in results]
+    assert all(answers for answers, _ in results)

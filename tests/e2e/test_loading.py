@@ -1,0 +1,233 @@
+"""Loading files from the command line: all of a file or nothing, and what was wrong is said by row, never by value."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts.sandbox import SAMPLES, Sandbox
+
+from estelam.store import Store
+from tests.e2e.conftest import CommandLine
+
+NOTES = SAMPLES / "notes.csv"
+CASES = SAMPLES / "cases.csv"
+ROWS = 20
+
+Facts = Mapping[str, Sequence[tuple[Any, ...]]]
+
+
+def facts(url: str) -> Facts:
+    """Everything a store holds besides its ledger."""
+    with closing(Store(url)) as store, store.transaction() as connection:
+        tables = connection.exec_driver_sql("SELECT name FROM facts.sqlite_master WHERE type = 'table'").scalars()
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM facts.{name}")]  # noqa: S608
+            for name in list(tables)
+        }
+
+
+@pytest.fixture
+def command(sandbox: Sandbox, tmp_path: Path) -> CommandLine:
+    """The command line of a suite into which the first rows of the notes were loaded."""
+    line = CommandLine(sandbox)
+    first = file(tmp_path / "first.csv", NOTES, ROWS)
+    assert line("promissory", "load-notes", first, "--through", "now").code == 0
+    return line
+
+
+def file(path: Path, sample: Path, rows: int) -> Path:
+    """The header and the first *rows* of *sample*."""
+    path.write_bytes(b"".join(sample.read_bytes().splitlines(keepends=True)[: rows + 1]))
+    return path
+
+
+def changed(path: Path, row: int, column: str, value: str) -> Path:
+    """*path* with one field of one row changed."""
+    with path.open(encoding="utf-8", newline="") as given:
+        rows = list(csv.DictReader(given))
+    rows[row - 1][column] = value
+    with path.open("w", encoding="utf-8", newline="") as made:
+        writer = csv.DictWriter(made, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def refuse(command: CommandLine, path: Path) -> str:
+    """What is said of *path*, which must not load and must change nothing."""
+    store = command.sandbox.promissory().store
+    before = facts(store)
+    said = command("promissory", "load-notes", path, "--through", "now")
+    assert said.code == 1
+    assert before == facts(store)
+    return " ".join(f"{said.out} {said.err}".split())
+
+
+def rejects(path: Path) -> list[tuple[str, ...]]:
+    """What the file of rejects beside *path* holds, its header left out."""
+    with path.with_name(f"{path.name}.rejects.csv").open(encoding="utf-8", newline="") as found:
+        return [tuple(row) for row in csv.reader(found)][1:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"serial,state\n", b"\xff\xfe\x00", NOTES.read_bytes().replace(b"serial,", b"number,", 1)],
+    ids=["empty", "blank", "too few columns", "no text", "another name"],
+)
+def test_a_file_with_another_header_is_refused_whole(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(content)
+
+    assert "the header must be exactly: serial,state,obligor_id" in refuse(command, path)
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "."])
+def test_a_file_that_can_not_be_read_is_said_to_be(command: CommandLine, tmp_path: Path, name: str) -> None:
+    words = refuse(command, tmp_path / name)
+
+    assert "No such file" in words or "Is a directory" in words
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("serial", "140400000000001", "must"),
+        ("serial", "۱۴۰۴۰۰۰۰۰۰۰۰۰۰۱۷", "must"),
+        ("state", "issued", "NOT_A_KNOWN_WORD"),
+        ("obligor_id", "9990000019", "must"),
+        ("obligor_postal_code", "123", "NOT_A_POSTAL_CODE"),
+        ("obligor_name", "", "NOT_A_TEXT"),
+        ("amount_rials", "-5", "NOT_A_WHOLE_NUMBER"),
+        ("amount_rials", "1e9", "NOT_A_WHOLE_NUMBER"),
+        ("amount_rials", "9223372036854775808", "NOT_A_WHOLE_NUMBER"),
+        ("remaining_rials", "99999999999999999", "MORE_THAN_THE_FACE_AMOUNT"),
+        ("issued_on", "2025-02-30", "NOT_A_DATE"),
+        ("issued_on", "1404-01-26T00:00", "NOT_A_DATE"),
+    ],
+)
+def test_a_bad_row_is_named_with_column_and_reason_and_keeps_the_file_out(
+    command: CommandLine, tmp_path: Path, column: str, value: str, reason: str
+) -> None:
+    path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 7, column, value)
+
+    refuse(command, path)
+
+    ((row, named, why),) = rejects(path)
+    assert ("7", column) == (row, named)
+    assert reason in why
+    assert not value or value not in path.with_name("notes.csv.rejects.csv").read_text("utf-8")
+
+
+def test_every_bad_row_of_a_file_is_listed(command: CommandLine, tmp_path: Path) -> None:
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    for row in (2, 11, 20):
+        changed(path, row, "state", "LOST")
+
+    assert "3" in refuse(command, path)
+    assert [("2", "state"), ("11", "state"), ("20", "state")] == [found[:2] for found in rejects(path)]
+
+
+def test_a_serial_that_stands_twice_in_a_file_keeps_it_out(command: CommandLine, tmp_path: Path) -> None:
+    path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 9, "serial", "1404000000000017")
+
+    refuse(command, path)
+
+    assert [("9", "serial", "DUPLICATE")] == rejects(path)
+
+
+def test_a_serial_that_comes_again_a_thousand_rows_later_is_found_too(command: CommandLine, tmp_path: Path) -> None:
+    path = changed(file(tmp_path / "notes.csv", NOTES, 1500), 1400, "serial", "1404000000000017")
+
+    refuse(command, path)
+
+    assert [("1400", "serial", "DUPLICATE")] == rejects(path)
+
+
+def test_bytes_that_are_no_utf8_are_named_by_row(command: CommandLine, tmp_path: Path) -> None:
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    lines = path.read_bytes().split(b"\n")
+    lines[5] = lines[5].replace(lines[5].split(b",")[3], b"\xc3\x28")
+    path.write_bytes(b"\n".join(lines))
+
+    refuse(command, path)
+
+    assert [("5", "obligor_name", "NOT_UTF8")] == rejects(path)
+
+
+def test_a_row_cut_short_is_named(command: CommandLine, tmp_path: Path) -> None:
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b",")])
+
+    refuse(command, path)
+
+    assert [(str(ROWS), "", "WRONG_NUMBER_OF_FIELDS")] == rejects(path)
+
+
+@pytest.mark.parametrize("content", [b'"unclosed', b'"a"b,c', b"\x00"])
+def test_a_file_that_is_no_csv_is_refused_by_line(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    path.write_bytes(path.read_bytes() + content)
+
+    words = refuse(command, path)
+
+    assert "line 22" in words or [(str(ROWS + 1), "", "WRONG_NUMBER_OF_FIELDS")] == rejects(path)
+
+
+def test_loading_the_same_file_twice_changes_nothing_but_the_number_of_the_load(
+    command: CommandLine, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    loads = [
+        ("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 1100)),
+        ("promissory", "load-agencies", SAMPLES / "agencies.csv"),
+        ("judiciary", "load-cases", file(tmp_path / "cases.csv", CASES, 1100)),
+    ]
+    stores = {"promissory": sandbox.promissory().store, "judiciary": sandbox.judiciary().store}
+
+    def both() -> list[dict[str, list[tuple[Any, ...]]]]:
+        for load in loads:
+            assert command(*load).code == 0
+        return [
+            {name: [row[:-1] for row in rows] for name, rows in facts(store).items() if name != "load"}
+            for store in stores.values()
+        ]
+
+    once = both()
+    twice = both()
+
+    assert once == twice
+
+
+def test_a_load_that_fails_moves_no_coverage(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    good, bad = file(tmp_path / "good.csv", CASES, ROWS), file(tmp_path / "bad.csv", CASES, ROWS)
+    changed(bad, 3, "kind", "LOST")
+    command("judiciary", "load-cases", good, "--through", "now")
+    before = facts(sandbox.judiciary().store)
+
+    said = command("judiciary", "load-cases", bad, "--since", "1399-01-01", "--through", "now", "--json")
+
+    assert (1, 0, 1, "nothing") == (said.code, said.json["loaded"], said.json["rejected"], said.json["changed"])
+    assert before == facts(sandbox.judiciary().store)
+
+
+@pytest.mark.parametrize("claim", [("--since", "1399-13-01"), ("--since", "soon"), ("--through", "2026-01-01")])
+def test_a_claim_that_is_no_date_is_refused_before_the_file_is_read(
+    command: CommandLine, tmp_path: Path, claim: tuple[str, str]
+) -> None:
+    said = command("judiciary", "load-cases", tmp_path / "missing.csv", *claim)
+
+    assert (1, True) == (said.code, said.err.startswith("--since or --through: "))
+
+
+def test_the_rejects_of_an_earlier_attempt_do_not_outlive_a_good_one(command: CommandLine, tmp_path: Path) -> None:
+    path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 7, "state", "LOST")
+    refuse(command, path)
+    changed(path, 7, "state", "SETTLED")
+
+    said = command("promissory", "load-notes", path, "--json")
+
+    assert {"loaded": ROWS, "rejected": 0} == said.json
+    assert not path.with_name("notes.csv.rejects.csv").exists()

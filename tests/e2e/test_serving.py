@@ -1,0 +1,145 @@
+"""Serving through a bad day: health that tells the truth, a store that goes away, and a disk that is full."""
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from scripts.processes import Service
+from scripts.sandbox import Sandbox
+
+from estelam import ledger
+from estelam.client import Identity
+from estelam.errors import Reason
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.keys import verifying_keys
+from estelam.settings import ServingSettings, load
+from estelam.store import Store
+from judiciary.settings import JudiciarySettings
+from promissory.settings import PromissorySettings
+from sataad_adapter.settings import SetadSettings
+from tests.conftest import plain_channel
+from tests.e2e.conftest import caller, copy, refusal
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+STORE_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def home(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """The suite whose service these tests harm, and leave as they found it."""
+    return copy(template, tmp_path_factory.mktemp("serving") / "suite")
+
+
+@pytest.fixture(scope="module")
+def service(home: Sandbox) -> Iterator[Service]:
+    with Service("promissory", home) as service:
+        yield service
+
+
+def until(happened: Callable[[], bool]) -> bool:
+    """Whether it *happened* in time."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def health(sandbox: Sandbox, address: str, service: str = "") -> int:
+    """What the server says of *service* over grpc.health.v1."""
+    with plain_channel(address, Identity.named(sandbox.pki, "setad")) as opened:
+        stub = HealthStub(opened)  # type: ignore[no-untyped-call]
+        return int(stub.Check(HealthCheckRequest(service=service), timeout=10).status)
+
+
+def answers(sandbox: Sandbox) -> int:
+    """How many answers the promissory ledger holds, its whole chain verified."""
+    settings = sandbox.promissory()
+    with closing(Store(settings.store)) as store, store.transaction() as connection:
+        list(ledger.verify(connection, verifying_keys(settings.signing_certificates)))
+        counted = connection.exec_driver_sql("SELECT count(*) FROM ledger.entry WHERE outcome = 'YES'").scalar()
+    return int(counted or 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("estelam.promissory.v1.PromissoryNoteInquiryService", PromissorySettings),
+        ("estelam.judiciary.v1.ChequeCaseInquiryService", JudiciarySettings),
+        ("estelam.setad.v1.NoteVerificationService", SetadSettings),
+    ],
+)
+def test_health_names_every_service_and_the_server_as_a_whole(
+    running: Sandbox, name: str, kind: type[ServingSettings]
+) -> None:
+    address = load(kind, environ=running.environ).listen
+
+    assert until(lambda: health(running, address, name) == SERVING)
+    assert health(running, address) == SERVING
+
+
+def test_a_store_that_goes_away_is_an_outage_never_a_no_and_is_taken_up_again_when_it_is_back(
+    home: Sandbox, service: Service
+) -> None:
+    here, away = home.folder / "promissory", home.folder / "away"
+    before = answers(home)
+    with caller(home, service.address) as ask:
+        ask()
+        here.rename(away)
+        gone = [refusal(ask) for _ in range(5)]
+        noticed = until(lambda: health(home, service.address) == NOT_SERVING)
+        away.rename(here)
+        recovered = until(lambda: health(home, service.address) == SERVING)
+
+        assert [STORE_UNAVAILABLE] * 5 == gone
+        assert noticed
+        assert recovered
+        assert ask() == ANSWER_YES
+    assert before + 2 == answers(home)
+
+
+@pytest.mark.parametrize("half", ["facts", "ledger"])
+def test_half_a_store_is_no_store(home: Sandbox, service: Service, tmp_path: Path, half: str) -> None:
+    files = sorted((home.folder / "promissory").glob(f"{half}.db*"))
+    before = answers(home)
+    with caller(home, service.address) as ask:
+        ask()
+        for file in files:
+            file.rename(tmp_path / file.name)
+        gone = refusal(ask)
+        for file in files:
+            (tmp_path / file.name).rename(file)
+        recovered = until(lambda: health(home, service.address) == SERVING)
+
+        assert gone == STORE_UNAVAILABLE
+        assert recovered
+        assert ask() == ANSWER_YES
+    assert before + 2 == answers(home)
+
+
+def test_a_full_disk_is_an_outage_that_loses_nothing_and_ends_when_there_is_room(
+    home: Sandbox, service: Service
+) -> None:
+    room = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+    before = answers(home)
+    with caller(home, service.address) as ask:
+        for _ in range(10):
+            ask()
+        # No file may grow, neither the store's nor the log's.
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (1, room[1]))
+        full = [refusal(ask) for _ in range(10)]
+        kept = answers(home)
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, room)
+
+        assert [STORE_UNAVAILABLE] * 10 == full
+        assert before + 10 == kept
+        assert ask() == ANSWER_YES
+    assert before + 11 == answers(home)

@@ -1,0 +1,184 @@
+"""Faults thrown on purpose: at any one line that an inquiry runs, or at any one call to the database."""
+
+import ast
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Self
+
+Work = Callable[[], Any]
+
+_connect: Any = sqlite3.connect
+
+
+class Point(NamedTuple):
+    """One line of one function, and which of its runs within an inquiry, counted from 1."""
+
+    file: str
+    function: str
+    line: int
+    run: int
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The line alone."""
+        return self.file, self.line
+
+
+class Faults:
+    """Follows, line by line, what `trace` is set on; remembers the lines, or throws one error at one of them."""
+
+    def __init__(self, root: Path, files: Collection[str]) -> None:
+        self._files = {str(root / name): name for name in files}
+        self._runs: Counter[tuple[str, int]] = Counter()
+        self._seen: list[Point] | None = None
+        self._point: Point | None = None
+        self._error: BaseException | None = None
+        self.thrown = False
+        trees = {name: ast.parse(Path(path).read_text("utf-8")) for path, name in self._files.items()}
+        self._idle = _lines(trees, _is_idle)
+        self._awaits = _lines(trees, lambda node: isinstance(node, ast.Await))
+
+    def record(self, work: Work) -> list[Point]:
+        """Every point that *work* passes, but for the lines `try:` and `while True:`, which do nothing."""
+        self._runs.clear()
+        self._seen = []
+        work()
+        seen, self._seen = self._seen, None
+        return [point for point in seen if point.place not in self._idle]
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there is anything to follow."""
+        return self._seen is not None or self._point is not None
+
+    def awaits(self, point: Point) -> bool:
+        """Whether the line of *point* waits for something."""
+        return point.place in self._awaits
+
+    @contextmanager
+    def throwing(self, error: BaseException, *, at: Point) -> Iterator[None]:
+        """Throw *error* at the point *at*, once; `thrown` says whether it was come by."""
+        self._runs.clear()
+        self.thrown, self._error, self._point = False, error, at
+        try:
+            yield
+        finally:
+            self._point = None
+
+    def trace(self, frame: FrameType, event: str, _argument: Any) -> Any:
+        """What `sys.settrace` takes. Python takes it away again from the thread in which it throws."""
+        name = self._files.get(frame.f_code.co_filename)
+        if name is None or not self.awaited:
+            return None
+        if event == "line":
+            self._line(name, frame)
+        return self.trace
+
+    def _line(self, name: str, frame: FrameType) -> None:
+        line = frame.f_lineno
+        self._runs[name, line] += 1
+        # What a comprehension or a generator does is done by the function that it stands in.
+        function = frame.f_code.co_qualname.partition(".<locals>.<")[0]
+        point = Point(name, function, line, self._runs[name, line])
+        if self._seen is not None:
+            self._seen.append(point)
+        if self._error is not None and point == self._point:
+            self.thrown, self._point = True, None
+            raise self._error
+
+
+def _lines(trees: Mapping[str, ast.Module], chosen: Callable[[ast.AST], bool]) -> set[tuple[str, int]]:
+    nodes = ((name, node) for name, tree in trees.items() for node in ast.walk(tree))
+    return {(name, node.lineno) for name, node in nodes if isinstance(node, ast.stmt | ast.expr) and chosen(node)}
+
+
+def _is_idle(node: ast.AST) -> bool:
+    return isinstance(node, ast.Try) or (isinstance(node, ast.While) and isinstance(node.test, ast.Constant))
+
+
+class DatabaseFaults:
+    """Counts the calls that reach SQLite, and fails one of them: instead of its work, or after that was done."""
+
+    def __init__(self) -> None:
+        self.thrown = False
+        self._calls: list[str] = []
+        self._at: tuple[int, bool] | None = None
+        self._error = Exception()
+        self._down = False
+
+    def record(self, work: Work) -> list[str]:
+        """Every call that *work* makes, in order."""
+        self._calls = []
+        work()
+        return self._calls
+
+    @contextmanager
+    def throwing(self, error: Exception, *, at: int, done: bool) -> Iterator[None]:
+        """Throw *error* at the call *at*, counted from 0, once: before it does its work or, if *done*, after."""
+        self.thrown, self._error, self._at, self._calls = False, error, (at, done), []
+        try:
+            yield
+        finally:
+            self._at = None
+
+    @contextmanager
+    def down(self, error: Exception) -> Iterator[None]:
+        """Throw *error* at every call."""
+        self._error, self._down = error, True
+        try:
+            yield
+        finally:
+            self._down = False
+
+    def call(self, words: str, work: Work) -> Any:
+        """Do *work*, or fail as told."""
+        place = len(self._calls)
+        self._calls.append(words)
+        self._throw_at((place, False))
+        result = work()
+        self._throw_at((place, True))
+        return result
+
+    def _throw_at(self, moment: tuple[int, bool]) -> None:
+        if moment == self._at or self._down:
+            self.thrown, self._at = True, None
+            raise self._error
+
+    def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        """What takes the place of `sqlite3.connect`."""
+        faults = self
+
+        class Cursor(sqlite3.Cursor):
+            def execute(self, sql: str, parameters: Any = (), /) -> Self:
+                faults.call(sql, lambda: super(Cursor, self).execute(sql, parameters))
+                return self
+
+            def executemany(self, sql: str, parameters: Any, /) -> Self:
+                faults.call(sql, lambda: super(Cursor, self).executemany(sql, parameters))
+                return self
+
+            def fetchone(self) -> Any:
+                return faults.call("fetchone", super().fetchone)
+
+            def fetchall(self) -> list[Any]:
+                rows: list[Any] = faults.call("fetchall", super().fetchall)
+                return rows
+
+        class Connection(sqlite3.Connection):
+            def cursor(self, *_: Any, **__: Any) -> Any:
+                return super().cursor(Cursor)
+
+            def commit(self) -> None:
+                faults.call("COMMIT", super().commit)
+
+            def rollback(self) -> None:
+                faults.call("ROLLBACK", super().rollback)
+
+        connect = partial(_connect, *arguments, factory=Connection, **options)
+        connection: sqlite3.Connection = faults.call("connect", connect)
+        return connection
