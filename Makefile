@@ -24,7 +24,7 @@ demo: .venv/.ready ## Tell a whole story through the real command line, in a tem
 
 .PHONY: test
 test: .venv/.ready ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: check
 check: .venv/.ready ## Lint, format, types, contract, tests
@@ -32,7 +32,7 @@ check: .venv/.ready ## Lint, format, types, contract, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.lint_protos
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: protos
 protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
