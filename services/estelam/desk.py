@@ -33,8 +33,9 @@ Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
-# A refusal is a reply, with RetryInfo where asking again may help. gRPC's own retries are for silence: with them, a
-# service behind a service would be asked five times five times, and each refusal be recorded as often.
+# Faults that may pass within a second: a caller's gRPC may ask again by itself. All other refusals tell it not to, and
+# a service that asks another has tried already: five times five would help nobody.
+PASSING = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
 _NO_BLIND_RETRY = ("grpc-retry-pushback-ms", "-1")
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
@@ -71,12 +72,14 @@ class Desk:
         clock: Clock,
         answer_seconds: float,
         refusals: Quota,
+        relays: bool = False,
     ) -> None:
         self._access = access
         self._counter = counter
         self._metrics = metrics
         self._clock = clock
         self._answer_seconds = answer_seconds
+        self._relays = relays
         self._quotas = Quotas(clock)
         # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
         self._refusals = refusals
@@ -143,7 +146,10 @@ class Desk:
         self._metrics.refused(method.short_name, refusal)
         inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        return await abort(context, refusal, _trailer(visit))
+        trailer = _trailer(visit)
+        if self._relays or refusal.reason not in PASSING:
+            trailer = (*trailer, _NO_BLIND_RETRY)
+        return await abort(context, refusal, trailer)
 
     async def _recorded(self, visit: Visit, refusal: Refusal) -> Refusal:
         """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
@@ -168,7 +174,7 @@ async def abort(context: Context, refusal: Refusal, trailer: tuple[tuple[str, st
 
 
 async def _end(context: Context, status: grpc.Status, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
-    await context.abort(status.code, status.details, (*status.trailing_metadata, _NO_BLIND_RETRY, *trailer))
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *trailer))
     raise AbortError
 
 

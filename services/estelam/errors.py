@@ -55,7 +55,6 @@ class Reason(StrEnum):
     AGENCY_NOT_MEMBER = "AGENCY_NOT_MEMBER"
     NOTE_NOT_CONFIRMED = "NOTE_NOT_CONFIRMED"
     ANSWER_LATE = "ANSWER_LATE"
-    DRAINING = "DRAINING"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     SERVICE_FAILED = "SERVICE_FAILED"
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
@@ -173,13 +172,6 @@ TABLE: dict[Reason, Words] = {
         "No answer could be given within the deadline.",
         "در مهلت مقرر پاسخی آماده نشد.",
         retry_seconds=1,
-    ),
-    Reason.DRAINING: Words(
-        code_pb2.UNAVAILABLE,
-        Layer.SERVICE,
-        "The service is restarting.",
-        "سرویس در حال راه‌اندازی دوباره است.",
-        retry_seconds=0.5,
     ),
     Reason.STORE_UNAVAILABLE: Words(
         code_pb2.UNAVAILABLE,

@@ -56,6 +56,7 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
             clock=clock,
             answer_seconds=settings.answer_seconds,
             refusals=refusal_budget(settings),
+            relays=True,
         )
         handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
         async with running(settings, handlers, metrics=metrics, ping=ping) as server:
