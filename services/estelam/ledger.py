@@ -210,7 +210,8 @@ class Ledger:
             second,
             third,
             hashed(Subject(method.name, request.hex())) if asked else b"",
-            method.agency(inquiry.request) if asked else "",
+            # What was refused as an agency may be anything, a person's id too: only one that was accepted stands here.
+            method.agency(inquiry.request) if line.reply else "",
             hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
             hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else b"",
             hashed(Subject("operator", purpose.operator)) if purpose.operator else b"",

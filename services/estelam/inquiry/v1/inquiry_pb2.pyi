@@ -200,7 +200,7 @@ class Entry(_message.Message):
     question: _builtins.bytes
     """question is the HMAC-SHA256 of the whole canonical request (پرسش)."""
     agency: _builtins.str
-    """agency is the executive agency given in the request (دستگاه اجرایی), if any."""
+    """agency is the executive agency that an answered request named (دستگاه اجرایی), if any."""
     correlation: _builtins.bytes
     """correlation is the HMAC-SHA256 of the caller's own correlation id (x-inquiry-id), if given."""
     case_reference: _builtins.bytes
