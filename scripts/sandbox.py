@@ -92,7 +92,7 @@ def create(folder: Path, *, ports: Mapping[str, int] | None = None, rate: float 
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
     *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. What is already
-    there is kept.
+    there is kept, but for the settings, which follow the ports.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
@@ -104,7 +104,8 @@ def create(folder: Path, *, ports: Mapping[str, int] | None = None, rate: float 
         if not keyring.exists():
             keyring.touch(mode=0o600)
             keyring.write_text(new_keyring_line("k1"), "ascii")
-    write_access(sandbox, GRANTS, rate=rate, burst=burst)
+    if not sandbox.access.exists():
+        write_access(sandbox, GRANTS, rate=rate, burst=burst)
     _write_settings(sandbox, ports or {})
     for service in (sandbox.promissory(), sandbox.judiciary()):
         migrate(service.store, service.MIGRATIONS)
