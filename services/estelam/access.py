@@ -152,7 +152,8 @@ class Access:
     def _load(self) -> None:
         seen = self._path.stat().st_mtime_ns if self._path.exists() else 0
         table = AccessTable.load(self._path)
-        self._grants = {(grant.caller, grant.method): grant for grant in table.grant}
-        self._denied = frozenset(denial.certificate for denial in table.deny)
-        self._seen = seen
+        grants = {(grant.caller, grant.method): grant for grant in table.grant}
+        denied = frozenset(denial.certificate for denial in table.deny)
+        # Both or neither: new grants never stand beside an old deny-list.
+        self._grants, self._denied, self._seen = grants, denied, seen
         log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))
