@@ -88,11 +88,19 @@ class Sandbox:
         return settings.load(SetadSettings, environ=self.environ, **overrides)
 
 
-def create(folder: Path, *, ports: Mapping[str, int] | None = None, rate: float = 1000, burst: int = 2000) -> Sandbox:
+def create(
+    folder: Path,
+    *,
+    ports: Mapping[str, int] | None = None,
+    stores: Mapping[str, str] | None = None,
+    rate: float = 1000,
+    burst: int = 2000,
+) -> Sandbox:
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
-    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. What is already
-    there is kept, but for the settings, which follow the ports.
+    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. *stores* are
+    the addresses of the first two's stores; one without keeps its own on SQLite, in the folder. What is already there
+    is kept, but for the settings, which follow the ports.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
@@ -106,7 +114,7 @@ def create(folder: Path, *, ports: Mapping[str, int] | None = None, rate: float 
             keyring.write_text(new_keyring_line("k1"), "ascii")
     if not sandbox.access.exists():
         write_access(sandbox, GRANTS, rate=rate, burst=burst)
-    _write_settings(sandbox, ports or {})
+    _write_settings(sandbox, ports or {}, stores or {})
     for service in (sandbox.promissory(), sandbox.judiciary()):
         migrate(service.store, service.MIGRATIONS)
     return sandbox
@@ -182,7 +190,7 @@ def _issue(sandbox: Sandbox) -> None:
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=hosts)
 
 
-def _write_settings(sandbox: Sandbox, ports: Mapping[str, int]) -> None:
+def _write_settings(sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[str, str]) -> None:
     def serving(name: str) -> str:
         return textwrap.dedent(f"""\
             [{name}]
@@ -195,7 +203,7 @@ def _write_settings(sandbox: Sandbox, ports: Mapping[str, int]) -> None:
 
     def storing(name: str) -> str:
         return serving(name) + textwrap.dedent(f"""\
-            store = "sqlite:///{name}"
+            store = "{stores.get(name, f"sqlite:///{name}")}"
             signing_key = "pki/{name}-receipts.key"
             signing_certificates = ["pki/{name}-receipts.crt"]
             subject_keys = "{name}/subjects.keys"

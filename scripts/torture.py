@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from estelam import ledger, receipt
+from estelam import chain, receipt
 from estelam.client import Identity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.keys import verifying_keys
@@ -144,7 +144,7 @@ def _wait_for_an_answer(given: list[Acknowledged]) -> None:
 def look(victim: Victim, given: list[Acknowledged]) -> Tally:
     """Look for every answer that is owed: it is lost where the chain has another block, or none, in its place.
 
-    A receipt proves that its entry, sequence and every byte, lies in a block of a certain hash; `ledger.verify` proves
+    A receipt proves that its entry, sequence and every byte, lies in a block of a certain hash; `chain.verify` proves
     that the entries in the store are those that each block sealed. So the entry is there if that very block is.
     """
     settings = victim.sandbox.promissory()
@@ -155,8 +155,8 @@ def look(victim: Victim, given: list[Acknowledged]) -> Tally:
         victim.owed[Sealed(proven.block.number, hashlib.sha256(reply.receipt.block_header).digest())] += 1
         wrong += reply.answer != (ANSWER_YES if request.amount_rials == RIALS else ANSWER_NO)
     with closing(Store(settings.store)) as store, store.transaction() as connection:
-        chain = {Sealed(head.number, head.hash) for head in ledger.verify(connection, keys)}
-    lost = sum(victim.owed.pop(sealed) for sealed in list(victim.owed) if sealed not in chain)
+        whole = {Sealed(head.number, head.hash) for head in chain.verify(connection, keys)}
+    lost = sum(victim.owed.pop(sealed) for sealed in list(victim.owed) if sealed not in whole)
     return Tally(rounds=1, acknowledged=len(given), lost=lost, wrong=wrong)
 
 
@@ -191,7 +191,7 @@ def main(
         task = bar.add_task("kill -9", total=rounds)
         try:
             total = run(Path(folder), rounds, seed, lambda _tally: bar.advance(task))
-        except (ledger.BrokenLedger, receipt.InvalidReceipt) as error:
+        except (chain.BrokenLedger, receipt.InvalidReceipt) as error:
             console.print(f"[bold red]broken[/]: {error}")
             raise typer.Exit(1) from None
     counted = f"rounds {total.rounds}, acknowledged {total.acknowledged}, lost {total.lost}, wrong {total.wrong}"

@@ -6,7 +6,9 @@ from typing import Any
 
 import grpc
 import pytest
+from scripts import postgres
 from scripts import sandbox as suite
+from scripts.postgres import Cluster
 from scripts.sandbox import Sandbox
 
 from estelam.client import Identity
@@ -16,11 +18,39 @@ from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
 from tests.service import RunningService
 
+ENGINES = ("sqlite", "postgresql")
+STORING = ("promissory", "judiciary")
+
+both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="session")
+"""Marks an exam that every engine sits, whole; all else is shown on SQLite alone."""
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which engine the suites' stores stand on."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of one's own; tests make databases in it, and leave it running."""
+    with postgres.cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def build(engine: str, request: pytest.FixtureRequest) -> Callable[[Path], Sandbox]:
+    """Makes a suite in a folder, its stores migrated and empty."""
+    if engine == "sqlite":
+        return suite.create
+    cluster: Cluster = request.getfixturevalue("cluster")
+    return lambda folder: suite.create(folder, stores={name: cluster.url(cluster.database()) for name in STORING})
+
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
+def sandbox(build: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
     """A suite of its own, its stores migrated and empty."""
-    return suite.create(tmp_path / "suite")
+    return build(tmp_path / "suite")
 
 
 @pytest.fixture
@@ -31,9 +61,9 @@ def loaded(sandbox: Sandbox) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+def shared(build: Callable[[Path], Sandbox], tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A suite with samples that many tests share: they may ask it, not change it."""
-    sandbox = suite.create(tmp_path_factory.mktemp("shared"))
+    sandbox = build(tmp_path_factory.mktemp("shared"))
     suite.load_samples(sandbox)
     return sandbox
 

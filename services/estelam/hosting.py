@@ -14,7 +14,7 @@ from estelam.metrics import Metrics
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
 from estelam.settings import ServingSettings, StoreSettings
-from estelam.store import Mode, Store, check_schema, sole_owner
+from estelam.store import Mode, Store, check_schema
 from estelam.vocabulary import Answered, Inquiry, Method
 
 
@@ -34,7 +34,7 @@ async def recording_service(
     ledger = Ledger(keyring=keyring, signer=Signer.load(settings.signing_key), clock=clock)
     store = Store(settings.store, ledger=Mode.WRITE)
     check_schema(store, settings.MIGRATIONS)
-    with sole_owner(store), contextlib.closing(store):
+    with store.sole_owner(), contextlib.closing(store):
         registrar = Registrar(
             store=store,
             ledger=ledger,

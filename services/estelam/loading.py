@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, delete, func, insert, select, tuple_
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from estelam import coverage, validation
 from estelam.clock import Clock, to_micros
@@ -236,7 +236,8 @@ def _declare(connection: Connection, declaration: Declaration, first_date: date)
 def upsert(table: Table, connection: Connection, load: int, rows: Sequence[Row]) -> None:
     """Insert *rows* into *table* under the number of this load; a row whose key is there already replaces it."""
     names = [column.name for column in table.primary_key]
-    statement = sqlite.insert(table)
+    engine = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = engine.insert(table)
     changed = {column.name: column for column in statement.excluded if column.name not in names}
     replace = statement.on_conflict_do_update(index_elements=names, set_=changed)
     connection.execute(replace, [{**row, "load_number": load} for row in rows])

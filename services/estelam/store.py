@@ -1,111 +1,101 @@
 """One service's datastore: facts, which loaders write, and the ledger, which the service writes.
 
-On SQLite these are two files in one folder, attached under the names that are two schemas on PostgreSQL. So a load
-never holds up an inquiry, each file has one writing process, and a reader cannot write: its file is opened read-only.
+Both stand under the same names on either engine: two files attached on SQLite (`estelam.sqlite`), two schemas of one
+database on PostgreSQL (`estelam.postgresql`). A transaction sees one snapshot of both, and only one at a time writes to
+a half: so a chain has no forks, and a load never holds up an inquiry.
 """
 
-import fcntl
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, func, make_url, select, table
+from sqlalchemy import Connection, Engine, func, make_url, select, table
+from sqlalchemy.exc import ArgumentError
 
-SCHEMAS = ("facts", "ledger")
-BUSY_SECONDS = 2
+from estelam.halves import FACTS, LEDGER, Mode, StoreError
+from estelam.postgresql import PostgreSQL
+from estelam.sqlite import SQLite
 
-
-class Mode(StrEnum):
-    """How a process opens one of the two halves."""
-
-    READ = "ro"
-    WRITE = "rw"
-    CREATE = "rwc"
+__all__ = ["Mode", "Store", "StoreError", "check_schema", "migrate", "one_process_only"]
 
 
-class StoreError(Exception):
-    """The store can't be used as asked; the text is for the operator."""
+class Backend(Protocol):
+    """What the two engines do each in its own way."""
+
+    engine: Engine
+
+    def before(self) -> None:
+        """Raise StoreError where a transaction must not begin."""
+
+    def after(self) -> None:
+        """Raise StoreError where the commit that has just returned is not known to be durable."""
+
+    def sole_owner(self) -> AbstractContextManager[None]:
+        """Hold what only one serving process may hold, if there is such a thing."""
 
 
 class Store:
-    """An engine that hands out one transaction at a time to one thread."""
+    """An engine that hands out one transaction at a time to one thread.
+
+    Raises:
+        StoreError: *url* names no store of a known kind.
+    """
 
     def __init__(self, url: str, *, facts: Mode = Mode.READ, ledger: Mode = Mode.READ) -> None:
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            raise StoreError("the store must be a sqlite:///FOLDER address")
-        self._modes = {"facts": facts, "ledger": ledger}
-        self.folder = Path(parsed.database or ".")
-        self._files: dict[Path, int] = {}
-        if Mode.CREATE in self._modes.values():
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self.engine = self._sqlite()
+        self._backend = _open(url, {FACTS: facts, LEDGER: ledger})
+        self.engine = self._backend.engine
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed and durable on a clean exit, rolled back on any exception."""
-        self._check_files()
+        self._backend.before()
         try:
             with self.engine.begin() as connection:
                 yield connection
+            self._backend.after()
         except Exception:
             # A connection that has failed once is not trusted again: the next transaction opens a new one.
             self.engine.dispose()
             raise
 
+    def sole_owner(self) -> AbstractContextManager[None]:
+        """Hold the store as its one serving process, where its engine allows only one.
+
+        Raises:
+            StoreError: another process serves from this store.
+        """
+        return self._backend.sole_owner()
+
     def ping(self) -> None:
         """Raise unless both halves can be read."""
         with self.transaction() as connection:
-            for schema in SCHEMAS:
+            for schema in (FACTS, LEDGER):
                 connection.execute(select(func.count()).select_from(table("alembic_version", schema=schema)))
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files or the connection."""
         self.engine.dispose()
 
-    def _sqlite(self) -> Engine:
-        engine = create_engine("sqlite://", creator=self._connect, poolclass=StaticPool)
-        event.listen(engine, "begin", _begin_immediate)
-        return engine
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5
-        )
-        for schema in SCHEMAS:
-            path = (self.folder / f"{schema}.db").resolve()
-            address = f"{path.as_uri()}?mode={self._modes[schema]}"
-            connection.execute("ATTACH ? AS " + schema, (address,))
-            if self._modes[schema] is not Mode.READ:
-                connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
-                connection.execute(f"PRAGMA {schema}.synchronous=FULL")
-            self._files[path] = path.stat().st_ino
-        connection.execute("PRAGMA foreign_keys=ON")
-        return connection
-
-    def _check_files(self) -> None:
-        # SQLite goes on writing to a file that was unlinked or replaced under it; what it writes there is lost.
-        for path, inode in self._files.items():
-            try:
-                same = path.stat().st_ino == inode
-            except FileNotFoundError:
-                same = False
-            if not same:
-                self._files.clear()
-                self.engine.dispose()
-                raise StoreError("a file of the store was removed or replaced")
+def _open(url: str, modes: Mapping[str, Mode]) -> Backend:
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        address = make_url("unknown://")
+    if address.drivername == "sqlite":
+        return SQLite(address, modes)
+    if address.drivername == "postgresql+psycopg":
+        return PostgreSQL(address, modes)
+    raise StoreError("the store must be a sqlite:///FOLDER or postgresql+psycopg://… address")
 
 
-def _begin_immediate(connection: Connection) -> None:
-    # Takes the write lock of the writable halves at once, and fixes the snapshot of the read-only ones.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def one_process_only(url: str) -> bool:
+    """Whether the store at *url* allows but one serving process."""
+    return url.startswith("sqlite:")
 
 
 def migrate(url: str, scripts: str) -> None:
@@ -135,26 +125,10 @@ def check_schema(store: Store, scripts: str) -> None:
 
 
 def _chains(scripts: str) -> dict[str, str]:
-    return {"ledger": "estelam:migrations", "facts": scripts}
+    return {LEDGER: "estelam:migrations", FACTS: scripts}
 
 
 def _alembic(location: str, schema: str, connection: Connection) -> Config:
     config = Config(attributes={"connection": connection, "schema": schema})
     config.set_main_option("script_location", location)
     return config
-
-
-@contextmanager
-def sole_owner(store: Store) -> Iterator[None]:
-    """Hold the store as its one serving process.
-
-    Raises:
-        StoreError: another process serves from this store.
-    """
-    lock: IO[Any]
-    with (store.folder / "serving.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError("another process serves from this store; SQLite allows one") from error
-        yield

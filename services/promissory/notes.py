@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from estelam import ledger
+from estelam import lookback
 from estelam.clock import to_micros
 from estelam.errors import Reason, Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
@@ -65,7 +65,7 @@ def _confirmed(
 
     asked = {key for inquiry in inquiries for key in keys(inquiry)}
     since = to_micros(reading.now - window)
-    found = ledger.recently_confirmed(reading.connection, method=check_method, asked=asked, since_micros=since)
+    found = lookback.recently_confirmed(reading.connection, method=check_method, asked=asked, since_micros=since)
     return lambda inquiry: bool(keys(inquiry) & found)
 
 

@@ -12,12 +12,15 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
+from sqlalchemy import select
 
-from estelam import ledger
+from estelam import chain
 from estelam.client import Identity
 from estelam.errors import Reason
+from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.keys import verifying_keys
+from estelam.ledger import entry_table
 from estelam.settings import ServingSettings, load
 from estelam.store import Store
 from judiciary.settings import JudiciarySettings
@@ -64,9 +67,9 @@ def answers(sandbox: Sandbox) -> int:
     """How many answers the promissory ledger holds, its whole chain verified."""
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
-        list(ledger.verify(connection, verifying_keys(settings.signing_certificates)))
-        counted = connection.exec_driver_sql("SELECT count(*) FROM ledger.entry WHERE outcome = 'YES'").scalar()
-    return int(counted or 0)
+        list(chain.verify(connection, verifying_keys(settings.signing_certificates)))
+        entries = map(pb.Entry.FromString, connection.execute(select(entry_table.c.sealed)).scalars())
+        return sum(entry.outcome == pb.OUTCOME_YES for entry in entries)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import identity, ledger, receipt, server
+from estelam import chain, identity, receipt, server
 from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, from_grpc
@@ -52,7 +52,10 @@ FRONT = tuple(
 )
 FILES = (
     *FRONT,
-    *(f"estelam/{name}.py" for name in ("clock", "coverage", "keys", "ledger", "receipt", "registrar", "store")),
+    *(
+        f"estelam/{name}.py"
+        for name in ("clock", "coverage", "keys", "ledger", "lookback", "receipt", "registrar", "sqlite", "store")
+    ),
     *(f"promissory/{name}.py" for name in ("notes", "servicer", "store")),
     *(f"judiciary/{name}.py" for name in ("cases", "servicer", "store")),
 )
@@ -327,7 +330,7 @@ def test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words(house
     passed = [point for point in points(house, question) if whole or point.file not in FRONT]
 
     assert faulty(house, question, passed) == []
-    assert len(passed) > (300 if whole else 150)
+    assert len(passed) > (250 if whole else 120)
 
 
 @pytest.mark.parametrize("name", ASIDE)
@@ -390,6 +393,6 @@ def test_a_store_that_is_lost_and_can_not_be_opened_again_is_a_refusal(
 def test_after_all_these_faults_the_ledgers_are_whole(houses: dict[str, House]) -> None:
     for house in {id(house): house for house in houses.values()}.values():
         with closing(Store(house.settings.store)) as store, store.transaction() as connection:
-            blocks = deque(ledger.verify(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1)
+            blocks = deque(chain.verify(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1)
 
             assert blocks[0].entries > 0

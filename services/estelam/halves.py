@@ -1,0 +1,17 @@
+"""The two halves of a store, and how a process opens each."""
+
+from enum import StrEnum
+
+FACTS, LEDGER = "facts", "ledger"
+
+
+class Mode(StrEnum):
+    """How a process opens one of the two halves."""
+
+    READ = "ro"
+    WRITE = "rw"
+    CREATE = "rwc"
+
+
+class StoreError(Exception):
+    """The store can't be used as asked; the text is for the operator."""

@@ -1,0 +1,98 @@
+"""A store on PostgreSQL: two schemas of one database, asked on its primary alone, by any number of processes.
+
+A transaction begins with all that it needs in one round trip: its snapshot is taken only after its turn to write has
+come, so it sees every commit before its own; what is set is set for the transaction, so that a pooler between is no
+matter.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+
+from estelam.halves import LEDGER, Mode, StoreError
+
+# A worker that hangs may hold its turn no longer than this. A commit that waits for its standby waits on: nobody is
+# answered meanwhile, and health says so.
+TURN_SECONDS = 5
+STATEMENT_SECONDS = 10
+_MIGRATION = 6_002_097_125  # any number that no one else locks
+_NETWORK = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+class PostgreSQL:
+    """One connection to the primary, taken up again after any fault."""
+
+    def __init__(self, address: URL, modes: Mapping[str, Mode]) -> None:
+        self._creates = Mode.CREATE in modes.values()
+        self._begin = _begin_statement(modes)
+        self._warnings: list[str] = []
+        self.engine: Engine = create_engine(
+            address,
+            poolclass=StaticPool,
+            # The transaction is begun by the statement above, not by the driver's own.
+            isolation_level="AUTOCOMMIT",
+            connect_args={name: value for name, value in _NETWORK.items() if name not in address.query},
+        )
+        event.listen(self.engine, "connect", self._connected)
+        event.listen(self.engine, "begin", self._begun)
+        event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
+
+    def before(self) -> None:
+        """Nothing can be seen from here: a lost connection shows in the transaction itself."""
+
+    def after(self) -> None:
+        """Raise StoreError where the commit came with a warning: a standby was not waited for to the end."""
+        if self._warnings:
+            raise StoreError("a commit is not known to have reached the standby")
+
+    @contextmanager
+    def sole_owner(self) -> Iterator[None]:
+        """Any number of processes may serve from one database."""
+        yield
+
+    def _connected(self, connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.add_notice_handler(self._notice)
+        row = connection.execute("SELECT current_setting('fsync'), current_setting('server_encoding')").fetchone()
+        if row != ("on", "UTF8"):
+            raise StoreError("the PostgreSQL server must run with fsync on and hold UTF8")
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warnings.append(diagnostic.sqlstate or "")
+
+    def _begun(self, connection: Connection) -> None:
+        # Without parameters the driver sends it as it is: several statements, one round trip.
+        connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
+
+
+def _begin_statement(modes: Mapping[str, Mode]) -> str:
+    if Mode.CREATE in modes.values():
+        schemas = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in modes]
+        return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION})", *schemas])
+    written = [schema for schema, mode in modes.items() if mode is Mode.WRITE]
+    if not written:
+        return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    words = [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        # Never less than the server's own disk and, where one is configured, its standby's.
+        "SET LOCAL synchronous_commit = on",
+        f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'",
+    ]
+    if LEDGER in written:
+        words += [
+            f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'",
+            f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'",
+        ]
+    # One writer at a time. The version table is locked in the place of all: nothing but a migration ever writes to it,
+    # so no vacuum waits for it or is waited for, and no migration slips between.
+    words += [f"LOCK TABLE {schema}.alembic_version IN EXCLUSIVE MODE" for schema in written]
+    return "; ".join(words)

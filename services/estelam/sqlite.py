@@ -1,0 +1,80 @@
+"""A store on SQLite: two files in one folder, attached under the names that are schemas elsewhere.
+
+So a load never holds up an inquiry, each file has one writing process, and a reader cannot write: its file is opened
+read-only.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+
+from estelam.halves import Mode, StoreError
+
+BUSY_SECONDS = 5
+
+
+class SQLite:
+    """The two files of a folder, and the one connection to both."""
+
+    def __init__(self, address: URL, modes: Mapping[str, Mode]) -> None:
+        self._modes = modes
+        self._folder = Path(address.database or ".")
+        self._files: dict[Path, int] = {}
+        if Mode.CREATE in modes.values():
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self.engine: Engine = create_engine("sqlite://", creator=self._connect, poolclass=StaticPool)
+        event.listen(self.engine, "begin", _begin_immediate)
+
+    def before(self) -> None:
+        """Raise StoreError where a file was unlinked or replaced: SQLite would go on writing to what is lost."""
+        for path, inode in self._files.items():
+            try:
+                same = path.stat().st_ino == inode
+            except FileNotFoundError:
+                same = False
+            if not same:
+                self._files.clear()
+                self.engine.dispose()
+                raise StoreError("a file of the store was removed or replaced")
+
+    def after(self) -> None:
+        """A commit that has returned is on the disk: that is what `synchronous=FULL` says."""
+
+    @contextmanager
+    def sole_owner(self) -> Iterator[None]:
+        """Hold the store as its one serving process.
+
+        Raises:
+            StoreError: another process serves from this store.
+        """
+        lock: IO[Any]
+        with (self._folder / "serving.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError("another process serves from this store; SQLite allows one") from error
+            yield
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+        )
+        for schema, mode in self._modes.items():
+            path = (self._folder / f"{schema}.db").resolve()
+            connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={mode}",))
+            if mode is not Mode.READ:
+                connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
+                connection.execute(f"PRAGMA {schema}.synchronous=FULL")
+            self._files[path] = path.stat().st_ino
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # Takes the write lock of the writable halves at once, and fixes the snapshot of the read-only ones.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,154 @@
+"""What every engine promises of the ledger: one chain, whoever writes; whatever is changed in it is found."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import uuid_utils
+from alembic import command
+from scripts.sandbox import Sandbox
+from sqlalchemy import Connection, column, insert, select, table, text, update
+
+from estelam import chain, lookback, store
+from estelam.chain import BrokenLedger, Head
+from estelam.clock import Clock
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
+from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
+from estelam.keys import Keyring, Signer, verifying_keys
+from estelam.ledger import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.store import Mode, Store
+from estelam.vocabulary import Caller, Inquiry, Outcome, person
+from promissory.servicer import CHECK_NOTE as METHOD
+from tests.conftest import both_engines
+
+pytestmark = both_engines
+
+CALLER = Caller("99001187852", "0" * 64)
+
+
+class Writer:
+    """Who writes to a suite's promissory ledger, a batch at a time, in a connection of their own."""
+
+    def __init__(self, box: Sandbox) -> None:
+        settings = box.promissory()
+        self.store = Store(settings.store, ledger=Mode.WRITE)
+        self.keys = verifying_keys(settings.signing_certificates)
+        self.keyring = Keyring.load(settings.subject_keys)
+        self._ledger = Ledger(keyring=self.keyring, signer=Signer.load(settings.signing_key), clock=Clock())
+
+    def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
+        """One block of a YES about each of *amounts*; the receipts. A *fault* ends it before the commit."""
+        with self.store.transaction() as connection:
+            receipts = self.append(connection, *amounts)
+            return receipts if 1 // (not fault) else []
+
+    def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
+        """The same, in a transaction under way."""
+        return self._ledger.append(connection, [self._line(amount) for amount in amounts])
+
+    def walk(self) -> list[Head]:
+        with self.store.transaction() as connection:
+            return list(chain.verify(connection, self.keys))
+
+    @staticmethod
+    def _line(amount: int) -> Line:
+        request = pb.CheckNoteRequest(
+            serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=amount
+        )
+        inquiry = Inquiry(uuid_utils.uuid7(), METHOD, CALLER, 0.0, request=request)
+        return Line(inquiry, Outcome.YES, pb.CheckNoteResponse(answer=ANSWER_YES))
+
+
+@pytest.fixture
+def writer(sandbox: Sandbox) -> Iterator[Writer]:
+    writer = Writer(sandbox)
+    with closing(writer.store):
+        yield writer
+
+
+def test_blocks_of_every_size_make_one_chain(writer: Writer) -> None:
+    for size in (1, 2, 3, 7, 64, 65):
+        writer.write(*range(1, size + 1))
+
+    assert [1, 3, 6, 13, 77, 142] == [head.entries for head in writer.walk()]
+
+
+def test_a_transaction_that_fails_leaves_nothing(writer: Writer) -> None:
+    writer.write(1)
+    with pytest.raises(ZeroDivisionError):
+        writer.write(2, fault=True)
+    writer.write(3)
+
+    assert [1, 2] == [head.entries for head in writer.walk()]
+
+
+CHANGES: dict[str, Callable[[Connection], object]] = {
+    "an entry's byte": lambda c: c.execute(_changed_entry(c)),
+    "an entry's mark": lambda c: c.execute(update(entry_table).where(entry_table.c.sequence == 2).values(subject_2=7)),
+    "no mark": lambda c: c.execute(update(entry_table).where(entry_table.c.sequence == 2).values(subject_3=None)),
+    "an entry gone": lambda c: c.execute(entry_table.delete().where(entry_table.c.sequence == 3)),
+    "a block gone": lambda c: c.execute(block_table.delete().where(block_table.c.number == 2)),
+    "a root": lambda c: c.execute(update(block_table).where(block_table.c.number == 1).values(merkle_root=bytes(32))),
+    "a time": lambda c: c.execute(update(block_table).where(block_table.c.number == 3).values(sealed_at_micros=7)),
+}
+
+
+def _changed_entry(connection: Connection) -> Any:
+    sealed = connection.execute(select(entry_table.c.sealed).where(entry_table.c.sequence == 2)).scalar_one()
+    entry = Entry.FromString(sealed)
+    entry.outcome = WireOutcome.OUTCOME_NO
+    changed = entry.SerializeToString(deterministic=True)
+    return update(entry_table).where(entry_table.c.sequence == 2).values(sealed=changed)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_changed_afterwards_is_found(writer: Writer, change: str) -> None:
+    for _ in range(3):
+        writer.write(1, 2)
+    with writer.store.transaction() as connection:
+        CHANGES[change](connection)
+
+    with pytest.raises(BrokenLedger):
+        writer.walk()
+
+
+def test_whom_an_entry_is_about_is_found_by_any_of_its_parts_and_by_nothing_else(writer: Writer) -> None:
+    receipts = [*writer.write(1, 2), *writer.write(3)]
+    with writer.store.transaction() as connection:
+        obligor = lookback.who_asked(connection, writer.keyring, person("9990000018"))
+        stranger = lookback.who_asked(connection, writer.keyring, person("9990000026"))
+
+    assert [receipt.entry for receipt in receipts] == [entry.SerializeToString() for entry in obligor]
+    assert [] == stranger
+
+
+def test_a_ledger_of_the_first_schema_is_the_same_chain_after_it_was_migrated(writer: Writer, sandbox: Sandbox) -> None:
+    writer.write(1, 2, 3)
+    writer.write(4)
+    before = writer.walk()
+    settings = sandbox.promissory()
+    old = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    with closing(old), old.transaction() as connection:
+        _back_to_the_first_schema(connection)
+    store.migrate(settings.store, settings.MIGRATIONS)
+
+    assert before == writer.walk()
+    with writer.store.transaction() as connection:
+        assert 4 == len(lookback.who_asked(connection, writer.keyring, person("99000554330")))
+
+
+def _back_to_the_first_schema(connection: Connection) -> None:
+    entries = [Entry.FromString(sealed) for sealed in connection.execute(select(entry_table.c.sealed)).scalars()]
+    blocks = connection.execute(select(block_table)).mappings().all()
+    for statement in ("DROP TABLE ledger.entry", "DROP TABLE ledger.block", "DELETE FROM ledger.alembic_version"):
+        connection.execute(text(statement))
+    command.upgrade(store._alembic("estelam:migrations", "ledger", connection), "0001")
+    connection.execute(insert(block_table), [dict(block) for block in blocks])
+    for entry in entries:
+        values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
+        values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
+        refusal = values.pop("refusal")
+        values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
+        connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)
