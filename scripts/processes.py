@@ -39,13 +39,20 @@ class Service:
     """One service of a sandbox as a process; from its first start on it keeps its port."""
 
     def __init__(
-        self, name: str, sandbox: Sandbox, *, listen: str | None = None, environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        sandbox: Sandbox,
+        *,
+        listen: str | None = None,
+        workers: int = 1,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.port = 0
         self.log = sandbox.folder / "logs" / f"{name}.log"
         self._port_file = sandbox.folder / f"{name}.port"
         self._listen = listen
+        self._workers = workers
         self._environ = environment(sandbox, environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -70,10 +77,11 @@ class Service:
         self._port_file.unlink(missing_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         listen = ["--listen", self._listen] if self._listen else []
+        workers = ["--workers", str(self._workers)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [*TIED, COMMAND, self.name, "serve", *listen, "--port-file", self._port_file],
+                [*TIED, COMMAND, self.name, "serve", *listen, *workers, "--port-file", self._port_file],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

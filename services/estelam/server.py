@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ class ServerError(Exception):
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
     """GRPC's limits, every one of which is unlimited or far too large unless set."""
     return [
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(settings.shares_port)),
         ("grpc.max_concurrent_streams", 100),
         # Ours is 4 KiB and has words of its own; this one, without words, only bounds memory.
         ("grpc.max_receive_message_length", 65536),
@@ -180,9 +181,11 @@ async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awa
 
 
 async def until_told_to_stop() -> None:
-    """Wait for SIGTERM or SIGINT."""
+    """Wait for SIGTERM or SIGINT or, in a worker, for the parent's end."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if parent := multiprocessing.parent_process():
+        loop.add_reader(parent.sentinel, told.set)  # a worker does not outlive whoever would stop it
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     await told.wait()

@@ -32,7 +32,10 @@ class ServingSettings(Section):
 
     listen: str = "127.0.0.1:0"
     """host:port; port 0 takes a free one."""
+    shares_port: bool = False
+    """Whether other processes may listen on the same port; set for the workers of one `serve`."""
     metrics_listen: str = "127.0.0.1:0"
+    """host:port of the figures; of several workers each takes the next port."""
     certificate: Path
     """The server's own certificate chain (PEM); replaced on disk, it is used from the next handshake on."""
     private_key: Path
@@ -61,7 +64,7 @@ class StoreSettings(ServingSettings):
     MIGRATIONS: ClassVar[str]
 
     store: str
-    """The datastore's address: sqlite:///FOLDER."""
+    """The datastore's address: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     signing_key: Path
     """The Ed25519 private key (PEM) that seals blocks."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)

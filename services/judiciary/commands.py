@@ -1,6 +1,5 @@
 """`estelam judiciary`: serve, load, and ask about cases."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +8,7 @@ from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
 from estelam.cli.loading import File, Rejects, Since, Through, declaration, load_file
+from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.settings import load
 from judiciary import __main__ as service
@@ -22,13 +22,10 @@ app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=T
 
 @app.command()
 def serve(
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
-    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
-    as_json: output.AsJson = False,
+    listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM."""
-    with output.plain_failures(as_json=as_json):
-        service.main(load(JudiciarySettings, listen=listen), port_file)
+    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    run(JudiciarySettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
 
 
 @app.command("load-cases")

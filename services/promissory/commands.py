@@ -1,6 +1,5 @@
 """`estelam promissory`: serve, load, and ask about notes."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.loading import File, Rejects, Through, declaration, load_file
+from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.settings import load
@@ -23,13 +23,10 @@ app = typer.Typer(help="The ministry's promissory-note service.", no_args_is_hel
 
 @app.command()
 def serve(
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
-    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
-    as_json: output.AsJson = False,
+    listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM."""
-    with output.plain_failures(as_json=as_json):
-        service.main(load(PromissorySettings, listen=listen), port_file)
+    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    run(PromissorySettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
 
 
 @app.command("load-notes")

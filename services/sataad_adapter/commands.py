@@ -1,6 +1,5 @@
 """`estelam setad`: serve, and verify a note as a buyer does."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +9,8 @@ from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.saved import SavedReply
+from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.settings import load
 from sataad_adapter import __main__ as service
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
@@ -22,13 +21,10 @@ app = typer.Typer(help="Setad's side: one answer for a buyer.", no_args_is_help=
 
 @app.command()
 def serve(
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
-    port_file: Annotated[Path | None, typer.Option(help="Write the bound port here.")] = None,
-    as_json: output.AsJson = False,
+    listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM."""
-    with output.plain_failures(as_json=as_json):
-        service.main(load(SetadSettings, listen=listen), port_file)
+    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    run(SetadSettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
 
 
 @app.command()
