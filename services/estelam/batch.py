@@ -1,6 +1,7 @@
 """Many inquiries, one transaction: a bounded queue before one thread.
 
 Waiting for company costs a lone caller time and saves a crowd most of its cost, so the queue lingers only under load.
+Each caller waits in a line of their own, and each line moves on alike: a flood in one holds up no other.
 """
 
 import asyncio
@@ -30,6 +31,47 @@ class BatchLimits:
     linger_seconds: float = 0.01
 
 
+class _Lines(Generic[T, R]):
+    """Who waits, in lines that all move on alike."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._lines: dict[str, deque[tuple[T, asyncio.Future[R]]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def append(self, line: str, waiting: tuple[T, asyncio.Future[R]]) -> None:
+        """Stand at the end of *line*; where no more may wait, the last of the longest line is turned away for it.
+
+        Raises:
+            Refusal: OVERLOADED, where that is this one.
+        """
+        if len(self) >= self._bound:
+            longest = max(self._lines.values(), key=len)
+            if len(self._lines.get(line, ())) + 1 >= len(longest):
+                raise Refusal(Reason.OVERLOADED)
+            _, future = longest.pop()
+            if not future.done():
+                future.set_exception(Refusal(Reason.OVERLOADED))
+        self._lines.setdefault(line, deque()).append(waiting)
+
+    def move(self, batch: list[tuple[T, asyncio.Future[R]]], most: int) -> None:
+        """Move to *batch*, until it has *most*, an equal share of each line, and who was first behind the others."""
+        share = max(1, (most - len(batch)) // len(self._lines))
+        for name in list(self._lines)[:most]:
+            line = self._lines[name]
+            for _ in range(min(share, len(line))):
+                batch.append(line.popleft())
+                # Who has given up is let go before any work is done for them.
+                if batch[-1][1].done():
+                    batch.pop()
+            if line:
+                self._lines[name] = self._lines.pop(name)
+            else:
+                del self._lines[name]
+
+
 class Batch(Generic[T, R]):
     """Hands what is submitted to *work*, in one thread, as many at a time as are waiting."""
 
@@ -44,27 +86,26 @@ class Batch(Generic[T, R]):
         self._limits = limits
         self._observe = observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: _Lines[T, R] = _Lines(limits.queue)
         self._arrival = asyncio.Event()
         self._crowd = asyncio.Event()
         self._closing = False
         self._last = 0
         self._runner = asyncio.get_running_loop().create_task(self._run())
 
-    async def submit(self, item: T, seconds: float) -> R:
-        """What *work* makes of *item*, waited for at most *seconds*.
+    async def submit(self, item: T, seconds: float, line: str = "") -> R:
+        """What *work* makes of *item*, which waits in its own *line*, for at most *seconds*.
 
         Raises:
-            Refusal: OVERLOADED at once where the queue is full; ANSWER_LATE where time ran out. An item that has begun
-                is finished all the same: giving up ends the waiting, never the commit.
+            Refusal: OVERLOADED where the queue is full, for whoever came last in the longest line; ANSWER_LATE where
+                time ran out. An item that has begun is finished all the same: giving up ends the waiting, never the
+                commit.
         """
-        if len(self._waiting) >= self._limits.queue:
-            raise Refusal(Reason.OVERLOADED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         timer = loop.call_later(seconds, _give_up, future)
         try:
-            self._waiting.append((item, future))
+            self._waiting.append(line, (item, future))
             self._arrival.set()
             if len(self._waiting) >= self._limits.size:
                 self._crowd.set()
@@ -123,10 +164,7 @@ class Batch(Generic[T, R]):
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         while self._waiting and len(batch) < self._limits.size:
-            batch.append(self._waiting.popleft())
-            # Who has given up is let go before any work is done for them.
-            if batch[-1][1].done():
-                batch.pop()
+            self._waiting.move(batch, self._limits.size)
         if not self._waiting and not self._closing:
             self._arrival.clear()
 

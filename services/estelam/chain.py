@@ -117,7 +117,7 @@ def _sealed(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
     entry = pb.Entry.FromString(sealed)
     if not place == entry.sequence == sequence:
         raise receipt.InvalidReceipt("an entry is missing or out of order")
-    first, second, third, *_ = *map(mark, entry.subjects), None, None, None
+    first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
     # Compared by kind too: SQLite keeps 1.0 and "1" beside 1.
     if marks != [first, second, third] or not all(type(found) in (int, type(None)) for found in marks):
         raise receipt.InvalidReceipt("an entry is marked for other subjects")

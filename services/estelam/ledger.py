@@ -78,7 +78,7 @@ class EntryRow(NamedTuple):
     @classmethod
     def of(cls, entry: pb.Entry) -> "EntryRow":
         """The row that keeps *entry*."""
-        first, second, third, *_ = *map(mark, entry.subjects), None, None, None
+        first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
         return cls(entry.sequence, receipt.canonical(entry), first, second, third)
 
 

@@ -134,13 +134,13 @@ class RecordedAnswers:
 
     async def answer(self, inquiry: Inquiry, seconds: float) -> Answered:
         """The recorded answer to *inquiry* within *seconds*, or a Refusal."""
-        settled = await self._batch.submit(inquiry, seconds)
+        settled = await self._batch.submit(inquiry, seconds, inquiry.caller.organization_id)
         if isinstance(settled, Refusal):
             raise settled
         return settled
 
     async def decline(self, inquiry: Inquiry, seconds: float) -> None:
         """Record *inquiry*'s refusal; if that can't be done, the Refusal says so."""
-        settled = await self._batch.submit(inquiry, seconds)
+        settled = await self._batch.submit(inquiry, seconds, inquiry.caller.organization_id)
         if isinstance(settled, Refusal) and settled is not inquiry.refusal:
             raise settled

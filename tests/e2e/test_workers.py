@@ -55,7 +55,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 def ask(sandbox: Sandbox, service: Service, times: int) -> list[int]:
     """Ask over a new connection each time, through our own client: with its retries."""
-    answers = []
+    answers: list[int] = []
     for _ in range(times):
         with channel(service.address, Identity.named(sandbox.pki, "setad")) as opened:
             answers.append(PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=SECONDS).answer)

@@ -89,6 +89,34 @@ def test_beyond_the_queues_bound_an_item_is_refused_at_once() -> None:
     run(scenario)
 
 
+def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_end() -> None:
+    async def scenario() -> None:
+        gate = threading.Event()
+        order: list[int] = []
+
+        def held(items: Sequence[int]) -> Sequence[int]:
+            gate.wait(10)
+            order.extend(items)
+            return items
+
+        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20, linger_seconds=0))
+        flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(24)]
+        await asyncio.sleep(0.05)
+        quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(batch.submit(24, 10, "flood"))
+        await asyncio.sleep(0.05)
+        gate.set()
+        done = await asyncio.gather(*flood, *quiet, late, return_exceptions=True)
+        await batch.close()
+
+        turned_away = [place for place, result in enumerate(done) if isinstance(result, Refusal)]
+        assert [20, 21, 22, 23, 28] == turned_away
+        assert [100, 101, 102, 103] == [number for number in order[4:12] if number >= 100]
+
+    run(scenario)
+
+
 def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -> None:
     async def scenario() -> None:
         finished: list[int] = []

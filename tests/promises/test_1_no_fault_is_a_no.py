@@ -132,6 +132,7 @@ OUTLIVED = {
     "Batch._run": "between two rounds nobody's question is in hand",
     "Batch._round": "before its questions are taken up they stay in the queue, and the next round takes them",
     "Batch._take": "a question not yet taken from the queue is taken by the next round",
+    "_Lines.move": "the same; and one that was taken out is in the batch, which goes on",
     "Batch._serve": "after the last waiter has its recorded result, nothing is left to lose",
     "Access._refresh": "an unreadable table leaves the one last read in force",
     "Access._load": "the same",
