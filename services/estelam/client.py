@@ -1,7 +1,7 @@
 """The caller's side: a channel with a certificate, retries where a retry is safe, and a deadline on every call.
 
 Inquiries are idempotent, so UNAVAILABLE, and the CANCELLED with which a stopping server ends its calls, are tried
-again.
+again; so is RESOURCE_EXHAUSTED, when the server has said and not before.
 """
 
 import json
@@ -20,7 +20,7 @@ _SERVICE_CONFIG = json.dumps(
                     "initialBackoff": "0.1s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"],
                 },
             }
         ],

@@ -5,6 +5,7 @@ the counter, in one transaction (`estelam.registrar`), or at another service tha
 """
 
 import contextlib
+import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -33,10 +34,13 @@ Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
-# Faults that may pass within a second: a caller's gRPC may ask again by itself. All other refusals tell it not to, and
-# a service that asks another has tried already: five times five would help nobody.
+# Faults that may pass within a second: a caller's gRPC may ask again by itself, when it likes. Where there is too much
+# to do, it is told when. All other refusals tell it not to, and a service that asks another has tried already: five
+# times five would help nobody.
 PASSING = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
-_NO_BLIND_RETRY = ("grpc-retry-pushback-ms", "-1")
+CROWDED = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
+PATIENCE_SECONDS = 5.0
+_PUSHBACK = "grpc-retry-pushback-ms"
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
@@ -146,10 +150,17 @@ class Desk:
         self._metrics.refused(method.short_name, refusal)
         inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        trailer = _trailer(visit)
-        if self._relays or refusal.reason not in PASSING:
-            trailer = (*trailer, _NO_BLIND_RETRY)
-        return await abort(context, refusal, trailer)
+        return await abort(context, refusal, (*_trailer(visit), *self._retry(refusal)))
+
+    def _retry(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
+        """What the caller's gRPC is told of asking again by itself."""
+        if refusal.reason in PASSING and not self._relays:
+            return ()
+        seconds = refusal.retry_seconds or 0.0
+        if refusal.reason in CROWDED and seconds <= PATIENCE_SECONDS and not self._relays:
+            # Spread, so that those who were turned away together do not come back together.
+            return ((_PUSHBACK, str(int(seconds * 1000 * random.uniform(1, 2)) + 1)),)  # noqa: S311 - no secret
+        return ((_PUSHBACK, "-1"),)
 
     async def _recorded(self, visit: Visit, refusal: Refusal) -> Refusal:
         """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
