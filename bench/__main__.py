@@ -1,58 +1,60 @@
-"""Measure the full service beside a bare handler: `python -m bench`. Nothing is asserted; a table is printed."""
+"""Measure what the project promises, and print one table: `python -m bench`. Nothing is asserted."""
 
 import tempfile
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
 
-import promissory.__main__
-from bench import bare, machine, sandbox
-from bench.figures import Contest, Crowd, Pair, captured_reply
-from bench.processes import running
+from bench import machine
+from bench.figure import Figure
+from bench.figures import MEASUREMENTS
+from bench.scale import FULL, QUICK
 from bench.table import table
-from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from bench.world import World
 
-SERVER_CORE = 0
-MANY = Crowd(8, 16)
-ONE = Crowd(1, 1)
+_PAGE = 140
 
-
-class Reply(StrEnum):
-    """What the bare handler always says."""
-
-    RECEIPT = "receipt"
-    ANSWER = "answer"
+Names = Annotated[list[str] | None, typer.Argument(help=f"Some of: {', '.join(MEASUREMENTS)}. Default: all.")]
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Measured seconds of each run.")] = 5.0,
-    rounds: Annotated[int, typer.Option(help="Pairs of runs; medians are printed.")] = 5,
-    notes: Annotated[int, typer.Option(help="Notes on record.")] = 10_000,
-    reply: Annotated[Reply, typer.Option(help="The bare handler's: as long as the full one's, or no receipt.")] = (
-        Reply.RECEIPT
-    ),
-    folder: Annotated[Path | None, typer.Option(help="Where to put the store; default: the temporary folder.")] = None,
+    names: Names = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small and short: the direction, not the figure.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Measured seconds of each run.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Pairs of runs; medians are printed.")] = None,
+    notes: Annotated[int | None, typer.Option(help="Notes on record.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Cases on record, and in the file that is loaded.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Calls over which the growth of memory is taken.")] = None,
+    entries: Annotated[int | None, typer.Option(help="Entries that the verified ledger holds at least.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where stores are put; default: the temporary folder.")] = None,
 ) -> None:
-    """Print what a recorded, signed answer costs beside a bare handler of the same contract."""
+    """Print each figure beside its target."""
+    chosen = names or list(MEASUREMENTS)
+    if unknown := set(chosen) - set(MEASUREMENTS):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(MEASUREMENTS)}")
+    given: dict[str, Any] = {
+        "seconds": seconds,
+        "rounds": rounds,
+        "notes": notes,
+        "rows": rows,
+        "calls": calls,
+        "entries": entries,
+    }
+    scale = replace(QUICK if quick else FULL, **{name: value for name, value in given.items() if value is not None})
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PAGE)
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="estelam-bench-", dir=folder) as name:
-        world = sandbox.build(Path(name), notes=notes)
-        with running(promissory.__main__.main, world.settings, core=SERVER_CORE) as full:
-            said = pb.CheckNoteResponse.FromString(captured_reply(world, full))
-            if reply is Reply.ANSWER:
-                said.ClearField("receipt")
-            with running(bare.main, world.settings, said.SerializeToString(), core=SERVER_CORE) as plain:
-                contest = Contest(world, plain, full, seconds)
-                pairs: dict[Crowd, list[Pair]] = {MANY: [], ONE: []}
-                runs = [(crowd, turn) for crowd in pairs for turn in range(rounds)]
-                for crowd, turn in track(runs, "measuring", console=console, transient=True):
-                    pairs[crowd].append(contest.pair(crowd, turn))
+        world = World(Path(name), scale)
+        for chosen_name in chosen:
+            with console.status(f"measuring: {chosen_name}"):
+                figures.extend(MEASUREMENTS[chosen_name](world))
         facts = machine.describe(Path(name))
-    console.print(table(many=pairs[MANY], one=pairs[ONE], reply_bytes=said.ByteSize()))
+    console.print(table(figures))
     console.print(*(f"{fact}: {value}" for fact, value in facts.items()), sep="\n", highlight=False)
 
 

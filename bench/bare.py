@@ -1,11 +1,20 @@
 """The bare handler: the same contract, limits and TLS as the full service, and nothing behind them."""
 
 import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+from scripts.sandbox import CHECK_NOTE
 
+from bench.load.plan import Report
+from bench.processes import Running, running
+from bench.world import SERVER_CORE, World, check_note, load, promissory_server
+from estelam.client import Identity, aio_channel
 from estelam.desk import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import (
@@ -14,6 +23,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
 )
 from estelam.server import options, until_told_to_stop, write_port
 from estelam.settings import ServingSettings
+
+Ask = Callable[..., Report]
 
 
 class BareServicer(PromissoryNoteInquiryServiceServicer):
@@ -46,3 +57,31 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
     write_port(port_file, port)
     await until_told_to_stop()
     await server.stop(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A full promissory service and a bare handler with replies as long, side by side, and how to load each."""
+
+    full: Ask
+    bare: Ask
+
+
+@contextmanager
+def contest(world: World) -> Iterator[Contest]:
+    """Both, idle until asked."""
+    suite, questions = world.with_notes(), check_note(world.scale)
+    caller = suite.caller("setad")
+    with promissory_server(suite) as full:
+        reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))
+        with running(main, suite.promissory(), reply, core=SERVER_CORE) as bare:
+            yield Contest(partial(load, full, questions, caller), partial(load, bare, questions, caller))
+
+
+async def _typical_reply(server: Running, caller: Identity, requests: Sequence[bytes]) -> bytes:
+    async with aio_channel(f"127.0.0.1:{server.port}", caller) as channel:
+        check: Any = channel.unary_unary(f"/{CHECK_NOTE}")
+        for _ in range(4):  # The first to come are answered alone; a crowd must have gathered.
+            replies = await asyncio.gather(*(check(request, timeout=10) for request in requests))
+    ordered: list[bytes] = sorted(replies, key=len)
+    return ordered[len(ordered) // 2]

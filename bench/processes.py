@@ -54,3 +54,9 @@ def cpu_seconds(pid: int) -> float:
     """CPU time that process *pid* has used so far, in all its threads, its own and the kernel's on its behalf."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """The resident memory of process *pid*."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,20 @@
+"""The measurements, each by its name on the command line."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from bench.figure import Figure
+from bench.figures import alone, memory, peers, rows, tail, throughput, verify
+from bench.world import World
+
+Measurement = Callable[[World], Iterator[Figure]]
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "throughput": throughput.measure,
+    "p99": tail.measure,
+    "alone": alone.measure,
+    "peers": peers.measure,
+    "rows": rows.measure,
+    "memory": memory.measure,
+    "verify": verify.measure,
+}
+"""In the order in which they run."""

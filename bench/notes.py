@@ -1,0 +1,87 @@
+"""Notes to measure with: each is known by its number, and so are the questions about it. Nobody in them lives."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from promissory.load import NOTES
+
+AMOUNT_RIALS = 5_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What CheckNote asks about."""
+
+    serial: str
+    obligor_id: str
+    holder_id: str
+
+    @classmethod
+    def numbered(cls, number: int) -> "Note":
+        """Note *number*, below 4,000,000."""
+        # Spread over the whole range, as the Treasury's ids are, so that neighbours in time are none in the index.
+        serial = f"{number * 7_919_000_033_337 % 10**16:016d}"
+        return cls(serial, natural_id(990_000_000 + number), natural_id(994_000_000 + number))
+
+    def as_message(self) -> bytes:
+        """The question about this note, as a serialized CheckNoteRequest."""
+        return pb.CheckNoteRequest(
+            serial=self.serial,
+            obligor_id=self.obligor_id,
+            beneficiary_id=self.holder_id,
+            amount_rials=AMOUNT_RIALS,
+        ).SerializeToString()
+
+    def as_json(self) -> bytes:
+        """The same question in JSON."""
+        asked = {"serial": self.serial, "obligor_id": self.obligor_id, "beneficiary_id": self.holder_id}
+        return json.dumps(asked | {"amount_rials": AMOUNT_RIALS}).encode("ascii")
+
+
+def natural_id(nine_digits: int) -> str:
+    """A natural person's id with its check digit."""
+    digits = f"{nine_digits:09d}"
+    rest = sum(int(digit) * (10 - place) for place, digit in enumerate(digits)) % 11
+    return f"{digits}{rest if rest < 2 else 11 - rest}"
+
+
+def asked(notes: int, questions: int = 2000) -> list[Note]:
+    """Whom to ask about where so many *notes* are on record: by turns one that is, and one that is not."""
+    known = range(0, notes, max(1, 2 * notes // questions))
+    return [Note.numbered(number) for one in known for number in (one, notes + one)]
+
+
+def rows(notes: int) -> Iterator[Mapping[str, str | int]]:
+    """The first *notes*, as the loader's columns."""
+    for number in range(notes):
+        note = Note.numbered(number)
+        yield {
+            "serial": note.serial,
+            "state": "ISSUED",
+            "obligor_id": note.obligor_id,
+            "obligor_name": "متعهد نمونه",
+            "obligor_address": "تهران، خیابان نمونه",
+            "obligor_postal_code": "1111111111",
+            "beneficiary_id": note.holder_id,
+            "holder_id": note.holder_id,
+            "holder_name": "ذینفع نمونه",
+            "holder_address": "تهران، خیابان نمونه",
+            "holder_postal_code": "1111111111",
+            "amount_rials": AMOUNT_RIALS,
+            "remaining_rials": AMOUNT_RIALS,
+            "issued_on": "2025-03-21",
+            "due_on": "",
+            "payment_place": "تهران",
+        }
+
+
+def write(path: Path, notes: int) -> None:
+    """Write the first *notes* to *path* as the loader takes them."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, NOTES.columns)
+        writer.writeheader()
+        writer.writerows(rows(notes))

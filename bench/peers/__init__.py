@@ -1,0 +1,1 @@
+"""The same job as most teams would write it, as well as they could."""

@@ -1,0 +1,69 @@
+"""One suite of services to measure, its stores filled through the real command line."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import sandbox
+from scripts.processes import COMMAND, environment
+from scripts.sandbox import Sandbox
+
+from estelam.client import Identity
+from judiciary.settings import JudiciarySettings
+from promissory.settings import PromissorySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended well."""
+
+    seconds: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A sandbox whose quotas no load generator reaches."""
+
+    sandbox: Sandbox
+
+    @classmethod
+    def create(cls, folder: Path) -> "Suite":
+        """A suite in *folder*, its stores empty."""
+        return cls(sandbox.create(folder, rate=1e7, burst=100_000_000))
+
+    def promissory(self) -> PromissorySettings:
+        """The promissory service's settings."""
+        return self.sandbox.promissory(listen="127.0.0.1:0", log_level="error")
+
+    def judiciary(self) -> JudiciarySettings:
+        """The judiciary service's settings."""
+        return self.sandbox.judiciary(listen="127.0.0.1:0", log_level="error")
+
+    def caller(self, name: str) -> Identity:
+        """Who asks."""
+        return Identity.named(self.sandbox.pki, name)
+
+    def command(self, *arguments: str | Path, core: int | None = None) -> Done:
+        """Run a command to its end, on one *core* if given.
+
+        Raises:
+            RuntimeError: it failed, with what it said.
+        """
+        cores = os.sched_getaffinity(0) if core is None else {core}
+        started = time.perf_counter()
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env=environment(self.sandbox),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        taken = time.perf_counter() - started
+        if done.returncode:
+            raise RuntimeError(f"estelam {' '.join(map(str, arguments))}: {done.stderr or done.stdout}")
+        return Done(taken, done.stdout)
