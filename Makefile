@@ -39,8 +39,8 @@ protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
 	$(BIN)/python -m scripts.generate_protos
 
 .PHONY: bench
-bench: .venv/.ready ## Compare the full service with a bare handler, in ratios
-	$(BIN)/python -m bench
+bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: small and short; ARGS=--help)
+	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: torture
 torture: .venv/.ready ## Kill the service under load N times (N=200) and look for lost answers

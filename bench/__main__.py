@@ -48,14 +48,22 @@ def main(
     if not console.is_terminal:
         console = Console(width=_PAGE)
     figures: list[Figure] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="estelam-bench-", dir=folder) as name:
-        world = World(Path(name), scale)
-        for chosen_name in chosen:
-            with console.status(f"measuring: {chosen_name}"):
-                figures.extend(MEASUREMENTS[chosen_name](world))
+        with World(Path(name), scale) as world:
+            for measurement in chosen:
+                with console.status(f"measuring: {measurement}"):
+                    try:
+                        figures.extend(MEASUREMENTS[measurement](world))
+                    except Exception:  # noqa: BLE001 - hours of other figures are not to be lost with it
+                        failed.append(measurement)
+                        console.print_exception()
         facts = machine.describe(Path(name))
     console.print(table(figures))
     console.print(*(f"{fact}: {value}" for fact, value in facts.items()), sep="\n", highlight=False)
+    if failed:
+        console.print(f"Not measured, for the reasons above: {', '.join(failed)}")
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from scripts.sandbox import CHECK_NOTE
 
 from bench.load.plan import Report
 from bench.processes import Running, running
-from bench.world import SERVER_CORE, World, check_note, load, promissory_server
+from bench.world import SERVER_CORE, Engine, World, check_note, load, promissory_server
 from estelam.client import Identity, aio_channel
 from estelam.desk import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -68,9 +68,9 @@ class Contest:
 
 
 @contextmanager
-def contest(world: World) -> Iterator[Contest]:
+def contest(world: World, engine: Engine = Engine.SQLITE) -> Iterator[Contest]:
     """Both, idle until asked."""
-    suite, questions = world.with_notes(), check_note(world.scale)
+    suite, questions = world.with_notes(engine), check_note(world.scale)
     caller = suite.caller("setad")
     with promissory_server(suite) as full:
         reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What is asked of every measurement that can be made smaller."""
+    """What every measurement is told of how large it is to be."""
 
     seconds: float
     """Measured seconds of each run."""
@@ -37,8 +37,8 @@ FULL = Scale(
 )
 QUICK = Scale(
     seconds=1,
-    rounds=2,
-    notes=10_000,
+    rounds=1,
+    notes=2_000,
     few_rows=10_000,
     rows=200_000,
     calls=10_000,

@@ -1,8 +1,10 @@
 """One suite of services to measure, its stores filled through the real command line."""
 
 import os
+import resource
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ class Done:
     """A command that has ended well."""
 
     seconds: float
+    cpu_seconds: float
     said: str
 
 
@@ -30,9 +33,9 @@ class Suite:
     sandbox: Sandbox
 
     @classmethod
-    def create(cls, folder: Path) -> "Suite":
-        """A suite in *folder*, its stores empty."""
-        return cls(sandbox.create(folder, rate=1e7, burst=100_000_000))
+    def create(cls, folder: Path, stores: Mapping[str, str]) -> "Suite":
+        """A suite in *folder*, its stores empty: those at the given addresses, the others on SQLite."""
+        return cls(sandbox.create(folder, stores=stores, rate=1e7, burst=100_000_000))
 
     def promissory(self) -> PromissorySettings:
         """The promissory service's settings."""
@@ -53,7 +56,7 @@ class Suite:
             RuntimeError: it failed, with what it said.
         """
         cores = os.sched_getaffinity(0) if core is None else {core}
-        started = time.perf_counter()
+        before, started = _cpu_of_children(), time.perf_counter()
         done = subprocess.run(
             [COMMAND, *arguments],
             env=environment(self.sandbox),
@@ -66,4 +69,9 @@ class Suite:
         taken = time.perf_counter() - started
         if done.returncode:
             raise RuntimeError(f"estelam {' '.join(map(str, arguments))}: {done.stderr or done.stdout}")
-        return Done(taken, done.stdout)
+        return Done(taken, _cpu_of_children() - before, done.stdout)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

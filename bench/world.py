@@ -1,9 +1,13 @@
 """A world to measure in, made piece by piece as measurements ask for it: suites, servers, and load on them."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
+from scripts.postgres import Cluster, cluster
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE
 
 import judiciary.__main__
@@ -21,50 +25,79 @@ MANY = Crowd(8, 16)
 ONE = Crowd(1, 1)
 
 
+class Engine(StrEnum):
+    """Where stores stand, each as durable as it can be."""
+
+    SQLITE = "SQLite"
+    POSTGRESQL = "PostgreSQL"
+
+
 class World:
     """What several measurements share is made once."""
 
     def __init__(self, folder: Path, scale: Scale) -> None:
         self.folder = folder
         self.scale = scale
-        self._suites: dict[str, Suite] = {}
-        self._load_seconds: dict[int, float] = {}
+        self._suites: dict[tuple[str, Engine], Suite] = {}
+        self._load_seconds: dict[tuple[str, Engine], float] = {}
+        self._belongings = ExitStack()
 
-    def empty(self, name: str) -> Suite:
-        """The suite of this name; its stores are empty when it is first asked for."""
-        if name not in self._suites:
-            self._suites[name] = Suite.create(self.folder / name)
-        return self._suites[name]
+    def __enter__(self) -> Self:
+        return self
 
-    def with_notes(self) -> Suite:
+    def __exit__(self, *_: object) -> None:
+        self._belongings.close()
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """A PostgreSQL server with its own defaults, free to run on every core."""
+        return self._belongings.enter_context(cluster())
+
+    def empty(self, name: str, engine: Engine = Engine.SQLITE) -> Suite:
+        """A new suite, its stores empty."""
+        stores: dict[str, str] = {}
+        if engine is Engine.POSTGRESQL:
+            stores = {service: self.cluster.url(self.cluster.database()) for service in ("promissory", "judiciary")}
+        return Suite.create(self.folder / f"{name} on {engine}", stores)
+
+    def with_notes(self, engine: Engine = Engine.SQLITE) -> Suite:
         """A suite with the notes on record."""
-        if "notes" not in self._suites:
+
+        def fill(suite: Suite) -> None:
             path = self.folder / "notes.csv"
             notes.write(path, self.scale.notes)
-            self.empty("notes").command("promissory", "load-notes", path, "--through", "now")
-        return self._suites["notes"]
+            suite.command("promissory", "load-notes", path, "--through", "now")
 
-    def with_cases(self, rows: int) -> Suite:
+        return self._filled("notes", engine, fill)
+
+    def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Suite:
         """A suite with so many cases on record."""
-        name = f"cases-{rows}"
-        if name not in self._suites:
-            path = self.cases_file(rows)
-            suite = Suite.create(self.folder / name)
-            self._load_seconds[rows] = suite.command("judiciary", "load-cases", path, "--through", "now").seconds
-            self._suites[name] = suite
-        return self._suites[name]
+        name = f"{rows} cases"
 
-    def load_seconds(self, rows: int) -> float:
+        def fill(suite: Suite) -> None:
+            done = suite.command("judiciary", "load-cases", self.cases_file(rows), "--through", "now")
+            self._load_seconds[name, engine] = done.seconds
+
+        return self._filled(name, engine, fill)
+
+    def load_seconds(self, rows: int, engine: Engine) -> float:
         """How long `load-cases` took for so many."""
-        self.with_cases(rows)
-        return self._load_seconds[rows]
+        self.with_cases(rows, engine)
+        return self._load_seconds[f"{rows} cases", engine]
 
     def cases_file(self, rows: int) -> Path:
         """A file of so many cases."""
-        path = self.folder / f"cases-{rows}.csv"
+        path = self.folder / f"{rows} cases.csv"
         if not path.exists():
             cases.write(path, rows)
         return path
+
+    def _filled(self, name: str, engine: Engine, fill: Callable[[Suite], None]) -> Suite:
+        if (name, engine) not in self._suites:
+            suite = self.empty(name, engine)
+            fill(suite)
+            self._suites[name, engine] = suite
+        return self._suites[name, engine]
 
 
 def promissory_server(suite: Suite) -> AbstractContextManager[Running]:
@@ -113,7 +146,7 @@ def load(
         questions=questions,
         crowd=crowd,
         seconds=seconds,
-        warm_up_seconds=min(1.0, seconds),
+        warm_up_seconds=min(1.0, seconds / 2),
         server=server.pid,
         core=LOAD_CORE,
         rate=rate,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from bench.figure import Figure
-from bench.figures import alone, memory, peers, rows, tail, throughput, verify
+from bench.figures import alone, loading, memory, peers, rows, tail, throughput, verify
 from bench.world import World
 
 Measurement = Callable[[World], Iterator[Figure]]
@@ -13,6 +13,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "p99": tail.measure,
     "alone": alone.measure,
     "peers": peers.measure,
+    "loading": loading.measure,
     "rows": rows.measure,
     "memory": memory.measure,
     "verify": verify.measure,

@@ -1,26 +1,32 @@
 """What a recorded, signed answer costs beside a bare handler when a crowd asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from bench.bare import contest
-from bench.figure import Figure, at_least, at_most, compare, paired, remarks
-from bench.world import World
+from bench.figure import Figure, Target, at_least, at_most, compare, paired, remarks
+from bench.load.plan import Report
+from bench.world import Engine, World
 
 
 def measure(world: World) -> Iterator[Figure]:
-    """Throughput and CPU time of the full service / of the bare handler."""
-    scale = world.scale
-    with contest(world) as both:
-        full, bare = paired(
-            scale.rounds, partial(both.full, seconds=scale.seconds), partial(both.bare, seconds=scale.seconds)
-        )
-    ratio, words = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
-    yield Figure(
-        "full CheckNote / bare handler, SQLite, FULL",
-        f"{words} calls/s; {remarks([*full, *bare])}",
-        ratio,
-        at_least(0.95),
-    )
+    """Throughput of the full service / of the bare handler on both engines, and CPU time on SQLite."""
+    full, bare = _runs(world, Engine.SQLITE)
+    yield _throughput(full, bare, Engine.SQLITE, at_least(0.95))
     ratio, words = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
     yield Figure("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
+    full, bare = _runs(world, Engine.POSTGRESQL)
+    yield _throughput(full, bare, Engine.POSTGRESQL, at_least(0.75))
+
+
+def _runs(world: World, engine: Engine) -> tuple[list[Report], list[Report]]:
+    scale = world.scale
+    with contest(world, engine) as both:
+        ask = (partial(one, seconds=scale.seconds) for one in (both.full, both.bare))
+        return paired(scale.rounds, *ask)
+
+
+def _throughput(full: Sequence[Report], bare: Sequence[Report], engine: Engine, target: Target) -> Figure:
+    ratio, words = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
+    measured = f"{words} calls/s; {remarks([*full, *bare])}"
+    return Figure(f"full CheckNote / bare handler, {engine}", measured, ratio, target)

@@ -1,37 +1,27 @@
 """What the peer keeps: the notes, and a line for each answer."""
 
-from datetime import datetime
-from uuid import UUID
+from sqlalchemy import BigInteger, Column, DateTime, MetaData, String, Table, Uuid
 
-from sqlalchemy import BigInteger, DateTime, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+TABLES = MetaData()
 
+note_table = Table(
+    "note",
+    TABLES,
+    Column("serial", String(16), primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("obligor_id", String(12), nullable=False),
+    Column("holder_id", String(12), nullable=False),
+    Column("amount_rials", BigInteger, nullable=False),
+)
 
-class Base(DeclarativeBase):
-    """All tables of the peer."""
-
-
-class Note(Base):
-    """A promissory note."""
-
-    __tablename__ = "note"
-
-    serial: Mapped[str] = mapped_column(String(16), primary_key=True)
-    state: Mapped[str] = mapped_column(String(20))
-    obligor_id: Mapped[str] = mapped_column(String(12))
-    holder_id: Mapped[str] = mapped_column(String(12))
-    amount_rials: Mapped[int] = mapped_column(BigInteger)
-
-
-class Audit(Base):
-    """Who was told what, and when."""
-
-    __tablename__ = "audit"
-
-    inquiry_id: Mapped[UUID] = mapped_column(primary_key=True)
-    answered_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    serial: Mapped[str] = mapped_column(String(16))
-    obligor_id: Mapped[str] = mapped_column(String(12))
-    beneficiary_id: Mapped[str] = mapped_column(String(12))
-    amount_rials: Mapped[int] = mapped_column(BigInteger)
-    answer: Mapped[str] = mapped_column(String(3))
+audit_table = Table(
+    "audit",
+    TABLES,
+    Column("inquiry_id", Uuid, primary_key=True),
+    Column("answered_at", DateTime(timezone=True), nullable=False),
+    Column("serial", String(16), nullable=False),
+    Column("obligor_id", String(12), nullable=False),
+    Column("beneficiary_id", String(12), nullable=False),
+    Column("amount_rials", BigInteger, nullable=False),
+    Column("answer", String(3), nullable=False),
+)
