@@ -1,6 +1,7 @@
 """Measure what the project promises, and print one table: `python -m bench`. Nothing is asserted."""
 
 import tempfile
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,9 +58,10 @@ def main(
                         figures.extend(MEASUREMENTS[measurement](world))
                     except Exception:  # noqa: BLE001 - hours of other figures are not to be lost with it
                         failed.append(measurement)
-                        console.print_exception()
+                        traceback.print_exc()
         facts = machine.describe(Path(name))
-    console.print(table(figures))
+    if figures:
+        console.print(table(figures))
     console.print(*(f"{fact}: {value}" for fact, value in facts.items()), sep="\n", highlight=False)
     if failed:
         console.print(f"Not measured, for the reasons above: {', '.join(failed)}")

@@ -21,8 +21,6 @@ class Scale:
     """Calls over which the growth of memory is taken."""
     entries: int
     """Entries that the verified ledger holds at least."""
-    ids: int
-    """Tracking ids that are swept."""
 
 
 FULL = Scale(
@@ -33,7 +31,6 @@ FULL = Scale(
     rows=10_000_000,
     calls=1_000_000,
     entries=200_000,
-    ids=200_000,
 )
 QUICK = Scale(
     seconds=1,
@@ -43,5 +40,4 @@ QUICK = Scale(
     rows=200_000,
     calls=10_000,
     entries=20_000,
-    ids=10_000,
 )
