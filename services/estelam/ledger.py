@@ -8,12 +8,11 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import BigInteger, Column, Connection, Dialect, LargeBinary, MetaData, Row, Table, Text, insert, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, insert, select
 
 from estelam import receipt
 from estelam.clock import Clock
@@ -117,7 +116,7 @@ class Ledger:
         )
         sealed = receipt.canonical(header)
         signature = self._signer.key.sign(receipt.SIGNING_CONTEXT + sealed)
-        connection.exec_driver_sql(_insert_entry(connection.dialect), rows)
+        _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
@@ -161,11 +160,21 @@ class Ledger:
         )
 
 
-@cache
-def _insert_entry(dialect: Dialect) -> str:
-    """The driver's own statement for one `EntryRow`: building named parameters anew for each would double its cost."""
-    places = ", ".join(["?" if dialect.paramstyle == "qmark" else "%s"] * len(EntryRow._fields))
-    return f"INSERT INTO {entry_table.fullname} ({', '.join(EntryRow._fields)}) VALUES ({places})"  # noqa: S608 - constants
+# The driver's own statements: building named parameters anew for each row would double its cost.
+_COLUMNS = ", ".join(EntryRow._fields)
+_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_INSERT_ARRAYS = (
+    f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) SELECT * FROM"  # noqa: S608 - constants
+    " unnest(%b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[])"
+)
+
+
+def _insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
+    if connection.dialect.name == "postgresql":
+        # One statement for all: half the work of one for each, on either side.
+        connection.exec_driver_sql(_INSERT_ARRAYS, tuple(map(list, zip(*rows, strict=True))))
+    else:
+        connection.exec_driver_sql(_INSERT_ROWS, rows)
 
 
 def _block_row(header: pb.BlockHeader, signature: bytes) -> dict[str, Any]:
