@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import BigInteger, Column, Connection, Date, Integer, MetaData, Table, select
+from sqlalchemy import BigInteger, Column, Connection, Date, Integer, MetaData, Table, Text, select
 
 from estelam.clock import to_datetime
 from estelam.errors import Reason, Refusal
 from estelam.vocabulary import EarnedNo
 
 FACTS = MetaData(schema="facts")
+CODE = Text().with_variant(Text(collation="C"), "postgresql")
+"""An identifier or a code word: compared and ordered by its bytes, whatever the language of the database."""
 
 # One row. `since`: the first date from which the facts are complete. `through`: the feed is loaded up to this instant.
 coverage_table = Table(

@@ -7,7 +7,7 @@ import typer
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
-from estelam.cli.loading import File, Rejects, Since, Through, declaration, load_file
+from estelam.cli.loading import File, Rejects, Replace, Since, Through, declaration, load_file
 from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.settings import load
@@ -34,13 +34,23 @@ def load_cases(
     since: Since = None,
     through: Through = None,
     rejects: Rejects = None,
+    replace: Replace = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Load cases: all of the file or nothing, coverage included."""
     claimed = declaration(since, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):
         settings = load(JudiciarySettings)
-    load_file(settings, CASES, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+    load_file(
+        settings,
+        CASES,
+        file,
+        claimed=claimed,
+        first_date=FIRST_DATE,
+        rejects=rejects,
+        as_json=as_json,
+        replace=replace,
+    )
 
 
 @app.command("check-person")

@@ -1,81 +1,39 @@
 """What the cases' file holds: one row for each party of a case; a case without a known party has one row."""
 
-from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, select
+import pyarrow.compute as pc
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.loading import BadRow, Feed, Fields, Key, Row, day, duplicates, keep_contract, one_of, upsert, words
-from judiciary.store import Kind, Role, case_table, party_table
-
-_KINDS = frozenset(Kind)
-_ROLES = frozenset(Role)
-_CASE = ("case_number", "kind", "filed_on", "registered_at", "tracking_id")
-_PARTY = ("case_number", "national_id", "role")
+from estelam.loading import Feed
+from estelam.loading.checks import Columns, contract, day, one_of, refuse, words
+from judiciary.store import Kind, Role, case_table
 
 
-def _row(fields: Fields) -> Row:
-    tracking_id, national_id = fields["tracking_id"], fields["national_id"]
-    if not tracking_id and not national_id:
-        raise BadRow("tracking_id", "NEITHER_CHEQUE_NOR_PERSON")
-    if tracking_id:
-        keep_contract(pb.CheckByTrackingIdRequest(tracking_id=tracking_id), {})
-    if national_id:
-        keep_contract(pb.CheckByNationalIdRequest(national_id=national_id), {})
-    role = one_of(fields, "role", _ROLES)
-    if role and not national_id:
-        raise BadRow("role", "ROLE_WITHOUT_PERSON")
-    return {
-        "case_number": words(fields, "case_number", at_most=32),
-        "kind": one_of(fields, "kind", _KINDS),
-        "filed_on": day(fields, "filed_on"),
-        "registered_at": words(fields, "registered_at"),
-        "tracking_id": tracking_id or None,
-        "national_id": national_id,
-        "role": role,
-    }
+def _neither(columns: Columns) -> Any:
+    return pc.and_(pc.equal(columns["tracking_id"], ""), pc.equal(columns["national_id"], ""))
 
 
-def _cases(rows: Sequence[Row]) -> list[Row]:
-    return list({row["case_number"]: {name: row[name] for name in _CASE} for row in rows}.values())
-
-
-def _parties(rows: Sequence[Row]) -> list[Row]:
-    return [{name: row[name] for name in _PARTY} for row in rows if row["national_id"]]
-
-
-def _write(connection: Connection, load: int, rows: Sequence[Row]) -> None:
-    upsert(case_table, connection, load, _cases(rows))
-    if parties := _parties(rows):
-        upsert(party_table, connection, load, parties)
-
-
-def _conflicts(connection: Connection, load: int, rows: Sequence[Row]) -> dict[Key, str]:
-    """A party given twice, or a case of which two rows of this file say different things."""
-    conflicts = duplicates(party_table, connection, load, parties) if (parties := _parties(rows)) else {}
-    columns = [case_table.c[name] for name in _CASE]
-    numbers = {row["case_number"] for row in rows}
-    query = select(*columns).where(case_table.c.case_number.in_(numbers), case_table.c.load_number == load)
-    said = {row.case_number: tuple(row) for row in connection.execute(query)}
-    for row in rows:
-        says = tuple(row[name] for name in _CASE)
-        if said.setdefault(row["case_number"], says) != says:
-            conflicts[tuple(row[name] for name in _PARTY)] = "DIFFERS_FROM_AN_EARLIER_ROW"
-    return conflicts
-
-
-def _forget_former_parties(connection: Connection, load: int) -> None:
-    reloaded = select(case_table.c.case_number).where(case_table.c.load_number == load)
-    former = party_table.c.case_number.in_(reloaded), party_table.c.load_number != load
-    connection.execute(delete(party_table).where(*former))
+def _role_of_nobody(columns: Columns) -> Any:
+    return pc.and_(pc.not_equal(columns["role"], ""), pc.equal(columns["national_id"], ""))
 
 
 CASES = Feed(
-    columns=(*_CASE, "national_id", "role"),
-    parse=_row,
-    key=_PARTY,
-    write=_write,
-    conflicts=_conflicts,
-    finish=_forget_former_parties,
+    table=case_table,
+    columns=("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role"),
+    checks=(
+        refuse("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _neither),
+        contract("tracking_id", pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
+        contract("national_id", pb.CheckByNationalIdRequest, "national_id", optional=True),
+        one_of("role", frozenset(Role)),
+        refuse("role", "ROLE_WITHOUT_PERSON", _role_of_nobody),
+        words("case_number", at_most=32),
+        one_of("kind", frozenset(Kind)),
+        day("filed_on"),
+        words("registered_at"),
+    ),
+    key=("case_number", "national_id", "role"),
+    agree=("kind", "filed_on", "registered_at", "tracking_id"),
+    subjects={"tracking": "tracking_id", "person": "national_id"},
 )
 """Cases; one that is already known is replaced, with its parties."""

@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
-from estelam.cli.loading import File, Rejects, Through, declaration, load_file
+from estelam.cli.loading import File, Rejects, Replace, Through, declaration, load_file
 from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -30,12 +30,27 @@ def serve(
 
 
 @app.command("load-notes")
-def load_notes(file: File, through: Through = None, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
+def load_notes(
+    file: File,
+    through: Through = None,
+    rejects: Rejects = None,
+    replace: Replace = False,
+    as_json: output.AsJson = False,
+) -> None:
     """Load notes: all of the file or nothing."""
     claimed = declaration(None, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):
         settings = load(PromissorySettings)
-    load_file(settings, NOTES, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+    load_file(
+        settings,
+        NOTES,
+        file,
+        claimed=claimed,
+        first_date=FIRST_DATE,
+        rejects=rejects,
+        as_json=as_json,
+        replace=replace,
+    )
 
 
 @app.command("load-agencies")

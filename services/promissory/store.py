@@ -4,9 +4,22 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, Column, Connection, Date, Integer, Row, Table, Text, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    Connection,
+    Date,
+    Index,
+    Integer,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    select,
+)
 
-from estelam.coverage import FACTS
+from estelam.coverage import CODE, FACTS
 
 
 class State(StrEnum):
@@ -22,31 +35,34 @@ class State(StrEnum):
 note_table = Table(
     "note",
     FACTS,
-    Column("serial", Text, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("obligor_id", Text, nullable=False),
+    Column("serial", CODE, nullable=False),
+    Column("state", CODE, nullable=False),
+    Column("obligor_id", CODE, nullable=False),
     Column("obligor_name", Text, nullable=False),
     Column("obligor_address", Text, nullable=False),
-    Column("obligor_postal_code", Text, nullable=False),
-    Column("beneficiary_id", Text, nullable=False),
-    Column("holder_id", Text, nullable=False),
+    Column("obligor_postal_code", CODE, nullable=False),
+    Column("beneficiary_id", CODE, nullable=False),
+    Column("holder_id", CODE, nullable=False),
     Column("holder_name", Text, nullable=False),
     Column("holder_address", Text, nullable=False),
-    Column("holder_postal_code", Text, nullable=False),
+    Column("holder_postal_code", CODE, nullable=False),
     Column("amount_rials", BigInteger, nullable=False),
     Column("remaining_rials", BigInteger, nullable=False),
     Column("issued_on", Date, nullable=False),
     Column("due_on", Date),
     Column("payment_place", Text, nullable=False),
     Column("load_number", Integer, nullable=False),
+    Index("note_key", "serial", unique=True),
+    Index("note_load", "load_number"),
 )
 
 member_table = Table(
     "setad_member",
     FACTS,
-    Column("agency_id", Text, primary_key=True),
+    Column("agency_id", CODE, nullable=False),
     Column("name", Text, nullable=False),
     Column("load_number", Integer, nullable=False),
+    Index("setad_member_key", "agency_id", unique=True),
 )
 
 # Statements are built once: each run of one costs a tenth of building it.

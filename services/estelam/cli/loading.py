@@ -1,6 +1,7 @@
 """Loading a file from the command line: options, progress, and what is said at the end."""
 
 import contextlib
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from estelam.loading import Declaration, Feed, Loaded, load
 from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
 
-File = Annotated[Path, typer.Argument(help="A CSV file: UTF-8, its header named as the columns.")]
+File = Annotated[Path, typer.Argument(help="CSV (UTF-8, its header named as the columns) or Parquet.")]
 Since = Annotated[
     str | None,
     typer.Option(metavar="DATE", help="The data is now complete from DATE on; 1399-01-01 is Jalali."),
@@ -24,6 +25,13 @@ Through = Annotated[
     str | None, typer.Option(metavar="INSTANT", help="The feed is loaded up to INSTANT (ISO 8601, or: now).")
 ]
 Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Where bad rows go; default: FILE.rejects.csv")]
+
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace", help="The file is the whole register: what it lacks is gone. Coverage may be taken back."
+    ),
+]
 
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> Declaration:
@@ -46,6 +54,7 @@ def load_file(
     first_date: date,
     rejects: Path | None,
     as_json: bool,
+    replace: bool = False,
 ) -> None:
     """Load *file* with a progress bar; exit 1 where it changed nothing."""
     with (
@@ -53,7 +62,6 @@ def load_file(
         contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store,
         Progress(console=output.err, transient=True, disable=as_json) as bar,
     ):
-        task = bar.add_task(file.name, total=file.stat().st_size)
         loaded = load(
             store,
             feed,
@@ -62,9 +70,23 @@ def load_file(
             first_date=first_date,
             rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
             clock=Clock(),
-            progress=lambda done: bar.update(task, completed=done),
+            progress=_shown(bar, file),
+            replace=replace,
         )
     _report(loaded, as_json=as_json)
+
+
+def _shown(bar: Progress, file: Path) -> Callable[[int], None]:
+    """What shows bytes read, and then that the rows are being merged."""
+    size = file.stat().st_size
+    reading = bar.add_task(file.name, total=size)
+
+    def show(read: int) -> None:
+        bar.update(reading, completed=read)
+        if read >= size:
+            bar.update(reading, description=f"{file.name}: merging", total=None)
+
+    return show
 
 
 def _report(loaded: Loaded, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The tables that every service's facts have: what is covered, and what was loaded."""
+"""The tables that every service's facts have: what is covered, what was loaded, and what that took away."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,3 +21,15 @@ def create_coverage_and_loads() -> None:
         sa.Column("loaded_at_micros", sa.BigInteger, nullable=False),
         schema="facts",
     )
+
+
+def create_former_subjects() -> None:
+    """Create facts.former_subject."""
+    op.create_table(
+        "former_subject",
+        sa.Column("load_number", sa.Integer, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
+        schema="facts",
+    )
+    op.create_index("former_subject_load", "former_subject", ["load_number"], schema="facts")

@@ -1,0 +1,173 @@
+"""A file's rows made part of the facts, in SQL: what contradicts itself, what is changed or gone, what is new."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    Select,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from estelam.coverage import FACTS
+from estelam.loading.feed import Feed
+from estelam.loading.rejects import Reject
+from estelam.loading.staging import Staging
+
+# What rows that a load changed or removed used to mention: whoever asked about it may have been told otherwise.
+former_subject_table = Table(
+    "former_subject",
+    FACTS,
+    Column("load_number", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Text, nullable=False),
+)
+
+# An index is built anew where it would have to take in more than this part of the rows that it has.
+_MANY = 0.25
+
+
+class Merge:
+    """One load of *feed*, of whose table nothing stays that the file does not hold if it is the *whole* register."""
+
+    def __init__(self, connection: Connection, feed: Feed, staging: Staging, *, number: int, whole: bool) -> None:
+        self._connection = connection
+        self._feed = feed
+        self._staging = staging
+        self._number = number
+        self.whole = whole
+        self.first = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
+        """Whether there is nothing on record yet that the file's rows could be compared with."""
+
+    def contradictions(self) -> Iterator[Reject]:
+        """The rows of the file that contradict others of it."""
+        if not self._staging.unique:
+            yield from self._duplicates()
+        elif self._feed.agree and not self._staging.ascending:
+            yield from self._disagreements()
+
+    def run(self) -> None:
+        """Make the file's rows part of the facts."""
+        if self.first:
+            self._fill()
+        else:
+            self._compare()
+            self._replace()
+
+    def _fill(self) -> None:
+        indexes = self._feed.table.indexes
+        for index in indexes:
+            index.drop(self._connection)
+        self._insert(self._said())
+        for index in indexes:
+            index.create(self._connection)
+
+    def _said(self) -> Select[Any]:
+        rows = self._staging.rows
+        return select(*(rows.c[name] for name in self._feed.columns), literal(self._number)).order_by(rows.c.row)
+
+    def _insert(self, rows: Select[Any]) -> None:
+        self._connection.execute(insert(self._feed.table).from_select([*self._feed.columns, "load_number"], rows))
+
+    def _duplicates(self) -> Iterator[Reject]:
+        rows = self._staging.rows
+        keys = [rows.c[name] for name in self._feed.key]
+        place = func.row_number().over(partition_by=keys, order_by=rows.c.row).label("place")
+        numbered = select(rows.c.row, place).subquery()
+        query = select(numbered.c.row).where(numbered.c.place > 1).order_by(numbered.c.row)
+        for row in self._connection.execute(query).scalars():
+            yield Reject(row, self._feed.key[0], "DUPLICATE")
+
+    def _disagreements(self) -> Iterator[Reject]:
+        """What differs from the first row that shares the first of the key."""
+        rows = self._staging.rows
+        shared = rows.c[self._feed.key[0]]
+        several = select(shared).group_by(shared).having(func.count() > 1).subquery()
+        said = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.agree]
+        at_odds = (
+            select(shared)
+            .join(several, several.c[shared.name] == shared)
+            .group_by(shared)
+            .having(or_(*(func.min(each) != func.max(each) for each in said)))
+        )
+        if not (shared_by := list(self._connection.execute(at_odds).scalars())):
+            return
+        yield from self._differing(shared_by)
+
+    def _differing(self, shared_by: list[str]) -> Iterator[Reject]:
+        rows, shared = self._staging.rows, self._feed.key[0]
+        query = select(rows).where(rows.c[shared].in_(shared_by)).order_by(rows.c.row)
+        first: dict[str, list[object]] = {}
+        for row in self._connection.execute(query).mappings():
+            says = [row[name] for name in self._feed.agree]
+            if first.setdefault(row[shared], says) != says:
+                yield Reject(row["row"], shared, "DIFFERS_FROM_AN_EARLIER_ROW")
+
+    def _compare(self) -> None:
+        table, rows = self._feed.table, self._staging.rows
+        keys = [table.c[name] for name in self._feed.key]
+        same = and_(self._same_key(), *(rows.c[name].is_not_distinct_from(table.c[name]) for name in self._values()))
+        stale = select(*keys).where(~exists(select(1).select_from(rows).where(same).correlate(table)))
+        if not self.whole:
+            stale = stale.where(keys[0].in_(select(rows.c[self._feed.key[0]])))
+        self._connection.execute(insert(self._staging.stale).from_select(list(self._feed.key), stale))
+        fresh = select(rows.c.row).where(~exists(select(1).select_from(table).where(same).correlate(rows)))
+        self._connection.execute(insert(self._staging.fresh).from_select(["row"], fresh))
+        self._staging.analyze(self._staging.stale, self._staging.fresh)
+
+    def _values(self) -> list[str]:
+        return [name for name in self._feed.columns if name not in self._feed.key]
+
+    def _same_key(self) -> ColumnElement[bool]:
+        table, rows = self._feed.table, self._staging.rows
+        return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
+
+    def _replace(self) -> None:
+        rows, fresh = self._staging.rows, self._staging.fresh
+        rebuilt = self._worth_rebuilding()
+        for index in rebuilt:
+            index.drop(self._connection)
+        self._forget()
+        self._insert(self._said().where(rows.c.row.in_(select(fresh.c.row))))
+        for index in rebuilt:
+            index.create(self._connection)
+
+    def _worth_rebuilding(self) -> list[Index]:
+        # On PostgreSQL the inquiries under way would wait for it; on SQLite they see nothing of it.
+        if self._staging.on_postgresql:
+            return []
+        many = self._count(self._staging.fresh) + self._count(self._staging.stale)
+        if many < _MANY * self._count(self._feed.table):
+            return []
+        return [index for index in self._feed.table.indexes if not index.unique]
+
+    def _count(self, table: Table) -> int:
+        return self._connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+    def _forget(self) -> None:
+        """Delete what is stale, and journal what it mentioned."""
+        table = self._feed.table
+        keys = tuple_(*(table.c[name] for name in self._feed.key))
+        stale = keys.in_(select(*self._staging.stale.columns))
+        for kind, name in self._feed.subjects.items():
+            mentioned = (
+                select(literal(self._number), literal(kind), table.c[name]).where(stale, table.c[name] != "").distinct()
+            )
+            journal = insert(former_subject_table)
+            self._connection.execute(journal.from_select(["load_number", "kind", "value"], mentioned))
+        self._connection.execute(delete(table).where(stale))

@@ -1,0 +1,159 @@
+"""A file's rows beside the facts: put there at the engine's own speed, gone with the transaction.
+
+On SQLite they lie in a file of their own, for the facts have one writer and readers that must not wait; on PostgreSQL
+in a temporary table. What merges them into the facts is the same SQL.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import adbc_driver_sqlite.dbapi as adbc
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from estelam.loading.feed import Feed
+
+SCHEMA = "loading"
+
+T = TypeVar("T")
+
+StagingError = adbc.Error
+"""The staging file failed."""
+
+
+def ahead(source: Iterator[T]) -> Iterator[T]:
+    """*source*, its next item made in a thread while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, source, None)
+            yield item
+
+
+class Staging:
+    """Tables for one load of *feed* through *connection*, which is in a transaction."""
+
+    def __init__(self, connection: Connection, feed: Feed) -> None:
+        self._connection = connection
+        self._feed = feed
+        self._last = ""
+        self.ascending = True
+        self.unique = True
+        self.on_postgresql = connection.dialect.name == "postgresql"
+        number = BigInteger().with_variant(Integer(), "sqlite")
+        texts = {name: feed.table.c[name].type for name in feed.columns}
+        columns = [Column("row", number, primary_key=True), *(Column(name, kind) for name, kind in texts.items())]
+        self.rows = self._temporary("row", *columns) if self.on_postgresql else _attached(*columns)
+        """The file's rows and their numbers."""
+        self.fresh = self._temporary("fresh", Column("row", number))
+        """Those that are not on record as they are."""
+        self.stale = self._temporary("stale", *(Column(name, texts[name]) for name in feed.key))
+        """The keys of what is on record and shall not stay as it is."""
+
+    def fill(self, source: Iterator[tuple[Any, dict[str, Any]]], *, keyed: bool) -> None:
+        """Put in the rows of *source*, each a batch of numbers and texts.
+
+        `unique` then tells that no two of them share a key, and `ascending` that each is beyond the one before, so that
+        no two share even the first of it. Only a *keyed* staging can be compared with what is on record.
+        """
+        self.fresh.create(self._connection)
+        self.stale.create(self._connection)
+        batches = (self._batch(numbers, texts) for numbers, texts in ahead(source))
+        fill = self._copy if self.on_postgresql else self._ingest
+        self.unique = fill(batches, lambda: keyed or not self.ascending)
+
+    def analyze(self, *tables: Table) -> None:
+        """Tell PostgreSQL's planner what it has; SQLite's needs no telling."""
+        if self.on_postgresql:
+            for table in tables:
+                self._connection.exec_driver_sql(f"ANALYZE {table.name}")
+
+    def _temporary(self, name: str, *columns: Column[Any]) -> Table:
+        return Table(
+            f"{SCHEMA}_{name}", MetaData(), *columns, prefixes=["TEMPORARY"], postgresql_on_commit=self._on_commit()
+        )
+
+    def _on_commit(self) -> str | None:
+        return "DROP" if self.on_postgresql else None
+
+    def _batch(self, numbers: Any, texts: dict[str, Any]) -> pa.RecordBatch:
+        self._follow(texts[self._feed.key[0]])
+        columns = {"row": numbers}
+        for name, text in texts.items():
+            optional = self._feed.table.c[name].nullable
+            columns[name] = pc.if_else(pc.equal(text, ""), None, text) if optional else text
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _follow(self, keys: Any) -> None:
+        if self.ascending and len(keys):
+            rising = pc.greater(keys[1:], keys[:-1])
+            self.ascending = keys[0].as_py() > self._last and pc.all(rising, min_count=0).as_py()
+            self._last = keys[-1].as_py()
+
+    def _copy(self, batches: Iterable[pa.RecordBatch], keyed: Callable[[], bool]) -> bool:
+        self.rows.create(self._connection)
+        driver: Any = self._connection.connection.driver_connection
+        names = ", ".join(column.name for column in self.rows.columns)
+        options = pyarrow.csv.WriteOptions(include_header=False)
+        with driver.cursor() as cursor, cursor.copy(f"COPY {self.rows.name} ({names}) FROM STDIN (FORMAT csv)") as copy:
+            for batch in batches:
+                text = io.BytesIO()
+                pyarrow.csv.write_csv(batch, text, options)
+                copy.write(text.getbuffer())
+        self.analyze(self.rows)
+        try:
+            with self._connection.begin_nested():
+                if keyed():
+                    self._connection.execute(CreateIndex(self._key(self.rows)))
+        except IntegrityError:
+            return False
+        return True
+
+    def _ingest(self, batches: Iterable[pa.RecordBatch], keyed: Callable[[], bool]) -> bool:
+        path = self._beside_the_facts()
+        path.unlink(missing_ok=True)  # What a load that was killed has left.
+        rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # documented so
+        with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
+            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+                cursor.execute(f"PRAGMA {setting}")
+                cursor.fetchall()
+            cursor.execute(_on_sqlite(CreateTable(rows)))
+            for batch in batches:
+                cursor.adbc_ingest(rows.name, batch, mode="append")
+            unique = not keyed() or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
+        self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
+        path.unlink()  # It lives as long as the connection.
+        return unique
+
+    def _key(self, rows: Table) -> Index:
+        return Index(f"{SCHEMA}_key", *(rows.c[name] for name in self._feed.key), unique=True)
+
+    def _beside_the_facts(self) -> Path:
+        query = f"SELECT file FROM pragma_database_list WHERE name = '{self._feed.table.schema}'"  # noqa: S608
+        return Path(self._connection.exec_driver_sql(query).scalar_one()).with_name(f"{SCHEMA}.db")
+
+
+def _attached(*columns: Column[Any]) -> Table:
+    return Table("row", MetaData(), *columns, schema=SCHEMA)
+
+
+def _on_sqlite(statement: CreateTable | CreateIndex) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+def _succeeds(cursor: adbc.Cursor, create_unique_index: str) -> bool:
+    try:
+        cursor.execute(create_unique_index)
+    except StagingError as error:
+        if "UNIQUE constraint failed" not in str(error):
+            raise
+        return False
+    return True

@@ -1,0 +1,238 @@
+"""What every engine promises of a load: only what differs is touched, what goes is journaled, coverage never slips."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts.sandbox import Sandbox
+from sqlalchemy import Table, select
+
+from estelam import coverage
+from estelam.clock import Clock
+from estelam.coverage import Coverage
+from estelam.loading import Declaration, Feed, Loaded, LoadError, load
+from estelam.loading.merging import former_subject_table
+from estelam.store import Mode, Store
+from judiciary.cases import FIRST_DATE
+from judiciary.load import CASES
+from judiciary.store import case_table
+from promissory.load import MEMBERS, NOTES
+from promissory.store import member_table, note_table
+from tests.conftest import both_engines
+
+pytestmark = both_engines
+
+CIVIL = "CIVIL,2024-05-01,2024-05-01T09:30:00+03:30"
+FIRST = f"1,{CIVIL},700,9990000050,DRAWER"
+SECOND = f"2,{CIVIL},701,9990000069,DRAWER"
+THIRD = f"3,{CIVIL},,9990000018,"
+WHOLE = (FIRST, f"1,{CIVIL},700,99000237578,HOLDER", SECOND, THIRD)
+
+
+@dataclass
+class Register:
+    """One service's facts, and loads into them."""
+
+    url: str
+    folder: Path
+
+    def load(self, feed: Feed, *rows: str, replace: bool = False, **claimed: Any) -> Loaded:
+        path = self.folder / "rows.csv"
+        path.write_text("\n".join([",".join(feed.columns), *rows, ""]), "utf-8")
+        with closing(Store(self.url, facts=Mode.WRITE)) as store:
+            return load(
+                store,
+                feed,
+                path,
+                declaration=Declaration(**claimed),
+                first_date=FIRST_DATE,
+                rejects=self.folder / "rejects.csv",
+                clock=Clock(),
+                progress=lambda _bytes: None,
+                replace=replace,
+            )
+
+    def rows(self, table: Table, *columns: str) -> set[tuple[Any, ...]]:
+        with closing(Store(self.url)) as store, store.transaction() as connection:
+            found = connection.execute(select(*(table.c[name] for name in columns))).all()
+        assert len(found) == len(set(found))
+        return {tuple(row) for row in found}
+
+    def changed(self) -> set[tuple[Any, ...]]:
+        """Each party of each case, and the load that changed it last."""
+        return self.rows(case_table, "case_number", "national_id", "load_number")
+
+    def former(self) -> set[tuple[Any, ...]]:
+        return self.rows(former_subject_table, "load_number", "kind", "value")
+
+    def coverage(self) -> Coverage | None:
+        with closing(Store(self.url)) as store, store.transaction() as connection:
+            return coverage.read(connection)
+
+    def rejects(self) -> Sequence[str]:
+        return (self.folder / "rejects.csv").read_text("utf-8").split()[1:]
+
+
+@pytest.fixture
+def cases(sandbox: Sandbox, tmp_path: Path) -> Register:
+    """A register of three cases."""
+    register = Register(sandbox.judiciary().store, tmp_path)
+    assert register.load(CASES, *WHOLE).rows == 4
+    return register
+
+
+@pytest.fixture
+def notes(sandbox: Sandbox, tmp_path: Path) -> Register:
+    return Register(sandbox.promissory().store, tmp_path)
+
+
+def test_rows_loaded_again_unchanged_keep_the_number_of_the_load_that_wrote_them(cases: Register) -> None:
+    before = cases.changed()
+
+    cases.load(CASES, *WHOLE)
+
+    assert before == cases.changed()
+    assert {number for _, _, number in before} == {1}
+    assert not cases.former()
+
+
+def test_a_changed_case_is_written_anew_with_all_its_parties_and_what_it_mentioned_is_journaled(
+    cases: Register,
+) -> None:
+    cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH)
+
+    assert cases.changed() == {("1", "9990000050", 2), ("2", "9990000069", 1), ("3", "9990000018", 1), ("4", "", 2)}
+    assert cases.former() == {(2, "tracking", "700"), (2, "person", "9990000050"), (2, "person", "99000237578")}
+
+
+FOURTH = f"4,{CIVIL},702,,"
+
+
+def test_a_party_that_a_reloaded_case_no_longer_names_is_gone_and_the_others_stay_as_they_were(
+    cases: Register,
+) -> None:
+    cases.load(CASES, FIRST)
+
+    assert cases.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1), ("3", "9990000018", 1)}
+    assert cases.former() == {(2, "tracking", "700"), (2, "person", "99000237578")}
+
+
+def test_a_whole_register_removes_what_it_lacks_and_touches_only_what_differs(cases: Register) -> None:
+    cases.load(CASES, SECOND, THIRD.replace("CIVIL", "CRIMINAL"), FOURTH, replace=True)
+
+    assert cases.changed() == {("2", "9990000069", 1), ("3", "9990000018", 2), ("4", "", 2)}
+    assert cases.former() == {
+        (2, "tracking", "700"),
+        (2, "person", "9990000050"),
+        (2, "person", "99000237578"),
+        (2, "person", "9990000018"),
+    }
+
+
+def test_a_register_without_a_row_is_taken_for_a_mistake_and_an_increment_without_one_is_not(cases: Register) -> None:
+    through = datetime(2026, 1, 1, tzinfo=UTC)
+
+    with pytest.raises(LoadError, match="holds no row"):
+        cases.load(CASES, replace=True)
+
+    assert cases.load(CASES, through=through).rows == 0
+    assert cases.coverage() == Coverage(FIRST_DATE, through)
+    assert len(cases.changed()) == 4
+
+
+def test_a_load_large_beside_what_is_there_leaves_the_same_facts_and_indexes(cases: Register) -> None:
+    many = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 2000)]
+
+    cases.load(CASES, *many)
+    cases.load(CASES, *many, *WHOLE)
+
+    assert len(cases.changed()) == 1004
+    with closing(Store(cases.url, facts=Mode.WRITE)) as store, store.transaction() as connection:
+        for index in case_table.indexes:
+            index.drop(connection)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_rows_that_contradict_one_another_are_each_named_and_keep_the_file_out(cases: Register, *, known: bool) -> None:
+    first = "1" if known else "8"
+    rows = [
+        f"{first},{CIVIL},700,9990000050,DRAWER",
+        f"9,{CIVIL},,9990000018,DRAWER",
+        f"{first},{CIVIL},700,9990000050,DRAWER",
+        f"9,{CIVIL},,9990000018,HOLDER",
+        f"{first},{CIVIL},700,9990000050,DRAWER",
+    ]
+    before = cases.changed()
+
+    assert cases.load(CASES, *rows).rejected == 2
+    assert cases.rejects() == ["3,case_number,DUPLICATE", "5,case_number,DUPLICATE"]
+
+    rows = [rows[0], rows[1], f"{first},{CIVIL},701,9990000069,DRAWER", f"9,{CIVIL},5,9990000069,HOLDER", FOURTH]
+    assert cases.load(CASES, *rows).rejected == 2
+    assert cases.rejects() == ["3,case_number,DIFFERS_FROM_AN_EARLIER_ROW", "4,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+    assert before == cases.changed()
+
+
+def test_in_an_empty_register_rows_that_contradict_one_another_are_named_too(sandbox: Sandbox, tmp_path: Path) -> None:
+    empty = Register(sandbox.judiciary().store, tmp_path)
+
+    assert empty.load(CASES, SECOND, FIRST, SECOND).rejected == 1
+    assert empty.rejects() == ["3,case_number,DUPLICATE"]
+    assert empty.load(CASES, SECOND, FIRST, f"1,{CIVIL},701,9990000069,DRAWER").rejected == 1
+    assert empty.rejects() == ["3,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+    assert not empty.changed()
+
+
+def test_coverage_deepens_and_freshens_and_goes_back_only_for_a_whole_register(cases: Register) -> None:
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    start_of_1399 = date(2020, 3, 20)
+    cases.load(CASES, FIRST, through=late)
+    cases.load(CASES, FIRST, since=start_of_1399)
+    covered = Coverage(start_of_1399, late)
+    assert cases.coverage() == covered
+
+    for back in ({"through": early}, {"since": FIRST_DATE}, {"since": FIRST_DATE, "through": late}):
+        with pytest.raises(LoadError, match="only --replace takes it back"):
+            cases.load(CASES, FOURTH, **back)
+        assert cases.coverage() == covered
+    assert ("4", "", 3) not in cases.changed()
+
+    cases.load(CASES, FIRST, replace=True, since=FIRST_DATE, through=early)
+    assert cases.coverage() == Coverage(FIRST_DATE, early)
+
+
+NOTE = (
+    "1404000000000017,{state},9990000018,آرش,ساری,9906131315,99000554330,99000554330,شرکت,قم,9902036933,"
+    "2500000000,2500000000,2025-04-15,{due},بانک"
+)
+
+
+def test_a_note_that_changed_is_replaced_and_its_serial_journaled(notes: Register) -> None:
+    notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
+    notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
+    notes.load(NOTES, NOTE.format(state="ISSUED", due=""))
+    notes.load(NOTES, NOTE.format(state="SETTLED", due=""))
+
+    assert notes.rows(note_table, "serial", "state", "due_on", "load_number") == {
+        ("1404000000000017", "SETTLED", None, 4)
+    }
+    assert notes.former() == {(3, "serial", "1404000000000017"), (4, "serial", "1404000000000017")}
+
+
+def test_the_list_of_agencies_is_always_whole(notes: Register) -> None:
+    notes.load(MEMBERS, "A,الف", "B,ب")
+    notes.load(MEMBERS, "B,ب", "C,پ")
+
+    assert notes.rows(member_table, "agency_id", "name", "load_number") == {("B", "ب", 1), ("C", "پ", 2)}
+    assert not notes.former()
+
+
+def test_of_two_loads_at_once_one_is_told_to_wait(cases: Register) -> None:
+    with closing(Store(cases.url, facts=Mode.WRITE)) as store, store.transaction():  # noqa: SIM117
+        with pytest.raises(LoadError, match="the store can't be written"):
+            cases.load(CASES, FOURTH)
+    assert cases.load(CASES, FOURTH).rows == 1
