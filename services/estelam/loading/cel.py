@@ -136,6 +136,9 @@ class _Parser:
             node = self._int()
         elif symbol in self._scope:
             node = lambda env: env[symbol]  # noqa: E731
+        elif symbol[:1] in {"'", '"'} and symbol[1:]:
+            text = pa.scalar(symbol[1:-1])
+            node = lambda _env: text  # noqa: E731
         elif symbol.isdecimal():
             number = pa.scalar(int(symbol), pa.int64())
             node = lambda _env: number  # noqa: E731

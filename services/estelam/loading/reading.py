@@ -48,10 +48,10 @@ def batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
         with path.open("rb") as file:
             parquet = file.read(len(_PARQUET)) == _PARQUET
         yield from _parquet(path, columns) if parquet else _csv(path, columns)
-    except OSError as error:
-        raise LoadError(f"{path}: {error.strerror or 'can not be read'}") from error
-    except pa.ArrowException:
-        raise LoadError(f"{path}: is no Parquet file that can be read") from None
+    except (OSError, pa.ArrowException) as error:
+        # Without a system's error it is the reader of Parquet that complains; its words may quote the file.
+        reason = getattr(error, "strerror", None) or "is no Parquet file that can be read"
+        raise LoadError(f"{path}: {reason}") from error
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
@@ -61,13 +61,13 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
         first = 1
         while block := file.read(BLOCK):
             block += file.readline()
-            if (plain := _plain_lines(block)) is None:
+            if (table := _plain(block, columns)) is None:
                 file.seek(-len(block), os.SEEK_CUR)
                 yield from _by_the_book(path, file, first, columns)
                 return
-            batch, rows = _split(plain, first, columns, file.tell())
-            yield batch
-            first += rows
+            numbers = range(first, first + table.num_rows)
+            first += table.num_rows
+            yield _sound(numbers, {name: table.column(name).combine_chunks() for name in columns}, [], file.tell())
 
 
 def _header(line: bytes) -> list[str]:
@@ -77,33 +77,20 @@ def _header(line: bytes) -> list[str]:
         return []
 
 
-def _plain_lines(block: bytes) -> bytes | None:
-    """Lines that are rows as they stand, split by commas alone; None where it takes more to tell."""
+def _plain(block: bytes, columns: Sequence[str]) -> Any:
+    """The table in *block* where its lines are rows as they stand, split by commas alone; None where it takes more."""
     block = block.replace(b"\r\n", b"\n")
     if b'"' in block or b"\r" in block or b"\n\n" in block or block.startswith(b"\n"):
         return None
-    return block
-
-
-def _split(block: bytes, first: int, columns: Sequence[str], read: int) -> tuple[Batch, int]:
-    wrong: list[int] = []
-
-    def skip(row: Any) -> str:
-        wrong.append(first + row.number - 1)
-        return "skip"
-
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(block),
-        pyarrow.csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(block) + 1),
-        pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
-        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False),
-    ).combine_chunks()
-    rows = table.num_rows + len(wrong)
-    numbers: Sequence[int] = range(first, first + rows)
-    if wrong:
-        numbers = sorted(set(numbers) - set(wrong))
-    texts = {name: table.column(name).combine_chunks() for name in columns}
-    return _sound(numbers, texts, [Reject(number, "", _MISCOUNTED) for number in wrong], read), rows
+    try:
+        return pyarrow.csv.read_csv(
+            pa.BufferReader(block),
+            pyarrow.csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(block) + 1),
+            pyarrow.csv.ParseOptions(quote_char=False),
+            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid:
+        return None
 
 
 def _by_the_book(path: Path, file: BinaryIO, first: int, columns: Sequence[str]) -> Iterator[Batch]:
@@ -134,11 +121,11 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
         for batch in file.iter_batches(ROWS, columns=list(columns)):
             numbers = range(first, first + batch.num_rows)
             first += batch.num_rows
-            texts = {name: _plain(batch.column(name)) for name in columns}
+            texts = {name: _as_text(batch.column(name)) for name in columns}
             yield _sound(numbers, texts, [], size * (first - 1) // total)
 
 
-def _plain(column: Any) -> Any:
+def _as_text(column: Any) -> Any:
     # What says nothing is empty, as in CSV; any other type is told as it is written there.
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -1,0 +1,167 @@
+"""The rules of the contract over whole columns say what protovalidate says, value by value."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest, CheckByTrackingIdRequest
+from estelam.loading import cel
+from estelam.loading.contract import Rules
+from estelam.promissory.v1.note_inquiry_pb2 import CheckNoteRequest, GetNotePartiesRequest
+
+VALUES = int(os.environ.get("ESTELAM_TEST_VALUES", "20000"))
+
+PERSON = Rules(CheckByNationalIdRequest, "national_id")
+TEXTS = {
+    "person": PERSON,
+    "serial": Rules(CheckNoteRequest, "serial"),
+    "tracking": Rules(CheckByTrackingIdRequest, "tracking_id"),
+    "agency": Rules(GetNotePartiesRequest, "executive_agency_id"),
+}
+AMOUNT = Rules(CheckNoteRequest, "amount_rials")
+
+ODD = [
+    "",
+    " ",
+    "\n",
+    "9990000050\n",
+    "\n9990000050",
+    " 9990000050",
+    "+999000005",
+    "-999000005",
+    "0x99900000",
+    "1e10000000",
+    "۹۹۹۰۰۰۰۰۵۰",
+    "٩٩٩٠٠٠٠٠٥٠",
+    "999000005\u200c",
+    "99900000５0",
+    "9990000050\x00",
+    "\x00",
+    "٣",
+    "a",
+    "-",
+    "--",
+    "_",
+    "Ž",
+    "😀" * 10,
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551616",
+    *(
+        digit * length
+        for digit in "0123456789"
+        for length in (1, 9, 10, 11, 12, 13, 15, 16, 17, 18, 19, 31, 32, 33, 99)
+    ),
+]
+
+
+def agree(rules: Rules, values: list[str] | list[int]) -> None:
+    doubtful = rules.doubtful(pa.array(values)).to_pylist()
+    for value, doubt in zip(values, doubtful, strict=True):
+        assert doubt == (rules.breach(value) is not None), value
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_odd_values_are_judged_alike(name: str) -> None:
+    agree(TEXTS[name], ODD)
+
+
+def texts(dice: random.Random) -> Iterator[str]:
+    """Ids of every length around the right ones; of the digits of some, one is another character, or is set right."""
+    while True:
+        length = dice.choice((10, 10, 10, 11, 11, 12, dice.randrange(36)))
+        text = "".join(dice.choice("0123456789") for _ in range(length))
+        if dice.random() < 0.1:
+            text = text[:1] * length
+        if length and dice.random() < 0.1:
+            place = dice.randrange(length)
+            text = text[:place] + dice.choice("۰٩aZ- \n\x00😀") + text[place + 1 :]
+        yield text
+
+
+def every_check_digit(text: str) -> list[str]:
+    return [text[:-1] + digit for digit in "0123456789"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_random_values_are_judged_alike(name: str) -> None:
+    dice = random.Random()
+    source = texts(dice)
+    # With all ten check digits each: one or two of ten are right, or none.
+    values = [each for _ in range(VALUES // 10) for each in every_check_digit(next(source))]
+
+    agree(TEXTS[name], values)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=40), min_size=1))
+def test_any_texts_are_judged_alike(values: list[str]) -> None:
+    for rules in TEXTS.values():
+        agree(rules, values)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
+def test_amounts_are_judged_alike(values: list[int]) -> None:
+    agree(AMOUNT, [0, 1, -1, *values])
+
+
+def test_none_of_the_contracts_rules_for_files_is_left_to_the_slow_way() -> None:
+    assert all(rules._parts is not None for rules in (*TEXTS.values(), AMOUNT))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "this.startsWith('9')",
+        "this.size() > size",
+        "has(this)",
+        "this ? 1",
+        "rules.gt < this",
+        "this == 'a' )",
+        "'\\d'",
+    ],
+)
+def test_an_expression_that_is_not_understood_is_said_to_be(expression: str) -> None:
+    with pytest.raises(cel.NotUnderstoodError):
+        cel.compile_rule(expression)
+
+
+def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_expression: str) -> Callable[[object], object]:
+        raise cel.NotUnderstoodError
+
+    monkeypatch.setattr(cel, "compile_rule", fail)
+    rules = Rules(CheckByNationalIdRequest, "national_id")
+
+    assert rules.doubtful(pa.array(["9990000050", "9990000051"])).to_pylist() == [True, True]
+    assert [rules.breach("9990000050"), rules.breach("9990000051")] == [None, PERSON.breach("9990000051")]
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "holds"),
+    [
+        ("!this.matches('^a') && this.size() == 1", ["a", "b", "bb"], [False, True, False]),
+        ("int(this) - 1 - 1 == 3", ["5", "6", "x"], [True, False, None]),
+        ("int(this) / 2 * 2 == int(this) % 3 + 4", ["5", "6", "4"], [False, False, False]),
+        ("int(this) + 2 * 3 == 7 || this == 'x'", ["1", "3", "x", "y"], [True, False, True, None]),
+        ("this.size() == 0 || int(this) > 3", ["", "4", "3", "-4"], [True, True, False, None]),
+        ("int(this) in (this.size() == 1 ? [1, 2] : [30])", ["1", "3", "30", "12"], [True, False, True, False]),
+        ("this.size() < 2 ? this != 'a' : this.size() >= 3", ["a", "b", "bb", "bbb"], [False, True, False, True]),
+        ("[int(this), 2].all(n, n <= 2)", ["1", "3"], [True, False]),
+    ],
+)
+def test_the_expressions_mean_what_they_mean_in_cel(
+    expression: str, values: list[str], holds: list[bool | None]
+) -> None:
+    assert cel.compile_rule(expression)(pa.array(values)).to_pylist() == holds
+
+
+def test_numbers_beyond_their_type_are_left_to_the_slow_way() -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        cel.compile_rule("int(this) * 1000000000 > 0")(pa.array(["999999999999999999"]))
