@@ -1,15 +1,26 @@
 """Loading files from the command line: all of a file or nothing, and what was wrong is said by row, never by value."""
 
 import csv
+import sqlite3
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv
 import pytest
+from pyarrow import parquet
+from scripts.processes import COMMAND, environment
 from scripts.sandbox import SAMPLES, Sandbox
+from sqlalchemy.exc import OperationalError
 
+from estelam.loading import merging
 from estelam.store import Store
+from judiciary import load as cases
+from promissory import load as notes
 from tests.e2e.conftest import CommandLine
 
 NOTES = SAMPLES / "notes.csv"
@@ -231,3 +242,91 @@ def test_the_rejects_of_an_earlier_attempt_do_not_outlive_a_good_one(command: Co
 
     assert {"loaded": ROWS, "rejected": 0} == said.json
     assert not path.with_name("notes.csv.rejects.csv").exists()
+
+
+def test_a_parquet_file_is_loaded_as_the_csv_is(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    rows = file(tmp_path / "cases.csv", CASES, 500)
+    texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(cases.CASES.columns, pa.string()))
+    table = pyarrow.csv.read_csv(rows, convert_options=texts)
+    days = table.column("filed_on").cast(pa.date32())
+    parquet.write_table(table.set_column(2, "filed_on", days), tmp_path / "cases.parquet")
+
+    said = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--json")
+    by_parquet = facts(sandbox.judiciary().store)["cheque_case"]
+
+    assert {"loaded": 500, "rejected": 0} == said.json
+    assert command("judiciary", "load-cases", rows, "--replace").code == 0
+    assert by_parquet == facts(sandbox.judiciary().store)["cheque_case"]
+
+
+def test_a_bad_row_of_a_parquet_file_is_named(command: CommandLine, tmp_path: Path) -> None:
+    table = pa.table({name: ["1", "2", None] for name in notes.NOTES.columns})
+    parquet.write_table(table, tmp_path / "notes.parquet")
+
+    refuse(command, tmp_path / "notes.parquet")
+
+    assert ["1", "2", "3"] == [row for row, *_ in rejects(tmp_path / "notes.parquet")]
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (("--since", "1401-01-01"), "--since: the data is declared complete from 2021-03-21 on"),
+        (("--through", "2026-01-01T00:00:00Z"), "--through: the feed is declared loaded up to"),
+    ],
+)
+def test_coverage_is_taken_back_by_a_whole_register_alone(
+    command: CommandLine, tmp_path: Path, claim: tuple[str, str], words: str
+) -> None:
+    path = file(tmp_path / "cases.csv", CASES, ROWS)
+    command("judiciary", "load-cases", path, "--through", "now")
+
+    said = command("judiciary", "load-cases", path, *claim)
+
+    assert (1, True) == (said.code, words in " ".join(said.err.split()))
+    assert command("judiciary", "load-cases", path, *claim, "--replace").code == 0
+
+
+def test_notes_that_a_whole_register_lacks_are_gone(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    assert command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 5), "--replace").code == 0
+
+    found = facts(sandbox.promissory().store)
+    assert (5, ROWS - 5) == (len(found["note"]), len(found["former_subject"]))
+
+
+def test_a_load_killed_while_it_reads_leaves_nothing_behind_for_the_next(
+    command: CommandLine, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    header, *rows = CASES.read_text("utf-8").splitlines()
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join([header, *(f"{n}{row}" for n in range(10, 40) for row in rows)]), "utf-8")
+    staged = sandbox.folder / "judiciary" / "loading.db"
+    before = facts(sandbox.judiciary().store)
+    words: list[str | Path] = [COMMAND, "judiciary", "load-cases", path, "--json"]
+    with subprocess.Popen(words, env=environment(sandbox), stdout=subprocess.DEVNULL) as loader:
+        while not (staged.exists() and staged.stat().st_size > 1_000_000):
+            assert loader.poll() is None
+            time.sleep(0.001)
+        loader.kill()
+    assert staged.exists()
+    assert before == facts(sandbox.judiciary().store)
+
+    assert command("judiciary", "load-cases", file(path, CASES, ROWS)).code == 0
+
+    assert ROWS == len(facts(sandbox.judiciary().store)["cheque_case"])
+    assert ["facts.db", "ledger.db", "subjects.keys"] == sorted(
+        found.name for found in staged.parent.iterdir() if found.suffix in {".db", ".keys"}
+    )
+
+
+def test_a_store_that_has_no_room_is_said_to_have_none(
+    command: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(merging.Merge, "run", fail)
+
+    words = refuse(command, file(tmp_path / "notes.csv", NOTES, ROWS))
+
+    assert "the store can't be written: database or disk is full; nothing was changed" in words

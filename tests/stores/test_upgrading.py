@@ -1,0 +1,97 @@
+"""What every engine promises of an upgrade: the facts that were loaded under an older schema are the same after it."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import date
+from typing import Any
+
+from alembic import command
+from scripts.sandbox import Sandbox
+from sqlalchemy import Connection, Date, column, insert, select, table, text
+
+from estelam import store
+from estelam.settings import StoreSettings
+from estelam.store import Mode, Store
+from judiciary.store import case_table, cheques_with_case, drawers_with_case
+from promissory.store import members, note_table
+from tests.conftest import both_engines
+
+pytestmark = both_engines
+
+DAY = date(2024, 5, 1)
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+
+CASES: Rows = {
+    "cheque_case": [
+        {
+            "case_number": "1",
+            "kind": "CIVIL",
+            "filed_on": DAY,
+            "registered_at": "then",
+            "tracking_id": "700",
+            "load_number": 1,
+        },
+        {
+            "case_number": "2",
+            "kind": "CRIMINAL",
+            "filed_on": DAY,
+            "registered_at": "then",
+            "tracking_id": "701",
+            "load_number": 3,
+        },
+    ],
+    "case_party": [
+        {"case_number": "1", "national_id": "9990000050", "role": "DRAWER", "load_number": 1},
+        {"case_number": "1", "national_id": "9990000069", "role": "HOLDER", "load_number": 2},
+    ],
+}
+NOTE: dict[str, Any] = dict.fromkeys((each.name for each in note_table.columns if each.name != "due_on"), "1") | {
+    "issued_on": DAY,
+    "amount_rials": 7,
+    "remaining_rials": 5,
+    "load_number": 4,
+}
+
+
+def upgraded(settings: StoreSettings, rows: Rows) -> Store:
+    """A store of the first schema with *rows*, brought to the newest one."""
+    opened = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    with closing(opened), opened.transaction() as connection:
+        _back_to_the_first_schema(connection, settings.MIGRATIONS)
+        for name, each in rows.items():
+            for row in each:
+                columns = [column(key, Date() if isinstance(value, date) else None) for key, value in row.items()]
+                connection.execute(insert(table(name, *columns, schema="facts")).values(**row))
+    store.migrate(settings.store, settings.MIGRATIONS)
+    return Store(settings.store)
+
+
+def _back_to_the_first_schema(connection: Connection, scripts: str) -> None:
+    tables = {
+        "judiciary:migrations": ("coverage", "load", "former_subject", "cheque_case"),
+        "promissory:migrations": ("coverage", "load", "former_subject", "note", "setad_member"),
+    }
+    for name in tables[scripts]:
+        connection.execute(text(f"DROP TABLE facts.{name}"))
+    connection.execute(text("DELETE FROM facts.alembic_version"))
+    command.upgrade(store._alembic(scripts, "facts", connection), "0001")
+
+
+def test_cases_and_their_parties_become_rows_of_one_table(sandbox: Sandbox) -> None:
+    with closing(upgraded(sandbox.judiciary(), CASES)) as opened, opened.transaction() as connection:
+        assert sorted(tuple(row) for row in connection.execute(select(case_table))) == [
+            ("1", "CIVIL", DAY, "then", "700", "9990000050", "DRAWER", 1),
+            ("1", "CIVIL", DAY, "then", "700", "9990000069", "HOLDER", 2),
+            ("2", "CRIMINAL", DAY, "then", "701", "", "", 3),
+        ]
+        assert drawers_with_case(connection, ["9990000050", "9990000069", ""], DAY) == {"9990000050", ""}
+        assert cheques_with_case(connection, ["700", "701", "702"], DAY) == {"700", "701"}
+
+
+def test_notes_and_agencies_stay_what_they_are(sandbox: Sandbox) -> None:
+    rows: Rows = {"note": [NOTE], "setad_member": [{"agency_id": "A", "name": "n", "load_number": 1}]}
+
+    with closing(upgraded(sandbox.promissory(), rows)) as opened, opened.transaction() as connection:
+        (note,) = connection.execute(select(note_table)).mappings()
+        assert dict(note) == {**NOTE, "due_on": None}
+        assert members(connection, ["A", "B"]) == {"A"}
