@@ -7,20 +7,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, delete, func, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Date, Integer, Table, Text, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from estelam import coverage
 from estelam.clock import Clock, to_micros
 from estelam.coverage import FACTS, Coverage, coverage_table
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
-from estelam.loading.merging import Merge
+from estelam.loading.merging import Merge, former_subject_table
 from estelam.loading.reading import Batch, batches
 from estelam.loading.rejects import Reject, Rejects
 from estelam.loading.staging import Staging, StagingError
 from estelam.store import Store
 
-__all__ = ["Declaration", "Feed", "LoadError", "Loaded", "load", "load_table"]
+__all__ = ["Declaration", "Feed", "LoadError", "Loaded", "former_subject_table", "load", "load_table"]
 
 # Every load that was committed. Rows carry the number of the load that changed them last.
 load_table = Table(
@@ -30,6 +30,8 @@ load_table = Table(
     Column("file", Text, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("loaded_at_micros", BigInteger, nullable=False),
+    # The first date that counts after it. None: made before loads remembered this and what they took away.
+    Column("covered_since", Date),
 )
 
 
@@ -83,8 +85,8 @@ def load(
             if merge.whole and not rows:
                 raise LoadError(f"{path}: holds no row; an empty register is not taken for the whole one")
             merge.run()
-            _record(connection, number, path.name, rows, clock)
             _declare(connection, declaration, first_date)
+            _record(connection, path.name, number=number, rows=rows, first_date=first_date, clock=clock)
     except _RejectedError:
         return Loaded(0, refused.count, rejects)
     except (DBAPIError, StagingError) as error:
@@ -115,9 +117,16 @@ def _checked(feed: Feed, batch: Batch) -> tuple[Any, dict[str, Any], list[Reject
     return batch.numbers.filter(kept), texts, sorted([*batch.rejects, *bad.values()])
 
 
-def _record(connection: Connection, number: int, file: str, rows: int, clock: Clock) -> None:
-    loaded_at = clock.micros()
-    connection.execute(insert(load_table).values(number=number, file=file, rows=rows, loaded_at_micros=loaded_at))
+def _record(connection: Connection, file: str, *, number: int, rows: int, first_date: date, clock: Clock) -> None:
+    covered = coverage.read(connection)
+    load = {
+        "number": number,
+        "file": file,
+        "rows": rows,
+        "loaded_at_micros": clock.micros(),
+        "covered_since": covered.since if covered else first_date,
+    }
+    connection.execute(insert(load_table).values(load))
 
 
 def _keep_coverage(connection: Connection, declaration: Declaration, *, replace: bool) -> None:

@@ -1,5 +1,7 @@
 """The tables that every service's facts have: what is covered, what was loaded, and what that took away."""
 
+from datetime import date
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -33,3 +35,19 @@ def create_former_subjects() -> None:
         schema="facts",
     )
     op.create_index("former_subject_load", "former_subject", ["load_number"], schema="facts")
+
+
+def remember_coverage(first_date: date) -> None:
+    """Let each load keep the first date that counts after it; *first_date* where no coverage was ever declared.
+
+    Of the loads made already, that of the last one alone is still known.
+    """
+    op.add_column("load", sa.Column("covered_since", sa.Date), schema="facts")
+    declared = (
+        sa.select(sa.column("since", sa.Date)).select_from(sa.table("coverage", schema="facts")).scalar_subquery()
+    )
+    number, since = sa.column("number", sa.Integer), sa.column("covered_since", sa.Date)
+    load = sa.table("load", number, since, schema="facts")
+    last = sa.select(sa.func.max(load.c.number)).scalar_subquery()
+    now = sa.func.coalesce(declared, sa.literal(first_date, sa.Date))
+    op.execute(sa.update(load).where(load.c.number == last).values(covered_since=now))
