@@ -68,7 +68,8 @@ class Keyring:
         if not keys or any(len(key) < 32 for key in keys.values()):
             raise KeyFileError("a keyring holds at least one key, each of at least 32 bytes")
         self._keys = {name: HMAC(key, SHA256()) for name, key in keys.items()}
-        self.current = list(keys)[-1]
+        self.ids = list(keys)
+        self.current = self.ids[-1]
         self._writing = self._keys[self.current]
 
     @classmethod

@@ -81,6 +81,11 @@ class EntryRow(NamedTuple):
         return cls(entry.sequence, receipt.canonical(entry), first, second, third)
 
 
+def question(method: str, request: bytes) -> Subject:
+    """What an entry's question is the keyed hash of: a whole canonical *request* to *method*."""
+    return Subject(method, request.hex())
+
+
 def mark(keyed: bytes) -> int:
     """The number by which a subject's keyed hash is found; two subjects may share one, so what is found is compared."""
     return int.from_bytes(keyed[:8], "big", signed=True)
@@ -147,7 +152,7 @@ class Ledger:
             method=method.name,
             subject_key_id=self._keyring.current,
             subjects=[hashed(subject) for subject in method.subjects(inquiry.request)] if asked else [],
-            question=hashed(Subject(method.name, request.hex())) if asked else b"",
+            question=hashed(question(method.name, request)) if asked else b"",
             # What was refused as an agency may be anything, a person's id too: only one that was accepted stands here.
             agency=method.agency(inquiry.request) if line.reply else "",
             correlation=hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",

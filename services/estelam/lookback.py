@@ -1,12 +1,27 @@
-"""What the ledger is searched for: a caller's own yes of late, and every inquiry about one person.
+"""What the ledger is searched for: a caller's own yes of late, every inquiry about one person or about many subjects.
 
 Keyed hashes are random: one index over all marks would touch a far page for each, ever more as the ledger grows. They
 are indexed by shelf, a run of consecutive entries, so that writing stays on the few pages of the newest shelf.
 """
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, KeysView
+from typing import Any
 
-from sqlalchemy import CTE, BigInteger, Connection, cast, func, literal, literal_column, select
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    any_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.keys import Keyring
@@ -14,6 +29,9 @@ from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table, mark
 from estelam.vocabulary import Subject
 
 SHELF_ENTRIES = 2048
+PROBED_MARKS = 512
+"""So many marks are looked for on every shelf; for more, one pass over all marks costs less."""
+ROWS_AT_ONCE = 2000
 _SHELF = literal_column(f"entry.sequence / {SHELF_ENTRIES}", BigInteger)
 _entry = entry_table.c
 
@@ -30,12 +48,7 @@ def recently_confirmed(
     ).scalar()
     if first is None:
         return set()
-    shelves = _shelves(first)
-    query = (
-        select(_entry.sealed)
-        .join_from(shelves, entry_table, shelves.c.number == _SHELF)
-        .where(_entry.subject_1.in_({mark(subject) for _, subject in asked}))
-    )
+    query = _on_every_shelf({mark(subject) for _, subject in asked}, first=first)
     found = map(pb.Entry.FromString, connection.execute(query).scalars())
     return {
         (entry.caller, entry.subjects[0])
@@ -52,15 +65,49 @@ def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> lis
     return sorted(about, key=lambda entry: entry.sequence)
 
 
-def _marked(connection: Connection, marks: Collection[int]) -> Iterator[pb.Entry]:
+def first_about(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:
+    """Every entry whose first subject has one of the keyed *hashes*, streamed."""
+    marks = sorted({mark(keyed) for keyed in hashes})
+    query = _on_every_shelf(marks) if len(marks) <= PROBED_MARKS else _in_one_pass(connection, marks)
+    with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
+        for rows in found.scalars().partitions():
+            entries = map(pb.Entry.FromString, rows)
+            yield from (entry for entry in entries if entry.subjects[0] in hashes)
+
+
+def _on_every_shelf(marks: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
+    shelves = _shelves(first)
+    on_shelf = select(_entry.sealed).join_from(shelves, entry_table, shelves.c.number == _SHELF)
+    return on_shelf.where(_entry[column].in_(marks))
+
+
+def _in_one_pass(connection: Connection, marks: Collection[int]) -> Select[bytes]:
+    # Too many for parameters of their own: they go as one, as each engine takes a set.
+    sought: ColumnElement[bool]
+    if connection.dialect.name == "postgresql":
+        sought = _entry.subject_1 == any_(literal(marks, ARRAY(BigInteger)))
+    else:
+        listed: Any = func.json_each(json.dumps(marks)).table_valued("value")
+        sought = _entry.subject_1.in_(select(listed.c.value))
+    return select(_entry.sealed).where(sought)
+
+
+def writing_keys(connection: Connection) -> set[str]:
+    """The ids of the keys that entries were written under, as the first entry of every shelf and the newest tell."""
     shelves = _shelves(1)
+    firsts = select(_entry.sealed).join_from(
+        shelves, entry_table, _entry.sequence == shelves.c.number * SHELF_ENTRIES + 1
+    )
+    newest = select(_entry.sealed).order_by(_entry.sequence.desc()).limit(1)
+    entries = (
+        pb.Entry.FromString(sealed) for query in (firsts, newest) for sealed in connection.execute(query).scalars()
+    )
+    return {entry.subject_key_id for entry in entries}
+
+
+def _marked(connection: Connection, marks: Collection[int]) -> Iterator[pb.Entry]:
     for name in SUBJECT_COLUMNS:
-        query = (
-            select(_entry.sealed)
-            .join_from(shelves, entry_table, shelves.c.number == _SHELF)
-            .where(_entry[name].in_(marks))
-        )
-        yield from map(pb.Entry.FromString, connection.execute(query).scalars())
+        yield from map(pb.Entry.FromString, connection.execute(_on_every_shelf(marks, name)).scalars())
 
 
 def _shelves(first: int) -> CTE:

@@ -23,7 +23,7 @@ Response = TypeVar("Response", pb.CheckByNationalIdResponse, pb.CheckByTrackingI
 def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
     """YES where a case filed within coverage names the person as drawer, or without a role."""
     asked = {inquiry.request.national_id for inquiry in inquiries}
-    found = store.drawers_with_case(reading.connection, asked, _since(reading))
+    found = store.drawers_with_case(reading.connection, asked, since(reading.coverage))
     return [
         _finding(reading, pb.CheckByNationalIdResponse, yes=inquiry.request.national_id in found)
         for inquiry in inquiries
@@ -33,15 +33,16 @@ def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Findi
 def by_tracking_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
     """YES where a case filed within coverage is about the cheque; a claim later withdrawn was filed all the same."""
     asked = {inquiry.request.tracking_id for inquiry in inquiries}
-    found = store.cheques_with_case(reading.connection, asked, _since(reading))
+    found = store.cheques_with_case(reading.connection, asked, since(reading.coverage))
     return [
         _finding(reading, pb.CheckByTrackingIdResponse, yes=inquiry.request.tracking_id in found)
         for inquiry in inquiries
     ]
 
 
-def _since(reading: Reading) -> date:
-    return reading.coverage.since if reading.coverage else FIRST_DATE
+def since(coverage: Coverage | None) -> date:
+    """The first filing date that counts."""
+    return coverage.since if coverage else FIRST_DATE
 
 
 def _finding(reading: Reading, kind: type[Response], *, yes: bool) -> Finding | Refusal:
@@ -52,7 +53,7 @@ def _finding(reading: Reading, kind: type[Response], *, yes: bool) -> Finding | 
 
 
 def _wire(coverage: Coverage) -> inquiry_pb2.Coverage:
-    since = coverage.since
-    wire = inquiry_pb2.Coverage(since=Date(year=since.year, month=since.month, day=since.day))
+    first = coverage.since
+    wire = inquiry_pb2.Coverage(since=Date(year=first.year, month=first.month, day=first.day))
     wire.as_of.FromDatetime(coverage.through)
     return wire

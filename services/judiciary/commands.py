@@ -7,13 +7,16 @@ import typer
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
+from estelam.cli.lists import Format
 from estelam.cli.loading import File, Rejects, Replace, Since, Through, declaration, load_file
+from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.settings import load
 from judiciary import __main__ as service
 from judiciary.cases import FIRST_DATE
 from judiciary.load import CASES
+from judiciary.recall import CaseFacts
 from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.settings import JudiciarySettings
 
@@ -51,6 +54,20 @@ def load_cases(
         as_json=as_json,
         replace=replace,
     )
+
+
+@app.command("recall")
+def recall(
+    since: ChangedSince,
+    form: Form = Format.TABLE,
+    out: Out = None,
+    settle: Settle = SETTLE_SECONDS,
+    as_json: output.AsJson = False,
+) -> None:
+    """List the answers already given that would be different now, after late or corrected cases."""
+    with output.plain_failures(as_json=as_json):
+        settings = load(JudiciarySettings)
+    recall_answers(settings, CaseFacts(), since=since, form=form, out=out, settle=settle, as_json=as_json)
 
 
 @app.command("check-person")

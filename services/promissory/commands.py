@@ -8,13 +8,16 @@ from google.protobuf.json_format import MessageToDict
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.lists import Format
 from estelam.cli.loading import File, Rejects, Replace, Through, declaration, load_file
+from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.settings import load
 from promissory import __main__ as service
 from promissory.load import FIRST_DATE, MEMBERS, NOTES
+from promissory.recall import NoteFacts
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.settings import PromissorySettings
 
@@ -59,6 +62,20 @@ def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = 
     with output.plain_failures(as_json=as_json):
         settings = load(PromissorySettings)
     load_file(settings, MEMBERS, file, claimed=Declaration(), first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+
+
+@app.command("recall")
+def recall(
+    since: ChangedSince,
+    form: Form = Format.TABLE,
+    out: Out = None,
+    settle: Settle = SETTLE_SECONDS,
+    as_json: output.AsJson = False,
+) -> None:
+    """List the answers already given that would be different now, after late or corrected notes."""
+    with output.plain_failures(as_json=as_json):
+        settings = load(PromissorySettings)
+    recall_answers(settings, NoteFacts(), since=since, form=form, out=out, settle=settle, as_json=as_json)
 
 
 @app.command()

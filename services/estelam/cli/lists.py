@@ -1,0 +1,118 @@
+"""Lists of recalled answers: gathered on disk, whole before any is shown; as a table, CSV or JSON."""
+
+import contextlib
+import csv
+import json
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, Self
+
+from estelam.cli import output
+from estelam.recall import Recalled
+from estelam.store import StoreError
+
+COLUMNS = Recalled._fields
+SHOWN = 1000
+"""So many answers are shown in a table; for all of a longer list there are files."""
+
+
+class Format(StrEnum):
+    """What a list looks like."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Lists:
+    """Answers by caller, oldest first, in a temporary file that goes with this object."""
+
+    def __init__(self) -> None:
+        self._kept = sqlite3.connect("")
+        columns = ", ".join(f'"{column}"' for column in COLUMNS)
+        self._kept.execute(f"CREATE TABLE answer ({columns}, PRIMARY KEY (caller, entry)) WITHOUT ROWID")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.close()
+
+    def fill(self, answers: Iterable[Recalled]) -> None:
+        """Take in *answers*.
+
+        Raises:
+            StoreError: there is no room for them.
+        """
+        places = ", ".join("?" * len(COLUMNS))
+        try:
+            self._kept.executemany(f"INSERT INTO answer VALUES ({places})", answers)  # noqa: S608 - constants
+        except sqlite3.Error as error:
+            raise StoreError("the answers found can't be kept in the temporary folder") from error
+
+    def counts(self) -> Mapping[str, int]:
+        """How many answers each caller's list has."""
+        return dict(self._kept.execute("SELECT caller, count(*) FROM answer GROUP BY caller"))
+
+    def show(self, form: Format) -> None:
+        """Print all answers as one list."""
+        if form is not Format.TABLE:
+            _write(sys.stdout, form, self._rows())
+            return
+        counts = self.counts()
+        total = sum(counts.values())
+        output.say_rows(COLUMNS, list(self._rows(limit=SHOWN)), as_json=False)
+        more = f"; shown are {SHOWN}: --out DIR writes all" if total > SHOWN else ""
+        output.err.print(f"{total} answers to {len(counts)} callers would be different now{more}", highlight=False)
+
+    def write_each(self, folder: Path, form: Format) -> Mapping[str, int]:
+        """Write each caller's list into *folder*, all lists or none; how many answers each file has.
+
+        Raises:
+            StoreError: the folder holds something already, or can't be written.
+        """
+        form = Format.CSV if form is Format.TABLE else form
+        counts = self.counts()
+        with _all_or_nothing(folder) as draft:
+            for caller in counts:
+                with (draft / f"{caller}.{form}").open("x", encoding="utf-8", newline="") as file:
+                    _write(file, form, self._rows(caller))
+        return {str(folder / f"{caller}.{form}"): count for caller, count in counts.items()}
+
+    def _rows(self, caller: str | None = None, limit: int = -1) -> Iterator[tuple[Any, ...]]:
+        query = "SELECT * FROM answer WHERE ?1 IS NULL OR caller = ?1 ORDER BY caller, entry LIMIT ?2"
+        return iter(self._kept.execute(query, (caller, limit)))
+
+
+@contextlib.contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder beside *folder* that takes its place once whole."""
+    check_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+        draft = Path(beside, "draft")
+        draft.mkdir()
+        yield draft
+        draft.replace(folder)
+
+
+def check_free(folder: Path) -> None:
+    """Raise StoreError where *folder* holds something already: another recall's lists must not be sent with these."""
+    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        raise StoreError(f"{folder}: must be a new or an empty folder")
+
+
+def _write(file: IO[str], form: Format, rows: Iterator[Sequence[Any]]) -> None:
+    if form is Format.CSV:
+        csv.writer(file, lineterminator="\n").writerows(chain([COLUMNS], rows))
+        return
+    separator = "[\n"
+    for row in rows:
+        file.write(separator + json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False))
+        separator = ",\n"
+    file.write("[]\n" if separator == "[\n" else "\n]\n")

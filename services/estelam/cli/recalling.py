@@ -1,0 +1,89 @@
+"""Recalling from the command line: since when, and what is done with the answers that would be different now."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.message import DecodeError
+from sqlalchemy.exc import SQLAlchemyError
+
+from estelam import folding, recall
+from estelam.cli import output
+from estelam.cli.lists import Format, Lists, check_free
+from estelam.clock import Clock
+from estelam.keys import Keyring
+from estelam.recall import Facts, Recalled
+from estelam.settings import StoreSettings
+from estelam.store import Store, StoreError, check_schema
+
+ChangedSince = Annotated[
+    str,
+    typer.Option(
+        metavar="LOAD|DATE|INSTANT",
+        help="What changed after load LOAD (0: all loads), or in loads from a day or an instant on; "
+        "1405-08-01 is Jalali.",
+    ),
+]
+Form = Annotated[Format, typer.Option("--format", help="What the list looks like.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write one list for each caller into DIR, a new or an empty folder.")
+]
+Settle = Annotated[
+    float,
+    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old: see the README."),
+]
+SETTLE_SECONDS = 15.0
+"""An answer that was under way when a load was committed, and did not see it, is written down by then."""
+
+
+def recall_answers(
+    settings: StoreSettings,
+    facts: Facts,
+    *,
+    since: str,
+    form: Format,
+    out: Path | None,
+    settle: float,
+    as_json: bool,
+) -> None:
+    """List the answers already given that would be different now: all of them, or none and exit 1."""
+    form = Format.JSON if as_json else form
+    with output.plain_failures(as_json=as_json), Lists() as lists:
+        now = Clock().now()
+        try:
+            moment = folding.load_or_instant(since, now)
+        except (ValueError, OverflowError):
+            output.fail("--since: a load's number, a day as YYYY-MM-DD or an instant with its zone", as_json=as_json)
+        if out:
+            check_free(out)
+        with output.err.status("looking through the ledger"):
+            lists.fill(_recalled(settings, facts, moment, now, settle))
+        if out:
+            written = lists.write_each(out, form)
+            output.say({"answers": sum(written.values()), "lists": written}, as_json=as_json)
+        else:
+            lists.show(form)
+
+
+def _recalled(
+    settings: StoreSettings, facts: Facts, since: int | datetime, now: datetime, settle: float
+) -> Iterator[Recalled]:
+    keyring = Keyring.load(settings.subject_keys)
+    try:
+        with contextlib.closing(Store(settings.store)) as store:
+            check_schema(store, settings.MIGRATIONS)
+            with store.transaction() as connection:
+                recall.load_before(connection, since, now)
+                newest = recall.newest_load(connection)
+            time.sleep(min(settle, max(0.0, settle - (now - newest).total_seconds())))
+            with store.transaction() as connection:
+                after = recall.load_before(connection, since, now)
+                yield from recall.recall(connection, keyring, facts, after)
+    except SQLAlchemyError as error:
+        raise StoreError("the store failed while it was read") from error
+    except (DecodeError, ValueError) as error:
+        raise StoreError("an entry is damaged; run: estelam ledger verify") from error

@@ -1,0 +1,81 @@
+"""What late or corrected notes change: which notes, and what would be answered now."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, select, union
+
+from estelam.keys import Keyring
+from estelam.ledger import question
+from estelam.loading import former_subject_table, load_table
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.recall import ROWS_AT_ONCE, Asked, Word
+from estelam.receipt import canonical
+from estelam.vocabulary import Subject
+from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
+from promissory.store import State, note_table
+
+SERIAL = "serial"
+COMMIT_MICROS = 3_600_000_000
+"""A load tells its time before its commit: up to an hour later, an answer may still have seen what was before."""
+
+_note = note_table.c
+_ASKED: BindParameter[str] = bindparam("asked", expanding=True)
+_NOTES = (
+    select(
+        _note.serial,
+        _note.state,
+        _note.obligor_id,
+        _note.holder_id,
+        _note.amount_rials,
+        load_table.c.loaded_at_micros,
+    )
+    .join_from(note_table, load_table, _note.load_number == load_table.c.number)
+    .where(_note.serial.in_(_ASKED))
+)
+
+
+class NoteFacts:
+    """Notes, as `estelam.recall.Facts`."""
+
+    def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
+        """The serial of every note that came, changed or went."""
+        former = former_subject_table.c
+        query = union(
+            select(literal(SERIAL).label("kind"), _note.serial.label("value")).where(_note.load_number > after),
+            select(former.kind, former.value).where(former.load_number > after),
+        )
+        with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
+            for kind, value in found:
+                yield Subject(kind, value)
+
+    def today(self, connection: Connection, keyring: Keyring, asked: Sequence[Asked]) -> Sequence[Word]:
+        """CheckNote: YES where the only question that is YES today is the one that was asked, else NO.
+
+        GetNoteParties: REFUSED where the note is not issued any more. What was told is not kept, so where the note has
+        changed since, UNSURE.
+        """
+        serials = {subject.value for subject, _ in asked}
+        notes = {row.serial: row for row in connection.execute(_NOTES, {"asked": list(serials)})}
+        return [_word(keyring, entry, notes.get(subject.value)) for subject, entry in asked]
+
+
+def _word(keyring: Keyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> Word:
+    told = entry.method == GET_NOTE_PARTIES.name
+    if note is None or note.state != State.ISSUED:
+        return Word.REFUSED if told else Word.NO
+    if told:
+        changed_since = entry.answered_at_micros < note.loaded_at_micros + COMMIT_MICROS
+        return Word.UNSURE if changed_since else Word.DISCLOSED
+    return Word.YES if entry.question in keyring.all_hashes(_true_question(note)) else Word.NO
+
+
+def _true_question(note: Row[*tuple[Any, ...]]) -> Subject:
+    """The one question about *note* that is answered YES while it is issued."""
+    request = pb.CheckNoteRequest(
+        serial=note.serial,
+        obligor_id=note.obligor_id,
+        beneficiary_id=note.holder_id,
+        amount_rials=note.amount_rials,
+    )
+    return question(CHECK_NOTE.name, canonical(request))

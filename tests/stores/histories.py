@@ -1,0 +1,169 @@
+"""Histories of loads, inquiries and rotated keys, and what recall must find in each: all questions asked anew."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uuid_utils
+from google.protobuf.message import Message
+from uuid_utils import UUID
+
+from estelam import coverage, recall
+from estelam.clock import Clock, to_datetime
+from estelam.keys import Keyring, Signer
+from estelam.ledger import Ledger
+from estelam.loading import Declaration, Feed, load
+from estelam.recall import Facts, Recalled
+from estelam.registrar import LookUp, Reading, Registrar
+from estelam.settings import StoreSettings
+from estelam.store import Mode, Store
+from estelam.vocabulary import Answered, Caller, Finding, Inquiry, Method
+
+HOUR = 3_600_000_000
+CALLERS = ("99001187852", "99000712713")
+
+
+class Question(NamedTuple):
+    """A method, and a request to it."""
+
+    method: str
+    request: bytes
+
+    @classmethod
+    def of(cls, inquiry: Inquiry) -> "Question":
+        return cls(inquiry.method.name, inquiry.request.SerializeToString(deterministic=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that was given."""
+
+    question: Question
+    word: str
+    loads: int
+    """How many loads had been made."""
+    at: int
+
+
+@dataclass
+class History:
+    """A store, who fills it, who asks it, and a clock that goes on two hours with whatever is done."""
+
+    settings: StoreSettings
+    questions: Mapping[Method, LookUp]
+    asked: Sequence[tuple[Method, Message]]
+    """Every question that has the same answer whoever asks it, and when."""
+    feed: Feed
+    first_date: date
+    facts: Facts
+    folder: Path
+    given: dict[str, Given] = field(default_factory=dict)
+    words: list[dict[Question, str]] = field(default_factory=list)
+    """After each load, what each question would be answered: by asking, not by recall."""
+    keys: int = 1
+    micros: int = 1_790_000_000_000_000
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(micros=lambda: self.micros)
+        self.store = Store(self.settings.store, ledger=Mode.WRITE)
+        self.words.append(self._words())
+
+    def rotate(self) -> None:
+        """Write under a new key from now on."""
+        self.keys += 1
+
+    @property
+    def keyring(self) -> Keyring:
+        return Keyring({f"k{number}": bytes([number]) * 32 for number in range(1, self.keys + 1)})
+
+    def load(self, rows: Sequence[Mapping[str, Any]], *, since: date | None = None, replace: bool = False) -> None:
+        self.micros += 2 * HOUR
+        path = self.folder / "rows.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.feed.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        with closing(Store(self.settings.store, facts=Mode.WRITE)) as store:
+            loaded = load(
+                store,
+                self.feed,
+                path,
+                declaration=Declaration(since=since, through=self.clock.now()),
+                first_date=self.first_date,
+                rejects=self.folder / "rejects.csv",
+                clock=self.clock,
+                progress=lambda _bytes: None,
+                replace=replace,
+            )
+        assert not loaded.rejected
+        self.words.append(self._words())
+
+    def ask(self, asked: Sequence[tuple[Method, Message]], caller: str) -> None:
+        self.micros += 2 * HOUR
+        keyring, signer = self.keyring, Signer.load(self.settings.signing_key)
+        registrar = Registrar(
+            store=self.store,
+            ledger=Ledger(keyring=keyring, signer=signer, clock=self.clock),
+            keyring=keyring,
+            look_ups={method.name: look_up for method, look_up in self.questions.items()},
+            max_staleness=timedelta(days=365),
+            clock=self.clock,
+        )
+        inquiries = [Inquiry(_id(), method, Caller(caller, "0" * 64), 0.0, request=each) for method, each in asked]
+        for inquiry, answer in zip(inquiries, registrar.settle(inquiries), strict=True):
+            if isinstance(answer, Answered):
+                self.given[str(inquiry.id)] = Given(
+                    Question.of(inquiry), answer.outcome, len(self.words) - 1, self.micros
+                )
+
+    def recalled(self, after: int) -> list[Recalled]:
+        with self.store.transaction() as connection:
+            assert after == recall.load_before(connection, after, self.clock.now())
+            return list(recall.recall(connection, self.keyring, self.facts, after))
+
+    def different(self) -> dict[str, tuple[str, str]]:
+        """Every answer given that is not what asking anew gives: what was said, and what would be."""
+        now = {inquiry: self.now(given) for inquiry, given in self.given.items()}
+        return {
+            inquiry: (given.word, now[inquiry]) for inquiry, given in self.given.items() if given.word != now[inquiry]
+        }
+
+    def now(self, given: Given) -> str:
+        """What *given* would be answered now."""
+        return self.words[-1][given.question]
+
+    def owed(self, after: int) -> set[str]:
+        """Of those, the ones that became different by a load after load *after*."""
+        then = self.words[after]
+        found = {inquiry: self.given[inquiry] for inquiry in self.different()}
+        return {
+            inquiry
+            for inquiry, given in found.items()
+            if given.loads >= after or then.get(given.question, self.now(given)) != self.now(given)
+        }
+
+    def _words(self) -> dict[Question, str]:
+        with self.store.transaction() as connection:
+            covered = coverage.read(connection)
+            now = covered.through if covered else to_datetime(self.micros)
+            reading = Reading(connection, covered, self.keyring, now, timedelta(days=1))
+            words: dict[Question, str] = {}
+            for method in {method for method, _ in self.asked}:
+                look_up = self.questions[method]
+                inquiries = [
+                    Inquiry(_id(), method, Caller(CALLERS[0], ""), 0.0, request=request)
+                    for found, request in self.asked
+                    if found is method
+                ]
+                for inquiry, finding in zip(inquiries, look_up(reading, inquiries), strict=True):
+                    word = finding.outcome if isinstance(finding, Finding) else "REFUSED"
+                    words[Question.of(inquiry)] = str(word)
+        return words
+
+
+def _id() -> UUID:
+    return uuid_utils.uuid7()
