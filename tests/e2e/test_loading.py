@@ -240,7 +240,7 @@ def test_the_rejects_of_an_earlier_attempt_do_not_outlive_a_good_one(command: Co
 
     said = command("promissory", "load-notes", path, "--json")
 
-    assert {"loaded": ROWS, "rejected": 0} == said.json
+    assert {"loaded": ROWS, "rejected": 0, "load": 2} == said.json
     assert not path.with_name("notes.csv.rejects.csv").exists()
 
 
@@ -254,7 +254,7 @@ def test_a_parquet_file_is_loaded_as_the_csv_is(command: CommandLine, sandbox: S
     said = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--json")
     by_parquet = facts(sandbox.judiciary().store)["cheque_case"]
 
-    assert {"loaded": 500, "rejected": 0} == said.json
+    assert {"loaded": 500, "rejected": 0, "load": 1} == said.json
     assert command("judiciary", "load-cases", rows, "--replace").code == 0
     assert by_parquet == facts(sandbox.judiciary().store)["cheque_case"]
 

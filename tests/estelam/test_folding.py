@@ -59,3 +59,19 @@ def test_an_instant_names_its_zone_or_is_now() -> None:
 
 def test_a_date_is_shown_as_people_in_iran_read_it() -> None:
     assert folding.jalali(date(2021, 3, 21)) == "1400-01-01"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("۴۱", 41),
+        ("1405-09-03", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
+        ("2026-11-24", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
+        ("2026-11-24T00:00:00+00:00", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("now", NOW),
+    ],
+)
+def test_a_moment_is_a_loads_number_or_a_day_from_its_first_minute_in_tehran_or_an_instant(
+    typed: str, meant: int | datetime
+) -> None:
+    assert folding.load_or_instant(typed, NOW) == meant

@@ -94,4 +94,4 @@ def _report(loaded: Loaded, *, as_json: bool) -> None:
         facts = {"loaded": 0, "rejected": loaded.rejected, "rejects": str(loaded.rejects)}
         output.say(facts | {"changed": "nothing"}, as_json=as_json)
         raise typer.Exit(output.EXIT_FAILED)
-    output.say({"loaded": loaded.rows, "rejected": 0}, as_json=as_json)
+    output.say({"loaded": loaded.rows, "rejected": 0, "load": loaded.number}, as_json=as_json)

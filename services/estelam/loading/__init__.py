@@ -93,7 +93,7 @@ def load(
         raise LoadError(f"the store can't be written: {_fault(error)}; nothing was changed") from error
     finally:
         store.close()  # The connection has carried a load, and may hold on to what was staged.
-    return Loaded(rows, 0, None)
+    return Loaded(rows, 0, None, number)
 
 
 def _fault(error: DBAPIError | StagingError) -> str:

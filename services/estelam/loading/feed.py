@@ -50,3 +50,5 @@ class Loaded:
     rows: int
     rejected: int
     rejects: Path | None
+    number: int | None = None
+    """The load's own, where it was made."""
