@@ -69,3 +69,11 @@ def channel(address: str, identity: Identity) -> grpc.Channel:
 def aio_channel(address: str, identity: Identity) -> grpc.aio.Channel:
     """A channel to *address* for asyncio."""
     return grpc.aio.secure_channel(address, identity.credentials(), options=_options())
+
+
+def aio_connections(address: str, identity: Identity, count: int) -> list[grpc.aio.Channel]:
+    """Channels to *address* for asyncio, each a connection of its own, for one who tries again by other rules."""
+    own = {"grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0}
+    kept = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]
+    options = [*kept, *own.items()]
+    return [grpc.aio.secure_channel(address, identity.credentials(), options=options) for _ in range(count)]

@@ -3,12 +3,14 @@
 One reason has one meaning for ever. Nothing but this table reaches a caller: no subject, query or exception text.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -247,6 +249,11 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
         """The table's row for this refusal."""
         return TABLE[self.reason]
 
+    def described(self) -> str:
+        """The reason and its words on one line, or what is wrong with each field."""
+        found = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
+        return f"{self.reason}: {found or self.words.en}"
+
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
     """The refusal as google.rpc.Status with its details."""
@@ -283,21 +290,34 @@ def from_grpc(error: grpc.RpcError) -> Refusal | None:
     info = error_details_pb2.ErrorInfo()
     if not any(detail.Unpack(info) for detail in details) or info.domain != DOMAIN or info.reason not in set(Reason):
         return None
-    fields, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    fields = error_details_pb2.BadRequest()
     if any(detail.Unpack(fields) for detail in details):
         violations = [Violation(found.field, found.reason, found.description) for found in fields.field_violations]
     else:
         violations = []
-    seconds = retry.retry_delay.ToMilliseconds() / 1000 if any(detail.Unpack(retry) for detail in details) else None
-    return Refusal(Reason(info.reason), violations, retry_seconds=seconds)
+    return Refusal(Reason(info.reason), violations, retry_seconds=retry_seconds(error))
+
+
+def retry_seconds(error: grpc.RpcError) -> float | None:
+    """When whoever gave *error* says that it may be tried again: in RetryInfo or, as proxies do, by pushback."""
+    retry = error_details_pb2.RetryInfo()
+    if any(detail.Unpack(retry) for detail in _details(error)):
+        return float(retry.retry_delay.ToMilliseconds() / 1000)
+    pushback = [value for key, value in _trailing(error) if key == "grpc-retry-pushback-ms"]
+    # A negative one only tells gRPC not to try by itself.
+    return int(pushback[0]) / 1000 if pushback and str(pushback[0]).isdecimal() else None
 
 
 def _details(error: grpc.RpcError) -> Sequence[Any]:
-    trailing = error.trailing_metadata() or () if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ()
-    for key, value in trailing:
+    for key, value in _trailing(error):
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            return status_pb2.Status.FromString(value).details
+            with contextlib.suppress(DecodeError):  # whoever sent this, it was no service of this house
+                return status_pb2.Status.FromString(value).details
     return ()
+
+
+def _trailing(error: grpc.RpcError) -> Iterable[tuple[str, str | bytes]]:
+    return error.trailing_metadata() or () if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ()
 
 
 def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:

@@ -3,6 +3,7 @@
 Only commands and pages use this; the contract itself takes strict ASCII.
 """
 
+import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 from persiantools import digits
@@ -15,6 +16,8 @@ TEHRAN = timezone(timedelta(hours=3, minutes=30))
 _BETWEEN_DIGITS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
 # Thousands only: a point, a slash or a minus sign would make it another amount, so they stay and are refused.
 _BETWEEN_THOUSANDS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
+
+_SPANS = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 
 
 def code(text: str) -> str:
@@ -78,6 +81,19 @@ def load_or_instant(text: str, now: datetime) -> int | datetime:
         return datetime.combine(day(plain), time(), TEHRAN)
     except ValueError:
         return instant(plain, now)
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A moment to come: an `instant`, or how long from *now*, such as 2h, 90m or 1h30m.
+
+    Raises:
+        ValueError: *text* is neither.
+    """
+    spans = _SPANS.fullmatch(code(text).lower())
+    if spans is None or not any(spans.groups()):
+        return instant(text, now)
+    hours, minutes, seconds = (int(found or 0) for found in spans.groups())
+    return now + timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def jalali(value: date) -> str:

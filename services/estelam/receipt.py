@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
@@ -97,33 +98,51 @@ class Proven:
     block: pb.BlockHeader
 
 
-def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> Proven:
-    """Check that a service gave *reply*, receipt included, to *request*. *keys* are its signing keys by id.
+class Verifier:
+    """Checks receipts against *keys*, the service's signing keys by id.
 
-    The steps: 1 the entry is of this method and is no refusal, 2 it commits to this request and this reply, 3 the block
-    holds it, 4 the block is signed, 5 the outcome and the plain fields say what the entry says.
+    The receipts of a block share one signature: what held once is not computed again, for the latest so many *blocks*.
+    """
+
+    def __init__(self, keys: Mapping[str, Ed25519PublicKey], *, blocks: int = 1024) -> None:
+        self._check_signature = lru_cache(blocks)(partial(check_signature, keys=keys))
+
+    def verify(self, method: str, request: Message, reply: Message) -> Proven:
+        """Check that the service gave *reply*, receipt included, to *request*.
+
+        The steps: 1 the entry is of this method and is no refusal, 2 it commits to this request and this reply, 3 the
+        block holds it, 4 the block is signed, 5 the outcome and the plain fields say what the entry says.
+
+        Raises:
+            InvalidReceipt: any step fails.
+        """
+        receipt = getattr(reply, "receipt", None)
+        if not isinstance(receipt, pb.Receipt):
+            raise InvalidReceipt("no reply to this method carries a receipt")
+        entry, header = _parse(receipt)
+        if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
+            raise InvalidReceipt("the receipt is of another method, or of no answer")
+        bare = type(reply)()
+        bare.CopyFrom(reply)
+        bare.ClearField("receipt")
+        if commitment(receipt.salt, canonical(request), canonical(bare)) != entry.commitment:  # 2
+            raise InvalidReceipt("the receipt is of another request or another reply")
+        index = entry.sequence - header.first_sequence
+        root = root_from_path(leaf_hash(receipt.entry), index, header.entry_count, receipt.merkle_path)
+        if root != header.merkle_root:  # 3
+            raise InvalidReceipt("the entry is not in the signed block")
+        self._check_signature(receipt.block_header, header.key_id, receipt.signature)  # 4
+        _check_plain_fields(reply, receipt, entry)  # 5
+        return Proven(entry, header)
+
+
+def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> Proven:
+    """Check one reply, as a `Verifier` does.
 
     Raises:
-        InvalidReceipt: any step fails.
+        InvalidReceipt: it is not proven.
     """
-    receipt = getattr(reply, "receipt", None)
-    if not isinstance(receipt, pb.Receipt):
-        raise InvalidReceipt("no reply to this method carries a receipt")
-    entry, header = _parse(receipt)
-    if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
-        raise InvalidReceipt("the receipt is of another method, or of no answer")
-    bare = type(reply)()
-    bare.CopyFrom(reply)
-    bare.ClearField("receipt")
-    if commitment(receipt.salt, canonical(request), canonical(bare)) != entry.commitment:  # 2
-        raise InvalidReceipt("the receipt is of another request or another reply")
-    index = entry.sequence - header.first_sequence
-    root = root_from_path(leaf_hash(receipt.entry), index, header.entry_count, receipt.merkle_path)
-    if root != header.merkle_root:  # 3
-        raise InvalidReceipt("the entry is not in the signed block")
-    check_signature(receipt.block_header, header.key_id, receipt.signature, keys)  # 4
-    _check_plain_fields(reply, receipt, entry)  # 5
-    return Proven(entry, header)
+    return Verifier(keys).verify(method, request, reply)
 
 
 def _parse(receipt: pb.Receipt) -> tuple[pb.Entry, pb.BlockHeader]:

@@ -19,6 +19,7 @@ from judiciary.load import CASES
 from judiciary.recall import CaseFacts
 from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.settings import JudiciarySettings
+from judiciary.sweeping import sweep
 
 app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=True)
 
@@ -92,6 +93,9 @@ def check_cheque(
     request = pb.CheckByTrackingIdRequest(tracking_id=folding.number(tracking_id))
     reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
     answer(reply, _facts(reply), options)
+
+
+app.command("sweep")(sweep)
 
 
 def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from google.protobuf.json_format import MessageToDict
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
-from estelam.cli.saved import SavedReply
 from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.saved import SavedReply
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter import __main__ as service
 from sataad_adapter.servicer import VERIFY_NOTE

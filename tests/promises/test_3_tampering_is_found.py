@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 from estelam import chain, receipt
 from estelam.chain import BrokenLedger
 from estelam.cli import application
-from estelam.cli.saved import SavedReply, read, save
 from estelam.client import Identity
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
@@ -37,6 +36,7 @@ from estelam.keys import key_id
 from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipt import SIGNING_CONTEXT
+from estelam.saved import SavedReply, read, save
 from tests.conftest import plain_channel, promissory_opening
 from tests.promises.office import YES, Office, receipt_of
 from tests.service import RunningService

@@ -1,7 +1,7 @@
 """Asking a service from the command line: one call over mTLS, its reply shown, kept if wished, told by exit code."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from estelam import folding
 from estelam.cli import output
-from estelam.cli.saved import SavedReply, save
 from estelam.client import Identity, channel
 from estelam.errors import Reason, Refusal, Violation, from_grpc
 from estelam.inquiry.v1 import inquiry_pb2
+from estelam.saved import SavedReply, save
 from estelam.settings import ClientSettings, load
 
 
@@ -46,15 +46,18 @@ class Options:
         return tuple((key, folding.code(value)) for key, value in given.items() if value)
 
 
-def inquiry(service: str, identity: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def inquiry(
+    service: str, identity: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function whose last parameter is *options*: it takes the options of every inquiry.
 
-    *identity* is whose certificate asks unless --as says otherwise.
+    *identity* is whose certificate asks unless --as says otherwise; options named in *without* are not offered.
     """
+    offered = {name: option for name, option in _OPTIONS.items() if name not in without}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(**given: Any) -> None:
-            how = {name: given.pop(name) for name in _OPTIONS}
+            how = {name: given.pop(name, None) for name in _OPTIONS}
             command(**given, options=Options(service, **how))
 
         own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
@@ -62,7 +65,7 @@ def inquiry(service: str, identity: str) -> Callable[[Callable[..., None]], Call
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=identity if name == "as_" else default
             )
-            for name, (kind, default) in _OPTIONS.items()
+            for name, (kind, default) in offered.items()
         ]
         run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         run.__annotations__ = {found.name: found.annotation for found in (*own, *shared)}
@@ -99,17 +102,21 @@ def ask(
     *proofs* says which replies the receipts of this one prove, where it is not the reply itself.
     """
     with output.plain_failures(as_json=options.as_json):
-        settings = load(ClientSettings)
-        address = options.address or settings.addresses.get(options.service)
-        if address is None:
-            output.fail(f"where is {options.service}? give --address", as_json=options.as_json)
-        identity = Identity.named(settings.pki, options.as_)
+        address, identity = whom_and_as_whom(options, load(ClientSettings))
         with channel(address, identity) as opened:
             reply = _call(opened, find_method(method), request, options)
         if options.save_receipt:
             kept = proofs(request, reply) if proofs else [SavedReply(method, request, reply)]
             save(options.save_receipt, kept)
     return reply
+
+
+def whom_and_as_whom(options: Options, settings: ClientSettings) -> tuple[str, Identity]:
+    """Where the service is, and with which certificate to ask; where none is known the command ends."""
+    address = options.address or settings.addresses.get(options.service)
+    if address is None:
+        output.fail(f"where is {options.service}? give --address", as_json=options.as_json)
+    return address, Identity.named(settings.pki, options.as_)
 
 
 def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:

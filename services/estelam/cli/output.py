@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from estelam.access import AccessError
 from estelam.errors import Refusal
+from estelam.journal import JournalError
 from estelam.keys import KeyFileError
 from estelam.loading import LoadError
 from estelam.server import ServerError
@@ -22,13 +23,14 @@ EXIT_FAILED = 1
 EXIT_NO = 10
 EXIT_REFUSED = 20
 EXIT_UNREACHED = 21
+EXIT_STOPPED = 22
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 out = Console()
 err = Console(stderr=True)
 
-_OPERATORS = (SettingsError, StoreError, KeyFileError, AccessError, ServerError, LoadError, OSError)
+_OPERATORS = (SettingsError, StoreError, KeyFileError, AccessError, ServerError, LoadError, JournalError, OSError)
 
 
 def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:

@@ -1,5 +1,6 @@
 """`estelam receipt`: check a kept reply offline, against the service's signing certificate."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,11 +9,13 @@ from google.protobuf.json_format import MessageToDict
 
 from estelam import receipt
 from estelam.cli import output
-from estelam.cli.saved import SavedReply, read
 from estelam.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.keys import verifying_keys
+from estelam.saved import SavedReply, read
 from estelam.settings import ClientSettings, load
+
+SHOWN = 100
 
 app = typer.Typer(help="Check receipts offline.", no_args_is_help=True)
 
@@ -24,32 +27,55 @@ def _group() -> None:
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="What --save-receipt wrote.")],
+    file: Annotated[Path, typer.Argument(help="What --save-receipt or a sweep wrote.")],
     certificate: Annotated[
         list[Path] | None,
         typer.Option(help="A signing certificate (PEM); default: the service's own in the pki folder."),
     ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Verify that a service gave this reply to this request at that time. Exit 0: proven; 1: not."""
+    """Verify that a service gave each reply to its request at that time. Exit 0: all proven; 1: not.
+
+    Of a file with more than 100 replies only the numbers are told.
+    """
+    count, outcomes, first = 0, Counter[str](), []
     with output.plain_failures(as_json=as_json):
+        verifiers = _Verifiers(certificate)
         try:
-            proven = [_facts(item, _proven(item, certificate)) for item in read(file)]
+            for item in read(file):
+                proven = verifiers.verify(item)
+                count += 1
+                outcomes[_outcome(proven)] += 1
+                if count <= SHOWN:
+                    first.append(_facts(item, proven))
         except receipt.InvalidReceipt as error:
-            output.fail(f"NOT PROVEN: {error}", as_json=as_json)
-    if as_json:
-        output.say({"proven": True, "replies": proven}, as_json=True)
+            where = f" (reply {count + 1})" if count else ""
+            output.fail(f"NOT PROVEN: {error}{where}", as_json=as_json)
+    numbers = {"count": count, "outcomes": dict(outcomes)}
+    if count > SHOWN:
+        output.say({"proven": True, **numbers}, as_json=as_json, title="PROVEN")
+    elif as_json:
+        output.say({"proven": True, **numbers, "replies": first}, as_json=True)
     else:
-        for facts in proven:
+        for facts in first:
             output.say(facts, as_json=False, title="PROVEN")
 
 
-def _proven(item: SavedReply, certificates: list[Path] | None) -> receipt.Proven:
-    if not certificates:
+class _Verifiers:
+    """A verifier for each service whose replies are met."""
+
+    def __init__(self, certificates: list[Path] | None) -> None:
+        self._certificates = certificates
+        self._by_area: dict[str, receipt.Verifier] = {}
+
+    def verify(self, item: SavedReply) -> receipt.Proven:
+        """What *item* proves."""
         # One service's key proves nothing of another's methods: estelam.AREA.v1 is signed by AREA-receipts.crt.
         area = item.method.split(".")[1]
-        certificates = [load(ClientSettings).pki / f"{area}-receipts.crt"]
-    return receipt.verify(item.method, item.request, item.reply, verifying_keys(certificates))
+        if area not in self._by_area:
+            certificates = self._certificates or [load(ClientSettings).pki / f"{area}-receipts.crt"]
+            self._by_area[area] = receipt.Verifier(verifying_keys(certificates))
+        return self._by_area[area].verify(item.method, item.request, item.reply)
 
 
 def _facts(item: SavedReply, proven: receipt.Proven) -> dict[str, Any]:
@@ -58,9 +84,13 @@ def _facts(item: SavedReply, proven: receipt.Proven) -> dict[str, Any]:
         "method": item.method,
         "caller": entry.caller,
         "answered_at": to_datetime(entry.answered_at_micros).isoformat(),
-        "outcome": pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_"),
+        "outcome": _outcome(proven),
         "request": MessageToDict(item.request, preserving_proto_field_name=True),
         "entry": entry.sequence,
         "block": proven.block.number,
         "key_id": proven.block.key_id,
     }
+
+
+def _outcome(proven: receipt.Proven) -> str:
+    return pb.Outcome.Name(proven.entry.outcome).removeprefix("OUTCOME_")

@@ -1,0 +1,103 @@
+"""An append-only file of saved replies that belongs to one list of questions and survives being cut off anywhere."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from estelam.receipt import InvalidReceipt
+from estelam.saved import MAX_LINE, SavedReply, from_line, to_line
+
+
+class JournalError(Exception):
+    """The journal can't be used; the text is for the operator."""
+
+
+class Journal:
+    """Open for one process at a time, and only for the list of questions it was begun for.
+
+    Each reply is handed to the operating system as it comes, so that a killed process loses none; `sync` guards against
+    a lost machine. *about* is the digest of the questions: it stands in a file beside, PATH.of, which is also the lock.
+    """
+
+    def __init__(self, path: Path, *, about: str) -> None:
+        self._path = path
+        binding = path.with_name(f"{path.name}.of")
+        if path.exists() and not binding.exists():
+            raise JournalError(f"{path} is there already, and {binding.name}, which says what it is of, is not")
+        self._lock = binding.open("a+b", buffering=0)
+        try:
+            self._bind(about)
+            self._file = path.open("ab", buffering=0)
+            self._reader = path.open("rb")
+        except BaseException:
+            self._lock.close()
+            raise
+        self._end = 0
+
+    def _bind(self, about: str) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(f"another process is at work on {self._path}") from None
+        self._lock.seek(0)
+        bound = self._lock.read()
+        if not bound and not self._path.exists():
+            self._lock.write(about.encode("ascii"))
+            os.fsync(self._lock.fileno())
+        elif bound != about.encode("ascii"):
+            raise JournalError(f"{self._path} belongs to another input")
+
+    def recover(self) -> Iterator[tuple[int, SavedReply]]:
+        """Every reply kept so far with its place; a last line that was cut short is cut off. To be run to its end once.
+
+        Raises:
+            JournalError: a whole line is not as it was saved.
+        """
+        for number, line in enumerate(iter(lambda: self._reader.readline(MAX_LINE), b""), start=1):
+            if not line.endswith(b"\n") and len(line) < MAX_LINE:
+                self._file.truncate(self._end)
+                return
+            try:
+                yield self._end, from_line(line)
+            except InvalidReceipt as error:
+                raise JournalError(f"{self._path}, line {number}: {error}") from None
+            self._end += len(line)
+
+    def append(self, item: SavedReply) -> int:
+        """Keep *item*; returns its place.
+
+        Raises:
+            OSError: it could not be kept whole.
+        """
+        line = to_line(item)
+        written = self._file.write(line)
+        if written != len(line):
+            # A line that is not whole is cut off by the next `recover`; nothing may be written behind it.
+            raise OSError(f"{self._path}: only a part of a reply could be written; is the disk full?")
+        place, self._end = self._end, self._end + len(line)
+        return place
+
+    def at(self, place: int) -> SavedReply:
+        """The reply kept at *place*."""
+        self._reader.seek(place)
+        return from_line(self._reader.readline(MAX_LINE))
+
+    def sync(self) -> None:
+        """Return only when all that was kept is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Keep all, and let another process have it."""
+        try:
+            self.sync()
+        finally:
+            for file in (self._reader, self._file, self._lock):
+                file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

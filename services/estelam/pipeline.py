@@ -1,0 +1,187 @@
+"""Many questions through one unary method: a bounded window of calls under way, and manners when the service declines.
+
+A question is set aside and asked again where that may help; it never becomes an answer. The window is halved when the
+service says that it is too much (RESOURCE_EXHAUSTED), rests for as long as it asks, and grows again answer by answer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import grpc
+
+from estelam.errors import Reason, from_grpc, retry_seconds
+
+Ask = Callable[[bytes], Awaitable[bytes]]
+
+CONTACT_SECONDS = 5.0
+"""How long a service may be out of reach that was never reached."""
+REST_SECONDS = 0.5
+"""The least rest after RESOURCE_EXHAUSTED: a quota that was just used up has room for more than one call by then."""
+FIRST_BACKOFF, LAST_BACKOFF = 0.1, 2.0
+
+_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
+_OF_THE_QUESTION = {Reason.FIELD_INVALID, Reason.FIELD_UNKNOWN, Reason.REQUEST_MALFORMED, Reason.REQUEST_TOO_LARGE}
+
+
+class Why(StrEnum):
+    """Why no more is asked."""
+
+    EXHAUSTED = "EXHAUSTED"
+    UNAVAILABLE = "UNAVAILABLE"
+    REFUSED = "REFUSED"
+    UNPROVEN = "UNPROVEN"
+    DEADLINE = "DEADLINE"
+    TOLD = "TOLD"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end of asking before all was asked; *words* are constant."""
+
+    why: Why
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: *key* says which one it is, *request* goes over the wire."""
+
+    key: str
+    request: bytes
+
+
+class Pipeline:
+    """Asks over *connections* in turn.
+
+    *take* gets each reply as it came, and may end it all; *decline* gets the words with which a question was not
+    answered, for good or so far. *patience* is how many seconds may pass without any reply.
+    """
+
+    def __init__(
+        self,
+        connections: Sequence[Ask],
+        *,
+        window: int,
+        patience: float,
+        take: Callable[[str, bytes], Stop | None],
+        decline: Callable[[str, str], None],
+    ) -> None:
+        self._connections = connections
+        self._window = self._limit = window
+        self._patience = patience
+        self._take = take
+        self._decline = decline
+        self._again: deque[Question] = deque()
+        self._fresh: Iterator[Question] = iter(())
+        self._stop: Stop | None = None
+        self._changed = asyncio.Event()
+        self._under_way = 0
+        self._since_growth = 0
+        self._resume = self._heard = 0.0
+        self._reached = False
+        self._backoff = FIRST_BACKOFF
+        self._now = asyncio.get_running_loop().time
+
+    async def run(self, questions: Iterable[Question]) -> Stop | None:
+        """Ask all *questions*; returns why it ended early, if it did, once no call is under way any more."""
+        self._fresh, self._heard = iter(questions), self._now()
+        lanes = [
+            asyncio.create_task(self._lane(self._connections[number % len(self._connections)]))
+            for number in range(self._window)
+        ]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+        return self._stop
+
+    def stop(self, stop: Stop) -> None:
+        """Ask no more; calls under way may still be answered."""
+        self._stop = self._stop or stop
+        self._wake()
+
+    async def _lane(self, ask: Ask) -> None:
+        while await self._turn() and (question := self._next()):
+            self._under_way += 1
+            try:
+                reply = await ask(question.request)
+            except grpc.RpcError as error:
+                self._declined(question, error)
+            else:
+                self._answered(question, reply)
+            finally:
+                self._under_way -= 1
+        # Whoever waits for a place in the window may have it, or sees that there is nothing left.
+        self._wake()
+
+    async def _turn(self) -> bool:
+        """Wait until one more may be asked; False once nothing more is."""
+        while self._stop is None:
+            rest = self._resume - self._now()
+            if rest <= 0 and self._under_way < self._limit:
+                return True
+            try:
+                async with asyncio.timeout(rest if rest > 0 else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+        return False
+
+    def _next(self) -> Question | None:
+        # What was set aside comes last: one bad question must not hold up the good ones.
+        return next(self._fresh, None) or (self._again.popleft() if self._again else None)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _answered(self, question: Question, reply: bytes) -> None:
+        self._heard, self._reached, self._backoff = self._now(), True, FIRST_BACKOFF
+        if stop := self._take(question.key, reply):
+            self.stop(stop)
+        self._since_growth += 1
+        if self._limit < self._window and self._since_growth >= self._limit:
+            self._limit, self._since_growth = self._limit + 1, 0
+            self._wake()
+
+    def _declined(self, question: Question, error: grpc.RpcError) -> None:
+        refusal = from_grpc(error)
+        code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
+        words = refusal.described() if refusal else f"{code.name}: the service could not be asked"
+        self._decline(question.key, words)
+        if refusal and refusal.reason in _OF_THE_QUESTION:
+            self._heard, self._reached = self._now(), True
+            return
+        self._again.append(question)
+        asked = retry_seconds(error)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            self._reached = True
+            self._throttle()
+            self._rest(max(asked or 0.0, REST_SECONDS), Stop(Why.EXHAUSTED, words))
+        elif code in _PASSING:
+            self._reached = self._reached or refusal is not None
+            self._rest(self._back_off() if asked is None else asked, Stop(Why.UNAVAILABLE, words))
+        else:
+            self.stop(Stop(Why.REFUSED, words))
+
+    def _throttle(self) -> None:
+        # Once for each rest: what was under way when the first call was declined is declined for the same reason.
+        if self._resume <= self._now():
+            self._limit, self._since_growth = max(1, self._limit // 2), 0
+
+    def _back_off(self) -> float:
+        if self._resume <= self._now():
+            self._backoff = min(2 * self._backoff, LAST_BACKOFF)
+        return self._backoff
+
+    def _rest(self, seconds: float, otherwise: Stop) -> None:
+        """Ask nothing for *seconds*; where that is longer than patience lasts, ask no more."""
+        self._resume = max(self._resume, self._now() + seconds)
+        patience = self._patience if self._reached else min(self._patience, CONTACT_SECONDS)
+        if self._resume - self._heard > patience:
+            self.stop(otherwise)

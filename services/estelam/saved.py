@@ -1,0 +1,85 @@
+"""Replies kept with their receipts for a check years later, a JSON line each; a line that is not as saved is found."""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from estelam.receipt import InvalidReceipt, canonical
+
+FORMAT = "estelam-saved-reply/2"
+MAX_LINE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReply:
+    """A reply that carries a receipt, and the request it answers."""
+
+    method: str
+    request: Message
+    reply: Message
+
+
+def save(path: Path, replies: Sequence[SavedReply]) -> None:
+    """Write *replies* to *path*."""
+    path.write_bytes(b"".join(map(to_line, replies)))
+
+
+def read(path: Path) -> Iterator[SavedReply]:
+    """The replies that *path* holds, one at a time, so that a file of any length is read in little memory.
+
+    Raises:
+        InvalidReceipt: the file is not exactly as it was saved.
+    """
+    with path.open("rb") as file:
+        line = file.readline(MAX_LINE)
+        if not line:
+            raise InvalidReceipt("the file is empty")
+        while line:
+            yield from_line(line)
+            line = file.readline(MAX_LINE)
+
+
+def to_line(item: SavedReply) -> bytes:
+    """The one line that *item* is kept as, its end included."""
+    kept = {"format": FORMAT, "method": item.method, "request": _encode(item.request), "reply": _encode(item.reply)}
+    return (json.dumps(kept) + "\n").encode("ascii")
+
+
+def from_line(line: bytes) -> SavedReply:
+    """What *line* keeps.
+
+    Raises:
+        InvalidReceipt: it is not exactly as `to_line` makes it.
+    """
+    try:
+        kept = json.loads(line)
+        request, reply = _messages(kept["method"])
+        item = SavedReply(
+            kept["method"],
+            request.FromString(base64.b64decode(kept["request"])),
+            reply.FromString(base64.b64decode(kept["reply"])),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError):
+        raise InvalidReceipt("the file is damaged") from None
+    if line != to_line(item):
+        raise InvalidReceipt("the file is not as it was saved")
+    return item
+
+
+@cache
+def _messages(name: str) -> tuple[type[Message], type[Message]]:
+    service, _, method = name.partition("/")
+    found: Any = Default().FindServiceByName(service).methods_by_name[method]
+    return GetMessageClass(found.input_type), GetMessageClass(found.output_type)
+
+
+def _encode(message: Message) -> str:
+    return base64.b64encode(canonical(message)).decode("ascii")

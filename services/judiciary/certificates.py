@@ -1,0 +1,132 @@
+"""A bank's certificates of non-payment: the list that comes in, and the answers that go out, row for row."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from estelam import folding, validation
+from estelam.errors import Refusal
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+
+TRACKING_ID, ISSUED_ON = "tracking_id", "certificate_issued_on"
+
+COLUMNS = (
+    "row",
+    "tracking_id",
+    "answer",
+    "reason",
+    "standing",
+    "certificate_issued_on",
+    "covered_since",
+    "data_as_of",
+    "answered_at",
+    "inquiry_id",
+)
+UNANSWERED = "UNANSWERED"
+"""Stands where there is no answer. It neither is nor begins like one."""
+ANSWERS = {ANSWER_YES: "YES", ANSWER_NO: "NO"}
+
+# What an answer is worth to the one who asks whether a claim was filed.
+CONCLUSIVE, TOO_EARLY, DATELESS = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
+
+
+class InputError(Exception):
+    """The list can't be read; the text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One row; rows are numbered from 1, the header not counted."""
+
+    row: int
+    tracking_id: str | None
+    """None where the contract refuses it."""
+    issued_on: date | None
+    fault: str = ""
+    """What is wrong with the row."""
+
+
+def read(path: Path) -> Iterator[Certificate]:
+    """The certificates that *path* lists, one at a time.
+
+    Raises:
+        InputError: it is no such list.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if header.count(TRACKING_ID) != 1 or header.count(ISSUED_ON) > 1:
+                raise InputError(f"{path}: the header must name the column {TRACKING_ID}, once")
+            rows = (cells for cells in reader if cells)
+            for row, cells in enumerate(rows, start=1):
+                yield _certificate(row, header, cells)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
+    if len(cells) != len(header):
+        fault = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
+        return Certificate(row, None, None, fault)
+    named = dict(zip(header, cells, strict=True))
+    request = pb.CheckByTrackingIdRequest(tracking_id=folding.number(named[TRACKING_ID]))
+    try:
+        validation.check(request)
+    except Refusal as refusal:
+        return Certificate(row, None, None, refusal.described())
+    try:
+        issued_on = folding.day(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
+    except ValueError:
+        return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
+    return Certificate(row, request.tracking_id, issued_on)
+
+
+def answered(certificate: Certificate, reply: pb.CheckByTrackingIdResponse) -> dict[str, Any]:
+    """The row of a certificate that *reply* answers."""
+    since = coverage_start(reply)
+    return {
+        **_known(certificate),
+        "answer": ANSWERS[reply.answer],
+        "reason": certificate.fault,
+        "standing": _standing(certificate, reply, since),
+        "covered_since": since,
+        "data_as_of": reply.coverage.as_of.ToJsonString() if reply.coverage.HasField("as_of") else None,
+        "answered_at": reply.receipt.answered_at.ToJsonString(),
+        "inquiry_id": reply.receipt.inquiry_id,
+    }
+
+
+def unanswered(certificate: Certificate, reason: str) -> dict[str, Any]:
+    """The row of a certificate without an answer, for *reason*."""
+    return {**_known(certificate), "answer": UNANSWERED, "reason": reason, "standing": UNANSWERED}
+
+
+def coverage_start(reply: pb.CheckByTrackingIdResponse) -> date | None:
+    """The first filing date from which the data is complete that *reply* was judged by."""
+    since = reply.coverage.since
+    return date(since.year, since.month, since.day) if reply.coverage.HasField("since") else None
+
+
+def _known(certificate: Certificate) -> dict[str, Any]:
+    # A cell that is no tracking id may hold anything, a name even: the row's number is enough to find it.
+    return {
+        "row": certificate.row,
+        "tracking_id": certificate.tracking_id,
+        "certificate_issued_on": certificate.issued_on,
+    }
+
+
+def _standing(certificate: Certificate, reply: pb.CheckByTrackingIdResponse, since: date | None) -> str:
+    if reply.answer == ANSWER_YES:
+        return CONCLUSIVE
+    if certificate.issued_on is None or since is None:
+        return DATELESS
+    # A claim can be filed from the certificate's day on: a no knows them all only if that day is covered.
+    return CONCLUSIVE if certificate.issued_on >= since else TOO_EARLY
