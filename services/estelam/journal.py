@@ -72,10 +72,9 @@ class Journal:
             OSError: it could not be kept whole.
         """
         line = to_line(item)
-        written = self._file.write(line)
-        if written != len(line):
-            # A line that is not whole is cut off by the next `recover`; nothing may be written behind it.
-            raise OSError(f"{self._path}: only a part of a reply could be written; is the disk full?")
+        if self._file.write(line) != len(line):
+            self._file.truncate(self._end)
+            raise OSError(f"{self._path}: a reply could not be written whole; is the disk full?")
         place, self._end = self._end, self._end + len(line)
         return place
 

@@ -1,7 +1,8 @@
 """Many questions through one unary method: a bounded window of calls under way, and manners when the service declines.
 
-A question is set aside and asked again where that may help; it never becomes an answer. The window is halved when the
-service says that it is too much (RESOURCE_EXHAUSTED), rests for as long as it asks, and grows again answer by answer.
+A question is set aside and asked again where that may help; it never becomes an answer. When the
+service says that it is too much (RESOURCE_EXHAUSTED), nothing is asked for as long as it wishes, the window is halved,
+and it grows again answer by answer.
 """
 
 import asyncio
@@ -70,7 +71,8 @@ class Pipeline:
         decline: Callable[[str, str], None],
     ) -> None:
         self._connections = connections
-        self._window = self._limit = window
+        self._window = window
+        self._limit = 1  # one question goes ahead: a service that refuses us is not stormed
         self._patience = patience
         self._take = take
         self._decline = decline
@@ -141,7 +143,8 @@ class Pipeline:
         self._changed = asyncio.Event()
 
     def _answered(self, question: Question, reply: bytes) -> None:
-        self._heard, self._reached, self._backoff = self._now(), True, FIRST_BACKOFF
+        self._heard_something()
+        self._backoff = FIRST_BACKOFF
         if stop := self._take(question.key, reply):
             self.stop(stop)
         self._since_growth += 1
@@ -155,7 +158,7 @@ class Pipeline:
         words = refusal.described() if refusal else f"{code.name}: the service could not be asked"
         self._decline(question.key, words)
         if refusal and refusal.reason in _OF_THE_QUESTION:
-            self._heard, self._reached = self._now(), True
+            self._heard_something()
             return
         self._again.append(question)
         asked = retry_seconds(error)
@@ -168,6 +171,12 @@ class Pipeline:
             self._rest(self._back_off() if asked is None else asked, Stop(Why.UNAVAILABLE, words))
         else:
             self.stop(Stop(Why.REFUSED, words))
+
+    def _heard_something(self) -> None:
+        self._heard = self._now()
+        if not self._reached:
+            self._reached, self._limit = True, self._window
+            self._wake()
 
     def _throttle(self) -> None:
         # Once for each rest: what was under way when the first call was declined is declined for the same reason.

@@ -1,0 +1,152 @@
+"""The command that sweeps a list, against real services: its words and exit codes, and death on either side."""
+
+import csv
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from scripts.processes import COMMAND, Service, environment, free_ports
+from scripts.sandbox import Sandbox
+
+from tests.e2e.conftest import CommandLine
+
+WITH_CASE = "140000000000000001"
+WINDOW = 64
+
+
+def listed(folder: Path, ids: list[str]) -> tuple[Path, Path, Path]:
+    """A list of *ids*, where its answers go, and where its receipts."""
+    source = folder / "certificates.csv"
+    source.write_text("\n".join(("tracking_id", *ids, "")), "ascii")
+    return source, folder / "answers.csv", folder / "answers.csv.receipts.jsonl"
+
+
+def many(count: int) -> list[str]:
+    return [f"7{number:017d}" for number in range(count)]
+
+
+def answers(out: Path) -> list[str]:
+    with out.open(encoding="utf-8", newline="") as file:
+        return [row["answer"] for row in csv.DictReader(file)]
+
+
+def begin(sandbox: Sandbox, source: Path, out: Path, service: Service) -> subprocess.Popen[str]:
+    words = (COMMAND, "judiciary", "sweep", source, "--out", out, "--window", str(WINDOW), "--json")
+    return subprocess.Popen(
+        [*words, "--address", service.address], env=environment(sandbox), stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(receipts: Path, lines: int, sweep: subprocess.Popen[str]) -> None:
+    """Wait until so many *lines* are kept, or the sweep ends."""
+    while sweep.poll() is None and (not receipts.exists() or receipts.read_bytes().count(b"\n") < lines):
+        time.sleep(0.005)
+
+
+def test_a_sweep_exits_0_when_every_row_is_answered_and_its_receipts_prove_each(
+    estelam: CommandLine, tmp_path: Path
+) -> None:
+    source, out, receipts = listed(tmp_path, [*many(130), WITH_CASE])
+    said = estelam("judiciary", "sweep", source, "--out", out, "--json")
+    proven = estelam("receipt", "verify", receipts, "--json")
+    plain = estelam("judiciary", "sweep", source, "--out", out)
+
+    assert (0, 131, 1, 130, 0) == (said.code, *(said.json[name] for name in ("rows", "yes", "no", "unanswered")))
+    assert {"CERTIFICATE_DATE_UNKNOWN": 130} == said.json["of_these_no"]
+    assert ["NO"] * 130 + ["YES"] == answers(out)
+    assert (0, {"proven": True, "count": 131, "outcomes": {"NO": 130, "YES": 1}}) == (proven.code, proven.json)
+    assert (0, True) == (plain.code, "131" in plain.out)
+
+
+def test_the_exit_code_tells_refused_rows_an_early_stop_and_a_service_out_of_reach_apart(
+    estelam: CommandLine, tmp_path: Path
+) -> None:
+    source, out, _ = listed(tmp_path, [WITH_CASE, "x"])
+    nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
+    sweep = ("judiciary", "sweep", source, "--out", out, "--json")
+    codes = [
+        estelam(*sweep, *more).code
+        for more in (
+            ("--deadline", "0s"),
+            ("--address", nowhere, "--patience", "1"),
+            ("--as", "stranger"),
+            ("--as", "nobody"),
+            ("--deadline", "soon"),
+            ("--deadline", "2020-01-01T00:00:00"),
+            ("--deadline", "۲h"),
+        )
+    ]
+
+    assert [22, 21, 20, 1, 1, 1, 20] == codes
+    assert ["YES", "UNANSWERED"] == answers(out)
+
+
+@pytest.mark.parametrize(
+    ("text", "out", "words"),
+    [
+        (None, "answers.csv", "No such file"),
+        ("id\n1\n", "answers.csv", "tracking_id"),
+        ("tracking_id\n1\n", "nowhere/answers.csv", "No such file"),
+        ("tracking_id\n1\n", "certificates.csv", "no sweep's"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    estelam: CommandLine, tmp_path: Path, text: str | None, out: str, words: str
+) -> None:
+    source = tmp_path / "certificates.csv"
+    if text is not None:
+        source.write_text(text, "utf-8")
+    said = estelam("judiciary", "sweep", source, "--out", tmp_path / out)
+
+    assert (1, "", 1) == (said.code, said.out, len(said.err.splitlines()))
+    assert words in said.err
+
+
+def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_under_way(
+    loaded: Sandbox, tmp_path: Path
+) -> None:
+    source, out, receipts = listed(tmp_path, many(1500))
+    kills = (1, 200, 500, 501, 1200)
+    with Service("judiciary", loaded) as service:
+        for lines in kills:
+            sweep = begin(loaded, source, out, service)
+            wait_for(receipts, lines, sweep)
+            sweep.kill()
+            sweep.communicate()
+
+            assert not out.exists() or "UNANSWERED" not in answers(out)
+        last = begin(loaded, source, out, service)
+        last.communicate(timeout=60)
+    estelam = CommandLine(loaded)
+    proven = estelam("receipt", "verify", receipts, "--json").json
+    entries = estelam("ledger", "verify", "judiciary", "--json").json["entries"]
+
+    assert (0, ["NO"] * 1500, 1500) == (last.returncode, answers(out), proven["count"])
+    assert 1500 <= entries <= 1500 + len(kills) * WINDOW
+
+
+def test_a_service_killed_during_a_sweep_and_started_again_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
+    source, out, receipts = listed(tmp_path, many(1500))
+    with Service("judiciary", loaded) as service:
+        sweep = begin(loaded, source, out, service)
+        wait_for(receipts, 300, sweep)
+        service.kill()
+        service.start()
+        sweep.communicate(timeout=60)
+
+    assert (0, ["NO"] * 1500) == (sweep.returncode, answers(out))
+
+
+def test_a_sweep_told_to_stop_writes_out_what_it_has(loaded: Sandbox, tmp_path: Path) -> None:
+    source, out, receipts = listed(tmp_path, many(1800))
+    with Service("judiciary", loaded) as service:
+        sweep = begin(loaded, source, out, service)
+        wait_for(receipts, 100, sweep)
+        sweep.send_signal(signal.SIGTERM)
+        said, _ = sweep.communicate(timeout=60)
+
+    assert (22, True) == (sweep.returncode, "TOLD" in said)
+    assert {"NO", "UNANSWERED"} == set(answers(out))
+    assert answers(out).count("NO") == receipts.read_bytes().count(b"\n")
