@@ -4,7 +4,18 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from estelam.errors import TABLE, Layer, QuotaState, Reason, Refusal, Violation, from_grpc, to_grpc, to_status
+from estelam.errors import (
+    TABLE,
+    Layer,
+    QuotaState,
+    Reason,
+    Refusal,
+    Violation,
+    from_grpc,
+    retry_seconds,
+    to_grpc,
+    to_status,
+)
 
 
 def declined(refusal: Refusal) -> grpc.aio.AioRpcError:
@@ -59,3 +70,12 @@ def test_a_stale_store_and_an_unreachable_one_ask_for_a_retry_a_bad_field_does_n
     assert Refusal(Reason.DATA_STALE).retry_seconds == 60
     assert Refusal(Reason.STORE_UNAVAILABLE).retry_seconds == 1
     assert Refusal(Reason.FIELD_INVALID).retry_seconds is None
+
+
+@pytest.mark.parametrize(("pushback", "seconds"), [("1500", 1.5), ("0", 0), ("-1", None), ("soon", None)])
+def test_a_proxys_pushback_is_heard_where_there_are_no_words_of_ours(pushback: str, seconds: float | None) -> None:
+    trailing = grpc.aio.Metadata(("grpc-retry-pushback-ms", pushback), ("grpc-status-details-bin", b"\xff"))
+    error = grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailing)
+
+    assert from_grpc(error) is None
+    assert seconds == retry_seconds(error)

@@ -1,6 +1,6 @@
 """The human edge."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -55,6 +55,19 @@ def test_an_instant_names_its_zone_or_is_now() -> None:
     assert datetime(2026, 1, 1, tzinfo=UTC) == folding.instant("2026-01-01T03:30:00+03:30", NOW)
     with pytest.raises(ValueError, match="zone"):
         folding.instant("2026-01-01T00:00:00", NOW)
+
+
+@pytest.mark.parametrize(
+    ("typed", "minutes"), [("2h", 120), ("۹۰m", 90), ("1h30m", 90), ("90s", 1.5), ("2026-11-23T15:40:00+03:30", 10)]
+)
+def test_a_moment_to_come_is_an_instant_or_how_long_from_now(typed: str, minutes: float) -> None:
+    assert NOW + timedelta(minutes=minutes) == folding.moment(typed, NOW)
+
+
+@pytest.mark.parametrize("typed", ["", "2", "h", "2h soon", "-1h", "2d"])
+def test_what_is_no_moment_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the calendar's own words
+        folding.moment(typed, NOW)
 
 
 def test_a_date_is_shown_as_people_in_iran_read_it() -> None:

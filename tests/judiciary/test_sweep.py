@@ -3,23 +3,29 @@
 import asyncio
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 from estelam.client import Identity
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.journal import JournalError
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.keys import verifying_keys
 from estelam.pipeline import Stop, Why
 from estelam.receipt import Verifier
+from estelam.saved import from_line
 from judiciary.certificates import COLUMNS, InputError
-from judiciary.sweep import Manner, Sweep, SweepError, Tally
+from judiciary.sweep import METHOD, Manner, Sweep, SweepError, Tally
 from tests.conftest import Start, judiciary_opening
 from tests.service import RunningService
 
@@ -211,6 +217,45 @@ def test_receipts_of_a_service_that_is_not_trusted_are_no_answers(bank: Bank) ->
     assert (Why.UNPROVEN, 0) == (stop and stop.why, asked)
     assert {"UNANSWERED": 20} == tally.answers
     assert not bank.receipts.read_bytes()
+
+
+NO_ALONE = pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"\xff", NO_ALONE.SerializeToString(), "another's"],
+    ids=["nothing", "no message", "a no without a receipt", "the answer to another question"],
+)
+def test_what_says_no_or_nothing_without_proof_is_no_answer(bank: Bank, reply: bytes | str) -> None:
+    bank.lists_ids([WITHOUT_CASE])
+    bank.sweep()
+    proven = from_line(bank.receipts.read_bytes()).reply.SerializeToString()
+    for left in bank.folder.iterdir():
+        left.unlink()
+    bank.lists_ids(many(3))
+    with liar(bank.sandbox, reply if isinstance(reply, bytes) else proven) as port:
+        stop, tally, _ = replace(bank, address=f"localhost:{port}").sweep()
+
+    assert (Why.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.why, tally.answers)
+    assert not bank.receipts.read_bytes()
+
+
+@contextmanager
+def liar(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
+    """A server with the judiciary's own certificate that says *reply* to everything."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    behaviour: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: reply)
+    service, _, method = METHOD.partition("/")
+    server.add_registered_method_handlers(service, {method: behaviour})
+    pair = ((sandbox.pki / "judiciary-server.key").read_bytes(), (sandbox.pki / "judiciary-server.crt").read_bytes())
+    trust = (sandbox.pki / "ca.crt").read_bytes()
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair], trust, require_client_auth=True))
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(None).wait()
 
 
 def test_a_list_that_changes_during_the_sweep_leaves_the_last_answers_as_they_were(bank: Bank) -> None:
