@@ -30,7 +30,6 @@ class Journal:
         try:
             self._bind(about)
             self._file = path.open("ab", buffering=0)
-            self._reader = path.open("rb")
         except BaseException:
             self._lock.close()
             raise
@@ -49,39 +48,34 @@ class Journal:
         elif bound != about.encode("ascii"):
             raise JournalError(f"{self._path} belongs to another input")
 
-    def recover(self) -> Iterator[tuple[int, SavedReply]]:
-        """Every reply kept so far with its place; a last line that was cut short is cut off. To be run to its end once.
+    def recover(self) -> Iterator[SavedReply]:
+        """Every reply kept so far; a last line that was cut short is cut off. To be run to its end once, and first.
 
         Raises:
             JournalError: a whole line is not as it was saved.
         """
-        for number, line in enumerate(iter(lambda: self._reader.readline(MAX_LINE), b""), start=1):
-            if not line.endswith(b"\n") and len(line) < MAX_LINE:
-                self._file.truncate(self._end)
-                return
-            try:
-                yield self._end, from_line(line)
-            except InvalidReceipt as error:
-                raise JournalError(f"{self._path}, line {number}: {error}") from None
-            self._end += len(line)
+        with self._path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE:
+                    self._file.truncate(self._end)
+                    return
+                try:
+                    yield from_line(line)
+                except InvalidReceipt as error:
+                    raise JournalError(f"{self._path}, line {number}: {error}") from None
+                self._end += len(line)
 
-    def append(self, item: SavedReply) -> int:
-        """Keep *item*; returns its place.
+    def append(self, item: SavedReply) -> None:
+        """Keep *item*.
 
         Raises:
-            OSError: it could not be kept whole.
+            OSError: it could not be kept whole, and nothing of it is.
         """
         line = to_line(item)
         if self._file.write(line) != len(line):
             self._file.truncate(self._end)
             raise OSError(f"{self._path}: a reply could not be written whole; is the disk full?")
-        place, self._end = self._end, self._end + len(line)
-        return place
-
-    def at(self, place: int) -> SavedReply:
-        """The reply kept at *place*."""
-        self._reader.seek(place)
-        return from_line(self._reader.readline(MAX_LINE))
+        self._end += len(line)
 
     def sync(self) -> None:
         """Return only when all that was kept is on the disk."""
@@ -92,8 +86,8 @@ class Journal:
         try:
             self.sync()
         finally:
-            for file in (self._reader, self._file, self._lock):
-                file.close()
+            self._file.close()
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

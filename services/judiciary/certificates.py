@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from estelam import folding, validation
 from estelam.errors import Refusal
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
 TRACKING_ID, ISSUED_ON = "tracking_id", "certificate_issued_on"
@@ -28,7 +29,8 @@ COLUMNS = (
 )
 UNANSWERED = "UNANSWERED"
 """Stands where there is no answer. It neither is nor begins like one."""
-ANSWERS = {ANSWER_YES: "YES", ANSWER_NO: "NO"}
+YES, NO = "YES", "NO"
+ANSWERS = {ANSWER_YES: YES, ANSWER_NO: NO}
 
 # What an answer is worth to the one who asks whether a claim was filed.
 CONCLUSIVE, TOO_EARLY, DATELESS = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
@@ -88,30 +90,53 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
     return Certificate(row, request.tracking_id, issued_on)
 
 
-def answered(certificate: Certificate, reply: pb.CheckByTrackingIdResponse) -> dict[str, Any]:
-    """The row of a certificate that *reply* answers."""
-    since = coverage_start(reply)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a proven reply says, without the proof: there may be many of these in memory."""
+
+    word: str
+    covered_since: date | None
+    data_as_of: str
+    answered_at: datetime
+    inquiry_id: str
+
+    @classmethod
+    def of(cls, reply: pb.CheckByTrackingIdResponse) -> "Answer":
+        """The answer that *reply* gives."""
+        since, as_of = _coverage(reply.coverage.SerializeToString())
+        receipt = reply.receipt
+        answered_at = receipt.answered_at.ToDatetime(UTC)
+        return cls(ANSWERS[reply.answer], since, as_of, answered_at, receipt.inquiry_id)
+
+
+@lru_cache
+def _coverage(wire: bytes) -> tuple[date | None, str]:
+    # The same for thousands of replies, until the next load.
+    coverage = Coverage.FromString(wire)
+    since = coverage.since
+    return (
+        date(since.year, since.month, since.day) if coverage.HasField("since") else None,
+        coverage.as_of.ToJsonString() if coverage.HasField("as_of") else "",
+    )
+
+
+def answered(certificate: Certificate, answer: Answer) -> dict[str, Any]:
+    """The row of a certificate that is answered."""
     return {
         **_known(certificate),
-        "answer": ANSWERS[reply.answer],
+        "answer": answer.word,
         "reason": certificate.fault,
-        "standing": _standing(certificate, reply, since),
-        "covered_since": since,
-        "data_as_of": reply.coverage.as_of.ToJsonString() if reply.coverage.HasField("as_of") else None,
-        "answered_at": reply.receipt.answered_at.ToJsonString(),
-        "inquiry_id": reply.receipt.inquiry_id,
+        "standing": _standing(certificate, answer),
+        "covered_since": answer.covered_since,
+        "data_as_of": answer.data_as_of,
+        "answered_at": answer.answered_at.isoformat().replace("+00:00", "Z"),
+        "inquiry_id": answer.inquiry_id,
     }
 
 
 def unanswered(certificate: Certificate, reason: str) -> dict[str, Any]:
     """The row of a certificate without an answer, for *reason*."""
     return {**_known(certificate), "answer": UNANSWERED, "reason": reason, "standing": UNANSWERED}
-
-
-def coverage_start(reply: pb.CheckByTrackingIdResponse) -> date | None:
-    """The first filing date from which the data is complete that *reply* was judged by."""
-    since = reply.coverage.since
-    return date(since.year, since.month, since.day) if reply.coverage.HasField("since") else None
 
 
 def _known(certificate: Certificate) -> dict[str, Any]:
@@ -123,10 +148,10 @@ def _known(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def _standing(certificate: Certificate, reply: pb.CheckByTrackingIdResponse, since: date | None) -> str:
-    if reply.answer == ANSWER_YES:
+def _standing(certificate: Certificate, answer: Answer) -> str:
+    if answer.word == YES:
         return CONCLUSIVE
-    if certificate.issued_on is None or since is None:
+    if certificate.issued_on is None or answer.covered_since is None:
         return DATELESS
     # A claim can be filed from the certificate's day on: a no knows them all only if that day is covered.
-    return CONCLUSIVE if certificate.issued_on >= since else TOO_EARLY
+    return CONCLUSIVE if certificate.issued_on >= answer.covered_since else TOO_EARLY

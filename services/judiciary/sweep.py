@@ -23,21 +23,19 @@ from typing import Any, Self
 from google.protobuf.message import DecodeError
 
 from estelam.client import Identity, aio_connections
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.journal import Journal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.pipeline import Ask, Pipeline, Question, Stop, Why
 from estelam.receipt import InvalidReceipt, Verifier
 from estelam.saved import SavedReply
 from judiciary import certificates
-from judiciary.certificates import COLUMNS, UNANSWERED, Certificate
+from judiciary.certificates import COLUMNS, NO, UNANSWERED, Answer, Certificate
 from judiciary.servicer import CHECK_BY_TRACKING_ID
 
 METHOD = CHECK_BY_TRACKING_ID.name
 CALLS_PER_CONNECTION = 32
 """A server lets each connection have so many calls under way and resets what lies beyond; this is well below."""
 SYNC_SECONDS = 0.5
-_UNANSWERED_YET = -1
 
 Progress = Callable[[int], None]
 
@@ -74,7 +72,7 @@ class Tally:
         """Take *row* in."""
         self.rows += 1
         self.answers[row["answer"]] += 1
-        if row["answer"] == "NO":
+        if row["answer"] == NO:
             self.no_by_standing[row["standing"]] += 1
         if row["answer"] == UNANSWERED:
             self.reasons[row["reason"]] += 1
@@ -87,8 +85,8 @@ class Sweep:
         self._source, self.out, self._verifier = source, out, verifier
         self._digest = _digest(source)
         # A tracking id that stands twice is asked once.
-        self._places = {  # 1
-            found.tracking_id: _UNANSWERED_YET for found in certificates.read(source) if found.tracking_id is not None
+        self._answers: dict[str, Answer | None] = {  # 1
+            found.tracking_id: None for found in certificates.read(source) if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
         self._pipeline: Pipeline | None = None
@@ -101,7 +99,7 @@ class Sweep:
     @property
     def distinct(self) -> int:
         """How many tracking ids there are to ask about."""
-        return len(self._places)
+        return len(self._answers)
 
     def take_up(self, progress: Progress) -> None:
         """Learn what was answered before.
@@ -110,16 +108,16 @@ class Sweep:
             JournalError: the journal is damaged.
             SweepError: it holds a reply that is not of this list or not proven.
         """
-        for place, item in self._journal.recover():  # 2
+        for item in self._journal.recover():  # 2
             key = getattr(item.request, "tracking_id", None)
-            if item.method != METHOD or key not in self._places:
+            if item.method != METHOD or key not in self._answers:
                 raise SweepError(f"{self.receipts} holds a reply that is not of this list")
             try:
-                self._prove(item.request, item.reply)
+                answer = self._prove(item.request, item.reply)
             except InvalidReceipt as error:
                 raise SweepError(f"{self.receipts} holds a reply that is not proven: {error}") from None
-            self.answered += self._places[key] == _UNANSWERED_YET
-            self._places[key] = place
+            self.answered += self._answers[key] is None
+            self._answers[key] = answer
             if self.answered % 1000 == 0:
                 progress(self.answered)
 
@@ -204,39 +202,40 @@ class Sweep:
             await asyncio.to_thread(self._journal.sync)
 
     def _questions(self) -> Iterator[Question]:
-        for key, place in self._places.items():
-            if place == _UNANSWERED_YET:
+        for key, answer in self._answers.items():
+            if answer is None:
                 yield Question(key, pb.CheckByTrackingIdRequest(tracking_id=key).SerializeToString())
 
     def _take(self, key: str, wire: bytes) -> Stop | None:
         request = pb.CheckByTrackingIdRequest(tracking_id=key)
         try:
             reply = pb.CheckByTrackingIdResponse.FromString(wire)
-            self._prove(request, reply)
+            answer = self._prove(request, reply)
         except (DecodeError, InvalidReceipt) as error:
             self._reasons[key] = f"UNPROVEN: {error}"
             return Stop(Why.UNPROVEN, f"a reply is not proven: {error}")
-        self._places[key] = self._journal.append(SavedReply(METHOD, request, reply))
+        self._journal.append(SavedReply(METHOD, request, reply))
+        self._answers[key] = answer
         self._reasons.pop(key, None)
         self.answered += 1
         return None
 
-    def _prove(self, request: Any, reply: Any) -> None:
+    def _prove(self, request: Any, reply: Any) -> Answer:
         self._verifier.verify(METHOD, request, reply)
-        if reply.answer == ANSWER_NO and certificates.coverage_start(reply) is None:
+        answer = Answer.of(reply)
+        if answer.word == NO and answer.covered_since is None:
             raise InvalidReceipt("a no that does not say what it covers")
+        return answer
 
     def _row(self, certificate: Certificate, stop: Stop | None) -> dict[str, Any]:
         key = certificate.tracking_id
         if key is None:
             return certificates.unanswered(certificate, certificate.fault)
         # A list that has changed may hold what was never read: that is found once it is read to its end.
-        place = self._places.get(key, _UNANSWERED_YET)
-        if place == _UNANSWERED_YET:
-            unasked = f"UNASKED: {stop.words if stop else 'the list was changed'}"
-            return certificates.unanswered(certificate, self._reasons.get(key, unasked))
-        reply: Any = self._journal.at(place).reply
-        return certificates.answered(certificate, reply)
+        if answer := self._answers.get(key):
+            return certificates.answered(certificate, answer)
+        unasked = f"UNASKED: {stop.words if stop else 'the list was changed'}"
+        return certificates.unanswered(certificate, self._reasons.get(key, unasked))
 
 
 def _digest(path: Path) -> str:
