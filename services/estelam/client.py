@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
+
+from estelam.keys import KeyFileError
 
 _SERVICE_CONFIG = json.dumps(
     {
@@ -43,10 +48,34 @@ class Identity:
         return cls(folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """These files as gRPC's credentials."""
-        return grpc.ssl_channel_credentials(
-            self.trust.read_bytes(), self.private_key.read_bytes(), self.certificate.read_bytes()
-        )
+        """These files as gRPC's credentials.
+
+        Raises:
+            KeyFileError: they don't fit; gRPC itself would only say, call by call, that nobody answers.
+        """
+        trust, key, certificate = (path.read_bytes() for path in (self.trust, self.private_key, self.certificate))
+        try:
+            load_pem_x509_certificates(trust)
+            public = load_pem_x509_certificate(certificate).public_key()
+            fits = load_pem_private_key(key, password=None).public_key() == public
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            fits = False
+        if not fits:
+            raise KeyFileError(f"{self.certificate} and {self.private_key} are no certificate and its key")
+        return grpc.ssl_channel_credentials(trust, key, certificate)
+
+
+def unanswered(error: grpc.RpcError) -> str:
+    """What is known, in constant words, of a call that no service of this house refused."""
+    code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
+    details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ""
+    if code is not grpc.StatusCode.UNAVAILABLE:
+        return f"{code.name}: no answer"
+    if "resolving" in details:
+        return "UNAVAILABLE: there is no such address"
+    if "handshake" in details:
+        return "UNAVAILABLE: the TLS handshake failed; one side does not accept the other's certificate"
+    return "UNAVAILABLE: nobody answers there, or not to this certificate"
 
 
 def _options() -> list[tuple[str, str | int]]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import grpc
 
+from estelam.client import unanswered
 from estelam.errors import Reason, from_grpc, retry_seconds
 
 Ask = Callable[[bytes], Awaitable[bytes]]
@@ -155,7 +156,7 @@ class Pipeline:
     def _declined(self, question: Question, error: grpc.RpcError) -> None:
         refusal = from_grpc(error)
         code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        words = refusal.described() if refusal else f"{code.name}: the service could not be asked"
+        words = refusal.described() if refusal else unanswered(error)
         self._decline(question.key, words)
         if refusal and refusal.reason in _OF_THE_QUESTION:
             self._heard_something()

@@ -1,6 +1,7 @@
 """The command that sweeps a list, against real services: its words and exit codes, and death on either side."""
 
 import csv
+import shutil
 import signal
 import subprocess
 import time
@@ -102,6 +103,30 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
     assert (1, "", 1) == (said.code, said.out, len(said.err.splitlines()))
     assert words in said.err
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        (("--address", "no.such.host:1"), 21, "no such address"),
+        (("--address", "127.0.0.1:1"), 21, "nobody answers"),
+        (("--as", "foreign"), 21, "certificate"),
+        (("--as", "nobody"), 1, "No such file"),
+        (("--as", "mixed"), 1, "no certificate and its key"),
+    ],
+)
+def test_a_wrong_address_or_certificate_is_named(
+    estelam: CommandLine, blank: Sandbox, tmp_path: Path, how: tuple[str, ...], code: int, words: str
+) -> None:
+    source, out, _ = listed(tmp_path, many(5))
+    pki = estelam.sandbox.pki
+    for name, certificate, key in (("foreign", blank.pki, blank.pki), ("mixed", pki, blank.pki)):
+        shutil.copy(certificate / "cbi.crt", pki / f"{name}.crt")
+        shutil.copy(key / "cbi.key", pki / f"{name}.key")
+    said = estelam("judiciary", "sweep", source, "--out", out, "--patience", "1", *how, "--json")
+
+    assert (code, True) == (said.code, words in said.out)
+    assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)
 
 
 def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_under_way(

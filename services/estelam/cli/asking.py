@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from estelam import folding
 from estelam.cli import output
-from estelam.client import Identity, channel
+from estelam.client import Identity, channel, unanswered
 from estelam.errors import Reason, Refusal, Violation, from_grpc
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.saved import SavedReply, save
@@ -160,8 +160,7 @@ def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, opti
         refusal = from_grpc(error)
         if isinstance(refusal, Refusal):
             output.refuse(refusal, as_json=options.as_json)
-        code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
-        output.fail(f"No answer: {code}", as_json=options.as_json, code=output.EXIT_UNREACHED)
+        output.fail(f"No answer: {unanswered(error)}", as_json=options.as_json, code=output.EXIT_UNREACHED)
     return reply
 
 
