@@ -59,17 +59,23 @@ class _Credentials:
     def __init__(self, settings: ServingSettings) -> None:
         self._files = (settings.private_key, settings.certificate, settings.trust)
         self._stamps = self._look()
-        self._current = self._read()
+        self.first = self._read()
 
-    def current(self) -> grpc.ServerCertificateConfiguration:
-        """What the next handshake uses; half-way through a rotation, what the last one used."""
+    def changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What this handshake and the next ones use; None to go on with the last, as half-way through a rotation.
+
+        GRPC 1.85 builds its TLS context anew for every configuration that it gets, beside the handshakes under way:
+        given one at each handshake, a server crashed within a few thousand connections.
+        """
         try:
-            if (stamps := self._look()) != self._stamps:
-                self._current, self._stamps = self._read(), stamps
-                log.info("certificate.rotated")
+            if (stamps := self._look()) == self._stamps:
+                return None
+            new, self._stamps = self._read(), stamps
         except (OSError, ValueError) as error:
             log.warning("certificate.unreadable", error=type(error).__name__)
-        return self._current
+            return None
+        log.info("certificate.rotated")
+        return new
 
     def _look(self) -> list[int]:
         return [path.stat().st_mtime_ns for path in self._files]
@@ -106,9 +112,8 @@ class Server:
             service, _, method = name.partition("/")
             behaviour: Any = grpc.unary_unary_rpc_method_handler(handler)
             self._server.add_registered_method_handlers(service, {method: behaviour})
-        tls = grpc.dynamic_ssl_server_credentials(
-            credentials.current(), credentials.current, require_client_authentication=True
-        )
+        changed: Any = credentials.changed  # gRPC takes None, its types don't know
+        tls = grpc.dynamic_ssl_server_credentials(credentials.first, changed, require_client_authentication=True)
         try:
             self.port = self._server.add_secure_port(settings.listen, tls)
         except RuntimeError as error:
