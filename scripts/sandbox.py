@@ -129,8 +129,15 @@ def load_samples(sandbox: Sandbox) -> None:
     load_file(judiciary, judiciary_load.CASES, SAMPLES / "cases.csv", now)
 
 
-def load_file(service: StoreSettings, feed: Feed, path: Path, declaration: Declaration | None = None) -> None:
-    """Load one file whole, or fail."""
+def load_file(
+    service: StoreSettings,
+    feed: Feed,
+    path: Path,
+    declaration: Declaration | None = None,
+    *,
+    replace: bool = False,
+) -> None:
+    """Load one file whole, or fail; to *replace* is to take it for the whole register."""
     store = Store(service.store, facts=Mode.WRITE)
     first_date = cases.FIRST_DATE if feed is judiciary_load.CASES else promissory_load.FIRST_DATE
     try:
@@ -143,6 +150,7 @@ def load_file(service: StoreSettings, feed: Feed, path: Path, declaration: Decla
             rejects=path.parent / f"{path.name}.rejects.csv",
             clock=Clock(),
             progress=lambda _bytes: None,
+            replace=replace,
         )
     finally:
         store.close()

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.clock import Clock, to_datetime, to_micros
+from estelam.clock import IRAN, Clock, to_datetime, to_micros
 from estelam.errors import Reason, Refusal
 from estelam.vocabulary import Caller, Method
 
 log = structlog.get_logger()
 
-IRAN = ZoneInfo("Asia/Tehran")
 Demand = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
 
 

@@ -4,15 +4,15 @@ Only commands and pages use this; the contract itself takes strict ASCII.
 """
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 
 from persiantools import digits
 from persiantools.jdatetime import JalaliDate
 
+from estelam.clock import IRAN
+
 # Zero-width joiners and marks of direction, which pasted text brings along.
 _UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
-# Iran has kept this time all year round since 2022.
-TEHRAN = timezone(timedelta(hours=3, minutes=30))
 _BETWEEN_DIGITS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
 # Thousands only: a point, a slash or a minus sign would make it another amount, so they stay and are refused.
 _BETWEEN_THOUSANDS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
@@ -78,7 +78,7 @@ def load_or_instant(text: str, now: datetime) -> int | datetime:
     if plain.isascii() and plain.isdigit() and len(plain) <= 9:
         return int(plain)
     try:
-        return datetime.combine(day(plain), time(), TEHRAN)
+        return datetime.combine(day(plain), time(), IRAN)
     except ValueError:
         return instant(plain, now)
 

@@ -161,7 +161,7 @@ def furnish(folder: Path) -> Sandbox:
     return sandbox
 
 
-def load_note(sandbox: Sandbox, through: datetime) -> None:
+def load_note(sandbox: Sandbox, through: datetime, *, replace: bool = False) -> None:
     row = {
         "serial": SERIAL,
         "state": "ISSUED",
@@ -177,16 +177,23 @@ def load_note(sandbox: Sandbox, through: datetime) -> None:
             f"{side}_postal_code": NAMES[4],
         }
     row |= {"issued_on": "2025-01-01", "due_on": "", "payment_place": NAMES[3]}
-    load(sandbox.promissory(), promissory_load.NOTES, row, Declaration(through=through))
+    load(sandbox.promissory(), promissory_load.NOTES, row, Declaration(through=through), replace=replace)
 
 
-def load(store: StoreSettings, feed: Feed, row: Mapping[str, Any], declaration: Declaration | None = None) -> None:
+def load(
+    store: StoreSettings,
+    feed: Feed,
+    row: Mapping[str, Any],
+    declaration: Declaration | None = None,
+    *,
+    replace: bool = False,
+) -> None:
     path = Path(store.store.removeprefix("sqlite:///")) / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, feed.columns)
         writer.writeheader()
         writer.writerow(row)
-    suite.load_file(store, feed, path, declaration)
+    suite.load_file(store, feed, path, declaration, replace=replace)
     path.unlink()
 
 
@@ -278,7 +285,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
             running.callback(service.launch().stop)
         doors = Doors(sandbox, {name: f"localhost:{service.wait().port}" for name, service in services.items()})
         ends = doors.walk(*WAYS)
-        load_note(sandbox, datetime.now(UTC) - timedelta(days=10))
+        load_note(sandbox, datetime.now(UTC) - timedelta(days=10), replace=True)
         ends += doors.walk(*STALE)
         break_store(sandbox)
         ends += doors.walk(*BROKEN)
