@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from estelam.clock import IRAN, Clock, to_datetime, to_micros
 from estelam.errors import Reason, Refusal
+from estelam.settings import Fingerprint
 from estelam.vocabulary import Caller, Method
 
 log = structlog.get_logger()
@@ -52,7 +53,7 @@ class Denial(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    certificate: str = Field(pattern="^[0-9a-f]{64}$")
+    certificate: Fingerprint
     reason: str = Field(min_length=1)
 
 
@@ -120,8 +121,7 @@ class Access:
         Raises:
             Refusal: CERTIFICATE_DENIED or NOT_GRANTED.
         """
-        self._refresh()
-        if caller.certificate in self._denied:
+        if self.barred(caller.certificate):
             raise Refusal(Reason.CERTIFICATE_DENIED)
         grant = self._grants.get((caller.organization_id, method.name))
         if grant is None:
@@ -130,6 +130,11 @@ class Access:
         if today < grant.since or (grant.until is not None and today > grant.until):
             raise Refusal(Reason.NOT_GRANTED)
         return grant
+
+    def barred(self, fingerprint: str) -> bool:
+        """Whether the deny-list bars the certificate *fingerprint*."""
+        self._refresh()
+        return fingerprint in self._denied
 
     def _today(self) -> date:
         if not self._day.begins_micros <= (now := self._clock.micros()) < self._day.ends_micros:

@@ -22,7 +22,7 @@ from estelam.access import Access, Grant, Quota
 from estelam.batch import called_off
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, Violation, to_grpc
-from estelam.identity import identify
+from estelam.identity import Doorkeeper, Metadata
 from estelam.metrics import Metrics
 from estelam.quota import Bucket, Quotas
 from estelam.registrar import fault_of
@@ -70,6 +70,7 @@ class Desk:
     def __init__(
         self,
         *,
+        door: Doorkeeper,
         access: Access,
         counter: Counter,
         metrics: Metrics,
@@ -78,6 +79,7 @@ class Desk:
         refusals: Quota,
         relays: bool = False,
     ) -> None:
+        self._door = door
         self._access = access
         self._counter = counter
         self._metrics = metrics
@@ -121,11 +123,12 @@ class Desk:
     async def _course(self, method: Method, wire: bytes, context: Context, visit: Visit) -> bytes:
         arrived = self._clock.monotonic()
         seconds = self._patience(context)
-        caller = identify(context, self._clock.micros())  # 1 who asks
+        metadata = context.invocation_metadata() or ()
+        caller = self._door.identify(context, metadata)  # 1 who asks
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
         visit.inquiry = inquiry
         grant = self._access.admit(caller, method)  # 2 may they
-        inquiry.purpose = _purpose(context, grant)
+        inquiry.purpose = _purpose(metadata, grant)
         inquiry.request = validation.parse(method.request, wire)  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
         quota.take(visit.bucket, method.short_name)  # 4 quota
@@ -193,9 +196,9 @@ def _text_id(inquiry: Inquiry) -> str:
     return str(inquiry.id)
 
 
-def _purpose(context: Context, grant: Grant) -> Purpose:
+def _purpose(metadata: Metadata, grant: Grant) -> Purpose:
     given: dict[str, str] = {}
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if (name := PURPOSE_KEYS.get(key)) is None:
             continue
         if name in given or not isinstance(value, str) or not _PURPOSE_VALUE.fullmatch(value):

@@ -8,6 +8,7 @@ from estelam.batch import Batch, BatchLimits
 from estelam.clock import Clock
 from estelam.desk import Desk
 from estelam.errors import Refusal
+from estelam.identity import Doorkeeper
 from estelam.keys import Keyring, Signer
 from estelam.ledger import Ledger
 from estelam.metrics import Metrics
@@ -46,6 +47,7 @@ async def recording_service(
         limits = BatchLimits(settings.batch_size, settings.batch_queue, settings.batch_linger_seconds)
         batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)
         desk = Desk(
+            door=Doorkeeper(settings, barred=access.barred, clock=clock),
             access=access,
             counter=RecordedAnswers(batch),
             metrics=metrics,

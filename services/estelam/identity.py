@@ -1,64 +1,49 @@
-"""Who asks: the one organisation that the caller's certificate names."""
+"""Who asks: the one organisation that the caller's certificate names, whether or not a proxy stands between."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import NameOID
 from grpc.aio import ServicerContext
 
-from estelam.clock import to_micros
+from estelam.clock import Clock
+from estelam.credential import read
 from estelam.errors import Reason, Refusal
+from estelam.settings import ServingSettings
 from estelam.vocabulary import Caller
+from estelam.vouching import HEADER, Vouchers
+
+Metadata = Iterable[tuple[str, str | bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A certificate, read."""
+class Doorkeeper:
+    """Tells who asks. *barred* says which certificates the deny-list bars."""
 
-    caller: Caller
-    not_before_micros: int
-    not_after_micros: int
+    def __init__(self, settings: ServingSettings, *, barred: Callable[[str], bool], clock: Clock) -> None:
+        self._vouchers = Vouchers(settings.proxies, settings.trust, clock)
+        self._barred = barred
+        self._clock = clock
 
+    def identify(self, context: ServicerContext[Any, Any], metadata: Metadata) -> Caller:
+        """The organisation whose trusted certificate this connection was opened with, or a named proxy's was.
 
-def identify(context: ServicerContext[Any, Any], now_micros: int) -> Caller:
-    """The organisation whose trusted certificate this connection was opened with.
+        TLS has checked the chain. The dates are checked again here, since a connection outlives its handshake. From
+        anyone but a named proxy, a word about somebody else's certificate is an attempt to be somebody else.
 
-    TLS has checked the chain. The dates are checked again here, since a connection outlives its handshake.
-
-    Raises:
-        Refusal: CERTIFICATE_UNUSABLE or CERTIFICATE_EXPIRED.
-    """
-    certificates = list(context.auth_context().get("x509_pem_cert", ()))
-    if len(certificates) != 1:
-        raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-    credential = read(certificates[0])
-    if not credential.not_before_micros <= now_micros <= credential.not_after_micros:
-        raise Refusal(Reason.CERTIFICATE_EXPIRED)
-    return credential.caller
-
-
-@lru_cache(maxsize=1024)
-def read(pem: bytes) -> Credential:
-    """The caller that a PEM certificate names in its one organizationIdentifier (OID 2.5.4.97, 11 ASCII digits).
-
-    Raises:
-        Refusal: CERTIFICATE_UNUSABLE.
-    """
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-        names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
-    except ValueError:
-        raise Refusal(Reason.CERTIFICATE_UNUSABLE) from None
-    if len(names) != 1:
-        raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-    organization_id = str(names[0].value)
-    if not (len(organization_id) == 11 and organization_id.isascii() and organization_id.isdigit()):
-        raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-    return Credential(
-        Caller(organization_id, certificate.fingerprint(SHA256()).hex()),
-        to_micros(certificate.not_valid_before_utc),
-        to_micros(certificate.not_valid_after_utc),
-    )
+        Raises:
+            Refusal: CERTIFICATE_UNUSABLE, CERTIFICATE_EXPIRED, or CERTIFICATE_DENIED for the proxy's own.
+        """
+        presented = list(context.auth_context().get("x509_pem_cert", ()))
+        if len(presented) != 1:
+            raise Refusal(Reason.CERTIFICATE_UNUSABLE)
+        credential = read(presented[0])
+        told = [value for key, value in metadata if key == HEADER]
+        if self._vouchers.include(credential.fingerprint):
+            credential.require_in_force(self._clock.micros())
+            if self._barred(credential.fingerprint):
+                raise Refusal(Reason.CERTIFICATE_DENIED)
+            credential = self._vouchers.credential(told)
+        elif told:
+            raise Refusal(Reason.CERTIFICATE_UNUSABLE)
+        caller = credential.caller()
+        credential.require_in_force(self._clock.micros())
+        return caller

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"
 DEFAULT_CONFIG = Path(".estelam/estelam.toml")
+
+Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class SettingsError(Exception):
@@ -43,6 +45,8 @@ class ServingSettings(Section):
     """The authorities (PEM) that callers' certificates must come from."""
     access: Path
     """The access table (TOML): grants and deny-list."""
+    proxies: tuple[Fingerprint, ...] = ()
+    """SHA-256 of the certificates of proxies that end TLS and may say whose certificate the caller showed them."""
     answer_seconds: float = Field(default=10.0, gt=0)
     """The longest that any inquiry may take, whatever deadline its caller sets."""
     drain_seconds: float = Field(default=5.0, ge=0)
@@ -151,7 +155,7 @@ def _environment_values(kind: type[Section], environ: Mapping[str, str]) -> dict
             field = kind.model_fields.get(name)
             if field is None:
                 raise SettingsError(f"unknown variable: {variable}")
-            values[name] = text.split(os.pathsep) if field.annotation == tuple[Path, ...] else text
+            values[name] = text.split(os.pathsep) if get_origin(field.annotation) is tuple else text
     return values
 
 

@@ -14,6 +14,7 @@ from estelam.client import Identity, aio_channel
 from estelam.clock import Clock
 from estelam.desk import Desk
 from estelam.hosting import refusal_budget
+from estelam.identity import Doorkeeper
 from estelam.keys import verifying_keys
 from estelam.metrics import Metrics
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -49,8 +50,10 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
                 raise ConnectionError("the ministry's service does not serve")
 
         keys = verifying_keys(settings.provider_certificates)
+        access = Access(settings.access, clock)
         desk = Desk(
-            access=Access(settings.access, clock),
+            door=Doorkeeper(settings, barred=access.barred, clock=clock),
+            access=access,
             counter=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
             metrics=metrics,
             clock=clock,

@@ -42,6 +42,18 @@ def test_an_unknown_variable_is_refused_by_name(sandbox: Sandbox, variable: str)
         load(PromissorySettings, environ={**sandbox.environ, variable: "x"})
 
 
+def test_a_variable_lists_proxies_as_it_lists_paths(sandbox: Sandbox) -> None:
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_PROXIES": f"{'0' * 64}:{'f' * 64}"}
+
+    assert ("0" * 64, "f" * 64) == load(PromissorySettings, environ=environ).proxies
+
+
+@pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
+def test_a_proxy_is_named_by_a_whole_fingerprint_or_not_at_all(sandbox: Sandbox, proxy: str) -> None:
+    with pytest.raises(SettingsError, match=r"promissory\.proxies"):
+        load(PromissorySettings, environ=sandbox.environ, proxies=[proxy])
+
+
 def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -> None:
     load(PromissorySettings, environ={**sandbox.environ, "ESTELAM_JUDICIARY_LISTEN": "127.0.0.1:1"})
 

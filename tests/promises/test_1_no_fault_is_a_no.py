@@ -27,7 +27,7 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import chain, identity, receipt, server
+from estelam import chain, credential, receipt, server
 from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, from_grpc
@@ -48,7 +48,8 @@ from tests.service import RunningService
 
 SERVICES = Path(server.__file__).resolve().parent.parent
 FRONT = tuple(
-    f"estelam/{name}.py" for name in ("access", "batch", "desk", "errors", "identity", "metrics", "quota", "validation")
+    f"estelam/{name}.py"
+    for name in ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "quota", "validation")
 )
 FILES = (
     *FRONT,
@@ -80,6 +81,7 @@ class Question:
     caller: str
     store_down: bool = False
     table_changed: bool = False
+    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def secrets(self) -> list[str]:
@@ -124,7 +126,7 @@ ASIDE = {
 }
 # Where an error is the known way of saying what is wrong with the caller's own bytes, it may be taken to say that.
 BLAMED = {
-    "estelam/identity.py": Reason.CERTIFICATE_UNUSABLE,
+    "estelam/credential.py": Reason.CERTIFICATE_UNUSABLE,
     "estelam/validation.py": Reason.REQUEST_MALFORMED,
 }
 # Where the right answer is given in spite of a fault, and why that is sound.
@@ -188,13 +190,13 @@ class House:
     def ask(self, question: Question) -> Message | grpc.RpcError:
         """What comes back, once the service is at rest again."""
         self._store_down = question.store_down
-        identity.read.cache_clear()
+        credential.read.cache_clear()
         if question.table_changed:
             os.utime(self._box.access)
         channel = self._channels.get(question.caller) or self._channel(question.caller)
         call: Any = channel.unary_unary(f"/{question.method}", None, question.reply.FromString)
         try:
-            reply: Message = call(question.request.SerializeToString(), timeout=20)
+            reply: Message = call(question.request.SerializeToString(), timeout=20, metadata=question.metadata)
         except grpc.RpcError as error:
             return error
         finally:

@@ -1,0 +1,67 @@
+"""A caller's certificate, read: its fingerprint, the one organisation that it names, and when it is in force."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
+
+from estelam.clock import to_micros
+from estelam.errors import Reason, Refusal
+from estelam.vocabulary import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a certificate says."""
+
+    fingerprint: str
+    """SHA-256, hexadecimal."""
+    organization_id: str | None
+    """None where it does not name exactly one organisation by an 11-digit legal id."""
+    not_before_micros: int
+    not_after_micros: int
+
+    def require_in_force(self, now_micros: int) -> None:
+        """Refuse the certificate outside its dates.
+
+        Raises:
+            Refusal: CERTIFICATE_EXPIRED.
+        """
+        if not self.not_before_micros <= now_micros <= self.not_after_micros:
+            raise Refusal(Reason.CERTIFICATE_EXPIRED)
+
+    def caller(self) -> Caller:
+        """The organisation that asks with this certificate.
+
+        Raises:
+            Refusal: CERTIFICATE_UNUSABLE.
+        """
+        if self.organization_id is None:
+            raise Refusal(Reason.CERTIFICATE_UNUSABLE)
+        return Caller(self.organization_id, self.fingerprint)
+
+
+@lru_cache(maxsize=1024)
+def read(pem: bytes) -> Credential:
+    """Read a PEM certificate; its caller is in its one organizationIdentifier (OID 2.5.4.97, 11 ASCII digits).
+
+    Raises:
+        Refusal: CERTIFICATE_UNUSABLE.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
+    except ValueError:
+        raise Refusal(Reason.CERTIFICATE_UNUSABLE) from None
+    return Credential(
+        certificate.fingerprint(SHA256()).hex(),
+        _legal_id(str(names[0].value)) if len(names) == 1 else None,
+        to_micros(certificate.not_valid_before_utc),
+        to_micros(certificate.not_valid_after_utc),
+    )
+
+
+def _legal_id(text: str) -> str | None:
+    return text if len(text) == 11 and text.isascii() and text.isdigit() else None
