@@ -191,7 +191,8 @@ def _issue(sandbox: Sandbox) -> None:
     authority = Authority.create(sandbox.pki)
     for name, organization_id in ORGANIZATIONS.items():
         authority.issue(name, [organization_id])
-    hosts = ["localhost", "127.0.0.1"]
+    authority.issue("proxy", [])
+    hosts = ["localhost", "127.0.0.1", "workers"]  # the last is how a proxy knows a server behind it
     for name, organization_id in (("promissory", MINISTRY), ("judiciary", JUDICIARY)):
         authority.issue(f"{name}-server", [organization_id], hosts=hosts)
         authority.issue_signing(f"{name}-receipts", organization_id)
