@@ -1,9 +1,13 @@
-"""What is counted: methods and outcomes, never people. Served for Prometheus on a loopback port."""
+"""What is counted: methods and outcomes, never people. Served over HTTP: for Prometheus, and for who asks `/ready`."""
 
+import threading
+from collections.abc import Callable, Iterable
 from functools import cache
-from wsgiref.simple_server import WSGIServer
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
 from estelam.errors import Refusal
 from estelam.vocabulary import Outcome
@@ -39,6 +43,7 @@ class Metrics:
             registry=self.registry,
         )
         self._serving = Gauge("estelam_serving", "1 while the service is healthy.", registry=self.registry)
+        self._healthy = False
 
     def answered(self, method: str, outcome: Outcome, seconds: float) -> None:
         """Count one answer."""
@@ -65,8 +70,27 @@ class Metrics:
     def serving(self, *, healthy: bool) -> None:
         """Say whether the service is healthy."""
         self._serving.set(1 if healthy else 0)
+        self._healthy = healthy
 
     def listen(self, host: str, port: int) -> tuple[int, WSGIServer]:
-        """Serve the figures over HTTP; returns the port bound and what keeps it open."""
-        server, _thread = start_http_server(port, host, registry=self.registry)
+        """Serve the figures, and `/ready` by its status, over HTTP; returns the port bound and what keeps it open."""
+        figures: Callable[[dict[str, Any], Any], Iterable[bytes]] = make_wsgi_app(self.registry)
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ["PATH_INFO"] != "/ready":
+                return figures(environ, start_response)
+            start_response("200 OK" if self._healthy else "503 Service Unavailable", [("Content-Length", "0")])
+            return []
+
+        server = make_server(host, port, answer, _Server, _Silent)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         return server.server_port, server
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_words: object) -> None:
+        """Who looks at figures is in no log."""

@@ -1,0 +1,45 @@
+"""The figures' HTTP page, and its one word about readiness."""
+
+from collections.abc import Iterator
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from estelam.metrics import Metrics
+
+
+@pytest.fixture
+def page() -> Iterator[tuple[Metrics, str]]:
+    metrics = Metrics()
+    port, server = metrics.listen("127.0.0.1", 0)
+    yield metrics, f"127.0.0.1:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+def status(address: str) -> int:
+    try:
+        with urlopen(f"http://{address}", timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_ready_says_what_health_says(page: tuple[Metrics, str]) -> None:
+    metrics, address = page
+    seen = [status(f"{address}/ready")]
+    for healthy in (True, False):
+        metrics.serving(healthy=healthy)
+        seen.append(status(f"{address}/ready"))
+
+    assert [503, 200, 503] == seen
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/ready/", "/READY"])
+def test_everything_else_is_figures(page: tuple[Metrics, str], path: str) -> None:
+    metrics, address = page
+    metrics.serving(healthy=True)
+    with urlopen(f"http://{address}{path}", timeout=10) as answer:
+        assert b"estelam_serving 1.0" in answer.read()
