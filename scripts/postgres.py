@@ -87,9 +87,9 @@ class Cluster:
             _run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop", check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        """A connection of the server's owner, each statement of which is a transaction."""
-        return psycopg.connect(host=str(self.folder), user=USER, dbname=database, autocommit=True)
+    def connect(self, database: str = "postgres", user: str = USER) -> psycopg.Connection[Any]:
+        """A connection, the server's owner's if not another's, each statement of which is a transaction."""
+        return psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True)
 
     def database(self) -> str:
         """A new, empty database: its name."""

@@ -1,0 +1,282 @@
+"""What lies under `deploy/` holds together: names, files, settings and times agree, as far as can be asked here."""
+
+import configparser
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from psycopg.errors import InsufficientPrivilege
+from scripts import postgres
+from scripts import sandbox as suite
+from scripts.envoy import CONFIGS
+from scripts.postgres import BIN, Cluster
+from scripts.sandbox import GRANTS
+from sqlalchemy import make_url
+
+from estelam.access import AccessTable
+from estelam.client import Identity
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.settings import CONFIG, ServingSettings, load
+from judiciary.settings import JudiciarySettings
+from promissory.settings import PromissorySettings
+from sataad_adapter.settings import SetadSettings
+from tests.conftest import STORING, Start, promissory_opening
+from tests.e2e.conftest import caller
+
+DEPLOY = CONFIGS.parent
+KINDS: dict[str, type[ServingSettings]] = {
+    "promissory": PromissorySettings,
+    "judiciary": JudiciarySettings,
+    "setad": SetadSettings,
+}
+
+each_service = pytest.mark.parametrize("name", KINDS)
+
+
+def settings(name: str) -> ServingSettings:
+    stores = {f"ESTELAM_{kind.upper()}_STORE": "postgresql+psycopg://estelam@db/x" for kind in STORING}
+    return load(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **stores})
+
+
+def documents(path: Path) -> Iterator[dict[str, Any]]:
+    return (document for document in yaml.safe_load_all(path.read_text("utf-8")) if document)
+
+
+def found(name: str, *, within: Any) -> list[Any]:
+    """Every value that stands under *name*, at any depth."""
+    if isinstance(within, dict):
+        here = [within[name]] if name in within else []
+        return here + [value for inner in within.values() for value in found(name, within=inner)]
+    return [value for inner in within for value in found(name, within=inner)] if isinstance(within, list) else []
+
+
+@each_service
+def test_a_services_settings_are_settings_and_its_callers_are_those_of_the_resolutions(name: str) -> None:
+    given = settings(name)
+    table = AccessTable.load(given.access)
+
+    methods = {method for _, method, _ in GRANTS if f".{name}.v1." in method}
+    assert ("0.0.0.0:50151", "0.0.0.0:9100") == (given.listen, given.metrics_listen)
+    assert methods == {grant.method for grant in table.grant}
+    assert {(grant.method, grant.clause) for grant in table.grant} == {(m, c) for _, m, c in GRANTS if m in methods}
+
+
+# compose.yaml
+
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_compose_mounts_only_what_is_there_or_is_a_secret(service: str) -> None:
+    mounts = [mount.split(":") for mount in COMPOSE["services"][service].get("volumes", [])]
+    missing = [
+        source
+        for source, *_ in mounts
+        if source.startswith("./") and not source.startswith("./secrets/") and not (DEPLOY / source).exists()
+    ]
+
+    assert [] == missing
+    assert all(mode == ["ro"] for source, _, *mode in mounts if source.startswith("./"))
+
+
+@each_service
+def test_compose_starts_each_service_with_settings_it_knows(name: str) -> None:
+    worker = COMPOSE["services"][name]
+    environ = {key: value for key, value in worker["environment"].items() if key.startswith("ESTELAM_")}
+
+    load(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **environ})
+    assert [name, "serve"] == worker["command"]
+    assert "workers" in worker["networks"][name]["aliases"]
+    assert name in COMPOSE["services"][f"{name}-envoy"]["networks"]
+
+
+def test_compose_opens_ports_on_loopback_alone_and_names_every_image_by_its_version() -> None:
+    assert all(port.startswith("127.0.0.1:") for ports in found("ports", within=COMPOSE) for port in ports)
+    assert all(":" in image and not image.endswith(":latest") for image in found("image", within=COMPOSE))
+
+
+# Kubernetes
+
+BASE = {
+    (document["kind"], document["metadata"]["name"]): document
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    if path.name != "kustomization.yaml"
+    for document in documents(path)
+}
+
+
+def test_a_pod_has_the_time_that_its_leave_takes() -> None:
+    pod = BASE["Deployment", "workers"]["spec"]["template"]["spec"]
+    before = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+
+    for name in KINDS:
+        given = settings(name)
+        assert before + given.leave_seconds + given.drain_seconds + 10 <= pod["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("name", ["workers", "envoy"])
+def test_services_budgets_and_policies_mean_the_pods_that_there_are(name: str) -> None:
+    labels = BASE["Deployment", name]["spec"]["template"]["metadata"]["labels"]
+
+    assert labels == BASE["Deployment", name]["spec"]["selector"]["matchLabels"]
+    assert labels == BASE["Service", name]["spec"]["selector"]
+    assert labels == BASE["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"]
+    assert labels["app"] == name
+    assert BASE["PodDisruptionBudget", name]["spec"]["minAvailable"] < BASE["Deployment", name]["spec"]["replicas"]
+
+
+def test_every_pod_is_shut_in() -> None:
+    for pod in [pod for document in BASE.values() for pod in found("template", within=document)]:
+        spec = pod["spec"]
+        assert not spec["automountServiceAccountToken"]
+        assert not spec["enableServiceLinks"]
+        assert spec["securityContext"]["runAsNonRoot"]
+        for container in spec["containers"]:
+            secured = container["securityContext"]
+            assert secured["readOnlyRootFilesystem"]
+            assert not secured["allowPrivilegeEscalation"]
+            assert ["ALL"] == secured["capabilities"]["drop"]
+            volumes = {volume["name"] for volume in spec["volumes"]}
+            assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+def test_envoys_secrets_lie_where_its_configuration_looks() -> None:
+    paths = set(found("path", within=list(documents(CONFIGS / "pass-through.yaml")))) | set(
+        found("path", within=list(documents(CONFIGS / "terminating.yaml")))
+    )
+    volumes = BASE["Deployment", "envoy"]["spec"]["template"]["spec"]["volumes"]
+    mounted = {f"/etc/estelam/envoy/{path}" for path in found("path", within=volumes)}
+
+    assert {path for path in paths if path.startswith("/etc/")} == mounted
+    assert {f"/etc/estelam/envoy/secrets/{path.name}" for path in (CONFIGS / "secrets").iterdir()} == mounted
+
+
+@each_service
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not here")
+def test_kustomize_builds_each_service(name: str) -> None:
+    built = subprocess.run(
+        ["kubectl", "kustomize", DEPLOY / name], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    ).stdout
+    made = {(document["kind"], document["metadata"]["name"]): document for document in yaml.safe_load_all(built)}
+
+    assert {f"estelam-{name}"} == {document["metadata"]["namespace"] for document in made.values()}
+    assert (("Job", "migrate") in made) == (name in STORING)
+    assert "SERVICE" not in built
+    configured = {kind_and_name[1] for kind_and_name in made if kind_and_name[0] == "ConfigMap"}
+    used = {source["name"] for document in made.values() for source in found("configMap", within=document)}
+    assert used == configured
+
+
+# systemd
+
+UNITS = ("estelam@promissory.service", "estelam-envoy.service", "estelam-verify@promissory.timer")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+def test_systemd_finds_nothing_to_say_against_the_units(tmp_path: Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    shutil.copytree(DEPLOY / "systemd", units)
+    for target in ("sysinit", "basic", "network-online", "shutdown", "multi-user", "timers", "time-set", "time-sync"):
+        (units / f"{target}.target").write_text("[Unit]\n", "ascii")
+    for program in ("opt/estelam/bin/estelam", "opt/estelam/bin/envoy", "bin/kill"):
+        (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / program).touch(mode=0o755)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", f"--root={tmp_path}", *UNITS], capture_output=True, text=True, check=False
+    )
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_systemd_waits_as_long_as_a_leave_takes() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "systemd" / "estelam@.service")
+
+    for name in KINDS:
+        given = settings(name)
+        assert given.leave_seconds + given.drain_seconds + 10 <= int(unit["Service"]["TimeoutStopSec"])
+
+
+# PostgreSQL
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    """A server as Patroni would set it, but for what needs other machines."""
+    patroni = yaml.safe_load((DEPLOY / "postgresql" / "patroni.yaml").read_text("utf-8"))
+    given = patroni["bootstrap"]["dcs"]["postgresql"]["parameters"] | {"archive_command": "true"}
+    with postgres.cluster({name: f"'{value}'" for name, value in given.items()}) as running:
+        yield running
+
+
+def test_patroni_gives_no_commit_that_one_machine_alone_has() -> None:
+    dcs = yaml.safe_load((DEPLOY / "postgresql" / "patroni.yaml").read_text("utf-8"))["bootstrap"]["dcs"]
+
+    assert dcs["synchronous_mode"]
+    assert dcs["synchronous_mode_strict"]
+    assert {"on"} == {dcs["postgresql"]["parameters"][name] for name in ("fsync", "synchronous_commit")}
+
+
+def test_pgbouncer_lends_a_connection_for_a_transaction_and_keeps_prepared_statements() -> None:
+    pooler = configparser.ConfigParser(interpolation=None)
+    pooler.read(DEPLOY / "postgresql" / "pgbouncer.ini")
+
+    assert "transaction" == pooler["pgbouncer"]["pool_mode"]
+    assert int(pooler["pgbouncer"]["max_prepared_statements"]) > 0
+
+
+def psql(server: Cluster, database: str, script: str, *, password: str = "", **variables: str) -> None:
+    given = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
+    command: list[str | Path] = [
+        BIN / "psql",
+        "-qX",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-h",
+        server.folder,
+        "-U",
+        postgres.USER,
+        "-d",
+        database,
+    ]
+    path = DEPLOY / "postgresql" / script
+    subprocess.run([*command, *given, "-f", path], check=True, env={"ESTELAM_PASSWORD": password})
+
+
+def test_the_serving_role_answers_and_records_and_can_change_nothing(
+    server: Cluster, tmp_path: Path, start: Start
+) -> None:
+    database = server.database()
+    sandbox = suite.create(tmp_path / "suite", stores={"promissory": server.url(database)})
+    suite.load_samples(sandbox)
+    with server.connect(database) as connection:
+        connection.execute("CREATE ROLE serving LOGIN")
+    psql(server, database, "serving.sql", serving="serving")
+    address = make_url(server.url(database)).set(username="serving").render_as_string()
+    service = start(promissory_opening(sandbox, store=address))
+    with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
+        answer = ask()
+
+    assert ANSWER_YES == answer
+    for forbidden in (
+        "UPDATE ledger.entry SET sequence = 7",
+        "DELETE FROM ledger.entry",
+        "TRUNCATE ledger.block",
+        "DROP TABLE ledger.entry",
+        "UPDATE ledger.alembic_version SET version_num = '9'",
+        "DELETE FROM facts.note",
+        "INSERT INTO facts.coverage DEFAULT VALUES",
+    ):
+        with server.connect(database, "serving") as connection, pytest.raises(InsufficientPrivilege):
+            connection.execute(forbidden)
+
+
+def test_the_databases_are_made_by_their_script(server: Cluster) -> None:
+    psql(server, "postgres", "databases.sql", password="secret")
+    with server.connect("judiciary", "estelam_owner") as connection:
+        connection.execute("CREATE SCHEMA facts")
