@@ -193,8 +193,7 @@ class House:
         credential.read.cache_clear()
         if question.table_changed:
             os.utime(self._box.access)
-        channel = self._channels.get(question.caller) or self._channel(question.caller)
-        call: Any = channel.unary_unary(f"/{question.method}", None, question.reply.FromString)
+        call: Any = self._channel(question.caller).unary_unary(f"/{question.method}", None, question.reply.FromString)
         try:
             reply: Message = call(question.request.SerializeToString(), timeout=20, metadata=question.metadata)
         except grpc.RpcError as error:
@@ -204,8 +203,8 @@ class House:
         return reply
 
     def _channel(self, caller: str) -> grpc.Channel:
-        channel = plain_channel(self._service.address, Identity.named(self._box.pki, caller))
-        return self._channels.setdefault(caller, channel)
+        identity, known = Identity.named(self._box.pki, caller), self._channels.get(caller)
+        return self._channels.setdefault(caller, known or plain_channel(self._service.address, identity))
 
     def _rest(self) -> None:
         """Wait until nothing is under way, and have the service's own thread followed from then on."""
