@@ -147,6 +147,11 @@ def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: py
     ("expression", "values", "holds"),
     [
         ("!this.matches('^a') && this.size() == 1", ["a", "b", "bb"], [False, True, False]),
+        (
+            "this.matches('^[0-9]{0,2}$') || this.matches('^[0-9]{4}$')",
+            ["", "12", "123", "1234"],
+            [True, True, False, True],
+        ),
         ("int(this) - 1 - 1 == 3", ["5", "6", "x"], [True, False, None]),
         ("int(this) / 2 * 2 == int(this) % 3 + 4", ["5", "6", "4"], [False, False, False]),
         ("int(this) + 2 * 3 == 7 || this == 'x'", ["1", "3", "x", "y"], [True, False, True, None]),
