@@ -3,7 +3,6 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-N ?= 200
 
 .PHONY: help
 help: ## Say what can be made
@@ -43,5 +42,5 @@ bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: sma
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: torture
-torture: .venv/.ready ## Kill the service under load N times (N=200) and look for lost answers
-	$(BIN)/python -m scripts.torture $(N)
+torture: .venv/.ready ## Torture the product in a short form; TRIAL=kill N=1000 for one trial at length
+	$(BIN)/python -m torture $(TRIAL) $(if $(N),--rounds $(N))

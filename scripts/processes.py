@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from scripts.sandbox import Sandbox
 
@@ -53,7 +53,7 @@ class Service:
         self._port_file = sandbox.folder / f"{name}.port"
         self._listen = listen
         self._workers = workers
-        self._environ = environment(sandbox, environ)
+        self.environ = environment(sandbox, environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -80,16 +80,20 @@ class Service:
         workers = ["--workers", str(self._workers)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [*TIED, COMMAND, self.name, "serve", *listen, *workers, "--port-file", self._port_file],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C is for whoever started the services, who then stops them in order.
-                start_new_session=True,
-            )
+            self._process = self.begin([self.name, "serve", *listen, *workers, "--port-file", str(self._port_file)], log)
         return self
+
+    def begin(self, words: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """A new process in which `estelam *words*` runs, with the service's own environment."""
+        return subprocess.Popen(
+            [*TIED, COMMAND, *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C is for whoever started the services, who then stops them in order.
+            start_new_session=True,
+        )
 
     def wait(self) -> Self:
         """Wait until the service listens.

@@ -3,11 +3,15 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
-from scripts import torture
+from scripts import sandbox as suite
+from scripts.processes import Service
 from scripts.sandbox import Sandbox
-from scripts.torture import Acknowledged, Tally, Victim
+from torture import kill
+from torture.kill import Acknowledged, Victim
+from torture.trial import Task
 
 from estelam.client import Identity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -19,30 +23,34 @@ KILLS = 20
 
 @pytest.mark.timeout(300)
 def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(tmp_path: Path) -> None:
-    tallies: list[Tally] = []
+    told: list[int] = []
 
-    total = torture.run(tmp_path, KILLS, seed=1404, told=tallies.append)
+    result = kill.run(Task(tmp_path, KILLS, seed=1404, told=told.append))
 
-    assert (KILLS, 0, 0) == (total.rounds, total.lost, total.wrong)
-    assert all(tally.acknowledged for tally in tallies)
+    assert ([], KILLS, [1] * KILLS) == (result.losses, result.rounds, told)
+    assert result.checked > KILLS
 
 
 def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
-    victim = Victim.create(tmp_path, seed=1)
+    home = suite.create(tmp_path)
+    suite.load_samples(home)
+    victim = Victim(home, Service("promissory", home), Random(1))
     with victim.service as service, channel(service.address, Identity.named(victim.sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         request = pb.CheckNoteRequest(
-            serial=torture.SERIAL,
-            obligor_id=torture.OBLIGOR,
-            beneficiary_id=torture.HOLDER,
-            amount_rials=torture.RIALS,
+            serial=kill.SERIAL,
+            obligor_id=kill.OBLIGOR,
+            beneficiary_id=kill.HOLDER,
+            amount_rials=kill.RIALS,
         )
         given = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
     with closing(sqlite3.connect(victim.sandbox.folder / "promissory" / "ledger.db")) as store, store:
         for table, last in (("block", "number"), ("entry", "sequence")):
             store.execute(f"DELETE FROM {table} WHERE {last} = 2")  # noqa: S608 - two constants
 
-    assert Tally(rounds=1, acknowledged=2, lost=1) == torture.look(victim, given)
+    found = kill.look(victim, given)
+
+    assert (2, ["kill: an answer is missing, block 2"]) == (found.checked, found.losses)
 
 
 def test_a_commit_waits_for_the_disk_and_so_outlives_a_power_cut_too(sandbox: Sandbox) -> None:

@@ -1,22 +1,25 @@
-"""Promise 2 at large: kill the promissory service under load, again and again, and look for an answer that was lost."""
+"""kill -9 of the promissory service under load: no answer that a caller was given may be missing from the ledger.
+
+A round: 1 clients ask, 2 the service is killed at an instant nobody chose, 3 it is started again, 4 every answer that a
+client was given, in this round or before, is looked for in the ledger, and the whole chain is verified.
+"""
 
 import hashlib
-import tempfile
+import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import grpc
-import typer
-from rich.console import Console
-from rich.progress import Progress
+from scripts import sandbox as suite
+from scripts.processes import Service
 
 from estelam import chain, receipt
 from estelam.client import Identity, channel
@@ -25,15 +28,16 @@ from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Store
-from scripts import sandbox as suite
-from scripts.processes import Service
+from torture.nursery import Nursery, Nursling
+from torture.trial import Result, Task, Trial
 
 CLIENTS = 8
-LOAD_SECONDS = (0.02, 0.5)
+LOAD_SECONDS = (0.02, 0.3)
 ANSWER_SECONDS = 10.0
-
 # Two services at a time, each with a store of its own: one alone would leave a core idle while it starts.
 VICTIMS = 2
+# So often is one store's service killed before another takes its place: looking costs more the longer its ledger is.
+KILLS = 25
 
 SERIAL, OBLIGOR, HOLDER, RIALS = "1404000000000017", "9990000018", "99000554330", 2_500_000_000
 
@@ -52,24 +56,6 @@ class Sealed(NamedTuple):
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What was counted."""
-
-    rounds: int = 0
-    acknowledged: int = 0
-    lost: int = 0
-    wrong: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.rounds + other.rounds,
-            self.acknowledged + other.acknowledged,
-            self.lost + other.lost,
-            self.wrong + other.wrong,
-        )
-
-
 @dataclass(slots=True)
 class Victim:
     """A promissory service that is killed, and what its clients may hold it to."""
@@ -80,20 +66,9 @@ class Victim:
     owed: Counter[Sealed] = field(default_factory=Counter)
     """Where each acknowledged answer must stand, for ever."""
 
-    @classmethod
-    def create(cls, folder: Path, seed: int) -> "Victim":
-        """A victim in a new *folder*, with the samples loaded."""
-        sandbox = suite.create(folder, rate=1e6, burst=10**6)
-        suite.load_samples(sandbox)
-        return cls(sandbox, Service("promissory", sandbox), Random(seed))  # noqa: S311 - to be repeatable, not secret
 
-
-def torture(victim: Victim, rounds: int) -> Iterator[Tally]:
-    """Kill *victim* under load *rounds* times; one tally for each.
-
-    1 clients ask, 2 the service is killed at an instant nobody chose, 3 it is started again, 4 every answer that a
-    client was given, in this round or before, is looked for in the ledger.
-    """
+def torture(victim: Victim, rounds: int) -> Iterator[Result]:
+    """Kill *victim* under load *rounds* times; one result for each."""
     victim.service.start()
     try:
         for _ in range(rounds):
@@ -108,7 +83,7 @@ def _ask_and_kill(victim: Victim) -> list[Acknowledged]:
     given: list[Acknowledged] = []
     over = threading.Event()
     caller = Identity.named(victim.sandbox.pki, "setad")
-    dice = [Random(victim.random.random()) for _ in range(CLIENTS)]  # noqa: S311 - as above
+    dice = [Random(victim.random.random()) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as clients, channel(victim.service.address, caller) as opened:
         asking = [clients.submit(_ask, opened, random, given, over) for random in dice]
         try:
@@ -141,7 +116,7 @@ def _wait_for_an_answer(given: list[Acknowledged]) -> None:
         time.sleep(0.002)
 
 
-def look(victim: Victim, given: list[Acknowledged]) -> Tally:
+def look(victim: Victim, given: list[Acknowledged]) -> Result:
     """Look for every answer that is owed: it is lost where the chain has another block, or none, in its place.
 
     A receipt proves that its entry, sequence and every byte, lies in a block of a certain hash; `chain.verify` proves
@@ -149,38 +124,61 @@ def look(victim: Victim, given: list[Acknowledged]) -> Tally:
     """
     settings = victim.sandbox.promissory()
     keys = verifying_keys(settings.signing_certificates)
-    wrong = 0
+    result = Result(rounds=1, checked=len(given))
     for request, reply in given:
         proven = receipt.verify(suite.CHECK_NOTE, request, reply, keys)
         victim.owed[Sealed(proven.block.number, hashlib.sha256(reply.receipt.block_header).digest())] += 1
-        wrong += reply.answer != (ANSWER_YES if request.amount_rials == RIALS else ANSWER_NO)
+        if reply.answer != (ANSWER_YES if request.amount_rials == RIALS else ANSWER_NO):
+            result.losses.append("kill: a wrong answer")
     with closing(Store(settings.store)) as store, store.transaction() as connection:
+<<<<<<< HEAD:scripts/torture.py
         whole = {Sealed(head.number, head.hash) for head in chain.verify(connection, keys)}
     lost = sum(victim.owed.pop(sealed) for sealed in list(victim.owed) if sealed not in whole)
     return Tally(rounds=1, acknowledged=len(given), lost=lost, wrong=wrong)
+=======
+        whole = {Sealed(head.number, head.hash) for head in chain.verify(connection, keys)}
+    for sealed in [sealed for sealed in victim.owed if sealed not in whole]:
+        result.losses += [f"kill: an answer is missing, block {sealed.block}"] * victim.owed.pop(sealed)
+    return result
+>>>>>>> 0ee15bb (Torture as a package: kill -9 with services born ready, and random histories held against an oracle):torture/kill.py
 
 
-def run(folder: Path, rounds: int, seed: int, told: Callable[[Tally], None]) -> Tally:
-    """Torture several victims at a time, *rounds* in all; *told* hears of each round, the sum is returned."""
-    victims = [Victim.create(folder / f"victim-{index}", seed + index) for index in range(VICTIMS)]
+def run(task: Task) -> Result:
+    """Torture several victims at a time, *rounds* in all."""
+    template = suite.create(task.folder / "template", rate=1e6, burst=10**6)
+    suite.load_samples(template)
+    kills = min(KILLS, -(-task.rounds // VICTIMS))
+    lives = [range(first, min(first + kills, task.rounds)) for first in range(0, task.rounds, kills)]
     over = threading.Event()
 
-    def share(index: int) -> Tally:
-        total = Tally()
-        for tally in torture(victims[index], len(range(index, rounds, VICTIMS))):
-            total += tally
-            told(tally)
-            if over.is_set():
-                break
+    def live(kills: range) -> Result:
+        total = Result()
+        home = suite.Sandbox(Path(shutil.copytree(template.folder, task.folder / f"victim-{kills.start}")))
+        victim = Victim(home, Nursling(nursery, "promissory", home), Random(f"{task.seed} {kills.start}"))
+        try:
+            for result in torture(victim, len(kills)):
+                total.add(result)
+                task.told(1)
+                if over.is_set():
+                    break
+        except (chain.BrokenLedger, receipt.InvalidReceipt) as error:
+            total.losses.append(f"kill: {error}")
+        finally:
+            shutil.rmtree(home.folder)
         return total
 
-    with ThreadPoolExecutor(VICTIMS) as pool:
+    total = Result()
+    with Nursery() as nursery, ThreadPoolExecutor(VICTIMS) as pool:
         try:
-            return sum(pool.map(share, range(VICTIMS)), Tally())
+            for result in pool.map(live, lives):
+                total.add(result)
         finally:
             over.set()
+    total.remarks.append(f"{total.checked / max(1, total.rounds):.0f} answers a round, all of them there")
+    return total
 
 
+<<<<<<< HEAD:scripts/torture.py
 def main(
     rounds: Annotated[int, typer.Argument(min=1, help="How many times a service is killed.")] = 200,
     seed: Annotated[int, typer.Option(help="What moments and questions are drawn from.")] = 1,
@@ -201,3 +199,6 @@ def main(
 
 if __name__ == "__main__":
     typer.run(main)
+=======
+TRIAL = Trial("kill", "kill -9 of the service under load", 30, 1000, run)
+>>>>>>> 0ee15bb (Torture as a package: kill -9 with services born ready, and random histories held against an oracle):torture/kill.py

@@ -1,0 +1,44 @@
+"""Every trial of `make torture` in its short form, and proof that what each looks for would be found."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from scripts.sandbox import Sandbox
+from torture import histories, oracle
+from torture.__main__ import TRIALS
+from torture.trial import Task, Trial
+
+# The long form of promise 2 has a test of its own.
+SHORT = [trial for trial in TRIALS if trial.name != "kill"]
+
+
+@pytest.mark.parametrize("trial", SHORT, ids=[trial.name for trial in SHORT])
+def test_nothing_is_lost_in_the_short_form(trial: Trial, tmp_path: Path) -> None:
+    done: list[int] = []
+
+    result = trial.run(Task(tmp_path, trial.short, seed=1404, told=done.append))
+
+    assert [] == result.losses
+    assert (trial.short, trial.short) == (result.rounds, sum(done))
+    assert result.checked >= result.rounds
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda patch: patch.setattr(oracle, "STALE_AFTER", timedelta(hours=25)),
+        lambda patch: patch.setattr(oracle, "WINDOW", timedelta(hours=12)),
+        lambda patch: patch.setattr(oracle, "FIRST_DATE", date(2021, 3, 20)),
+        lambda patch: patch.setattr(oracle, "MAY_HAVE_DRAWN", {"DRAWER"}),
+        lambda patch: patch.setattr(oracle.Notes, "remember", lambda *_: None),
+    ],
+    ids=["staleness", "window", "first date", "role", "memory"],
+)
+def test_a_history_in_which_a_rule_is_broken_is_found_out(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    wrong(monkeypatch)
+
+    assert any(histories.live(sandbox.folder, [seed]).losses for seed in range(100))

@@ -1,0 +1,117 @@
+"""What must be answered: the rules of both services over plain dictionaries, written without a look at the product."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+STALE_AFTER = timedelta(hours=24)
+WINDOW = timedelta(hours=24)
+FIRST_DATE = date(2021, 3, 21)
+MAY_HAVE_DRAWN = {"DRAWER", ""}
+
+Row = dict[str, str]
+
+
+class Coverage(NamedTuple):
+    """Complete since a date, loaded through an instant."""
+
+    since: date | None
+    through: datetime
+
+
+class Answer(NamedTuple):
+    """YES, NO, DISCLOSED or the reason of a refusal; and what else the reply must say."""
+
+    word: str
+    said: Any = None
+
+
+@dataclass
+class Facts:
+    """What every service's data has: how far it reaches."""
+
+    coverage: Coverage | None = None
+
+    def declare(self, since: date | None, through: datetime | None) -> None:
+        """A load that claims something. A date alone claims nothing until the feed's end is known."""
+        before = self.coverage
+        ends = through or (before.through if before else None)
+        if ends is not None and (since or through):
+            self.coverage = Coverage(since or (before.since if before else None), ends)
+
+    def no(self, now: datetime, said: Any = None) -> Answer:
+        """NO, where it is earned."""
+        if self.coverage is None:
+            return Answer("COVERAGE_UNDECLARED")
+        if now - self.coverage.through > STALE_AFTER:
+            return Answer("DATA_STALE")
+        return Answer("NO", said)
+
+
+@dataclass
+class Notes(Facts):
+    """The ministry's rules (R2.1, R2.2)."""
+
+    notes: dict[str, Row] = field(default_factory=dict)
+    members: set[str] = field(default_factory=set)
+    told_yes: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When each caller was last told YES about each serial."""
+
+    def load(self, kind: str, rows: list[Row]) -> None:
+        """Notes replace those of the same serial; the list of members is replaced whole."""
+        if kind == "members":
+            self.members = {row["agency_id"] for row in rows}
+        else:
+            self.notes |= {row["serial"]: row for row in rows}
+
+    def answer(self, method: str, caller: str, asked: Row, now: datetime) -> Answer:
+        """What *caller* must be told."""
+        note = self.notes.get(asked["serial"])
+        if method == "CheckNote":
+            wanted = ("ISSUED", asked["obligor_id"], asked["beneficiary_id"], asked["amount_rials"])
+            written = ("state", "obligor_id", "holder_id", "amount_rials")
+            genuine = note is not None and tuple(note[name] for name in written) == wanted
+            return Answer("YES") if genuine else self.no(now)
+        if asked["executive_agency_id"] not in self.members:
+            return Answer("AGENCY_NOT_MEMBER")
+        told = self.told_yes.get((caller, asked["serial"]))
+        if note is None or note["state"] != "ISSUED" or told is None or now - told > WINDOW:
+            return Answer("NOTE_NOT_CONFIRMED")
+        parties = ("id", "name", "address", "postal_code")
+        return Answer("DISCLOSED", [[note[f"{side}_{name}"] for name in parties] for side in ("obligor", "holder")])
+
+    def remember(self, method: str, caller: str, asked: Row, answer: Answer, now: datetime) -> None:
+        """What was answered may open another question."""
+        if (method, answer.word) == ("CheckNote", "YES"):
+            self.told_yes[caller, asked["serial"]] = now
+
+
+@dataclass
+class Cases(Facts):
+    """The judiciary's rules (R3.1.1, R3.1.2)."""
+
+    cases: dict[str, list[Row]] = field(default_factory=dict)
+    """The rows of each case, one for each party."""
+
+    def load(self, _kind: str, rows: list[Row]) -> None:
+        """A case replaces the one of the same number, with its parties."""
+        self.cases |= {number: [row for row in rows if row["case_number"] == number] for number in _numbers(rows)}
+
+    def answer(self, method: str, _caller: str, asked: Row, now: datetime) -> Answer:
+        """What anyone must be told."""
+        since = (self.coverage and self.coverage.since) or FIRST_DATE
+        covered = [row for rows in self.cases.values() for row in rows if date.fromisoformat(row["filed_on"]) >= since]
+        if method == "CheckByNationalId":
+            named = {row["national_id"] for row in covered if row["role"] in MAY_HAVE_DRAWN}
+            yes = asked["national_id"] in named
+        else:
+            yes = asked["tracking_id"] in {row["tracking_id"] for row in covered}
+        said = (since, self.coverage.through) if self.coverage else None
+        return Answer("YES", said) if yes else self.no(now, said)
+
+    def remember(self, *_: Any) -> None:
+        """No answer of the judiciary opens another question."""
+
+
+def _numbers(rows: list[Row]) -> set[str]:
+    return {row["case_number"] for row in rows}
