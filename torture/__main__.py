@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from torture import histories, kill
+from torture import fuzz, histories, kill
 from torture.trial import Result, Task, Trial
 
-TRIALS: Sequence[Trial] = (kill.TRIAL, histories.TRIAL)
+TRIALS: Sequence[Trial] = (kill.TRIAL, fuzz.TRIAL, histories.TRIAL)
 SHOWN = 20
 """So many losses are told in full."""
 

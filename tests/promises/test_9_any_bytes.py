@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import pytest
@@ -19,6 +19,7 @@ from scripts.sandbox import (
     VERIFY_NOTE,
     Sandbox,
 )
+from torture.spoiling import MESSAGES, Draft
 
 from estelam import receipt, validation
 from estelam.client import Identity
@@ -163,50 +164,12 @@ def answered(wire: Wire, method: Method, sent: bytes, request: Message) -> None:
     assert getattr(reply, "answer", ANSWER_YES) in {ANSWER_YES, ANSWER_NO}
 
 
-def tag(number: int, kind: int) -> bytes:
-    return bytes([number << 3 | kind])
-
-
-def text(number: int, value: bytes) -> bytes:
-    """A field of bytes, its length right for up to 16 KiB."""
-    size = len(value)
-    return tag(number, 2) + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])) + value
-
-
-class Draft(NamedTuple):
-    """A good request, a place in it, and some bytes."""
-
-    good: bytes
-    at: int
-    some: bytes
-
-
-FORMS: dict[str, Callable[[Draft], bytes]] = {
-    "a byte changed": lambda d: d.good[: d.at] + d.some[:1] + d.good[d.at + 1 :],
-    "bytes put in": lambda d: d.good[: d.at] + d.some + d.good[d.at :],
-    "cut short": lambda d: d.good[: d.at],
-    "cut out": lambda d: d.good[: d.at] + d.good[d.at + len(d.some) :],
-    "said twice": lambda d: d.good + d.good[d.at :],
-    "an unknown field": lambda d: d.good + text(15, d.some),
-    "an unknown number": lambda d: tag(14, 0) + bytes([d.at & 127]) + d.good,
-    "a first field of any bytes": lambda d: d.good + text(1, d.some),
-    "a second field of any bytes": lambda d: d.good + text(2, d.some),
-    "a text that is no UTF-8": lambda d: d.good + text(1, d.some + b"\xff"),
-    "a number for a text": lambda d: d.good + tag(1, 0) + bytes([d.at & 127]),
-    "a text for a number": lambda d: d.good + text(4, d.some),
-    "a number below nothing": lambda d: d.good + tag(4, 0) + b"\xff" * 9 + b"\x01",
-    "a length beyond the end": lambda d: d.good + tag(1, 2) + b"\xff\xff\xff\xff\x07" + d.some,
-    "groups in groups": lambda d: d.good + tag(15, 3) * (d.at + 1) * 40,
-    "Persian digits": lambda d: d.good + text(1, "۱۲۳۴۵۶۷۸۹۰".encode()),
-}
-
-
 @st.composite
 def mutated(draw: DrawFn, method: Method) -> bytes:
     """The good request, spoilt once or a few times."""
     spoilt = method.wire
     for _ in range(draw(st.integers(1, 3))):
-        form = FORMS[draw(st.sampled_from(sorted(FORMS)))]
+        form = MESSAGES[draw(st.sampled_from(sorted(MESSAGES)))]
         spoilt = form(Draft(spoilt, draw(st.integers(0, len(spoilt))), draw(st.binary(max_size=40))))
     return spoilt
 
@@ -262,7 +225,7 @@ def test_a_good_request_that_was_spoilt_is_refused_for_what_is_wrong_with_it(
 
 @each_method
 def test_each_way_of_spoiling_a_request_is_met(wire: Wire, method: Method) -> None:
-    for form in FORMS.values():
+    for form in MESSAGES.values():
         for at in range(0, len(method.wire) + 1, 7):
             judged(wire, method, form(Draft(method.wire, at, b"12")))
         judged(wire, method, form(Draft(method.wire, 3, b"7" * 5_000)))
