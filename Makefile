@@ -43,4 +43,4 @@ bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: sma
 
 .PHONY: torture
 torture: .venv/.ready ## Torture the product in a short form; TRIAL=kill N=1000 for one trial at length
-	$(BIN)/python -m torture $(TRIAL) $(if $(N),--rounds $(N))
+	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m torture $(TRIAL) $(if $(N),--rounds $(N))

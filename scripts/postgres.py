@@ -43,9 +43,13 @@ class Cluster:
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = {value}\n" for name, value in ours.items())
 
-    def standby(self) -> "Cluster":
-        """A second cluster that follows this one and, once started, is waited for by every commit of this one."""
-        other = Cluster(_folder())
+    def standby(self, fallen: "Cluster | None" = None) -> "Cluster":
+        """A second cluster that follows this one and, once started, is waited for by every commit of this one.
+
+        It takes the place of one that has *fallen*, if given, with nothing of what that one held.
+        """
+        other = fallen or Cluster(_folder())
+        shutil.rmtree(other.data, ignore_errors=True)
         source = f"host={self.folder} user={USER} application_name=standby"
         _run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync")
         other.configure({})
@@ -91,11 +95,11 @@ class Cluster:
         """A connection, the server's owner's if not another's, each statement of which is a transaction."""
         return psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True)
 
-    def database(self) -> str:
-        """A new, empty database: its name."""
+    def database(self, template: str = "template0") -> str:
+        """A new database, empty or with all that *template* holds, to which nobody may be connected: its name."""
         name = f"estelam_{next(self._names)}"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def url(self, database: str, *others: "Cluster") -> str:

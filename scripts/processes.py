@@ -80,7 +80,9 @@ class Service:
         workers = ["--workers", str(self._workers)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = self.begin([self.name, "serve", *listen, *workers, "--port-file", str(self._port_file)], log)
+            self._process = self.begin(
+                [self.name, "serve", *listen, *workers, "--port-file", str(self._port_file)], log
+            )
         return self
 
     def begin(self, words: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -117,10 +119,14 @@ class Service:
         """Start, and wait until the service listens; after a stop or a kill, on the same port again."""
         return self.launch().wait()
 
+    def signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self._process is not None and self.ended is None:
+            self._process.send_signal(number)
+
     def tell_to_stop(self) -> None:
         """Send SIGTERM."""
-        if self._process is not None and self.ended is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def stop(self) -> int:
         """Send SIGTERM and wait for an orderly end; returns the exit status.

@@ -11,10 +11,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from torture import fuzz, histories, kill
+from torture import failover, fuzz, histories, kill, rolling
 from torture.trial import Result, Task, Trial
 
-TRIALS: Sequence[Trial] = (kill.TRIAL, fuzz.TRIAL, histories.TRIAL)
+TRIALS: Sequence[Trial] = (
+    kill.TRIAL,
+    kill.POSTGRESQL,
+    failover.TRIAL,
+    rolling.TRIAL,
+    fuzz.TRIAL,
+    histories.TRIAL,
+)
 SHOWN = 20
 """So many losses are told in full."""
 
@@ -36,7 +43,7 @@ def main(
     losses: list[str] = []
     for trial in chosen:
         result, seconds = _try(trial, rounds or trial.short, seed)
-        losses += result.losses
+        losses += [f"{trial.name}: {loss}" for loss in result.losses]
         table.add_row(trial.name, *_figures(result, seconds), "; ".join(result.remarks) or trial.about)
     out.print(table)
     for loss in losses[:SHOWN]:

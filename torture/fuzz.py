@@ -130,7 +130,7 @@ class Judge:
             request = validation.parse(type(target.good), sent.first or b"")
             answer: Any = target.reply.FromString(body)
         except (Refusal, DecodeError):
-            self._result.losses.append(f"fuzz: {target.name} answered what breaks the contract")
+            self._result.losses.append(f"{target.name} answered what breaks the contract")
             return
         said, same = getattr(answer, "answer", ANSWER_YES), request == target.good
         self._must(said in {ANSWER_YES, ANSWER_NO}, f"{target.name} answered neither yes nor no")
@@ -140,7 +140,7 @@ class Judge:
             try:
                 receipt.verify(target.name, request, answer, self._keys)
             except receipt.InvalidReceipt:
-                self._result.losses.append(f"fuzz: {target.name} answered without proof")
+                self._result.losses.append(f"{target.name} answered without proof")
 
     def _refused(self, reply: Reply) -> None:
         reason = _reason(reply)
@@ -155,7 +155,7 @@ class Judge:
 
     def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
         if not holds:
-            self._result.losses.append(f"fuzz: {words}")
+            self._result.losses.append(f"{words}")
 
 
 def _reason(reply: Reply) -> Reason | None:
@@ -248,7 +248,7 @@ class Fuzz:
             service.judge.judge(target, sound, opened.replies[1])
             if opened.replies[1].status == 0:
                 return
-        self._result.losses.append(f"fuzz: an honest caller of {target.name} was not answered")
+        self._result.losses.append(f"an honest caller of {target.name} was not answered")
 
 
 def _headers(target: Target, *, deadline: bytes = b"10S") -> spoiling.Headers:
@@ -287,7 +287,7 @@ def run(task: Task) -> Result:
         while (before := result.rounds) < task.rounds:
             fuzz.volley()
             task.told(result.rounds - before)
-        result.losses += [f"fuzz: {name} has ended" for name, it in services.items() if it.process.ended is not None]
+        result.losses += [f"{name} has ended" for name, it in services.items() if it.process.ended is not None]
     result.remarks.append(", ".join(f"{what} {count:,}" for what, count in seen.most_common()))
     return result
 
