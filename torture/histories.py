@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -14,17 +14,20 @@ from typing import NamedTuple
 from scripts import sandbox as suite
 
 from estelam import logs, receipt
+from estelam.clock import to_datetime
 from estelam.errors import Refusal
 from estelam.loading import Declaration, LoadError
 from estelam.settings import StoreSettings
 from estelam.vocabulary import Answered
 from torture.life import Crash, Interruption, Life, Time
-from torture.oracle import Answer, Cases, Notes
+from torture.oracle import Answer, Cases, Notes, Watch
 from torture.trial import Result, Task, Trial
 from torture.worlds import WORLDS, Load, Question, World, request, told
 
 STEPS = 20
 SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
+TEN_YEARS = 3653 * 86400
+STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
 HANDFUL = 5
 # A load, or a few inquiries at once, reach up to about this many points at which they may be interrupted.
 POINTS = 12
@@ -50,7 +53,9 @@ class History:
         self.result = Result(rounds=1)
         self._name = f"{world.name}, seed {seed}"
         self._keys = self.life.keys
-        self._loads = self._entries = self._rotations = 0
+        self._loads = self._entries = self._rotations = self._ahead = 0
+        self._last_sealed: datetime | None = None
+        self._watch = self._begins()
 
     def run(self) -> Result:
         """Live through it, and look at what is left."""
@@ -58,6 +63,7 @@ class History:
             self.asks: 8,
             self.loads: 6,
             self.waits: 4,
+            self.is_set: 2,
             self.stops: 1,
             self.rotates: 1,
             self.crashes_idle: 1,
@@ -87,18 +93,26 @@ class History:
         """Time passes."""
         self.time.passes(self.random.choice(SECONDS))
 
+    def is_set(self) -> None:
+        """The machine's clock is set forward, or back, or right again."""
+        before, self._ahead = self._ahead, self.random.choice(STEPS_OF_THE_CLOCK)
+        self.time.micros += (self._ahead - before) * 1_000_000
+
     def stops(self) -> None:
         """The service is stopped in order, and started again."""
         self.life.reopen()
+        self._watch = self._begins()
 
     def rotates(self) -> None:
         """Subjects are hidden with a new key from now on."""
         self._rotations += 1
         self.life.rotate_subject_key(f"r{self._rotations}")
+        self._watch = self._begins()
 
     def crashes_idle(self) -> None:
         """The service is killed while nothing is under way."""
         self.life.go_on(self.life.snapshot(self.life.lengths()))
+        self._watch = self._begins()
         self.asks()
 
     def crashes_while_asked(self) -> None:
@@ -111,6 +125,7 @@ class History:
         self._must(entries in {self._entries, self._entries + len(questions)}, "a crash left half a batch")
         if entries > self._entries:
             self._remember(questions, [self._expected(question) for question in questions])
+        self._watch = self._begins()
         self.asks()
 
     def crashes_while_loading(self) -> None:
@@ -123,6 +138,7 @@ class History:
         self._must(loads in {self._loads, self._loads + file.load.sound}, "a crash left half a load")
         if loads > self._loads:
             self._apply(file)
+        self._watch = self._begins()
         self.asks()
 
     def fails_while_asked(self) -> None:
@@ -131,7 +147,7 @@ class History:
         fault = Interruption(self.random.randint(1, POINTS), _fail)
         answers = self.life.ask(questions, fault)
         if fault.happened:
-            self._entries += len(questions)
+            self._sealed(questions)
             self._match(questions, answers, [Answer("STORE_UNAVAILABLE")] * len(questions))
         else:
             self._compare(questions, answers)
@@ -187,8 +203,19 @@ class History:
         except Crash:
             self.life.go_on(after[0])
 
+    @property
+    def _now(self) -> datetime:
+        """What the service takes for the time."""
+        return self._watch.now(self.time.now, self.time.monotonic)
+
+    def _begins(self) -> Watch:
+        return Watch(self.time.now, self.time.monotonic, self._last_sealed)
+
     def _expected(self, question: Question) -> Answer:
-        return self.oracle.answer(question.method.short_name, question.caller, question.asked, self.time.now)
+        method = question.method.short_name
+        answer = self.oracle.answer(method, question.caller, question.asked, self._now)
+        timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
+        return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
 
     def _compare(self, questions: Sequence[Question], answers: Sequence[Answered | Refusal]) -> None:
         expected = [self._expected(question) for question in questions]
@@ -197,9 +224,13 @@ class History:
 
     def _remember(self, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
         """What was written down: only after all of a batch, none of which hears of another."""
-        self._entries += len(questions)
+        self._sealed(questions)
         for question, answer in zip(questions, answers, strict=True):
-            self.oracle.remember(question.method.short_name, question.caller, question.asked, answer, self.time.now)
+            self.oracle.remember(question.method.short_name, question.caller, question.asked, answer, self._now)
+
+    def _sealed(self, questions: Sequence[Question]) -> None:
+        self._entries += len(questions)
+        self._last_sealed = max(self._last_sealed or self._now, self._now)
 
     def _match(
         self, questions: Sequence[Question], answers: Sequence[Answered | Refusal], expected: Sequence[Answer]
@@ -217,7 +248,7 @@ class History:
             proven = receipt.verify(question.method.name, request(question), reply, self._keys)
         except receipt.InvalidReceipt:
             return Answer("NOT PROVEN")
-        self._must(proven.entry.answered_at_micros == self.time.micros, "an answer bears another time")
+        self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer bears another time")
         return told(reply)
 
     def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it

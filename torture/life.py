@@ -13,10 +13,10 @@ import uuid_utils
 from sqlalchemy import event, func, select
 
 from estelam import chain
-from estelam.clock import Clock, to_datetime
+from estelam.clock import Clock, steady, to_datetime
 from estelam.errors import Refusal
 from estelam.keys import Keyring, Signer, new_keyring_line, verifying_keys
-from estelam.ledger import Ledger
+from estelam.ledger import Ledger, when_last_sealed
 from estelam.loading import Declaration, Feed, Loaded, load, load_table
 from estelam.registrar import Registrar
 from estelam.settings import StoreSettings
@@ -105,8 +105,10 @@ class Life:
 
     def _open(self) -> None:
         keyring = Keyring.load(self.settings.subject_keys)
-        clock = self.time.clock
+        clock = steady(self.time.clock)
         self.store = Store(f"sqlite:///{self.folder}", ledger=Mode.WRITE)
+        with self.store.transaction() as connection:
+            last_sealed = when_last_sealed(connection)
         self.registrar = Registrar(
             store=self.store,
             ledger=Ledger(keyring=keyring, signer=Signer.load(self.settings.signing_key), clock=clock),
@@ -114,6 +116,7 @@ class Life:
             look_ups={method.name: look_up for method, look_up in self.world.questions(self.settings).items()},
             max_staleness=self.settings.max_staleness,
             clock=clock,
+            last_sealed=last_sealed,
         )
 
     def close(self) -> None:

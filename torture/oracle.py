@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 STALE_AFTER = timedelta(hours=24)
 WINDOW = timedelta(hours=24)
 FIRST_DATE = date(2021, 3, 21)
+TOLERANCE = timedelta(minutes=1)
 MAY_HAVE_DRAWN = {"DRAWER", ""}
 
 Row = dict[str, str]
@@ -17,6 +18,22 @@ class Coverage(NamedTuple):
 
     since: date | None
     through: datetime
+
+
+class Watch(NamedTuple):
+    """What a service takes for the time: never set back while it runs, doubted where its own ledger is ahead of it."""
+
+    wall: datetime
+    monotonic: float
+    last_sealed: datetime | None
+
+    def now(self, wall: datetime, monotonic: float) -> datetime:
+        """The time, where the machine's clock says *wall*."""
+        return max(wall, self.wall + timedelta(microseconds=int((monotonic - self.monotonic) * 1e6)))
+
+    def behind(self, now: datetime) -> bool:
+        """Whether the clock must be wrong."""
+        return self.last_sealed is not None and self.last_sealed > now + TOLERANCE
 
 
 class Answer(NamedTuple):
@@ -43,6 +60,8 @@ class Facts:
         """NO, where it is earned."""
         if self.coverage is None:
             return Answer("COVERAGE_UNDECLARED")
+        if self.coverage.through > now + TOLERANCE:
+            return Answer("CLOCK_BEHIND")
         if now - self.coverage.through > STALE_AFTER:
             return Answer("DATA_STALE")
         return Answer("NO", said)
@@ -75,7 +94,7 @@ class Notes(Facts):
         if asked["executive_agency_id"] not in self.members:
             return Answer("AGENCY_NOT_MEMBER")
         told = self.told_yes.get((caller, asked["serial"]))
-        if note is None or note["state"] != "ISSUED" or told is None or now - told > WINDOW:
+        if note is None or note["state"] != "ISSUED" or told is None or not now - WINDOW <= told <= now + TOLERANCE:
             return Answer("NOTE_NOT_CONFIRMED")
         parties = ("id", "name", "address", "postal_code")
         return Answer("DISCLOSED", [[note[f"{side}_{name}"] for name in parties] for side in ("obligor", "holder")])

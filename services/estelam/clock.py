@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 # By the zone's own rules: summer time was kept until 2022.
 IRAN = ZoneInfo("Asia/Tehran")
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""By how much the clocks of hosts that work together may differ."""
 
 
 def _wall_micros() -> int:
@@ -24,6 +26,20 @@ class Clock:
     def now(self) -> datetime:
         """This instant, in UTC."""
         return to_datetime(self.micros())
+
+
+def steady(clock: Clock) -> Clock:
+    """*clock*, never set back: from now on its wall clock goes at least as fast as its monotonic one.
+
+    A clock that is set forward is followed, since a machine that slept is right to be ahead; one that is then set right
+    is followed too.
+    """
+    began, since = clock.micros(), clock.monotonic()
+
+    def micros() -> int:
+        return max(clock.micros(), began + int((clock.monotonic() - since) * 1e6))
+
+    return Clock(micros, clock.monotonic)
 
 
 def to_datetime(micros: int) -> datetime:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Connection, Date, Integer, MetaData, Table, Text, select
 
-from estelam.clock import to_datetime
+from estelam.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.errors import Reason, Refusal
 from estelam.vocabulary import EarnedNo
 
@@ -44,10 +44,13 @@ def earn_no(coverage: Coverage | None, *, now: datetime, max_staleness: timedelt
     """The right to say no.
 
     Raises:
-        Refusal: COVERAGE_UNDECLARED, or DATA_STALE where the feed ends longer than *max_staleness* before *now*.
+        Refusal: COVERAGE_UNDECLARED; DATA_STALE where the feed ends longer than *max_staleness* before *now*;
+            CLOCK_BEHIND where it ends after *now*, so that nobody can tell how old it is.
     """
     if coverage is None:
         raise Refusal(Reason.COVERAGE_UNDECLARED)
+    if coverage.through > now + CLOCK_TOLERANCE:
+        raise Refusal(Reason.CLOCK_BEHIND)
     if now - coverage.through > max_staleness:
         raise Refusal(Reason.DATA_STALE)
     return EarnedNo()

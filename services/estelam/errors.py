@@ -54,6 +54,7 @@ class Reason(StrEnum):
     OVERLOADED = "OVERLOADED"
     COVERAGE_UNDECLARED = "COVERAGE_UNDECLARED"
     DATA_STALE = "DATA_STALE"
+    CLOCK_BEHIND = "CLOCK_BEHIND"
     AGENCY_NOT_MEMBER = "AGENCY_NOT_MEMBER"
     NOTE_NOT_CONFIRMED = "NOTE_NOT_CONFIRMED"
     ANSWER_LATE = "ANSWER_LATE"
@@ -154,6 +155,13 @@ TABLE: dict[Reason, Words] = {
         Layer.STORE,
         "The data is older than allowed, so no answer can be given.",
         "داده‌ها از حد مجاز قدیمی‌ترند؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=60,
+    ),
+    Reason.CLOCK_BEHIND: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The service's clock is behind what has been recorded already, so no answer can be given.",
+        "ساعت سرویس از آنچه پیش‌تر ثبت شده عقب‌تر است؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=60,
     ),
     Reason.AGENCY_NOT_MEMBER: Words(

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Mapping
 
 from estelam.access import Access, Quota
 from estelam.batch import Batch, BatchLimits
-from estelam.clock import Clock
+from estelam.clock import Clock, steady
 from estelam.desk import Desk
 from estelam.errors import Refusal
 from estelam.identity import Doorkeeper
 from estelam.keys import Keyring, Signer
-from estelam.ledger import Ledger
+from estelam.ledger import Ledger, when_last_sealed
 from estelam.metrics import Metrics
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
@@ -28,7 +28,7 @@ async def recording_service(
     Raises:
         StoreError, KeyFileError, AccessError, ServerError: what keeps it from starting.
     """
-    clock = clock or Clock()
+    clock = clock or steady(Clock())
     metrics = Metrics()
     access = Access(settings.access, clock)
     keyring = Keyring.load(settings.subject_keys)
@@ -36,6 +36,8 @@ async def recording_service(
     store = Store(settings.store, ledger=Mode.WRITE)
     check_schema(store, settings.MIGRATIONS)
     with store.sole_owner(), contextlib.closing(store):
+        with store.transaction() as connection:
+            last_sealed = when_last_sealed(connection)
         registrar = Registrar(
             store=store,
             ledger=ledger,
@@ -43,6 +45,7 @@ async def recording_service(
             look_ups={method.name: look_up for method, look_up in questions.items()},
             max_staleness=settings.max_staleness,
             clock=clock,
+            last_sealed=last_sealed,
         )
         limits = BatchLimits(settings.batch_size, settings.batch_queue, settings.batch_linger_seconds)
         batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)

@@ -8,14 +8,15 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, insert, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, insert, select
 
 from estelam import receipt
-from estelam.clock import Clock
+from estelam.clock import Clock, to_datetime
 from estelam.errors import Reason
 from estelam.halves import LEDGER
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -163,6 +164,11 @@ class Ledger:
             latency_micros=min(max(int((monotonic - inquiry.arrived) * 1e6), 0), 2**32 - 1),
             commitment=receipt.commitment(salt, request, receipt.canonical(line.reply)) if line.reply else b"",
         )
+
+
+def when_last_sealed(connection: Connection) -> datetime:
+    """The latest instant that a block bears; 1970 where there is none."""
+    return to_datetime(connection.execute(select(func.max(block_table.c.sealed_at_micros))).scalar() or 0)
 
 
 # The driver's own statements: building named parameters anew for each row would double its cost.

@@ -37,9 +37,9 @@ _entry = entry_table.c
 
 
 def recently_confirmed(
-    connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int
+    connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
 ) -> set[tuple[str, bytes]]:
-    """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES at or after *since_micros*."""
+    """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES from *since* to *until*."""
     first = connection.execute(
         select(block_table.c.first_sequence)
         .where(block_table.c.sealed_at_micros >= since_micros)
@@ -53,7 +53,9 @@ def recently_confirmed(
     return {
         (entry.caller, entry.subjects[0])
         for entry in found
-        if entry.method == method and entry.outcome == pb.OUTCOME_YES and entry.answered_at_micros >= since_micros
+        if entry.method == method
+        and entry.outcome == pb.OUTCOME_YES
+        and since_micros <= entry.answered_at_micros <= until_micros
     } & set(asked)
 
 

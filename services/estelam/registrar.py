@@ -12,7 +12,7 @@ from uuid_utils import UUID
 
 from estelam import coverage
 from estelam.batch import Batch
-from estelam.clock import Clock
+from estelam.clock import CLOCK_TOLERANCE, Clock
 from estelam.coverage import Coverage
 from estelam.errors import Reason, Refusal
 from estelam.keys import Keyring
@@ -33,9 +33,18 @@ class Reading:
     keyring: Keyring
     now: datetime
     max_staleness: timedelta
+    last_sealed: datetime
+    """When the ledger's last block was sealed, as of the service's start."""
+
+    @property
+    def clock_behind(self) -> bool:
+        """Whether the clock is known to be wrong, so that nobody can tell how much time has passed since anything."""
+        return self.last_sealed > self.now + CLOCK_TOLERANCE
 
     def no_or_refusal(self, reply: Message) -> Finding | Refusal:
         """The finding NO if the data has earned it; else the refusal that takes its place."""
+        if self.clock_behind:
+            return Refusal(Reason.CLOCK_BEHIND)
         try:
             return Finding.no(reply, coverage.earn_no(self.coverage, now=self.now, max_staleness=self.max_staleness))
         except Refusal as refusal:
@@ -58,6 +67,7 @@ class Registrar:
         look_ups: Mapping[str, LookUp],
         max_staleness: timedelta,
         clock: Clock,
+        last_sealed: datetime,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -65,6 +75,7 @@ class Registrar:
         self._look_ups = look_ups
         self._max_staleness = max_staleness
         self._clock = clock
+        self._last_sealed = last_sealed
 
     def settle(self, inquiries: Sequence[Inquiry]) -> list[Answered | Refusal]:
         """Find and record *inquiries* in one transaction; each gets its answer or a refusal, in order.
@@ -99,7 +110,14 @@ class Registrar:
         return answers
 
     def _look_up(self, connection: Connection, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
-        reading = Reading(connection, coverage.read(connection), self._keyring, self._clock.now(), self._max_staleness)
+        reading = Reading(
+            connection,
+            coverage.read(connection),
+            self._keyring,
+            self._clock.now(),
+            self._max_staleness,
+            self._last_sealed,
+        )
         found: dict[UUID, Finding | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
         for name, look_up in self._look_ups.items():
             if group := [i for i in inquiries if i.method.name == name and not i.refusal]:

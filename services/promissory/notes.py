@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from estelam import lookback
-from estelam.clock import to_micros
+from estelam.clock import CLOCK_TOLERANCE, to_micros
 from estelam.errors import Reason, Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -45,6 +45,8 @@ def parties_after(check_method: str, window: timedelta) -> LookUp:
     """The question of method two, opened by the caller's own YES from *check_method* within *window*."""
 
     def parties(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+        if reading.clock_behind:
+            return [Refusal(Reason.CLOCK_BEHIND) for _ in inquiries]
         members = store.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
         notes = store.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
         confirmed = _confirmed(reading, inquiries, check_method, window)
@@ -64,8 +66,13 @@ def _confirmed(
         return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
 
     asked = {key for inquiry in inquiries for key in keys(inquiry)}
-    since = to_micros(reading.now - window)
-    found = lookback.recently_confirmed(reading.connection, method=check_method, asked=asked, since_micros=since)
+    found = lookback.recently_confirmed(
+        reading.connection,
+        method=check_method,
+        asked=asked,
+        since_micros=to_micros(reading.now - window),
+        until_micros=to_micros(reading.now + CLOCK_TOLERANCE),
+    )
     return lambda inquiry: bool(keys(inquiry) & found)
 
 
