@@ -67,4 +67,6 @@ def _figures(result: Result, seconds: float) -> tuple[str, str, str, str]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

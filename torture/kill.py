@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from scripts.processes import Service
+from scripts.processes import ProcessError, Service
 from scripts.sandbox import CHECK_NOTE
 
 from estelam import chain, receipt
@@ -76,17 +76,17 @@ class Ledger:
         return result
 
 
-def torture(service: Service, ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
-    """Kill *service* under load *rounds* times; one result for each."""
+def torture(begin: Callable[[], Service], ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
+    """Kill the service that *begin* makes, under load, *rounds* times; one result for each."""
     setad = Identity.named(ledger.home.sandbox.pki, "setad")
-    service.start()
+    service = begin().start()
     try:
         for _ in range(rounds):
             with Crowd(service.address, setad, random) as crowd:  # 1
                 crowd.wait_for_an_answer()
                 time.sleep(random.uniform(*LOAD_SECONDS))
                 service.kill()  # 2
-            service.start()  # 3
+            service = begin().start()  # 3
             result = ledger.look(crowd.take())  # 4
             result.rounds = 1
             yield result
@@ -116,14 +116,17 @@ def run(task: Task, engine: Callable[[Path], AbstractContextManager[Build]] = ho
 
 def _live(home: Home, nursery: Nursery, share: range, task: Task, over: threading.Event) -> Result:
     total = Result()
-    service = Nursling(nursery, "promissory", home.sandbox, environ=home.environ)
+
+    def begin() -> Service:
+        return Nursling(nursery, "promissory", home.sandbox, environ=home.environ)
+
     try:
-        for result in torture(service, Ledger(home), len(share), Random(f"{task.seed} {share.start}")):
+        for result in torture(begin, Ledger(home), len(share), Random(f"{task.seed} {share.start}")):
             total.add(result)
             task.told(1)
             if over.is_set():
                 break
-    except (chain.BrokenLedger, receipt.InvalidReceipt) as error:
+    except (chain.BrokenLedger, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
         shutil.rmtree(home.sandbox.folder)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.halves import Mode, StoreError
+from estelam.halves import LEDGER, Mode, StoreError
 
 BUSY_SECONDS = 5
 
@@ -70,6 +70,10 @@ class SQLite:
             if mode is not Mode.READ:
                 connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
                 connection.execute(f"PRAGMA {schema}.synchronous=FULL")
+            if schema == LEDGER and mode is Mode.WRITE:
+                # After a sync that failed, the system may take for written what is not, and a journal with a hole loses
+                # all that comes after it. So what the journal holds is written anew before anything is added.
+                connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
             self._files[path] = path.stat().st_ino
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
