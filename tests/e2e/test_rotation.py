@@ -3,6 +3,8 @@
 import shutil
 import socket
 import ssl
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scripts.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
 from estelam.client import Identity
+from estelam.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.pki import Authority
 from tests.conftest import Start, promissory_opening
@@ -19,6 +22,7 @@ from tests.e2e.conftest import caller, refusal
 from tests.service import RunningService
 
 HOSTS = ["localhost", "127.0.0.1"]
+BRIEF = timedelta(seconds=3)
 
 
 @pytest.fixture
@@ -125,3 +129,36 @@ def test_callers_of_a_new_authority_are_taken_and_those_of_the_old_one_refused_o
         assert ask() == ANSWER_YES
     with caller(loaded, server.address, old) as ask:
         assert (grpc.StatusCode.UNAVAILABLE, None) == refusal(ask)
+
+
+def test_a_server_whose_certificate_ends_is_trusted_by_no_new_caller_until_it_has_a_new_one(
+    start: Start, loaded: Sandbox
+) -> None:
+    authority = Authority(loaded.pki)
+    authority.issue("promissory-server", [MINISTRY], hosts=HOSTS, lifetime=BRIEF)
+    server = start(promissory_opening(loaded))
+    with caller(loaded, server.address) as connected:
+        before = connected()
+        time.sleep(BRIEF.total_seconds() + 1)
+        with caller(loaded, server.address) as late:
+            refused = refusal(late)
+        after = connected()
+    authority.issue("promissory-server", [MINISTRY], hosts=HOSTS)
+    with caller(loaded, server.address) as renewed:
+        assert ANSWER_YES == before == after == renewed()
+    assert (grpc.StatusCode.UNAVAILABLE, None) == refused
+
+
+def test_a_caller_whose_certificate_ends_is_refused_on_the_open_connection_and_on_a_new_one(
+    server: RunningService, loaded: Sandbox
+) -> None:
+    Authority(loaded.pki).issue("brief", [ORGANIZATIONS["setad"]], lifetime=BRIEF)
+    brief = Identity.named(loaded.pki, "brief")
+    with caller(loaded, server.address, brief) as connected:
+        before = connected()
+        time.sleep(BRIEF.total_seconds() + 1)
+        after = refusal(connected)
+    with caller(loaded, server.address, brief) as late:
+        assert (grpc.StatusCode.UNAVAILABLE, None) == refusal(late)
+    assert ANSWER_YES == before
+    assert (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_EXPIRED) == after
