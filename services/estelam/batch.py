@@ -18,6 +18,10 @@ from estelam.errors import Reason, Refusal
 
 log = structlog.get_logger()
 
+# A door through which nobody has come for so long is taken for empty, and is stood open no longer than that.
+LULL_SECONDS = 0.0005
+DOOR_SECONDS = 0.1
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -91,6 +95,7 @@ class Batch(Generic[T, R]):
         self._crowd = asyncio.Event()
         self._closing = False
         self._last = 0
+        self._entered = 0
         self._runner = asyncio.get_running_loop().create_task(self._run())
 
     async def submit(self, item: T, seconds: float, line: str = "") -> R:
@@ -106,6 +111,7 @@ class Batch(Generic[T, R]):
         timer = loop.call_later(seconds, _give_up, future)
         try:
             self._waiting.append(line, (item, future))
+            self._entered += 1
             self._arrival.set()
             if len(self._waiting) >= self._limits.size:
                 self._crowd.set()
@@ -140,8 +146,8 @@ class Batch(Generic[T, R]):
 
     async def _round(self) -> None:
         await self._arrival.wait()
-        if self._last > 2 and len(self._waiting) < self._limits.size and not self._closing:
-            await self._linger()
+        if self._last > 2 and not self._closing:
+            await (self._linger() if len(self._waiting) < self._limits.size else self._let_in())
         batch: list[tuple[T, asyncio.Future[R]]] = []
         try:
             self._take(batch)
@@ -161,6 +167,15 @@ class Batch(Generic[T, R]):
         timer = loop.call_later(self._limits.linger_seconds, self._crowd.set)
         await self._crowd.wait()
         timer.cancel()
+
+    async def _let_in(self) -> None:
+        """Let in all who stand at the door: there they wait in the order of their coming, and only in here alike."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DOOR_SECONDS
+        entered = -1
+        while entered != self._entered and loop.time() < until:
+            entered = self._entered
+            await asyncio.sleep(LULL_SECONDS)
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         while self._waiting and len(batch) < self._limits.size:

@@ -43,6 +43,10 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 8192),
         ("grpc.max_allowed_incoming_connections", settings.connections),
+        # Calls that wait to be looked at at all: gRPC would cut some off at random, whosever they are, before our own
+        # queue, which is fair, has seen them. Streams and connections bound them.
+        ("grpc.server.max_pending_requests", 100 * settings.connections),
+        ("grpc.server.max_pending_requests_hard_limit", 100 * settings.connections),
         ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
         ("grpc.max_connection_idle_ms", 300_000),
         ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),

@@ -192,3 +192,32 @@ def test_closing_finishes_what_is_waiting() -> None:
         assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
     run(scenario)
+
+
+def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_turn() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        turns: list[list[str]] = []
+        late: list[asyncio.Task[str]] = []
+
+        def come(hops: int) -> None:
+            # Each hop is a turn of the loop, in which a runner that waits for nobody would have gone on long since.
+            if hops:
+                loop.call_soon(come, hops - 1)
+            else:
+                late.append(loop.create_task(batch.submit("quiet", 5, "quiet")))
+
+        def work(items: Sequence[str]) -> Sequence[str]:
+            turns.append(list(items))
+            if len(turns) == 2:
+                loop.call_soon_threadsafe(come, 20)
+            return items
+
+        batch: Batch[str, str] = Batch(work, BatchLimits(size=4))
+        await asyncio.gather(*(batch.submit("loud", 5, "loud") for _ in range(40)))
+        await late[0]
+        await batch.close()
+
+        assert "quiet" in turns[2]
+
+    run(scenario)
