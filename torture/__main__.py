@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from torture import failover, fuzz, histories, kill, rolling
+from torture import failover, fuzz, histories, kill, overload, rolling
 from torture.trial import Result, Task, Trial
 
 TRIALS: Sequence[Trial] = (
@@ -19,6 +19,7 @@ TRIALS: Sequence[Trial] = (
     kill.POSTGRESQL,
     failover.TRIAL,
     rolling.TRIAL,
+    overload.TRIAL,
     fuzz.TRIAL,
     histories.TRIAL,
 )
@@ -43,7 +44,7 @@ def main(
     losses: list[str] = []
     for trial in chosen:
         result, seconds = _try(trial, rounds or trial.short, seed)
-        losses += [f"{trial.name}: {loss}" for loss in result.losses]
+        losses += [f"{trial.name}: {loss}" for loss in (*result.losses, *result.missed)]
         table.add_row(trial.name, *_figures(result, seconds), "; ".join(result.remarks) or trial.about)
     out.print(table)
     for loss in losses[:SHOWN]:
@@ -63,7 +64,12 @@ def _try(trial: Trial, rounds: int, seed: int) -> tuple[Result, float]:
 
 
 def _figures(result: Result, seconds: float) -> tuple[str, str, str, str]:
-    return f"{result.rounds:,}", f"{result.checked:,}", f"{len(result.losses):,}", f"{seconds:,.0f}"
+    return (
+        f"{result.rounds:,}",
+        f"{result.checked:,}",
+        f"{len(result.losses) + len(result.missed):,}",
+        f"{seconds:,.0f}",
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ class Result:
     checked: int = 0
     """Answers, frames or calls that were held against what they must be."""
     losses: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    """Bounds of time that were not kept. They say something only on a machine that does nothing else."""
     remarks: list[str] = field(default_factory=list)
 
     def add(self, other: "Result") -> None:
@@ -24,6 +26,7 @@ class Result:
         self.rounds += other.rounds
         self.checked += other.checked
         self.losses += other.losses
+        self.missed += other.missed
         self.remarks += [remark for remark in other.remarks if remark not in self.remarks]
 
 
