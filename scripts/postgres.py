@@ -3,11 +3,12 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,12 @@ class Cluster:
         _run("pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
 
     def kill(self) -> None:
-        """End it with SIGKILL, which it can't notice; its processes for connections go with it."""
-        pid = int((self.data / "postmaster.pid").read_text("ascii").splitlines()[0])
-        os.kill(pid, 9)
+        """End it with SIGKILL, which it can't notice; all its processes at once, as in a power cut."""
+        postmaster = int((self.data / "postmaster.pid").read_text("ascii").splitlines()[0])
+        others = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text("ascii").split()
+        for pid in (postmaster, *map(int, others)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def promote(self) -> None:
         """Make a standby the primary."""

@@ -10,10 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from scripts.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
+from sqlalchemy import update
 
 from estelam import chain
 from estelam.client import Identity
-from estelam.clock import Clock, steady
+from estelam.clock import Clock, steady, to_micros
+from estelam.coverage import coverage_table
 from estelam.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.keys import verifying_keys
@@ -22,7 +24,7 @@ from estelam.loading import Declaration
 from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Store
+from estelam.store import Mode, Store
 from promissory.load import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
@@ -190,8 +192,10 @@ def test_a_deadline_is_counted_on_the_monotonic_clock(house: House, step: timede
 
 
 def test_data_said_to_be_of_the_future_earns_no_no(house: House) -> None:
-    ahead = Declaration(through=datetime.now(UTC) + HOUR)
-    load_file(house.sandbox.promissory(), NOTES, SAMPLES / "notes.csv", ahead)
+    # No load declares such a thing; a clock that was ahead when it was loaded does.
+    ahead = to_micros(datetime.now(UTC) + HOUR)
+    with closing(Store(house.sandbox.promissory().store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+        connection.execute(update(coverage_table).values(through_micros=ahead))
     house.begin()
     early = house.both()
     house.passed = HOUR

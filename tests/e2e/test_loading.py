@@ -330,3 +330,16 @@ def test_a_store_that_has_no_room_is_said_to_have_none(
     words = refuse(command, file(tmp_path / "notes.csv", NOTES, ROWS))
 
     assert "the store can't be written: database or disk is full; nothing was changed" in words
+
+
+def test_a_feed_is_not_loaded_up_to_a_time_that_is_yet_to_come(
+    command: CommandLine, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    before = facts(sandbox.judiciary().store)
+
+    said = command(
+        "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--through", "2999-01-01T00:00:00Z"
+    )
+
+    assert (1, True) == (said.code, "yet to come" in said.err)
+    assert before == facts(sandbox.judiciary().store)

@@ -112,6 +112,7 @@ class History:
             look_ups={method.name: look_up for method, look_up in self.questions.items()},
             max_staleness=timedelta(days=365),
             clock=self.clock,
+            last_sealed=to_datetime(0),
         )
         inquiries = [Inquiry(_id(), method, Caller(caller, "0" * 64), 0.0, request=each) for method, each in asked]
         for inquiry, answer in zip(inquiries, registrar.settle(inquiries), strict=True):
@@ -150,7 +151,7 @@ class History:
         with self.store.transaction() as connection:
             covered = coverage.read(connection)
             now = covered.through if covered else to_datetime(self.micros)
-            reading = Reading(connection, covered, self.keyring, now, timedelta(days=1))
+            reading = Reading(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
             words: dict[Question, str] = {}
             for method in {method for method, _ in self.asked}:
                 look_up = self.questions[method]

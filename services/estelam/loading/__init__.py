@@ -1,7 +1,7 @@
 """Loading facts from files: streamed, every row checked, all of a file or nothing, coverage in the same commit."""
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, Connection, Date, Integer, Table, Tex
 from sqlalchemy.exc import DBAPIError
 
 from estelam import coverage
-from estelam.clock import Clock, to_micros
+from estelam.clock import CLOCK_TOLERANCE, Clock, to_micros
 from estelam.coverage import FACTS, Coverage, coverage_table
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
 from estelam.loading.merging import Merge, former_subject_table
@@ -74,7 +74,7 @@ def load(
 
     try:
         with Rejects(rejects) as refused, store.transaction() as connection:
-            _keep_coverage(connection, declaration, replace=replace)
+            _keep_coverage(connection, declaration, replace=replace, now=clock.now())
             number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
             staging = Staging(connection, feed)
             merge = Merge(connection, feed, staging, number=number, whole=replace or feed.whole)
@@ -89,14 +89,14 @@ def load(
             _record(connection, path.name, number=number, rows=rows, first_date=first_date, clock=clock)
     except _RejectedError:
         return Loaded(0, refused.count, rejects)
-    except (DBAPIError, StagingError) as error:
+    except (DBAPIError, StagingError, OSError) as error:
         raise LoadError(f"the store can't be written: {_fault(error)}; nothing was changed") from error
     finally:
         store.close()  # The connection has carried a load, and may hold on to what was staged.
     return Loaded(rows, 0, None, number)
 
 
-def _fault(error: DBAPIError | StagingError) -> str:
+def _fault(error: DBAPIError | StagingError | OSError) -> str:
     # What PostgreSQL says may quote a row; SQLite's words are constant.
     fault = error.orig if isinstance(error, DBAPIError) else error
     return str(getattr(fault, "sqlstate", None) or fault)
@@ -129,7 +129,9 @@ def _record(connection: Connection, file: str, *, number: int, rows: int, first_
     connection.execute(insert(load_table).values(load))
 
 
-def _keep_coverage(connection: Connection, declaration: Declaration, *, replace: bool) -> None:
+def _keep_coverage(connection: Connection, declaration: Declaration, *, replace: bool, now: datetime) -> None:
+    if declaration.through and declaration.through > now + CLOCK_TOLERANCE:
+        raise LoadError("--through: no feed is loaded up to a time that is yet to come")
     before = coverage.read(connection)
     if before is None or replace:
         return
