@@ -170,11 +170,15 @@ class History:
 
     def _begin(self, file: File, interruption: Interruption | None) -> bool:
         """Load *file*; whether it is in."""
+        claims = file.claims
+        refused = self.oracle.refuses(claims.since, claims.through, self.time.now, self.world.first_date)
         try:
             loaded = self.life.load(self.world.feeds[file.load.kind], file.load.rows, file.claims, interruption)
         except LoadError:
-            self._must(interruption is not None and interruption.happened, "a file could not be loaded")
+            broken = interruption is not None and interruption.happened
+            self._must(refused or broken, "a file could not be loaded")
             return False
+        self._must(not refused, "a claim was taken that takes coverage back")
         self._must((loaded.rejected == 0) == file.load.sound, "a bad row was taken, or a good one refused")
         return file.load.sound
 

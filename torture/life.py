@@ -196,18 +196,21 @@ class Life:
             closing(Store(f"sqlite:///{self.folder}", facts=Mode.WRITE)) as store,
             interrupted(store, interruption),
         ):
-            loaded = load(
-                store,
-                feed,
-                path,
-                declaration=claims,
-                first_date=self.world.first_date,
-                rejects=self.folder / "rejects.csv",
-                clock=self.time.clock,
-                progress=lambda _bytes: None,
-            )
-            if interruption is not None:
-                interruption.end()
+            try:
+                loaded = load(
+                    store,
+                    feed,
+                    path,
+                    declaration=claims,
+                    first_date=self.world.first_date,
+                    rejects=self.folder / "rejects.csv",
+                    clock=self.time.clock,
+                    progress=lambda _bytes: None,
+                )
+            finally:
+                # A refused load too may be the last thing that its process does.
+                if interruption is not None:
+                    interruption.end()
         return loaded
 
 

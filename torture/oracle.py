@@ -56,6 +56,15 @@ class Facts:
         if ends is not None and (since or through):
             self.coverage = Coverage(since or (before.since if before else None), ends)
 
+    def refuses(self, since: date | None, through: datetime | None, now: datetime, first_date: date) -> bool:
+        """Whether a load may not claim so much: it would take coverage back, or speaks of times to come."""
+        if through and through > now + TOLERANCE:
+            return True
+        if self.coverage is None:
+            return False
+        later = since is not None and since > (self.coverage.since or first_date)
+        return later or (through is not None and through < self.coverage.through)
+
     def no(self, now: datetime, said: Any = None) -> Answer:
         """NO, where it is earned."""
         if self.coverage is None:
