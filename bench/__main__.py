@@ -29,6 +29,7 @@ def main(
     notes: Annotated[int | None, typer.Option(help="Notes on record.")] = None,
     rows: Annotated[int | None, typer.Option(help="Cases on record, and in the file that is loaded.")] = None,
     calls: Annotated[int | None, typer.Option(help="Calls over which the growth of memory is taken.")] = None,
+    ids: Annotated[int | None, typer.Option(help="Tracking ids that are swept.")] = None,
     entries: Annotated[int | None, typer.Option(help="Entries that the verified ledger holds at least.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where stores are put; default: the temporary folder.")] = None,
 ) -> None:
@@ -43,6 +44,7 @@ def main(
         "rows": rows,
         "calls": calls,
         "entries": entries,
+        "ids": ids,
     }
     scale = replace(QUICK if quick else FULL, **{name: value for name, value in given.items() if value is not None})
     console = Console()

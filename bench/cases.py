@@ -55,6 +55,12 @@ def by_national_id(cases: int, questions: int = QUESTIONS) -> list[bytes]:
     return [pb.CheckByNationalIdRequest(national_id=text).SerializeToString() for text in _by_turns(*asked)]
 
 
+def tracking_ids(cases: int, asked: int) -> list[str]:
+    """So many tracking ids to be *asked*, as `by_tracking_id`."""
+    known = np.linspace(0, cases - 1, asked // 2, dtype=np.int64)
+    return list(_by_turns(_tracking_ids(known), _tracking_ids(np.arange(MOST, MOST + asked // 2))))
+
+
 def _by_turns(first: Text, second: Text) -> Iterator[str]:
     for pair in zip(first, second, strict=True):
         yield from (text.tobytes().decode("ascii") for text in pair)

@@ -21,6 +21,8 @@ class Scale:
     """Calls over which the growth of memory is taken."""
     entries: int
     """Entries that the verified ledger holds at least."""
+    ids: int
+    """Tracking ids that are swept."""
 
 
 FULL = Scale(
@@ -31,6 +33,7 @@ FULL = Scale(
     rows=10_000_000,
     calls=1_000_000,
     entries=200_000,
+    ids=200_000,
 )
 QUICK = Scale(
     seconds=1,
@@ -40,4 +43,5 @@ QUICK = Scale(
     rows=200_000,
     calls=10_000,
     entries=20_000,
+    ids=10_000,
 )

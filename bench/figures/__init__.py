@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from bench.figure import Figure
-from bench.figures import alone, loading, memory, peers, rows, tail, throughput, verify
+from bench.figures import alone, loading, memory, peers, rows, sweep, tail, throughput, verify
 from bench.world import World
 
 Measurement = Callable[[World], Iterator[Figure]]
@@ -17,5 +17,6 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "rows": rows.measure,
     "memory": memory.measure,
     "verify": verify.measure,
+    "sweep": sweep.measure,
 }
 """In the order in which they run."""
