@@ -53,7 +53,7 @@ note_table = Table(
     Column("payment_place", Text, nullable=False),
     Column("load_number", Integer, nullable=False),
     Index("note_key", "serial", unique=True),
-    Index("note_load", "load_number"),
+    Index("note_load", "load_number", postgresql_using="brin"),
 )
 
 member_table = Table(

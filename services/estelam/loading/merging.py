@@ -70,8 +70,10 @@ class Merge:
             self._replace()
 
     def _fill(self) -> None:
-        # An index that only grows at its end is as fast beside the rows; any other is built from them all at once.
+        # Built from all rows at once an index is made fastest; but on SQLite one that only grows at its end stays.
         growing = {"load_number", *(self._feed.key[:1] if self._staging.ascending else ())}
+        if self._staging.on_postgresql:
+            growing.clear()
         built = [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
         for index in built:
             index.drop(self._connection)
@@ -81,7 +83,7 @@ class Merge:
 
     def _said(self) -> Select[Any]:
         rows = self._staging.rows
-        return select(*(rows.c[name] for name in self._feed.columns), literal(self._number)).order_by(rows.c.row)
+        return select(*(rows.c[name] for name in self._feed.columns), literal(self._number))
 
     def _insert(self, rows: Select[Any]) -> None:
         self._connection.execute(insert(self._feed.table).from_select([*self._feed.columns, "load_number"], rows))

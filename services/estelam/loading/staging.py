@@ -50,7 +50,10 @@ class Staging:
         self.on_postgresql = connection.dialect.name == "postgresql"
         number = BigInteger().with_variant(Integer(), "sqlite")
         texts = {name: feed.table.c[name].type for name in feed.columns}
-        columns = [Column("row", number, primary_key=True), *(Column(name, kind) for name, kind in texts.items())]
+        columns = [
+            Column("row", number, primary_key=not self.on_postgresql),
+            *(Column(name, kind) for name, kind in texts.items()),
+        ]
         self.rows = self._temporary("row", *columns) if self.on_postgresql else _attached(*columns)
         """The file's rows and their numbers."""
         self.fresh = self._temporary("fresh", Column("row", number))
@@ -108,13 +111,14 @@ class Staging:
                 text = io.BytesIO()
                 pyarrow.csv.write_csv(batch, text, options)
                 copy.write(text.getbuffer())
-        self.analyze(self.rows)
+        if not keyed():
+            return True
         try:
             with self._connection.begin_nested():
-                if keyed():
-                    self._connection.execute(CreateIndex(self._key(self.rows)))
+                self._connection.execute(CreateIndex(self._key(self.rows)))
         except IntegrityError:
             return False
+        self.analyze(self.rows)
         return True
 
     def _ingest(self, batches: Iterable[pa.RecordBatch], keyed: Callable[[], bool]) -> bool:

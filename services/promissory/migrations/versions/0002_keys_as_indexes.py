@@ -36,7 +36,8 @@ def upgrade() -> None:
         sa.Column("load_number", sa.Integer, nullable=False),
     )
     op.create_index("note_key", "note", ["serial"], unique=True, schema="facts")
-    op.create_index("note_load", "note", ["load_number"], schema="facts")
+    # The rows of one load lie together.
+    op.create_index("note_load", "note", ["load_number"], schema="facts", postgresql_using="brin")
     _rebuild(
         "setad_member",
         sa.Column("agency_id", _CODE, nullable=False),
