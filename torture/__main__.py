@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from torture import failover, fuzz, histories, kill, overload, rolling
+from torture import failover, flood, fuzz, histories, kill, overload, rolling
 from torture.trial import Result, Task, Trial
 
 TRIALS: Sequence[Trial] = (
@@ -20,6 +20,8 @@ TRIALS: Sequence[Trial] = (
     failover.TRIAL,
     rolling.TRIAL,
     overload.TRIAL,
+    flood.PASSED_THROUGH,
+    flood.TERMINATED,
     fuzz.TRIAL,
     histories.TRIAL,
 )

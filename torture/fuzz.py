@@ -231,13 +231,13 @@ class Fuzz:
         """A call that is spoilt in its message, its frame or its headers."""
         good = target.good.SerializeToString()
         if level == "headers":
-            block = encoder.encode(spoiling.headers(self._random, _headers(target)))
+            block = encoder.encode(spoiling.headers(self._random, headers_of(target)))
             return Sent(block, wire.message(good), good)
         if level == "frame":
             # A message that is cut short is waited for until its deadline.
-            return Sent(encoder.encode(_headers(target, deadline=b"200m")), *spoiling.framed(self._random, good))
+            return Sent(encoder.encode(headers_of(target, deadline=b"200m")), *spoiling.framed(self._random, good))
         spoilt = spoiling.message(self._random, good)
-        return Sent(encoder.encode(_headers(target)), wire.message(spoilt), spoilt)
+        return Sent(encoder.encode(headers_of(target)), wire.message(spoilt), spoilt)
 
     def _live(self, target: Target) -> None:
         """An honest caller is answered."""
@@ -251,7 +251,8 @@ class Fuzz:
         self._result.losses.append(f"an honest caller of {target.name} was not answered")
 
 
-def _headers(target: Target, *, deadline: bytes = b"10S") -> spoiling.Headers:
+def headers_of(target: Target, *, deadline: bytes = b"10S") -> spoiling.Headers:
+    """The headers of a sound call."""
     return [
         (b":method", b"POST"),
         (b":scheme", b"https"),
@@ -265,7 +266,7 @@ def _headers(target: Target, *, deadline: bytes = b"10S") -> spoiling.Headers:
 
 def _sound(target: Target) -> Sent:
     good = target.good.SerializeToString()
-    return Sent(Encoder().encode(_headers(target)), wire.message(good), good)
+    return Sent(Encoder().encode(headers_of(target)), wire.message(good), good)
 
 
 def _frames(stream: int, sent: Sent) -> bytes:

@@ -174,7 +174,7 @@ class History:
         refused = self.oracle.refuses(claims.since, claims.through, self.time.now, self.world.first_date)
         try:
             loaded = self.life.load(self.world.feeds[file.load.kind], file.load.rows, file.claims, interruption)
-        except LoadError:
+        except (LoadError, OSError):
             broken = interruption is not None and interruption.happened
             self._must(refused or broken, "a file could not be loaded")
             return False

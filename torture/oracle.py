@@ -82,8 +82,8 @@ class Notes(Facts):
 
     notes: dict[str, Row] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
-    told_yes: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    """When each caller was last told YES about each serial."""
+    told_yes: dict[tuple[str, str], list[datetime]] = field(default_factory=dict)
+    """When each caller was told YES about each serial: the last need not be the latest, where a clock was wrong."""
 
     def load(self, kind: str, rows: list[Row]) -> None:
         """Notes replace those of the same serial; the list of members is replaced whole."""
@@ -102,8 +102,9 @@ class Notes(Facts):
             return Answer("YES") if genuine else self.no(now)
         if asked["executive_agency_id"] not in self.members:
             return Answer("AGENCY_NOT_MEMBER")
-        told = self.told_yes.get((caller, asked["serial"]))
-        if note is None or note["state"] != "ISSUED" or told is None or not now - WINDOW <= told <= now + TOLERANCE:
+        told = self.told_yes.get((caller, asked["serial"]), [])
+        confirmed = any(now - WINDOW <= when <= now + TOLERANCE for when in told)
+        if note is None or note["state"] != "ISSUED" or not confirmed:
             return Answer("NOTE_NOT_CONFIRMED")
         parties = ("id", "name", "address", "postal_code")
         return Answer("DISCLOSED", [[note[f"{side}_{name}"] for name in parties] for side in ("obligor", "holder")])
@@ -111,7 +112,7 @@ class Notes(Facts):
     def remember(self, method: str, caller: str, asked: Row, answer: Answer, now: datetime) -> None:
         """What was answered may open another question."""
         if (method, answer.word) == ("CheckNote", "YES"):
-            self.told_yes[caller, asked["serial"]] = now
+            self.told_yes.setdefault((caller, asked["serial"]), []).append(now)
 
 
 @dataclass
