@@ -184,7 +184,12 @@ def test_in_an_empty_register_rows_that_contradict_one_another_are_named_too(san
     assert empty.rejects() == ["3,case_number,DUPLICATE"]
     assert empty.load(CASES, SECOND, FIRST, f"1,{CIVIL},701,9990000069,DRAWER").rejected == 1
     assert empty.rejects() == ["3,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+    assert empty.load(CASES, SECOND, FIRST, SECOND, THIRD.replace("CIVIL", "LOST")).rejected == 2
+    assert empty.rejects() == ["4,kind,NOT_A_KNOWN_WORD", "3,case_number,DUPLICATE"]
     assert not empty.changed()
+
+    assert empty.load(CASES, SECOND, FIRST).rows == 2
+    assert empty.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1)}
 
 
 def test_coverage_deepens_and_freshens_and_goes_back_only_for_a_whole_register(cases: Register) -> None:

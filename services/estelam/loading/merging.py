@@ -1,6 +1,7 @@
 """A file's rows made part of the facts, in SQL: what contradicts itself, what is changed or gone, what is new."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
@@ -23,11 +24,12 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.exc import IntegrityError
 
 from estelam.coverage import FACTS
 from estelam.loading.feed import Feed
 from estelam.loading.rejects import Reject
-from estelam.loading.staging import Staging
+from estelam.loading.staging import Source, Staging
 
 # What rows that a load changed or removed used to mention: whoever asked about it may have been told otherwise.
 former_subject_table = Table(
@@ -54,12 +56,26 @@ class Merge:
         self.first = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
         """Whether there is nothing on record yet that the file's rows could be compared with."""
 
-    def contradictions(self) -> Iterator[Reject]:
+    @property
+    def straight(self) -> bool:
+        """Whether the file's rows may be put where they belong at once, as long as nothing is wrong with any."""
+        return self.first and self._staging.on_postgresql
+
+    def run_straight(self, source: Source) -> bool:
+        """Make the rows of *source* the facts; False where they contradict one another."""
+        try:
+            with self._rebuilding(self._feed.table.indexes):
+                self._staging.copy_straight(source, self._number)
+        except IntegrityError:
+            return False
+        return not self._at_odds(self._feed.table)
+
+    def contradictions(self) -> list[Reject]:
         """The rows of the file that contradict others of it."""
+        found = {reject.row: reject for reject in self._disagreements()}
         if not self._staging.unique:
-            yield from self._duplicates()
-        elif self._feed.agree and not self._staging.ascending:
-            yield from self._disagreements()
+            found |= {reject.row: reject for reject in self._duplicates()}
+        return sorted(found.values())
 
     def run(self) -> None:
         """Make the file's rows part of the facts."""
@@ -70,15 +86,19 @@ class Merge:
             self._replace()
 
     def _fill(self) -> None:
-        # Built from all rows at once an index is made fastest; but on SQLite one that only grows at its end stays.
         growing = {"load_number", *(self._feed.key[:1] if self._staging.ascending else ())}
-        if self._staging.on_postgresql:
-            growing.clear()
-        built = [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
-        for index in built:
+        # On SQLite an index that only grows at its end is as fast beside the rows.
+        shuffled = [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
+        with self._rebuilding(self._feed.table.indexes if self._staging.on_postgresql else shuffled):
+            self._insert(self._said())
+
+    @contextmanager
+    def _rebuilding(self, indexes: Iterable[Index]) -> Iterator[None]:
+        """Without *indexes*, which are made anew from all rows at once."""
+        for index in indexes:
             index.drop(self._connection)
-        self._insert(self._said())
-        for index in built:
+        yield
+        for index in indexes:
             index.create(self._connection)
 
     def _said(self) -> Select[Any]:
@@ -99,7 +119,13 @@ class Merge:
 
     def _disagreements(self) -> Iterator[Reject]:
         """What differs from the first row that shares the first of the key."""
-        rows = self._staging.rows
+        if shared_by := self._at_odds(self._staging.rows):
+            yield from self._differing(shared_by)
+
+    def _at_odds(self, rows: Table) -> Sequence[str]:
+        """What is shared by rows that do not agree."""
+        if not self._feed.agree or self._staging.ascending:
+            return ()
         shared = rows.c[self._feed.key[0]]
         several = select(shared).group_by(shared).having(func.count() > 1).subquery()
         said = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.agree]
@@ -109,11 +135,9 @@ class Merge:
             .group_by(shared)
             .having(or_(*(func.min(each) != func.max(each) for each in said)))
         )
-        if not (shared_by := list(self._connection.execute(at_odds).scalars())):
-            return
-        yield from self._differing(shared_by)
+        return self._connection.execute(at_odds).scalars().all()
 
-    def _differing(self, shared_by: list[str]) -> Iterator[Reject]:
+    def _differing(self, shared_by: Sequence[str]) -> Iterator[Reject]:
         rows, shared = self._staging.rows, self._feed.key[0]
         query = select(rows).where(rows.c[shared].in_(shared_by)).order_by(rows.c.row)
         first: dict[str, list[object]] = {}
@@ -142,14 +166,9 @@ class Merge:
         return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
 
     def _replace(self) -> None:
-        rows, fresh = self._staging.rows, self._staging.fresh
-        rebuilt = self._worth_rebuilding()
-        for index in rebuilt:
-            index.drop(self._connection)
-        self._forget()
-        self._insert(self._said().where(rows.c.row.in_(select(fresh.c.row))))
-        for index in rebuilt:
-            index.create(self._connection)
+        with self._rebuilding(self._worth_rebuilding()):
+            self._forget()
+            self._insert(self._said().where(self._staging.rows.c.row.in_(select(self._staging.fresh.c.row))))
 
     def _worth_rebuilding(self) -> list[Index]:
         # On PostgreSQL the inquiries under way would wait for it; on SQLite they see nothing of it.

@@ -5,18 +5,19 @@ in a temporary table. What merges them into the facts is the same SQL.
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import adbc_driver_sqlite.dbapi as adbc
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from estelam.loading.feed import Feed
@@ -24,9 +25,11 @@ from estelam.loading.feed import Feed
 SCHEMA = "loading"
 
 T = TypeVar("T")
+Source = Iterator[tuple[Any, dict[str, Any]]]
+"""A file's rows in batches, each of them numbers and texts by column."""
 
-StagingError = adbc.Error
-"""The staging file failed."""
+FAULTS = (DBAPIError, adbc.Error, psycopg.Error, OSError)
+"""How a store fails, by whichever door the rows come."""
 
 
 def ahead(source: Iterator[T]) -> Iterator[T]:
@@ -45,6 +48,7 @@ class Staging:
         self._connection = connection
         self._feed = feed
         self._last = ""
+        self.count = 0
         self.ascending = True
         self.unique = True
         self.on_postgresql = connection.dialect.name == "postgresql"
@@ -61,17 +65,29 @@ class Staging:
         self.stale = self._temporary("stale", *(Column(name, texts[name]) for name in feed.key))
         """The keys of what is on record and shall not stay as it is."""
 
-    def fill(self, source: Iterator[tuple[Any, dict[str, Any]]], *, keyed: bool) -> None:
-        """Put in the rows of *source*, each a batch of numbers and texts.
+    def fill(self, source: Source, *, keyed: bool) -> None:
+        """Put in the rows of *source*.
 
         `unique` then tells that no two of them share a key, and `ascending` that each is beyond the one before, so that
         no two share even the first of it. Only a *keyed* staging can be compared with what is on record.
         """
         self.fresh.create(self._connection)
         self.stale.create(self._connection)
-        batches = (self._batch(numbers, texts) for numbers, texts in ahead(source))
-        fill = self._copy if self.on_postgresql else self._ingest
-        self.unique = fill(batches, lambda: keyed or not self.ascending)
+        batches = (self._batch(texts, row=numbers) for numbers, texts in ahead(source))
+        if self.on_postgresql:
+            self.rows.create(self._connection)
+            self._copy(self.rows, batches)
+            self.unique = not self._keyed(keyed=keyed) or self._make_key()
+        else:
+            self.unique = self._ingest(batches, keyed=keyed)
+
+    def copy_straight(self, source: Source, number: int) -> None:
+        """Copy the rows of *source* into PostgreSQL's table of facts itself, under the *number* of this load."""
+        batches = (
+            self._batch(texts, load_number=pa.repeat(pa.scalar(number), len(numbers)))
+            for numbers, texts in ahead(source)
+        )
+        self._copy(self._feed.table, batches)
 
     def analyze(self, *tables: Table) -> None:
         """Tell PostgreSQL's planner what it has; SQLite's needs no telling."""
@@ -87,9 +103,10 @@ class Staging:
     def _on_commit(self) -> str | None:
         return "DROP" if self.on_postgresql else None
 
-    def _batch(self, numbers: Any, texts: dict[str, Any]) -> pa.RecordBatch:
-        self._follow(texts[self._feed.key[0]])
-        columns = {"row": numbers}
+    def _batch(self, texts: dict[str, Any], **columns: Any) -> pa.RecordBatch:
+        keys = texts[self._feed.key[0]]
+        self.count += len(keys)
+        self._follow(keys)
         for name, text in texts.items():
             optional = self._feed.table.c[name].nullable
             columns[name] = pc.if_else(pc.equal(text, ""), None, text) if optional else text
@@ -101,18 +118,20 @@ class Staging:
             self.ascending = keys[0].as_py() > self._last and pc.all(rising, min_count=0).as_py()
             self._last = keys[-1].as_py()
 
-    def _copy(self, batches: Iterable[pa.RecordBatch], keyed: Callable[[], bool]) -> bool:
-        self.rows.create(self._connection)
+    def _keyed(self, *, keyed: bool) -> bool:
+        return keyed or not self.ascending
+
+    def _copy(self, table: Table, batches: Iterable[pa.RecordBatch]) -> None:
         driver: Any = self._connection.connection.driver_connection
-        names = ", ".join(column.name for column in self.rows.columns)
         options = pyarrow.csv.WriteOptions(include_header=False)
-        with driver.cursor() as cursor, cursor.copy(f"COPY {self.rows.name} ({names}) FROM STDIN (FORMAT csv)") as copy:
+        names = ", ".join(column.name for column in table.columns)
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT csv)") as copy:
             for batch in batches:
                 text = io.BytesIO()
-                pyarrow.csv.write_csv(batch, text, options)
+                pyarrow.csv.write_csv(batch.select([column.name for column in table.columns]), text, options)
                 copy.write(text.getbuffer())
-        if not keyed():
-            return True
+
+    def _make_key(self) -> bool:
         try:
             with self._connection.begin_nested():
                 self._connection.execute(CreateIndex(self._key(self.rows)))
@@ -121,7 +140,7 @@ class Staging:
         self.analyze(self.rows)
         return True
 
-    def _ingest(self, batches: Iterable[pa.RecordBatch], keyed: Callable[[], bool]) -> bool:
+    def _ingest(self, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
         path = self._beside_the_facts()
         path.unlink(missing_ok=True)  # What a load that was killed has left.
         rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # documented so
@@ -132,7 +151,7 @@ class Staging:
             cursor.execute(_on_sqlite(CreateTable(rows)))
             for batch in batches:
                 cursor.adbc_ingest(rows.name, batch, mode="append")
-            unique = not keyed() or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
+            unique = not self._keyed(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
         self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
         path.unlink()  # It lives as long as the connection.
         return unique
@@ -156,7 +175,7 @@ def _on_sqlite(statement: CreateTable | CreateIndex) -> str:
 def _succeeds(cursor: adbc.Cursor, create_unique_index: str) -> bool:
     try:
         cursor.execute(create_unique_index)
-    except StagingError as error:
+    except adbc.Error as error:
         if "UNIQUE constraint failed" not in str(error):
             raise
         return False

@@ -1,0 +1,38 @@
+"""What a load lets the store claim: coverage deepens and freshens, and is taken back by a whole register alone."""
+
+from datetime import date, datetime
+
+from sqlalchemy import Connection, delete, insert
+
+from estelam import coverage
+from estelam.clock import CLOCK_TOLERANCE, to_micros
+from estelam.coverage import coverage_table
+from estelam.loading.feed import Declaration, LoadError
+
+
+def refuse_the_future(declaration: Declaration, now: datetime) -> None:
+    """Raise LoadError where *declaration* claims more than can be known *now*."""
+    if declaration.through and declaration.through > now + CLOCK_TOLERANCE:
+        raise LoadError("--through: no feed is loaded up to a time that is yet to come")
+
+
+def refuse_to_go_back(connection: Connection, declaration: Declaration) -> None:
+    """Raise LoadError where *declaration* claims less than the store already does."""
+    if (before := coverage.read(connection)) is None:
+        return
+    if declaration.since and declaration.since > before.since:
+        raise LoadError(f"--since: the data is declared complete from {before.since} on; only --replace takes it back")
+    if declaration.through and declaration.through < before.through:
+        through = before.through.isoformat(timespec="seconds")
+        raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace takes it back")
+
+
+def declare(connection: Connection, declaration: Declaration, first_date: date) -> None:
+    """Move coverage; it begins with *first_date* where none was declared before."""
+    before = coverage.read(connection)
+    through = declaration.through or (before.through if before else None)
+    if through is None or declaration == Declaration():
+        return
+    since = declaration.since or (before.since if before else first_date)
+    connection.execute(delete(coverage_table))
+    connection.execute(insert(coverage_table).values(id=1, since=since, through_micros=to_micros(through)))

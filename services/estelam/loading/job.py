@@ -1,0 +1,117 @@
+"""One load of one file, from its first byte to the commit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from sqlalchemy import BigInteger, Column, Connection, Date, Integer, Table, Text, func, insert, select
+
+from estelam import coverage
+from estelam.clock import Clock
+from estelam.coverage import FACTS
+from estelam.loading.claims import declare, refuse_the_future, refuse_to_go_back
+from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
+from estelam.loading.merging import Merge
+from estelam.loading.reading import batches
+from estelam.loading.rejects import Rejects
+from estelam.loading.sifting import sift
+from estelam.loading.staging import Source, Staging
+from estelam.store import Store
+
+# Every load that was committed. Rows carry the number of the load that changed them last.
+load_table = Table(
+    "load",
+    FACTS,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("file", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("loaded_at_micros", BigInteger, nullable=False),
+    # The first date that counts after it. None: made before loads remembered this and what they took away.
+    Column("covered_since", Date),
+)
+
+
+class _RejectedError(Exception):
+    """Ends the transaction of a file with bad rows."""
+
+
+class _CrookedError(Exception):
+    """Ends an attempt to put a file's rows where they belong at once: something is wrong with one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be loaded, and how."""
+
+    store: Store
+    feed: Feed
+    path: Path
+    declaration: Declaration
+    first_date: date
+    rejects: Path
+    clock: Clock
+    progress: Callable[[int], None]
+    replace: bool
+
+    def run(self) -> Loaded:
+        """Load in one transaction.
+
+        Raises:
+            LoadError: the file can't be taken.
+        """
+        try:
+            return self._attempt(straight=True)
+        except _CrookedError:
+            # A second reading says what is wrong, and with which row.
+            return self._attempt(straight=False)
+
+    def _attempt(self, *, straight: bool) -> Loaded:
+        with Rejects(self.rejects) as refused:
+            try:
+                with self.store.transaction() as connection:
+                    return self._load(connection, refused, straight=straight)
+            except _RejectedError:
+                return Loaded(0, refused.count, self.rejects)
+
+    def _load(self, connection: Connection, refused: Rejects, *, straight: bool) -> Loaded:
+        refuse_the_future(self.declaration, self.clock.now())
+        if not self.replace:
+            refuse_to_go_back(connection, self.declaration)
+        number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
+        staging = Staging(connection, self.feed)
+        merge = Merge(connection, self.feed, staging, number=number, whole=self.replace or self.feed.whole)
+        if straight and merge.straight:
+            if not merge.run_straight(self._sound(refused, straight=True)):
+                raise _CrookedError
+        else:
+            staging.fill(self._sound(refused, straight=False), keyed=not merge.first)
+            refused.add(merge.contradictions())
+            if refused.count:
+                raise _RejectedError
+            merge.run()
+        if merge.whole and not staging.count:
+            raise LoadError(f"{self.path}: holds no row; an empty register is not taken for the whole one")
+        declare(connection, self.declaration, self.first_date)
+        self._record(connection, number, staging.count)
+        return Loaded(staging.count, 0, None, number)
+
+    def _sound(self, refused: Rejects, *, straight: bool) -> Source:
+        for batch in batches(self.path, self.feed.columns):
+            numbers, texts, found = sift(batch, self.feed.checks)
+            if found and straight:
+                raise _CrookedError
+            refused.add(found)
+            yield numbers, texts
+            self.progress(batch.read)
+
+    def _record(self, connection: Connection, number: int, rows: int) -> None:
+        covered = coverage.read(connection)
+        load = {
+            "number": number,
+            "file": self.path.name,
+            "rows": rows,
+            "loaded_at_micros": self.clock.micros(),
+            "covered_since": covered.since if covered else self.first_date,
+        }
+        connection.execute(insert(load_table).values(load))
