@@ -68,6 +68,8 @@ class Merge:
                 self._staging.copy_straight(source, self._number)
         except IntegrityError:
             return False
+        # Without statistics the first inquiries would be looked up by reading everything.
+        self._staging.analyze(self._feed.table)
         return not self._at_odds(self._feed.table)
 
     def contradictions(self) -> list[Reject]:
@@ -169,6 +171,7 @@ class Merge:
         with self._rebuilding(self._worth_rebuilding()):
             self._forget()
             self._insert(self._said().where(self._staging.rows.c.row.in_(select(self._staging.fresh.c.row))))
+        self._staging.analyze(self._feed.table)
 
     def _worth_rebuilding(self) -> list[Index]:
         # On PostgreSQL the inquiries under way would wait for it; on SQLite they see nothing of it.

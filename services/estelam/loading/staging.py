@@ -93,7 +93,7 @@ class Staging:
         """Tell PostgreSQL's planner what it has; SQLite's needs no telling."""
         if self.on_postgresql:
             for table in tables:
-                self._connection.exec_driver_sql(f"ANALYZE {table.name}")
+                self._connection.exec_driver_sql(f"ANALYZE {table}")
 
     def _temporary(self, name: str, *columns: Column[Any]) -> Table:
         return Table(

@@ -1,0 +1,23 @@
+"""How the facts of cases are looked up: from an index alone, so that it costs the same however many there are."""
+
+from contextlib import closing
+from datetime import date
+from typing import Any
+
+import pytest
+from scripts.sandbox import Sandbox
+from sqlalchemy import Select
+
+from estelam.store import Store
+from judiciary import store
+
+
+@pytest.mark.parametrize("query", [store._DRAWERS, store._CHEQUES])
+def test_both_questions_are_answered_from_an_index_alone(shared: Sandbox, query: Select[Any]) -> None:
+    asked = query.params(asked=["1", "2"], since=date(2021, 3, 21))
+    with closing(Store(shared.judiciary().store)) as opened, opened.transaction() as connection:
+        words = asked.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}")]
+
+    assert plan[0].startswith("SEARCH cheque_case USING COVERING INDEX"), plan
+    assert {"USE TEMP B-TREE FOR DISTINCT"} >= set(plan[1:]), plan
