@@ -14,7 +14,7 @@ from sqlalchemy.types import NullType
 
 from estelam import receipt
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import GENESIS, block_table, entry_table, header_of, mark
+from estelam.ledger import GENESIS, block_table, entry_table, header_of, marks_of
 
 ROWS_AT_ONCE = 2000
 
@@ -117,8 +117,7 @@ def _sealed(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
     entry = pb.Entry.FromString(sealed)
     if not place == entry.sequence == sequence:
         raise receipt.InvalidReceipt("an entry is missing or out of order")
-    first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
     # Compared by kind too: SQLite keeps 1.0 and "1" beside 1.
-    if marks != [first, second, third] or not all(type(found) in (int, type(None)) for found in marks):
+    if tuple(marks) != marks_of(entry) or not all(type(found) in (int, type(None)) for found in marks):
         raise receipt.InvalidReceipt("an entry is marked for other subjects")
     return sealed

@@ -1,7 +1,7 @@
 """The ledger: every inquiry in one line, every commit sealed in one signed block, every block chained to all before.
 
-An entry is kept as the very bytes that were sealed. Beside them stands a mark of each keyed subject, its first eight
-bytes as a number: what an entry is found by (`estelam.lookback`).
+An entry is kept as the very bytes that were sealed. Beside them stand the marks by which it is found
+(`estelam.lookback`), eight bytes each as a number: of each keyed subject, and of what a yes opens to its caller.
 """
 
 import hashlib
@@ -33,6 +33,7 @@ entry_table = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
     *(Column(name, BigInteger) for name in SUBJECT_COLUMNS),
+    Column("opened", BigInteger),
 )
 
 block_table = Table(
@@ -74,12 +75,19 @@ class EntryRow(NamedTuple):
     subject_1: int | None
     subject_2: int | None
     subject_3: int | None
+    opened: int | None
 
     @classmethod
     def of(cls, entry: pb.Entry) -> "EntryRow":
         """The row that keeps *entry*."""
-        first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
-        return cls(entry.sequence, receipt.canonical(entry), first, second, third)
+        return cls(entry.sequence, receipt.canonical(entry), *marks_of(entry))
+
+
+def marks_of(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
+    """What *entry* is found by: a mark of each subject, and of what it opened."""
+    first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
+    yes = entry.outcome == pb.OUTCOME_YES and first is not None
+    return first, second, third, opening(entry.method, entry.caller, entry.subjects[0]) if yes else None
 
 
 def question(method: str, request: bytes) -> Subject:
@@ -90,6 +98,11 @@ def question(method: str, request: bytes) -> Subject:
 def mark(keyed: bytes) -> int:
     """The number by which a subject's keyed hash is found; two subjects may share one, so what is found is compared."""
     return int.from_bytes(keyed[:8], "big", signed=True)
+
+
+def opening(method: str, caller: str, keyed: bytes) -> int:
+    """The mark of every yes that *method* gave *caller* about a first subject of that keyed hash."""
+    return mark(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
 
 
 class Ledger:
@@ -173,10 +186,10 @@ def when_last_sealed(connection: Connection) -> datetime:
 
 # The driver's own statements: building named parameters anew for each row would double its cost.
 _COLUMNS = ", ".join(EntryRow._fields)
-_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 _INSERT_ARRAYS = (
     f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) SELECT * FROM"  # noqa: S608 - constants
-    " unnest(%b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[])"
+    " unnest(%b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
 )
 
 

@@ -1,5 +1,6 @@
 """Entries are kept as the bytes that were sealed, with a mark of each subject: smaller, faster written and walked."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ down_revision = "0001"
 
 SHELF_ENTRIES = 2048
 SUBJECTS = ("subject_1", "subject_2", "subject_3")
+MARKS = (*SUBJECTS, "opened")
 ANSWERS = {"YES": pb.OUTCOME_YES, "NO": pb.OUTCOME_NO, "DISCLOSED": pb.OUTCOME_DISCLOSED}
 
 
@@ -21,15 +23,15 @@ def upgrade() -> None:
         "sealed_entry",
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("sealed", sa.LargeBinary, nullable=False),
-        *(sa.Column(name, sa.BigInteger) for name in SUBJECTS),
+        *(sa.Column(name, sa.BigInteger) for name in MARKS),
         schema="ledger",
     )
-    sealed = sa.table("sealed_entry", *map(sa.column, ("sequence", "sealed", *SUBJECTS)), schema="ledger")
+    sealed = sa.table("sealed_entry", *map(sa.column, ("sequence", "sealed", *MARKS)), schema="ledger")
     for rows in _old_entries():
         op.get_bind().execute(sa.insert(sealed), [_sealed(row) for row in rows])
     op.drop_table("entry", schema="ledger")
     op.rename_table("sealed_entry", "entry", schema="ledger")
-    for column in SUBJECTS:
+    for column in MARKS:
         present = sa.text(f"{column} IS NOT NULL")
         op.create_index(
             f"entry_{column}",
@@ -57,11 +59,19 @@ def _sealed(row: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {name: row[name] for name in same} | {name: bytes(row[name]) for name in raw}
     refusal = "" if row["outcome"] in ANSWERS else row["outcome"]
     entry = pb.Entry(**values, subjects=subjects, outcome=outcome, refusal=refusal)
-    first, second, third, *_ = *(int.from_bytes(keyed[:8], "big", signed=True) for keyed in subjects), None, None, None
+    first, second, third, *_ = *map(_mark, subjects), None, None, None
+    opened = None
+    if outcome == pb.OUTCOME_YES and subjects:
+        opened = _mark(hashlib.sha256(f"{entry.method}\0{entry.caller}\0".encode() + subjects[0]).digest())
     return {
         "sequence": row["sequence"],
         "sealed": entry.SerializeToString(deterministic=True),
         "subject_1": first,
         "subject_2": second,
         "subject_3": third,
+        "opened": opened,
     }
+
+
+def _mark(keyed: bytes) -> int:
+    return int.from_bytes(keyed[:8], "big", signed=True)
