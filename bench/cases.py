@@ -56,9 +56,11 @@ def by_national_id(cases: int, questions: int = QUESTIONS) -> list[bytes]:
 
 
 def tracking_ids(cases: int, asked: int) -> list[str]:
-    """So many tracking ids to be *asked*, as `by_tracking_id`."""
-    known = np.linspace(0, cases - 1, asked // 2, dtype=np.int64)
-    return list(_by_turns(_tracking_ids(known), _tracking_ids(np.arange(MOST, MOST + asked // 2))))
+    """So many tracking ids to be *asked*, all different: half of them of cases on record, where there are as many."""
+    known = np.arange(min(cases, asked // 2))
+    texts = _tracking_ids(np.concatenate([known, np.arange(MOST, MOST + asked - len(known))]))
+    order = np.random.default_rng(1).permutation(asked)
+    return [text.tobytes().decode("ascii") for text in texts[order]]
 
 
 def _by_turns(first: Text, second: Text) -> Iterator[str]:
