@@ -178,8 +178,11 @@ class Batch(Generic[T, R]):
             await asyncio.sleep(LULL_SECONDS)
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        while self._waiting and len(batch) < self._limits.size:
-            self._waiting.move(batch, self._limits.size)
+        # Where more wait than one turn can serve, turns are shorter: whoever comes meanwhile waits for the end of one.
+        size = self._limits.size
+        most = max(1, size // 2) if len(self._waiting) > 2 * size else size
+        while self._waiting and len(batch) < most:
+            self._waiting.move(batch, most)
         if not self._waiting and not self._closing:
             self._arrival.clear()
 

@@ -100,19 +100,19 @@ def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_e
             return items
 
         batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20, linger_seconds=0))
-        flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(24)]
+        flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(22)]
         await asyncio.sleep(0.05)
         quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]
         await asyncio.sleep(0.05)
-        late = asyncio.create_task(batch.submit(24, 10, "flood"))
+        late = asyncio.create_task(batch.submit(22, 10, "flood"))
         await asyncio.sleep(0.05)
         gate.set()
         done = await asyncio.gather(*flood, *quiet, late, return_exceptions=True)
         await batch.close()
 
         turned_away = [place for place, result in enumerate(done) if isinstance(result, Refusal)]
-        assert [20, 21, 22, 23, 28] == turned_away
-        assert [100, 101, 102, 103] == [number for number in order[4:12] if number >= 100]
+        assert [18, 19, 20, 21, 26] == turned_away
+        assert [100, 101, 102, 103] == [number for number in order[2:10] if number >= 100]
 
     run(scenario)
 
@@ -210,14 +210,26 @@ def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_tur
         def work(items: Sequence[str]) -> Sequence[str]:
             turns.append(list(items))
             if len(turns) == 2:
-                loop.call_soon_threadsafe(come, 20)
+                loop.call_soon_threadsafe(come, 6)
             return items
 
-        batch: Batch[str, str] = Batch(work, BatchLimits(size=4))
+        batch: Batch[str, str] = Batch(work, BatchLimits(size=8))
         await asyncio.gather(*(batch.submit("loud", 5, "loud") for _ in range(40)))
         await late[0]
         await batch.close()
 
         assert "quiet" in turns[2]
+
+    run(scenario)
+
+
+def test_in_a_crowd_turns_are_shorter_so_that_whoever_comes_meanwhile_waits_less() -> None:
+    async def scenario() -> None:
+        sizes: list[int] = []
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16), observe=sizes.append)
+        await asyncio.gather(*(batch.submit(number, 5) for number in range(64)))
+        await batch.close()
+
+        assert [8, 8, 8, 8, 16, 16] == sizes
 
     run(scenario)
