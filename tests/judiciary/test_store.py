@@ -19,5 +19,5 @@ def test_both_questions_are_answered_from_an_index_alone(shared: Sandbox, query:
         words = asked.compile(connection, compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}")]
 
-    assert plan[0].startswith("SEARCH cheque_case USING COVERING INDEX"), plan
+    assert plan[0].startswith("SEARCH facts.cheque_case USING COVERING INDEX"), plan
     assert {"USE TEMP B-TREE FOR DISTINCT"} >= set(plan[1:]), plan

@@ -163,12 +163,15 @@ def held(box: Sandbox, path: Path, declaration: Declaration) -> Iterator[None]:
     """While the block runs, a load of *path* stands still with all its rows written; then it is finished."""
     reached, released = threading.Event(), threading.Event()
     done: list[Loaded] = []
+    asked: list[int] = []
 
     def micros() -> int:
-        # The load asks for the time when it records itself, last of all but the coverage.
-        reached.set()
-        assert released.wait(60)
-        return Clock().micros()
+        # The load asks for the time as it begins, and again when it records itself, last of all.
+        if asked:
+            reached.set()
+            assert released.wait(60)
+        asked.append(Clock().micros())
+        return asked[-1]
 
     loader = threading.Thread(target=lambda: done.append(load_cases(box, path, declaration, Clock(micros=micros))))
     loader.start()
