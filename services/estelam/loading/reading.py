@@ -79,11 +79,12 @@ def _header(line: bytes) -> list[str]:
 
 def _plain(block: bytes, columns: Sequence[str]) -> Any:
     """The table in *block* where its lines are rows as they stand, split by commas alone; None where it takes more."""
-    block = block.replace(b"\r\n", b"\n")
-    if b'"' in block or b"\r" in block or b"\n\n" in block or block.startswith(b"\n"):
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    if b'"' in block or b"\r" in block:
         return None
     try:
-        return pyarrow.csv.read_csv(
+        table = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(column_names=columns, use_threads=False, block_size=len(block) + 1),
             pyarrow.csv.ParseOptions(quote_char=False),
@@ -91,6 +92,8 @@ def _plain(block: bytes, columns: Sequence[str]) -> Any:
         )
     except pa.ArrowInvalid:
         return None
+    # Empty lines are left out.
+    return table if table.num_rows == block.count(b"\n") + (not block.endswith(b"\n")) else None
 
 
 def _by_the_book(path: Path, file: BinaryIO, first: int, columns: Sequence[str]) -> Iterator[Batch]:

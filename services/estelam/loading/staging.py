@@ -145,7 +145,7 @@ class Staging:
         path.unlink(missing_ok=True)  # What a load that was killed has left.
         rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # documented so
         with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
-            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+            for setting in ("page_size=16384", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 cursor.execute(f"PRAGMA {setting}")
                 cursor.fetchall()
             cursor.execute(_on_sqlite(CreateTable(rows)))
