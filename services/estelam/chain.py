@@ -117,7 +117,8 @@ def _sealed(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
     entry = pb.Entry.FromString(sealed)
     if not place == entry.sequence == sequence:
         raise receipt.InvalidReceipt("an entry is missing or out of order")
-    # Compared by kind too: SQLite keeps 1.0 and "1" beside 1.
-    if tuple(marks) != marks_of(entry) or not all(type(found) in (int, type(None)) for found in marks):
+    right = marks_of(entry)
+    # Compared by kind too: SQLite keeps 1.0 beside 1.
+    if tuple(marks) != right or [*map(type, marks)] != [*map(type, right)]:
         raise receipt.InvalidReceipt("an entry is marked for other subjects")
     return sealed
