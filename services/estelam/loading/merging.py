@@ -41,7 +41,7 @@ former_subject_table = Table(
 )
 
 # An index is built anew where it would have to take in more than this part of the rows that it has.
-_MANY = 0.25
+_MANY = 0.1
 
 
 class Merge:
@@ -88,11 +88,13 @@ class Merge:
             self._replace()
 
     def _fill(self) -> None:
-        growing = {"load_number", *(self._feed.key[:1] if self._staging.ascending else ())}
-        # On SQLite an index that only grows at its end is as fast beside the rows.
-        shuffled = [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
-        with self._rebuilding(self._feed.table.indexes if self._staging.on_postgresql else shuffled):
+        growing = self._feed.key[:1] if self._staging.ascending else ()
+        with self._rebuilding(self._indexes_but("load_number", *growing)):
             self._insert(self._said())
+
+    def _indexes_but(self, *growing: str) -> list[Index]:
+        """The indexes, without those by what is *growing*: rows enter them at their end, as fast as anyhow."""
+        return [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
 
     @contextmanager
     def _rebuilding(self, indexes: Iterable[Index]) -> Iterator[None]:
@@ -180,7 +182,7 @@ class Merge:
         many = self._count(self._staging.fresh) + self._count(self._staging.stale)
         if many < _MANY * self._count(self._feed.table):
             return []
-        return [index for index in self._feed.table.indexes if not index.unique]
+        return self._indexes_but("load_number", self._feed.key[0])
 
     def _count(self, table: Table) -> int:
         return self._connection.execute(select(func.count()).select_from(table)).scalar_one()
