@@ -23,7 +23,7 @@ demo: .venv/.ready ## Tell a whole story through the real command line, in a tem
 
 .PHONY: test
 test: .venv/.ready ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: check
 check: .venv/.ready ## Lint, format, types, contract, tests
@@ -31,7 +31,7 @@ check: .venv/.ready ## Lint, format, types, contract, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.lint_protos
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: protos
 protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
