@@ -132,6 +132,8 @@ class _Crew:
 
     def _renew(self) -> None:
         for old in list(self._crew):
+            if self._stopping:
+                return
             process, ready = self._begin()
             try:
                 self._await(process, ready)
@@ -142,6 +144,7 @@ class _Crew:
                 return
             old.terminate()
             old.join(STOP_SECONDS)
+            old.kill()  # what hangs must not live on where nobody watches it
             del self._crew[old]
         log.info("workers.renewed", workers=len(self._crew))
 
