@@ -1,6 +1,7 @@
 """Many inquiries, one transaction: a bounded queue before one thread.
 
-Waiting for company costs a lone caller time and saves a crowd most of its cost, so the queue lingers only under load.
+Waiting for company costs a lone caller time and saves a crowd most of its cost, so only a crowd is waited for, until
+all who come together are in.
 Each caller waits in a line of their own, and each line moves on alike: a flood in one holds up no other.
 """
 
@@ -18,9 +19,12 @@ from estelam.errors import Reason, Refusal
 
 log = structlog.get_logger()
 
-# A door through which nobody has come for so long is taken for empty, and is stood open no longer than that.
-LULL_SECONDS = 0.0005
+# A door through which so few have come in so long is taken for empty, and is stood open no longer than that.
+LULL_SECONDS = 0.002
+LULL_ENTRIES = 2
 DOOR_SECONDS = 0.1
+# After a fault, the next round is tried no sooner.
+PAUSE_SECONDS = 0.01
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,11 +32,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How many wait, how many go together, and how long a crowd is gathered."""
+    """How many wait, and how many go together."""
 
     size: int = 128
     queue: int = 1024
-    linger_seconds: float = 0.01
 
 
 class _Lines(Generic[T, R]):
@@ -92,7 +95,6 @@ class Batch(Generic[T, R]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._waiting: _Lines[T, R] = _Lines(limits.queue)
         self._arrival = asyncio.Event()
-        self._crowd = asyncio.Event()
         self._closing = False
         self._last = 0
         self._entered = 0
@@ -113,8 +115,6 @@ class Batch(Generic[T, R]):
             self._waiting.append(line, (item, future))
             self._entered += 1
             self._arrival.set()
-            if len(self._waiting) >= self._limits.size:
-                self._crowd.set()
             return await future
         finally:
             timer.cancel()
@@ -142,12 +142,12 @@ class Batch(Generic[T, R]):
                     raise
                 with contextlib.suppress(Exception):
                     log.error("round.failed", error=type(error).__name__)
-                await asyncio.sleep(self._limits.linger_seconds)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _round(self) -> None:
         await self._arrival.wait()
         if self._last > 2 and not self._closing:
-            await (self._linger() if len(self._waiting) < self._limits.size else self._let_in())
+            await self._let_in()
         batch: list[tuple[T, asyncio.Future[R]]] = []
         try:
             self._take(batch)
@@ -161,21 +161,20 @@ class Batch(Generic[T, R]):
                     future.set_exception(_bearable(error))
             raise
 
-    async def _linger(self) -> None:
-        self._crowd.clear()
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._limits.linger_seconds, self._crowd.set)
-        await self._crowd.wait()
-        timer.cancel()
-
     async def _let_in(self) -> None:
-        """Let in all who stand at the door: there they wait in the order of their coming, and only in here alike."""
+        """Let in all who stand at the door: there they wait in the order of their coming, and only in here alike.
+
+        It costs a crowd nothing: the thread would have to share its core with the loop that lets them in.
+        """
         loop = asyncio.get_running_loop()
-        until = loop.time() + DOOR_SECONDS
-        entered = -1
-        while entered != self._entered and loop.time() < until:
-            entered = self._entered
+        began = now = loop.time()
+        lull = False
+        while not lull and now < began + DOOR_SECONDS:
+            before, entered = now, self._entered
             await asyncio.sleep(LULL_SECONDS)
+            now = loop.time()
+            # A loop too busy to come back in time was too busy to look at the door.
+            lull = self._entered - entered <= LULL_ENTRIES and now < before + 2 * LULL_SECONDS
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         # Where more wait than one turn can serve, turns are shorter: whoever comes meanwhile waits for the end of one.

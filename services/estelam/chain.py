@@ -1,9 +1,10 @@
 """The walk along a ledger's chain: whatever was changed, taken away, added or reordered is found."""
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -66,7 +67,7 @@ def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iter
 def _walk(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
     with streamed.execute(_STORED_ENTRIES) as entries, streamed.execute(_STORED_BLOCKS) as blocks:
-        yield from _heads(iter(entries), blocks, keys)
+        yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys)
 
 
 def _heads(
@@ -82,7 +83,7 @@ def _heads(
                 receipt.leaf_hash(_sealed(entry, place))
                 for place, entry in enumerate(islice(entries, header.entry_count), start=sequence)
             ]
-        except (TypeError, ValueError, DecodeError, receipt.InvalidReceipt) as error:
+        except (TypeError, ValueError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
             words = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is damaged"
             raise BrokenLedger(f"block {number}: {words}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:

@@ -4,6 +4,7 @@
 the counter, in one transaction (`estelam.registrar`), or at another service that records (the adapter).
 """
 
+import asyncio
 import contextlib
 import random
 import re
@@ -24,7 +25,7 @@ from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, Violation, to_grpc
 from estelam.identity import Doorkeeper, Metadata
 from estelam.metrics import Metrics
-from estelam.quota import Bucket, Quotas
+from estelam.quota import Bucket, Pace, Quotas
 from estelam.registrar import fault_of
 from estelam.vocabulary import Answered, Inquiry, Method, Outcome, Purpose
 
@@ -40,6 +41,8 @@ PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_referen
 PASSING = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
 CROWDED = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
 PATIENCE_SECONDS = 5.0
+# How long such a refusal may be kept back from a caller who presses on.
+PACE_SECONDS = 2.0
 _PUSHBACK = "grpc-retry-pushback-ms"
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
@@ -90,6 +93,7 @@ class Desk:
         # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
         self._refusals = refusals
         self._refusal_quotas = Quotas(clock)
+        self._pace = Pace(clock)
         self._plainest = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
     def handler(self, method: Method) -> Handler:
@@ -153,6 +157,9 @@ class Desk:
         self._metrics.refused(method.short_name, refusal)
         inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
+        if visit.inquiry and refusal.reason in CROWDED:
+            most = min(self._patience(context) / 2, PACE_SECONDS)
+            await asyncio.sleep(self._pace.wait(visit.inquiry.caller.organization_id, most))
         return await abort(context, refusal, (*_trailer(visit), *self._retry(refusal)))
 
     def _retry(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:

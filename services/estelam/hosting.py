@@ -47,7 +47,7 @@ async def recording_service(
             clock=clock,
             last_sealed=last_sealed,
         )
-        limits = BatchLimits(settings.batch_size, settings.batch_queue, settings.batch_linger_seconds)
+        limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)
         desk = Desk(
             door=Doorkeeper(settings, barred=access.barred, clock=clock),

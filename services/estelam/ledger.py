@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from struct import Struct
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
@@ -25,6 +26,7 @@ from estelam.vocabulary import Inquiry, Outcome, Subject
 
 _TABLES = MetaData(schema=LEDGER)
 GENESIS = bytes(32)
+_MARK = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
 entry_table = Table(
@@ -85,9 +87,10 @@ class EntryRow(NamedTuple):
 
 def marks_of(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
     """What *entry* is found by: a mark of each subject, and of what it opened."""
-    first, second, third, *_ = *[mark(keyed) for keyed in entry.subjects], None, None, None
+    subjects = list(entry.subjects)
+    first, second, third, *_ = *[mark(keyed) for keyed in subjects], None, None, None
     yes = entry.outcome == pb.OUTCOME_YES and first is not None
-    return first, second, third, opening(entry.method, entry.caller, entry.subjects[0]) if yes else None
+    return first, second, third, opening(entry.method, entry.caller, subjects[0]) if yes else None
 
 
 def question(method: str, request: bytes) -> Subject:
@@ -97,7 +100,7 @@ def question(method: str, request: bytes) -> Subject:
 
 def mark(keyed: bytes) -> int:
     """The number by which a subject's keyed hash is found; two subjects may share one, so what is found is compared."""
-    return int.from_bytes(keyed[:8], "big", signed=True)
+    return _MARK.unpack_from(keyed)[0]  # type: ignore[no-any-return]
 
 
 def opening(method: str, caller: str, keyed: bytes) -> int:

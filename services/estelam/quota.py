@@ -51,6 +51,25 @@ class Quotas:
         return bucket
 
 
+class Pace:
+    """Lets the refusals of one caller go one after another: refusing costs about as much as answering does.
+
+    A caller who presses on after a refusal, on however many calls at once, gets no more of them than this.
+    """
+
+    def __init__(self, clock: Clock, *, gap_seconds: float = 0.01) -> None:
+        self._clock = clock
+        self._gap = gap_seconds
+        self._next: dict[str, float] = {}
+
+    def wait(self, caller: str, most: float) -> float:
+        """For how many seconds, at *most*, the next refusal of *caller* is to be kept back."""
+        now = self._clock.monotonic()
+        turn = min(max(now, self._next.get(caller, now)), now + most)
+        self._next[caller] = turn + self._gap
+        return turn - now
+
+
 def take(bucket: Bucket, policy: str) -> None:
     """Take one token from *bucket*.
 

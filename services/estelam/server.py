@@ -37,6 +37,8 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", int(settings.shares_port)),
         ("grpc.max_concurrent_streams", 100),
+        # It counts calls that are over but not yet tidied up, and would refuse those of a busy caller within the limit.
+        ("grpc.http.overload_protection", 0),
         # Ours is 4 KiB and has words of its own; this one, without words, only bounds memory.
         ("grpc.max_receive_message_length", 65536),
         ("grpc.max_send_message_length", 16384),

@@ -79,7 +79,6 @@ class StoreSettings(ServingSettings):
     """How old the feed may be for a no to be given."""
     batch_size: int = Field(default=128, ge=1)
     batch_queue: int = Field(default=8192, ge=1)
-    batch_linger_seconds: float = Field(default=0.01, ge=0)
 
 
 class ClientSettings(Section):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+import estelam.batch
 from estelam.batch import Batch, BatchLimits
 from estelam.errors import Reason, Refusal
 
@@ -53,9 +54,11 @@ def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
     run(scenario)
 
 
-def test_a_lone_caller_never_waits_for_company() -> None:
+def test_a_lone_caller_never_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estelam.batch, "LULL_SECONDS", 3600)
+
     async def scenario() -> None:
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(linger_seconds=3600))
+        batch: Batch[int, int] = Batch(doubled, BatchLimits())
 
         for number in range(20):
             await batch.submit(number, 5)
@@ -99,7 +102,7 @@ def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_e
             order.extend(items)
             return items
 
-        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20, linger_seconds=0))
+        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20))
         flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(22)]
         await asyncio.sleep(0.05)
         quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]

@@ -5,7 +5,7 @@ import pytest
 from estelam.access import Quota
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal
-from estelam.quota import Quotas, charge_miss, state_of
+from estelam.quota import Pace, Quotas, charge_miss, state_of
 
 
 class Hand:
@@ -77,3 +77,19 @@ def test_a_changed_quota_begins_with_a_full_bucket() -> None:
     quotas.spend("caller", "CheckNote", Quota(rate=1, burst=1))
 
     assert state_of(quotas.spend("caller", "CheckNote", Quota(rate=1, burst=9)), "CheckNote").remaining == 8
+
+
+def test_refusals_of_one_caller_go_one_after_another_and_hold_up_no_other() -> None:
+    hand = Hand()
+    pace = Pace(hand.clock, gap_seconds=0.25)
+
+    assert [pace.wait("hasty", 10) for _ in range(4)] == [0, 0.25, 0.5, 0.75]
+    assert pace.wait("other", 10) == 0
+    hand.now += 2
+    assert pace.wait("hasty", 10) == 0
+
+
+def test_no_refusal_is_kept_back_longer_than_its_caller_waits() -> None:
+    pace = Pace(Hand().clock, gap_seconds=0.25)
+
+    assert [pace.wait("hasty", 0.5) for _ in range(5)] == [0, 0.25, 0.5, 0.5, 0.5]
