@@ -60,15 +60,15 @@ class World:
             stores = {service: self.cluster.url(self.cluster.database()) for service in ("promissory", "judiciary")}
         return Suite.create(self.folder / f"{name} on {engine}", stores)
 
-    def with_notes(self, engine: Engine = Engine.SQLITE) -> Suite:
-        """A suite with the notes on record."""
+    def with_notes(self, engine: Engine = Engine.SQLITE, *, name: str = "notes") -> Suite:
+        """A suite with the notes on record, one for each *name*."""
 
         def fill(suite: Suite) -> None:
             path = self.folder / "notes.csv"
             notes.write(path, self.scale.notes)
             suite.command("promissory", "load-notes", path, "--through", "now")
 
-        return self._filled("notes", engine, fill)
+        return self._filled(name, engine, fill)
 
     def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Suite:
         """A suite with so many cases on record."""

@@ -28,6 +28,8 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
+        self.environ: Mapping[str, str] = {}
+        """What the server finds in its environment besides, from its next start on."""
         self._names = count(1)
 
     @classmethod
@@ -65,7 +67,7 @@ class Cluster:
         deadline = time.monotonic() + _SECONDS
         while True:
             try:
-                _run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "start")
+                _run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "start", environ=self.environ)
             except RuntimeError:
                 if time.monotonic() > deadline:
                     raise
@@ -132,7 +134,7 @@ def _folder() -> Path:
     return folder
 
 
-def _run(program: str, *arguments: str | Path, check: bool = True) -> None:
+def _run(program: str, *arguments: str | Path, check: bool = True, environ: Mapping[str, str] | None = None) -> None:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
@@ -143,6 +145,7 @@ def _run(program: str, *arguments: str | Path, check: bool = True) -> None:
             stdout=said,
             stderr=said,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environ or {})},
             user=user,
             cwd="/",
             timeout=_SECONDS,

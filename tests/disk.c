@@ -1,7 +1,8 @@
 /* Stands between a process and its disk: slows or fails what it writes to the files of a store, as it is told.
  *
  * The folder DISK holds what is to happen, looked up at each call: "slow" has the milliseconds that a sync takes,
- * "broken" makes every sync fail, "full" every write. Only files whose name holds ".db" are meant.
+ * "broken" makes every sync fail, "full" every write. Meant are only SQLite's files (their names hold ".db") and the
+ * journal of PostgreSQL.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,7 +34,7 @@ static int meant(int descriptor) {
     if (length < 0)
         return 0;
     path[length] = 0;
-    return strstr(path, ".db") != NULL;
+    return strstr(path, ".db") != NULL || strstr(path, "/pg_wal/") != NULL;
 }
 
 int fdatasync(int descriptor) {
@@ -63,4 +64,9 @@ ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset
         return -1;
     }
     return real(descriptor, bytes, count, offset);
+}
+
+/* The same function by the name that a program built without large-file macros calls. */
+ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t offset) {
+    return pwrite64(descriptor, bytes, count, offset);
 }

@@ -33,7 +33,7 @@ def measure(world: World) -> Iterator[Figure]:
     )
     yield Figure(
         f"its growth over {scale.calls:,} calls",
-        f"over {calls:,} calls; {remarks(reports)}",
+        f"over {calls:,} calls, {seen[-1] - seen[len(seen) // 2]:.1f} MiB of it in the second half; {remarks(reports)}",
         seen[-1] - seen[0],
         at_most(4),
         "{:,.1f} MiB",

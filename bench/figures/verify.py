@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bench.figure import Figure, at_least
 from bench.suite import Suite
@@ -10,25 +11,34 @@ from bench.world import SERVER_CORE, World, check_note, load, promissory_server
 
 def measure(world: World) -> Iterator[Figure]:
     """Entries that `ledger verify` walks in a second of CPU time, beyond what the command takes on an empty ledger."""
-    suite = world.with_notes()
-    while (entries := _verify(suite)[1]) < world.scale.entries:
-        _fill(world, suite, world.scale.entries - entries)
+    suite = world.with_notes(name="ledger")  # of a crowd's answers alone, whatever else is measured
+    while (walk := _verify(suite)).entries < world.scale.entries:
+        _fill(world, suite, world.scale.entries - walk.entries)
     nothing = world.empty("nothing")
-    idle = min(_verify(nothing)[0] for _ in range(3))
-    whole = min(_verify(suite)[0] for _ in range(3))
+    idle = min(_verify(nothing).seconds for _ in range(3))
+    whole = min(_verify(suite).seconds for _ in range(3))
     yield Figure(
         "ledger verify, by CPU time",
-        f"{entries:,} entries in {whole:.2f} CPU seconds, less {idle:.2f} s that the command takes on an empty ledger",
-        entries / (whole - idle),
+        f"{walk.entries:,} entries in {walk.blocks:,} blocks, in {whole:.2f} CPU seconds, "
+        f"less {idle:.2f} s that the command takes on an empty ledger",
+        walk.entries / (whole - idle),
         at_least(100_000),
         "{:,.0f} entries/s",
     )
 
 
-def _verify(suite: Suite) -> tuple[float, int]:
-    """The CPU seconds that it took, and how many entries there are."""
+class Walk(NamedTuple):
+    """What it took to walk a ledger of what size."""
+
+    seconds: float
+    entries: int
+    blocks: int
+
+
+def _verify(suite: Suite) -> Walk:
     done = suite.command("ledger", "verify", "promissory", "--json", core=SERVER_CORE)
-    return done.cpu_seconds, json.loads(done.said)["entries"]
+    said = json.loads(done.said)
+    return Walk(done.cpu_seconds, said["entries"], said["blocks"])
 
 
 def _fill(world: World, suite: Suite, entries: int) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from scripts import postgres
+from scripts import sandbox as suite
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
@@ -52,13 +54,31 @@ class House:
 @pytest.fixture(scope="module")
 def house(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("disk")
+    sandbox = copy(template, folder / "suite")
+    with Service("promissory", sandbox, environ=before_the_disk(folder)) as service:
+        yield House(sandbox, service, folder / "told")
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[House]:
+    """The same, where the disk is that of a PostgreSQL server."""
+    with postgres.cluster() as cluster:
+        # In the server's own folder: it is another user's, and must read both.
+        cluster.environ = before_the_disk(cluster.folder)
+        cluster.stop()
+        cluster.start()
+        sandbox = suite.create(tmp_path / "suite", stores={"promissory": cluster.url(cluster.database())})
+        suite.load_samples(sandbox)
+        with Service("promissory", sandbox) as service:
+            yield House(sandbox, service, cluster.folder / "told")
+
+
+def before_the_disk(folder: Path) -> dict[str, str]:
+    """The environment that puts the library between a process and its disk, which does as a file in told/ says."""
     library, told = folder / "disk.so", folder / "told"
     subprocess.run([COMPILER or "cc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
     told.mkdir()
-    sandbox = copy(template, folder / "suite")
-    environ = {"LD_PRELOAD": str(library), "DISK": str(told)}
-    with Service("promissory", sandbox, environ=environ) as service:
-        yield House(sandbox, service, told)
+    return {"LD_PRELOAD": str(library), "DISK": str(told)}
 
 
 Tell = Callable[..., None]
@@ -139,3 +159,27 @@ def test_a_disk_that_fails_is_an_outage_that_loses_nothing_and_ends_when_it_is_m
         assert during.entries - before.entries <= 1
         assert ANSWER_YES == ask()
     assert during.entries + 1 == house.head().entries
+
+
+@pytest.mark.parametrize("what", ["broken", "full"])
+def test_behind_postgresql_too_a_disk_that_fails_is_an_outage_that_loses_nothing(behind: House, what: str) -> None:
+    told = behind.disk / what
+    with caller(behind.sandbox, behind.service.address) as ask:
+        ask()
+        before = behind.head()
+        told.touch()
+        failed = [refusal(ask) for _ in range(3)]
+        told.unlink()
+
+        assert [STORE_UNAVAILABLE] * 3 == failed
+        assert until(lambda: answered(ask))
+    # The journal may yet hold what could not be synced: a record proves a decision, not its delivery.
+    assert 1 <= behind.head().entries - before.entries <= 2
+
+
+def answered(ask: Callable[[], int]) -> bool:
+    """Whether there is an answer."""
+    try:
+        return ask() == ANSWER_YES
+    except grpc.RpcError:
+        return False
