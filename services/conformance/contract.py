@@ -1,0 +1,78 @@
+"""The contract's methods as cases name them, and the bytes of their requests: all that the kit knows of a target."""
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from conformance.case import Step
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.setad.v1 import note_verification_pb2 as verification
+
+_SERVICES = {
+    "promissory": notes.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"],
+    "judiciary": cases.DESCRIPTOR.services_by_name["ChequeCaseInquiryService"],
+    "setad": verification.DESCRIPTOR.services_by_name["NoteVerificationService"],
+}
+
+
+class RequestError(Exception):
+    """A step's request is no message of its method; the text is for whoever wrote the case."""
+
+
+def service_name(service: str) -> str:
+    """The full name of promissory's, judiciary's or setad's service."""
+    name: str = _SERVICES[service].full_name
+    return name
+
+
+def method_names(service: str) -> list[str]:
+    """The full names of a service's methods: package.Service/Method."""
+    return [f"{service_name(service)}/{method.name}" for method in _SERVICES[service].methods]
+
+
+def path_of(call: str, service: str) -> str:
+    """The HTTP/2 path of *call*: a method of *service* by its short name, or any full name."""
+    if "/" not in call:
+        return f"/{service_name(service)}/{call}"
+    return call if call.startswith("/") else f"/{call}"
+
+
+def method_at(path: str) -> MethodDescriptor | None:
+    """The contract's method at *path*, if it is one."""
+    service, _, method = path.removeprefix("/").partition("/")
+    try:
+        return Default().FindServiceByName(service).methods_by_name[method]
+    except KeyError:
+        return None
+
+
+def request_type(path: str) -> type[Message] | None:
+    """The message that the method at *path* takes, if there is such a method."""
+    method = method_at(path)
+    return GetMessageClass(method.input_type) if method else None
+
+
+def reply_type(path: str) -> type[Message] | None:
+    """The message that the method at *path* gives, if there is such a method."""
+    method = method_at(path)
+    return GetMessageClass(method.output_type) if method else None
+
+
+def encode(step: Step, path: str) -> bytes:
+    """The bytes of *step*'s request.
+
+    Raises:
+        RequestError: its JSON is no request of the method.
+    """
+    if step.message is not None:
+        return bytes.fromhex(step.message.hex) + bytes(step.message.padding)
+    kind = request_type(path)
+    if kind is None:
+        raise RequestError("a method that the contract does not know takes a message in bytes, not a request in JSON")
+    try:
+        return ParseDict(dict(step.request or {}), kind()).SerializeToString(deterministic=True)
+    except ParseError as error:
+        raise RequestError(str(error)) from None
