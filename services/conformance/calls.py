@@ -19,7 +19,7 @@ Opener = Callable[[Target, Instance, str], Any]
 # Beyond a call's own timeout, before a channel that does not end it is given up.
 SLACK_SECONDS = 5.0
 MAX_REPLY_BYTES = 1 << 20
-_NOTHING_SAID = re.compile("failed to connect|handshake|socket closed|connection reset|broken pipe|recvmsg", re.I)  # noqa: FURB167
+_NOTHING_SAID = re.compile(
     r"failed to connect|handshake|socket closed|connection reset|broken pipe|recvmsg", re.IGNORECASE
 )
 
