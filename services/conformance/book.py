@@ -39,6 +39,13 @@ class _Loader(yaml.CSafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
+        """PyYAML would silently take the last of two equal keys."""
+        keys = [key.value for key, _ in node.value]
+        if twice := {key for key in keys if isinstance(key, str) and keys.count(key) > 1}:
+            raise yaml.MarkedYAMLError(problem=f"{min(twice)} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
 
 for _tag, _form, _first in (
     ("bool", r"true|false", "tf"),

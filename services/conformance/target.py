@@ -107,6 +107,11 @@ class Target:
         """
         if not (self.pki / "ca.crt").is_file():
             raise TargetError(f"{self.pki} holds no ca.crt: --pki is the folder `pki` of the fixtures")
+        for name in ("setad", "cbi"):
+            if not self.has(name):
+                raise TargetError(
+                    f"{self.pki} holds no {name}.crt with its key: --pki is the folder `pki` of the fixtures"
+                )
         if self.steering is not None and not self.steering.is_dir():
             raise TargetError(f"{self.steering} is no folder: --steering is the folder `steering` of the fixtures")
         _ = self.manifest.origin, self.verifiers
