@@ -82,7 +82,8 @@ class Judge:
             yield from self._answer(asked, seen, lengths, now)
         else:
             yield from refusals.leaks(seen, asked.secrets)
-            if seen.status in expect.status:
+            # A deadline that passes on the caller's side comes without words: nobody said anything.
+            if seen.status in expect.status and (seen.trailers or seen.status != "DEADLINE_EXCEEDED"):
                 refused = Refused(seen)
                 wanted = {"reasons": expect.reason, "field": expect.field, "relayed": asked.relayed}
                 yield from refusals.faults(refused, **wanted)  # type: ignore[arg-type]
