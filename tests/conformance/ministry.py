@@ -1,0 +1,122 @@
+"""A ministry in a few lines: replies with receipts that prove them, to be spoilt one way at a time."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+
+from conformance.case import Case
+from conformance.target import Target
+from estelam.errors import Refusal, to_grpc
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.keys import Signer
+from estelam.pki import Authority
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
+
+CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
+SETAD, MINISTRY, JUDICIARY = "99001187852", "99001504616", "99000633527"
+NOTE = {"serial": "1404000000000017", "obligor_id": "9990000018", "beneficiary_id": "99000554330"}
+REQUEST = {**NOTE, "amount_rials": "2500000000"}
+ASKED = notes.CheckNoteRequest(**NOTE, amount_rials=2_500_000_000)
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+def fixtures(folder: Path) -> Path:
+    """Certificates and a manifest in *folder*, just enough for the runner; the PKI folder."""
+    pki = folder / "pki"
+    authority = Authority.create(pki)
+    for name, organization in (("setad", SETAD), ("cbi", "99000712713"), ("other", "99000316764")):
+        authority.issue(name, [organization])
+    authority.issue("server", [MINISTRY], hosts=["127.0.0.1", "localhost"])
+    authority.issue_signing("promissory-receipts", MINISTRY)
+    authority.issue_signing("judiciary-receipts", JUDICIARY)
+    now = "2024-05-01T08:30:00Z"
+    facts = {"origin": now, "as_of": now, "since": "2021-03-21", "max_staleness_seconds": 86400}
+    (folder / "manifest.json").write_text(json.dumps({**facts, "window_seconds": 86400}))
+    return pki
+
+
+def case(*steps: dict[str, Any], **facts: Any) -> Case:
+    """A case about the promissory service."""
+    words = {"id": "a.case", "clause": "R2.1", "title": {"en": "A case", "fa": "یک مورد"}, "target": "promissory"}
+    return Case.model_validate({**words, "steps": steps, **facts})
+
+
+def check(**expect: Any) -> dict[str, Any]:
+    """A step that checks the note."""
+    return {"call": "CheckNote", "request": REQUEST, "expect": expect}
+
+
+@dataclass
+class Ministry:
+    """Answers CheckNote; each call of `reply` is one entry in a block of its own."""
+
+    target: Target
+    sequence: int = 0
+    previous: bytes = bytes(32)
+    spoil_entry: Callable[[pb.Entry], object] = field(default=lambda _entry: None)
+
+    def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
+        """A proven reply."""
+        signer = Signer.load(self.target.pki / "promissory-receipts.key")
+        self.sequence += 1
+        salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
+        bare = notes.CheckNoteResponse(answer=answer)  # type: ignore[arg-type]
+        entry = pb.Entry(
+            sequence=self.sequence,
+            inquiry_id=inquiry_id.bytes,
+            answered_at_micros=now,
+            caller=SETAD,
+            method=CHECK_NOTE,
+            subject_key_id="k1",
+            subjects=[bytes([number]) * 32 for number in (1, 2, 3)],
+            question=bytes([4]) * 32,
+            outcome=pb.OUTCOME_YES if answer == pb.ANSWER_YES else pb.OUTCOME_NO,
+            commitment=commitment(salt, canonical(request), canonical(bare)),
+        )
+        self.spoil_entry(entry)
+        header = canonical(
+            pb.BlockHeader(
+                number=self.sequence,
+                previous_hash=self.previous,
+                merkle_root=leaf_hash(canonical(entry)),
+                first_sequence=entry.sequence,
+                entry_count=1,
+                sealed_at_micros=now,
+                key_id=signer.key_id,
+            )
+        )
+        self.previous = hashlib.sha256(header).digest()
+        bare.receipt.CopyFrom(
+            pb.Receipt(
+                inquiry_id=str(uuid_utils.UUID(bytes=entry.inquiry_id)),
+                entry=canonical(entry),
+                salt=salt,
+                block_header=header,
+                signature=signer.key.sign(SIGNING_CONTEXT + header),
+            )
+        )
+        bare.receipt.answered_at.FromMicroseconds(entry.answered_at_micros)
+        return bare
+
+
+def trailers(reply: notes.CheckNoteResponse) -> Trailers:
+    """What goes with an answer."""
+    return (
+        ("estelam-inquiry-id", reply.receipt.inquiry_id),
+        ("ratelimit-policy", '"CheckNote";q=2000;w=2'),
+        ("ratelimit", '"CheckNote";r=000001999;t=000000001'),
+    )
+
+
+def refused(refusal: Refusal, *, pushback: str = "-1") -> Trailers:
+    """What goes with a refusal."""
+    found = tuple(to_grpc(refusal).trailing_metadata or ())
+    return (*found, ("estelam-inquiry-id", str(uuid_utils.uuid7())), ("grpc-retry-pushback-ms", pushback))
