@@ -16,9 +16,8 @@ Metadata = Sequence[tuple[str, str | bytes]]
 Opener = Callable[[Target, Instance, str], Any]
 """Opens a channel to an instance under a certificate."""
 
-# Beyond a call's own timeout, before a channel that does not end it is given up.
-SLACK_SECONDS = 5.0
 MAX_REPLY_BYTES = 1 << 20
+_NOT_SENT = "Invalid metadata"
 _NOTHING_SAID = re.compile(
     r"failed to connect|handshake|socket closed|connection reset|broken pipe|recvmsg", re.IGNORECASE
 )
@@ -33,7 +32,7 @@ class Seen:
     """What was seen of one call."""
 
     status: str
-    """The gRPC status, or CLOSED, HTTP, SILENT, OPEN or GARBAGE where no gRPC status came."""
+    """The gRPC status, or CLOSED, HTTP, OPEN or GARBAGE where no gRPC status came."""
     message: str = ""
     reply: bytes | None = None
     trailers: tuple[tuple[str, str | bytes], ...] = ()
@@ -107,11 +106,8 @@ def ask(channel: Any, path: str, payload: bytes, *, metadata: Metadata, timeout:
         NotSent: gRPC would not send it.
     """
     call = channel.unary_unary(path)
-    try:
-        waiting = [call.future(payload, timeout=timeout, metadata=_sent(metadata)) for _ in range(times)]
-    except (ValueError, TypeError) as error:
-        raise NotSent(f"gRPC does not send this: {error}") from None
-    return [_outcome(each, timeout + SLACK_SECONDS) for each in waiting]
+    waiting = [call.future(payload, timeout=timeout, metadata=_sent(metadata)) for _ in range(times)]
+    return [_outcome(each) for each in waiting]
 
 
 def _sent(metadata: Metadata) -> list[tuple[str, str | bytes]]:
@@ -122,16 +118,15 @@ def _binary(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def _outcome(call: Any, timeout: float) -> Seen:
+def _outcome(call: Any) -> Seen:
     try:
-        reply = call.result(timeout)
+        reply = call.result()
     except grpc.RpcError:
         reply = None
-    except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
-        call.cancel()
-        return Seen("SILENT", at=time.time())
     code, message = call.code(), call.details() or ""
     trailers = tuple((key, value) for key, value in call.trailing_metadata() or ())
+    if code is grpc.StatusCode.INTERNAL and message == _NOT_SENT:
+        raise NotSent("gRPC does not send such metadata")
     unavailable = code is grpc.StatusCode.UNAVAILABLE and not trailers
     return Seen(
         status=code.name,

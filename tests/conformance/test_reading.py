@@ -83,5 +83,5 @@ def test_cases_are_chosen_by_id_or_clause_up_to_a_dot(tmp_path: Path) -> None:
 
     assert ["good", "good.more"] == [case.id for case in book.select(cases, ["good"])]
     assert 3 == len(book.select(cases, ["R2"])) == len(book.select(cases, []))
-    with pytest.raises(ValueError, match="called R2.1.1"):
+    with pytest.raises(ValueError, match=r"called R2\.1\.1"):
         book.select(cases, ["good", "R2.1.1"])
