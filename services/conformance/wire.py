@@ -34,6 +34,7 @@ from estelam.client import Identity
 
 READ_BYTES = 65536
 _GIANT = 65536
+_SETTINGS = 4
 _GARBAGE = b"estelam speaks no HTTP at all\r\n" * 4
 _CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 
@@ -213,6 +214,7 @@ class _Conversation:
             H2Configuration(header_encoding=False, validate_outbound_headers=False, normalize_outbound_headers=False)
         )
         self._heard = _Heard()
+        self._greeting = b""
         self._settled = self._acknowledged = self._gone = False
 
     def play(self, trick: Trick | None) -> Seen:
@@ -297,6 +299,9 @@ class _Conversation:
             if not data:
                 self._gone = True
                 return
+            self._greeting = (self._greeting + data)[:4]
+            if len(self._greeting) == 4 and self._greeting[3] != _SETTINGS:  # h2 would wait for the end of that frame
+                raise ProtocolError("the first frame is no SETTINGS")
             for event in self._h2.receive_data(data):
                 self._hear(event)
             self._flush()

@@ -36,7 +36,7 @@ class Office:
         self._new = threading.Condition()
 
     def open(self, _target: Target, instance: Instance, caller: str) -> Any:
-        channel = grpc_testing.channel(DESCRIPTORS, grpc_testing.strict_real_time())
+        channel = grpc_testing.channel(DESCRIPTORS, grpc_testing.strict_real_time())  # type: ignore[no-untyped-call]
         with self._new:
             self.opened.append((instance, caller))
             self.channels[instance, caller].append(channel)
