@@ -36,7 +36,7 @@ def _group(entry: EntryPoint) -> typer.Typer:
 
 
 def _missing(extra: str) -> typer.Typer:
-    group = typer.Typer(help=f"Not installed: pip install 'estelam[{extra}]'.", invoke_without_command=True)
+    group = typer.Typer(help=f"Not installed: it needs the extra {extra}.", invoke_without_command=True)
 
     @group.callback(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
     def say_so() -> None:
