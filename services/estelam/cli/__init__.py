@@ -1,5 +1,6 @@
 """The command line: `estelam`, with a group for each service that is installed and the house's own."""
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 import typer
@@ -16,7 +17,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for entry in sorted(entry_points(group="estelam.services"), key=lambda found: found.name):
-        app.add_typer(_group(entry), name=entry.name)
+        _add(app, entry)
     app.add_typer(receipt.app, name="receipt")
     app.add_typer(ledger.app, name="ledger")
     app.add_typer(pki.app, name="pki")
@@ -24,25 +25,23 @@ def application() -> typer.Typer:
     return app
 
 
-def _group(entry: EntryPoint) -> typer.Typer:
-    """A service's commands; where they need an extra that is not installed, one that says so."""
+def _add(app: typer.Typer, entry: EntryPoint) -> None:
+    """Add a service's commands; where they need an extra that is not installed, one that says so."""
     try:
-        group: typer.Typer = entry.load()
+        app.add_typer(entry.load(), name=entry.name)
     except ModuleNotFoundError:
         if not entry.extras:
             raise
-        return _missing(entry.extras[0])
-    return group
+        words = f"Not installed: it needs the extra {entry.extras[0]}."
+        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+        app.command(entry.name, help=words, context_settings=anything)(_missing(entry.extras[0]))
 
 
-def _missing(extra: str) -> typer.Typer:
-    group = typer.Typer(help=f"Not installed: it needs the extra {extra}.", invoke_without_command=True)
-
-    @group.callback(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def _missing(extra: str) -> Callable[[], None]:
     def say_so() -> None:
         output.fail(f"this needs more packages: pip install 'estelam[{extra}]'", as_json=False)
 
-    return group
+    return say_so
 
 
 def main() -> None:
