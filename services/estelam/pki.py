@@ -29,12 +29,14 @@ class Authority:
         self._key = key
 
     @classmethod
-    def create(cls, folder: Path, name: str = "estelam development CA") -> "Authority":
+    def create(
+        cls, folder: Path, name: str = "estelam development CA", *, since: datetime | None = None
+    ) -> "Authority":
         """Make a new authority in *folder*."""
         folder.mkdir(parents=True, exist_ok=True)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, subject, key, datetime.now(UTC), timedelta(days=3650))
+        builder = _builder(subject, subject, key, since or datetime.now(UTC), timedelta(days=3650))
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
@@ -63,10 +65,17 @@ class Authority:
             )
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
-    def issue_signing(self, name: str, organization_id: str, *, lifetime: timedelta = timedelta(days=3650)) -> Path:
+    def issue_signing(
+        self,
+        name: str,
+        organization_id: str,
+        *,
+        lifetime: timedelta = timedelta(days=3650),
+        since: datetime | None = None,
+    ) -> Path:
         """Issue an Ed25519 certificate *name*.crt with its key, for sealing ledgers and receipts."""
         key = Ed25519PrivateKey.generate()
-        builder = self._leaf(name, [organization_id], key, datetime.now(UTC), lifetime)
+        builder = self._leaf(name, [organization_id], key, since or datetime.now(UTC), lifetime)
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
     def _leaf(
