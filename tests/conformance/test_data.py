@@ -1,0 +1,249 @@
+"""The book of cases: whole, at odds neither with the contract nor with the fixtures, and readable in both languages."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import protovalidate
+import pytest
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2
+
+from conformance import book, contract, fixtures
+from conformance.case import Case, Instance, Stage, Step, Trick
+from estelam import validation
+from estelam.errors import TABLE, Reason, Refusal
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
+from estelam.promissory.v1 import note_inquiry_pb2 as ministry
+from estelam.setad.v1 import note_verification_pb2 as adapter
+
+CASES = book.read()
+# What no caller can bring about from outside: a clock that was set back, and a fault of the service's own.
+OUT_OF_REACH = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED}
+METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
+REQUESTS = (
+    ministry.CheckNoteRequest,
+    ministry.GetNotePartiesRequest,
+    courts.CheckByNationalIdRequest,
+    courts.CheckByTrackingIdRequest,
+    adapter.VerifyNoteRequest,
+)
+PERSON = {"string.person_id.form", "string.person_id.national_number", "string.person_id.legal_person"}
+RULES = {
+    "serial": {"string.note_serial"},
+    "obligor_id": PERSON,
+    "beneficiary_id": PERSON,
+    "national_id": PERSON,
+    "amount_rials": {"int64.gt"},
+    "executive_agency_id": {"string.agency_id"},
+    "tracking_id": {"string.tracking_id"},
+}
+# On each side of every boundary: the lengths, or the amounts, that are taken and those that are not.
+TAKEN = {
+    "serial": {16},
+    "obligor_id": {10, 11, 12},
+    "beneficiary_id": {10, 11, 12},
+    "national_id": {10, 11, 12},
+    "amount_rials": {1, 2**63 - 1},
+    "executive_agency_id": {1, 32},
+    "tracking_id": {1, 32},
+}
+REFUSED = {
+    "serial": {15, 17},
+    "obligor_id": {9, 13},
+    "beneficiary_id": {9, 13},
+    "national_id": {0, 9, 13},
+    "amount_rials": {0, -1},
+    "executive_agency_id": {0, 33},
+    "tracking_id": {0, 33},
+}
+
+
+class Asked(NamedTuple):
+    """One step that asks a method of the contract, and the message that it sends."""
+
+    case: Case
+    step: Step
+    message: Message
+
+    @property
+    def answered(self) -> bool:
+        """Whether nothing but an answer, or the lack of a ground for one, is expected: the question is well formed."""
+        return self.step.expect.status == ("OK",)
+
+
+def asked() -> Iterator[Asked]:
+    for case in CASES:
+        for step in case.steps:
+            path = contract.path_of(step.call or "", (step.target or case.target).service)
+            kind = contract.request_type(path)
+            if kind is None or step.trick:
+                continue
+            try:
+                yield Asked(case, step, kind.FromString(contract.encode(step, path)))
+            except DecodeError:
+                continue
+
+
+def broken_fields(message: Message) -> set[str]:
+    """The fields that break a rule of the contract."""
+    try:
+        validation.check(message)
+    except Refusal as refusal:
+        return {found.field for found in refusal.violations}
+    return set()
+
+
+def size(value: str | int) -> int:
+    return value if isinstance(value, int) else len(value)
+
+
+def test_the_book_is_ample_and_each_title_stands_once() -> None:
+    english = Counter(case.title.en for case in CASES)
+    persian = Counter(case.title.fa for case in CASES)
+
+    assert len(CASES) >= 150
+    assert [] == [title for title, times in (english + persian).items() if times > 1]
+
+
+def test_every_clause_and_promise_has_its_cases() -> None:
+    assert set(book.clauses()) == {case.clause for case in CASES}
+
+
+def test_every_reason_that_a_caller_can_bring_about_is_expected_somewhere() -> None:
+    expected = {reason for case in CASES for step in case.steps for reason in step.expect.reason}
+
+    assert set(Reason) - OUT_OF_REACH == expected
+
+
+def test_every_reason_travels_with_a_status_that_its_step_allows() -> None:
+    odd = [
+        (case.id, reason)
+        for case in CASES
+        for step in case.steps
+        for reason in step.expect.reason
+        if code_pb2.Code.Name(TABLE[reason].status) not in step.expect.status
+    ]
+
+    assert [] == odd
+
+
+def test_every_rule_of_every_field_is_broken_somewhere() -> None:
+    broken = {
+        (each.message.DESCRIPTOR.name, each.step.expect.field, found.proto.rule_id)
+        for each in asked()
+        if each.step.expect.reason == (Reason.FIELD_INVALID,)
+        for found in protovalidate.collect_violations(each.message)
+    }
+
+    whole = {
+        (kind.DESCRIPTOR.name, field.name, rule)
+        for kind in REQUESTS
+        for field in kind.DESCRIPTOR.fields
+        for rule in RULES[field.name]
+    }
+    assert whole == broken
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.DESCRIPTOR.name)
+def test_every_boundary_is_seen_from_both_sides(kind: type[Message]) -> None:
+    taken: set[tuple[str, int]] = set()
+    refused: set[tuple[str, int]] = set()
+    for each in asked():
+        if type(each.message) is not kind:
+            continue
+        if each.answered:
+            taken |= {(field.name, size(getattr(each.message, field.name))) for field in kind.DESCRIPTOR.fields}
+        elif each.step.expect.field in RULES:
+            refused.add((each.step.expect.field, size(getattr(each.message, each.step.expect.field))))
+
+    fields = [field.name for field in kind.DESCRIPTOR.fields]
+    assert set() == {(name, at) for name in fields for at in TAKEN[name]} - taken
+    assert set() == {(name, at) for name in fields for at in REFUSED[name]} - refused
+
+
+def test_what_is_expected_of_a_field_is_what_the_contract_says_of_it() -> None:
+    for each in asked():
+        fields = broken_fields(each.message)
+        if each.step.expect.reason == (Reason.FIELD_INVALID,):
+            assert {each.step.expect.field} == fields, each.case.id
+        elif each.answered:
+            assert set() == fields, each.case.id
+
+
+def test_every_answer_is_what_the_fixtures_hold() -> None:
+    notes = {row["serial"]: row for row in fixtures.rows("notes")}
+    since = str(fixtures.COVERED_SINCE)
+    cases = [row for row in fixtures.rows("cases") if row["filed_on"] >= since]
+    drawers = {row["national_id"] for row in cases if row["role"] in {"DRAWER", ""}} - {""}
+    cheques = {row["tracking_id"] for row in cases} - {""}
+
+    def true(message: object) -> bool:
+        if isinstance(message, courts.CheckByNationalIdRequest):
+            return message.national_id in drawers
+        if isinstance(message, courts.CheckByTrackingIdRequest):
+            return message.tracking_id in cheques
+        assert isinstance(message, ministry.CheckNoteRequest | adapter.VerifyNoteRequest)
+        note = notes.get(message.serial, {})
+        told = (message.obligor_id, message.beneficiary_id, str(message.amount_rials), "ISSUED")
+        return told == tuple(note.get(key) for key in ("obligor_id", "holder_id", "amount_rials", "state"))
+
+    wrong = [
+        each.case.id
+        for each in asked()
+        if each.step.expect.answer and (each.step.expect.answer == "YES") is not true(each.message)
+    ]
+
+    assert [] == wrong
+
+
+def test_every_party_told_is_the_one_in_the_note() -> None:
+    notes = {row["serial"]: row for row in fixtures.rows("notes")}
+    sides = {"obligor": "obligor", "beneficiary": "holder"}
+    told = [
+        (notes[each.step.request["serial"]], side, party)
+        for each in asked()
+        if each.step.request
+        for side, party in each.step.expect.reply.items()
+    ]
+
+    for note, side, party in told:
+        held = {key: note[f"{sides[side]}_{key}"] for key in ("id", "address", "postal_code")}
+        assert held | {"full_name": note[f"{sides[side]}_name"], "kind": party["kind"]} == party
+    assert len(told) >= 10
+
+
+def test_the_grid_of_callers_and_methods_has_no_empty_cell() -> None:
+    cells = [
+        (case.caller, case.steps[0].call)
+        for case in CASES
+        if case.id.startswith(("callers.granted.", "callers.refused."))
+    ]
+
+    assert len(cells) == len(set(cells)) == len({caller for caller, _ in cells}) * len(METHODS)
+    assert set(METHODS) == {method for _, method in cells}
+
+
+def test_every_trick_stage_and_instance_has_its_cases() -> None:
+    steps = [(case, step) for case in CASES for step in case.steps]
+
+    assert set(Trick) == {step.trick for _, step in steps if step.trick}
+    assert set(Stage) == {step.at for _, step in steps}
+    assert set(Instance) == {step.target or case.target for case, step in steps}
+
+
+def test_a_quota_that_is_counted_is_used_by_one_case_alone() -> None:
+    scarce = {"metered", "charged", "crowd", "careless", "two-quotas", "counted"}
+    users = Counter(
+        name for case in CASES for name in {step.caller or case.caller for step in case.steps} if name in scarce
+    )
+
+    assert dict.fromkeys(scarce, 1) == users
+
+
+def test_titles_are_written_in_the_letters_of_their_language() -> None:
+    odd = [case.id for case in CASES if not case.title.en.isascii()]
+    odd += [case.id for case in CASES if re.search("[يكة]", case.title.fa) or not re.search("[آ-ی]", case.title.fa)]
+
+    assert [] == odd
