@@ -116,6 +116,8 @@ class Step(_Words):
     request: Mapping[str, Any] | None = None
     message: Message | None = None
     metadata: tuple[tuple[str, str], ...] = ()
+    after: float = Field(default=0, ge=0, le=10)
+    """So many seconds are let pass first."""
     timeout: float = Field(default=10, gt=0, le=30)
     times: int = Field(default=1, ge=1, le=256)
     """How many of these are under way at once."""

@@ -237,7 +237,7 @@ def test_every_trick_stage_and_instance_has_its_cases() -> None:
 
 
 def test_a_quota_that_is_counted_is_used_by_one_case_alone() -> None:
-    scarce = {"metered", "charged", "crowd", "careless", "two-quotas", "counted"}
+    scarce = {"metered", "charged", "crowd", "careless", "two-quotas", "counted", "returning"}
     users = Counter(
         name for case in CASES for name in {step.caller or case.caller for step in case.steps} if name in scarce
     )
