@@ -172,6 +172,7 @@ class _Run:
             self._progress(course.result)
 
     def _step(self, course: _Course, step: Step) -> None:
+        time.sleep(step.after)
         if step.bar is not None:
             self._timetable.bar(self._target.fingerprint(step.bar))
             time.sleep(BAR_SECONDS)
