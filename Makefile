@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,10 @@ check: .venv/.ready ## Lint, format, types, contract, tests
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.lint_protos
 	$(BIN)/python -m pytest -n 4 --dist loadfile
+
+.PHONY: conformance
+conformance: .venv/.ready ## Put our own services to the conformance kit's proof (ARGS=--postgresql: on PostgreSQL)
+	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m scripts.conformance $(ARGS)
 
 .PHONY: protos
 protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
