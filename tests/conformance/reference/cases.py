@@ -1,0 +1,74 @@
+"""The judiciary's two methods (R3.1.1, R3.1.2)."""
+
+from typing import Any
+
+from google.type.date_pb2 import Date
+
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+
+from .clock import Clock
+from .data import CaseRow
+from .inquiry import Answer, Inquiry, Method
+from .ledger import Ledger
+from .store import Store
+
+SERVICE = "estelam.judiciary.v1.ChequeCaseInquiryService"
+DRAWERS = ("DRAWER", "")
+"""A party without a role may be the drawer."""
+
+
+class Cases:
+    """Questions about court cases over cheques."""
+
+    def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+
+    def methods(self) -> list[Method]:
+        """What the contract orders."""
+        return [
+            Method(
+                f"{SERVICE}/CheckByNationalId",
+                pb.CheckByNationalIdRequest,
+                self.by_national_id,
+                lambda asked: [("person", asked.national_id)],
+                lambda _: "",
+            ),
+            Method(
+                f"{SERVICE}/CheckByTrackingId",
+                pb.CheckByTrackingIdRequest,
+                self.by_tracking_id,
+                lambda asked: [("tracking", asked.tracking_id)],
+                lambda _: "",
+            ),
+        ]
+
+    async def by_national_id(self, inquiry: Inquiry) -> Answer:
+        """Whether a case within coverage is against this drawer."""
+        self._ledger.reach()
+        asked = inquiry.request.national_id
+        found = any(row.national_id == asked and row.role in DRAWERS for row in self._covered())
+        return self._answer(pb.CheckByNationalIdResponse(), found=found)
+
+    async def by_tracking_id(self, inquiry: Inquiry) -> Answer:
+        """Whether a case within coverage is about this cheque."""
+        self._ledger.reach()
+        asked = inquiry.request.tracking_id
+        found = any(row.tracking_id == asked for row in self._covered())
+        return self._answer(pb.CheckByTrackingIdResponse(), found=found)
+
+    def _covered(self) -> list[CaseRow]:
+        coverage = self._store.coverage
+        return [row for row in self._store.cases if coverage is not None and row.filed_on >= coverage.since]
+
+    def _answer(self, reply: Any, *, found: bool) -> Answer:
+        if not found:
+            self._store.earn_no(self._clock.now())
+        reply.answer = inquiry_pb2.ANSWER_YES if found else inquiry_pb2.ANSWER_NO
+        if (coverage := self._store.coverage) is not None:
+            first = coverage.since
+            reply.coverage.since.CopyFrom(Date(year=first.year, month=first.month, day=first.day))
+            reply.coverage.as_of.FromDatetime(coverage.through)
+        return Answer(inquiry_pb2.OUTCOME_YES if found else inquiry_pb2.OUTCOME_NO, reply)

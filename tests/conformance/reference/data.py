@@ -1,0 +1,96 @@
+"""The published fixtures, read from their folder."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from .access import Grant
+from .quota import Allowance
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of a promissory note."""
+
+    state: str
+    obligor_id: str
+    obligor_name: str
+    obligor_address: str
+    obligor_postal_code: str
+    holder_id: str
+    holder_name: str
+    holder_address: str
+    holder_postal_code: str
+    amount_rials: int
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One party of a court case, or a case without a known party."""
+
+    filed_on: date
+    tracking_id: str
+    national_id: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the data covers."""
+
+    since: date
+    through: datetime
+
+
+@dataclass(frozen=True)
+class Fixtures:
+    """Everything that a service is told before it begins."""
+
+    notes: dict[str, Note]
+    agencies: frozenset[str]
+    cases: tuple[CaseRow, ...]
+    coverage: Coverage
+    max_staleness: timedelta
+    window: timedelta
+    grants: tuple[Grant, ...]
+    denied: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Fixtures":
+        """What `estelam conformance fixtures` wrote into *folder*."""
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+
+        def rows(name: str) -> list[dict[str, str]]:
+            return list(json.loads((folder / "data" / f"{name}.json").read_text("utf-8")))
+
+        return cls(
+            notes={row["serial"]: _note(row) for row in rows("notes")},
+            agencies=frozenset(row["agency_id"] for row in rows("agencies")),
+            cases=tuple(_case(row) for row in rows("cases")),
+            coverage=Coverage(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"])),
+            max_staleness=timedelta(seconds=manifest["max_staleness_seconds"]),
+            window=timedelta(seconds=manifest["window_seconds"]),
+            grants=tuple(_grant(row) for row in rows("grants")),
+            denied=frozenset(row["fingerprint"] for row in rows("denied")),
+        )
+
+
+def _note(row: dict[str, str]) -> Note:
+    words = {name: row[name] for name in Note.__annotations__ if name != "amount_rials"}
+    return Note(**words, amount_rials=int(row["amount_rials"]))
+
+
+def _case(row: dict[str, str]) -> CaseRow:
+    return CaseRow(date.fromisoformat(row["filed_on"]), row["tracking_id"], row["national_id"], row["role"])
+
+
+def _grant(row: dict[str, str]) -> Grant:
+    return Grant(
+        organization=row["organization_id"],
+        method=row["method"],
+        since=date.fromisoformat(row["since"]),
+        until=date.fromisoformat(row["until"]) if row["until"] else None,
+        allowance=Allowance(float(row["rate"]), int(row["burst"]), int(row["miss_cost"])),
+        demands=tuple(row["demands"].split()),
+    )

@@ -1,0 +1,97 @@
+"""The ministry's two methods (R2.1, R2.2)."""
+
+from datetime import timedelta
+from typing import Any
+
+from estelam.errors import Reason
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+
+from .clock import Clock, micros
+from .data import Note
+from .inquiry import Answer, Inquiry, Method
+from .ledger import Ledger
+from .store import Store
+from .words import Declined
+
+SERVICE = "estelam.promissory.v1.PromissoryNoteInquiryService"
+CHECK_NOTE = f"{SERVICE}/CheckNote"
+GET_NOTE_PARTIES = f"{SERVICE}/GetNoteParties"
+KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
+LIVE = "ISSUED"
+
+
+class Notes:
+    """Questions about promissory notes."""
+
+    def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+
+    def methods(self) -> list[Method]:
+        """What the contract orders."""
+        return [
+            Method(CHECK_NOTE, pb.CheckNoteRequest, self.check, _check_subjects, lambda _: ""),
+            Method(
+                GET_NOTE_PARTIES,
+                pb.GetNotePartiesRequest,
+                self.parties,
+                lambda asked: [("serial", asked.serial)],
+                lambda asked: str(asked.executive_agency_id),
+            ),
+        ]
+
+    async def check(self, inquiry: Inquiry) -> Answer:
+        """Whether the note is live and all four facts agree."""
+        self._ledger.reach()
+        note = self._store.notes.get(inquiry.request.serial)
+        if note is not None and _agrees(note, inquiry.request):
+            return Answer(inquiry_pb2.OUTCOME_YES, pb.CheckNoteResponse(answer=inquiry_pb2.ANSWER_YES))
+        self._store.earn_no(self._clock.now())
+        return Answer(inquiry_pb2.OUTCOME_NO, pb.CheckNoteResponse(answer=inquiry_pb2.ANSWER_NO))
+
+    async def parties(self, inquiry: Inquiry) -> Answer:
+        """Obligor and present holder, to whom has a recent yes."""
+        self._ledger.reach()
+        if inquiry.request.executive_agency_id not in self._store.agencies:
+            raise Declined(Reason.AGENCY_NOT_MEMBER)
+        note = self._store.notes.get(inquiry.request.serial)
+        if note is None or note.state != LIVE or not self._confirmed(inquiry):
+            raise Declined(Reason.NOTE_NOT_CONFIRMED)
+        obligor = pb.Party(
+            kind=KINDS[len(note.obligor_id)],
+            id=note.obligor_id,
+            full_name=note.obligor_name,
+            address=note.obligor_address,
+            postal_code=note.obligor_postal_code,
+        )
+        beneficiary = pb.Party(
+            kind=KINDS[len(note.holder_id)],
+            id=note.holder_id,
+            full_name=note.holder_name,
+            address=note.holder_address,
+            postal_code=note.holder_postal_code,
+        )
+        reply = pb.GetNotePartiesResponse(obligor=obligor, beneficiary=beneficiary)
+        return Answer(inquiry_pb2.OUTCOME_DISCLOSED, reply)
+
+    def _confirmed(self, inquiry: Inquiry) -> bool:
+        now = self._clock.now()
+        first, last = micros(now - self._store.window), micros(now + timedelta(minutes=1))
+        asked = ("serial", inquiry.request.serial)
+        told = self._ledger.said_yes(CHECK_NOTE, inquiry.caller.organization, asked)
+        return any(first <= at <= last for at in told)
+
+
+def _agrees(note: Note, asked: pb.CheckNoteRequest) -> bool:
+    return (
+        note.state == LIVE
+        and note.obligor_id == asked.obligor_id
+        and note.holder_id == asked.beneficiary_id
+        and note.amount_rials == asked.amount_rials
+    )
+
+
+def _check_subjects(asked: Any) -> list[tuple[str, str]]:
+    return [("serial", asked.serial), ("person", asked.obligor_id), ("person", asked.beneficiary_id)]

@@ -1,0 +1,69 @@
+"""Whether a receipt proves a reply, for who passes replies on."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError, Message
+
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+
+from .ledger import commitment
+
+ANSWERS = {pb.OUTCOME_YES: pb.ANSWER_YES, pb.OUTCOME_NO: pb.ANSWER_NO, pb.OUTCOME_DISCLOSED: pb.ANSWER_UNSPECIFIED}
+
+
+class Prover:
+    """Knows one service's signing *certificate*."""
+
+    def __init__(self, certificate: Path) -> None:
+        key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+        if not isinstance(key, Ed25519PublicKey):
+            raise TypeError(f"{certificate} is of no Ed25519 key")
+        self._key = key
+
+    def proves(self, method: str, request: Message, reply: Any) -> bool:
+        """Whether *reply* is *method*'s to *request*."""
+        receipt = reply.receipt
+        try:
+            entry = pb.Entry.FromString(receipt.entry)
+            header = pb.BlockHeader.FromString(receipt.block_header)
+            self._key.verify(receipt.signature, b"estelam block v1\x00" + receipt.block_header)
+        except (DecodeError, InvalidSignature):
+            return False
+        bare = type(reply)()
+        bare.CopyFrom(reply)
+        bare.ClearField("receipt")
+        made = commitment(
+            receipt.salt, request.SerializeToString(deterministic=True), bare.SerializeToString(deterministic=True)
+        )
+        leaf = hashlib.sha256(b"\x00" + receipt.entry).digest()
+        place = entry.sequence - header.first_sequence
+        return (
+            entry.method == method
+            and entry.commitment == made
+            and 0 <= place < header.entry_count
+            and root(leaf, place, header.entry_count, receipt.merkle_path) == header.merkle_root
+            and ANSWERS.get(entry.outcome) == getattr(reply, "answer", pb.ANSWER_UNSPECIFIED)
+            and receipt.inquiry_id == str(UUID(bytes=entry.inquiry_id))
+            and receipt.answered_at.ToMicroseconds() == entry.answered_at_micros
+        )
+
+
+def root(leaf: bytes, place: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that *path* leads to, from the last sibling down; None where its length is wrong."""
+    if count == 1:
+        return leaf if not path else None
+    if not path:
+        return None
+    split = 1 << (count - 1).bit_length() - 1
+    if place < split:
+        left, right = root(leaf, place, split, path[:-1]), path[-1]
+    else:
+        left, right = path[-1], root(leaf, place - split, count - split, path[:-1])
+    return hashlib.sha256(b"\x01" + left + right).digest() if left is not None and right is not None else None

@@ -1,0 +1,137 @@
+"""Whole services on sockets: TLS, health, the contract's methods, and an answer to any other."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Server
+
+from estelam.errors import Reason
+
+from . import wire
+from .access import Access
+from .cases import Cases
+from .clock import Clock
+from .data import Fixtures
+from .inquiry import Method
+from .ledger import Ledger
+from .notes import Notes
+from .office import Office
+from .store import Store
+from .verification import Ministry, Verification
+from .words import Declined, pushback, status
+
+NOBODY = "127.0.0.1:1"
+"""Where no service is."""
+
+
+class Routes(dict[str, Handler]):
+    """Handlers by path; any other path has one too, which declines."""
+
+    def get(self, path: str, _default: object = None) -> Handler:  # type: ignore[override]  # there is always one
+        """The handler of *path*."""
+        return self[path] if path in self else _handler(_unknown_method)
+
+
+async def _unknown_method(call: wire.Call) -> None:
+    await wire.receive(call)
+    declined = Declined(Reason.METHOD_UNKNOWN)
+    await wire.decline(call, status(declined), [("grpc-retry-pushback-ms", str(pushback(declined, relays=False)))])
+
+
+def _handler(attend: Callable[[wire.Call], Awaitable[None]]) -> Handler:
+    return Handler(attend, Cardinality.UNARY_UNARY, bytes, bytes)
+
+
+class Instance:
+    """One service under one name, listening."""
+
+    def __init__(self, name: str, methods: Collection[Method], office: Office, healthy: Callable[[], Awaitable[bool]]):
+        self.name = name
+        self._healthy = healthy
+        self._services = {"", *(method.name.partition("/")[0] for method in methods)}
+        routes = {f"/{method.name}": _handler(partial(office.attend, method)) for method in methods}
+        routes["/grpc.health.v1.Health/Check"] = _handler(self._check_health)
+        self._server = Server([], codec=wire.Plain(), status_details_codec=wire.PlainDetails())
+        self._server._mapping = Routes(routes)
+
+    async def start(self, pki: Path) -> str:
+        """Listen on a free port; the address."""
+        service = self.name.partition("-")[0]
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.load_cert_chain(pki / f"{service}-server.crt", pki / f"{service}-server.key")
+        tls.load_verify_locations(pki / "ca.crt")
+        tls.verify_mode = ssl.CERT_REQUIRED
+        tls.set_alpn_protocols(["h2"])
+        await self._server.start("127.0.0.1", 0, ssl=tls)
+        listening: Any = self._server._server
+        return f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """Leave."""
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _check_health(self, call: wire.Call) -> None:
+        try:
+            asked = HealthCheckRequest.FromString(await wire.receive(call) or b"")
+        except DecodeError:
+            raise GRPCError(Status.INVALID_ARGUMENT) from None
+        if asked.service not in self._services:
+            raise GRPCError(Status.NOT_FOUND)
+        serves = await self._healthy()
+        said = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
+        await wire.reply(call, HealthCheckResponse(status=said).SerializeToString(), [])
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, names: Collection[str]) -> AsyncIterator[Mapping[str, str]]:
+    """The instances of these *names* on the fixtures in *folder*; their addresses."""
+    fixtures = Fixtures.read(folder)
+    addresses: dict[str, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        # The ministry's first: Setad's must know its address.
+        for name in sorted(names, key=lambda name: name.startswith("setad")):
+            if name.startswith("setad"):
+                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", NOBODY))
+                stack.callback(ministry.close)
+            else:
+                instance = _recording(name, fixtures, folder)
+            addresses[name] = await instance.start(folder / "pki")
+            stack.push_async_callback(instance.stop)
+        yield addresses
+
+
+def _access(fixtures: Fixtures, folder: Path, clock: Clock) -> Access:
+    return Access(fixtures.grants, fixtures.denied, folder / "steering" / "denied", clock)
+
+
+def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
+    service, _, state = name.partition("-")
+    clock = Clock(folder / "steering" / "offset")
+    ledger = Ledger(folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
+    store = Store.of(fixtures, loaded=state == "")
+    kind = {"promissory": Notes, "judiciary": Cases}[service]
+
+    async def healthy() -> bool:
+        return state != "down"
+
+    office = Office(_access(fixtures, folder, clock), clock, ledger)
+    return Instance(name, kind(store, ledger, clock).methods(), office, healthy)
+
+
+def _setad(name: str, fixtures: Fixtures, folder: Path, ministry_address: str) -> tuple[Instance, Ministry]:
+    clock = Clock(folder / "steering" / "offset")
+    pki = folder / "pki"
+    trusted = "unproven-receipts.crt" if name == "setad-unproven" else "promissory-receipts.crt"
+    ministry = Ministry(NOBODY if name == "setad-down" else ministry_address, pki, pki / trusted)
+    office = Office(_access(fixtures, folder, clock), clock, None)
+    return Instance(name, Verification(ministry).methods(), office, ministry.serves), ministry
