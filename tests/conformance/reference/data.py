@@ -18,18 +18,24 @@ class Note:
     obligor_name: str
     obligor_address: str
     obligor_postal_code: str
+    beneficiary_id: str
+    """Who was written first; the present holder is who counts."""
     holder_id: str
     holder_name: str
     holder_address: str
     holder_postal_code: str
     amount_rials: int
+    remaining_rials: int
 
 
 @dataclass(frozen=True)
 class CaseRow:
     """One party of a court case, or a case without a known party."""
 
+    kind: str
     filed_on: date
+    registered_at: datetime
+    """When it was written down, which does not count."""
     tracking_id: str
     national_id: str
     role: str
@@ -77,12 +83,20 @@ class Fixtures:
 
 
 def _note(row: dict[str, str]) -> Note:
-    words = {name: row[name] for name in Note.__annotations__ if name != "amount_rials"}
-    return Note(**words, amount_rials=int(row["amount_rials"]))
+    numbers = ("amount_rials", "remaining_rials")
+    words = {name: row[name] for name in Note.__annotations__ if name not in numbers}
+    return Note(**words, amount_rials=int(row["amount_rials"]), remaining_rials=int(row["remaining_rials"]))
 
 
 def _case(row: dict[str, str]) -> CaseRow:
-    return CaseRow(date.fromisoformat(row["filed_on"]), row["tracking_id"], row["national_id"], row["role"])
+    return CaseRow(
+        kind=row["kind"],
+        filed_on=date.fromisoformat(row["filed_on"]),
+        registered_at=datetime.fromisoformat(row["registered_at"]),
+        tracking_id=row["tracking_id"],
+        national_id=row["national_id"],
+        role=row["role"],
+    )
 
 
 def _grant(row: dict[str, str]) -> Grant:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from estelam.errors import Reason
@@ -30,6 +32,28 @@ from .words import Declined, pushback, status
 
 NOBODY = "127.0.0.1:1"
 """Where no service is."""
+
+
+class _Listener(Server):
+    """grpclib's server, which also remembers its connections, so that it can end them."""
+
+    def __init__(self, routes: "Routes") -> None:
+        super().__init__([], codec=wire.Plain(), status_details_codec=wire.PlainDetails())
+        self._mapping = routes
+        self._connections: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        connection = super()._protocol_factory()
+        self._connections.add(connection)
+        return connection
+
+    async def leave(self) -> None:
+        """Take no more calls, and end the connections."""
+        self.close()
+        for connection in list(self._connections):
+            if hasattr(connection, "processor"):  # else its TLS never came about
+                connection.processor.close("the server leaves")
+        await self.wait_closed()
 
 
 class Routes(dict[str, Handler]):
@@ -59,8 +83,7 @@ class Instance:
         self._services = {"", *(method.name.partition("/")[0] for method in methods)}
         routes = {f"/{method.name}": _handler(partial(office.attend, method)) for method in methods}
         routes["/grpc.health.v1.Health/Check"] = _handler(self._check_health)
-        self._server = Server([], codec=wire.Plain(), status_details_codec=wire.PlainDetails())
-        self._server._mapping = Routes(routes)
+        self._server = _Listener(Routes(routes))
 
     async def start(self, pki: Path) -> str:
         """Listen on a free port; the address."""
@@ -77,8 +100,7 @@ class Instance:
 
     async def stop(self) -> None:
         """Leave."""
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.leave()
 
     async def _check_health(self, call: wire.Call) -> None:
         try:
@@ -118,7 +140,7 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     service, _, state = name.partition("-")
     clock = Clock(folder / "steering" / "offset")
     ledger = Ledger(folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
-    store = Store.of(fixtures, loaded=state == "")
+    store = Store.of(fixtures, loaded=state != "empty")
     kind = {"promissory": Notes, "judiciary": Cases}[service]
 
     async def healthy() -> bool:
