@@ -48,3 +48,7 @@ bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: sma
 .PHONY: torture
 torture: .venv/.ready ## Torture the product in a short form; TRIAL=kill N=1000 for one trial at length
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m torture $(TRIAL) $(if $(N),--rounds $(N))
+
+.PHONY: zoo
+zoo: .venv/.ready ## Show that the conformance kit catches: mutant, the case that must fail, did it (ID=...)
+	$(BIN)/python -m tests.conformance.zoo $(ID)

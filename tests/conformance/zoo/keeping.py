@@ -56,5 +56,6 @@ def kept(reference: Bred, folder: Path, names: Collection[str]) -> Iterator[Mapp
     try:
         yield addresses.result(PATIENCE_SECONDS)
     finally:
-        leave.set_result(None)
+        if not leave.done():  # as it is where a fault has ended the loop
+            leave.set_result(None)
         thread.join(PATIENCE_SECONDS)

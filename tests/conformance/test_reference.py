@@ -1,0 +1,51 @@
+"""Fairness: an implementation written apart from ours, on another gRPC stack, passes the kit whole."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from conformance import book, fixtures
+from conformance.case import Instance
+from tests.conformance.zoo.breeding import bred
+from tests.conformance.zoo.keeping import kept
+from tests.conformance.zoo.mutant import REFERENCE
+from tests.conformance.zoo.trial import sound
+
+SHARED = {"errors", "inquiry", "judiciary", "promissory", "setad"}
+"""The generated messages, and the table of reasons."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("fixtures")
+    fixtures.write(made)
+    return made
+
+
+def test_the_reference_passes_the_kit_whole(folder: Path) -> None:
+    verdict = sound(book.read(), folder)
+
+    assert verdict.trouble == ""
+    assert [(result.case.id, result.complaints) for result in verdict.results if result.complaints] == []
+    assert verdict.conforms
+    assert set(verdict.targets) == {instance.value for instance in Instance}
+
+
+def test_the_reference_meets_no_fault_of_its_own_while_it_is_examined(folder: Path) -> None:
+    with bred(None) as reference, kept(reference, folder, [instance.value for instance in Instance]):
+        assert reference.module("office").faults == []
+
+
+def test_the_reference_shares_with_our_services_only_what_the_contract_gives() -> None:
+    imported = {
+        str(node.module)
+        for path in REFERENCE.glob("*.py")
+        if path.stem != "__main__"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and not node.level
+    }
+    ours = {name.split(".")[1] for name in imported if name.startswith("estelam.")}
+
+    assert ours <= SHARED
+    assert not {name for name in imported if name.partition(".")[0] in ("promissory", "judiciary", "sataad_adapter")}
