@@ -86,9 +86,14 @@ def well_formed(kind: type[Message], wire: bytes | None) -> Message:
     if len(UnknownFieldSet(message)) > 0:
         raise Declined(Reason.FIELD_UNKNOWN)
     broken = [
-        (".".join(part.field_name for part in found.proto.field.elements), found.proto.rule_id, found.proto.message)
+        (_path(found.proto), found.proto.rule_id, found.proto.message)
         for found in protovalidate.collect_violations(message)
     ]
     if broken:
         raise Declined(Reason.FIELD_INVALID, broken)
     return message
+
+
+def _path(violation: Any) -> str:
+    """The name of the field that is wrong."""
+    return ".".join(part.field_name for part in violation.field.elements)

@@ -62,8 +62,8 @@ def root(leaf: bytes, place: int, count: int, path: Sequence[bytes]) -> bytes | 
     if not path:
         return None
     split = 1 << (count - 1).bit_length() - 1
-    if place < split:
-        left, right = root(leaf, place, split, path[:-1]), path[-1]
-    else:
-        left, right = path[-1], root(leaf, place - split, count - split, path[:-1])
-    return hashlib.sha256(b"\x01" + left + right).digest() if left is not None and right is not None else None
+    in_left = place < split
+    below = root(leaf, place, split, path[:-1]) if in_left else root(leaf, place - split, count - split, path[:-1])
+    if below is None:
+        return None
+    return hashlib.sha256(b"\x01" + (below + path[-1] if in_left else path[-1] + below)).digest()

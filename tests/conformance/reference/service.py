@@ -1,5 +1,6 @@
 """Whole services on sockets: TLS, health, the contract's methods, and an answer to any other."""
 
+import asyncio
 import contextlib
 import ssl
 import weakref
@@ -51,15 +52,17 @@ class _Listener(Server):
         """Take no more calls, and end the connections."""
         self.close()
         for connection in list(self._connections):
-            if hasattr(connection, "processor"):  # else its TLS never came about
+            if hasattr(connection, "processor") and not connection.connection.is_closing():
+                connection.connection._transport.abort()  # a close would wait for the peer's own
                 connection.processor.close("the server leaves")
         await self.wait_closed()
+        await asyncio.sleep(0)  # sockets are closed in the loop's next turn
 
 
 class Routes(dict[str, Handler]):
     """Handlers by path; any other path has one too, which declines."""
 
-    def get(self, path: str, _default: object = None) -> Handler:  # type: ignore[override]  # there is always one
+    def get(self, path: str, _default: object = None) -> Handler:
         """The handler of *path*."""
         return self[path] if path in self else _handler(_unknown_method)
 
@@ -141,13 +144,13 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     clock = Clock(folder / "steering" / "offset")
     ledger = Ledger(folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
     store = Store.of(fixtures, loaded=state != "empty")
-    kind = {"promissory": Notes, "judiciary": Cases}[service]
+    questions = Notes(store, ledger, clock) if service == "promissory" else Cases(store, ledger, clock)
 
     async def healthy() -> bool:
         return state != "down"
 
     office = Office(_access(fixtures, folder, clock), clock, ledger)
-    return Instance(name, kind(store, ledger, clock).methods(), office, healthy)
+    return Instance(name, questions.methods(), office, healthy)
 
 
 def _setad(name: str, fixtures: Fixtures, folder: Path, ministry_address: str) -> tuple[Instance, Ministry]:

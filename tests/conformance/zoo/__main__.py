@@ -1,6 +1,7 @@
 """Show every mutant, or those named, the case that must catch it, and whether it did; exit 1 if one got away."""
 
 import argparse
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,8 @@ def main() -> int:
     arguments.add_argument("id", nargs="*", help="mutants; all where none is named")
     arguments.add_argument("--seen", action="store_true", help="tell what the case complained about")
     chosen = arguments.parse_args()
-    console = Console()
+    logging.disable()  # a mutant's stack trace is no news
+    console = Console(highlight=False, soft_wrap=True)
     zoo = [mutant for mutant in mutants() if not chosen.id or mutant.id in chosen.id]
     cases = {case.id: case for case in book.read()}
     with tempfile.TemporaryDirectory() as name:
@@ -29,12 +31,12 @@ def main() -> int:
         if not verdict.conforms:
             for result in verdict.results:
                 for complaint in result.complaints:
-                    console.print(f"the reference itself fails {result.case.id}: {complaint}", style="red")
+                    console.print(f"the reference itself fails {result.case.id}: {complaint}")
             return 1
         outcomes = []
         for mutant in zoo:
             outcomes.append(outcome := tried(mutant, cases, folder))
-            console.print(_line(outcome), highlight=False)
+            console.print(_line(outcome))
             if chosen.seen:
                 console.print(*outcome.complaints, sep="\n", style="dim")
     _summary(console, outcomes)
@@ -43,7 +45,7 @@ def main() -> int:
 
 def _line(outcome: Outcome) -> str:
     word = "caught" if outcome.caught else "GOT AWAY"
-    return f"{word:8} {outcome.mutant.id:40} {outcome.mutant.case:40} {outcome.seconds:5.1f} s"
+    return f"{word:8} {outcome.mutant.id:38} by {outcome.mutant.case:50} {outcome.seconds:4.1f} s"
 
 
 def _summary(console: Console, outcomes: list[Outcome]) -> None:

@@ -47,7 +47,7 @@ def kept(reference: Bred, folder: Path, names: Collection[str]) -> Iterator[Mapp
             if reference.watch is not None:
                 reference.watch.begin()
             asyncio.run(serve())
-        except Exception as fault:  # noqa: BLE001 - it is told to whoever waits
+        except (Exception, SystemExit) as fault:  # noqa: BLE001 - told to whoever waits; a mutant may end its server
             if not addresses.done():
                 addresses.set_exception(fault)
 
