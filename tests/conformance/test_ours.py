@@ -4,13 +4,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conformance.target import Target
 from rich.console import Console
 from scripts.conformance import command, on_postgresql, our_services
 
 from conformance import book, runner
 from conformance.case import Instance
 from conformance.reports import signed, terminal
+from conformance.target import Target
 from tests.conformance.test_reports import Reading
 
 WHOLE_SECONDS = 240
