@@ -52,11 +52,12 @@ class Progress:
 
 def show(verdict: Verdict, console: Console) -> None:
     """Print every case that did not pass, with the clause it is about, and then the verdict."""
-    for result in verdict.results:
-        if result.standing is not Standing.PASSED:
-            _show_case(result, console)
-    if verdict.trouble:
+    if verdict.trouble:  # one reason for all of them
         console.print(Text(shown(verdict.trouble)))
+    else:
+        for result in verdict.results:
+            if result.standing is not Standing.PASSED:
+                _show_case(result, console)
     word = outcome(verdict)
     counts = ", ".join(f"{count} {standing}" for standing, count in counted(verdict).items())
     console.print(Text.assemble((word, _STYLES[word]), f"  {counts or 'no case ran'}, in {verdict.seconds:.1f} s"))
