@@ -68,14 +68,16 @@ def run(
         progress.total(len(scoped))
         verdict = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
     verdict = replace(verdict, left_out=len(cases) - len(scoped))
-    with output.plain_failures(as_json=False):
+    terminal.show(verdict, output.out)
+    try:
         if junit_file:
             junit.write(junit_file, verdict)
         if json_file:
             signed.write(json_file, verdict, pki)
         if html_file:
             page.write(html_file, verdict)
-    terminal.show(verdict, output.out)
+    except (OSError, signed.SignatureError) as error:
+        _wrong(f"a report could not be written: {error}")
     raise typer.Exit(exit_code(verdict))
 
 

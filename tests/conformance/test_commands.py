@@ -64,6 +64,14 @@ def test_a_book_with_an_error_ends_the_command(pki: Path, monkeypatch: pytest.Mo
         assert (2, "a.yaml: some.case: steps.0: is wrong\n") == (done.exit_code, done.output)
 
 
+@pytest.mark.parametrize("kind", ["--junit", "--json", "--html"])
+def test_a_report_that_cannot_be_written_takes_no_verdict_away(pki: Path, tmp_path: Path, kind: str) -> None:
+    done = run(pki, "--promissory", NOBODY, kind, str(tmp_path / "nowhere" / "report"))
+
+    assert "COULD NOT RUN" in done.output
+    assert (2, True) == (done.exit_code, "a report could not be written" in done.output), done.output
+
+
 def test_a_known_failure_of_no_case_is_told(pki: Path, tmp_path: Path) -> None:
     listed = tmp_path / "known.yaml"
     listed.write_text("- {case: no.such, reason: none, expires: 2999-01-01}\n")
