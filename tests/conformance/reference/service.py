@@ -29,7 +29,7 @@ from .notes import Notes
 from .office import Office
 from .store import Store
 from .verification import Ministry, Verification
-from .words import Declined, pushback, status
+from .words import Declined, status
 
 NOBODY = "127.0.0.1:1"
 """Where no service is."""
@@ -69,8 +69,7 @@ class Routes(dict[str, Handler]):
 
 async def _unknown_method(call: wire.Call) -> None:
     await wire.receive(call)
-    declined = Declined(Reason.METHOD_UNKNOWN)
-    await wire.decline(call, status(declined), [("grpc-retry-pushback-ms", str(pushback(declined, relays=False)))])
+    await wire.decline(call, status(Declined(Reason.METHOD_UNKNOWN)), [])
 
 
 def _handler(attend: Callable[[wire.Call], Awaitable[None]]) -> Handler:
