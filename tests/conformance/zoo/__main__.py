@@ -20,6 +20,8 @@ def main() -> int:
     arguments.add_argument("id", nargs="*", help="mutants; all where none is named")
     arguments.add_argument("--seen", action="store_true", help="tell what the case complained about")
     chosen = arguments.parse_args()
+    if unknown := set(chosen.id) - {mutant.id for mutant in mutants()}:
+        arguments.error(f"there is no mutant {min(unknown)}")
     logging.disable()  # a mutant's stack trace is no news
     console = Console(highlight=False, soft_wrap=True)
     zoo = [mutant for mutant in mutants() if not chosen.id or mutant.id in chosen.id]
@@ -34,6 +36,7 @@ def main() -> int:
                     console.print(f"the reference itself fails {result.case.id}: {complaint}")
             return 1
         outcomes = []
+        console.print(f"{'':8} {'the reference with this fault':38}    the case that must fail")
         for mutant in zoo:
             outcomes.append(outcome := tried(mutant, cases, folder))
             console.print(_line(outcome))
