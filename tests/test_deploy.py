@@ -17,8 +17,8 @@ from scripts.postgres import BIN, Cluster
 from scripts.sandbox import GRANTS
 from sqlalchemy import make_url
 
-from estelam.access import AccessTable
 from estelam.client import Identity
+from estelam.grants import AccessTable
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.settings import CONFIG, ServingSettings, load
 from judiciary.settings import JudiciarySettings

@@ -19,10 +19,11 @@ import uuid_utils
 from grpc.aio import AbortError, ServicerContext
 
 from estelam import quota, validation
-from estelam.access import Access, Grant, Quota
+from estelam.access import Access
 from estelam.batch import called_off
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal, Violation, to_grpc
+from estelam.grants import Grant, Quota
 from estelam.identity import Doorkeeper, Metadata
 from estelam.metrics import Metrics
 from estelam.quota import Bucket, Pace, Quotas

@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from estelam.access import Access, Quota
+from estelam.access import Access
 from estelam.batch import Batch, BatchLimits
 from estelam.clock import Clock, steady
 from estelam.desk import Desk
 from estelam.errors import Refusal
+from estelam.grants import Quota
 from estelam.identity import Doorkeeper
 from estelam.keys import Keyring, Signer
 from estelam.ledger import Ledger, when_last_sealed

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from estelam.access import Quota
 from estelam.clock import Clock
 from estelam.errors import QuotaState, Reason, Refusal
+from estelam.grants import Quota
 
 
 @dataclass(slots=True)

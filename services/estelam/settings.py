@@ -44,7 +44,7 @@ class ServingSettings(Section):
     trust: Path
     """The authorities (PEM) that callers' certificates must come from."""
     access: Path
-    """The access table (TOML): grants and deny-list."""
+    """The catalogue's folder, or an access table (TOML): grants and deny-list."""
     proxies: tuple[Fingerprint, ...] = ()
     """SHA-256 of the certificates of proxies that end TLS and may say whose certificate the caller showed them."""
     answer_seconds: float = Field(default=10.0, gt=0)
@@ -90,6 +90,14 @@ class ClientSettings(Section):
     """A folder of certificates: NAME.crt, NAME.key, ca.crt."""
     addresses: dict[str, str] = {}
     """host:port of each service, by its name."""
+
+
+class CatalogueSettings(Section):
+    """Where the catalogue is, for who looks into it."""
+
+    SECTION: ClassVar[str] = "catalogue"
+
+    folder: Path = Path("catalogue")
 
 
 S = TypeVar("S", bound=Section)
@@ -159,4 +167,4 @@ def _environment_values(kind: type[Section], environ: Mapping[str, str]) -> dict
 
 
 def _sections() -> set[str]:
-    return {"client", *(entry.name for entry in entry_points(group="estelam.services"))}
+    return {"client", "catalogue", *(entry.name for entry in entry_points(group="estelam.services"))}

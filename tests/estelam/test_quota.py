@@ -2,9 +2,9 @@
 
 import pytest
 
-from estelam.access import Quota
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal
+from estelam.grants import Quota
 from estelam.quota import Pace, Quotas, charge_miss, state_of
 
 

@@ -29,10 +29,10 @@ from scripts.sandbox import (
     Sandbox,
 )
 
-from estelam.access import AccessError
 from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.errors import Reason, from_grpc
+from estelam.grants import AccessError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from estelam.access import AccessError
 from estelam.errors import Refusal
+from estelam.grants import AccessError
 from estelam.journal import JournalError
 from estelam.keys import KeyFileError
 from estelam.loading import LoadError

@@ -1,0 +1,41 @@
+"""What the catalogue means for access: no grant is written twice, and one that lacks a precondition admits nobody."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from estelam import grants
+from estelam.catalogue.model import Catalogue, Grant
+from estelam.grants import AccessTable, Denial
+
+
+def access_table(catalogue: Catalogue) -> AccessTable:
+    """Who may ask what by *catalogue*."""
+    return AccessTable(
+        grant=tuple(derived for grant in catalogue.grants for derived in callers_grants(catalogue, grant)),
+        deny=tuple(Denial(certificate=barred.certificate, reason=barred.reason) for barred in catalogue.denied),
+    )
+
+
+def callers_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
+    """What *grant* yields for each caller that it holds for: nothing where it is of no method here, or lacks assent."""
+    service, begins = catalogue.service(grant.service), beginning(grant)
+    if service is None or grant.method is None or grant.quota is None or begins is None:
+        return
+    for party in catalogue.consumers(grant.consumer):
+        if party.legal_id is not None:
+            yield grants.Grant(
+                caller=party.legal_id,
+                method=service.full_name(grant.method),
+                clause=grant.clause,
+                since=begins,
+                until=grant.until,
+                quota=grant.quota,
+                demands=tuple(grant.demands),
+            )
+
+
+def beginning(grant: Grant) -> date | None:
+    """The first day on which *grant* admits: its own, and both its preconditions met; None while one is not."""
+    if grant.provider_agreement is None or grant.secretariat_consent is None:
+        return None
+    return max(grant.since, grant.provider_agreement.on, grant.secretariat_consent.on)

@@ -1,0 +1,184 @@
+"""`estelam catalogue`: what the exchange offers, who may ask it, and whether the catalogue holds together."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from estelam import folding
+from estelam.catalogue.derive import beginning
+from estelam.catalogue.explain import Explanation, explain
+from estelam.catalogue.model import Catalogue, Grant, Record
+from estelam.catalogue.reading import CatalogueError, read
+from estelam.cli import output
+from estelam.clock import IRAN, Clock
+from estelam.settings import CatalogueSettings, load
+
+app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path | None, typer.Option("--catalogue", metavar="DIR", help="The catalogue; default: ESTELAM_CATALOGUE_FOLDER.")
+]
+
+
+@app.command()
+def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
+    """Say whether the catalogue holds together. Exit 0: it does; 1: it does not, and why, each with file and line."""
+    try:
+        found = _read(catalogue, as_json=as_json)
+    except CatalogueError as error:
+        rows = [(fault.file, fault.line, fault.place, fault.words) for fault in error.faults]
+        if as_json:
+            output.say_rows(("file", "line", "place", "words"), rows, as_json=True)
+            raise typer.Exit(output.EXIT_FAILED) from None
+        output.fail(str(error), as_json=False)
+    counts = {name: len(getattr(found, name)) for name in Catalogue.model_fields}
+    output.say({"holds": True, **counts}, as_json=as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str | None, typer.Argument(help="A party, service, registry, grant or agreement by its name.")
+    ] = None,
+    catalogue: Folder = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """List all services with their methods and who is granted them, or show one record whole."""
+    found = _opened(catalogue, as_json=as_json)
+    if name is None:
+        _show_services(found, as_json=as_json)
+        return
+    record = next((record for key, record in _named(found) if key == name), None)
+    if record is None:
+        output.fail(f"nothing in the catalogue is called {name}", as_json=as_json)
+    facts = record.model_dump(mode="json", exclude_none=True)
+    output.say(facts, as_json=as_json, title=name)
+
+
+@app.command()
+def grants(
+    consumer: Annotated[str | None, typer.Option(help="Only this consumer's.")] = None,
+    catalogue: Folder = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """List all grants: by which clause, from when on, and whether they admit today."""
+    found, today = _opened(catalogue, as_json=as_json), _today()
+    columns = ("id", "clause", "consumer", "service", "period", "standing", "quota")
+    rows = [_grant_row(grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
+    output.say_rows(columns, rows, as_json=as_json)
+
+
+@app.command()
+def registries(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
+    """List the base registries and their custodians, in Persian and English."""
+    found = _opened(catalogue, as_json=as_json)
+    columns = ("n", "slug", "fa", "en", "custodian", "custodian_fa", "custodian_en")
+    rows = []
+    for registry in found.registries:
+        custodian = found.party(registry.custodian)
+        names = (custodian.fa, custodian.en) if custodian else ("", "")
+        rows.append((registry.n, registry.slug, registry.fa, registry.en, registry.custodian, *names))
+    output.say_rows(columns, rows, as_json=as_json)
+
+
+@app.command("explain")
+def explain_call(
+    consumer: Annotated[str, typer.Option(help="A party's name, or its legal id.")],
+    method: Annotated[str, typer.Option(help="A method's name, or that of a listed service.")],
+    on: Annotated[str | None, typer.Option(metavar="DATE", help="On another day; 1405-09-03 is Jalali.")] = None,
+    catalogue: Folder = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Say whether a call would be admitted, by which grant, clause and quota, or exactly why not.
+
+    Exit 0: it would be admitted; 20: it would not.
+    """
+    found = _opened(catalogue, as_json=as_json)
+    try:
+        day = folding.day(on) if on else _today()
+    except ValueError:
+        output.fail("--on: there is no such day", as_json=as_json)
+    explained = explain(found, consumer=consumer, method=method, day=day)
+    facts = _facts(found, explained, day)
+    output.say(facts if as_json else facts | {"why_not": "\n".join(explained.why) or None}, as_json=as_json)
+    raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
+
+
+def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:
+    asked, grant, access = explained.asked, explained.grant, explained.access
+    barred = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if asked.party and d.party == asked.party.slug]
+    return {
+        "admitted": explained.admitted,
+        "why_not": list(explained.why) or None,
+        "day": f"{day} ({folding.jalali(day)})",
+        "consumer": asked.party and f"{asked.party.slug} ({asked.party.legal_id or 'no legal id on record'})",
+        "method": asked.full_name or (asked.service and f"{asked.service.slug}, answered by its provider, not here"),
+        "provider": asked.service and asked.service.provider,
+        "grant": grant and grant.id,
+        "clause": grant and grant.clause,
+        "in_force_since": grant and beginning(grant),
+        "in_force_until": grant and grant.until,
+        "quota": access and access.quota.model_dump(),
+        "demands": list(access.demands) if access and access.demands else None,
+        "barred_certificates": barred or None,
+        "deprecated": asked.method and asked.method.deprecated,
+        "sunset": asked.method and asked.method.sunset,
+        "replaced_by": asked.method and asked.method.replaced_by,
+    }
+
+
+def _named(catalogue: Catalogue) -> Iterator[tuple[str, Record]]:
+    """Every record by its name; a service comes before a registry that is called the same."""
+    for kind, key in (("services", "slug"), ("parties", "slug"), ("registries", "slug"), ("grants", "id")):
+        yield from ((getattr(record, key), record) for record in getattr(catalogue, kind))
+    yield from ((agreement.id, agreement) for agreement in catalogue.agreements)
+
+
+def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
+    rows = []
+    for service in catalogue.services:
+        for method in service.methods or (None,):
+            about = (service.slug, method.name if method else None)
+            held = [grant.consumer for grant in catalogue.grants if (grant.service, grant.method) == about]
+            shown = method or service
+            rows.append((_what(*about), shown.fa, shown.en, shown.clause, service.provider, ", ".join(held)))
+    output.say_rows(("service", "fa", "en", "clause", "provider", "consumers"), rows, as_json=as_json)
+
+
+def _grant_row(grant: Grant, today: date) -> tuple[Any, ...]:
+    quota, period = grant.quota, f"{grant.since} – {grant.until or ''}"
+    told = f"{quota.rate:g}/s, at once {quota.burst}, a no costs {quota.miss_cost}" if quota else ""
+    what = _what(grant.service, grant.method)
+    return grant.id, grant.clause, grant.consumer, what, period, _standing(grant, today), told
+
+
+def _what(service: str, method: str | None) -> str:
+    return f"{service}/{method}" if method else service
+
+
+def _standing(grant: Grant, today: date) -> str:
+    begins = beginning(grant)
+    if begins is None:
+        return "a precondition is missing"
+    if grant.until is not None and grant.until < today:
+        return "ended"
+    return "in force" if begins <= today else f"from {begins}"
+
+
+def _today() -> date:
+    return Clock().now().astimezone(IRAN).date()
+
+
+def _read(folder: Path | None, *, as_json: bool) -> Catalogue:
+    with output.plain_failures(as_json=as_json):
+        where = folder or load(CatalogueSettings).folder
+    return read(where)
+
+
+def _opened(folder: Path | None, *, as_json: bool) -> Catalogue:
+    with output.plain_failures(as_json=as_json):
+        return _read(folder, as_json=as_json)
+    raise AssertionError

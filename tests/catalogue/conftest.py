@@ -1,0 +1,38 @@
+"""What the catalogue's tests stand on: a copy of the committed one, to be changed at will."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scripts.sandbox import Sandbox
+
+from tests.e2e.conftest import CommandLine
+
+COMMITTED = Path(__file__).resolve().parents[2] / "catalogue"
+
+Edit = Callable[..., None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the committed catalogue."""
+    return Path(shutil.copytree(COMMITTED, tmp_path / "catalogue"))
+
+
+@pytest.fixture
+def edit(folder: Path) -> Edit:
+    """Replaces text that stands in a file of the copy, once."""
+
+    def replace(file: str, old: str, new: str) -> None:
+        text = (folder / file).read_text("utf-8")
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1), "utf-8")
+
+    return replace
+
+
+@pytest.fixture(scope="session")
+def estelam(shared: Sandbox) -> CommandLine:
+    """The command line of a suite that nobody serves."""
+    return CommandLine(shared)
