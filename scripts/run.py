@@ -45,7 +45,8 @@ def main(promissory_port: Port = None, judiciary_port: Port = None, setad_port: 
     _refuse_taken(listens)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    sandbox = suite.create(DEFAULT_CONFIG.parent, ports={name: int(at[1]) for name, at in listens.items()})
+    ports = {name: int(at[1]) for name, at in listens.items()}
+    sandbox = suite.create(DEFAULT_CONFIG.parent, ports=ports, catalogue=suite.CATALOGUE)
     suite.load_samples(sandbox)
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     services = [Service(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]

@@ -20,7 +20,9 @@ from promissory import load as promissory_load
 from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "samples"
+CATALOGUE = ROOT / "catalogue"
 
 # Invented legal ids with valid check digits: no such organisation exists.
 ORGANIZATIONS = {
@@ -95,12 +97,13 @@ def create(
     stores: Mapping[str, str] | None = None,
     rate: float = 1000,
     burst: int = 2000,
+    catalogue: Path | None = None,
 ) -> Sandbox:
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
     *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. *stores* are
-    the addresses of the first two's stores; one without keeps its own on SQLite, in the folder. What is already there
-    is kept, but for the settings, which follow the ports.
+    the addresses of the first two's stores; one without keeps its own on SQLite, in the folder. The folder *catalogue*
+    says who may ask what, or else a table of the sandbox's own. What is already there is kept, but for the settings.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
@@ -114,7 +117,7 @@ def create(
             keyring.write_text(new_keyring_line("k1"), "ascii")
     if not sandbox.access.exists():
         write_access(sandbox, GRANTS, rate=rate, burst=burst)
-    _write_settings(sandbox, ports or {}, stores or {})
+    _write_settings(sandbox, ports or {}, stores or {}, catalogue or CATALOGUE, catalogue or sandbox.access)
     for service in (sandbox.promissory(), sandbox.judiciary()):
         migrate(service.store, service.MIGRATIONS)
     return sandbox
@@ -199,7 +202,9 @@ def _issue(sandbox: Sandbox) -> None:
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=hosts)
 
 
-def _write_settings(sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[str, str]) -> None:
+def _write_settings(
+    sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[str, str], catalogue: Path, access: Path
+) -> None:
     def serving(name: str) -> str:
         return textwrap.dedent(f"""\
             [{name}]
@@ -207,7 +212,7 @@ def _write_settings(sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[
             certificate = "pki/{name}-server.crt"
             private_key = "pki/{name}-server.key"
             trust = "pki/ca.crt"
-            access = "access.toml"
+            access = "{access.name if access.parent == sandbox.folder else access}"
             """)
 
     def storing(name: str) -> str:
@@ -225,5 +230,5 @@ def _write_settings(sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[
         client_key = "pki/setad.key"
         """)
     addresses = "".join(f'{name} = "127.0.0.1:{port}"\n' for name, port in ports.items())
-    client = f'[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
+    client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     sandbox.config.write_text("\n".join([storing("promissory"), storing("judiciary"), adapter, client]), "utf-8")

@@ -10,19 +10,23 @@ from estelam import folding
 from estelam.grants import Demand, Quota
 from estelam.settings import Fingerprint
 
+FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
+"""From 1300 on, so that a slip of a digit is seen."""
+
 
 def _day(value: Any) -> date:
     """A date of either calendar; YAML hands it over as it was typed."""
-    if isinstance(value, date):
-        return value
     try:
-        return folding.day(value)
+        found = value if isinstance(value, date) else folding.day(value)
     except (ValueError, AttributeError, TypeError):
         raise ValueError("is no day of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
+    if not FIRST_DAY <= found <= LAST_DAY:
+        raise ValueError(f"lies before {FIRST_DAY} or after {LAST_DAY}")
+    return found
 
 
-Day = Annotated[date, BeforeValidator(_day), Field(ge=date(1921, 3, 21), lt=date(2100, 1, 1))]
-"""A day in Iran; a year before 1700 is Jalali. From 1300 on, so that a slip of a digit is seen."""
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day in Iran; a year before 1700 is Jalali."""
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
 Words = Annotated[str, Field(min_length=1, max_length=500)]
