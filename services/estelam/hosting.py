@@ -1,7 +1,9 @@
 """A recording service put together: the desk in front, the batch behind it, the store and its ledger at the back."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 from estelam.access import Access
 from estelam.batch import Batch, BatchLimits
@@ -13,6 +15,7 @@ from estelam.identity import Doorkeeper
 from estelam.keys import Keyring, Signer
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.metrics import Metrics
+from estelam.noting import follow, note
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
 from estelam.settings import ServingSettings, StoreSettings
@@ -60,10 +63,14 @@ async def recording_service(
             refusals=refusal_budget(settings),
         )
         handlers = {method.name: desk.handler(method) for method in questions}
+        noting = follow(access, lambda catalogue: batch.aside(partial(note, store, ledger, catalogue)))
+        following = asyncio.create_task(noting)
         try:
             async with running(settings, handlers, metrics=metrics, ping=lambda: batch.aside(registrar.ping)) as server:
                 yield server
         finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             await batch.close()
 
 

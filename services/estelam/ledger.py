@@ -12,6 +12,7 @@ from datetime import datetime
 from struct import Struct
 from typing import Any, NamedTuple
 
+import uuid_utils
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, insert, select
@@ -26,6 +27,8 @@ from estelam.vocabulary import Inquiry, Outcome, Subject
 
 _TABLES = MetaData(schema=LEDGER)
 GENESIS = bytes(32)
+NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
+"""What every notice of a change of the catalogue is found by: no secret, so whoever may read the ledger finds it."""
 _MARK = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
@@ -108,6 +111,15 @@ def opening(method: str, caller: str, keyed: bytes) -> int:
     return mark(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
 
 
+class _Block(NamedTuple):
+    """A sealed block, and what receipts of its entries are made of."""
+
+    rows: list[EntryRow]
+    levels: list[list[bytes]]
+    header: bytes
+    signature: bytes
+
+
 class Ledger:
     """Appends to one chain, inside a transaction given to it."""
 
@@ -118,14 +130,47 @@ class Ledger:
 
     def append(self, connection: Connection, lines: Sequence[Line]) -> list[pb.Receipt]:
         """Write *lines* as entries, seal them in one block, and return each one's receipt, in order."""
-        head = header_of(last) if (last := connection.execute(_LAST_BLOCK).first()) else None
-        first = head.first_sequence + head.entry_count if head else 1
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         salts = [secrets.token_bytes(16) for _ in lines]
-        rows = [
-            EntryRow.of(self._entry(sequence, line, salt, micros, monotonic))
-            for sequence, (line, salt) in enumerate(zip(lines, salts, strict=True), start=first)
+        entries = [self._entry(line, salt, micros, monotonic) for line, salt in zip(lines, salts, strict=True)]
+        block = self._seal(connection, entries, micros)
+        answered_at = Timestamp()
+        answered_at.FromMicroseconds(micros)
+        return [
+            pb.Receipt(
+                inquiry_id=str(line.inquiry.id),
+                answered_at=answered_at,
+                entry=row.sealed,
+                salt=salt,
+                merkle_path=receipt.merkle_path(block.levels, index),
+                block_header=block.header,
+                signature=block.signature,
+            )
+            for index, (line, row, salt) in enumerate(zip(lines, block.rows, salts, strict=True))
         ]
+
+    def note(self, connection: Connection, notices: Sequence[str]) -> None:
+        """Write *notices* as entries of their own, and seal them in one block."""
+        micros = self._clock.micros()
+        entries = [
+            pb.Entry(
+                inquiry_id=uuid_utils.uuid7().bytes,
+                answered_at_micros=micros,
+                subject_key_id=self._keyring.current,
+                subjects=[NOTICES],
+                outcome=pb.OUTCOME_NOTED,
+                notice=notice,
+            )
+            for notice in notices
+        ]
+        self._seal(connection, entries, micros)
+
+    def _seal(self, connection: Connection, entries: Sequence[pb.Entry], micros: int) -> _Block:
+        head = header_of(last) if (last := connection.execute(_LAST_BLOCK).first()) else None
+        first = head.first_sequence + head.entry_count if head else 1
+        for sequence, entry in enumerate(entries, start=first):
+            entry.sequence = sequence
+        rows = [EntryRow.of(entry) for entry in entries]
         levels = receipt.merkle_levels([receipt.leaf_hash(row.sealed) for row in rows])
         header = pb.BlockHeader(
             number=head.number + 1 if head else 1,
@@ -140,29 +185,15 @@ class Ledger:
         signature = self._signer.key.sign(receipt.SIGNING_CONTEXT + sealed)
         _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
-        answered_at = Timestamp()
-        answered_at.FromMicroseconds(micros)
-        return [
-            pb.Receipt(
-                inquiry_id=str(line.inquiry.id),
-                answered_at=answered_at,
-                entry=row.sealed,
-                salt=salt,
-                merkle_path=receipt.merkle_path(levels, index),
-                block_header=sealed,
-                signature=signature,
-            )
-            for index, (line, row, salt) in enumerate(zip(lines, rows, salts, strict=True))
-        ]
+        return _Block(rows, levels, sealed, signature)
 
-    def _entry(self, sequence: int, line: Line, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
+    def _entry(self, line: Line, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
         inquiry, hashed = line.inquiry, self._keyring.hash
         method, purpose = inquiry.method, inquiry.purpose
         asked = inquiry.request is not None
         request = receipt.canonical(inquiry.request) if asked else b""
         outcome = _WIRE_OUTCOME.get(line.outcome, pb.OUTCOME_REFUSED)
         return pb.Entry(
-            sequence=sequence,
             inquiry_id=inquiry.id.bytes,
             answered_at_micros=micros,
             caller=inquiry.caller.organization_id,

@@ -1,4 +1,4 @@
-"""What the ledger is searched for: a caller's own yes of late, every inquiry about one person or about many subjects.
+"""What the ledger is searched for: a caller's own yes of late, every inquiry about a person or many subjects, notices.
 
 Keyed hashes are random: one index over all marks would touch a far page for each, ever more as the ledger grows. They
 are indexed by shelf, a run of consecutive entries, so that writing stays on the few pages of the newest shelf.
@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.keys import Keyring
-from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table, mark, opening
+from estelam.ledger import NOTICES, SUBJECT_COLUMNS, block_table, entry_table, mark, opening
 from estelam.vocabulary import Subject
 
 SHELF_ENTRIES = 2048
@@ -81,6 +81,12 @@ def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> lis
     found = {entry.sequence: entry for entry in _marked(connection, {mark(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
     return sorted(about, key=lambda entry: entry.sequence)
+
+
+def noted(connection: Connection) -> list[pb.Entry]:
+    """Every entry that notes a change of the catalogue, oldest first."""
+    found = map(pb.Entry.FromString, connection.execute(_on_every_shelf([mark(NOTICES)])).scalars())
+    return sorted((entry for entry in found if entry.outcome == pb.OUTCOME_NOTED), key=lambda entry: entry.sequence)
 
 
 def first_about(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:

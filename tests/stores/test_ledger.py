@@ -149,6 +149,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
         values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
+        del values["notice"]  # no entry of that time was one
         refusal = values.pop("refusal")
         values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
         connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)

@@ -1,20 +1,24 @@
 """`estelam catalogue`: what the exchange offers, who may ask it, and whether the catalogue holds together."""
 
+import contextlib
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from estelam import folding
+from estelam import folding, lookback
 from estelam.catalogue.derive import beginning
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.model import Catalogue, Grant, Record
+from estelam.catalogue.notices import from_notice
 from estelam.catalogue.reading import CatalogueError, read
 from estelam.cli import output
-from estelam.clock import IRAN, Clock
+from estelam.cli.stores import kinds, settings_of
+from estelam.clock import IRAN, Clock, to_datetime
 from estelam.settings import CatalogueSettings, load
+from estelam.store import Store
 
 app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
 
@@ -105,6 +109,50 @@ def explain_call(
     facts = _facts(found, explained, day)
     output.say(facts if as_json else facts | {"why_not": "\n".join(explained.why) or None}, as_json=as_json)
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
+
+
+@app.command()
+def changes(
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="Noted from then on: a day, or an instant.")] = None,
+    about: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this party, service or grant.")] = None,
+    service: Annotated[list[str] | None, typer.Option(help="Whose ledgers; default: all.")] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """List the changes of the catalogue that the services have noted in their ledgers, oldest first."""
+    with output.plain_failures(as_json=as_json):
+        after = _instant(since, as_json=as_json)
+        seen = [row for name in service or list(kinds()) for row in _noted(name, after, about)]
+    columns = ("noted_at", "service", "entry", "kind", "name", "change", "details")
+    output.say_rows(columns, sorted(seen), as_json=as_json)
+
+
+def _instant(since: str | None, *, as_json: bool) -> datetime:
+    try:
+        found = folding.load_or_instant(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
+    except ValueError:
+        found = 0
+    if isinstance(found, int):
+        output.fail("--since: give a day, or an instant with its zone", as_json=as_json)
+    return found
+
+
+def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
+    with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
+        noted = lookback.noted(connection)
+    for entry in noted:
+        change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
+        named = {change.name.key, *((change.after or change.before or {}).get(key) for key in ("consumer", "service"))}
+        if at >= since and about in {None, *named}:
+            when = at.astimezone(IRAN).isoformat(timespec="seconds")
+            yield (
+                when,
+                service,
+                entry.sequence,
+                change.name.kind,
+                change.name.key,
+                change.word,
+                "; ".join(change.details),
+            )
 
 
 def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The parties of a note were disclosed (ارائه اقلام اطلاعاتی)."""
     OUTCOME_REFUSED: _Outcome.ValueType  # 4
     """Declined, for the reason in the entry's refusal (رد درخواست)."""
+    OUTCOME_NOTED: _Outcome.ValueType  # 5
+    """No inquiry: the service has seen a change of the catalogue, which the entry's notice holds (ثبت تغییر کاتالوگ)."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome (نتیجه) is what became of an inquiry, as the ledger records it."""
@@ -75,6 +77,8 @@ OUTCOME_DISCLOSED: Outcome.ValueType  # 3
 """The parties of a note were disclosed (ارائه اقلام اطلاعاتی)."""
 OUTCOME_REFUSED: Outcome.ValueType  # 4
 """Declined, for the reason in the entry's refusal (رد درخواست)."""
+OUTCOME_NOTED: Outcome.ValueType  # 5
+"""No inquiry: the service has seen a change of the catalogue, which the entry's notice holds (ثبت تغییر کاتالوگ)."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
@@ -163,7 +167,7 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
-    """Entry is one line of a service's ledger (دفتر): one inquiry. No identifier asked about stands in it in the clear. Every
+    """Entry is one line of a service's ledger (دفتر): one inquiry, or one change of the catalogue. No identifier asked about stands in it in the clear. Every
     field has a length that does not depend on the answer.
     """
 
@@ -185,6 +189,7 @@ class Entry(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     LATENCY_MICROS_FIELD_NUMBER: _builtins.int
     COMMITMENT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """sequence numbers the entries of one ledger from 1 without a gap (ردیف)."""
     inquiry_id: _builtins.bytes
@@ -217,6 +222,10 @@ class Entry(_message.Message):
     """commitment is SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), both in canonical protobuf form
     (تعهد رمزنگاشتی). Empty for a refusal.
     """
+    notice: _builtins.str
+    """notice is one change of the catalogue as the service saw it (تغییر کاتالوگ): a JSON object of the record's kind and
+    name, and what it was before and is after. Empty for an inquiry; such an entry bears nothing of an inquiry but time.
+    """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """subjects holds one HMAC-SHA256 for each identifier asked about (موضوع استعلام), in the order of the request."""
@@ -240,10 +249,11 @@ class Entry(_message.Message):
         refusal: _builtins.str = ...,
         latency_micros: _builtins.int = ...,
         commitment: _builtins.bytes = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "latency_micros", b"latency_micros", "method", b"method", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,46 @@
+"""Noting in the ledger each change of the catalogue that a serving process sees: a change is no rumour."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from estelam import lookback
+from estelam.access import Access
+from estelam.catalogue.model import Catalogue
+from estelam.catalogue.notices import changes, facts, noted_facts, to_notice
+from estelam.ledger import Ledger
+from estelam.store import Store
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+
+
+def note(store: Store, ledger: Ledger, catalogue: Catalogue) -> None:
+    """Write down how *catalogue* differs from what the ledger has noted of it so far, whoever noted that.
+
+    Of many workers the first notes a change, and the others find it noted.
+    """
+    with store.transaction() as connection:
+        before = noted_facts(entry.notice for entry in lookback.noted(connection))
+        found = changes(before, facts(catalogue))
+        if found:
+            ledger.note(connection, [to_notice(change) for change in found])
+    log.info("catalogue.noted", changes=len(found))
+
+
+async def follow(access: Access, noting: Callable[[Catalogue], Awaitable[None]]) -> NoReturn:
+    """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds."""
+    noted: Catalogue | None = None
+    while True:
+        access.refresh()
+        try:
+            if access.catalogue is not None and access.catalogue is not noted:
+                seen = access.catalogue
+                await noting(seen)
+                noted = seen
+        except Exception as error:  # noqa: BLE001 - whatever it is, the change is still to be noted
+            log.error("catalogue.unnoted", error=type(error).__name__)
+        await asyncio.sleep(LOOK_SECONDS)
