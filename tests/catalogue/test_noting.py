@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
 from estelam import chain, lookback
@@ -93,7 +94,7 @@ def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) 
 
 
 def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_change(
-    start: Start, loaded: Sandbox, folder: Path, edit: Edit
+    loaded: Sandbox, folder: Path, edit: Edit
 ) -> None:
     estelam = CommandLine(loaded)
 
@@ -101,16 +102,16 @@ def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_ch
         rows: list[dict[str, Any]] = estelam("catalogue", "changes", "--service", "promissory", "--json", *options).json
         return rows
 
-    service = start(promissory_opening(loaded, access=folder, leave_seconds=0))
-    assert until(lambda: len(feed()) > 0)
-    first = feed()
-    edit("grants.yaml", *QUOTA)
-    assert until(lambda: len(feed()) > len(first))
-    (folder / "parties.yaml").write_text("parties: []", "utf-8")
-    time.sleep(1.2)
-    with caller(loaded, service.address) as ask:
-        assert ANSWER_YES == ask()
-    (change,) = feed()[len(first) :]
+    with Service("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service:
+        assert until(lambda: len(feed()) > 0)
+        first = feed()
+        edit("grants.yaml", *QUOTA)
+        assert until(lambda: len(feed()) > len(first))
+        (folder / "parties.yaml").write_text("parties: []", "utf-8")
+        time.sleep(1.2)
+        with caller(loaded, service.address) as ask:
+            assert ANSWER_YES == ask()
+        (change,) = feed()[len(first) :]
 
     assert ("grants", "G13", "changed", CHANGED) == tuple(change[key] for key in ("kind", "name", "change", "details"))
     assert change in feed("--since", change["noted_at"], "--about", "setad")
