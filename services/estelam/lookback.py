@@ -40,12 +40,7 @@ def recently_confirmed(
     connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
 ) -> set[tuple[str, bytes]]:
     """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES from *since* to *until*."""
-    first = connection.execute(
-        select(block_table.c.first_sequence)
-        .where(block_table.c.sealed_at_micros >= since_micros)
-        .order_by(block_table.c.sealed_at_micros)
-        .limit(1)
-    ).scalar()
+    first = _first_since(connection, since_micros)
     if first is None:
         return set()
     marks = {opening(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
@@ -81,6 +76,23 @@ def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> lis
     found = {entry.sequence: entry for entry in _marked(connection, {mark(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
     return sorted(about, key=lambda entry: entry.sequence)
+
+
+def since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
+    """Every entry from the instant *micros* on, oldest first, streamed."""
+    if (first := _first_since(connection, micros)) is None:
+        return
+    query = select(_entry.sealed).where(_entry.sequence >= first).order_by(_entry.sequence)
+    with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
+        for rows in found.scalars().partitions():
+            yield from (entry for entry in map(pb.Entry.FromString, rows) if entry.answered_at_micros >= micros)
+
+
+def _first_since(connection: Connection, micros: int) -> int | None:
+    """The first entry of the first block that was sealed at *micros* or later, if there is one."""
+    sealed_at = block_table.c.sealed_at_micros
+    query = select(block_table.c.first_sequence).where(sealed_at >= micros).order_by(sealed_at).limit(1)
+    return connection.execute(query).scalar()
 
 
 def noted(connection: Connection) -> list[pb.Entry]:

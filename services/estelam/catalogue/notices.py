@@ -1,7 +1,7 @@
 """What has changed from one catalogue to the next, as notices: each says what a record was and what it is now."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,9 +45,11 @@ class Change:
 
     @property
     def details(self) -> list[str]:
-        """What is different, field by field."""
-        before, after = self.before or {}, self.after or {}
-        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        """What is different in a changed record, value by value; a new one and one that is gone are so as a whole."""
+        if self.before is None or self.after is None:
+            return []
+        before, after = dict(_values(self.before)), dict(_values(self.after))
+        keys = [key for key in before | after if before.get(key) != after.get(key)]
         return [f"{key}: {_told(before.get(key))} → {_told(after.get(key))}" for key in keys]
 
 
@@ -90,5 +92,15 @@ def noted_facts(noted: Iterable[str]) -> Facts:
     return found
 
 
+def _values(record: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of *record*, by its dotted place."""
+    if not isinstance(record, Mapping | list):
+        yield key, record
+        return
+    items = record.items() if isinstance(record, Mapping) else enumerate(record)
+    for name, value in items:
+        yield from _values(value, f"{key}.{name}" if key else str(name))
+
+
 def _told(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return "nothing" if value is None else str(value)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import folding, lookback
+from estelam import folding, grants, lookback, spending
 from estelam.catalogue.derive import beginning
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.model import Catalogue, Grant, Record
@@ -17,8 +18,8 @@ from estelam.catalogue.reading import CatalogueError, read
 from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
 from estelam.clock import IRAN, Clock, to_datetime
-from estelam.settings import CatalogueSettings, load
-from estelam.store import Store
+from estelam.settings import CatalogueSettings, SettingsError, load
+from estelam.store import Store, StoreError
 
 app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
 
@@ -62,8 +63,8 @@ def show(
     output.say(facts, as_json=as_json, title=name)
 
 
-@app.command()
-def grants(
+@app.command("grants")
+def list_grants(
     consumer: Annotated[str | None, typer.Option(help="Only this consumer's.")] = None,
     catalogue: Folder = None,
     as_json: output.AsJson = False,
@@ -170,12 +171,25 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
         "in_force_since": grant and beginning(grant),
         "in_force_until": grant and grant.until,
         "quota": access and access.quota.model_dump(),
+        "quota_left": access and _left(access),
         "demands": list(access.demands) if access and access.demands else None,
         "barred_certificates": barred or None,
         "deprecated": asked.method and asked.method.deprecated,
         "sunset": asked.method and asked.method.sunset,
         "replaced_by": asked.method and asked.method.replaced_by,
     }
+
+
+def _left(access: grants.Grant) -> str:
+    """What is left of the quota, where the ledger of the service that keeps it can be read from here."""
+    area = access.method.split(".")[1]
+    if area not in kinds():
+        return "told with each reply (ratelimit)"
+    try:
+        with contextlib.closing(Store(settings_of(area).store)) as store, store.transaction() as connection:
+            return f"{spending.left(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
+    except (SettingsError, StoreError, SQLAlchemyError):
+        return f"told with each reply (ratelimit); the ledger of {area} can't be read from here"
 
 
 def _named(catalogue: Catalogue) -> Iterator[tuple[str, Record]]:
