@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 import structlog
 
@@ -31,14 +30,16 @@ def note(store: Store, ledger: Ledger, catalogue: Catalogue) -> None:
     log.info("catalogue.noted", changes=len(found))
 
 
-async def follow(access: Access, noting: Callable[[Catalogue], Awaitable[None]]) -> NoReturn:
-    """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds."""
+async def follow(access: Access, noting: Callable[[Catalogue], Awaitable[None]]) -> None:
+    """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds.
+
+    Of a plain table, which is of no catalogue, nothing is noted.
+    """
     noted: Catalogue | None = None
-    while True:
-        access.refresh()
+    while access.catalogue is not None:
         try:
-            if access.catalogue is not None and access.catalogue is not noted:
-                seen = access.catalogue
+            access.refresh()
+            if (seen := access.catalogue) is not noted:
                 await noting(seen)
                 noted = seen
         except Exception as error:  # noqa: BLE001 - whatever it is, the change is still to be noted
