@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import grpc
+import pytest
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
@@ -56,6 +57,15 @@ def test_a_call_that_would_be_refused_exits_20_and_says_why(estelam: CommandLine
     assert (20, 20) == (said.code, early.code)
     assert ["no grant names cbi for CheckNote: what is not granted is refused"] == said.json["why_not"]
     assert "G16 (R3.1.1) begins on 2021-08-24 (1400-06-02)" in early.out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("words", ["[/x]", "[red]", "x" * 10_000, "<script>alert(1)</script>", "\x00", "", "\u200f"])
+def test_whatever_is_typed_is_a_name_that_nobody_has(estelam: CommandLine, words: str) -> None:
+    said = estelam("catalogue", "explain", "--consumer", words, "--method", words)
+
+    assert (20, "") == (said.code, said.err)
+    assert "no party is called" in said.out
+    assert "x" * 65 not in "".join(part.strip(" │") for part in said.out.splitlines())
 
 
 def test_a_day_that_is_none_is_refused_in_words(estelam: CommandLine) -> None:

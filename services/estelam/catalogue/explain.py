@@ -9,6 +9,9 @@ from estelam import folding, grants
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
 
+LONGEST_NAME = 64
+"""No name is longer; of what can't be one, no more is repeated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -116,17 +119,19 @@ def _method(catalogue: Catalogue, name: str) -> tuple[Service | None, Method | N
 def _unknown(catalogue: Catalogue, asked: Asked, *, consumer: str, method: str) -> list[str]:
     found = []
     if asked.party is None:
-        found.append(f"no party is called {consumer}{_perhaps(consumer, [party.slug for party in catalogue.parties])}")
+        parties = [party.slug for party in catalogue.parties]
+        found.append(f"no party is called {_or_perhaps(consumer, parties)}")
     if asked.service is None:
         methods = [known.name for _, _, known in catalogue.methods()]
         listed = [service.slug for service in catalogue.services if not service.methods]
-        found.append(f"no method or listed service is called {method}{_perhaps(method, methods + listed)}")
+        found.append(f"no method or listed service is called {_or_perhaps(method, methods + listed)}")
     return found
 
 
-def _perhaps(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; perhaps {near[0]}" if near else ""
+def _or_perhaps(name: str, known: Sequence[str]) -> str:
+    shown = name[:LONGEST_NAME]
+    near = get_close_matches(shown, known, n=1)
+    return f"{shown}; perhaps {near[0]}" if near else shown
 
 
 def _both(day: date) -> str:

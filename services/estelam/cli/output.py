@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from estelam.errors import Refusal
@@ -38,13 +39,13 @@ def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
         return
-    table = Table(title=title or None, show_header=False, title_justify="left")
+    table = Table(title=escape(title) or None, show_header=False, title_justify="left")
     # Folded, never cut: a head or an id that lost its end is of no use.
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value is not None:
-            table.add_row(name.replace("_", " "), _plain(value))
+            table.add_row(escape(name.replace("_", " ")), escape(_plain(value)))
     out.print(table)
 
 
@@ -56,7 +57,7 @@ def say_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: 
         return
     table = Table(*(Column(column.replace("_", " "), overflow="fold") for column in columns))
     for row in rows:
-        table.add_row(*map(_plain, row))
+        table.add_row(*(escape(_plain(value)) for value in row))
     out.print(table)
 
 
