@@ -26,11 +26,12 @@ test: .venv/.ready ## Run the whole test suite
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: check
-check: .venv/.ready ## Lint, format, types, contract, tests
+check: .venv/.ready ## Lint, format, types, contract, catalogue, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.lint_protos
+	$(BIN)/estelam catalogue check --catalogue catalogue
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: conformance

@@ -50,6 +50,16 @@ def test_a_call_that_would_be_admitted_exits_0_with_grant_clause_and_quota(estel
     assert "told with each reply (ratelimit)" == said.json["quota_left"]
 
 
+def test_a_barred_certificate_of_the_consumer_is_told(estelam: CommandLine, folder: Path) -> None:
+    line = f"denied: [{{ certificate: {'ab' * 32}, party: setad, reason: lost key }}]"
+    (folder / "certificates.yaml").write_text(line, "utf-8")
+    words = ("catalogue", "explain", "--catalogue", str(folder), "--method", "CheckNote", "--json", "--consumer")
+
+    barred = {name: estelam(*words, name).json["barred_certificates"] for name in ("setad", "sample-agency")}
+
+    assert {"setad": [f"{'ab' * 32}: lost key"], "sample-agency": None} == barred
+
+
 def test_a_call_that_would_be_refused_exits_20_and_says_why(estelam: CommandLine) -> None:
     said = estelam("catalogue", "explain", "--consumer", "cbi", "--method", "CheckNote", "--json")
     early = estelam("catalogue", "explain", "--consumer", "cbi", "--method", "CheckByNationalId", "--on", "1400-06-01")
