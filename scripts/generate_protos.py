@@ -1,4 +1,4 @@
-"""Regenerate every stub under services/ from protos/, and the descriptor image that buf reads.
+"""Regenerate the stubs under services/ and the description of the contracts from protos/, and the image that buf reads.
 
 The rules' own contract, buf/validate/validate.proto, is taken from the installed protovalidate wheel as a descriptor,
 so nothing of a third party is copied by hand.
@@ -17,6 +17,7 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 BIN = Path(sys.executable).parent
+CONTRACTS = "estelam/drm/contracts.binpb"
 
 
 def generate(into: Path, *, image: Path | None = None) -> None:
@@ -33,6 +34,8 @@ def generate(into: Path, *, image: Path | None = None) -> None:
         wire = [f"--{kind}_out={into}" for kind in ("grpc_python", "mypy_grpc")]
         _protoc([*search, *stubs, "buf/validate/validate.proto", *ours])
         _protoc([*search, *wire, *(name for name in ours if "\nservice " in (PROTOS / name).read_text())])
+        (into / CONTRACTS).parent.mkdir(parents=True, exist_ok=True)
+        _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
         if image:
             _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours])
 

@@ -30,19 +30,19 @@ class _AnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Answer.ValueTy
     ANSWER_UNSPECIFIED: _Answer.ValueType  # 0
     """Nothing was said. A caller that sees this has no answer and treats the reply as an error."""
     ANSWER_YES: _Answer.ValueType  # 1
-    """Yes (بلی)."""
+    """Yes."""
     ANSWER_NO: _Answer.ValueType  # 2
-    """No (خیر): earned by a completed look-up in data known to cover the question."""
+    """No: earned by a completed look-up in data known to cover the question."""
 
 class Answer(_Answer, metaclass=_AnswerEnumTypeWrapper):
-    """Answer is the yes or no (بلی یا خیر) that the resolutions order. It is never a bool: an absent bool reads as no."""
+    """Answer is the yes or no that the resolutions order. It is never a bool: an absent bool reads as no."""
 
 ANSWER_UNSPECIFIED: Answer.ValueType  # 0
 """Nothing was said. A caller that sees this has no answer and treats the reply as an error."""
 ANSWER_YES: Answer.ValueType  # 1
-"""Yes (بلی)."""
+"""Yes."""
 ANSWER_NO: Answer.ValueType  # 2
-"""No (خیر): earned by a completed look-up in data known to cover the question."""
+"""No: earned by a completed look-up in data known to cover the question."""
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 class _Outcome:
@@ -54,36 +54,36 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
     """Never written."""
     OUTCOME_YES: _Outcome.ValueType  # 1
-    """Answered yes (بلی)."""
+    """Answered yes."""
     OUTCOME_NO: _Outcome.ValueType  # 2
-    """Answered no (خیر)."""
+    """Answered no."""
     OUTCOME_DISCLOSED: _Outcome.ValueType  # 3
-    """The parties of a note were disclosed (ارائه اقلام اطلاعاتی)."""
+    """The parties of a note were disclosed."""
     OUTCOME_REFUSED: _Outcome.ValueType  # 4
-    """Declined, for the reason in the entry's refusal (رد درخواست)."""
+    """Declined, for the reason in the entry's refusal."""
     OUTCOME_NOTED: _Outcome.ValueType  # 5
-    """No inquiry: the service has seen a change of the catalogue, which the entry's notice holds (ثبت تغییر کاتالوگ)."""
+    """No inquiry: the service has seen a change of the catalogue, which the entry's notice holds."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
-    """Outcome (نتیجه) is what became of an inquiry, as the ledger records it."""
+    """Outcome is what became of an inquiry, as the ledger records it."""
 
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 """Never written."""
 OUTCOME_YES: Outcome.ValueType  # 1
-"""Answered yes (بلی)."""
+"""Answered yes."""
 OUTCOME_NO: Outcome.ValueType  # 2
-"""Answered no (خیر)."""
+"""Answered no."""
 OUTCOME_DISCLOSED: Outcome.ValueType  # 3
-"""The parties of a note were disclosed (ارائه اقلام اطلاعاتی)."""
+"""The parties of a note were disclosed."""
 OUTCOME_REFUSED: Outcome.ValueType  # 4
-"""Declined, for the reason in the entry's refusal (رد درخواست)."""
+"""Declined, for the reason in the entry's refusal."""
 OUTCOME_NOTED: Outcome.ValueType  # 5
-"""No inquiry: the service has seen a change of the catalogue, which the entry's notice holds (ثبت تغییر کاتالوگ)."""
+"""No inquiry: the service has seen a change of the catalogue, which the entry's notice holds."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class Coverage(_message.Message):
-    """Coverage (پوشش داده) states the data that an answer was judged by."""
+    """Coverage states the data that an answer was judged by."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -91,13 +91,13 @@ class Coverage(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def since(self) -> _date_pb2.Date:
-        """since is the first filing date (تاریخ ثبت) from which the data is complete. A no is conclusive only for a certificate
-        issued on or after it.
+        """since is the first filing date from which the data is complete. A no is conclusive only for a certificate issued on or
+        after it.
         """
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """as_of is the instant through which the source's feed has been loaded (تا زمان)."""
+        """as_of is the instant through which the source's feed has been loaded."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
-    """Receipt (رسید استعلام) proves offline that this service gave this reply to this request at that time. Whoever holds the
-    request, the reply and the service's signing certificate can check it; see "Receipts" in the README.
+    """Receipt proves offline that this service gave this reply to this request at that time. Whoever holds the request, the
+    reply and the service's signing certificate can check it; see "Receipts" in the README.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -129,22 +129,22 @@ class Receipt(_message.Message):
     BLOCK_HEADER_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     inquiry_id: _builtins.str
-    """inquiry_id is the service's own id of the inquiry (شناسه استعلام), a UUID version 7 in its usual text form."""
+    """inquiry_id is the service's own id of the inquiry, a UUID version 7 in its usual text form."""
     entry: _builtins.bytes
-    """entry is the serialized Entry (سطر دفتر) as it was hashed; hash these bytes before parsing them."""
+    """entry is the serialized Entry as it was hashed; hash these bytes before parsing them."""
     salt: _builtins.bytes
-    """salt is the 16 random bytes (نمک) that keep the entry's commitment from being guessed. The service keeps no copy."""
+    """salt is the 16 random bytes that keep the entry's commitment from being guessed. The service keeps no copy."""
     block_header: _builtins.bytes
-    """block_header is the serialized BlockHeader (سرآیند بلوک) as it was signed."""
+    """block_header is the serialized BlockHeader as it was signed."""
     signature: _builtins.bytes
-    """signature is the Ed25519 signature (امضا) over "estelam block v1", a zero byte, and block_header."""
+    """signature is the Ed25519 signature over "estelam block v1", a zero byte, and block_header."""
     @_builtins.property
     def answered_at(self) -> _timestamp_pb2.Timestamp:
-        """answered_at is when the answer was found (زمان پاسخ)."""
+        """answered_at is when the answer was found."""
 
     @_builtins.property
     def merkle_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """merkle_path is the audit path (مسیر مرکل) of RFC 6962 from the entry to the block's root, nearest sibling first."""
+        """merkle_path is the audit path of RFC 6962 from the entry to the block's root, nearest sibling first."""
 
     def __init__(
         self,
@@ -167,8 +167,8 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
-    """Entry is one line of a service's ledger (دفتر): one inquiry, or one change of the catalogue. No identifier asked about stands in it in the clear. Every
-    field has a length that does not depend on the answer.
+    """Entry is one line of a service's ledger: one inquiry, or one change of the catalogue. No identifier asked about stands
+    in it in the clear. Every field has a length that does not depend on the answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -191,44 +191,44 @@ class Entry(_message.Message):
     COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """sequence numbers the entries of one ledger from 1 without a gap (ردیف)."""
+    """sequence numbers the entries of one ledger from 1 without a gap."""
     inquiry_id: _builtins.bytes
-    """inquiry_id is the 16 bytes of the UUID (شناسه استعلام)."""
+    """inquiry_id is the 16 bytes of the UUID."""
     answered_at_micros: _builtins.int
-    """answered_at_micros is microseconds since 1970-01-01T00:00:00Z (زمان پاسخ)."""
+    """answered_at_micros is microseconds since 1970-01-01T00:00:00Z."""
     caller: _builtins.str
-    """caller is the legal id of the asking organisation (شناسه ملی دستگاه استعلام‌کننده), from its certificate."""
+    """caller is the legal id of the asking organisation, from its certificate."""
     method: _builtins.str
-    """method is the full name of the method asked (متد): package.Service/Method."""
+    """method is the full name of the method asked: package.Service/Method."""
     subject_key_id: _builtins.str
-    """subject_key_id names the secret key of the keyed hashes below (شناسه کلید)."""
+    """subject_key_id names the secret key of the keyed hashes below."""
     question: _builtins.bytes
-    """question is the HMAC-SHA256 of the whole canonical request (پرسش)."""
+    """question is the HMAC-SHA256 of the whole canonical request."""
     agency: _builtins.str
-    """agency is the executive agency that an answered request named (دستگاه اجرایی), if any."""
+    """agency is the executive agency that an answered request named, if any."""
     correlation: _builtins.bytes
     """correlation is the HMAC-SHA256 of the caller's own correlation id (x-inquiry-id), if given."""
     case_reference: _builtins.bytes
-    """case_reference is the HMAC-SHA256 of the tender or file served (x-case-reference, شماره پرونده یا مناقصه), if given."""
+    """case_reference is the HMAC-SHA256 of the tender or file served (x-case-reference), if given."""
     operator: _builtins.bytes
-    """operator is the HMAC-SHA256 of the person or system behind the consumer (x-operator, کاربر), if given."""
+    """operator is the HMAC-SHA256 of the person or system behind the consumer (x-operator), if given."""
     outcome: Global___Outcome.ValueType
-    """outcome is what became of the inquiry (نتیجه)."""
+    """outcome is what became of the inquiry."""
     refusal: _builtins.str
-    """refusal is the reason of the error table, where the outcome is a refusal (دلیل رد)."""
+    """refusal is the reason of the error table, where the outcome is a refusal."""
     latency_micros: _builtins.int
-    """latency_micros is the time from arrival to the finding, in microseconds (تأخیر)."""
+    """latency_micros is the time from arrival to the finding, in microseconds."""
     commitment: _builtins.bytes
-    """commitment is SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), both in canonical protobuf form
-    (تعهد رمزنگاشتی). Empty for a refusal.
+    """commitment is SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), both in canonical protobuf form.
+    Empty for a refusal.
     """
     notice: _builtins.str
-    """notice is one change of the catalogue as the service saw it (تغییر کاتالوگ): a JSON object of the record's kind and
-    name, and what it was before and is after. Empty for an inquiry; such an entry bears nothing of an inquiry but time.
+    """notice is one change of the catalogue as the service saw it: a JSON object of the record's kind and name, and what it
+    was before and is after. Empty for an inquiry; such an entry bears nothing of an inquiry but time.
     """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """subjects holds one HMAC-SHA256 for each identifier asked about (موضوع استعلام), in the order of the request."""
+        """subjects holds one HMAC-SHA256 for each identifier asked about, in the order of the request."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
 @_typing.final
 class BlockHeader(_message.Message):
-    """BlockHeader (سرآیند بلوک) seals the entries of one commit and chains them to all before."""
+    """BlockHeader seals the entries of one commit and chains them to all before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -273,21 +273,19 @@ class BlockHeader(_message.Message):
     SEALED_AT_MICROS_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """number counts the blocks of one ledger from 1 (شماره بلوک)."""
+    """number counts the blocks of one ledger from 1."""
     previous_hash: _builtins.bytes
-    """previous_hash is the SHA-256 of the previous block's serialized header; 32 zero bytes for the first block
-    (درهم‌ساز بلوک پیشین).
-    """
+    """previous_hash is the SHA-256 of the previous block's serialized header; 32 zero bytes for the first block."""
     merkle_root: _builtins.bytes
-    """merkle_root is the RFC 6962 tree hash of the serialized entries (ریشه مرکل)."""
+    """merkle_root is the RFC 6962 tree hash of the serialized entries."""
     first_sequence: _builtins.int
-    """first_sequence is the sequence of the block's first entry (نخستین ردیف)."""
+    """first_sequence is the sequence of the block's first entry."""
     entry_count: _builtins.int
-    """entry_count is how many entries the block seals (شمار سطرها)."""
+    """entry_count is how many entries the block seals."""
     sealed_at_micros: _builtins.int
-    """sealed_at_micros is microseconds since 1970-01-01T00:00:00Z (زمان مهر)."""
+    """sealed_at_micros is microseconds since 1970-01-01T00:00:00Z."""
     key_id: _builtins.str
-    """key_id names the signing key: the first 16 hexadecimal digits of the SHA-256 of its SubjectPublicKeyInfo (شناسه کلید)."""
+    """key_id names the signing key: the first 16 hexadecimal digits of the SHA-256 of its SubjectPublicKeyInfo."""
     def __init__(
         self,
         *,

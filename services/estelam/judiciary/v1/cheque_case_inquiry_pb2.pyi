@@ -27,7 +27,7 @@ class CheckByNationalIdRequest(_message.Message):
 
     NATIONAL_ID_FIELD_NUMBER: _builtins.int
     national_id: _builtins.str
-    """national_id is the drawer's national number or identifier (شماره ملی صادرکننده چک)."""
+    """national_id is the drawer's national number or identifier."""
     def __init__(
         self,
         *,
@@ -52,15 +52,15 @@ class CheckByNationalIdResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     answer: _inquiry_pb2.Answer.ValueType
     """answer is yes where a case filed within coverage names this person as the drawer, or names them without a role; no
-    means that no case has been formed (عدم تشکیل پرونده) within coverage.
+    means that no case has been formed within coverage.
     """
     @_builtins.property
     def coverage(self) -> _inquiry_pb2.Coverage:
-        """coverage states since when and through when the data is complete (پوشش داده)."""
+        """coverage states since when and through when the data is complete."""
 
     @_builtins.property
     def receipt(self) -> _inquiry_pb2.Receipt:
-        """receipt proves this reply (رسید)."""
+        """receipt proves this reply."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class CheckByTrackingIdRequest(_message.Message):
 
     TRACKING_ID_FIELD_NUMBER: _builtins.int
     tracking_id: _builtins.str
-    """tracking_id is the tracking code of the certificate of non-payment (شناسه رهگیری گواهینامه عدم پرداخت)."""
+    """tracking_id is the tracking code of the certificate of non-payment."""
     def __init__(
         self,
         *,
@@ -110,15 +110,15 @@ class CheckByTrackingIdResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     answer: _inquiry_pb2.Answer.ValueType
     """answer is yes where a civil or criminal claim about the cheque has been filed up to the time of the inquiry, within
-    coverage, later withdrawn or not; no means that no case has been formed (عدم تشکیل پرونده) within coverage.
+    coverage, later withdrawn or not; no means that no case has been formed within coverage.
     """
     @_builtins.property
     def coverage(self) -> _inquiry_pb2.Coverage:
-        """coverage states since when and through when the data is complete (پوشش داده)."""
+        """coverage states since when and through when the data is complete."""
 
     @_builtins.property
     def receipt(self) -> _inquiry_pb2.Receipt:
-        """receipt proves this reply (رسید)."""
+        """receipt proves this reply."""
 
     def __init__(
         self,

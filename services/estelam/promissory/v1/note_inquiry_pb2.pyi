@@ -29,23 +29,23 @@ class _PersonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonKind
     PERSON_KIND_UNSPECIFIED: _PersonKind.ValueType  # 0
     """Never sent."""
     PERSON_KIND_NATURAL: _PersonKind.ValueType  # 1
-    """A natural person (شخص حقیقی), named by a national number of 10 digits."""
+    """A natural person, named by a national number of 10 digits."""
     PERSON_KIND_LEGAL: _PersonKind.ValueType  # 2
-    """A legal person (شخص حقوقی), named by a national id of 11 digits."""
+    """A legal person, named by a national id of 11 digits."""
     PERSON_KIND_FOREIGN: _PersonKind.ValueType  # 3
-    """A foreign national (تبعه خارجی), named by a code of 12 digits."""
+    """A foreign national, named by a code of 12 digits."""
 
 class PersonKind(_PersonKind, metaclass=_PersonKindEnumTypeWrapper):
-    """PersonKind (نوع شخص) tells natural, legal and foreign persons apart."""
+    """PersonKind tells natural, legal and foreign persons apart."""
 
 PERSON_KIND_UNSPECIFIED: PersonKind.ValueType  # 0
 """Never sent."""
 PERSON_KIND_NATURAL: PersonKind.ValueType  # 1
-"""A natural person (شخص حقیقی), named by a national number of 10 digits."""
+"""A natural person, named by a national number of 10 digits."""
 PERSON_KIND_LEGAL: PersonKind.ValueType  # 2
-"""A legal person (شخص حقوقی), named by a national id of 11 digits."""
+"""A legal person, named by a national id of 11 digits."""
 PERSON_KIND_FOREIGN: PersonKind.ValueType  # 3
-"""A foreign national (تبعه خارجی), named by a code of 12 digits."""
+"""A foreign national, named by a code of 12 digits."""
 Global___PersonKind: _TypeAlias = PersonKind  # noqa: Y015
 
 @_typing.final
@@ -59,15 +59,13 @@ class CheckNoteRequest(_message.Message):
     BENEFICIARY_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_RIALS_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
-    """serial is the note's serial (سریال سفته): the Treasury's unique id, 16 digits."""
+    """serial is the note's serial: the Treasury's unique id, 16 digits."""
     obligor_id: _builtins.str
-    """obligor_id is the national number or unique identifier of the obligor (شماره ملی / شناسه یکتای متعهد)."""
+    """obligor_id is the national number or unique identifier of the obligor."""
     beneficiary_id: _builtins.str
-    """beneficiary_id is the national number or unique identifier of the beneficiary (شماره ملی / شناسه یکتای ذینفع): the
-    present holder, after endorsements.
-    """
+    """beneficiary_id is the national number or unique identifier of the beneficiary: the present holder, after endorsements."""
     amount_rials: _builtins.int
-    """amount_rials is the note's face amount in rials (مبلغ سفته به ریال)."""
+    """amount_rials is the note's face amount in rials."""
     def __init__(
         self,
         *,
@@ -93,12 +91,10 @@ class CheckNoteResponse(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     answer: _inquiry_pb2.Answer.ValueType
-    """answer is yes where a note with this serial is issued and live and all four facts agree; else no, without a reason
-    (بلی یا خیر).
-    """
+    """answer is yes where a note with this serial is issued and live and all four facts agree; else no, without a reason."""
     @_builtins.property
     def receipt(self) -> _inquiry_pb2.Receipt:
-        """receipt proves this reply (رسید)."""
+        """receipt proves this reply."""
 
     def __init__(
         self,
@@ -123,11 +119,9 @@ class GetNotePartiesRequest(_message.Message):
     SERIAL_FIELD_NUMBER: _builtins.int
     EXECUTIVE_AGENCY_ID_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
-    """serial is the note's serial (سریال سفته), for which this caller got a yes from CheckNote within the window."""
+    """serial is the note's serial, for which this caller got a yes from CheckNote within the window."""
     executive_agency_id: _builtins.str
-    """executive_agency_id is the unique identifier of the executive agency that is a Setad member
-    (شناسه یکتای دستگاه اجرایی عضو سامانه ستاد).
-    """
+    """executive_agency_id is the unique identifier of the executive agency that is a Setad member."""
     def __init__(
         self,
         *,
@@ -144,7 +138,7 @@ Global___GetNotePartiesRequest: _TypeAlias = GetNotePartiesRequest  # noqa: Y015
 
 @_typing.final
 class GetNotePartiesResponse(_message.Message):
-    """GetNotePartiesResponse holds the information items of both parties (اقلام اطلاعاتی)."""
+    """GetNotePartiesResponse holds the information items of both parties."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -153,15 +147,15 @@ class GetNotePartiesResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def obligor(self) -> Global___Party:
-        """obligor is who undertook to pay (متعهد)."""
+        """obligor is who undertook to pay."""
 
     @_builtins.property
     def beneficiary(self) -> Global___Party:
-        """beneficiary is who holds the note now (ذینفع)."""
+        """beneficiary is who holds the note now."""
 
     @_builtins.property
     def receipt(self) -> _inquiry_pb2.Receipt:
-        """receipt proves this reply (رسید)."""
+        """receipt proves this reply."""
 
     def __init__(
         self,
@@ -180,7 +174,7 @@ Global___GetNotePartiesResponse: _TypeAlias = GetNotePartiesResponse  # noqa: Y0
 
 @_typing.final
 class Party(_message.Message):
-    """Party (طرف سفته) is what accepting a note needs to know of one side: no account, no telephone."""
+    """Party is what accepting a note needs to know of one side: no account, no telephone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,15 +184,15 @@ class Party(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     POSTAL_CODE_FIELD_NUMBER: _builtins.int
     kind: Global___PersonKind.ValueType
-    """kind tells natural, legal and foreign persons apart (نوع شخص)."""
+    """kind tells natural, legal and foreign persons apart."""
     id: _builtins.str
-    """id is the party's identifier (شماره ملی / شناسه یکتا)."""
+    """id is the party's identifier."""
     full_name: _builtins.str
-    """full_name is the name as the note states it (نام کامل)."""
+    """full_name is the name as the note states it."""
     address: _builtins.str
-    """address is the address as the note states it (نشانی)."""
+    """address is the address as the note states it."""
     postal_code: _builtins.str
-    """postal_code is ten digits (کد پستی)."""
+    """postal_code is ten digits."""
     def __init__(
         self,
         *,

@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from estelam.inquiry.v1 import data_model_pb2 as estelam_dot_inquiry_dot_v1_dot_data__model__pb2
 from estelam.inquiry.v1 import identifiers_pb2 as estelam_dot_inquiry_dot_v1_dot_identifiers__pb2
 from estelam.inquiry.v1 import inquiry_pb2 as estelam_dot_inquiry_dot_v1_dot_inquiry__pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as estelam_dot_promissory_dot_v1_dot_note__inquiry__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(estelam/setad/v1/note_verification.proto\x12\x10\x65stelam.setad.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$estelam/inquiry/v1/identifiers.proto\x1a estelam/inquiry/v1/inquiry.proto\x1a(estelam/promissory/v1/note_inquiry.proto\"\xb7\x01\n\x11VerifyNoteRequest\x12\x19\n\x06serial\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x90\xb4\x42\x01\x12\x1d\n\nobligor_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x88\xb4\x42\x01\x12!\n\x0e\x62\x65neficiary_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x88\xb4\x42\x01\x12\x1d\n\x0c\x61mount_rials\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12&\n\x13\x65xecutive_agency_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\xa0\xb4\x42\x01\"\x8c\x02\n\x12VerifyNoteResponse\x12*\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1a.estelam.inquiry.v1.Answer\x12-\n\x07obligor\x18\x02 \x01(\x0b\x32\x1c.estelam.promissory.v1.Party\x12\x31\n\x0b\x62\x65neficiary\x18\x03 \x01(\x0b\x32\x1c.estelam.promissory.v1.Party\x12\x32\n\rcheck_receipt\x18\x04 \x01(\x0b\x32\x1b.estelam.inquiry.v1.Receipt\x12\x34\n\x0fparties_receipt\x18\x05 \x01(\x0b\x32\x1b.estelam.inquiry.v1.Receipt2r\n\x17NoteVerificationService\x12W\n\nVerifyNote\x12#.estelam.setad.v1.VerifyNoteRequest\x1a$.estelam.setad.v1.VerifyNoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(estelam/setad/v1/note_verification.proto\x12\x10\x65stelam.setad.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#estelam/inquiry/v1/data_model.proto\x1a$estelam/inquiry/v1/identifiers.proto\x1a estelam/inquiry/v1/inquiry.proto\x1a(estelam/promissory/v1/note_inquiry.proto\x1a\x1cgoogle/api/annotations.proto\"\x84\x04\n\x11VerifyNoteRequest\x12L\n\x06serial\x18\x01 \x01(\tB<\xbaH\x06r\x04\x90\xb4\x42\x01\xd2\xb4\x42/*-estelam.promissory.v1.CheckNoteRequest.serial\x12T\n\nobligor_id\x18\x02 \x01(\tB@\xbaH\x06r\x04\x88\xb4\x42\x01\xd2\xb4\x42\x33*1estelam.promissory.v1.CheckNoteRequest.obligor_id\x12\\\n\x0e\x62\x65neficiary_id\x18\x03 \x01(\tBD\xbaH\x06r\x04\x88\xb4\x42\x01\xd2\xb4\x42\x37*5estelam.promissory.v1.CheckNoteRequest.beneficiary_id\x12V\n\x0c\x61mount_rials\x18\x04 \x01(\x03\x42@\xbaH\x04\"\x02 \x00\xd2\xb4\x42\x35*3estelam.promissory.v1.CheckNoteRequest.amount_rials\x12k\n\x13\x65xecutive_agency_id\x18\x05 \x01(\tBN\xbaH\x06r\x04\xa0\xb4\x42\x01\xd2\xb4\x42\x41*?estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id:(\xd2\xb4\x42$\n\"\xd8\xaf\xd8\xb1\xd8\xae\xd9\x88\xd8\xa7\xd8\xb3\xd8\xaa \xd8\xaa\xd8\xa3\xdb\x8c\xdb\x8c\xd8\xaf \xd8\xb3\xd9\x81\xd8\xaa\xd9\x87\"\xd3\x07\n\x12VerifyNoteResponse\x12`\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1a.estelam.inquiry.v1.AnswerB4\xd2\xb4\x42\x30*.estelam.promissory.v1.CheckNoteResponse.answer\x12\xde\x01\n\x07obligor\x18\x02 \x01(\x0b\x32\x1c.estelam.promissory.v1.PartyB\xae\x01\xd2\xb4\x42\xa9\x01\x12q\xda\xa9\xd8\xb3\xdb\x8c \xda\xa9\xd9\x87 \xd9\xbe\xd8\xb1\xd8\xaf\xd8\xa7\xd8\xae\xd8\xaa \xd8\xb1\xd8\xa7 \xd8\xa8\xd8\xb1 \xd8\xb9\xd9\x87\xd8\xaf\xd9\x87 \xda\xaf\xd8\xb1\xd9\x81\xd8\xaa\xd9\x87 \xd8\xa7\xd8\xb3\xd8\xaa\xd8\x9b \xd8\xaa\xd9\x86\xd9\x87\xd8\xa7 \xd9\xbe\xd8\xb3 \xd8\xa7\xd8\xb2 \xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd8\xa8\xd9\x84\xdb\x8c \xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xa2\xdb\x8c\xd8\xaf.*4estelam.promissory.v1.GetNotePartiesResponse.obligor\x12\xdc\x01\n\x0b\x62\x65neficiary\x18\x03 \x01(\x0b\x32\x1c.estelam.promissory.v1.PartyB\xa8\x01\xd2\xb4\x42\xa3\x01\x12g\xda\xa9\xd8\xb3\xdb\x8c \xda\xa9\xd9\x87 \xd8\xa7\xda\xa9\xd9\x86\xd9\x88\xd9\x86 \xd8\xaf\xd8\xa7\xd8\xb1\xd9\x86\xd8\xaf\xd9\x87 \xd8\xb3\xd9\x81\xd8\xaa\xd9\x87 \xd8\xa7\xd8\xb3\xd8\xaa\xd8\x9b \xd8\xaa\xd9\x86\xd9\x87\xd8\xa7 \xd9\xbe\xd8\xb3 \xd8\xa7\xd8\xb2 \xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd8\xa8\xd9\x84\xdb\x8c \xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xa2\xdb\x8c\xd8\xaf.*8estelam.promissory.v1.GetNotePartiesResponse.beneficiary\x12\x94\x01\n\rcheck_receipt\x18\x04 \x01(\x0b\x32\x1b.estelam.inquiry.v1.ReceiptB`\xd2\xb4\x42\\\n\x1a\xd8\xb1\xd8\xb3\xdb\x8c\xd8\xaf \xd8\xb5\xd8\xad\xd8\xaa\xe2\x80\x8c\xd8\xb3\xd9\x86\xd8\xac\xdb\x8c\x12>\xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd9\x85\xd8\xaa\xd8\xaf \xd8\xb5\xd8\xad\xd8\xaa\xe2\x80\x8c\xd8\xb3\xd9\x86\xd8\xac\xdb\x8c \xd8\xb1\xd8\xa7 \xd8\xab\xd8\xa7\xd8\xa8\xd8\xaa \xd9\x85\xdb\x8c\xe2\x80\x8c\xda\xa9\xd9\x86\xd8\xaf.\x12\xdf\x01\n\x0fparties_receipt\x18\x05 \x01(\x0b\x32\x1b.estelam.inquiry.v1.ReceiptB\xa8\x01\xd2\xb4\x42\xa3\x01\n$\xd8\xb1\xd8\xb3\xdb\x8c\xd8\xaf \xd8\xa7\xd9\x82\xd9\x84\xd8\xa7\xd9\x85 \xd8\xa7\xd8\xb7\xd9\x84\xd8\xa7\xd8\xb9\xd8\xa7\xd8\xaa\xdb\x8c\x12{\xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd9\x85\xd8\xaa\xd8\xaf \xd8\xa7\xd9\x82\xd9\x84\xd8\xa7\xd9\x85 \xd8\xa7\xd8\xb7\xd9\x84\xd8\xa7\xd8\xb9\xd8\xa7\xd8\xaa\xdb\x8c \xd8\xb1\xd8\xa7 \xd8\xab\xd8\xa7\xd8\xa8\xd8\xaa \xd9\x85\xdb\x8c\xe2\x80\x8c\xda\xa9\xd9\x86\xd8\xaf\xd8\x9b \xd8\xaa\xd9\x86\xd9\x87\xd8\xa7 \xd9\xbe\xd8\xb3 \xd8\xa7\xd8\xb2 \xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd8\xa8\xd9\x84\xdb\x8c \xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xa2\xdb\x8c\xd8\xaf.:\"\xd2\xb4\x42\x1e\n\x1c\xd9\xbe\xd8\xa7\xd8\xb3\xd8\xae \xd8\xaa\xd8\xa3\xdb\x8c\xdb\x8c\xd8\xaf \xd8\xb3\xd9\x81\xd8\xaa\xd9\x87\x32\x8f\x01\n\x17NoteVerificationService\x12t\n\nVerifyNote\x12#.estelam.setad.v1.VerifyNoteRequest\x1a$.estelam.setad.v1.VerifyNoteResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/notes:verify:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +38,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'estelam.setad.v1.note_verif
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VERIFYNOTEREQUEST'].fields_by_name['serial']._loaded_options = None
-  _globals['_VERIFYNOTEREQUEST'].fields_by_name['serial']._serialized_options = b'\272H\006r\004\220\264B\001'
+  _globals['_VERIFYNOTEREQUEST'].fields_by_name['serial']._serialized_options = b'\272H\006r\004\220\264B\001\322\264B/*-estelam.promissory.v1.CheckNoteRequest.serial'
   _globals['_VERIFYNOTEREQUEST'].fields_by_name['obligor_id']._loaded_options = None
-  _globals['_VERIFYNOTEREQUEST'].fields_by_name['obligor_id']._serialized_options = b'\272H\006r\004\210\264B\001'
+  _globals['_VERIFYNOTEREQUEST'].fields_by_name['obligor_id']._serialized_options = b'\272H\006r\004\210\264B\001\322\264B3*1estelam.promissory.v1.CheckNoteRequest.obligor_id'
   _globals['_VERIFYNOTEREQUEST'].fields_by_name['beneficiary_id']._loaded_options = None
-  _globals['_VERIFYNOTEREQUEST'].fields_by_name['beneficiary_id']._serialized_options = b'\272H\006r\004\210\264B\001'
+  _globals['_VERIFYNOTEREQUEST'].fields_by_name['beneficiary_id']._serialized_options = b'\272H\006r\004\210\264B\001\322\264B7*5estelam.promissory.v1.CheckNoteRequest.beneficiary_id'
   _globals['_VERIFYNOTEREQUEST'].fields_by_name['amount_rials']._loaded_options = None
-  _globals['_VERIFYNOTEREQUEST'].fields_by_name['amount_rials']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_VERIFYNOTEREQUEST'].fields_by_name['amount_rials']._serialized_options = b'\272H\004\"\002 \000\322\264B5*3estelam.promissory.v1.CheckNoteRequest.amount_rials'
   _globals['_VERIFYNOTEREQUEST'].fields_by_name['executive_agency_id']._loaded_options = None
-  _globals['_VERIFYNOTEREQUEST'].fields_by_name['executive_agency_id']._serialized_options = b'\272H\006r\004\240\264B\001'
-  _globals['_VERIFYNOTEREQUEST']._serialized_start=206
-  _globals['_VERIFYNOTEREQUEST']._serialized_end=389
-  _globals['_VERIFYNOTERESPONSE']._serialized_start=392
-  _globals['_VERIFYNOTERESPONSE']._serialized_end=660
-  _globals['_NOTEVERIFICATIONSERVICE']._serialized_start=662
-  _globals['_NOTEVERIFICATIONSERVICE']._serialized_end=776
+  _globals['_VERIFYNOTEREQUEST'].fields_by_name['executive_agency_id']._serialized_options = b'\272H\006r\004\240\264B\001\322\264BA*?estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id'
+  _globals['_VERIFYNOTEREQUEST']._loaded_options = None
+  _globals['_VERIFYNOTEREQUEST']._serialized_options = b'\322\264B$\n\"\330\257\330\261\330\256\331\210\330\247\330\263\330\252 \330\252\330\243\333\214\333\214\330\257 \330\263\331\201\330\252\331\207'
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['answer']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['answer']._serialized_options = b'\322\264B0*.estelam.promissory.v1.CheckNoteResponse.answer'
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['obligor']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['obligor']._serialized_options = b'\322\264B\251\001\022q\332\251\330\263\333\214 \332\251\331\207 \331\276\330\261\330\257\330\247\330\256\330\252 \330\261\330\247 \330\250\330\261 \330\271\331\207\330\257\331\207 \332\257\330\261\331\201\330\252\331\207 \330\247\330\263\330\252\330\233 \330\252\331\206\331\207\330\247 \331\276\330\263 \330\247\330\262 \331\276\330\247\330\263\330\256 \330\250\331\204\333\214 \331\205\333\214\342\200\214\330\242\333\214\330\257.*4estelam.promissory.v1.GetNotePartiesResponse.obligor'
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['beneficiary']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['beneficiary']._serialized_options = b'\322\264B\243\001\022g\332\251\330\263\333\214 \332\251\331\207 \330\247\332\251\331\206\331\210\331\206 \330\257\330\247\330\261\331\206\330\257\331\207 \330\263\331\201\330\252\331\207 \330\247\330\263\330\252\330\233 \330\252\331\206\331\207\330\247 \331\276\330\263 \330\247\330\262 \331\276\330\247\330\263\330\256 \330\250\331\204\333\214 \331\205\333\214\342\200\214\330\242\333\214\330\257.*8estelam.promissory.v1.GetNotePartiesResponse.beneficiary'
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['check_receipt']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['check_receipt']._serialized_options = b'\322\264B\\\n\032\330\261\330\263\333\214\330\257 \330\265\330\255\330\252\342\200\214\330\263\331\206\330\254\333\214\022>\331\276\330\247\330\263\330\256 \331\205\330\252\330\257 \330\265\330\255\330\252\342\200\214\330\263\331\206\330\254\333\214 \330\261\330\247 \330\253\330\247\330\250\330\252 \331\205\333\214\342\200\214\332\251\331\206\330\257.'
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['parties_receipt']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE'].fields_by_name['parties_receipt']._serialized_options = b'\322\264B\243\001\n$\330\261\330\263\333\214\330\257 \330\247\331\202\331\204\330\247\331\205 \330\247\330\267\331\204\330\247\330\271\330\247\330\252\333\214\022{\331\276\330\247\330\263\330\256 \331\205\330\252\330\257 \330\247\331\202\331\204\330\247\331\205 \330\247\330\267\331\204\330\247\330\271\330\247\330\252\333\214 \330\261\330\247 \330\253\330\247\330\250\330\252 \331\205\333\214\342\200\214\332\251\331\206\330\257\330\233 \330\252\331\206\331\207\330\247 \331\276\330\263 \330\247\330\262 \331\276\330\247\330\263\330\256 \330\250\331\204\333\214 \331\205\333\214\342\200\214\330\242\333\214\330\257.'
+  _globals['_VERIFYNOTERESPONSE']._loaded_options = None
+  _globals['_VERIFYNOTERESPONSE']._serialized_options = b'\322\264B\036\n\034\331\276\330\247\330\263\330\256 \330\252\330\243\333\214\333\214\330\257 \330\263\331\201\330\252\331\207'
+  _globals['_NOTEVERIFICATIONSERVICE'].methods_by_name['VerifyNote']._loaded_options = None
+  _globals['_NOTEVERIFICATIONSERVICE'].methods_by_name['VerifyNote']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/notes:verify:\001*'
+  _globals['_VERIFYNOTEREQUEST']._serialized_start=273
+  _globals['_VERIFYNOTEREQUEST']._serialized_end=789
+  _globals['_VERIFYNOTERESPONSE']._serialized_start=792
+  _globals['_VERIFYNOTERESPONSE']._serialized_end=1771
+  _globals['_NOTEVERIFICATIONSERVICE']._serialized_start=1774
+  _globals['_NOTEVERIFICATIONSERVICE']._serialized_end=1917
 # @@protoc_insertion_point(module_scope)

@@ -30,15 +30,15 @@ class VerifyNoteRequest(_message.Message):
     AMOUNT_RIALS_FIELD_NUMBER: _builtins.int
     EXECUTIVE_AGENCY_ID_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
-    """serial is the note's serial (سریال سفته)."""
+    """serial is the note's serial."""
     obligor_id: _builtins.str
-    """obligor_id is the national number or unique identifier of the obligor (شماره ملی / شناسه یکتای متعهد)."""
+    """obligor_id is the national number or unique identifier of the obligor."""
     beneficiary_id: _builtins.str
-    """beneficiary_id is the national number or unique identifier of the beneficiary (شماره ملی / شناسه یکتای ذینفع)."""
+    """beneficiary_id is the national number or unique identifier of the beneficiary."""
     amount_rials: _builtins.int
-    """amount_rials is the note's face amount in rials (مبلغ سفته به ریال)."""
+    """amount_rials is the note's face amount in rials."""
     executive_agency_id: _builtins.str
-    """executive_agency_id is the buying agency, a Setad member (شناسه یکتای دستگاه اجرایی عضو سامانه ستاد)."""
+    """executive_agency_id is the buying agency, a Setad member."""
     def __init__(
         self,
         *,
@@ -68,22 +68,22 @@ class VerifyNoteResponse(_message.Message):
     CHECK_RECEIPT_FIELD_NUMBER: _builtins.int
     PARTIES_RECEIPT_FIELD_NUMBER: _builtins.int
     answer: _inquiry_pb2.Answer.ValueType
-    """answer is CheckNote's (بلی یا خیر)."""
+    """answer is CheckNote's."""
     @_builtins.property
     def obligor(self) -> _note_inquiry_pb2.Party:
-        """obligor is who undertook to pay (متعهد); present only after a yes."""
+        """obligor is who undertook to pay; present only after a yes."""
 
     @_builtins.property
     def beneficiary(self) -> _note_inquiry_pb2.Party:
-        """beneficiary is who holds the note now (ذینفع); present only after a yes."""
+        """beneficiary is who holds the note now; present only after a yes."""
 
     @_builtins.property
     def check_receipt(self) -> _inquiry_pb2.Receipt:
-        """check_receipt proves CheckNote's reply (رسید صحت‌سنجی)."""
+        """check_receipt proves CheckNote's reply."""
 
     @_builtins.property
     def parties_receipt(self) -> _inquiry_pb2.Receipt:
-        """parties_receipt proves GetNoteParties' reply (رسید اقلام اطلاعاتی); present only after a yes."""
+        """parties_receipt proves GetNoteParties' reply; present only after a yes."""
 
     def __init__(
         self,

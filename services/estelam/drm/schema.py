@@ -1,0 +1,111 @@
+"""The contracts as JSON Schema (2020-12), for messages in proto3's JSON mapping."""
+
+import re
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+from buf.validate import validate_pb2
+from estelam.drm.model import Enum, Field, Message, Model
+from estelam.inquiry.v1 import data_model_pb2 as pb
+from estelam.inquiry.v1 import identifiers_pb2
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+FDP = FieldDescriptorProto
+
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+_INT64 = {"type": "string", "pattern": "^-?[0-9]+$"}
+_UINT64 = {"type": "string", "pattern": "^[0-9]+$"}
+_UINT32 = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+_SCALARS: dict[int, Schema] = {
+    FDP.TYPE_STRING: {"type": "string"},
+    FDP.TYPE_BYTES: _BASE64,
+    FDP.TYPE_BOOL: {"type": "boolean"},
+    FDP.TYPE_INT64: _INT64,
+    FDP.TYPE_FIXED64: _UINT64,
+    FDP.TYPE_UINT64: _UINT64,
+    FDP.TYPE_FIXED32: _UINT32,
+    FDP.TYPE_UINT32: _UINT32,
+    FDP.TYPE_INT32: {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+}
+_KNOWN: dict[str, Schema] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.type.Date": {
+        "type": "object",
+        "properties": {name: {"type": "integer", "minimum": 0} for name in ("year", "month", "day")},
+        "additionalProperties": False,
+    },
+}
+_FORM = re.compile(r"^this\.matches\('(\^[^']*\$)'\)$")
+
+
+def document(model: Model) -> Schema:
+    """All messages and enums of *model*, as one document of definitions."""
+    return {"$schema": DIALECT, "$defs": definitions(model, "#/$defs/")}
+
+
+def definitions(model: Model, at: str) -> dict[str, Schema]:
+    """A schema for each message and enum by its full name; they refer to each other below *at*."""
+    made = {message.told.full_name: _message(message, at) for message in model.messages}
+    return made | {enum.told.full_name: _enum(enum) for enum in model.enums}
+
+
+def json_name(name: str) -> str:
+    """A field's name in proto3's JSON mapping."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _message(message: Message, at: str) -> Schema:
+    required = [json_name(field.told.name) for field in message.fields if field.rules.ByteSize()]
+    return {
+        "title": message.told.fa,
+        "description": message.told.meaning_en,
+        "type": "object",
+        "properties": {json_name(field.told.name): _field(field, at) for field in message.fields},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+def _field(field: Field, at: str) -> Schema:
+    value = _value(field, at)
+    return {
+        "title": field.told.fa,
+        "description": f"{field.told.meaning_en}\n\n{field.told.meaning_fa}".strip(),
+        **({"type": "array", "items": value} if field.repeated else value),
+        "x-registries": list(field.told.registries),
+        "x-sensitivity": pb.Sensitivity.Name(field.told.sensitivity).removeprefix("SENSITIVITY_"),
+    }
+
+
+def _value(field: Field, at: str) -> Schema:
+    if field.of in _KNOWN:
+        return _KNOWN[field.of]
+    if field.of:
+        return {"$ref": f"{at}{field.of}"}
+    if field.rules.int64.gt == 0 and field.rules.int64.HasField("gt"):
+        return {"type": "string", "pattern": "^0*[1-9][0-9]*$"}
+    if (pattern := _pattern(field)) is not None:
+        return {"type": "string", "pattern": pattern}
+    return _SCALARS[field.kind]
+
+
+def _pattern(field: Field) -> str | None:
+    """The form that a field's rule demands; what else the rule demands, such as a check digit, no pattern can say."""
+    for extension in identifiers_pb2.DESCRIPTOR.extensions_by_name.values():
+        if field.rules.string.HasExtension(getattr(identifiers_pb2, extension.name)):
+            rules = extension.GetOptions().Extensions[validate_pb2.predefined]
+            return next((form[1] for cel in rules.cel if (form := _FORM.match(cel.expression))), None)
+    return None
+
+
+def _enum(enum: Enum) -> Schema:
+    said = "\n".join(f"{told.name}: {told.meaning_en} ({told.fa})" for told, _ in enum.values)
+    return {
+        "title": enum.told.fa,
+        "description": f"{enum.told.meaning_en}\n\n{said}",
+        "type": "string",
+        "enum": [told.name for told, _ in enum.values],
+    }
