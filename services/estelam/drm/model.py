@@ -52,6 +52,15 @@ class Field:
         """Its type as the contract writes it."""
         return self.of or FDP.Type.Name(self.kind).removeprefix("TYPE_").lower()
 
+    @property
+    def rule_names(self) -> str:
+        """The rules that a value must keep, as the contract writes them; empty where there are none."""
+        kind = self.rules.WhichOneof("type")
+        if kind is None:
+            return ""
+        held = ((rule, value) for rule, value in getattr(self.rules, kind).ListFields())
+        return ", ".join(rule.full_name if rule.is_extension else f"{rule.name} {value}" for rule, value in held)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -3,14 +3,25 @@
 from collections.abc import Iterator
 from typing import Any
 
+from google.rpc import code_pb2
+
 from estelam.desk import PURPOSE_KEYS
 from estelam.drm import schema
 from estelam.drm.model import Method, Model
 from estelam.errors import TABLE, Layer, Reason
 
 _AT = "#/components/schemas/"
-_HTTP = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 409, 12: 404, 13: 500, 14: 503, 16: 401}
-"""The HTTP status for each gRPC code that the house declines with."""
+STATUS = {
+    code_pb2.INVALID_ARGUMENT: 400,
+    code_pb2.FAILED_PRECONDITION: 400,
+    code_pb2.UNAUTHENTICATED: 401,
+    code_pb2.PERMISSION_DENIED: 403,
+    code_pb2.UNIMPLEMENTED: 404,
+    code_pb2.RESOURCE_EXHAUSTED: 429,
+    code_pb2.UNAVAILABLE: 503,
+    code_pb2.DEADLINE_EXCEEDED: 504,
+}
+"""The HTTP status that each status of the error table travels under, as google.rpc.Code says it."""
 
 
 def document(model: Model) -> dict[str, Any]:
@@ -28,16 +39,18 @@ def document(model: Model) -> dict[str, Any]:
         },
         "jsonSchemaDialect": schema.DIALECT,
         "paths": {method.http_path: {"post": _operation(method)} for method in asked},
+        "security": [{"certificate": []}],
         "components": {
             "schemas": {name: made[name] for name in sorted(used)} | {"Problem": _problem()},
             "parameters": {key: _purpose(key) for key in PURPOSE_KEYS},
+            "securitySchemes": {"certificate": {"type": "mutualTLS"}},
         },
     }
 
 
 def status(reason: Reason) -> int:
     """The HTTP status that says *reason*."""
-    return _HTTP[TABLE[reason].status]
+    return STATUS[TABLE[reason].status]
 
 
 def _operation(method: Method) -> dict[str, Any]:
@@ -78,11 +91,13 @@ def _problem() -> dict[str, Any]:
             "title": text,
             "status": {"type": "integer"},
             "detail": text,
+            "detail_fa": text,
             "reason": {"type": "string", "enum": [reason.value for reason in Reason]},
             "layer": {"type": "string", "enum": [layer.value for layer in Layer]},
             "violations": {"type": "array", "items": {"type": "object", "properties": violation}},
+            "retry_seconds": {"type": "number"},
         },
-        "required": ["type", "title", "status"],
+        "required": ["type", "title", "status", "detail", "reason", "layer"],
     }
 
 

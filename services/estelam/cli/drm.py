@@ -1,0 +1,50 @@
+"""`estelam drm`: the data reference model of the contracts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estelam.catalogue.reading import read
+from estelam.cli import output
+from estelam.drm import export, model
+from estelam.drm.table import Registry
+from estelam.settings import CatalogueSettings, load
+
+app = typer.Typer(help="The data reference model: what each field is, means and comes from.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `export` a command of its own."""
+
+
+@app.command("export")
+def export_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if need be.")],
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(
+            "--catalogue",
+            metavar="DIR",
+            help="The catalogue, which knows the registries' names; default: ESTELAM_CATALOGUE_FOLDER.",
+        ),
+    ] = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Write the dictionary as a page in both languages and as CSV; JSON Schema; and OpenAPI of what HTTP may ask."""
+    with output.plain_failures(as_json=as_json):
+        registries = _registries(catalogue or load(CatalogueSettings).folder)
+        written = export.write(model.load(), folder, registries)
+    output.say({path.name: path for path in written}, as_json=as_json, title="Data reference model")
+
+
+def _registries(folder: Path) -> dict[str, Registry]:
+    found = read(folder)
+    keepers = {party.slug: party for party in found.parties}
+    return {
+        registry.slug: Registry(
+            f"{registry.fa} ({keepers[registry.custodian].fa})", f"{registry.en} ({keepers[registry.custodian].en})"
+        )
+        for registry in found.registries
+    }

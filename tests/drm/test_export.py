@@ -1,0 +1,112 @@
+"""`estelam drm export`: the page needs nothing else, and the schemas fit what really travels."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import openapi_spec_validator
+import pytest
+from google.protobuf.json_format import MessageToDict
+from scripts.generate_protos import ROOT
+from typer.testing import CliRunner
+
+from estelam.cli import application
+from estelam.drm.model import load
+from estelam.errors import Reason
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.setad.v1 import note_verification_pb2 as setad
+
+ASKED = setad.VerifyNoteRequest(
+    serial="1405662607550143",
+    obligor_id="9997382919",
+    beneficiary_id="99007382912",
+    amount_rials=7_382_915_036,
+    executive_agency_id="agency-1",
+)
+PARTY = notes.Party(kind=notes.PERSON_KIND_NATURAL, id="9997382919", full_name="نمونه", postal_code="9902847561")
+RECEIPT = inquiry_pb2.Receipt(inquiry_id="id", entry=b"entry", merkle_path=[b"a", b"b"])
+RECEIPT.answered_at.GetCurrentTime()
+TOLD = setad.VerifyNoteResponse(answer=inquiry_pb2.ANSWER_YES, obligor=PARTY, check_receipt=RECEIPT)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drm") / "made" / "here"
+    command = ["drm", "export", str(folder), "--catalogue", str(ROOT / "catalogue"), "--json"]
+    done = CliRunner().invoke(application(), command)
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.output)) == {"index.html", "dictionary.csv", "schema.json", "openapi.json"}
+    return folder
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def test_the_page_tells_of_every_field_in_both_languages_and_of_its_registry_by_name(exported: Path) -> None:
+    page = (exported / "index.html").read_text("utf-8")
+
+    assert [field.told.full_name for _, field in load().fields() if f'id="{field.told.full_name}"' not in page] == []
+    assert "سریال سفته" in page
+    assert "the Treasury&#39;s unique id" in page
+    assert "پایگاه ملی هویت اشخاص حقیقی (سازمان ثبت احوال کشور)" in page
+
+
+def test_the_page_fetches_nothing(exported: Path) -> None:
+    page = (exported / "index.html").read_text("utf-8")
+
+    assert re.findall(r"(?:src|href)=[\"'](?!#)", page) == []
+    assert "url(" not in page
+    assert "default-src &#39;none&#39;" in page
+
+
+def test_the_table_has_a_row_for_each_field(exported: Path) -> None:
+    with (exported / "dictionary.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert [row["field"] for row in rows] == [field.told.full_name for _, field in load().fields()]
+    assert all(row["fa"] and row["meaning_fa"] and row["meaning_en"] and row["sensitivity"] for row in rows)
+
+
+@pytest.mark.parametrize("message", [ASKED, TOLD], ids=["request", "reply"])
+def test_what_travels_fits_the_schema(exported: Path, message: Any) -> None:
+    schema = read_json(exported / "schema.json") | {"$ref": f"#/$defs/{message.DESCRIPTOR.full_name}"}
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    jsonschema.validate(MessageToDict(message), schema, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"serial": "12"}, {"amountRials": "0"}, {"amountRials": "-1"}, {"more": "1"}, {"obligorId": "۹۹۹۷۳۸۲۹۱۹"}],
+)
+def test_what_the_contract_refuses_does_not_fit_the_schema(exported: Path, change: dict[str, str]) -> None:
+    schema = read_json(exported / "schema.json") | {"$ref": "#/$defs/estelam.setad.v1.VerifyNoteRequest"}
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(MessageToDict(ASKED) | change, schema, jsonschema.Draft202012Validator)
+
+
+def test_openapi_describes_the_adapters_one_method_and_every_way_it_declines(exported: Path) -> None:
+    described = read_json(exported / "openapi.json")
+    post = described["paths"]["/v1/notes:verify"]["post"]
+
+    assert list(described["paths"]) == ["/v1/notes:verify"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("VerifyNoteRequest")
+    declined = " ".join(response["description"] for code, response in post["responses"].items() if code != "200")
+    assert [reason for reason in Reason if reason.value not in declined] == []
+    openapi_spec_validator.validate(described)
+
+
+def test_a_folder_that_cannot_be_made_is_one_plain_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder, catalogue = str(tmp_path / "file" / "below"), str(ROOT / "catalogue")
+    done = CliRunner().invoke(application(), ["drm", "export", folder, "--catalogue", catalogue, "--json"])
+
+    assert done.exit_code == 1
+    assert set(json.loads(done.output)) == {"error"}

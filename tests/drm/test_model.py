@@ -1,0 +1,77 @@
+"""The data reference model: nothing goes undescribed, nothing is described twice, every registry is one of R5's."""
+
+import re
+
+import pytest
+from scripts.generate_protos import PROTOS, ROOT
+
+from estelam.catalogue.reading import read
+from estelam.drm import contracts
+from estelam.drm.model import Field, Told, levels, load
+from estelam.inquiry.v1 import data_model_pb2 as pb
+
+MODEL = load()
+FIELDS = [field for _, field in MODEL.fields()]
+PERSIAN = re.compile("[\u0600-\u06ff]")
+LATIN = re.compile("^[ -~]+$")
+
+
+def test_every_field_on_the_wire_is_in_the_model() -> None:
+    there = {
+        f"{file.package}.{message.name}.{field.name}"
+        for file in contracts.files()
+        if file.name != contracts.MODEL_FILE
+        for message in file.message_type
+        for field in message.field
+    }
+
+    assert there == {field.told.full_name for field in FIELDS}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.told.full_name)
+def test_every_field_has_a_name_and_a_definition_in_both_languages_and_a_sensitivity(field: Field) -> None:
+    assert PERSIAN.search(field.told.fa)
+    assert PERSIAN.search(field.told.meaning_fa)
+    assert LATIN.match(field.told.meaning_en)
+    assert field.told.sensitivity in levels()
+
+
+def test_every_message_enum_value_and_method_has_its_name_in_persian_and_its_meaning_in_english() -> None:
+    told: list[Told] = [found.told for found in (*MODEL.messages, *MODEL.enums, *MODEL.methods)]
+    told += [value for enum in MODEL.enums for value, _ in enum.values] + list(levels().values())
+
+    assert [one.full_name for one in told if not PERSIAN.search(one.fa) or not LATIN.match(one.meaning_en)] == []
+
+
+def test_every_registry_is_one_of_the_catalogues() -> None:
+    known = {registry.slug for registry in read(ROOT / "catalogue").registries}
+    named = {slug for field in FIELDS for slug in field.told.registries}
+
+    assert {"natural-person-identity", "legal-person-identity", "national-addressing"} <= named
+    assert named <= known
+
+
+def test_no_definition_in_persian_is_written_twice() -> None:
+    text = "".join(path.read_text("utf-8") for path in PROTOS.rglob("*.proto"))
+    said = re.findall(r'meaning_fa:?\s*=?\s*"([^"]+)"', text)
+
+    assert len(said) == len(set(said))
+
+
+def test_a_field_of_the_same_meaning_takes_the_words_of_the_other() -> None:
+    by_name = {field.told.full_name: field for field in FIELDS}
+    serial, same = (
+        by_name[f"estelam.{name}Request.serial"] for name in ("promissory.v1.CheckNote", "setad.v1.VerifyNote")
+    )
+
+    assert same.told.fa == serial.told.fa
+    assert same.told.meaning_fa == serial.told.meaning_fa
+    assert same.told.sensitivity == serial.told.sensitivity == pb.SENSITIVITY_PERSONAL
+
+
+def test_what_names_a_person_or_a_note_is_personal_wherever_it_stands() -> None:
+    ids = ("serial", "obligor_id", "beneficiary_id", "national_id", "tracking_id", "id", "full_name", "address")
+
+    found = {field.told.full_name: field.told.sensitivity for field in FIELDS if field.told.name in ids}
+    assert set(found.values()) == {pb.SENSITIVITY_PERSONAL}
+    assert len(found) == 12
