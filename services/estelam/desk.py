@@ -18,7 +18,7 @@ import structlog
 import uuid_utils
 from grpc.aio import AbortError, ServicerContext
 
-from estelam import quota, validation
+from estelam import life, quota, validation
 from estelam.access import Access
 from estelam.batch import called_off
 from estelam.clock import Clock
@@ -60,9 +60,10 @@ class Counter(Protocol):
 
 @dataclass(slots=True)
 class Visit:
-    """What is known of one call so far: the inquiry once the caller is known, the bucket once the quota is asked."""
+    """What is known of one call so far: the inquiry once the caller is known, then the grant, then the bucket."""
 
     inquiry: Inquiry | None = None
+    grant: Grant | None = None
     bucket: Bucket | None = None
     at_counter: bool = False
     """Past step 4: whoever answers or refuses from here on records it too."""
@@ -132,7 +133,7 @@ class Desk:
         caller = self._door.identify(context, metadata)  # 1 who asks
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
         visit.inquiry = inquiry
-        grant = self._access.admit(caller, method)  # 2 may they
+        grant = visit.grant = self._access.admit(caller, method)  # 2 may they
         inquiry.purpose = _purpose(metadata, grant)
         inquiry.request = validation.parse(method.request, wire)  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
@@ -220,12 +221,14 @@ def _purpose(metadata: Metadata, grant: Grant) -> Purpose:
 
 
 def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
-    """What every caller may know: the inquiry's id, its own correlation id, and the quota, in fields of fixed width."""
+    """What every caller may know, in fixed widths: the inquiry's id, its own id, the method's end, the quota."""
     if visit.inquiry is None:
         return ()
     trailer: list[tuple[str, str]] = [("estelam-inquiry-id", _text_id(visit.inquiry))]
     if visit.inquiry.purpose.correlation:
         trailer.append(("x-inquiry-id", visit.inquiry.purpose.correlation))
+    if visit.grant is not None:
+        trailer += life.told(visit.grant.deprecated, visit.grant.sunset)
     if visit.bucket is not None:
         name = visit.inquiry.method.short_name
         state = quota.state_of(visit.bucket, name)

@@ -38,6 +38,10 @@ class Grant(BaseModel):
     until: date | None = None
     quota: Quota
     demands: tuple[Demand, ...] = ()
+    deprecated: date | None = None
+    """From when on nobody should begin to use the method, by its provider's word."""
+    sunset: date | None = None
+    """From when on the method may be gone."""
 
     def in_force(self, day: date) -> bool:
         """Whether it admits on *day*, of Iran's calendar."""

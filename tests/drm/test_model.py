@@ -7,7 +7,7 @@ from scripts.generate_protos import PROTOS, ROOT
 
 from estelam.catalogue.reading import read
 from estelam.drm import contracts
-from estelam.drm.model import Field, Told, levels, load
+from estelam.drm.model import Enum, Field, Message, Method, levels, load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 
 MODEL = load()
@@ -37,7 +37,8 @@ def test_every_field_has_a_name_and_a_definition_in_both_languages_and_a_sensiti
 
 
 def test_every_message_enum_value_and_method_has_its_name_in_persian_and_its_meaning_in_english() -> None:
-    told: list[Told] = [found.told for found in (*MODEL.messages, *MODEL.enums, *MODEL.methods)]
+    described: list[Message | Enum | Method] = [*MODEL.messages, *MODEL.enums, *MODEL.methods]
+    told = [found.told for found in described]
     told += [value for enum in MODEL.enums for value, _ in enum.values] + list(levels().values())
 
     assert [one.full_name for one in told if not PERSIAN.search(one.fa) or not LATIN.match(one.meaning_en)] == []

@@ -19,18 +19,21 @@ def access_table(catalogue: Catalogue) -> AccessTable:
 def callers_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
     """What *grant* yields for each caller that it holds for: nothing where it is of no method here, or lacks assent."""
     service, begins = catalogue.service(grant.service), beginning(grant)
-    if service is None or grant.method is None or grant.quota is None or begins is None:
+    method = service.method(grant.method) if service else None
+    if service is None or method is None or grant.quota is None or begins is None:
         return
     for party in catalogue.consumers(grant.consumer):
         if party.legal_id is not None:
             yield grants.Grant(
                 caller=party.legal_id,
-                method=service.full_name(grant.method),
+                method=service.full_name(method.name),
                 clause=grant.clause,
                 since=begins,
                 until=grant.until,
                 quota=grant.quota,
                 demands=tuple(grant.demands),
+                deprecated=method.deprecated,
+                sunset=method.sunset,
             )
 
 

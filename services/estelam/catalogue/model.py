@@ -95,6 +95,10 @@ class Service(Record):
     wire: Annotated[str, Field(pattern=r"^[a-z0-9_.]+\.[A-Z][A-Za-z]*$")] | None = None
     methods: list[Method] = []
 
+    def method(self, name: str | None) -> Method | None:
+        """The method of that name."""
+        return next((method for method in self.methods if method.name == name), None)
+
     def full_name(self, method: str) -> str:
         """package.Service/Method, as it travels."""
         return f"{self.wire}/{method}"

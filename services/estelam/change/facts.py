@@ -49,6 +49,8 @@ def _fields(name: str, message: DescriptorProto) -> Iterator[str]:
 def _options(field: FieldDescriptorProto) -> str:
     options = FieldOptions()
     options.CopyFrom(field.options)
+    # Words explain, and a deprecated field is still there: neither binds anybody.
     options.ClearExtension(data_model_pb2.field)
+    options.ClearField("deprecated")
     text = text_format.MessageToString(options, as_one_line=True)
     return f" {text}" if text else ""

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from estelam.cli import catalogue, drm, ledger, migrate, output, pki, receipt
+from estelam.cli import catalogue, change, drm, ledger, migrate, output, pki, receipt
 
 
 def application() -> typer.Typer:
@@ -22,6 +22,7 @@ def application() -> typer.Typer:
     app.add_typer(ledger.app, name="ledger")
     app.add_typer(pki.app, name="pki")
     app.add_typer(catalogue.app, name="catalogue")
+    app.add_typer(change.app, name="change")
     app.add_typer(drm.app, name="drm")
     app.command("migrate")(migrate.migrate)
     return app

@@ -50,7 +50,7 @@ def document(model: Model) -> dict[str, Any]:
 
 def status(reason: Reason) -> int:
     """The HTTP status that says *reason*."""
-    return STATUS[TABLE[reason].status]
+    return next(http for code, http in STATUS.items() if code == TABLE[reason].status)
 
 
 def _operation(method: Method) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""What has been published: the facts of every contract, and the sunsets that callers were told."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from estelam.catalogue.model import Catalogue
+
+_END = "end "
+
+
+class PublishedError(Exception):
+    """The file can't be used; the text is for who releases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One fact a line in its file: what a contract holds, or `end METHOD DAY`."""
+
+    facts: frozenset[str]
+    ends: Mapping[str, date]
+
+    @classmethod
+    def read(cls, path: Path) -> "Published":
+        """What *path* says.
+
+        Raises:
+            PublishedError: it can't be read, or a day in it is none.
+        """
+        try:
+            lines = path.read_text("utf-8").splitlines()
+            ends = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
+            days = {method: date.fromisoformat(day) for method, day in ends.items()}
+        except (OSError, ValueError) as error:
+            raise PublishedError(f"{path}: {error}") from None
+        return cls(frozenset(line for line in lines if line and not line.startswith(_END)), days)
+
+    def write(self, path: Path) -> None:
+        """Write it to *path*, sorted."""
+        ends = {f"{_END}{method} {day}" for method, day in self.ends.items()}
+        path.write_text("".join(f"{line}\n" for line in sorted(self.facts | ends)), "utf-8")
+
+    def and_now(self, facts: Iterable[str], catalogue: Catalogue) -> "Published":
+        """What is published once a release with *facts* and *catalogue* is out."""
+        told = {name: method.sunset for name, _, method in catalogue.methods() if method.sunset}
+        return Published(self.facts | set(facts), {**self.ends, **told})

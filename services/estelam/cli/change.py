@@ -1,0 +1,72 @@
+"""`estelam change`: whether a release keeps the rules for change, and taking it into what is published."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estelam import folding
+from estelam.catalogue.reading import read
+from estelam.change.check import Breach, Release, breaches
+from estelam.change.facts import listing
+from estelam.change.published import Published, PublishedError
+from estelam.cli import output
+from estelam.clock import IRAN
+from estelam.drm import contracts
+from estelam.settings import CatalogueSettings, load
+
+app = typer.Typer(help="Rules for change: nothing published breaks, no end comes as a surprise.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path | None, typer.Option("--catalogue", metavar="DIR", help="The catalogue; default: ESTELAM_CATALOGUE_FOLDER.")
+]
+Register = Annotated[Path, typer.Option("--published", metavar="FILE", help="What has been published so far.")]
+On = Annotated[str | None, typer.Option("--on", metavar="DAY", help="The day of the release; default: today, in Iran.")]
+PUBLISHED = Path("protos/published.txt")
+
+
+@app.command()
+def check(
+    catalogue: Folder = None, published: Register = PUBLISHED, on: On = None, as_json: output.AsJson = False
+) -> None:
+    """Say whether this release may go out. Exit 0: it may; 1: it breaks a rule, and which."""
+    known, release = _read(catalogue, published, on, as_json=as_json)
+    _held(breaches(known, release), as_json=as_json)
+    added = len(set(release.facts) - known.facts)
+    output.say({"may_go_out": True, "published": len(known.facts), "added": added}, as_json=as_json)
+
+
+@app.command()
+def publish(
+    catalogue: Folder = None, published: Register = PUBLISHED, on: On = None, as_json: output.AsJson = False
+) -> None:
+    """Take this release into what is published, if it may go out: from now on callers may rely on it."""
+    known, release = _read(catalogue, published, on, as_json=as_json)
+    _held(breaches(known, release), as_json=as_json)
+    after = known.and_now(release.facts, release.catalogue)
+    with output.plain_failures(as_json=as_json):
+        after.write(published)
+    output.say({"published": len(after.facts), "ends_told": len(after.ends)}, as_json=as_json)
+
+
+def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Published, Release]:
+    try:
+        day = folding.day(on) if on else datetime.now(IRAN).date()
+    except ValueError:
+        output.fail("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
+    with output.plain_failures(as_json=as_json):
+        found = read(catalogue or load(CatalogueSettings).folder)
+        try:
+            return Published.read(published), Release(listing(contracts.files()), found, day)
+        except PublishedError as error:
+            output.fail(str(error), as_json=as_json)
+
+
+def _held(found: list[Breach], *, as_json: bool) -> None:
+    """Show what is broken and exit, unless nothing is."""
+    if not found:
+        return
+    rows = [(breach.rule, breach.about, breach.words) for breach in found]
+    output.say_rows(("rule", "about", "words"), rows, as_json=as_json)
+    raise typer.Exit(output.EXIT_FAILED)
