@@ -5,6 +5,9 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict
+
+from estelam.drm.sensitivity import unlogged
 
 
 def configure(level: str = "info") -> None:
@@ -12,6 +15,7 @@ def configure(level: str = "info") -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            withhold,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(ensure_ascii=False),
@@ -22,6 +26,13 @@ def configure(level: str = "info") -> None:
     )
     # A library's own words may quote what it was given: only its name and severity pass.
     logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)
+
+
+def withhold(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Take out the values of what the contracts do not call open, should one ever be given."""
+    for name in unlogged() & event.keys():
+        event[name] = "withheld"
+    return event
 
 
 class _Lines(structlog.PrintLogger):

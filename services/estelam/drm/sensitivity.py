@@ -1,0 +1,12 @@
+"""Which names of fields no log may show a value of: what the contracts call more than open."""
+
+from functools import cache
+
+from estelam.drm.model import load
+from estelam.inquiry.v1 import data_model_pb2 as pb
+
+
+@cache
+def unlogged() -> frozenset[str]:
+    """The names of all fields that are not open, in whichever message."""
+    return frozenset(field.told.name for _, field in load().fields() if field.told.sensitivity != pb.SENSITIVITY_OPEN)

@@ -1,0 +1,132 @@
+"""Sensitivity drives what logs and ledgers may carry: whatever is asked and answered is looked for by its level."""
+
+import ast
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import DecodeError, Message
+from scripts.sandbox import Sandbox
+from structlog.testing import capture_logs
+
+from estelam import logs
+from estelam.client import Identity
+from estelam.drm.model import load
+from estelam.drm.sensitivity import unlogged
+from estelam.inquiry.v1 import data_model_pb2 as pb
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from tests.conftest import Start, plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE
+from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS, forms
+from tests.sensitivity import FIELDS, values
+
+SERVICES = Path(logs.__file__).parents[1]
+MEMBER = "SETAD-0001"
+LEDGERED = {pb.SENSITIVITY_OPEN, pb.SENSITIVITY_OFFICIAL}
+
+
+def stands_in(value: object, haystack: bytes) -> bool:
+    if isinstance(value, bytes):
+        return value in haystack or value.hex().encode() in haystack
+    return any(form in haystack for form in forms(str(value)))
+
+
+@pytest.fixture
+def asked(loaded: Sandbox, start: Start) -> tuple[list[Message], bytes, bytes]:
+    """What was asked and answered by a running service, its ledger's bytes and its events."""
+    with capture_logs() as events:
+        service = start(promissory_opening(loaded, leave_seconds=0))
+        with plain_channel(service.address, Identity.named(loaded.pki, "setad")) as channel:
+            stub = PromissoryNoteInquiryServiceStub(channel)
+            parties = notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id=MEMBER)
+            said: list[Message] = [NOTE, stub.CheckNote(NOTE), parties, stub.GetNoteParties(parties)]
+        service.close()
+    ledger = b"".join(path.read_bytes() for path in (loaded.folder / "promissory").glob("ledger.db*"))
+    return said, ledger, json.dumps(events, ensure_ascii=False, default=str).encode()
+
+
+def test_a_ledger_keeps_in_the_clear_only_what_is_open_or_official(asked: tuple[list[Message], bytes, bytes]) -> None:
+    said, ledger, _ = asked
+    found = [(field, value) for message in said for field, value in values(message)]
+    kept = {field.told.full_name for field, value in found if stands_in(value, ledger)}
+
+    assert {pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= {field.told.sensitivity for field, _ in found}
+    assert "estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id" in kept
+    assert {name for name in kept if FIELDS[name].told.sensitivity not in LEDGERED} == set()
+
+
+def test_a_log_says_only_what_is_open(asked: tuple[list[Message], bytes, bytes]) -> None:
+    said, _, events = asked
+    found = [(field, value) for message in said for field, value in values(message)]
+    logged = {field.told.full_name for field, value in found if stands_in(value, events)}
+
+    assert "estelam.inquiry.v1.Receipt.inquiry_id" in logged
+    assert {name for name in logged if FIELDS[name].told.sensitivity != pb.SENSITIVITY_OPEN} == set()
+
+
+def test_an_entry_has_no_field_that_a_ledger_may_not_keep() -> None:
+    sealed = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.BlockHeader.DESCRIPTOR.full_name)
+    levels = {field.told.sensitivity for message, field in load().fields() if message.told.full_name in sealed}
+
+    assert levels == LEDGERED
+
+
+def test_every_personal_field_that_is_asked_is_one_that_leaks_are_searched_for() -> None:
+    """The levels of the model and the values that promise 8 looks for keep each other complete."""
+    requests = {method.request for method in load().methods}
+    fields = {
+        field.told.full_name
+        for message, field in load().fields()
+        if message.told.full_name in requests and field.told.sensitivity not in LEDGERED
+    }
+    searched = {field.told.full_name for message in _well_formed() for field, value in values(message) if known(value)}
+
+    assert fields <= searched
+
+
+def test_no_log_is_given_what_is_not_open() -> None:
+    given = {
+        keyword.arg
+        for path in SERVICES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "log"
+        for keyword in node.keywords
+    }
+
+    assert {"method", "inquiry_id", "reason"} <= given
+    assert given & unlogged() == set()
+
+
+def test_a_log_that_is_given_it_all_the_same_withholds_it() -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stderr(out):
+        logs.configure()
+        structlog.get_logger().info("slip", serial=NOTE.serial, obligor_id=NOTE.obligor_id, method="CheckNote")
+    structlog.reset_defaults()
+    said = json.loads(out.getvalue())
+
+    assert ("withheld", "withheld", "CheckNote") == (said["serial"], said["obligor_id"], said["method"])
+
+
+def known(value: object) -> bool:
+    return str(value) in CANARIES
+
+
+def _well_formed() -> Iterator[Message]:
+    pool = descriptor_pool.Default()
+    requests = {method.told.full_name: method.request for method in load().methods}
+    for way in WAYS:
+        if way.method in requests:
+            kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(requests[way.method]))
+            with contextlib.suppress(DecodeError):
+                yield kind.FromString(way.request)

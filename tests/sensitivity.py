@@ -1,0 +1,23 @@
+"""What a message says, value by value, with how closely each is to be kept by the data reference model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+
+from estelam.drm.model import Field, load
+
+FIELDS = {field.told.full_name: field for _, field in load().fields()}
+
+
+def values(message: Message) -> Iterator[tuple[Field, Any]]:
+    """Every value of a scalar in *message*, however deep, with its field in the model."""
+    for descriptor, value in message.ListFields():
+        field = FIELDS.get(descriptor.full_name)
+        if field is None or descriptor.enum_type is not None:
+            continue
+        for one in value if descriptor.is_repeated else [value]:
+            if isinstance(one, Message):
+                yield from values(one)
+            else:
+                yield field, one
