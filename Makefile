@@ -26,12 +26,13 @@ test: .venv/.ready ## Run the whole test suite
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: check
-check: .venv/.ready ## Lint, format, types, contract, catalogue, tests
+check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for change, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.lint_protos
 	$(BIN)/estelam catalogue check --catalogue catalogue
+	$(BIN)/estelam change check --catalogue catalogue
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 .PHONY: conformance

@@ -115,7 +115,9 @@ def test_a_version_may_go_once_all_its_methods_are_past_their_sunset() -> None:
     ],
     ids=["in time", "a day short", "untold", "deprecated first", "written back"],
 )
-def test_notice_comes_in_time_and_counts_from_the_release_that_tells_it(life: Mapping[str, object], kept: bool) -> None:
+def test_notice_comes_in_time_and_counts_from_the_release_that_tells_it(
+    *, life: Mapping[str, object], kept: bool
+) -> None:
     found = broken_rules(published(), catalogue=living(CheckByNationalId=life))
 
     assert kept == (found == [])
@@ -135,7 +137,7 @@ def test_a_told_end_comes_later_or_as_told_but_never_sooner() -> None:
 
 
 @pytest.mark.parametrize(("days", "kept"), [(OVERLAP.days, True), (OVERLAP.days - 1, False)])
-def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(days: int, kept: bool) -> None:  # noqa: FBT001
+def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(*, days: int, kept: bool) -> None:
     end = TODAY + NOTICE
     old = {"notice": TODAY, "deprecated": TODAY, "sunset": end, "replaced_by": BY_TRACKING_ID}
     new = {"introduced": end - timedelta(days=days)}
