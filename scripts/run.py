@@ -17,6 +17,7 @@ from scripts import sandbox as suite
 from scripts.processes import COMMAND, SERVICES, ProcessError, Service
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
+FACES = {"page": 8080, "api": 8443}
 POLL_SECONDS = 0.2
 
 # A genuine note that is live, one that is settled, and what a buyer sees.
@@ -35,13 +36,23 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, style="red")
 Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
 
 
-def main(promissory_port: Port = None, judiciary_port: Port = None, setad_port: Port = None) -> None:
-    """Start promissory, judiciary and Setad's adapter, and stay until Ctrl-C or SIGTERM.
+def main(
+    promissory_port: Port = None,
+    judiciary_port: Port = None,
+    setad_port: Port = None,
+    page_port: Port = None,
+    api_port: Port = None,
+) -> None:
+    """Start promissory, judiciary and Setad's adapter with its page and JSON, and stay until Ctrl-C or SIGTERM.
 
-    Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053.
+    Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053; for the
+    adapter's faces the options, then 8080 and 8443.
     """
     options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
     listens = {name: _listen(name, port) for name, port in options.items()}
+    listens |= {
+        name: ("127.0.0.1", str(port or FACES[name])) for name, port in (("page", page_port), ("api", api_port))
+    }
     _refuse_taken(listens)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -50,7 +61,7 @@ def main(promissory_port: Port = None, judiciary_port: Port = None, setad_port: 
     suite.load_samples(sandbox)
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     services = [Service(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
-    _serve(services)
+    _serve(services, listens)
 
 
 def _listen(name: str, port: int | None) -> tuple[str, str]:
@@ -72,17 +83,17 @@ def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
             why = str(error.strerror).partition(" (while")[0]
             _fail(f"{name} can't have {host}:{port}: {why}. Free it, or choose another with --{name}-port.")
     if len(set(listens.values())) != len(listens):
-        _fail("two services can't share a port")
+        _fail("two of them can't share a port")
 
 
-def _serve(services: Sequence[Service]) -> None:
+def _serve(services: Sequence[Service], listens: Mapping[str, tuple[str, str]]) -> None:
     status = 0
     try:
         for service in services:
             service.launch()
         for service in services:
             service.wait()
-        _greet(services)
+        _greet(services, page=listens["page"][1], api=listens["api"][1])
         _watch(services)
     except KeyboardInterrupt:
         out.print("stopping")
@@ -107,9 +118,12 @@ def _stop(services: Sequence[Service]) -> int:
     return status
 
 
-def _greet(services: Sequence[Service]) -> None:
+def _greet(services: Sequence[Service], *, page: str, api: str) -> None:
     for service in services:
         out.print(f"[bold]{service.name:12}[/]{service.address:20}{_short(service.log)}")
+    out.print(
+        f"\nThe officer's page: [bold]http://localhost:{page}/[/]    JSON over mTLS: https://localhost:{api}/v1/notes:verify"
+    )
     out.print("\nIn a second shell:")
     for told, command in TRY.items():
         out.print(f"\n  [dim]# {told}[/]\n  {_short(COMMAND)} {command}")

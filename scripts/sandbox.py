@@ -40,6 +40,9 @@ CHECK_BY_NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNat
 CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
 VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
 
+# What the adapter serves besides gRPC.
+FACES = ("page", "api")
+
 # Who may ask what, by the clause that grants it.
 GRANTS = (
     ("setad", CHECK_NOTE, "R2.1"),
@@ -101,9 +104,10 @@ def create(
 ) -> Sandbox:
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
-    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. *stores* are
-    the addresses of the first two's stores; one without keeps its own on SQLite, in the folder. The folder *catalogue*
-    says who may ask what, or else a table of the sandbox's own. What is already there is kept, but for the settings.
+    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
+    and "api", the adapter's faces on HTTP, are served only if given. *stores* are the addresses of the first two's
+    stores; one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a
+    table of the sandbox's own. What is already there is kept, but for the settings.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
@@ -229,6 +233,7 @@ def _write_settings(
         client_certificate = "pki/setad.crt"
         client_key = "pki/setad.key"
         """)
-    addresses = "".join(f'{name} = "127.0.0.1:{port}"\n' for name, port in ports.items())
+    adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FACES if face in ports)
+    addresses = "".join(f'{name} = "127.0.0.1:{port}"\n' for name, port in ports.items() if name not in FACES)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     sandbox.config.write_text("\n".join([storing("promissory"), storing("judiciary"), adapter, client]), "utf-8")

@@ -10,12 +10,13 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import grpc
 import structlog
 import uuid_utils
+from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
 from estelam import life, quota, validation
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 
 Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
+Reading = Callable[[type[Message], bytes], Message]
+"""How a request is read from what came over the wire: whole and well formed, or a Refusal."""
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 # Faults that may pass within a second: a caller's gRPC may ask again by itself, when it likes. Where there is too much
@@ -98,12 +101,15 @@ class Desk:
         self._pace = Pace(clock)
         self._plainest = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
-    def handler(self, method: Method) -> Handler:
-        """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort."""
+    def handler(self, method: Method, reading: Reading = validation.parse) -> Handler:
+        """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort.
+
+        *reading* is how requests of another face than gRPC's own are read, at the same step of the course.
+        """
 
         async def handle(wire: bytes, context: Context) -> bytes:
             try:
-                return await self._attend(method, wire, context)
+                return await self._attend(method, partial(reading, method.request, wire), context)
             except BaseException as error:
                 # The one place where nothing may pass: a fault while refusing is refused with the plainest words, which
                 # were made ready beforehand.
@@ -115,10 +121,10 @@ class Desk:
 
         return handle
 
-    async def _attend(self, method: Method, wire: bytes, context: Context) -> bytes:
+    async def _attend(self, method: Method, read: Callable[[], Message], context: Context) -> bytes:
         visit = Visit()
         try:
-            reply = await self._course(method, wire, context, visit)
+            reply = await self._course(method, read, context, visit)
             context.set_trailing_metadata(_trailer(visit))
         except BaseException as error:
             if called_off(error):
@@ -126,7 +132,7 @@ class Desk:
             return await self._refuse(method, context, visit, error)
         return reply
 
-    async def _course(self, method: Method, wire: bytes, context: Context, visit: Visit) -> bytes:
+    async def _course(self, method: Method, read: Callable[[], Message], context: Context, visit: Visit) -> bytes:
         arrived = self._clock.monotonic()
         seconds = self._patience(context)
         metadata = context.invocation_metadata() or ()
@@ -135,7 +141,7 @@ class Desk:
         visit.inquiry = inquiry
         grant = visit.grant = self._access.admit(caller, method)  # 2 may they
         inquiry.purpose = _purpose(metadata, grant)
-        inquiry.request = validation.parse(method.request, wire)  # 3 well formed
+        inquiry.request = read()  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
         quota.take(visit.bucket, method.short_name)  # 4 quota
         visit.at_counter = True

@@ -22,6 +22,7 @@ from estelam.server import Server, running, until_told_to_stop, write_port
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import Verification
+from sataad_adapter.web.faces import faces
 
 
 def main(settings: SetadSettings, port_file: Path | None = None) -> None:
@@ -62,5 +63,5 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
             relays=True,
         )
         handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
-        async with running(settings, handlers, metrics=metrics, ping=ping) as server:
+        async with running(settings, handlers, metrics=metrics, ping=ping) as server, faces(settings, desk, keys):
             yield server

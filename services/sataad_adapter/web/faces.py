@@ -1,0 +1,36 @@
+"""The faces that the settings ask for, put together in front of the adapter's desk."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from estelam.desk import Desk
+from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.settings import SetadSettings
+from sataad_adapter.web import reading
+from sataad_adapter.web.api import api
+from sataad_adapter.web.listening import api_listener, page_listener
+from sataad_adapter.web.page import Office, page
+
+
+@contextlib.asynccontextmanager
+async def faces(settings: SetadSettings, desk: Desk, keys: Mapping[str, Ed25519PublicKey]) -> AsyncIterator[None]:
+    """Serve what the settings name, until left.
+
+    Raises:
+        ServerError: a port is taken, or the certificate can't be used.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.api_listen:
+            app = api(desk.handler(VERIFY_NOTE, reading.from_json))
+            await stack.enter_async_context(api_listener(settings, app))
+        if settings.page_listen:
+            office = Office(
+                verify=desk.handler(VERIFY_NOTE),
+                certificate=settings.client_certificate.read_bytes(),
+                officer_header=settings.page_officer_header,
+                keys=keys,
+            )
+            await stack.enter_async_context(page_listener(settings, page(office, settings.page_hosts)))
+        yield

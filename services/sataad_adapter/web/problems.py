@@ -1,0 +1,61 @@
+"""A refusal as HTTP tells it: RFC 9457's problem details, never a body that could be taken for an answer."""
+
+import math
+from typing import Any
+
+from google.rpc import code_pb2
+from starlette.responses import JSONResponse
+
+from estelam.errors import Refusal
+from sataad_adapter.web.call import Pairs
+
+# As google.rpc.Code says that its codes travel over HTTP.
+STATUS: dict[int, int] = {
+    code_pb2.INVALID_ARGUMENT: 400,
+    code_pb2.FAILED_PRECONDITION: 400,
+    code_pb2.UNAUTHENTICATED: 401,
+    code_pb2.PERMISSION_DENIED: 403,
+    code_pb2.UNIMPLEMENTED: 404,
+    code_pb2.RESOURCE_EXHAUSTED: 429,
+    code_pb2.UNAVAILABLE: 503,
+    code_pb2.DEADLINE_EXCEEDED: 504,
+}
+MEDIA_TYPE = "application/problem+json"
+
+
+def status_of(refusal: Refusal) -> int:
+    """The HTTP status that *refusal* travels under."""
+    return STATUS[refusal.words.status]
+
+
+def details(refusal: Refusal) -> dict[str, Any]:
+    """What is said of *refusal*, in words of the table alone."""
+    words = refusal.words
+    found: dict[str, Any] = {
+        "type": f"urn:estelam:refusal:{refusal.reason}",
+        "title": "No answer",
+        "status": status_of(refusal),
+        "detail": words.en,
+        "detail_fa": words.fa,
+        "reason": refusal.reason.value,
+        "layer": words.layer.value,
+    }
+    if refusal.violations:
+        found["violations"] = [
+            {"field": broken.field, "rule": broken.rule, "description": broken.description}
+            for broken in refusal.violations
+        ]
+    if refusal.retry_seconds is not None:
+        found["retry_seconds"] = refusal.retry_seconds
+    return found
+
+
+def retry_header(refusal: Refusal) -> dict[str, str]:
+    """When to ask again, as HTTP says it."""
+    return {} if refusal.retry_seconds is None else {"retry-after": str(math.ceil(refusal.retry_seconds))}
+
+
+def response(refusal: Refusal, trailer: Pairs = ()) -> JSONResponse:
+    """*refusal* as a response."""
+    headers = {**dict(trailer), **retry_header(refusal)}
+    return JSONResponse(details(refusal), status_of(refusal), headers=headers, media_type=MEDIA_TYPE)

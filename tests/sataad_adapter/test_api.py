@@ -1,0 +1,179 @@
+"""The adapter's JSON over mTLS: the same desk, the same answers, and problems that no one takes for an answer."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from google.protobuf import json_format
+from scripts import sandbox as suite
+from scripts.sandbox import GRANTS, Sandbox
+
+from estelam import receipt
+from estelam.errors import Reason
+from estelam.keys import verifying_keys
+from estelam.setad.v1 import note_verification_pb2 as pb
+from sataad_adapter.verification import replies_of
+from sataad_adapter.web import problems
+from tests.sataad_adapter.office import GENUINE, Faces, client, faces
+from tests.service import RunningService
+
+
+@pytest.fixture(scope="module")
+def office(shared: Sandbox, promissory: RunningService) -> Iterator[Faces]:
+    with faces(shared, promissory.address) as running:
+        yield running
+
+
+@pytest.fixture
+def setad(shared: Sandbox, office: Faces) -> Iterator[httpx.Client]:
+    with client(shared, "setad") as caller:
+        caller.base_url = httpx.URL(office.api)
+        yield caller
+
+
+def ask(caller: httpx.Client, **changed: object) -> httpx.Response:
+    return caller.post("/v1/notes:verify", json=GENUINE | changed)
+
+
+def test_a_genuine_note_is_yes_with_its_parties_and_receipts_that_prove_it(
+    shared: Sandbox, setad: httpx.Client
+) -> None:
+    response = ask(setad)
+    reply = json_format.Parse(response.content, pb.VerifyNoteResponse())
+    request = json_format.ParseDict(GENUINE, pb.VerifyNoteRequest())
+    keys = verifying_keys(shared.setad().provider_certificates)
+
+    assert (200, "application/json") == (response.status_code, response.headers["content-type"])
+    assert ("ANSWER_YES", "9990000018") == (response.json()["answer"], response.json()["obligor"]["id"])
+    for proof in replies_of(request, reply):
+        receipt.verify(*proof, keys)
+
+
+def test_any_other_note_is_no(setad: httpx.Client) -> None:
+    response = ask(setad, amountRials="1")
+
+    assert (200, "ANSWER_NO") == (response.status_code, response.json()["answer"])
+    assert "obligor" not in response.json()
+
+
+def test_the_reply_tells_the_inquirys_id_the_callers_own_and_the_quota(setad: httpx.Client) -> None:
+    headers = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-inquiry-id": "mine-1"}).headers
+
+    assert "mine-1" == headers["x-inquiry-id"]
+    assert {"estelam-inquiry-id", "ratelimit", "ratelimit-policy"} <= headers.keys()
+
+
+@pytest.mark.parametrize("name", [None, "foreign"])
+def test_without_a_certificate_of_the_trusted_authority_nothing_is_said(
+    shared: Sandbox, office: Faces, tmp_path: Path, name: str | None
+) -> None:
+    other = suite.create(tmp_path / "other") if name else shared
+    caller = client(other, "setad" if name else None)
+    tls_trust = shared.pki / "ca.crt"
+    if name:
+        caller = _with_trust(other, tls_trust)
+    with caller, pytest.raises(httpx.TransportError):
+        caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+
+
+def _with_trust(other: Sandbox, trust: Path) -> httpx.Client:
+    """A caller whose certificate comes from elsewhere, and who trusts the server."""
+    import ssl
+
+    tls = ssl.create_default_context(cafile=trust)
+    tls.load_cert_chain(other.pki / "setad.crt", other.pki / "setad.key")
+    return httpx.Client(verify=tls, trust_env=False)
+
+
+def test_a_stranger_is_refused_before_what_is_asked_is_looked_at(shared: Sandbox, office: Faces) -> None:
+    with client(shared, "stranger") as caller:
+        response = caller.post(
+            f"{office.api}/v1/notes:verify", content=b"{", headers={"content-type": "application/json"}
+        )
+
+    assert (403, "NOT_GRANTED") == (response.status_code, response.json()["reason"])
+    assert problems.MEDIA_TYPE == response.headers["content-type"]
+
+
+BODIES: list[tuple[bytes, Reason]] = [
+    (b"", Reason.REQUEST_MALFORMED),
+    (b"[]", Reason.REQUEST_MALFORMED),
+    (b'{"serial": 1}', Reason.REQUEST_MALFORMED),
+    (b'{"serial": "1", "serial": "2"}', Reason.REQUEST_MALFORMED),
+    (b"\xff\xfe", Reason.REQUEST_MALFORMED),
+    (b'{"serial": "\\ud800"}', Reason.REQUEST_MALFORMED),
+    (b'{"amountRials": 1e999}', Reason.REQUEST_MALFORMED),
+    (b"[" * 8000, Reason.REQUEST_MALFORMED),
+    (b'{"amountRials": ' + b"9" * 6000 + b"}", Reason.REQUEST_MALFORMED),
+    (b'{"branch": "1"}', Reason.FIELD_UNKNOWN),
+    (b"{}", Reason.FIELD_INVALID),
+    (json.dumps(GENUINE | {"serial": "۱۴۰۴۰۰۰۰۰۰۰۰۰۰۱۷"}).encode(), Reason.FIELD_INVALID),
+    (json.dumps({"serial": "1" * 10_000}).encode(), Reason.REQUEST_TOO_LARGE),
+    (json.dumps({"serial": "1" * 5000}).encode(), Reason.REQUEST_TOO_LARGE),
+    (json.dumps(GENUINE | {"executiveAgencyId": "NOBODY"}).encode(), Reason.AGENCY_NOT_MEMBER),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), BODIES)
+def test_what_is_not_answered_is_a_problem_with_a_constant_reason(
+    setad: httpx.Client, body: bytes, reason: Reason
+) -> None:
+    response = setad.post("/v1/notes:verify", content=body, headers={"content-type": "application/json"})
+
+    assert (400, reason) == (response.status_code, response.json()["reason"])
+    assert "answer" not in response.json()
+    assert "estelam-inquiry-id" in response.headers
+
+
+def test_another_content_type_path_or_method_is_a_problem_too(setad: httpx.Client) -> None:
+    form = setad.post("/v1/notes:verify", data=GENUINE)
+    elsewhere = [setad.get("/v1/notes:verify"), setad.post("/v1/notes"), setad.get("/")]
+
+    assert (400, "REQUEST_MALFORMED") == (form.status_code, form.json()["reason"])
+    assert {(404, "METHOD_UNKNOWN")} == {(found.status_code, found.json()["reason"]) for found in elsewhere}
+
+
+def test_a_header_that_the_grant_does_not_allow_is_told(setad: httpx.Client) -> None:
+    response = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-operator": "a person"})
+
+    assert (400, "METADATA_MALFORMED") == (response.status_code, response.json()["reason"])
+    assert ["x-operator"] == [found["field"] for found in response.json()["violations"]]
+
+
+def test_a_ministry_that_cannot_be_reached_is_no_answer_and_says_when_to_ask_again(shared: Sandbox) -> None:
+    with faces(shared, "127.0.0.1:1") as office, client(shared, "setad") as caller:
+        response = caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+
+    assert (503, "PROVIDER_UNAVAILABLE") == (response.status_code, response.json()["reason"])
+    assert "1" == response.headers["retry-after"]
+
+
+def test_a_barred_certificate_is_refused_on_the_connection_that_it_opened(
+    loaded: Sandbox, start: object, promissory: RunningService
+) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    fingerprint = x509.load_pem_x509_certificate((loaded.pki / "setad.crt").read_bytes()).fingerprint(SHA256()).hex()
+    with faces(loaded, promissory.address) as office, client(loaded, "setad") as caller:
+        caller.get(f"{office.api}/openapi.json")
+        suite.write_access(loaded, GRANTS, rate=10, burst=10, denied=[fingerprint])
+        response = caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+
+    assert (401, "CERTIFICATE_DENIED") == (response.status_code, response.json()["reason"])
+
+
+def test_the_description_names_the_path_every_field_and_every_status(setad: httpx.Client) -> None:
+    described = setad.get("/openapi.json").json()
+    operation = described["paths"]["/v1/notes:verify"]["post"]
+
+    assert set(GENUINE) == set(described["components"]["schemas"]["VerifyNoteRequest"]["properties"])
+    assert {"200", *map(str, problems.STATUS.values())} == set(operation["responses"])
+
+
+def test_every_reason_has_a_status_on_http() -> None:
+    from estelam.errors import TABLE
+
+    assert {words.status for words in TABLE.values()} <= set(problems.STATUS)
