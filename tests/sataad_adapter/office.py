@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 from scripts.processes import free_ports
@@ -35,14 +36,19 @@ def faces(sandbox: Sandbox, provider: str, **overrides: object) -> Iterator[Face
     """A running adapter with both faces."""
     ports = free_ports("page", "api")
     listens = {f"{name}_listen": f"127.0.0.1:{port}" for name, port in ports.items()}
-    settings = sandbox.setad(listen="127.0.0.1:0", provider=provider, **listens, **overrides)
+    settings = sandbox.setad(listen="127.0.0.1:0", provider=provider, **(listens | overrides))
     with RunningService(lambda: adapter(settings)) as service:
         yield Faces(f"http://localhost:{ports['page']}", f"https://localhost:{ports['api']}", service)
 
 
-def client(sandbox: Sandbox, name: str | None) -> httpx.Client:
-    """An HTTP client with the certificate *name*, or with none."""
-    tls = ssl.create_default_context(cafile=sandbox.pki / "ca.crt")
-    if name:
-        tls.load_cert_chain(sandbox.pki / f"{name}.crt", sandbox.pki / f"{name}.key")
+def client(sandbox: Sandbox, name: str) -> httpx.Client:
+    """An HTTP client with the certificate *name*."""
+    return caller(sandbox.pki / "ca.crt", sandbox.pki / f"{name}.crt")
+
+
+def caller(trust: Path, certificate: Path | None) -> httpx.Client:
+    """An HTTP client with *certificate* and the key beside it, or with none."""
+    tls = ssl.create_default_context(cafile=trust)
+    if certificate:
+        tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
     return httpx.Client(verify=tls, trust_env=False)

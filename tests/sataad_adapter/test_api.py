@@ -6,35 +6,31 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from google.protobuf import json_format
 from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, Sandbox
 
 from estelam import receipt
-from estelam.errors import Reason
+from estelam.errors import TABLE, Reason
 from estelam.keys import verifying_keys
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of
 from sataad_adapter.web import problems
-from tests.sataad_adapter.office import GENUINE, Faces, client, faces
+from tests.sataad_adapter.office import GENUINE, Faces, caller, client, faces
 from tests.service import RunningService
-
-
-@pytest.fixture(scope="module")
-def office(shared: Sandbox, promissory: RunningService) -> Iterator[Faces]:
-    with faces(shared, promissory.address) as running:
-        yield running
 
 
 @pytest.fixture
 def setad(shared: Sandbox, office: Faces) -> Iterator[httpx.Client]:
-    with client(shared, "setad") as caller:
-        caller.base_url = httpx.URL(office.api)
-        yield caller
+    with client(shared, "setad") as setad:
+        setad.base_url = httpx.URL(office.api)
+        yield setad
 
 
-def ask(caller: httpx.Client, **changed: object) -> httpx.Response:
-    return caller.post("/v1/notes:verify", json=GENUINE | changed)
+def ask(setad: httpx.Client, **changed: object) -> httpx.Response:
+    return setad.post("/v1/notes:verify", json=GENUINE | changed)
 
 
 def test_a_genuine_note_is_yes_with_its_parties_and_receipts_that_prove_it(
@@ -65,31 +61,19 @@ def test_the_reply_tells_the_inquirys_id_the_callers_own_and_the_quota(setad: ht
     assert {"estelam-inquiry-id", "ratelimit", "ratelimit-policy"} <= headers.keys()
 
 
-@pytest.mark.parametrize("name", [None, "foreign"])
 def test_without_a_certificate_of_the_trusted_authority_nothing_is_said(
-    shared: Sandbox, office: Faces, tmp_path: Path, name: str | None
+    shared: Sandbox, office: Faces, tmp_path: Path
 ) -> None:
-    other = suite.create(tmp_path / "other") if name else shared
-    caller = client(other, "setad" if name else None)
-    tls_trust = shared.pki / "ca.crt"
-    if name:
-        caller = _with_trust(other, tls_trust)
-    with caller, pytest.raises(httpx.TransportError):
-        caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+    foreign = suite.create(tmp_path / "other").pki / "setad.crt"
 
-
-def _with_trust(other: Sandbox, trust: Path) -> httpx.Client:
-    """A caller whose certificate comes from elsewhere, and who trusts the server."""
-    import ssl
-
-    tls = ssl.create_default_context(cafile=trust)
-    tls.load_cert_chain(other.pki / "setad.crt", other.pki / "setad.key")
-    return httpx.Client(verify=tls, trust_env=False)
+    for certificate in (None, foreign):
+        with caller(shared.pki / "ca.crt", certificate) as nobody, pytest.raises(httpx.TransportError):
+            nobody.post(f"{office.api}/v1/notes:verify", json=GENUINE)
 
 
 def test_a_stranger_is_refused_before_what_is_asked_is_looked_at(shared: Sandbox, office: Faces) -> None:
-    with client(shared, "stranger") as caller:
-        response = caller.post(
+    with client(shared, "stranger") as stranger:
+        response = stranger.post(
             f"{office.api}/v1/notes:verify", content=b"{", headers={"content-type": "application/json"}
         )
 
@@ -142,25 +126,24 @@ def test_a_header_that_the_grant_does_not_allow_is_told(setad: httpx.Client) -> 
     assert ["x-operator"] == [found["field"] for found in response.json()["violations"]]
 
 
-def test_a_ministry_that_cannot_be_reached_is_no_answer_and_says_when_to_ask_again(shared: Sandbox) -> None:
-    with faces(shared, "127.0.0.1:1") as office, client(shared, "setad") as caller:
-        response = caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+def test_a_ministry_that_cannot_be_reached_is_no_answer_and_says_when_to_ask_again(
+    shared: Sandbox, cut_off: Faces
+) -> None:
+    with client(shared, "setad") as setad:
+        response = setad.post(f"{cut_off.api}/v1/notes:verify", json=GENUINE)
 
     assert (503, "PROVIDER_UNAVAILABLE") == (response.status_code, response.json()["reason"])
     assert "1" == response.headers["retry-after"]
 
 
 def test_a_barred_certificate_is_refused_on_the_connection_that_it_opened(
-    loaded: Sandbox, start: object, promissory: RunningService
+    sandbox: Sandbox, promissory: RunningService
 ) -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    fingerprint = x509.load_pem_x509_certificate((loaded.pki / "setad.crt").read_bytes()).fingerprint(SHA256()).hex()
-    with faces(loaded, promissory.address) as office, client(loaded, "setad") as caller:
-        caller.get(f"{office.api}/openapi.json")
-        suite.write_access(loaded, GRANTS, rate=10, burst=10, denied=[fingerprint])
-        response = caller.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+    fingerprint = x509.load_pem_x509_certificate((sandbox.pki / "setad.crt").read_bytes()).fingerprint(SHA256()).hex()
+    with faces(sandbox, promissory.address) as office, client(sandbox, "setad") as setad:
+        setad.get(f"{office.api}/openapi.json")
+        suite.write_access(sandbox, GRANTS, rate=10, burst=10, denied=[fingerprint])
+        response = setad.post(f"{office.api}/v1/notes:verify", json=GENUINE)
 
     assert (401, "CERTIFICATE_DENIED") == (response.status_code, response.json()["reason"])
 
@@ -174,6 +157,4 @@ def test_the_description_names_the_path_every_field_and_every_status(setad: http
 
 
 def test_every_reason_has_a_status_on_http() -> None:
-    from estelam.errors import TABLE
-
     assert {words.status for words in TABLE.values()} <= set(problems.STATUS)

@@ -143,13 +143,12 @@ async def _served(
 
 def _bound(listen: str, *, shares_port: bool) -> socket.socket:
     host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
+    bound = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
     try:
-        family, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares_port))
-        bound.bind(address)
-    except (OSError, ValueError) as error:
+        bound.bind((host.strip("[]"), int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        bound.close()
         raise ServerError(f"{listen} can't be bound; is another server there?") from error
     return bound
