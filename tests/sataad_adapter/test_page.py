@@ -63,6 +63,17 @@ def test_yes_no_and_no_answer_are_three_things_by_status_class_role_and_words(
     assert "1" == none.headers["retry-after"]
 
 
+def test_no_log_says_who_or_what_was_asked_about(officer: httpx.Client, cut_off: Faces) -> None:
+    with capture_logs() as logs, httpx.Client(base_url=cut_off.page, trust_env=False) as other:
+        for browser in (officer, other):
+            ask(browser)
+            ask(browser, TYPED | {"executive_agency_id": "NOBODY"})
+
+    assert {"inquiry.refused"} <= {line["event"] for line in logs}
+    for secret in ("1404000000000017", "9990000018", "99000554330", "2500000000", "NOBODY"):
+        assert secret not in str(logs)
+
+
 def test_a_refusal_of_the_ministry_is_no_answer_with_its_reason(officer: httpx.Client) -> None:
     response = ask(officer, TYPED | {"executive_agency_id": "NOBODY"})
 

@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -37,10 +36,20 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Certified(H11Protocol):
+class _Patient(H11Protocol):
+    """HTTP on a connection that is closed where nothing is asked on it, from the first moment on."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+
+class _Certified(_Patient):
     """HTTP over mTLS whose requests know the certificate that their connection was opened with."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection."""
         super().connection_made(transport)
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         self.app_state = {**self.app_state, "certificate": ssl.DER_cert_to_PEM_cert(certificate).encode("ascii")}
@@ -78,34 +87,41 @@ class _Tls:
     """The server's certificate and its callers' authorities; changed files count from the next handshake on."""
 
     def __init__(self, settings: SetadSettings) -> None:
-        self._files: tuple[Path, ...] = (settings.certificate, settings.private_key, settings.trust)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.verify_mode = ssl.CERT_REQUIRED
-        self._stamps: list[int] = []
+        self._files = (settings.certificate, settings.private_key, settings.trust)
         try:
-            self._read()
+            self._stamps = self._look()
+            self._now = self._read()
         except (OSError, ValueError) as error:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
+        self.context = self._read()
+        self.context.sni_callback = self._begin
 
     async def watch(self) -> None:
         """Read the files again when they have changed; half a change is not used."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                self._read()
+                if (stamps := self._look()) != self._stamps:
+                    self._now, self._stamps = self._read(), stamps
+                    log.info("certificate.rotated")
             except (OSError, ValueError) as error:
                 log.warning("certificate.unreadable", error=type(error).__name__)
 
-    def _read(self) -> None:
-        stamps = [path.stat().st_mtime_ns for path in self._files]
-        if stamps == self._stamps:
-            return
+    def _begin(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        handshake.context = self._now
+
+    def _look(self) -> list[int]:
+        return [path.stat().st_mtime_ns for path in self._files]
+
+    def _read(self) -> ssl.SSLContext:
         certificate, key, trust = self._files
-        # First into a context that nobody uses: what does not fit together must not take the place of what does.
-        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
-            context.load_cert_chain(certificate, key)
-            context.load_verify_locations(trust)
-        self._stamps = stamps
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.num_tickets = 0  # a session taken up again would not show its certificate to a changed trust
+        context.options |= ssl.OP_NO_TICKET
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(trust)
+        return context
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +140,7 @@ async def _served(
         timeout_keep_alive=15,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         h11_max_incomplete_event_size=16384,
-        **({"http": "h11"} | more),
+        **({"http": _Patient} | more),
     )
     config.load()
     config.ssl = tls
