@@ -1,0 +1,59 @@
+"""Observations by the minute, probes, outages, how fresh data was, and the heads of ledgers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "observation",
+        sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("method", sa.Text, primary_key=True),
+        sa.Column("consumer", sa.Text, primary_key=True),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False)
+            for name in ("answered", "provider", "exchange", "consumer_fault", "ungranted", "throttled")
+        ),
+        sa.Column("latencies", sa.LargeBinary, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "probe",
+        sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("method", sa.Text, primary_key=True),
+        sa.Column("consumer", sa.Text, primary_key=True),
+        sa.Column("fault", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "outage",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("service", sa.Text, nullable=False),
+        sa.Column("announced_minute", sa.BigInteger, nullable=False),
+        sa.Column("first_minute", sa.BigInteger, nullable=False),
+        sa.Column("end_minute", sa.BigInteger, nullable=False),
+        sa.Column("reason_fa", sa.Text, nullable=False),
+        sa.Column("reason_en", sa.Text, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "freshness",
+        sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("service", sa.Text, primary_key=True),
+        sa.Column("age_minutes", sa.BigInteger, nullable=False),
+        sa.Column("covered_since", sa.Date),
+        schema="facts",
+    )
+    op.create_table(
+        "head",
+        sa.Column("service", sa.Text, primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("minute", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        schema="facts",
+    )

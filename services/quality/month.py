@@ -1,0 +1,141 @@
+"""One month as it was, read once: memory grows with days, methods and consumers, not with inquiries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import groupby
+
+from sqlalchemy import Connection
+
+from estelam.catalogue.model import Catalogue, Method, Service
+from quality import states, store
+from quality.faults import Fault
+from quality.months import Month, midnight, minute_of
+from quality.rulebook import Rulebook
+from quality.store import Announced, SeenHead, Tally
+
+Key = tuple[str, str]
+"""A method's full name and a consumer's legal id."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one month shows of every method and every consumer."""
+
+    month: Month
+    end_minute: int
+    """The first minute that is not told of: the month's end or, in a month that still runs, now."""
+    days: list[tuple[date, int, int]]
+    methods: dict[str, tuple[Service, Method]]
+    minutes: dict[str, bytearray]
+    """Of each method, the state of each minute."""
+    own: dict[Key, bytearray] = field(default_factory=dict)
+    """Of each consumer's way to each method, the state of each minute."""
+    traffic: dict[Key, dict[date, Tally]] = field(default_factory=dict)
+    ages: dict[str, dict[date, int]] = field(default_factory=dict)
+    """Of each service, the greatest age of its data on each day, in minutes."""
+    covered_since: dict[str, date] = field(default_factory=dict)
+    announced: list[Announced] = field(default_factory=list)
+    heads: dict[str, SeenHead] = field(default_factory=dict)
+
+    @property
+    def first_minute(self) -> int:
+        """The month's first minute."""
+        return self.month.first_minute
+
+
+def see(connection: Connection, *, month: Month, now: int, catalogue: Catalogue, rules: Rulebook) -> Seen:
+    """Read what was observed of *month*, up to minute *now*."""
+    first, end = month.first_minute, min(month.end_minute, now)
+    methods = {name: (service, method) for name, service, method in catalogue.methods()}
+    seen = Seen(
+        month=month,
+        end_minute=end,
+        days=list(month.day_minutes()),
+        methods=methods,
+        minutes={name: bytearray(month.end_minute - first) for name in methods},
+        announced=store.announced(connection, first, end),
+        heads=store.last_heads(connection, end),
+    )
+    planned = {name: _planned(seen, service, rules) for name, (service, _) in methods.items()}
+    _read_traffic(connection, seen, planned)
+    _read_probes(connection, seen)
+    for one in store.freshness(connection, first, end):
+        days = seen.ages.setdefault(one.service, {})
+        day = _day(seen, one.minute)
+        days[day] = max(days.get(day, 0), one.age_minutes)
+        if one.covered_since:
+            seen.covered_since[one.service] = one.covered_since
+    for name, (_, method) in methods.items():
+        for minutes in (seen.minutes[name], *(kept for (of, _), kept in seen.own.items() if of == name)):
+            states.paint(minutes, planned[name], states.PLANNED)
+            states.paint(minutes, _absent(seen, method), states.ABSENT)
+    return seen
+
+
+def announced_in_time(outage: Announced, rules: Rulebook) -> bool:
+    """Whether *outage* is counted apart."""
+    return outage.first_minute - outage.announced_minute >= rules.notice_hours * 60
+
+
+def _planned(seen: Seen, service: Service, rules: Rulebook) -> list[tuple[int, int]]:
+    return [
+        (outage.first_minute - seen.first_minute, outage.end_minute - seen.first_minute)
+        for outage in seen.announced
+        if outage.service == service.slug and announced_in_time(outage, rules)
+    ]
+
+
+def _absent(seen: Seen, method: Method) -> Iterator[tuple[int, int]]:
+    length = seen.month.end_minute - seen.first_minute
+    yield 0, minute_of(midnight(method.introduced)) - seen.first_minute
+    if method.sunset:
+        yield minute_of(midnight(method.sunset)) - seen.first_minute, length
+    yield seen.end_minute - seen.first_minute, length
+
+
+def _read_traffic(connection: Connection, seen: Seen, planned: Mapping[str, list[tuple[int, int]]]) -> None:
+    days = iter(seen.days)
+    day, _, day_end = next(days)
+    rows = store.observations(connection, seen.first_minute, seen.end_minute)
+    for minute, observed in groupby(rows, lambda row: row.minute):
+        while minute >= day_end:
+            day, _, day_end = next(days)
+        offset = minute - seen.first_minute
+        whole: dict[str, Tally] = {}
+        for one in observed:
+            if one.method not in seen.methods:
+                continue
+            whole.setdefault(one.method, Tally()).add(one.tally)
+            if any(low <= offset < high for low, high in planned[one.method]):
+                one.tally.counts[Fault.PLANNED] = one.tally.counts.pop(Fault.PROVIDER, 0)
+            seen.traffic.setdefault((one.method, one.consumer), {}).setdefault(day, Tally()).add(one.tally)
+        for name, tally in whole.items():
+            seen.minutes[name][offset] = states.by_traffic(tally)
+
+
+def _read_probes(connection: Connection, seen: Seen) -> None:
+    rows = store.probes(connection, seen.first_minute, seen.end_minute)
+    for (minute, name), met in groupby(rows, lambda row: (row.minute, row.method)):
+        if name not in seen.methods:
+            continue
+        probes = list(met)
+        offset = minute - seen.first_minute
+        state = states.by_probes(probe.fault for probe in probes)
+        seen.minutes[name][offset] = state
+        for probe in probes:
+            own = seen.own.setdefault((name, probe.consumer), bytearray(len(seen.minutes[name])))
+            own[offset] = states.of_consumer(probe.fault, state)
+
+
+def _day(seen: Seen, minute: int) -> date:
+    return next(day for day, _, end in seen.days if minute < end)
+
+
+def days_of(seen: Seen, since: date, until: date | None) -> list[tuple[date, int, int]]:
+    """The days of the month from *since* to *until*, both included, with their minutes as offsets into the month."""
+    return [
+        (day, first - seen.first_minute, end - seen.first_minute)
+        for day, first, end in seen.days
+        if since <= day and (until is None or day <= until)
+    ]

@@ -1,0 +1,107 @@
+"""Jalali months in Iran: their days, and the instants at which each begins, by the zone's own rules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Self
+
+from persiantools.jdatetime import JalaliDate
+
+from estelam.clock import IRAN
+
+FIRST_YEAR, LAST_YEAR = 1400, 1499
+MINUTE = 60
+
+NAMES_FA = ("فروردین", "اردیبهشت", "خرداد", "تیر", "مرداد", "شهریور", "مهر", "آبان", "آذر", "دی", "بهمن", "اسفند")
+NAMES_EN = (
+    "Farvardin",
+    "Ordibehesht",
+    "Khordad",
+    "Tir",
+    "Mordad",
+    "Shahrivar",
+    "Mehr",
+    "Aban",
+    "Azar",
+    "Dey",
+    "Bahman",
+    "Esfand",
+)
+
+
+class MonthError(Exception):
+    """No month of which there can be a report; the text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Month:
+    """One month of the Jalali calendar, as Iran's clocks count it."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The month written YYYY-MM.
+
+        Raises:
+            MonthError: *text* names none.
+        """
+        year, dash, number = text.partition("-")
+        plain = text.isascii() and year.isdigit() and number.isdigit() and dash and (len(year), len(number)) == (4, 2)
+        if not plain or not FIRST_YEAR <= int(year) <= LAST_YEAR or not 1 <= int(number) <= 12:
+            raise MonthError(f"a month is written YYYY-MM, as 1405-08, from {FIRST_YEAR} on")
+        return cls(int(year), int(number))
+
+    @classmethod
+    def of(cls, instant: datetime) -> Self:
+        """The month in which *instant* lies."""
+        day = jalali(instant.astimezone(IRAN).date())
+        return cls(day.year, day.month)
+
+    def __str__(self) -> str:
+        return f"{self.year}-{self.number:02}"
+
+    def days(self) -> list[date]:
+        """Its days, by the Gregorian calendar."""
+        first = JalaliDate(self.year, self.number, 1).to_gregorian()  # type: ignore[no-untyped-call]
+        count = JalaliDate.days_in_month(self.number, self.year)
+        return [first + timedelta(days=later) for later in range(count)]
+
+    @property
+    def first_minute(self) -> int:
+        """The minute, counted from 1970 in UTC, with which it begins."""
+        return minute_of(midnight(self.days()[0]))
+
+    @property
+    def end_minute(self) -> int:
+        """The minute with which the next month begins."""
+        return minute_of(midnight(self.days()[-1] + timedelta(days=1)))
+
+    def day_minutes(self) -> Iterator[tuple[date, int, int]]:
+        """Each day, with the minute that it begins and the one with which the next begins: not always 1440 apart."""
+        for day in self.days():
+            yield day, minute_of(midnight(day)), minute_of(midnight(day + timedelta(days=1)))
+
+
+def midnight(day: date) -> datetime:
+    """The instant at which *day* begins in Iran.
+
+    Where the clock skips midnight, as it did each spring until 1401, that is the instant of the skip.
+    """
+    return datetime.combine(day, time(), IRAN).astimezone(UTC)
+
+
+def minute_of(instant: datetime) -> int:
+    """The minute, counted from 1970 in UTC, in which *instant* lies."""
+    return int(instant.timestamp()) // MINUTE
+
+
+def instant_of(minute: int) -> datetime:
+    """The instant at which *minute* begins, on Iran's clocks."""
+    return datetime.fromtimestamp(minute * MINUTE, UTC).astimezone(IRAN)
+
+
+def jalali(day: date) -> JalaliDate:
+    """*day* by the Jalali calendar."""
+    return JalaliDate(day)  # type: ignore[no-untyped-call]

@@ -1,0 +1,128 @@
+"""Quality rules as data: what is measured, which bounds a set of rules puts on it, and what an agreement promises."""
+
+import tomllib
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from estelam.catalogue.model import Catalogue
+
+Value = float | date
+
+
+class RulebookError(Exception):
+    """The rules can't be used; the text is for the operator."""
+
+
+class Metric(StrEnum):
+    """What is measured; docs/quality-rules.md defines each."""
+
+    AVAILABILITY = "availability"
+    P50 = "p50"
+    P95 = "p95"
+    P99 = "p99"
+    ERROR_RATE = "error_rate"
+    FRESHNESS = "freshness"
+    COVERAGE = "coverage"
+    OUTAGE_NOTICE = "outage_notice"
+    CHANGE_NOTICE = "change_notice"
+    CONSUMER_FAULT_RATE = "consumer_fault_rate"
+    UNGRANTED_RATE = "ungranted_rate"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Objective(_Record):
+    """One bound on one metric."""
+
+    metric: Metric
+    at_least: float | None = None
+    at_most: float | date | None = None
+
+    @model_validator(mode="after")
+    def _one_bound_of_its_kind(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("an objective has either at_least or at_most")
+        if isinstance(self.at_most, date) != (self.metric is Metric.COVERAGE):
+            raise ValueError("a date bounds the coverage, and nothing else does")
+        return self
+
+    @property
+    def bound(self) -> Value:
+        """What is allowed at the utmost."""
+        return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
+
+    def holds(self, measured: Value) -> bool:
+        """Whether *measured* lies within the bound."""
+        if self.at_least is not None:
+            return measured >= self.at_least  # type: ignore[operator]
+        return measured <= self.at_most  # type: ignore[operator]
+
+
+class RuleSet(_Record):
+    """Objectives under one name."""
+
+    slug: Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+    fa: Annotated[str, Field(min_length=1, max_length=200)]
+    en: Annotated[str, Field(min_length=1, max_length=200)]
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_metric_once(self) -> Self:
+        metrics = [objective.metric for objective in self.objectives]
+        if len(metrics) != len(set(metrics)):
+            raise ValueError("a metric is bound twice")
+        return self
+
+
+class Rulebook(_Record):
+    """All rules."""
+
+    notice_hours: float = Field(ge=0)
+    shortest_outage_minutes: int = Field(ge=1)
+    entering: str
+    leaving: str
+    set: tuple[RuleSet, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        slugs = [found.slug for found in self.set]
+        if len(slugs) != len({*slugs}):
+            raise ValueError("a set of rules stands twice")
+        if missing := {self.entering, self.leaving}.difference(slugs):
+            raise ValueError(f"no set of rules is called {', '.join(sorted(missing))}")
+        return self
+
+    def named(self, slug: str) -> RuleSet:
+        """The set of that name.
+
+        Raises:
+            RulebookError: there is none.
+        """
+        found = next((found for found in self.set if found.slug == slug), None)
+        if found is None:
+            raise RulebookError(f"no set of quality rules is called {slug}")
+        return found
+
+
+def read(path: Path, catalogue: Catalogue) -> Rulebook:
+    """The rules in *path*, which know every set that an agreement of *catalogue* promises.
+
+    Raises:
+        RulebookError: the file can't be read, or a rule is wrong.
+    """
+    try:
+        rules = Rulebook.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RulebookError(f"{path}: {error}") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+        raise RulebookError(f"{path}: {faults}") from None
+    for agreement in catalogue.agreements:
+        rules.named(agreement.rules)
+    return rules

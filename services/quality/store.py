@@ -1,0 +1,284 @@
+"""What was seen: tables, and how they are written and read. Every row can be added to another of its key.
+
+`minute` counts minutes since 1970 in UTC, `method` is package.Service/Method, `service` the part before the slash, and
+`consumer` the legal id of who asked.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Date,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from estelam.halves import FACTS
+from quality import histogram
+from quality.faults import Fault
+
+SCRIPTS = "quality:migrations"
+ROWS_AT_ONCE = 2000
+
+_TABLES = MetaData(schema=FACTS)
+_COUNTS: dict[Fault | None, str] = {
+    None: "answered",
+    Fault.PROVIDER: "provider",
+    Fault.EXCHANGE: "exchange",
+    Fault.CONSUMER: "consumer_fault",
+    Fault.UNGRANTED: "ungranted",
+    Fault.THROTTLED: "throttled",
+}
+
+_observation = Table(
+    "observation",
+    _TABLES,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("method", Text, primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in _COUNTS.values()),
+    Column("latencies", LargeBinary, nullable=False),
+)
+_probe = Table(
+    "probe",
+    _TABLES,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("method", Text, primary_key=True),
+    Column("consumer", Text, primary_key=True),
+    Column("fault", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+_outage = Table(
+    "outage",
+    _TABLES,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("service", Text, nullable=False),
+    Column("announced_minute", BigInteger, nullable=False),
+    Column("first_minute", BigInteger, nullable=False),
+    Column("end_minute", BigInteger, nullable=False),
+    Column("reason_fa", Text, nullable=False),
+    Column("reason_en", Text, nullable=False),
+)
+_freshness = Table(
+    "freshness",
+    _TABLES,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("service", Text, primary_key=True),
+    Column("age_minutes", BigInteger, nullable=False),
+    Column("covered_since", Date),
+)
+_head = Table(
+    "head",
+    _TABLES,
+    Column("service", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("minute", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of inquiries, and how long their answers took: two tallies can be added."""
+
+    counts: Counter[Fault | None] = field(default_factory=Counter)
+    """By fault; None counts the answered."""
+    latencies: Counter[int] = field(default_factory=Counter)
+    """Answered inquiries by the bucket of their latency."""
+
+    def add(self, other: "Tally") -> None:
+        """Count what *other* counts too."""
+        self.counts.update(other.counts)
+        self.latencies.update(other.latencies)
+
+    @property
+    def total(self) -> int:
+        """All inquiries."""
+        return self.counts.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What became of one consumer's inquiries by one method in one minute."""
+
+    minute: int
+    method: str
+    consumer: str
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an inquiry from outside met; no fault means that an answer came."""
+
+    minute: int
+    method: str
+    consumer: str
+    fault: Fault | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An outage that a provider announced; *end_minute* is the first minute after it."""
+
+    service: str
+    announced_minute: int
+    first_minute: int
+    end_minute: int
+    reason_fa: str
+    reason_en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old a service's data was, and since when it is complete."""
+
+    minute: int
+    service: str
+    age_minutes: int
+    covered_since: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHead:
+    """The end of a service's ledger, as it was seen."""
+
+    minute: int
+    service: str
+    number: int
+    hash: bytes
+    entries: int
+
+
+def record(connection: Connection, observations: Iterable[Observation]) -> None:
+    """Add *observations* to what was seen of their minutes before."""
+    for seen in observations:
+        key = and_(
+            _observation.c.minute == seen.minute,
+            _observation.c.method == seen.method,
+            _observation.c.consumer == seen.consumer,
+        )
+        row = connection.execute(select(_observation).where(key)).first()
+        if row is None:
+            columns = {"minute": seen.minute, "method": seen.method, "consumer": seen.consumer}
+            connection.execute(insert(_observation), columns | _columns(seen.tally))
+        else:
+            whole = _tally(row)
+            whole.add(seen.tally)
+            connection.execute(update(_observation).where(key), _columns(whole))
+
+
+def fill(connection: Connection, observations: Iterable[Observation]) -> None:
+    """Write *observations* of which none was seen before, many at once."""
+    rows = [
+        {"minute": seen.minute, "method": seen.method, "consumer": seen.consumer} | _columns(seen.tally)
+        for seen in observations
+    ]
+    if rows:
+        connection.execute(insert(_observation), rows)
+
+
+def probed(connection: Connection, probes: Iterable[Probe]) -> None:
+    """Keep *probes*; of one key the last counts."""
+    rows = [
+        {"minute": p.minute, "method": p.method, "consumer": p.consumer, "fault": p.fault or "", "reason": p.reason}
+        for p in probes
+    ]
+    _replace(connection, _probe, rows)
+
+
+def aged(connection: Connection, seen: Iterable[Freshness]) -> None:
+    """Keep how old data was."""
+    columns = _freshness.columns.keys()
+    _replace(connection, _freshness, [{name: getattr(one, name) for name in columns} for one in seen])
+
+
+def headed(connection: Connection, heads: Iterable[SeenHead]) -> None:
+    """Keep the *heads* of ledgers."""
+    _replace(connection, _head, [{name: getattr(head, name) for name in _head.columns} for head in heads])
+
+
+def announce(connection: Connection, outage: Announced) -> int:
+    """Keep an announcement; its number."""
+    number = (connection.execute(select(func.max(_outage.c.number))).scalar() or 0) + 1
+    values = {name: getattr(outage, name) for name in _outage.columns if name != "number"}
+    connection.execute(insert(_outage), values | {"number": number})
+    return number
+
+
+def observations(connection: Connection, first: int, end: int) -> Iterator[Observation]:
+    """All observations from minute *first* to before *end*, streamed in the order of time and method."""
+    for row in _streamed(connection, _observation, first, end):
+        yield Observation(row.minute, row.method, row.consumer, _tally(row))
+
+
+def probes(connection: Connection, first: int, end: int) -> Iterator[Probe]:
+    """All probes from minute *first* to before *end*, streamed in the order of time and method."""
+    for row in _streamed(connection, _probe, first, end):
+        yield Probe(row.minute, row.method, row.consumer, Fault(row.fault) if row.fault else None, row.reason)
+
+
+def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshness]:
+    """How old data was from minute *first* to before *end*."""
+    for row in _streamed(connection, _freshness, first, end):
+        yield Freshness(row.minute, row.service, row.age_minutes, row.covered_since)
+
+
+def announced(connection: Connection, first: int, end: int) -> list[Announced]:
+    """The announced outages that lie, in part at least, from minute *first* to before *end*."""
+    meets = and_(_outage.c.first_minute < end, _outage.c.end_minute > first)
+    rows = connection.execute(select(_outage).where(meets).order_by(_outage.c.first_minute, _outage.c.number))
+    return [Announced(*row[1:]) for row in rows]
+
+
+def last_heads(connection: Connection, end: int) -> dict[str, SeenHead]:
+    """The newest head of each service that was seen before minute *end*."""
+    newest = select(_head.c.service, func.max(_head.c.number).label("number")).where(_head.c.minute < end)
+    last = newest.group_by(_head.c.service).subquery()
+    found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.number == last.c.number))
+    return {
+        row.service: SeenHead(row.minute, row.service, row.number, row.hash, row.entries)
+        for row in connection.execute(found)
+    }
+
+
+def _streamed(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:
+    within = select(table).where(table.c.minute >= first, table.c.minute < end).order_by(*table.primary_key)
+    with connection.execute(within, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
+        yield from rows
+
+
+def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    others = {name: upsert.excluded[name] for name in table.columns if name not in keys}
+    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
+
+
+def _columns(tally: Tally) -> dict[str, Any]:
+    counts = {name: tally.counts[fault] for fault, name in _COUNTS.items()}
+    return counts | {"latencies": histogram.pack(tally.latencies)}
+
+
+def _tally(row: Any) -> Tally:
+    counts = Counter({fault: getattr(row, name) for fault, name in _COUNTS.items()})
+    return Tally(counts, histogram.unpack(row.latencies))
