@@ -54,7 +54,7 @@ def of_consumer(fault: Fault | None, method: int) -> int:
     return CONSUMER if fault is not None and method == UP else method
 
 
-def runs(minutes: bytes, first_minute: int, shortest: int) -> Iterator[Run]:
+def runs(minutes: bytes | bytearray, first_minute: int, shortest: int) -> Iterator[Run]:
     """The outages in *minutes*, of which the first is *first_minute*; those of fewer than *shortest* are left out."""
     for state, pattern in _RUNS.items():
         for found in pattern.finditer(minutes):
@@ -74,7 +74,7 @@ class Time:
     unmeasured: int = 0
 
     @classmethod
-    def of(cls, minutes: bytes) -> "Time":
+    def of(cls, minutes: bytes | bytearray) -> "Time":
         """The time in *minutes*."""
         counted = map(minutes.count, (UP, PROVIDER, EXCHANGE, PLANNED, UNMEASURED))
         return cls(*counted)

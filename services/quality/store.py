@@ -206,20 +206,18 @@ def probed(connection: Connection, probes: Iterable[Probe]) -> None:
 
 def aged(connection: Connection, seen: Iterable[Freshness]) -> None:
     """Keep how old data was."""
-    columns = _freshness.columns.keys()
-    _replace(connection, _freshness, [{name: getattr(one, name) for name in columns} for one in seen])
+    _replace(connection, _freshness, [_row_of(_freshness, one) for one in seen])
 
 
 def headed(connection: Connection, heads: Iterable[SeenHead]) -> None:
     """Keep the *heads* of ledgers."""
-    _replace(connection, _head, [{name: getattr(head, name) for name in _head.columns} for head in heads])
+    _replace(connection, _head, [_row_of(_head, head) for head in heads])
 
 
 def announce(connection: Connection, outage: Announced) -> int:
     """Keep an announcement; its number."""
     number = (connection.execute(select(func.max(_outage.c.number))).scalar() or 0) + 1
-    values = {name: getattr(outage, name) for name in _outage.columns if name != "number"}
-    connection.execute(insert(_outage), values | {"number": number})
+    connection.execute(insert(_outage), _row_of(_outage, outage) | {"number": number})
     return number
 
 
@@ -270,8 +268,17 @@ def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -
         return
     keys = [column.name for column in table.primary_key]
     upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    others = {name: upsert.excluded[name] for name in table.columns if name not in keys}
+    others = {name: upsert.excluded[name] for name in _names(table) if name not in keys}
     connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
+
+
+def _row_of(table: Table, seen: object) -> dict[str, Any]:
+    """What *seen* says for the columns of *table*."""
+    return {name: getattr(seen, name) for name in _names(table) if hasattr(seen, name)}
+
+
+def _names(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
 
 
 def _columns(tally: Tally) -> dict[str, Any]:
