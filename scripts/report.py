@@ -1,0 +1,86 @@
+"""What `make report` does: an invented month, and its reports for all readers, in .estelam-report."""
+
+import contextlib
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from estelam.clock import Clock, to_micros
+from estelam.pki import Authority
+from estelam.store import Mode, Store, migrate
+from quality import store as seen
+from quality.months import Month, instant_of
+from quality.reporting import report
+from quality.settings import QualitySettings
+from scripts import seeded_month
+
+ROOT = Path(__file__).resolve().parent.parent
+EXCHANGE = "99002058010"  # an invented legal id with a valid check digit
+READERS = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
+AGREEMENTS = """\
+agreements:
+  - { id: S01, service: promissory-note-inquiry, consumer: setad, since: 1405-01-01, rules: note-standard,
+      reference: sample }
+  - { id: S02, service: cheque-case-inquiry, consumer: cbi, since: 1405-01-01, rules: cheque-standard,
+      reference: sample }
+"""
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def quality_home(folder: Path) -> QualitySettings:
+    """A quality store with all that it needs in *folder*, empty."""
+    catalogue = folder / "catalogue"
+    shutil.copytree(ROOT / "catalogue", catalogue)
+    (catalogue / "agreements.yaml").write_text(AGREEMENTS, "utf-8")
+    Authority.create(folder / "pki").issue_signing("quality-reports", EXCHANGE)
+    settings = QualitySettings(
+        store=f"sqlite:///{folder / 'store'}",
+        catalogue=catalogue,
+        rules=ROOT / "rules" / "quality.toml",
+        signing_key=folder / "pki" / "quality-reports.key",
+        signing_certificates=(folder / "pki" / "quality-reports.crt",),
+        reports=folder / "reports",
+    )
+    migrate(settings.store, seen.SCRIPTS)
+    return settings
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where to put all; what is there is replaced.")] = Path(
+        ".estelam-report"
+    ),
+    month: Annotated[str, typer.Option(help="The month to invent.")] = "1405-08",
+) -> None:
+    """Invent a month with a planned outage, unplanned ones and a consumer's fault, and report it to everyone."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    settings = quality_home(folder.resolve())
+    which = Month.parse(month)
+    began = time.monotonic()
+    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+        inquiries = seeded_month.seed(connection, which)
+    out.print(f"{inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
+    # As on the day after the month's end, whenever this is run.
+    after = to_micros(instant_of(which.end_minute + 9 * 60))
+    clock = replace(Clock(), micros=lambda: after)
+    for reader in READERS:
+        began = time.monotonic()
+        written = report(settings, month=month, audience=reader, clock=clock)
+        took = f"{time.monotonic() - began:.1f} s"
+        out.print(f"{reader:32}{written.broken:3} objectives broken   {took:>7}   {_short(written.folder)}")
+    out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,157 @@
+"""Charts as plain SVG: no script, colours by class so that paper, light and dark each have their own.
+
+In Persian the days run from right to left, as its reader's eye does.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from markupsafe import Markup, escape
+
+from quality.figures import DayFigures, Outage
+from quality.wording import Wording
+
+WIDTH, MARGIN = 720, 46
+CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The place of a chart: days across, a scale up."""
+
+    count: int
+    height: int
+    mirrored: bool
+    top: int = 12
+    bottom: int = 24
+
+    def x(self, place: float) -> float:
+        """Where *place*, counted in days, stands."""
+        at = MARGIN + (WIDTH - MARGIN - 8) * place / self.count
+        return WIDTH - at if self.mirrored else at
+
+    def y(self, share: float) -> float:
+        """Where a *share* of the scale stands."""
+        return self.top + (self.height - self.top - self.bottom) * (1 - share)
+
+    def bar(self, first: float, end: float, low: float, high: float, kind: str) -> str:
+        """A bar over places *first* to *end*, from share *low* to *high*."""
+        left, right = sorted((self.x(first), self.x(end)))
+        top, bottom = self.y(high), self.y(low)
+        size = f'width="{right - left:.1f}" height="{max(bottom - top, 0):.2f}"'
+        return f'<rect class="{kind}" x="{left:.1f}" y="{top:.2f}" {size}/>'
+
+    def tick(self, share: float, label: str) -> str:
+        """A line across at *share*, and what it means."""
+        y, edge = self.y(share), self.x(0)
+        beyond = edge + 6 if self.mirrored else edge - 6
+        anchor = "start" if self.mirrored else "end"
+        return (
+            f'<line class="grid" x1="{edge:.1f}" x2="{self.x(self.count):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="axis" direction="ltr" x="{beyond:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{label}</text>'
+        )
+
+    def days(self, say: Wording) -> Iterable[str]:
+        """The numbers of days below."""
+        for day in (1, *range(5, self.count + 1, 5)):
+            x = self.x(day - 0.5)
+            label = say.digits(str(day))
+            yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{label}</text>'
+
+    def drawn(self, parts: Iterable[str], label: str) -> Markup:
+        """The whole chart."""
+        head = f'<svg class="chart" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">'
+        return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers and escaped words alone
+
+
+def latency(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+    """The three percentiles of each day, on a logarithmic scale."""
+    values = [v for day in days for v in (day.counts.p50, day.counts.p95, day.counts.p99) if v]
+    frame = Frame(len(days), 190, mirrored=say.persian)
+    low = math.floor(math.log10(min(values, default=1)))
+    high = max(math.ceil(math.log10(max(values, default=10))), low + 1)
+
+    def share(value: float) -> float:
+        return (math.log10(value) - low) / (high - low)
+
+    parts = []
+    for power in range(low, high + 1):
+        parts.append(frame.tick(share(10.0**power), say.number(10.0**power, 3)))
+        if power < high:
+            parts += [frame.tick(share(step * 10.0**power), "") for step in (2, 5)]
+    parts += frame.days(say)
+    for name in ("p99", "p95", "p50"):
+        points = [(at + 0.5, getattr(day.counts, name)) for at, day in enumerate(days)]
+        for run in _unbroken(points):
+            path = " ".join(f"{frame.x(at):.1f},{frame.y(share(value)):.1f}" for at, value in run)
+            parts.append(f'<polyline class="line {name}" points="{path}"/>')
+            parts += [
+                f'<circle class="dot {name}" cx="{frame.x(at):.1f}" cy="{frame.y(share(value)):.1f}" r="2.4"/>'
+                for at, value in run
+            ]
+    return frame.drawn(parts, label)
+
+
+def volume(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+    """How many inquiries each day had, answered and not."""
+    frame = Frame(len(days), 130, mirrored=say.persian)
+    most = _round_up(max((day.counts.inquiries for day in days), default=0) or 1)
+    parts = [frame.tick(part, say.count(round(most * part))) for part in (0, 0.5, 1)]
+    parts += frame.days(say)
+    for at, day in enumerate(days):
+        answered, whole = day.counts.answered / most, day.counts.inquiries / most
+        parts.append(frame.bar(at + 0.14, at + 0.86, 0, answered, "answered"))
+        parts.append(frame.bar(at + 0.14, at + 0.86, answered, whole, "failed"))
+    return frame.drawn(parts, label)
+
+
+def failures(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+    """What share of each day's inquiries got no answer, and through whom."""
+    frame = Frame(len(days), 150, mirrored=say.persian)
+    shares = [
+        [100 * getattr(day.counts, cause) / day.counts.inquiries if day.counts.inquiries else 0.0 for cause in CAUSES]
+        for day in days
+    ]
+    most = _round_up(max(map(sum, shares), default=0) or 1)
+    parts = [frame.tick(part, say.share(most * part)) for part in (0, 0.5, 1)]
+    parts += frame.days(say)
+    for at, stack in enumerate(shares):
+        below = 0.0
+        for cause, value in zip(CAUSES, stack, strict=True):
+            if value:
+                parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, cause))
+            below += value
+    return frame.drawn(parts, label)
+
+
+def strip(outages: Sequence[Outage], begins: datetime, days: Sequence[date], say: Wording, label: str) -> Markup:
+    """One service's month as a band, with its outages where they were."""
+    frame = Frame(len(days), 54, mirrored=say.persian, top=6)
+    parts = [frame.bar(0, len(days), 0, 1, "band")]
+    parts += frame.days(say)
+    # The widest first, so that nothing is hidden; a short one is still a hair's breadth wide.
+    for outage in sorted(outages, key=lambda one: -one.minutes):
+        first = (outage.first - begins).total_seconds() / 86400
+        end = max((outage.end - begins).total_seconds() / 86400, first + 0.12)
+        parts.append(frame.bar(first, end, 0, 1, outage.fault))
+    return frame.drawn(parts, label)
+
+
+def _unbroken(points: Iterable[tuple[float, float | None]]) -> Iterable[list[tuple[float, float]]]:
+    run: list[tuple[float, float]] = []
+    for at, value in points:
+        if value:
+            run.append((at, value))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _round_up(most: float) -> float:
+    """The next round number: 1, 2 or 5 and noughts."""
+    power = 10.0 ** math.floor(math.log10(most))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= most)

@@ -1,0 +1,78 @@
+"""A monthly report, from the store to a folder of files: two pages, a table, the figures and the signature."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from estelam.catalogue import reading
+from estelam.clock import Clock
+from estelam.keys import Signer
+from estelam.store import Store
+from quality import rulebook, signing
+from quality.audience import Audience
+from quality.gathering import Cut, gather
+from quality.month import see
+from quality.months import Month, MonthError, minute_of
+from quality.pages import LANGUAGES, Seal, page
+from quality.settings import QualitySettings
+from quality.tables import as_csv, as_json
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report that lies in a folder, and how it came out."""
+
+    folder: Path
+    inquiries: int
+    broken: int
+    """Objectives that were not met."""
+    interim: bool
+
+
+def report(settings: QualitySettings, *, month: str, audience: str, clock: Clock) -> Written:
+    """Write the report of *month* for *audience* into its folder, in place of an earlier one.
+
+    Raises:
+        MonthError: no such month, or it lies in the future.
+    """
+    which, now = Month.parse(month), clock.now()
+    if which.first_minute > minute_of(now):
+        raise MonthError(f"{which} has not begun yet")
+    catalogue = reading.read(settings.catalogue)
+    reader = Audience.parse(audience, catalogue)
+    rules = rulebook.read(settings.rules, catalogue)
+    signer = Signer.load(settings.signing_key)
+    with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+        seen = see(connection, month=which, now=minute_of(now), catalogue=catalogue, rules=rules)
+    figures = gather(Cut(seen, reader, catalogue, rules), now)
+    data = as_json(figures)
+    files = {"figures.json": data, "figures.csv": as_csv(figures)}
+    proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]
+    seal = Seal(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
+    files |= {f"report.{language}.html": page(figures, language, seal) for language in LANGUAGES}
+    folder = settings.reports / f"{which}-{reader.name}"
+    _write(folder, files | {signing.FILE: signing.sign(files, signer)})
+    broken = sum(verdict.met is False for judged in figures.judged for verdict in judged.verdicts)
+    return Written(folder, figures.counts.inquiries, broken, figures.interim)
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """All files or none: whoever looks meanwhile sees the earlier report or this one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".report-") as scratch:
+        draft = Path(scratch) / "draft"
+        draft.mkdir()
+        for name, content in files.items():
+            with (draft / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(Path(scratch) / "earlier")
+        draft.rename(folder)
+        shutil.rmtree(Path(scratch) / "earlier", ignore_errors=True)
