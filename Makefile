@@ -54,3 +54,7 @@ torture: .venv/.ready ## Torture the product in a short form; TRIAL=kill N=1000 
 .PHONY: zoo
 zoo: .venv/.ready ## Show that the conformance kit catches: mutant, the case that must fail, did it (ID=...)
 	$(BIN)/python -m tests.conformance.zoo $(ID)
+
+.PHONY: report
+report: .venv/.ready ## Report an invented month to all its readers, in .estelam-report
+	$(BIN)/python -m scripts.report

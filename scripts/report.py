@@ -21,6 +21,7 @@ from scripts import seeded_month
 
 ROOT = Path(__file__).resolve().parent.parent
 EXCHANGE = "99002058010"  # an invented legal id with a valid check digit
+HOME = Path(".estelam-report")
 READERS = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
 AGREEMENTS = """\
 agreements:
@@ -69,11 +70,10 @@ def main(
     # As on the day after the month's end, whenever this is run.
     after = to_micros(instant_of(which.end_minute + 9 * 60))
     clock = replace(Clock(), micros=lambda: after)
-    for reader in READERS:
-        began = time.monotonic()
-        written = report(settings, month=month, audience=reader, clock=clock)
-        took = f"{time.monotonic() - began:.1f} s"
-        out.print(f"{reader:32}{written.broken:3} objectives broken   {took:>7}   {_short(written.folder)}")
+    began = time.monotonic()
+    for written in report(settings, month=month, audiences=READERS, clock=clock):
+        out.print(f"{written.inquiries:>10,} inquiries {written.broken:3} promises broken   {_short(written.folder)}")
+    out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
     out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")
 
 

@@ -78,7 +78,7 @@ _SLOW_DAYS = range(16, 22)
 
 def seed(connection: Connection, month: Month) -> int:
     """Fill an empty store with *month*; how many inquiries that are."""
-    chance = random.Random(str(month))
+    chance = random.Random(str(month))  # noqa: S311 - to be the same each time
     total, rows = 0, []
     for one in _observations(month, chance):
         total += one.tally.total
@@ -127,17 +127,17 @@ def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: ra
         return Tally(Counter() if event.fault is Fault.EXCHANGE else Counter({event.fault: max(asked // 8, 1)}))
     counts: Counter[Fault | None] = Counter()
     for fault, rate in ((Fault.CONSUMER, 0.004), (Fault.PROVIDER, 0.0004)):
-        counts[fault] = sum(chance.random() < rate for _ in range(asked)) if chance.random() < 0.5 else 0
+        counts[fault] = int(asked * rate) + (chance.random() < asked * rate % 1)
     if stream.consumer == _AGENCY and 600 <= at % DAY < 606:
         counts[Fault.THROTTLED] = asked // 3
     counts[None] = max(asked - counts.total(), 0)
-    return Tally(counts, Counter(chance.choices(latencies, k=min(counts[None], 12))))
+    return Tally(counts, Counter(chance.choices(latencies, k=min(counts[None], 8))))
 
 
 def _load(at: int, busy: float) -> float:
-    """More by day, less on Thursdays and Fridays."""
-    hour = at % DAY / 60
-    return busy * (0.06 + 0.94 * math.exp(-(((hour - 11.5) / 3.4) ** 2)))
+    """More by day, less at a week's end: every seventh day and the one before it."""
+    hour, rest = at % DAY / 60, (0.22, 1, 1, 1, 1, 1, 0.55)[at // DAY % 7]
+    return busy * rest * (0.06 + 0.94 * math.exp(-(((hour - 11.5) / 3.4) ** 2)))
 
 
 def _latencies(median: float, chance: random.Random) -> list[int]:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from quality.figures import DayFigures, Outage
 from quality.wording import Wording
 
-WIDTH, MARGIN = 720, 46
+MARGIN = 46
 CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
 
 
@@ -26,11 +26,12 @@ class Frame:
     mirrored: bool
     top: int = 12
     bottom: int = 24
+    width: int = 720
 
     def x(self, place: float) -> float:
         """Where *place*, counted in days, stands."""
-        at = MARGIN + (WIDTH - MARGIN - 8) * place / self.count
-        return WIDTH - at if self.mirrored else at
+        at = MARGIN + (self.width - MARGIN - 8) * place / self.count
+        return self.width - at if self.mirrored else at
 
     def y(self, share: float) -> float:
         """Where a *share* of the scale stands."""
@@ -62,25 +63,21 @@ class Frame:
 
     def drawn(self, parts: Iterable[str], label: str) -> Markup:
         """The whole chart."""
-        head = f'<svg class="chart" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">'
+        head = f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}">'
         return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers and escaped words alone
 
 
 def latency(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
     """The three percentiles of each day, on a logarithmic scale."""
     values = [v for day in days for v in (day.counts.p50, day.counts.p95, day.counts.p99) if v]
-    frame = Frame(len(days), 190, mirrored=say.persian)
-    low = math.floor(math.log10(min(values, default=1)))
-    high = max(math.ceil(math.log10(max(values, default=10))), low + 1)
+    frame = Frame(len(days), 190, mirrored=say.persian, width=460)
+    low, high = _round_down(min(values, default=1)), _round_up(max(values, default=10))
 
     def share(value: float) -> float:
-        return (math.log10(value) - low) / (high - low)
+        return math.log(value / low) / math.log(high / low) if high > low else 0.5
 
-    parts = []
-    for power in range(low, high + 1):
-        parts.append(frame.tick(share(10.0**power), say.number(10.0**power, 3)))
-        if power < high:
-            parts += [frame.tick(share(step * 10.0**power), "") for step in (2, 5)]
+    steps = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
+    parts = [frame.tick(share(step), say.number(step, 3)) for step in steps if low <= step <= high]
     parts += frame.days(say)
     for name in ("p99", "p95", "p50"):
         points = [(at + 0.5, getattr(day.counts, name)) for at, day in enumerate(days)]
@@ -152,6 +149,12 @@ def _unbroken(points: Iterable[tuple[float, float | None]]) -> Iterable[list[tup
 
 
 def _round_up(most: float) -> float:
-    """The next round number: 1, 2 or 5 and noughts."""
+    """The next round number."""
     power = 10.0 ** math.floor(math.log10(most))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= most)
+    return next(step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= most)
+
+
+def _round_down(least: float) -> float:
+    """The round number before."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step * power for step in (5, 2, 1) if step * power <= least)

@@ -39,19 +39,16 @@ def migrate(as_json: output.AsJson = False) -> None:
 @app.command()
 def report(
     month: Annotated[str, typer.Option(metavar="YYYY-MM", help="The Jalali month, as 1405-08.")],
-    audience: Annotated[str, typer.Option("--for", help="working-group, provider:NAME or consumer:NAME.")],
+    audience: Annotated[
+        list[str], typer.Option("--for", help="working-group, provider:NAME or consumer:NAME; may be repeated.")
+    ],
     as_json: output.AsJson = False,
 ) -> None:
     """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
     with _plain_failures(as_json=as_json):
-        written = reporting.report(load(QualitySettings), month=month, audience=audience, clock=Clock())
-    facts = {
-        "folder": written.folder,
-        "inquiries": written.inquiries,
-        "objectives_broken": written.broken,
-        "interim": written.interim,
-    }
-    output.say(facts, as_json=as_json)
+        written = reporting.report(load(QualitySettings), month=month, audiences=audience, clock=Clock())
+    rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
+    output.say_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
 
 
 @app.command()

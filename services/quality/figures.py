@@ -86,7 +86,8 @@ class ConsumerFigures:
 class Outage:
     """Minutes on end without the methods of a service, and through whom; of a consumer's own, whose it is."""
 
-    service: str
+    service: Named
+    """Whose outage it is; others that stand on it may have methods in it too."""
     methods: tuple[str, ...]
     fault: str
     consumer: Named | None

@@ -30,9 +30,10 @@ def judged(
         yield _judged("entering", "", rules.named(rules.entering), seen, scope, service=_named(service), consumer=None)
     for legal_id in sorted({consumer for method, consumer in seen.traffic if method in methods}):
         mine = [name for name in methods if (name, legal_id) in seen.traffic]
-        if any(audience.sees_traffic((name, legal_id), seen) for name in mine):
+        who = listing.consumer(catalogue, legal_id)
+        # Whoever is no party has promised nothing.
+        if who.slug != legal_id and any(audience.sees_traffic((name, legal_id), seen) for name in mine):
             scope = Scope("", mine, {legal_id}, first, None)
-            who = listing.consumer(catalogue, legal_id)
             yield _judged("leaving", "", rules.named(rules.leaving), seen, scope, service=None, consumer=who)
 
 

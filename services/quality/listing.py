@@ -25,25 +25,42 @@ def consumer(catalogue: Catalogue, legal_id: str) -> Named:
 def outages(
     audience: Audience, seen: Seen, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
 ) -> list[Outage]:
-    """All outages that *audience* may see, in the order of their beginning."""
-    found = [*_planned(seen, rules, methods), *_measured(seen, rules, methods)]
-    for (method, legal_id), minutes in seen.own.items():
-        if method in methods and audience.sees_traffic((method, legal_id), seen):
-            runs = states.runs(minutes, seen.first_minute, rules.shortest_outage_minutes)
-            named = consumer(catalogue, legal_id)
-            found += [_outage(seen, [method], run, named) for run in runs if run.fault is Fault.CONSUMER]
-    return sorted(found, key=lambda outage: (outage.first, outage.service, outage.fault))
+    """All outages that *audience* may see, in the order of their beginning.
+
+    What fell and rose together is one: methods of a service, and services that stand on it.
+    """
+    together: dict[tuple[str, str, Run], list[str]] = {}
+    for name in methods:
+        for run in states.runs(seen.minutes[name], seen.first_minute, rules.shortest_outage_minutes):
+            if run.fault in {Fault.PROVIDER, Fault.EXCHANGE}:
+                together.setdefault((rules.base(seen.methods[name][0].slug), "", run), []).append(name)
+    for (name, legal_id), minutes in seen.own.items():
+        if name in methods and audience.sees_traffic((name, legal_id), seen):
+            for run in states.runs(minutes, seen.first_minute, rules.shortest_outage_minutes):
+                if run.fault is Fault.CONSUMER:
+                    together.setdefault((seen.methods[name][0].slug, legal_id, run), []).append(name)
+    found = [
+        _measured(seen, _service(catalogue, slug), names, run, consumer(catalogue, legal_id) if legal_id else None)
+        for (slug, legal_id, run), names in together.items()
+    ]
+    found += _planned(seen, catalogue, rules, methods)
+    return sorted(found, key=lambda outage: (outage.first, outage.service.slug, outage.fault))
 
 
-def _planned(seen: Seen, rules: Rulebook, methods: Sequence[str]) -> Iterator[Outage]:
+def _planned(seen: Seen, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]) -> Iterator[Outage]:
     for announced in seen.announced:
-        mine = [name for name in methods if seen.methods[name][0].slug == announced.service]
-        if mine:
+        concerned = [
+            name
+            for name in methods
+            for slug in [seen.methods[name][0].slug]
+            if announced.service in {slug, rules.base(slug)}
+        ]
+        if concerned:
             first = max(announced.first_minute, seen.first_minute)
             end = min(announced.end_minute, seen.end_minute)
             yield Outage(
-                service=announced.service,
-                methods=tuple(mine),
+                service=_service(catalogue, announced.service),
+                methods=tuple(concerned),
                 fault=Fault.PLANNED,
                 consumer=None,
                 first=instant_of(first),
@@ -57,20 +74,8 @@ def _planned(seen: Seen, rules: Rulebook, methods: Sequence[str]) -> Iterator[Ou
             )
 
 
-def _measured(seen: Seen, rules: Rulebook, methods: Sequence[str]) -> Iterator[Outage]:
-    """Those of a service's methods that fell and rose together are one."""
-    together: dict[tuple[str, Run], list[str]] = {}
-    for name in methods:
-        for run in states.runs(seen.minutes[name], seen.first_minute, rules.shortest_outage_minutes):
-            if run.fault in {Fault.PROVIDER, Fault.EXCHANGE}:
-                together.setdefault((seen.methods[name][0].slug, run), []).append(name)
-    for (_, run), names in together.items():
-        yield _outage(seen, names, run, None)
-
-
-def _outage(seen: Seen, methods: Sequence[str], run: Run, consumer: Named | None) -> Outage:
-    service = seen.methods[methods[0]][0].slug
-    told = _told(seen, service, run)
+def _measured(seen: Seen, service: Named, methods: Sequence[str], run: Run, consumer: Named | None) -> Outage:
+    told = None if consumer else _told(seen, service.slug, run)
     return Outage(
         service=service,
         methods=tuple(methods),
@@ -90,4 +95,9 @@ def _outage(seen: Seen, methods: Sequence[str], run: Run, consumer: Named | None
 def _told(seen: Seen, service: str, run: Run) -> Announced | None:
     """An announcement, made too late to count, of just this outage."""
     meets = (one for one in seen.announced if one.first_minute < run.end and run.first < one.end_minute)
-    return next((one for one in meets if one.service == service and run.fault is not Fault.CONSUMER), None)
+    return next((one for one in meets if one.service == service), None)
+
+
+def _service(catalogue: Catalogue, slug: str) -> Named:
+    found = catalogue.service(slug)
+    return Named(slug, found.fa, found.en) if found else Named(slug, slug, slug)

@@ -82,7 +82,7 @@ def _planned(seen: Seen, service: Service, rules: Rulebook) -> list[tuple[int, i
     return [
         (outage.first_minute - seen.first_minute, outage.end_minute - seen.first_minute)
         for outage in seen.announced
-        if outage.service == service.slug and announced_in_time(outage, rules)
+        if outage.service in {service.slug, rules.base(service.slug)} and announced_in_time(outage, rules)
     ]
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from quality import charts
-from quality.figures import DayFigures, Figures, MethodFigures, Minutes, Outage
+from quality.figures import DayFigures, Figures, MethodFigures, Minutes, Named, Outage
 from quality.months import Month, jalali
 from quality.wording import WEEK, Wording
 
@@ -51,7 +51,7 @@ def page(figures: Figures, language: str, seal: Seal) -> bytes:
             names=lambda methods: _names(figures, methods, say),
             callers=lambda method: _callers(figures, method, say),
             met=[v.met for judged in figures.judged for v in judged.verdicts if v.met is not None],
-            unplanned=[one for one in figures.outages if one.fault != "planned"],
+            unplanned=[one for one in figures.outages if one.fault in {"provider", "exchange"}],
             by_service=_by_service(figures),
             other="en" if say.persian else "fa",
         )
@@ -96,10 +96,11 @@ def _sum(days: Sequence[DayFigures]) -> DayFigures:
     return DayFigures(days[0].day, days[0].jalali, days[0].minutes, counts)
 
 
-def _by_service(figures: Figures) -> dict[str, list[Outage]]:
-    return {
-        service.slug: [one for one in figures.outages if one.service == service.slug] for service in figures.services
-    }
+def _by_service(figures: Figures) -> dict[Named, list[Outage]]:
+    found: dict[Named, list[Outage]] = {}
+    for one in figures.outages:
+        found.setdefault(one.service, []).append(one)
+    return found
 
 
 def _month_days(figures: Figures) -> list[date]:

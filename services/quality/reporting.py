@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from estelam.keys import Signer
 from estelam.store import Store
 from quality import rulebook, signing
 from quality.audience import Audience
+from quality.figures import Figures
 from quality.gathering import Cut, gather
 from quality.month import see
 from quality.months import Month, MonthError, minute_of
@@ -34,8 +36,8 @@ class Written:
     interim: bool
 
 
-def report(settings: QualitySettings, *, month: str, audience: str, clock: Clock) -> Written:
-    """Write the report of *month* for *audience* into its folder, in place of an earlier one.
+def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock) -> list[Written]:
+    """Write the reports of *month* for its *audiences*, each into its folder, in place of an earlier one.
 
     Raises:
         MonthError: no such month, or it lies in the future.
@@ -44,18 +46,21 @@ def report(settings: QualitySettings, *, month: str, audience: str, clock: Clock
     if which.first_minute > minute_of(now):
         raise MonthError(f"{which} has not begun yet")
     catalogue = reading.read(settings.catalogue)
-    reader = Audience.parse(audience, catalogue)
+    readers = [Audience.parse(audience, catalogue) for audience in audiences]
     rules = rulebook.read(settings.rules, catalogue)
     signer = Signer.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
         seen = see(connection, month=which, now=minute_of(now), catalogue=catalogue, rules=rules)
-    figures = gather(Cut(seen, reader, catalogue, rules), now)
+    return [_report(settings, gather(Cut(seen, reader, catalogue, rules), now), signer) for reader in readers]
+
+
+def _report(settings: QualitySettings, figures: Figures, signer: Signer) -> Written:
     data = as_json(figures)
     files = {"figures.json": data, "figures.csv": as_csv(figures)}
     proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]
     seal = Seal(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
     files |= {f"report.{language}.html": page(figures, language, seal) for language in LANGUAGES}
-    folder = settings.reports / f"{which}-{reader.name}"
+    folder = settings.reports / f"{figures.month}-{figures.audience}"
     _write(folder, files | {signing.FILE: signing.sign(files, signer)})
     broken = sum(verdict.met is False for judged in figures.judged for verdict in judged.verdicts)
     return Written(folder, figures.counts.inquiries, broken, figures.interim)

@@ -87,6 +87,8 @@ class Rulebook(_Record):
     shortest_outage_minutes: int = Field(ge=1)
     entering: str
     leaving: str
+    stands_on: dict[str, str] = {}
+    """By service: the one that it can't answer without."""
     set: tuple[RuleSet, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -97,6 +99,10 @@ class Rulebook(_Record):
         if missing := {self.entering, self.leaving}.difference(slugs):
             raise ValueError(f"no set of rules is called {', '.join(sorted(missing))}")
         return self
+
+    def base(self, service: str) -> str:
+        """Whose outages those of *service* are: its own, or those of what it stands on."""
+        return self.stands_on.get(service, service)
 
     def named(self, slug: str) -> RuleSet:
         """The set of that name.
@@ -123,6 +129,8 @@ def read(path: Path, catalogue: Catalogue) -> Rulebook:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
         raise RulebookError(f"{path}: {faults}") from None
+    if missing := {*rules.stands_on, *rules.stands_on.values()} - {service.slug for service in catalogue.services}:
+        raise RulebookError(f"{path}: no service is called {', '.join(sorted(missing))}")
     for agreement in catalogue.agreements:
         rules.named(agreement.rules)
     return rules

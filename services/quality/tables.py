@@ -40,7 +40,7 @@ def _rows(figures: Figures) -> Iterator[Row]:
         yield from _figures("consumer", one.method, one.consumer.slug, figures.month, one.counts)
     for outage in figures.outages:
         span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
-        yield ("outage", outage.service, _slug(outage.consumer), span, outage.fault, outage.down)
+        yield ("outage", outage.service.slug, _slug(outage.consumer), span, outage.fault, outage.down)
     for judged in figures.judged:
         yield from _verdicts(figures.month, judged)
     for head in figures.ledgers:

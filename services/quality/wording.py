@@ -138,6 +138,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "metric_change_notice": ("مهلت اعلام تغییر", "Notice given before a change"),
     "metric_consumer_fault_rate": ("نرخ خطای خدمت‌گیرنده", "Rate of the consumer's own faults"),
     "metric_ungranted_rate": ("نرخ فراخوانی بدون مجوز", "Rate of calls without a grant"),
+    "p95": ("صدک ۹۵", "p95"),
+    "p99": ("صدک ۹۹", "p99"),
     "ms": ("میلی‌ثانیه", "ms"),
     "hours": ("ساعت", "h"),
     "days": ("روز", "days"),
