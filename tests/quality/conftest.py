@@ -1,0 +1,97 @@
+"""A quality store of one's own, and a month to put things into."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from scripts.report import quality_home
+
+from estelam.catalogue import reading
+from estelam.clock import Clock, to_micros
+from estelam.store import Mode, Store
+from quality import histogram, rulebook
+from quality import store as seen
+from quality.audience import Audience
+from quality.faults import Fault
+from quality.figures import Figures
+from quality.gathering import Cut, gather
+from quality.month import see
+from quality.months import Month, instant_of, minute_of
+from quality.settings import QualitySettings
+from quality.store import Announced, Observation, Probe, Tally
+
+ABAN = Month(1405, 8)
+SETAD, CBI, AGENCY = "99001187852", "99000712713", "99000316764"
+CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
+VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
+NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNationalId"
+
+
+def tally(answered: int = 1, micros: int = 20_000, **faults: int) -> Tally:
+    """So many answers, and failures by the name of their fault."""
+    counts: Counter[Fault | None] = Counter({Fault(name): count for name, count in faults.items()})
+    counts[None] = answered
+    return Tally(counts, Counter({histogram.bucket(micros): answered} if answered else {}))
+
+
+def at(day: int, hour: int = 0, minute: int = 0, month: Month = ABAN) -> int:
+    """The minute of a day and hour of *month*."""
+    _, first, _ = list(month.day_minutes())[day - 1]
+    return first + hour * 60 + minute
+
+
+@dataclass
+class Watch:
+    """What was seen, and the figures that follow from it."""
+
+    settings: QualitySettings
+    after: int = field(default=ABAN.end_minute + 60)
+
+    def clock(self) -> Clock:
+        """It is an hour after the month's end, unless told otherwise."""
+        micros = to_micros(instant_of(self.after))
+        return replace(Clock(), micros=lambda: micros)
+
+    def write(self, keep: Callable[..., object], *rows: object) -> None:
+        """Keep *rows* in the store."""
+        with contextlib.closing(Store(self.settings.store, facts=Mode.WRITE)) as store, store.transaction() as opened:
+            keep(opened, rows)
+
+    def observe(self, minutes: Iterable[int], method: str, consumer: str, what: Tally) -> None:
+        """One observation in each of *minutes*."""
+        self.write(seen.fill, *(Observation(minute, method, consumer, what) for minute in minutes))
+
+    def probe(self, minutes: Iterable[int], method: str, consumer: str, fault: Fault | None = None) -> None:
+        """One probe in each of *minutes*."""
+        self.write(seen.probed, *(Probe(minute, method, consumer, fault) for minute in minutes))
+
+    def announce(self, first: int, end: int, *, hours: float, service: str = "promissory-note-inquiry") -> None:
+        """An outage announced so many hours before."""
+        told = Announced(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
+        self.write(lambda opened, rows: seen.announce(opened, rows[0]), told)
+
+    def edit(self, file: str, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
+        """Change one file of the catalogue."""
+        path = self.settings.catalogue / file
+        content = yaml.safe_load(path.read_text("utf-8"))
+        change(content)
+        path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+
+    def figures(self, audience: str = "working-group", month: Month = ABAN) -> Figures:
+        """The figures for one reader."""
+        catalogue = reading.read(self.settings.catalogue)
+        rules = rulebook.read(self.settings.rules, catalogue)
+        now = self.clock().now()
+        with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:
+            whole = see(opened, month=month, now=minute_of(now), catalogue=catalogue, rules=rules)
+        return gather(Cut(whole, Audience.parse(audience, catalogue), catalogue, rules), now)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    """An empty quality store."""
+    return Watch(quality_home(tmp_path))
