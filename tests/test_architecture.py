@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / "services"
-NEIGHBOURS = {"promissory", "judiciary", "sataad_adapter", "conformance"}
+NEIGHBOURS = {"promissory", "judiciary", "sataad_adapter", "conformance", "quality"}
 CONTRACTS = {path.parent.name for path in (ROOT / "protos" / "estelam").glob("*/v1")}
 LIMIT_LINES = 400
 

@@ -15,11 +15,11 @@ from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.settings import load
 from estelam.store import Mode, Store
-from quality import reporting, signing
+from quality import collecting, reporting, signing
 from quality import store as seen
 from quality.announcing import AnnouncementError, announcement, instant
 from quality.audience import AudienceError
-from quality.months import MonthError
+from quality.months import MonthError, minute_of
 from quality.rulebook import RulebookError
 from quality.settings import QualitySettings
 
@@ -49,6 +49,31 @@ def report(
         written = reporting.report(load(QualitySettings), month=month, audiences=audience, clock=Clock())
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
     output.say_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
+
+
+@app.command()
+def collect(as_json: output.AsJson = False) -> None:
+    """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
+    with _plain_failures(as_json=as_json):
+        settings, clock = load(QualitySettings), Clock()
+        rows = [(service, _read_on(settings, service, clock)) for service in settings.ledgers]
+    output.say_rows(("service", "entries"), rows, as_json=as_json)
+
+
+def _read_on(settings: QualitySettings, service: str, clock: Clock) -> int:
+    entries, more = 0, True
+    with (
+        contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as quality,
+        contextlib.closing(Store(settings.ledgers[service])) as kept,
+    ):
+        while more:
+            with quality.transaction() as opened, kept.transaction() as ledger:
+                now = minute_of(clock.now())
+                found = collecting.collect(opened, ledger, service, now=now)
+                fresh = collecting.how_fresh(ledger, service, now=now)
+                seen.aged(opened, [fresh] if fresh else [])
+            entries, more = entries + found.entries, found.more
+    return entries
 
 
 @app.command()

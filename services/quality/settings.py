@@ -25,3 +25,5 @@ class QualitySettings(Section):
     """The signing certificates (PEM), present and past."""
     reports: Path
     """The folder that reports are written to."""
+    ledgers: dict[str, str] = Field(default_factory=dict)
+    """By a service's name in the catalogue, the address of the store that its ledger is in."""
