@@ -1,0 +1,60 @@
+"""The dictionary in a real browser, from disk: searched in either alphabet, read in either language, no barrier."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, sync_playwright
+
+from estelam.drm import export
+from estelam.drm.model import load
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium at /usr/bin/chromium")
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("dictionary")
+    export.write(load(), folder, {})
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(color_scheme=request.param, viewport={"width": 390, "height": 800})
+        opened.goto((folder / "index.html").as_uri())
+        yield opened
+        browser.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "row"),
+    [
+        ("کد پستي", "estelam.promissory.v1.Party.postal_code"),
+        ("tracking code", "estelam.judiciary.v1.CheckByTrackingIdRequest.tracking_id"),
+        ("سریال ١٦ رقمی", "estelam.promissory.v1.CheckNoteRequest.serial"),
+    ],
+)
+def test_a_field_is_found_in_either_alphabet_however_it_is_typed(page: Page, words: str, row: str) -> None:
+    page.fill("#find", words)
+    found = page.eval_on_selector_all("tbody tr:not([hidden])", "rows => rows.map(row => row.id)")
+    page.fill("#find", "")
+
+    assert row in found
+    assert len(found) < 5
+
+
+def test_one_language_may_be_read_alone(page: Page) -> None:
+    page.check("#en")
+    english = page.locator("main").inner_text()
+    page.check("#both")
+
+    assert "the note's serial" in english
+    assert "سریال سفته" not in english
+    assert "سریال سفته" in page.locator("main").inner_text()
+
+
+def test_the_page_is_no_wider_than_a_phone_and_has_no_barrier(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert Axe().run(page).violations_count == 0
