@@ -23,7 +23,7 @@ demo: .venv/.ready ## Tell a whole story through the real command line, in a tem
 
 .PHONY: test
 test: .venv/.ready ## Run the whole test suite
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 6 --dist loadfile
 
 .PHONY: check
 check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for change, tests
@@ -33,7 +33,7 @@ check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for chang
 	$(BIN)/python -m scripts.lint_protos
 	$(BIN)/estelam catalogue check --catalogue catalogue
 	$(BIN)/estelam change check --catalogue catalogue
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 6 --dist loadfile
 
 .PHONY: conformance
 conformance: .venv/.ready ## Put our own services to the conformance kit's proof (ARGS=--postgresql: on PostgreSQL)

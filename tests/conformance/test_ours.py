@@ -14,6 +14,8 @@ from conformance.target import Target
 from tests.conformance.test_reports import Reading
 
 WHOLE_SECONDS = 240
+# Settled before any store is asked, and so tried on SQLite alone; `make conformance ARGS=--postgresql` tries all.
+BEFORE_THE_STORE = ("callers.", "fields.", "metadata.", "wire.")
 
 
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
@@ -30,11 +32,9 @@ def test_our_own_services_conform_on_sqlite_as_the_command_line_tells(tmp_path: 
 
 
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
-# Settled before any store is asked, and so tried on SQLite alone; `make conformance ARGS=--postgresql` tries all.
-BEFORE_THE_STORE = ("callers.", "fields.", "metadata.", "wire.")
-
-
-def test_our_own_services_conform_on_postgresql_in_all_that_a_store_can_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_own_services_conform_on_postgresql_in_all_that_a_store_can_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with on_postgresql() as stores, our_services(tmp_path / "examined", stores) as addresses:
         target = Target(addresses, tmp_path / "examined" / "pki", tmp_path / "examined" / "steering")
         verdict = runner.run([case for case in book.read() if not case.id.startswith(BEFORE_THE_STORE)], target)

@@ -47,16 +47,12 @@ from tests.faults import DatabaseFaults, Faults, Point
 from tests.service import RunningService
 
 SERVICES = Path(server.__file__).resolve().parent.parent
-FRONT = tuple(
-    f"estelam/{name}.py"
-    for name in ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "quota", "validation")
+HOUSE = (
+    "access batch credential desk errors identity metrics quota validation"
+    " clock coverage keys ledger lookback receipt registrar sqlite store"
 )
 FILES = (
-    *FRONT,
-    *(
-        f"estelam/{name}.py"
-        for name in ("clock", "coverage", "keys", "ledger", "lookback", "receipt", "registrar", "sqlite", "store")
-    ),
+    *(f"estelam/{name}.py" for name in HOUSE.split()),
     *(f"promissory/{name}.py" for name in ("notes", "servicer", "store")),
     *(f"judiciary/{name}.py" for name in ("cases", "servicer", "store")),
 )
