@@ -13,6 +13,7 @@ from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, Sandbox
 
 from estelam import receipt
+from estelam.drm import openapi
 from estelam.errors import TABLE, Reason
 from estelam.keys import verifying_keys
 from estelam.setad.v1 import note_verification_pb2 as pb
@@ -152,9 +153,9 @@ def test_the_description_names_the_path_every_field_and_every_status(setad: http
     described = setad.get("/openapi.json").json()
     operation = described["paths"]["/v1/notes:verify"]["post"]
 
-    assert set(GENUINE) == set(described["components"]["schemas"]["VerifyNoteRequest"]["properties"])
-    assert {"200", *map(str, problems.STATUS.values())} == set(operation["responses"])
+    assert set(GENUINE) == set(described["components"]["schemas"]["estelam.setad.v1.VerifyNoteRequest"]["properties"])
+    assert {"200", *map(str, openapi.STATUS.values())} == set(operation["responses"])
 
 
 def test_every_reason_has_a_status_on_http() -> None:
-    assert {words.status for words in TABLE.values()} <= set(problems.STATUS)
+    assert {words.status for words in TABLE.values()} <= set(openapi.STATUS)

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.sataad_adapter.browser import chromium, needs_chromium
+from tests.browser import chromium, needs_chromium
 from tests.sataad_adapter.office import Faces
 from tests.sataad_adapter.test_page import TYPED
 

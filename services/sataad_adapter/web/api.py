@@ -10,10 +10,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.desk import PURPOSE_KEYS, Handler
+from estelam.drm import model, openapi
 from estelam.errors import Reason, Refusal
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.vouching import HEADER
-from sataad_adapter.web import openapi, problems, reading
+from sataad_adapter.web import problems, reading
 from sataad_adapter.web.call import Declined, bring
 from sataad_adapter.web.guard import Calm
 
@@ -43,7 +44,7 @@ def api(verify: Handler) -> ASGIApp:
         reply = MessageToDict(pb.VerifyNoteResponse.FromString(spoken.reply))
         return JSONResponse(reply, headers=dict(spoken.trailer))
 
-    described = openapi.description(VERIFY)
+    described = openapi.document(model.load())
 
     async def describe(_request: Request) -> Response:
         return JSONResponse(described)

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from estelam.desk import Handler
+from estelam.drm import openapi
 from estelam.errors import Reason, Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipt import InvalidReceipt
@@ -123,7 +124,7 @@ class _Pages:
         except Declined as declined:
             refusal, trailer = declined.refusal, dict(declined.trailer)
             told = {"refusal": refusal, "inquiry_id": trailer.get("estelam-inquiry-id")}
-            status, headers = problems.status_of(refusal), problems.retry_header(refusal)
+            status, headers = openapi.status(refusal.reason), problems.retry_header(refusal)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **told, **shown)
         kept = proofs.lines_of(asked, reply)
         shown |= {"asked": asked, "reply": reply, "kept": kept, "answered_at": _answered_at(reply)}

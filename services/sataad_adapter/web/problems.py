@@ -3,29 +3,13 @@
 import math
 from typing import Any
 
-from google.rpc import code_pb2
 from starlette.responses import JSONResponse
 
+from estelam.drm import openapi
 from estelam.errors import Refusal
 from sataad_adapter.web.call import Pairs
 
-# As google.rpc.Code says that its codes travel over HTTP.
-STATUS: dict[int, int] = {
-    code_pb2.INVALID_ARGUMENT: 400,
-    code_pb2.FAILED_PRECONDITION: 400,
-    code_pb2.UNAUTHENTICATED: 401,
-    code_pb2.PERMISSION_DENIED: 403,
-    code_pb2.UNIMPLEMENTED: 404,
-    code_pb2.RESOURCE_EXHAUSTED: 429,
-    code_pb2.UNAVAILABLE: 503,
-    code_pb2.DEADLINE_EXCEEDED: 504,
-}
 MEDIA_TYPE = "application/problem+json"
-
-
-def status_of(refusal: Refusal) -> int:
-    """The HTTP status that *refusal* travels under."""
-    return STATUS[refusal.words.status]
 
 
 def details(refusal: Refusal) -> dict[str, Any]:
@@ -34,7 +18,7 @@ def details(refusal: Refusal) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": f"urn:estelam:refusal:{refusal.reason}",
         "title": "No answer",
-        "status": status_of(refusal),
+        "status": openapi.status(refusal.reason),
         "detail": words.en,
         "detail_fa": words.fa,
         "reason": refusal.reason.value,
@@ -58,4 +42,4 @@ def retry_header(refusal: Refusal) -> dict[str, str]:
 def response(refusal: Refusal, trailer: Pairs = ()) -> JSONResponse:
     """*refusal* as a response."""
     headers = {**dict(trailer), **retry_header(refusal)}
-    return JSONResponse(details(refusal), status_of(refusal), headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(details(refusal), openapi.status(refusal.reason), headers=headers, media_type=MEDIA_TYPE)
