@@ -3,6 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## Say what can be made
@@ -23,7 +24,7 @@ demo: .venv/.ready ## Tell a whole story through the real command line, in a tem
 
 .PHONY: test
 test: .venv/.ready ## Run the whole test suite
-	$(BIN)/python -m pytest -n 6 --dist loadfile
+	$(PYTEST)
 
 .PHONY: check
 check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for change, tests
@@ -33,7 +34,7 @@ check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for chang
 	$(BIN)/python -m scripts.lint_protos
 	$(BIN)/estelam catalogue check --catalogue catalogue
 	$(BIN)/estelam change check --catalogue catalogue
-	$(BIN)/python -m pytest -n 6 --dist loadfile
+	$(PYTEST)
 
 .PHONY: conformance
 conformance: .venv/.ready ## Put our own services to the conformance kit's proof (ARGS=--postgresql: on PostgreSQL)

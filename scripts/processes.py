@@ -1,6 +1,8 @@
 """The real services as processes of their own, through the real command line: started, awaited, stopped, killed."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,6 +30,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 TIED = (sys.executable, "-SEc", _TIE)
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+UNASSIGNED = range(16_000, 32_000)
 COMMAND_SECONDS = 120.0
 
 
@@ -184,7 +187,12 @@ def estelam(sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None
 
 
 def free_ports(*names: str) -> dict[str, int]:
-    """A port for each of *names*, free a moment ago."""
+    """A port for each of *names*, free a moment ago and not of those that the system hands out by itself meanwhile."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        return {name: found.getsockname()[1] for name, found in zip(names, sockets, strict=True)}
+        return {name: held.enter_context(_held()).getsockname()[1] for name in names}
+
+
+def _held() -> socket.socket:
+    while True:
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", random.choice(UNASSIGNED)))  # noqa: S311 - no secret

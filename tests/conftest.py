@@ -25,6 +25,15 @@ both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="
 """Marks an exam that every engine sits, whole; all else is shown on SQLite alone."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of a file share a process, and those that take long be begun before all others, each on its own."""
+    for item in items:
+        if not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
     """Which engine the suites' stores stand on."""

@@ -266,7 +266,6 @@ def _fail() -> None:
 
 def live(folder: Path, seeds: Sequence[int]) -> Result:
     """Histories of both services, one for each seed in turn."""
-    logs.configure("critical")
     sandbox = suite.Sandbox(folder)
     templates = (sandbox.promissory(), sandbox.judiciary())
     total = Result()
@@ -290,7 +289,8 @@ def run(task: Task) -> Result:
     seeds = range(task.seed * 10**6, task.seed * 10**6 + task.rounds)
     shares = [seeds[start : start + CHUNK] for start in range(0, task.rounds, CHUNK)]
     total = Result()
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawned, initializer=logs.configure, initargs=("critical",)) as pool:
         for future in as_completed([pool.submit(live, sandbox.folder, share) for share in shares]):
             total.add(future.result())
             task.told(future.result().rounds)

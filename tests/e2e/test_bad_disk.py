@@ -137,6 +137,8 @@ def test_a_disk_that_hangs_is_an_outage_that_health_tells_of_and_that_ends_by_it
         noticed = until(lambda: health(house.sandbox, house.service.address) == NOT_SERVING)
         took = time.monotonic() - asked
 
+        (house.disk / "slow").unlink()
+
         assert noticed
         assert took < 6
         assert ANSWER_YES == answer.result()
@@ -161,6 +163,7 @@ def test_a_disk_that_fails_is_an_outage_that_loses_nothing_and_ends_when_it_is_m
     assert during.entries + 1 == house.head().entries
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["broken", "full"])
 def test_behind_postgresql_too_a_disk_that_fails_is_an_outage_that_loses_nothing(behind: House, what: str) -> None:
     told = behind.disk / what

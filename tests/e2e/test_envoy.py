@@ -159,6 +159,7 @@ def ask_until(over: Event, address: str, identity: Identity) -> tuple[int, list[
     return answers, lost
 
 
+@pytest.mark.long
 @each_kind
 def test_a_worker_that_is_killed_or_told_to_leave_under_load_costs_no_call(farm: Farm, kind: str) -> None:
     over, setad = Event(), Identity.named(farm.sandbox.pki, "setad")
