@@ -20,8 +20,8 @@ from estelam.errors import Reason, Refusal
 log = structlog.get_logger()
 
 # A door through which so few have come in so long is taken for empty, and is stood open no longer than that.
-LULL_SECONDS = 0.002
-LULL_ENTRIES = 2
+LULL_SECONDS = 0.001
+LULL_ENTRIES = 4
 DOOR_SECONDS = 0.1
 # After a fault, the next round is tried no sooner.
 PAUSE_SECONDS = 0.01
@@ -36,6 +36,8 @@ class BatchLimits:
 
     size: int = 128
     queue: int = 1024
+    short: int = 32
+    """How many go together where more wait than two batches: whoever comes meanwhile waits for the end of one."""
 
 
 class _Lines(Generic[T, R]):
@@ -177,9 +179,8 @@ class Batch(Generic[T, R]):
             lull = self._entered - entered <= LULL_ENTRIES and now < before + 2 * LULL_SECONDS
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        # Where more wait than one turn can serve, turns are shorter: whoever comes meanwhile waits for the end of one.
         size = self._limits.size
-        most = max(1, size // 2) if len(self._waiting) > 2 * size else size
+        most = min(size, self._limits.short) if len(self._waiting) > 2 * size else size
         while self._waiting and len(batch) < most:
             self._waiting.move(batch, most)
         if not self._waiting and not self._closing:

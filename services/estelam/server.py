@@ -5,6 +5,7 @@ import contextlib
 import gc
 import multiprocessing
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from estelam.settings import ServingSettings
 log = structlog.get_logger()
 
 HEALTH_SECONDS = 1.0
+SWITCH_SECONDS = 0.0005
 
 
 class ServerError(Exception):
@@ -160,6 +162,8 @@ async def running(
     # What was made so far lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    # The loop lets go of the interpreter at each read and write, and would wait 5 ms for the batch to give it back.
+    sys.setswitchinterval(SWITCH_SECONDS)
     log.info("server.started", port=server.port, metrics_port=metrics_port)
     try:
         yield server

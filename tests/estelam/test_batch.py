@@ -39,7 +39,7 @@ def test_each_gets_its_own_result() -> None:
 def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16), observe=sizes.append)
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
 
         async def caller(number: int) -> None:
             for _ in range(20):
@@ -102,7 +102,7 @@ def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_e
             order.extend(items)
             return items
 
-        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20))
+        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20, short=2))
         flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(22)]
         await asyncio.sleep(0.05)
         quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]
@@ -216,7 +216,7 @@ def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_tur
                 loop.call_soon_threadsafe(come, 6)
             return items
 
-        batch: Batch[str, str] = Batch(work, BatchLimits(size=8))
+        batch: Batch[str, str] = Batch(work, BatchLimits(size=8, short=4))
         await asyncio.gather(*(batch.submit("loud", 5, "loud") for _ in range(40)))
         await late[0]
         await batch.close()
@@ -229,7 +229,7 @@ def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_tur
 def test_in_a_crowd_turns_are_shorter_so_that_whoever_comes_meanwhile_waits_less() -> None:
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16), observe=sizes.append)
+        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
         await asyncio.gather(*(batch.submit(number, 5) for number in range(64)))
         await batch.close()
 
