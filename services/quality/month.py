@@ -41,7 +41,7 @@ class Seen:
     @property
     def first_minute(self) -> int:
         """The month's first minute."""
-        return self.month.first_minute
+        return self.days[0][1]
 
 
 def see(connection: Connection, *, month: Month, now: int, catalogue: Catalogue, rules: Rulebook) -> Seen:
@@ -106,7 +106,8 @@ def _read_traffic(connection: Connection, seen: Seen, planned: Mapping[str, list
         for one in observed:
             if one.method not in seen.methods:
                 continue
-            whole.setdefault(one.method, Tally()).add(one.tally)
+            # Latencies say nothing of whether a method could be had.
+            whole.setdefault(one.method, Tally()).counts.update(one.tally.counts)
             if any(low <= offset < high for low, high in planned[one.method]):
                 one.tally.counts[Fault.PLANNED] = one.tally.counts.pop(Fault.PROVIDER, 0)
             seen.traffic.setdefault((one.method, one.consumer), {}).setdefault(day, Tally()).add(one.tally)
@@ -124,8 +125,10 @@ def _read_probes(connection: Connection, seen: Seen) -> None:
         state = states.by_probes(probe.fault for probe in probes)
         seen.minutes[name][offset] = state
         for probe in probes:
-            own = seen.own.setdefault((name, probe.consumer), bytearray(len(seen.minutes[name])))
-            own[offset] = states.of_consumer(probe.fault, state)
+            key = name, probe.consumer
+            if key not in seen.own:
+                seen.own[key] = bytearray(len(seen.minutes[name]))
+            seen.own[key][offset] = states.of_consumer(probe.fault, state)
 
 
 def _day(seen: Seen, minute: int) -> date:
