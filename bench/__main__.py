@@ -31,6 +31,7 @@ def main(
     calls: Annotated[int | None, typer.Option(help="Calls over which the growth of memory is taken.")] = None,
     ids: Annotated[int | None, typer.Option(help="Tracking ids that are swept.")] = None,
     entries: Annotated[int | None, typer.Option(help="Entries that the verified ledger holds at least.")] = None,
+    inquiries: Annotated[int | None, typer.Option(help="Inquiries of the month that is reported.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where stores are put; default: the temporary folder.")] = None,
 ) -> None:
     """Print each figure beside its target."""
@@ -45,6 +46,7 @@ def main(
         "calls": calls,
         "entries": entries,
         "ids": ids,
+        "inquiries": inquiries,
     }
     scale = replace(QUICK if quick else FULL, **{name: value for name, value in given.items() if value is not None})
     console = Console()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +55,14 @@ def cpu_seconds(pid: int) -> float:
     """CPU time that process *pid* has used so far, in all its threads, its own and the kernel's on its behalf."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mib() -> float:
+    """The most resident memory that this process ever had; getrusage would tell of its parent's too."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
+    if found is None:
+        raise RuntimeError("the system does not tell a process's peak memory")
+    return int(found[1]) / 1024
 
 
 def resident_mib(pid: int) -> float:

@@ -23,6 +23,10 @@ class Scale:
     """Entries that the verified ledger holds at least."""
     ids: int
     """Tracking ids that are swept."""
+    few_inquiries: int
+    """Inquiries of the quiet month that is reported."""
+    inquiries: int
+    """Inquiries of the busy month that is reported."""
 
 
 FULL = Scale(
@@ -34,6 +38,8 @@ FULL = Scale(
     calls=1_000_000,
     entries=200_000,
     ids=200_000,
+    few_inquiries=1_000_000,
+    inquiries=10_000_000,
 )
 QUICK = Scale(
     seconds=1,
@@ -44,4 +50,6 @@ QUICK = Scale(
     calls=10_000,
     entries=20_000,
     ids=10_000,
+    few_inquiries=100_000,
+    inquiries=1_000_000,
 )

@@ -52,6 +52,12 @@ def quality_home(folder: Path) -> QualitySettings:
     return settings
 
 
+def day_after(month: Month) -> Clock:
+    """The clock on the day after the end of *month*, whenever this is run."""
+    micros = to_micros(instant_of(month.end_minute + 9 * 60))
+    return replace(Clock(), micros=lambda: micros)
+
+
 def main(
     folder: Annotated[Path, typer.Option(help="Where to put all; what is there is replaced.")] = Path(
         ".estelam-report"
@@ -65,13 +71,10 @@ def main(
     which = Month.parse(month)
     began = time.monotonic()
     with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
-        inquiries = seeded_month.seed(connection, which)
-    out.print(f"{inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
-    # As on the day after the month's end, whenever this is run.
-    after = to_micros(instant_of(which.end_minute + 9 * 60))
-    clock = replace(Clock(), micros=lambda: after)
+        seeded = seeded_month.seed(connection, which)
+    out.print(f"{seeded.inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
-    for written in report(settings, month=month, audiences=READERS, clock=clock):
+    for written in report(settings, month=month, audiences=READERS, clock=day_after(which)):
         out.print(f"{written.inquiries:>10,} inquiries {written.broken:3} promises broken   {_short(written.folder)}")
     out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
     out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")

@@ -19,6 +19,8 @@ from scripts import sandbox as suite
 PROMISSORY, CHEQUE, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
 DAY = 1440
 AT_ONCE = 20_000
+MARGIN = 1.01
+"""Chance may give a little less than what is expected of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,22 @@ _SILENT = _UNPROBED[1]
 _SLOW_DAYS = range(16, 22)
 
 
-def seed(connection: Connection, month: Month) -> int:
-    """Fill an empty store with *month*; how many inquiries that are."""
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """How much stands in a store."""
+
+    inquiries: int
+    observations: int
+
+
+def seed(connection: Connection, month: Month, *, least: int | None = None) -> Seeded:
+    """Fill an empty store with *month*, as busy as its streams say or so that it has *least* inquiries and few more."""
     chance = random.Random(str(month))  # noqa: S311 - to be the same each time
-    total, rows = 0, []
-    for one in _observations(month, chance):
+    times = 1.0 if least is None else MARGIN * least / _expected(month)
+    total, observations, rows = 0, 0, []
+    for one in _observations(month, times, chance):
         total += one.tally.total
+        observations += 1
         rows.append(one)
         if len(rows) == AT_ONCE:
             seen.fill(connection, rows)
@@ -102,27 +114,41 @@ def seed(connection: Connection, month: Month) -> int:
     )
     seen.aged(connection, _freshness(month, chance))
     seen.headed(connection, _heads(month, chance))
-    return total
+    return Seeded(total, observations)
 
 
-def _observations(month: Month, chance: random.Random) -> Iterator[Observation]:
+def _observations(month: Month, times: float, chance: random.Random) -> Iterator[Observation]:
     shapes = {stream: [_latencies(stream.median * slow, chance) for slow in (1.0, 3.2)] for stream in STREAMS}
-    for at in range(month.end_minute - month.first_minute):
+    first, end = month.first_minute, month.end_minute
+    for at in range(end - first):
         for stream in STREAMS:
-            wanted = _load(at, stream.busy) * chance.uniform(0.8, 1.2)
+            wanted = _load(at, times * stream.busy) * chance.uniform(0.8, 1.2)
             asked = int(wanted) + (chance.random() < wanted % 1)
             if asked and not _SILENT[0] <= at < _SILENT[1]:
                 slow = at // DAY + 1 in _SLOW_DAYS and stream.method in CHEQUES
                 tally = _tally(at, stream, asked, shapes[stream][slow], chance)
-                yield Observation(month.first_minute + at, stream.method, stream.consumer, tally)
+                yield Observation(first + at, stream.method, stream.consumer, tally)
         if chance.random() < 0.0004:
             stranger = suite.ORGANIZATIONS["stranger"]
-            yield Observation(month.first_minute + at, suite.CHECK_NOTE, stranger, Tally(Counter({Fault.UNGRANTED: 3})))
+            yield Observation(first + at, suite.CHECK_NOTE, stranger, Tally(Counter({Fault.UNGRANTED: 3})))
+
+
+def _expected(month: Month) -> float:
+    """How many inquiries *month* has by what its streams ask in minutes in which nothing goes wrong."""
+    return sum(
+        _load(at, stream.busy)
+        for at in range(month.end_minute - month.first_minute)
+        for stream in STREAMS
+        if not (_SILENT[0] <= at < _SILENT[1] or _event(at, stream))
+    )
+
+
+def _event(at: int, stream: Stream) -> Event | None:
+    return next((one for one in EVENTS if one.hits(at, stream.method, stream.consumer)), None)
 
 
 def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: random.Random) -> Tally:
-    event = next((one for one in EVENTS if one.hits(at, stream.method, stream.consumer)), None)
-    if event:
+    if event := _event(at, stream):
         # What never reached the service is in no ledger of it.
         return Tally(Counter() if event.fault is Fault.EXCHANGE else Counter({event.fault: max(asked // 8, 1)}))
     counts: Counter[Fault | None] = Counter()
@@ -131,7 +157,7 @@ def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: ra
     if stream.consumer == _AGENCY and 600 <= at % DAY < 606:
         counts[Fault.THROTTLED] = asked // 3
     counts[None] = max(asked - counts.total(), 0)
-    return Tally(counts, Counter(chance.choices(latencies, k=min(counts[None], 8))))
+    return Tally(counts, Counter(chance.choices(latencies, k=counts[None])))
 
 
 def _load(at: int, busy: float) -> float:
@@ -145,13 +171,14 @@ def _latencies(median: float, chance: random.Random) -> list[int]:
 
 
 def _probes(month: Month) -> Iterator[Probe]:
-    for at in range(month.end_minute - month.first_minute):
-        if any(first <= at < end for first, end in _UNPROBED):
+    first, end = month.first_minute, month.end_minute
+    for at in range(end - first):
+        if any(begins <= at < ends for begins, ends in _UNPROBED):
             continue
         for stream in STREAMS:
-            event = next((one for one in EVENTS if one.hits(at, stream.method, stream.consumer)), None)
+            event = _event(at, stream)
             fault, reason = (event.fault, event.reason) if event else (None, "")
-            yield Probe(month.first_minute + at, stream.method, stream.consumer, fault, reason)
+            yield Probe(first + at, stream.method, stream.consumer, fault, reason)
 
 
 def _freshness(month: Month, chance: random.Random) -> Iterator[Freshness]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from bench.figure import Figure
-from bench.figures import alone, loading, memory, peers, rows, sweep, tail, throughput, verify
+from bench.figures import alone, loading, memory, month, peers, rows, sweep, tail, throughput, verify
 from bench.world import World
 
 Measurement = Callable[[World], Iterator[Figure]]
@@ -18,5 +18,6 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "memory": memory.measure,
     "verify": verify.measure,
     "sweep": sweep.measure,
+    "month": month.measure,
 }
 """In the order in which they run."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench.figure import at_least, at_most, paired
+from bench.figures import month
 from scripts import sandbox as suite
 from scripts.sandbox import Sandbox
 
@@ -66,6 +67,13 @@ def test_a_measurement_ends_in_a_table_that_names_the_machine() -> None:
 
     assert "one caller alone" in done.stdout
     assert "processor:" in done.stdout
+
+
+def test_a_seeded_month_has_as_many_inquiries_as_asked_for_and_all_of_them_are_reported(tmp_path: Path) -> None:
+    reported = month.reported(tmp_path / "month", least=10_000)
+
+    assert 10_000 <= reported.took.inquiries <= 10_500
+    assert 0 < reported.took.peak_mib < 1024
 
 
 def test_a_measurement_that_is_not_known_is_refused_in_one_line() -> None:
