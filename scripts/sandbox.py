@@ -217,6 +217,7 @@ def _write_settings(
             private_key = "pki/{name}-server.key"
             trust = "pki/ca.crt"
             access = "{access.name if access.parent == sandbox.folder else access}"
+            outages = "outages.toml"
             """)
 
     def storing(name: str) -> str:

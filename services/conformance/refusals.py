@@ -26,6 +26,8 @@ _KINDS: Mapping[str, type[Message]] = {
 _OF_FIELDS = {Reason.FIELD_INVALID, Reason.METADATA_MALFORMED, Reason.METADATA_REQUIRED}
 # Said before it is known who asks, or what.
 _ANONYMOUS = {Reason.CERTIFICATE_UNUSABLE, Reason.CERTIFICATE_EXPIRED, Reason.METHOD_UNKNOWN}
+# When to ask again is said each time, by what is left of a quota or of an outage.
+_TOLD_EACH_TIME = {Reason.QUOTA_EXHAUSTED, Reason.OUTAGE_ANNOUNCED}
 _PASSING = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
 _CROWDED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
 _PATIENCE_SECONDS = 5.0
@@ -123,12 +125,15 @@ def _faults_of_details(refused: Refused, reason: Reason, field: str | None, *, r
         yield "QuotaFailure where the quota is exhausted, with limit, remaining and seconds", f"{len(quotas)} of them"
     retries = [retry.retry_delay.ToMilliseconds() / 1000 for retry in refused.of(error_details_pb2.RetryInfo)]
     words = TABLE[reason]
-    if reason is Reason.QUOTA_EXHAUSTED:
+    if reason in _TOLD_EACH_TIME:
         fits = len(retries) == 1 and retries[0] >= 0
     else:
         fits = retries == ([] if words.retry_seconds is None else [words.retry_seconds])
     if not fits:
-        yield "RetryInfo exactly where the table or the quota has it, with its seconds", f"seconds {retries}"
+        yield (
+            "RetryInfo exactly where the table, quota or outage has it, with its seconds",
+            f"seconds {retries}",
+        )
 
 
 def _faults_of_trailers(refused: Refused, reason: Reason, *, relayed: bool) -> Iterator[Found]:

@@ -27,6 +27,7 @@ from estelam.errors import Reason, Refusal, Violation, to_grpc
 from estelam.grants import Grant, Quota
 from estelam.identity import Doorkeeper, Metadata
 from estelam.metrics import Metrics
+from estelam.outages import Outages
 from estelam.quota import Bucket, Pace, Quotas
 from estelam.registrar import fault_of
 from estelam.vocabulary import Answered, Inquiry, Method, Outcome, Purpose
@@ -47,6 +48,8 @@ CROWDED = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
 PATIENCE_SECONDS = 5.0
 # How long such a refusal may be kept back from a caller who presses on.
 PACE_SECONDS = 2.0
+# How long a refusal within an announced outage waits for its record: the store may well be what is out.
+RECORD_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
@@ -80,6 +83,7 @@ class Desk:
         *,
         door: Doorkeeper,
         access: Access,
+        outages: Outages,
         counter: Counter,
         metrics: Metrics,
         clock: Clock,
@@ -89,6 +93,7 @@ class Desk:
     ) -> None:
         self._door = door
         self._access = access
+        self._outages = outages
         self._counter = counter
         self._metrics = metrics
         self._clock = clock
@@ -144,6 +149,7 @@ class Desk:
         inquiry.request = read()  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
         quota.take(visit.bucket, method.short_name)  # 4 quota
+        self._outages.require_open(method.service)  # within an announced outage, the course ends here
         visit.at_counter = True
         answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
         if answered.outcome is Outcome.NO:
@@ -190,10 +196,15 @@ class Desk:
         except Refusal:
             self._metrics.unrecorded()
             return refusal
+        out = refusal.reason is Reason.OUTAGE_ANNOUNCED
         try:
-            await self._counter.decline(replace(inquiry, refusal=refusal), self._answer_seconds)
+            seconds = RECORD_SECONDS if out else self._answer_seconds
+            await self._counter.decline(replace(inquiry, refusal=refusal), seconds)
         except Refusal as worse:
-            return worse
+            if not out:
+                return worse
+            # Recorded if that can be: until when it lasts is said all the same.
+            self._metrics.unrecorded()
         return refusal
 
 

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     ANSWER_LATE = "ANSWER_LATE"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     SERVICE_FAILED = "SERVICE_FAILED"
+    OUTAGE_ANNOUNCED = "OUTAGE_ANNOUNCED"
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     PROVIDER_UNPROVEN = "PROVIDER_UNPROVEN"
 
@@ -196,6 +197,13 @@ TABLE: dict[Reason, Words] = {
         "The service could not complete the inquiry, so no answer can be given.",
         "سرویس نتوانست استعلام را کامل کند؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
+    ),
+    # When it may be tried again depends on the outage: whoever refuses says so each time.
+    Reason.OUTAGE_ANNOUNCED: Words(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The service is out of operation for a period that was announced, so no answer can be given.",
+        "سرویس در بازه‌ای که از پیش اعلام شده از دسترس خارج است؛ بنابراین پاسخی داده نمی‌شود.",
     ),
     Reason.PROVIDER_UNAVAILABLE: Words(
         code_pb2.UNAVAILABLE,

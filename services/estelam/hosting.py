@@ -16,6 +16,7 @@ from estelam.keys import Keyring, Signer
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.metrics import Metrics
 from estelam.noting import follow, note
+from estelam.outages import Outages
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
 from estelam.settings import ServingSettings, StoreSettings
@@ -34,7 +35,7 @@ async def recording_service(
     """
     clock = clock or steady(Clock())
     metrics = Metrics()
-    access = Access(settings.access, clock)
+    access, outages = Access(settings.access, clock), Outages(settings.outages, clock)
     keyring = Keyring.load(settings.subject_keys)
     ledger = Ledger(keyring=keyring, signer=Signer.load(settings.signing_key), clock=clock)
     store = Store(settings.store, ledger=Mode.WRITE)
@@ -56,6 +57,7 @@ async def recording_service(
         desk = Desk(
             door=Doorkeeper(settings, barred=access.barred, clock=clock),
             access=access,
+            outages=outages,
             counter=RecordedAnswers(batch),
             metrics=metrics,
             clock=clock,
@@ -66,7 +68,8 @@ async def recording_service(
         noting = follow(access, lambda catalogue: batch.aside(partial(note, store, ledger, catalogue)))
         following = asyncio.create_task(noting)
         try:
-            async with running(settings, handlers, metrics=metrics, ping=lambda: batch.aside(registrar.ping)) as server:
+            ping = partial(batch.aside, registrar.ping)
+            async with running(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server:
                 yield server
         finally:
             following.cancel()

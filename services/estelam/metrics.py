@@ -42,8 +42,9 @@ class Metrics:
             "Refusals spoken beyond the budget for recording them.",
             registry=self.registry,
         )
-        self._serving = Gauge("estelam_serving", "1 while the service is healthy.", registry=self.registry)
-        self._healthy = False
+        self._serving = Gauge("estelam_serving", "1 while the service is healthy and not out.", registry=self.registry)
+        self._out = Gauge("estelam_outage_announced", "1 within an announced outage.", registry=self.registry)
+        self._ready = False
 
     def answered(self, method: str, outcome: Outcome, seconds: float) -> None:
         """Count one answer."""
@@ -67,10 +68,11 @@ class Metrics:
         """Observe the size of one batch."""
         self._batches.observe(size)
 
-    def serving(self, *, healthy: bool) -> None:
-        """Say whether the service is healthy."""
-        self._serving.set(1 if healthy else 0)
-        self._healthy = healthy
+    def serving(self, *, healthy: bool, out: bool = False) -> None:
+        """Say whether the service is healthy, and whether it is *out*, as was announced: then too it can be asked."""
+        self._serving.set(healthy and not out)
+        self._out.set(out)
+        self._ready = healthy or out
 
     def listen(self, host: str, port: int) -> tuple[int, WSGIServer]:
         """Serve the figures, and `/ready` by its status, over HTTP; returns the port bound and what keeps it open."""
@@ -79,7 +81,7 @@ class Metrics:
         def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] != "/ready":
                 return figures(environ, start_response)
-            start_response("200 OK" if self._healthy else "503 Service Unavailable", [("Content-Length", "0")])
+            start_response("200 OK" if self._ready else "503 Service Unavailable", [("Content-Length", "0")])
             return []
 
         server = make_server(host, port, answer, _Server, _Silent)

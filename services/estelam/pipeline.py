@@ -32,6 +32,7 @@ class Why(StrEnum):
     """Why no more is asked."""
 
     EXHAUSTED = "EXHAUSTED"
+    OUTAGE = "OUTAGE"
     UNAVAILABLE = "UNAVAILABLE"
     REFUSED = "REFUSED"
     UNPROVEN = "UNPROVEN"
@@ -41,10 +42,11 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The end of asking before all was asked; *words* are constant."""
+    """The end of asking before all was asked; *words* are constant, *again* says in how many seconds to go on."""
 
     why: Why
     words: str
+    again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +168,12 @@ class Pipeline:
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._reached = True
             self._throttle()
-            self._rest(max(asked or 0.0, REST_SECONDS), Stop(Why.EXHAUSTED, words))
+            self._rest(max(asked or 0.0, REST_SECONDS), Stop(Why.EXHAUSTED, words, asked))
         elif code in _PASSING:
             self._reached = self._reached or refusal is not None
-            self._rest(self._back_off() if asked is None else asked, Stop(Why.UNAVAILABLE, words))
+            announced = refusal is not None and refusal.reason is Reason.OUTAGE_ANNOUNCED
+            why = Why.OUTAGE if announced else Why.UNAVAILABLE
+            self._rest(self._back_off() if asked is None else asked, Stop(why, words, asked))
         else:
             self.stop(Stop(Why.REFUSED, words))
 

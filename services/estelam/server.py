@@ -22,12 +22,15 @@ from estelam.desk import Context, Handler, abort
 from estelam.errors import Reason, Refusal
 from estelam.mended import MendedServer
 from estelam.metrics import Metrics
+from estelam.outages import Outages
 from estelam.settings import ServingSettings
 
 log = structlog.get_logger()
 
 HEALTH_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
+SHORTEST_SECONDS = 0.01
+_SAID = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
 
 
 class ServerError(Exception):
@@ -112,7 +115,7 @@ class Server:
         except (OSError, ValueError) as error:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
         self._settings = settings
-        self._services = sorted({name.partition("/")[0] for name in handlers})
+        self.services = frozenset(name.partition("/")[0] for name in handlers)
         self._server = MendedServer(options(settings), _unknown_method)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
@@ -129,14 +132,18 @@ class Server:
 
     async def start(self) -> None:
         """Listen; health says NOT_SERVING until it is known to be better."""
-        await self.set_health(serving=False)
+        await self.set_health(healthy=False)
         await self._server.start()
 
-    async def set_health(self, *, serving: bool) -> None:
-        """Say over grpc.health.v1 whether every service here, and the server as a whole, serves."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *self._services):
-            await self._health.set(name, status)
+    async def set_health(self, *, healthy: bool, out: frozenset[str] = frozenset()) -> None:
+        """Say over grpc.health.v1 which services here serve, and of the whole server, whether to bring calls here.
+
+        Services that are *out*, as was announced, don't serve, but their callers should come all the same: nobody else
+        can tell them until when.
+        """
+        for name in self.services:
+            await self._health.set(name, _SAID[healthy and name not in out])
+        await self._health.set("", _SAID[healthy or out == self.services])
 
     async def leave(self) -> None:
         """Say NOT_SERVING, wait for balancers to see it, take no more, and let what is under way finish."""
@@ -152,13 +159,14 @@ async def running(
     *,
     metrics: Metrics,
     ping: Callable[[], Awaitable[Any]],
+    outages: Outages,
 ) -> AsyncIterator[Server]:
-    """A server that listens, knows its own health by *ping*, and leaves in order at the end."""
+    """A server that listens, knows its own health by *ping* and *outages*, and leaves in order at the end."""
     server = Server(settings, handlers)
     host, _, port = settings.metrics_listen.rpartition(":")
     metrics_port, http = metrics.listen(host, int(port))
     await server.start()
-    watch = asyncio.create_task(_watch_health(server, metrics, ping))
+    watch = asyncio.create_task(_watch_health(server, metrics, ping, outages))
     # What was made so far lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -177,10 +185,11 @@ async def running(
         log.info("server.stopped")
 
 
-async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]]) -> None:
+async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]], outages: Outages) -> None:
     healthy: bool | None = None
+    out: frozenset[str] = frozenset()
     while True:
-        before = healthy
+        before, before_out = healthy, out
         try:
             async with asyncio.timeout(HEALTH_SECONDS * 3):
                 await ping()
@@ -189,10 +198,14 @@ async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awa
             healthy = False
             if before is not False:
                 log.error("health.lost", error=type(error).__name__)
-        if healthy is not before:
-            metrics.serving(healthy=healthy)
-            await server.set_health(serving=healthy)
-        await asyncio.sleep(HEALTH_SECONDS)
+        out = frozenset(name for name in server.services if outages.seconds_left(name) is not None)
+        if out != before_out:
+            log.info("outage.changed", out=sorted(out))
+        if (healthy, out) != (before, before_out):
+            metrics.serving(healthy=healthy, out=out == server.services)
+            await server.set_health(healthy=healthy, out=out)
+        # On the instant at which an outage begins or ends, not within a second of it: whoever counts minutes sees it.
+        await asyncio.sleep(max(outages.seconds_to_change(server.services, HEALTH_SECONDS), SHORTEST_SECONDS))
 
 
 async def until_told_to_stop() -> None:

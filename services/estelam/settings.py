@@ -45,6 +45,8 @@ class ServingSettings(Section):
     """The authorities (PEM) that callers' certificates must come from."""
     access: Path
     """The catalogue's folder, or an access table (TOML): grants and deny-list."""
+    outages: Path | None = None
+    """The file (TOML) of announced outages, within which the service refuses; none: it has no such outage."""
     proxies: tuple[Fingerprint, ...] = ()
     """SHA-256 of the certificates of proxies that end TLS and may say whose certificate the caller showed them."""
     answer_seconds: float = Field(default=10.0, gt=0)
@@ -139,7 +141,7 @@ def _anchored(kind: type[Section], name: str, value: Any, folder: Path) -> Any:
     field = kind.model_fields.get(name)
     if field is None:
         return value
-    if field.annotation is Path and isinstance(value, str):
+    if field.annotation in {Path, Path | None} and isinstance(value, str):
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):
         return [folder / str(item) for item in value]

@@ -50,6 +50,11 @@ class Method:
     agency: Callable[[Any], str] = no_agency
 
     @cached_property
+    def service(self) -> str:
+        """The service's name on the wire, package.Service."""
+        return self.name.partition("/")[0]
+
+    @cached_property
     def short_name(self) -> str:
         """The method's name alone, as quotas and metrics show it."""
         return self.name.rpartition("/")[2]

@@ -25,6 +25,7 @@ from judiciary.sweep import Manner, Sweep, SweepError, Tally
 REASONS = 10
 _EXITS = {
     Why.EXHAUSTED: output.EXIT_STOPPED,
+    Why.OUTAGE: output.EXIT_STOPPED,
     Why.DEADLINE: output.EXIT_STOPPED,
     Why.TOLD: output.EXIT_STOPPED,
     Why.UNAVAILABLE: output.EXIT_UNREACHED,
@@ -51,7 +52,8 @@ def sweep(
     """Ask CheckByTrackingId about every row of a list; started again with the same files, go on where it stopped.
 
     The replies are kept in OUT.receipts.jsonl. Exit 0: every row is answered; 20: some were refused; 21: the service
-    can't be reached or believed; 22: stopped by a quota, the deadline or Ctrl-C; 1: nothing could be done.
+    can't be reached or believed; 22: stopped by a quota, an announced outage, the deadline or Ctrl-C; 1: nothing could
+    be done.
     """
     manner = Manner(
         window=window,
@@ -112,6 +114,7 @@ def _report(begun: Sweep, tally: Tally, stop: Stop | None, *, as_json: bool) -> 
             "reasons": dict(tally.reasons.most_common(REASONS)),
             "stopped": stop.why if stop else None,
             "because": stop.words if stop else None,
+            "go_on_after": output.after(stop.again) if stop and stop.again else None,
             "answers": str(begun.out),
             "receipts": str(begun.receipts),
         },

@@ -17,6 +17,7 @@ from estelam.hosting import refusal_budget
 from estelam.identity import Doorkeeper
 from estelam.keys import verifying_keys
 from estelam.metrics import Metrics
+from estelam.outages import Outages
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server import Server, running, until_told_to_stop, write_port
 from sataad_adapter.servicer import VERIFY_NOTE
@@ -51,10 +52,11 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
                 raise ConnectionError("the ministry's service does not serve")
 
         keys = verifying_keys(settings.provider_certificates)
-        access = Access(settings.access, clock)
+        access, outages = Access(settings.access, clock), Outages(settings.outages, clock)
         desk = Desk(
             door=Doorkeeper(settings, barred=access.barred, clock=clock),
             access=access,
+            outages=outages,
             counter=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
             metrics=metrics,
             clock=clock,
@@ -63,5 +65,6 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
             relays=True,
         )
         handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
-        async with running(settings, handlers, metrics=metrics, ping=ping) as server, faces(settings, desk, keys):
+        serving = running(settings, handlers, metrics=metrics, ping=ping, outages=outages)
+        async with serving as server, faces(settings, desk, keys, clock):
             yield server

@@ -19,8 +19,9 @@ from estelam.promissory.v1 import note_inquiry_pb2 as ministry
 from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = book.read()
-# What no caller can bring about from outside: a clock that was set back, and a fault of the service's own.
-OUT_OF_REACH = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED}
+# What no caller can bring about from outside: a clock that was set back, a fault of the service's own, and an outage
+# that its provider announced.
+OUT_OF_REACH = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED, Reason.OUTAGE_ANNOUNCED}
 METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
 REQUESTS = (
     ministry.CheckNoteRequest,

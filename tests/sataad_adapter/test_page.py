@@ -39,9 +39,13 @@ def token(browser: httpx.Client) -> str:
 
 
 def ask(
-    browser: httpx.Client, typed: Mapping[str, str] = TYPED, headers: Mapping[str, str] | None = None
+    browser: httpx.Client,
+    typed: Mapping[str, str] = TYPED,
+    headers: Mapping[str, str] | None = None,
+    *,
+    language: str = "en",
 ) -> httpx.Response:
-    return browser.post("/en/", data={**typed, "token": token(browser)}, headers=headers)
+    return browser.post(f"/{language}/", data={**typed, "token": token(browser)}, headers=headers)
 
 
 def verdict(response: httpx.Response) -> str:

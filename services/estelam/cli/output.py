@@ -3,13 +3,17 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, NoReturn
 
 import typer
+from persiantools import digits
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from estelam import folding
+from estelam.clock import IRAN, Clock
 from estelam.errors import Refusal
 from estelam.grants import AccessError
 from estelam.journal import JournalError
@@ -25,6 +29,8 @@ EXIT_NO = 10
 EXIT_REFUSED = 20
 EXIT_UNREACHED = 21
 EXIT_STOPPED = 22
+LONG_SECONDS = 120
+"""A wait of which it is clearer to say until when than how long."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -80,7 +86,17 @@ def refuse(refusal: Refusal, *, as_json: bool) -> NoReturn:
         err.print(words.en, words.fa, sep="\n", markup=False, highlight=False)
         for violation in refusal.violations:
             err.print(f"  {violation.field}: {violation.description}", markup=False, highlight=False)
+        if (refusal.retry_seconds or 0) >= LONG_SECONDS:
+            day, _, time = after(refusal.retry_seconds or 0).partition(" ")
+            persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {time} به وقت تهران دوباره بپرسید.")
+            err.print(f"Try again after {day} {time} in Tehran.", persian, sep="\n", markup=False, highlight=False)
     raise typer.Exit(EXIT_REFUSED)
+
+
+def after(seconds: float) -> str:
+    """The minute that so many *seconds* from now lie in, on Iran's clocks and by its calendar."""
+    there = (Clock().now() + timedelta(seconds=seconds)).astimezone(IRAN)
+    return f"{folding.jalali(there.date())} {there:%H:%M}"
 
 
 def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:

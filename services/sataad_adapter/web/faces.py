@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from estelam.clock import Clock
 from estelam.desk import Desk
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
@@ -15,7 +16,9 @@ from sataad_adapter.web.page import Office, page
 
 
 @contextlib.asynccontextmanager
-async def faces(settings: SetadSettings, desk: Desk, keys: Mapping[str, Ed25519PublicKey]) -> AsyncIterator[None]:
+async def faces(
+    settings: SetadSettings, desk: Desk, keys: Mapping[str, Ed25519PublicKey], clock: Clock
+) -> AsyncIterator[None]:
     """Serve what the settings name, until left.
 
     Raises:
@@ -31,6 +34,7 @@ async def faces(settings: SetadSettings, desk: Desk, keys: Mapping[str, Ed25519P
                 certificate=settings.client_certificate.read_bytes(),
                 officer_header=settings.page_officer_header,
                 keys=keys,
+                clock=clock,
             )
             await stack.enter_async_context(page_listener(settings, page(office, settings.page_hosts)))
         yield

@@ -44,6 +44,7 @@ def render(template: str, language: Language, *, path: str, token: str, status: 
             token=token,
             number=lambda value: number(value, language),
             instant=lambda value: instant(value, language),
+            minute=lambda value: minute(value, language),
             **told,
         )
     )
@@ -62,3 +63,11 @@ def instant(value: datetime, language: Language) -> str:
     if language == "en":
         return f"{there:%d %B %Y, %H:%M:%S} Tehran time"
     return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:%H:%M:%S}")
+
+
+def minute(value: datetime, language: Language) -> str:
+    """The minute that an instant lies in, as `instant` shows it."""
+    there = value.astimezone(IRAN)
+    if language == "en":
+        return f"{there:%d %B %Y, %H:%M} Tehran time"
+    return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:%H:%M}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from estelam.clock import Clock
 from estelam.desk import Handler
 from estelam.drm import openapi
 from estelam.errors import Reason, Refusal
@@ -48,6 +49,7 @@ class Office:
     """Of the organisation that runs the page: every inquiry from it is that organisation's own."""
     officer_header: str
     keys: Mapping[str, Ed25519PublicKey]
+    clock: Clock
 
     def officer(self, request: Request) -> list[tuple[str, str]]:
         """Who asks, as the metadata that the ministry records a keyed hash of.
@@ -123,7 +125,8 @@ class _Pages:
                 raise Declined(Refusal(Reason.PROVIDER_UNPROVEN), spoken.trailer)
         except Declined as declined:
             refusal, trailer = declined.refusal, dict(declined.trailer)
-            told = {"refusal": refusal, "inquiry_id": trailer.get("estelam-inquiry-id")}
+            again_at = self._office.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
+            told = {"refusal": refusal, "again_at": again_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
             status, headers = openapi.status(refusal.reason), problems.retry_header(refusal)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **told, **shown)
         kept = proofs.lines_of(asked, reply)

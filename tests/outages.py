@@ -1,0 +1,56 @@
+"""A file of announced outages, and a time that tests move into them, through them and beyond."""
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from estelam.clock import Clock
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import entry_table
+from estelam.outages import Outage, OutageTable
+from estelam.store import Store
+
+PROMISSORY = "estelam.promissory.v1.PromissoryNoteInquiryService"
+JUDICIARY = "estelam.judiciary.v1.ChequeCaseInquiryService"
+VERIFICATION = "estelam.setad.v1.NoteVerificationService"
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+@dataclass
+class Time:
+    """The machine's time, ahead by as much as has been let pass."""
+
+    passed: timedelta = timedelta()
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(
+            lambda: time.time_ns() // 1000 + self.passed // timedelta(microseconds=1),
+            lambda: time.monotonic() + self.passed.total_seconds(),
+        )
+
+    def go_to(self, instant: datetime) -> None:
+        """Let time pass until *instant*, and a little, so that files are looked at again."""
+        self.passed += max(instant - self.clock.now(), timedelta()) + 2 * SECOND
+
+
+def outage(service: str, since: datetime, until: datetime) -> Outage:
+    words = {"reason_fa": "جابه‌جایی پایگاه داده", "reason_en": 'Move of the "database" \\ to a new host'}
+    return Outage(service=service, since=since, until=until, **words)
+
+
+def publish(path: Path, *outages: Outage) -> None:
+    """Announce *outages*, and nothing else."""
+    OutageTable(outage=list(outages)).save(path)
+
+
+def ledger_reasons(store: str) -> list[str]:
+    """Why each inquiry of the ledger in *store* was refused; empty where it was not."""
+    with closing(Store(store)) as opened, opened.transaction() as connection:
+        sealed = connection.execute(select(entry_table.c.sealed).order_by(entry_table.c.sequence)).scalars()
+        return [pb.Entry.FromString(entry).refusal for entry in sealed]
