@@ -1,37 +1,31 @@
 """`estelam quality`: the monthly report, announced outages, and the quality store."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from estelam import store
-from estelam.catalogue import reading
 from estelam.cli import output
 from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.settings import load
 from estelam.store import Mode, Store
-from quality import collecting, reporting, signing
+from quality import collecting, outages, reporting, signing
 from quality import store as seen
-from quality.announcing import AnnouncementError, announcement, instant
-from quality.audience import AudienceError
-from quality.months import MonthError, minute_of
-from quality.rulebook import RulebookError
+from quality.failures import plain_failures
+from quality.months import minute_of
 from quality.settings import QualitySettings
 
 app = typer.Typer(help="The exchange's quality: watched, judged and reported.", no_args_is_help=True)
-outage = typer.Typer(help="Outages.", no_args_is_help=True)
-app.add_typer(outage, name="outage")
+app.add_typer(outages.app, name="outage")
 
 
 @app.command()
 def migrate(as_json: output.AsJson = False) -> None:
     """Create the quality store, or bring it to the newest schema."""
-    with _plain_failures(as_json=as_json):
+    with plain_failures(as_json=as_json):
         store.migrate(load(QualitySettings).store, seen.SCRIPTS)
     output.say({"quality": "current"}, as_json=as_json)
 
@@ -45,7 +39,7 @@ def report(
     as_json: output.AsJson = False,
 ) -> None:
     """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
-    with _plain_failures(as_json=as_json):
+    with plain_failures(as_json=as_json):
         written = reporting.report(load(QualitySettings), month=month, audiences=audience, clock=Clock())
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
     output.say_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
@@ -54,7 +48,7 @@ def report(
 @app.command()
 def collect(as_json: output.AsJson = False) -> None:
     """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
-    with _plain_failures(as_json=as_json):
+    with plain_failures(as_json=as_json):
         settings, clock = load(QualitySettings), Clock()
         rows = [(service, _read_on(settings, service, clock)) for service in settings.ledgers]
     output.say_rows(("service", "entries"), rows, as_json=as_json)
@@ -83,47 +77,10 @@ def verify(
     as_json: output.AsJson = False,
 ) -> None:
     """Check a report's signature. Exit 0: all its files are what was signed; 1: they are not."""
-    with _plain_failures(as_json=as_json):
+    with plain_failures(as_json=as_json):
         keys = verifying_keys(certificate or load(QualitySettings).signing_certificates)
         try:
             files = signing.verify(folder, keys)
         except signing.UnprovenReport as error:
             output.fail(f"NOT GENUINE: {error}", as_json=as_json)
     output.say({"genuine": True, "files": ", ".join(files)}, as_json=as_json)
-
-
-@outage.command()
-def announce(
-    service: Annotated[str, typer.Option(help="The service's name in the catalogue.")],
-    first: Annotated[str, typer.Option("--from", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
-    end: Annotated[str, typer.Option("--until", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
-    reason_fa: Annotated[str, typer.Option(help="Why, in Persian.")],
-    reason_en: Annotated[str, typer.Option(help="Why, in English.")],
-    as_json: output.AsJson = False,
-) -> None:
-    """Announce an outage: told early enough, it is counted apart."""
-    with _plain_failures(as_json=as_json):
-        settings = load(QualitySettings)
-        told = announcement(
-            reading.read(settings.catalogue),
-            service=service,
-            first=instant(first),
-            end=instant(end),
-            now=Clock().now(),
-            reason_fa=reason_fa,
-            reason_en=reason_en,
-        )
-        with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as opened, opened.transaction() as connection:
-            number = seen.announce(connection, told)
-    output.say({"announced": number, "service": service}, as_json=as_json)
-
-
-@contextlib.contextmanager
-def _plain_failures(*, as_json: bool) -> Iterator[None]:
-    try:
-        with output.plain_failures(as_json=as_json):
-            yield
-    except (MonthError, AudienceError, RulebookError, AnnouncementError) as error:
-        output.fail(str(error), as_json=as_json)
-    except SQLAlchemyError:
-        output.fail("the quality store can't be read or written; run: estelam quality migrate", as_json=as_json)

@@ -27,3 +27,5 @@ class QualitySettings(Section):
     """The folder that reports are written to."""
     ledgers: dict[str, str] = Field(default_factory=dict)
     """By a service's name in the catalogue, the address of the store that its ledger is in."""
+    outages: Path | None = None
+    """The file (TOML) that announced outages are published in, for the services to follow; none: nowhere."""

@@ -73,6 +73,7 @@ _outage = Table(
     Column("end_minute", BigInteger, nullable=False),
     Column("reason_fa", Text, nullable=False),
     Column("reason_en", Text, nullable=False),
+    Column("announced_end_minute", BigInteger),
 )
 _freshness = Table(
     "freshness",
@@ -136,7 +137,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """An outage that a provider announced; *end_minute* is the first minute after it."""
+    """An outage that a provider announced; *end_minute* is the first minute after it.
+
+    One that was withdrawn before it began ends where it was to begin: it has no minute.
+    """
 
     service: str
     announced_minute: int
@@ -144,6 +148,10 @@ class Announced:
     end_minute: int
     reason_fa: str
     reason_en: str
+    announced_end_minute: int | None = None
+    """The end that was announced, where it was ended or withdrawn before that."""
+    number: int = 0
+    """What its provider calls it by; given when it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +247,27 @@ def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshnes
         yield Freshness(row.minute, row.service, row.age_minutes, row.covered_since)
 
 
+def end_early(connection: Connection, number: int, end: int) -> None:
+    """Let the announced outage *number* end before minute *end*, and keep the end that was announced."""
+    earlier = {"announced_end_minute": _outage.c.end_minute, "end_minute": end}
+    connection.execute(update(_outage).where(_outage.c.number == number).values(earlier))
+
+
+def announcements(connection: Connection) -> list[Announced]:
+    """Every outage that was ever announced, withdrawn ones among them, in the order of their numbers."""
+    return [_announced(row) for row in connection.execute(select(_outage).order_by(_outage.c.number))]
+
+
 def announced(connection: Connection, first: int, end: int) -> list[Announced]:
     """The announced outages that lie, in part at least, from minute *first* to before *end*."""
     meets = and_(_outage.c.first_minute < end, _outage.c.end_minute > first)
-    rows = connection.execute(select(_outage).where(meets).order_by(_outage.c.first_minute, _outage.c.number))
-    return [Announced(*row[1:]) for row in rows]
+    lasts = _outage.c.first_minute < _outage.c.end_minute
+    rows = connection.execute(select(_outage).where(meets, lasts).order_by(_outage.c.first_minute, _outage.c.number))
+    return [_announced(row) for row in rows]
+
+
+def _announced(row: Any) -> Announced:
+    return Announced(**{name: getattr(row, name) for name in _names(_outage)})
 
 
 def last_heads(connection: Connection, end: int) -> dict[str, SeenHead]:

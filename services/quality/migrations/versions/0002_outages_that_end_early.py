@@ -1,0 +1,11 @@
+"""An outage that was ended or withdrawn before its announced end keeps both ends."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("outage", sa.Column("announced_end_minute", sa.BigInteger), schema="facts")
