@@ -1,14 +1,19 @@
 """Faults thrown on purpose: at any one line that an inquiry runs, or at any one call to the database."""
 
 import ast
+import errno
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Self
+
+from google.protobuf.message import DecodeError
+from sqlalchemy.exc import OperationalError
 
 Work = Callable[[], Any]
 
@@ -182,3 +187,22 @@ class DatabaseFaults:
         connect = partial(_connect, *arguments, factory=Connection, **options)
         connection: sqlite3.Connection = faults.call("connect", connect)
         return connection
+
+
+def errors(words: str) -> Iterator[Callable[[], Exception]]:
+    """One kind of error after another, for ever; all of them say *words*."""
+    return cycle(
+        [
+            lambda: OperationalError(words, {"asked": words}, sqlite3.OperationalError(words)),
+            lambda: ValueError(words),
+            lambda: sqlite3.OperationalError(words),
+            lambda: KeyError(words),
+            lambda: OSError(errno.EIO, words),
+            lambda: MemoryError(words),
+            lambda: RecursionError(words),
+            lambda: TimeoutError(words),
+            lambda: DecodeError(words),
+            lambda: StopIteration(words),
+            lambda: AttributeError(words),
+        ]
+    )

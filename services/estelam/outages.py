@@ -71,11 +71,9 @@ class OutageTable(BaseModel):
             OutageError: it can't be read, has an unknown key, or an outage that can't be meant.
         """
         try:
-            with path.open("rb") as file:
-                raw = file.read(LARGEST_FILE + 1)
-            if len(raw) > LARGEST_FILE:
+            if path.stat().st_size > LARGEST_FILE:
                 raise OutageError(f"{path}: is larger than a mebibyte")
-            return cls.model_validate(tomllib.loads(raw.decode("utf-8")))
+            return cls.model_validate(tomllib.loads(path.read_text("utf-8")))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise OutageError(f"{path}: {faults}") from None
@@ -155,7 +153,7 @@ class Outages:
             if (seen := _stamp(self._path)) != self._seen:
                 self._take(OutageTable.load(self._path))
                 self._seen = seen
-        except (OSError, OutageError) as error:
+        except Exception as error:  # noqa: BLE001 - nothing that the file may hold is a reason to fail an inquiry
             log.error("outages.unreadable", error=type(error).__name__)
 
     def _take(self, table: OutageTable) -> None:

@@ -269,6 +269,16 @@ def test_what_a_client_may_do_by_itself_is_said_as_the_reason_has_it(target: Tar
     assert len(complaints(target, asked(status=["UNAVAILABLE"]), declined(down))) == 1
 
 
+def test_an_announced_outage_says_how_long_it_lasts_still_and_that_no_client_asks_again_by_itself(
+    target: Target,
+) -> None:
+    question, out = asked(status=["UNAVAILABLE"], reason=["OUTAGE_ANNOUNCED"]), Reason.OUTAGE_ANNOUNCED
+
+    assert complaints(target, question, declined(Refusal(out, retry_seconds=14_400.0))) == []
+    assert len(complaints(target, question, declined(Refusal(out)))) == 1
+    assert len(complaints(target, question, declined(Refusal(out, retry_seconds=60.0), pushback="60000"))) == 1
+
+
 def test_a_deadline_that_passes_here_owes_no_words_and_a_servers_own_does(target: Target) -> None:
     question = asked(status=["DEADLINE_EXCEEDED"], reason=["ANSWER_LATE"])
 
