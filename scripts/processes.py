@@ -18,6 +18,9 @@ from scripts.sandbox import Sandbox
 SERVICES = ("promissory", "judiciary", "setad")
 """In the order in which they start; each needs only those before it."""
 
+QUALITY = "quality"
+"""The process that watches them; it needs none of them to start."""
+
 COMMAND = Path(sys.executable).with_name("estelam")
 # Whoever starts a service may be killed; on Linux the service is then told to stop, and leaves no port taken behind.
 _TIE = """\
@@ -80,7 +83,7 @@ class Service:
         self._port_file.unlink(missing_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         listen = ["--listen", self._listen] if self._listen else []
-        workers = ["--workers", str(self._workers)]
+        workers = ["--workers", str(self._workers)] if self._workers > 1 else []
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = self.begin(

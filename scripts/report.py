@@ -18,18 +18,11 @@ from quality.months import Month, instant_of
 from quality.reporting import report
 from quality.settings import QualitySettings
 from scripts import seeded_month
+from scripts.watched import AGREEMENTS, EXCHANGE
 
 ROOT = Path(__file__).resolve().parent.parent
-EXCHANGE = "99002058010"  # an invented legal id with a valid check digit
 HOME = Path(".estelam-report")
 READERS = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
-AGREEMENTS = """\
-agreements:
-  - { id: S01, service: promissory-note-inquiry, consumer: setad, since: 1405-01-01, rules: note-standard,
-      reference: sample }
-  - { id: S02, service: cheque-case-inquiry, consumer: cbi, since: 1405-01-01, rules: cheque-standard,
-      reference: sample }
-"""
 
 out = Console(highlight=False, soft_wrap=True)
 

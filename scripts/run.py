@@ -1,4 +1,4 @@
-"""All three services on loopback with the samples, until Ctrl-C: what `make run` starts."""
+"""All services on loopback with the samples, watched, until Ctrl-C: what `make run` starts."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from rich.console import Console
 
 from estelam.settings import CONFIG, DEFAULT_CONFIG, PREFIX
 from scripts import sandbox as suite
-from scripts.processes import COMMAND, SERVICES, ProcessError, Service
+from scripts.processes import COMMAND, QUALITY, SERVICES, ProcessError, Service, free_ports
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
-FACES = {"page": 8080, "api": 8443}
+FACES = {"page": 8080, "api": 8443, "board": 8081}
 POLL_SECONDS = 0.2
 
 # A genuine note that is live, one that is settled, and what a buyer sees.
@@ -42,25 +42,27 @@ def main(
     setad_port: Port = None,
     page_port: Port = None,
     api_port: Port = None,
+    board_port: Port = None,
 ) -> None:
-    """Start promissory, judiciary and Setad's adapter with its page and JSON, and stay until Ctrl-C or SIGTERM.
+    """Start promissory, judiciary, Setad's adapter with its page and JSON, and the watch; stay until Ctrl-C or SIGTERM.
 
     Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053; for the
-    adapter's faces the options, then 8080 and 8443.
+    adapter's faces the options, then 8080 and 8443, for the board 8081.
     """
     options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
     listens = {name: _listen(name, port) for name, port in options.items()}
-    listens |= {
-        name: ("127.0.0.1", str(port or FACES[name])) for name, port in (("page", page_port), ("api", api_port))
-    }
+    faces = {"page": page_port, "api": api_port, "board": board_port}
+    listens |= {name: ("127.0.0.1", str(port or FACES[name])) for name, port in faces.items()}
     _refuse_taken(listens)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    ports = {name: int(at[1]) for name, at in listens.items()}
+    ports = {name: int(at[1]) for name, at in listens.items()} | free_ports(*(f"{name}-metrics" for name in SERVICES))
     sandbox = suite.create(DEFAULT_CONFIG.parent, ports=ports, catalogue=suite.CATALOGUE)
     suite.load_samples(sandbox)
+    suite.prepare_quality(sandbox)
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     services = [Service(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
+    services.append(Service(QUALITY, sandbox, environ=given))
     _serve(services, listens)
 
 
@@ -120,14 +122,17 @@ def _stop(services: Sequence[Service]) -> int:
 
 def _greet(services: Sequence[Service], *, page: str, api: str) -> None:
     for service in services:
-        out.print(f"[bold]{service.name:12}[/]{service.address:20}{_short(service.log)}")
+        # A watch without a board listens nowhere.
+        out.print(f"[bold]{service.name:12}[/]{service.address if service.port else '':20}{_short(service.log)}")
     out.print(
         f"\nThe officer's page: [bold]http://localhost:{page}/[/]    JSON over mTLS: https://localhost:{api}/v1/notes:verify"
     )
+    if board := next((one.port for one in services if one.name == QUALITY), 0):
+        out.print(f"The live board:     [bold]http://localhost:{board}/[/]    (its first probes within a minute)")
     out.print("\nIn a second shell:")
     for told, command in TRY.items():
         out.print(f"\n  [dim]# {told}[/]\n  {_short(COMMAND)} {command}")
-    out.print("\nCtrl-C stops all three.")
+    out.print("\nCtrl-C stops them all.")
 
 
 def _watch(services: Sequence[Service]) -> NoReturn:

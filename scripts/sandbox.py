@@ -18,7 +18,10 @@ from judiciary import load as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import load as promissory_load
 from promissory.settings import PromissorySettings
+from quality import store as seen
+from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
+from scripts import watched
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
@@ -92,6 +95,10 @@ class Sandbox:
         """The adapter's settings."""
         return settings.load(SetadSettings, environ=self.environ, **overrides)
 
+    def quality(self, **overrides: object) -> QualitySettings:
+        """The quality process's settings."""
+        return settings.load(QualitySettings, environ=self.environ, **overrides)
+
 
 def create(
     folder: Path,
@@ -105,13 +112,17 @@ def create(
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
     *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
-    and "api", the adapter's faces on HTTP, are served only if given. *stores* are the addresses of the first two's
-    stores; one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a
-    table of the sandbox's own. What is already there is kept, but for the settings.
+    and "api", the adapter's faces on HTTP, and of "board", the quality process's, are served only if given; at those of
+    "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores; one
+    without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of the
+    sandbox's own. What is already there is kept, but for the settings.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
         _issue(sandbox)
+    if not (sandbox.pki / "quality-reports.crt").exists():
+        Authority(sandbox.pki).issue_signing("quality-reports", watched.EXCHANGE)
+    watched.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
     for name in ("promissory", "judiciary"):
         home = sandbox.folder / name
         home.mkdir(parents=True, exist_ok=True)
@@ -125,6 +136,13 @@ def create(
     for service in (sandbox.promissory(), sandbox.judiciary()):
         migrate(service.store, service.MIGRATIONS)
     return sandbox
+
+
+def prepare_quality(sandbox: Sandbox) -> QualitySettings:
+    """Make the quality store, or bring it to the newest schema; its settings."""
+    quality = sandbox.quality()
+    migrate(quality.store, seen.SCRIPTS)
+    return quality
 
 
 def load_samples(sandbox: Sandbox) -> None:
@@ -218,6 +236,7 @@ def _write_settings(
             trust = "pki/ca.crt"
             access = "{access.name if access.parent == sandbox.folder else access}"
             outages = "outages.toml"
+            metrics_listen = "127.0.0.1:{ports.get(f"{name}-metrics", 0)}"
             """)
 
     def storing(name: str) -> str:
@@ -235,6 +254,11 @@ def _write_settings(
         client_key = "pki/setad.key"
         """)
     adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FACES if face in ports)
-    addresses = "".join(f'{name} = "127.0.0.1:{port}"\n' for name, port in ports.items() if name not in FACES)
+    addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in watched.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
-    sandbox.config.write_text("\n".join([storing("promissory"), storing("judiciary"), adapter, client]), "utf-8")
+    quality = watched.settings_table(
+        ports=ports,
+        stores={name: stores.get(name, f"sqlite:///{sandbox.folder / name}") for name in watched.STORING},
+    )
+    tables = [storing("promissory"), storing("judiciary"), adapter, client, quality]
+    sandbox.config.write_text("\n".join(tables), "utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -137,10 +137,17 @@ def _file_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, A
     return {name: _anchored(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
 
 
-def _anchored(kind: type[Section], name: str, value: Any, folder: Path) -> Any:
+def _anchored_table(kind: type[BaseModel], row: Any, folder: Path) -> Any:
+    return {name: _anchored(kind, name, value, folder) for name, value in row.items()} if isinstance(row, dict) else row
+
+
+def _anchored(kind: type[BaseModel], name: str, value: Any, folder: Path) -> Any:
     field = kind.model_fields.get(name)
     if field is None:
         return value
+    item = next(iter(get_args(field.annotation)), None)
+    if isinstance(item, type) and issubclass(item, BaseModel) and isinstance(value, list):
+        return [_anchored_table(item, row, folder) for row in value]
     if field.annotation in {Path, Path | None} and isinstance(value, str):
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):

@@ -1,21 +1,19 @@
 """`estelam quality`: the monthly report, announced outages, and the quality store."""
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from estelam import store
-from estelam.cli import output
+from estelam.cli import output, serving
 from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.settings import load
-from estelam.store import Mode, Store
+from quality import __main__ as process
 from quality import collecting, outages, reporting, signing
 from quality import store as seen
 from quality.failures import plain_failures
-from quality.months import minute_of
 from quality.settings import QualitySettings
 
 app = typer.Typer(help="The exchange's quality: watched, judged and reported.", no_args_is_help=True)
@@ -28,6 +26,13 @@ def migrate(as_json: output.AsJson = False) -> None:
     with plain_failures(as_json=as_json):
         store.migrate(load(QualitySettings).store, seen.SCRIPTS)
     output.say({"quality": "current"}, as_json=as_json)
+
+
+@app.command()
+def serve(listen: serving.Listen = None, port_file: serving.PortFile = None, as_json: output.AsJson = False) -> None:
+    """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
+    with plain_failures(as_json=as_json):
+        process.main(load(QualitySettings, listen=listen), port_file)
 
 
 @app.command()
@@ -50,24 +55,8 @@ def collect(as_json: output.AsJson = False) -> None:
     """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
     with plain_failures(as_json=as_json):
         settings, clock = load(QualitySettings), Clock()
-        rows = [(service, _read_on(settings, service, clock)) for service in settings.ledgers]
+        rows = [(service, collecting.read_on(settings, service, clock)) for service in settings.ledgers]
     output.say_rows(("service", "entries"), rows, as_json=as_json)
-
-
-def _read_on(settings: QualitySettings, service: str, clock: Clock) -> int:
-    entries, more = 0, True
-    with (
-        contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as quality,
-        contextlib.closing(Store(settings.ledgers[service])) as kept,
-    ):
-        while more:
-            with quality.transaction() as opened, kept.transaction() as ledger:
-                now = minute_of(clock.now())
-                found = collecting.collect(opened, ledger, service, now=now)
-                fresh = collecting.how_fresh(ledger, service, now=now)
-                seen.aged(opened, [fresh] if fresh else [])
-            entries, more = entries + found.entries, found.more
-    return entries
 
 
 @app.command()

@@ -1,11 +1,24 @@
 """What the quality process may be told."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from estelam.settings import Section
+
+Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
+
+
+class Prober(BaseModel):
+    """A consumer as which the services are asked: its certificate and key, issued for probes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    consumer: str
+    """The party's name in the catalogue."""
+    certificate: Path
+    private_key: Path
 
 
 class QualitySettings(Section):
@@ -29,3 +42,20 @@ class QualitySettings(Section):
     """By a service's name in the catalogue, the address of the store that its ledger is in."""
     outages: Path | None = None
     """The file (TOML) that announced outages are published in, for the services to follow; none: nowhere."""
+    listen: str = ""
+    """host:port of the live board, in plain HTTP behind a proxy of this host; empty: none."""
+    trust: Path | None = None
+    """The authorities (PEM) that services' certificates must come from; without it nothing is probed."""
+    addresses: dict[str, str] = Field(default_factory=dict)
+    """By a service's name in the catalogue, the host:port that its consumers use."""
+    metrics: dict[str, Url] = Field(default_factory=dict)
+    """By a service's name in the catalogue, the address of its figures, as http://HOST:9100/metrics."""
+    probe: tuple[Prober, ...] = ()
+    """As whom the services are probed."""
+    questions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By a method's full name, package.Service/Method, the harmless request that probes make, as proto3 JSON."""
+    every_seconds: float = Field(default=60.0, gt=0)
+    """How often probes are made; figures count minutes, so a minute it is but for trials."""
+    probe_seconds: float = Field(default=12.0, gt=0)
+    """How long a probe waits for each answer: longer than a service's `answer_seconds`, so that it can say why."""
+    log_level: str = "info"

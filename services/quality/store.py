@@ -5,13 +5,14 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Date,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    delete,
     func,
     insert,
     select,
@@ -34,6 +36,7 @@ from quality.faults import Fault
 
 SCRIPTS = "quality:migrations"
 ROWS_AT_ONCE = 2000
+IDS_AT_ONCE = 500
 
 _TABLES = MetaData(schema=FACTS)
 _COUNTS: dict[Fault | None, str] = {
@@ -91,6 +94,23 @@ _head = Table(
     Column("minute", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("entries", BigInteger, nullable=False),
+)
+_own = Table(
+    "own_inquiry",
+    _TABLES,
+    Column("id", LargeBinary, primary_key=True),
+    Column("minute", BigInteger, nullable=False),
+)
+_reading = Table(
+    "reading",
+    _TABLES,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("service", Text, primary_key=True),
+    Column("health", Text, nullable=False),
+    Column("serving", Boolean),
+    Column("answered", BigInteger),
+    Column("refused", BigInteger),
+    Column("unrecorded", BigInteger),
 )
 
 
@@ -175,6 +195,22 @@ class SeenHead:
     entries: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a service said of itself: over grpc.health.v1, and in its figures, which count from its start on."""
+
+    minute: int
+    service: str
+    health: str = ""
+    """SERVING or NOT_SERVING; empty where no probe heard either."""
+    serving: bool | None = None
+    """None, as each figure, where the figures could not be read."""
+    answered: int | None = None
+    refused: int | None = None
+    unrecorded: int | None = None
+    """Refusals that are in no ledger, for want of budget."""
+
+
 def record(connection: Connection, observations: Iterable[Observation]) -> None:
     """Add *observations* to what was seen of their minutes before."""
     for seen in observations:
@@ -222,6 +258,31 @@ def headed(connection: Connection, heads: Iterable[SeenHead]) -> None:
     _replace(connection, _head, [_row_of(_head, head) for head in heads])
 
 
+def read_off(connection: Connection, readings: Iterable[Reading]) -> None:
+    """Keep *readings*."""
+    _replace(connection, _reading, [_row_of(_reading, one) for one in readings])
+
+
+def own(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
+    """Keep the ids of inquiries that probes made, each with its minute, until `met` in a ledger."""
+    _replace(connection, _own, [{"id": one, "minute": minute} for one, minute in ids])
+
+
+def met(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
+    """Those of *ids* that probes made; each is met once, and forgotten."""
+    found: set[bytes] = set()
+    for first in range(0, len(ids), IDS_AT_ONCE):
+        some = _own.c.id.in_(ids[first : first + IDS_AT_ONCE])
+        rows = connection.execute(delete(_own).where(some).returning(_own.c.id))
+        found.update(bytes(one) for one in rows.scalars())
+    return frozenset(found)
+
+
+def forget_own(connection: Connection, end: int) -> None:
+    """Forget the ids that no ledger holds of inquiries made before minute *end*."""
+    connection.execute(delete(_own).where(_own.c.minute < end))
+
+
 def announce(connection: Connection, outage: Announced) -> int:
     """Keep an announcement; its number."""
     number = (connection.execute(select(func.max(_outage.c.number))).scalar() or 0) + 1
@@ -256,6 +317,12 @@ def end_early(connection: Connection, number: int, end: int) -> None:
 def announcements(connection: Connection) -> list[Announced]:
     """Every outage that was ever announced, withdrawn ones among them, in the order of their numbers."""
     return [_announced(row) for row in connection.execute(select(_outage).order_by(_outage.c.number))]
+
+
+def readings(connection: Connection, first: int, end: int) -> Iterator[Reading]:
+    """What services said of themselves from minute *first* to before *end*."""
+    for row in _streamed(connection, _reading, first, end):
+        yield Reading(*row)
 
 
 def announced(connection: Connection, first: int, end: int) -> list[Announced]:

@@ -1,0 +1,41 @@
+"""What is wrong with the certificate that a consumer shows, as far as it tells by itself."""
+
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from estelam import credential
+from estelam.client import Identity
+from estelam.clock import Clock
+from estelam.errors import Reason, Refusal
+
+
+def hindrance(identity: Identity, clock: Clock) -> str:
+    """The reason for which any service must turn the certificate of *identity* away; empty where it can be used."""
+    try:
+        shown = identity.certificate.read_bytes()
+        found = credential.read(shown)
+        found.caller()
+        found.require_in_force(clock.micros())
+        trusted = _trusted(shown, identity.trust.read_bytes())
+    except Refusal as refusal:
+        return refusal.reason
+    except (OSError, ValueError):
+        return Reason.CERTIFICATE_UNUSABLE
+    return "" if trusted else Reason.CERTIFICATE_UNUSABLE
+
+
+def _trusted(shown: bytes, trust: bytes) -> bool:
+    """Whether the chain *shown* leads to an authority of *trust*."""
+    chain = x509.load_pem_x509_certificates(shown)
+    links = all(_issued(lower, upper) for lower, upper in pairwise(chain))
+    return links and any(_issued(chain[-1], authority) for authority in x509.load_pem_x509_certificates(trust))
+
+
+def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    try:
+        lower.verify_directly_issued_by(upper)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
