@@ -91,10 +91,12 @@ def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
 def _serve(services: Sequence[Service], listens: Mapping[str, tuple[str, str]]) -> None:
     status = 0
     try:
-        for service in services:
+        *asked, watch = services
+        for service in asked:
             service.launch()
-        for service in services:
+        for service in asked:
             service.wait()
+        watch.start()  # last, so that no service is found missing which is only on its way
         _greet(services, page=listens["page"][1], api=listens["api"][1])
         _watch(services)
     except KeyboardInterrupt:

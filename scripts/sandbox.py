@@ -113,9 +113,9 @@ def create(
 
     *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
     and "api", the adapter's faces on HTTP, and of "board", the quality process's, are served only if given; at those of
-    "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores; one
-    without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of the
-    sandbox's own. What is already there is kept, but for the settings.
+    "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores;
+    one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of
+    the sandbox's own. What is already there is kept, but for the settings.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():

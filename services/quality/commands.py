@@ -11,7 +11,7 @@ from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.settings import load
 from quality import __main__ as process
-from quality import collecting, outages, reporting, signing
+from quality import checking, collecting, outages, reporting, signing
 from quality import store as seen
 from quality.failures import plain_failures
 from quality.settings import QualitySettings
@@ -33,6 +33,16 @@ def serve(listen: serving.Listen = None, port_file: serving.PortFile = None, as_
     """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
     with plain_failures(as_json=as_json):
         process.main(load(QualitySettings, listen=listen), port_file)
+
+
+@app.command()
+def check(as_json: output.AsJson = False) -> None:
+    """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
+    with _plain_failures(as_json=as_json):
+        found = checking.faults(load(QualitySettings), Clock())
+    if found:
+        output.fail("\n".join(found), as_json=as_json)
+    output.say({"quality": "holds together"}, as_json=as_json)
 
 
 @app.command()

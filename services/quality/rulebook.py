@@ -131,6 +131,7 @@ def read(path: Path, catalogue: Catalogue) -> Rulebook:
         raise RulebookError(f"{path}: {faults}") from None
     if missing := {*rules.stands_on, *rules.stands_on.values()} - {service.slug for service in catalogue.services}:
         raise RulebookError(f"{path}: no service is called {', '.join(sorted(missing))}")
-    for agreement in catalogue.agreements:
-        rules.named(agreement.rules)
+    known = {found.slug for found in rules.set}
+    if missing := {agreement.rules for agreement in catalogue.agreements} - known:
+        raise RulebookError(f"{path}: an agreement promises what no set of rules says: {', '.join(sorted(missing))}")
     return rules

@@ -218,6 +218,8 @@ class Wording:
         """A day: Jalali in Persian, of both calendars in English."""
         if day is None:
             return NONE
+        if day == date.min:  # of a register that is kept whole
+            return "از آغاز" if self.persian else "from the beginning"
         found = jalali(day)
         text = f"{found.year}/{found.month:02}/{found.day:02}"
         return _LTR + (self.digits(text) if self.persian else f"{text} ({day:%Y-%m-%d})") + _END
