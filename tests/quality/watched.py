@@ -1,0 +1,83 @@
+"""A watch on real services, for tests: one round at a time, and what the quality store holds after it."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.sandbox import Sandbox
+from sqlalchemy import Connection
+
+from estelam.clock import Clock
+from estelam.store import Store, migrate
+from quality import store as seen
+from quality.faults import Fault
+from quality.settings import Prober, QualitySettings
+from quality.store import Reading, Tally
+from quality.watching import Watch
+
+NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
+ALWAYS = (0, 1 << 40)
+
+Met = dict[tuple[str, str], tuple[Fault | None, str]]
+
+
+def settings_of(sandbox: Sandbox, folder: Path, addresses: dict[str, str], **overrides: object) -> QualitySettings:
+    """A quality store of one's own in *folder*, and services at *addresses*."""
+    given = {"store": f"sqlite:///{folder / 'quality'}", "addresses": addresses, "probe_seconds": 8.0}
+    settings = sandbox.quality(**(given | overrides))
+    migrate(settings.store, seen.SCRIPTS)
+    return settings
+
+
+def prober(consumer: str, certificate: Path) -> Prober:
+    """A consumer with *certificate* and the key beside it."""
+    return Prober(consumer=consumer, certificate=certificate, private_key=certificate.with_suffix(".key"))
+
+
+def watch(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = None) -> None:
+    """So many rounds, in each of which it asks, and then reads and keeps."""
+
+    async def run() -> None:
+        watch = Watch(settings, clock or Clock())
+        for _ in range(rounds):
+            await watch.ask()
+            await watch.read()
+
+    asyncio.run(run())
+
+
+def met(settings: QualitySettings) -> Met:
+    """Through whom each method failed each consumer, and why, by the newest probe."""
+    with _opened(settings) as connection:
+        return {
+            (probe.method.partition("/")[2], probe.consumer): (probe.fault, probe.reason)
+            for probe in seen.probes(connection, *ALWAYS)
+        }
+
+
+def minutes(settings: QualitySettings) -> set[int]:
+    """The minutes of which there are probes."""
+    with _opened(settings) as connection:
+        return {probe.minute for probe in seen.probes(connection, *ALWAYS)}
+
+
+def readings(settings: QualitySettings) -> dict[str, Reading]:
+    """What each service said of itself last."""
+    with _opened(settings) as connection:
+        return {one.service: one for one in seen.readings(connection, *ALWAYS)}
+
+
+def traffic(settings: QualitySettings) -> dict[tuple[str, str], Tally]:
+    """What was seen of consumers' inquiries, by method and consumer."""
+    found: dict[tuple[str, str], Tally] = {}
+    with _opened(settings) as connection:
+        for one in seen.observations(connection, *ALWAYS):
+            found.setdefault((one.method.partition("/")[2], one.consumer), Tally()).add(one.tally)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(settings: QualitySettings) -> Iterator[Connection]:
+    with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+        yield connection
