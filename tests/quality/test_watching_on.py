@@ -1,0 +1,166 @@
+"""What the watch keeps, and that nothing which fails ends it or loses what was seen."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scripts import sandbox as suite
+from scripts.processes import free_ports
+from scripts.sandbox import Sandbox
+
+from estelam.client import Identity
+from estelam.clock import Clock
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from quality.faults import Fault
+from quality.months import minute_of
+from quality.settings import QualitySettings
+from quality.watching import Watch, watching
+from sataad_adapter.__main__ import adapter
+from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
+from tests.quality.conftest import AGENCY, CBI, SETAD
+from tests.quality.watched import CASES, NOTES, VERIFICATION, met, minutes, readings, settings_of, traffic, watch
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def ask(sandbox: Sandbox, address: str, name: str) -> None:
+    """One inquiry of *name*'s own: the very one that probes make."""
+    note = pb.CheckNoteRequest(
+        serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
+    )
+    with plain_channel(address, Identity.named(sandbox.pki, name)) as channel:
+        PromissoryNoteInquiryServiceStub(channel).CheckNote(note, timeout=20)
+
+
+def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    front = start(lambda: adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, leave_seconds=0)))
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address, VERIFICATION: front.address})
+    ask(loaded, service.address, "setad")
+    watch(settings, rounds=2)
+    ask(loaded, service.address, "setad")
+    watch(settings)
+
+    assert {(None, "")} == set(met(settings).values())
+    assert {("CheckNote", SETAD): 2} == {key: tally.total for key, tally in traffic(settings).items()}
+
+
+def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    granted = [grant for grant in suite.GRANTS if grant[0] != "agency"]
+    suite.write_access(loaded, granted, rate=1000, burst=2000)
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    watch(settings := settings_of(loaded, tmp_path, {NOTES: service.address}))
+
+    assert (Fault.UNGRANTED, "NOT_GRANTED") == met(settings)["CheckNote", AGENCY]
+    assert {} == traffic(settings)
+
+
+def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address})
+
+    async def rounds() -> None:
+        first, second = (Watch(settings, at(minute)) for minute in (0, 1))
+        await first.ask()
+        with locked(settings):
+            assert not await first.keep()
+        await first.read()
+        await second.ask()
+        await second.read()
+
+    asyncio.run(rounds())
+
+    assert {minute_of(at(later).now()) for later in (0, 1)} == minutes(settings)
+    assert {} == traffic(settings)
+
+
+def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
+    loaded: Sandbox, tmp_path: Path, start: Start
+) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    ledgers = {CASES: f"sqlite:///{tmp_path / 'nothing'}", NOTES: loaded.promissory().store}
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, ledgers=ledgers)
+    ask(loaded, service.address, "setad")
+    watch(settings)
+
+    assert {("CheckNote", SETAD): 1} == {key: tally.total for key, tally in traffic(settings).items()}
+
+
+def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
+    shared: Sandbox, tmp_path: Path, start: Start
+) -> None:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    for file in suite.CATALOGUE.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    service = start(judiciary_opening(shared, leave_seconds=0))
+    settings = settings_of(shared, tmp_path, {CASES: service.address}, catalogue=folder)
+
+    async def rounds() -> None:
+        watch = Watch(settings, Clock())
+        (folder / "grants.yaml").write_text("grants: [", "utf-8")
+        await watch.ask()
+        await watch.keep()
+
+    asyncio.run(rounds())
+
+    assert {("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)} == set(met(settings))
+
+
+def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    ports = free_ports("figures", "nobody")
+    opening = promissory_opening(loaded, leave_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
+    service = start(opening)
+    pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+    figures = {NOTES: pages["figures"], CASES: pages["nobody"]}
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=figures)
+    ask(loaded, service.address, "setad")
+    with contextlib.suppress(Exception):
+        ask(loaded, service.address, "stranger")
+    watch(settings)
+
+    (said,) = readings(settings).values()
+    assert (NOTES, "SERVING", True, 4, 1, 0) == (
+        said.service,
+        said.health,
+        said.serving,
+        said.answered,
+        said.refused,
+        said.unrecorded,
+    )
+
+
+def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(shared: Sandbox, tmp_path: Path, start: Start) -> None:
+    service = start(judiciary_opening(shared, leave_seconds=0))
+    settings = settings_of(shared, tmp_path, {CASES: service.address}, ledgers={}, every_seconds=0.2)
+
+    async def stopped() -> None:
+        async with watching(settings, Clock()) as watch:
+            await watch.ask()
+
+    asyncio.run(stopped())
+
+    assert ("CheckByNationalId", CBI) in met(settings)
+
+
+NOW = Clock().micros()
+
+
+def at(minutes_later: int) -> Clock:
+    """A clock that stands so many minutes after these tests began."""
+    return replace(Clock(), micros=lambda: NOW + minutes_later * 60_000_000)
+
+
+@contextlib.contextmanager
+def locked(settings: QualitySettings) -> Iterator[None]:
+    """The quality store while somebody else writes and does not end."""
+    path = Path(settings.store.removeprefix("sqlite:///")) / "facts.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
