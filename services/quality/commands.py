@@ -38,7 +38,7 @@ def serve(listen: serving.Listen = None, port_file: serving.PortFile = None, as_
 @app.command()
 def check(as_json: output.AsJson = False) -> None:
     """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
-    with _plain_failures(as_json=as_json):
+    with plain_failures(as_json=as_json):
         found = checking.faults(load(QualitySettings), Clock())
     if found:
         output.fail("\n".join(found), as_json=as_json)
