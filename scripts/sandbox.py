@@ -256,9 +256,7 @@ def _write_settings(
     adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FACES if face in ports)
     addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in watched.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
-    quality = watched.settings_table(
-        ports=ports,
-        stores={name: stores.get(name, f"sqlite:///{sandbox.folder / name}") for name in watched.STORING},
-    )
+    ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in watched.STORING}
+    quality = watched.settings_table(ports=ports, stores=ledgers)
     tables = [storing("promissory"), storing("judiciary"), adapter, client, quality]
     sandbox.config.write_text("\n".join(tables), "utf-8")

@@ -152,7 +152,13 @@ def _anchored(kind: type[BaseModel], name: str, value: Any, folder: Path) -> Any
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):
         return [folder / str(item) for item in value]
-    if name == "store" and isinstance(value, str) and value.startswith("sqlite:///"):
+    return _anchored_stores(value, folder) if name in {"store", "ledgers"} else value
+
+
+def _anchored_stores(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return {name: _anchored_stores(store, folder) for name, store in value.items()}
+    if isinstance(value, str) and value.startswith("sqlite:///"):
         return f"sqlite:///{folder / value.removeprefix('sqlite:///')}"
     return value
 

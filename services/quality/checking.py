@@ -8,7 +8,7 @@ from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client import Identity
 from estelam.clock import Clock
-from estelam.errors import TABLE, Reason, Refusal
+from estelam.errors import Reason, Refusal
 from estelam.keys import KeyFileError
 from quality import certificates, questions, rulebook
 from quality.questions import QuestionError
@@ -78,10 +78,11 @@ def _nothing_goes_unprobed(settings: QualitySettings, catalogue: Catalogue) -> I
         return
     if settings.trust is None:
         yield "trust: without the services' authorities nothing is probed"
-    for name, service, _ in catalogue.methods():
-        if service.slug not in settings.addresses:
+    for service in catalogue.services:
+        if service.wire and service.slug not in settings.addresses:
             yield f"addresses: nothing says where {service.slug} is, so it is not probed"
-        elif name not in settings.questions:
+    for name, service, _ in catalogue.methods():
+        if service.slug in settings.addresses and name not in settings.questions:
             yield f"questions: nothing is to be asked of {name}, so it is not probed"
 
 
@@ -116,5 +117,9 @@ def _certificate(identity: Identity, legal_id: str, clock: Clock) -> str:
         return refusal.words.en
     if named != legal_id:
         return "names another organisation"
-    reason = certificates.hindrance(identity, clock)
-    return TABLE[Reason(reason)].en if reason else ""
+    match certificates.hindrance(identity, clock):
+        case Reason.CERTIFICATE_EXPIRED:
+            return "is not valid at this time"
+        case Reason.CERTIFICATE_UNUSABLE:
+            return "comes from no authority that the services' do"
+    return ""

@@ -16,7 +16,7 @@ from estelam.catalogue import reading as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.clock import IRAN, Clock
 from estelam.grants import AccessError
-from estelam.store import Mode, Store, check_schema
+from estelam.store import Mode, Store, StoreError, check_schema
 from quality import collecting, probing, scraping
 from quality import store as seen
 from quality.months import minute_of
@@ -174,7 +174,10 @@ async def watching(settings: QualitySettings, clock: Clock) -> AsyncIterator[Wat
         StoreError, AccessError: what keeps it from starting.
     """
     with contextlib.closing(Store(settings.store)) as store, store.sole_owner():
-        check_schema(store, seen.SCRIPTS)
+        try:
+            check_schema(store, seen.SCRIPTS)
+        except StoreError:
+            raise StoreError("the quality store is not there or not current; run: estelam quality migrate") from None
         watch = Watch(settings, clock)
         running = asyncio.create_task(watch.run())
         log.info("watch.started", probed_as=len(settings.probe), ledgers=len(settings.ledgers))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -113,7 +114,7 @@ def test_a_certificate_that_cant_be_read_measures_nothing_and_stops_no_other_pro
 
 def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sandbox, tmp_path: Path) -> None:
     shown = expired(sandbox, "promissory-late", MINISTRY, hosts=("localhost", "127.0.0.1"))
-    own = {"certificate": shown, "private_key": shown.with_suffix(".key")}
+    own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
     with RunningService(promissory_opening(sandbox, leave_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         watch(settings)
@@ -123,7 +124,7 @@ def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sand
 
 def test_whoever_cant_prove_to_be_the_service_is_not_taken_for_it(sandbox: Sandbox, tmp_path: Path) -> None:
     shown = stranger(tmp_path, hosts=("localhost", "127.0.0.1"))
-    own = {"certificate": shown, "private_key": shown.with_suffix(".key")}
+    own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
     with RunningService(promissory_opening(sandbox, leave_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         watch(settings)
@@ -185,11 +186,11 @@ def mute(shared: Sandbox) -> Iterator[str]:
         return b""
 
     server = grpc.server(ThreadPoolExecutor(8))
-    healthy = HealthServicer()
-    healthy.set(SERVICE, HealthCheckResponse.SERVING)
-    add_HealthServicer_to_server(healthy, server)
+    healthy = HealthServicer()  # type: ignore[no-untyped-call]
+    healthy.set(SERVICE, HealthCheckResponse.SERVING)  # type: ignore[no-untyped-call]
+    add_HealthServicer_to_server(healthy, server)  # type: ignore[no-untyped-call]
     methods = ("CheckNote", "GetNoteParties")
-    handlers = {method: grpc.unary_unary_rpc_method_handler(never) for method in methods}
+    handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(never) for method in methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     files = (shared.pki / "promissory-server.key", shared.pki / "promissory-server.crt")
     pair = (files[0].read_bytes(), files[1].read_bytes())

@@ -1,0 +1,81 @@
+"""The quality process as `estelam quality serve` runs it, beside real services of which one is killed."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from scripts import sandbox as suite
+from scripts.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
+from scripts.sandbox import Sandbox
+
+from quality.faults import Fault
+from quality.settings import QualitySettings
+from tests.quality.conftest import CBI, SETAD
+from tests.quality.watched import met, readings
+
+pytestmark = pytest.mark.timeout(300)
+
+QUICK = {"ESTELAM_QUALITY_EVERY_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": "5"}
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Sandbox, dict[str, Service]]]:
+    """All services with the samples, and the watch over them, each a process of its own."""
+    names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
+    sandbox = suite.create(tmp_path / "suite", ports=free_ports(*names))
+    suite.load_samples(sandbox)
+    suite.prepare_quality(sandbox)
+    services = {name: Service(name, sandbox) for name in SERVICES}
+    services[QUALITY] = Service(QUALITY, sandbox, environ=QUICK)
+    try:
+        for service in services.values():
+            service.start()
+        yield sandbox, services
+    finally:
+        for service in services.values():
+            service.kill()
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Wait until it has *happened*."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
+    watched: tuple[Sandbox, dict[str, Service]],
+) -> None:
+    sandbox, services = watched
+    settings: QualitySettings = sandbox.quality()
+    key = ("CheckNote", SETAD)
+    wait_for(lambda: met(settings).get(key) == (None, ""))
+    wait_for(lambda: all(one.serving and one.health == "SERVING" for one in readings(settings).values()))
+
+    services["promissory"].kill()
+    wait_for(lambda: met(settings)[key] == (Fault.EXCHANGE, "UNREACHABLE"))
+    assert (Fault.PROVIDER, "PROVIDER_UNAVAILABLE") == met(settings)["VerifyNote", SETAD]
+    assert (None, "") == met(settings)["CheckByNationalId", CBI]
+
+    services["promissory"].start()
+    wait_for(lambda: met(settings)[key] == (None, ""))
+    assert 0 == services[QUALITY].stop()
+
+
+def test_one_store_has_one_watch(watched: tuple[Sandbox, dict[str, Service]]) -> None:
+    sandbox, services = watched
+    second = Service(QUALITY, sandbox)
+    services["another"] = second
+
+    with pytest.raises(ProcessError, match="another process serves from this store"):
+        second.start()
+    assert services[QUALITY].ended is None
+
+
+def test_a_watch_without_a_store_says_what_to_do(tmp_path: Path) -> None:
+    done = estelam(suite.create(tmp_path / "suite"), "quality", "serve")
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "the quality store is not there or not current; run: estelam quality migrate\n" == done.stderr
