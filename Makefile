@@ -15,7 +15,7 @@ help: ## Say what can be made
 	touch $@
 
 .PHONY: run
-run: .venv/.ready ## Start all three services on loopback with sample data, until Ctrl-C
+run: .venv/.ready ## Start all services and the watch on loopback with sample data, until Ctrl-C
 	$(BIN)/python -m scripts.run
 
 .PHONY: demo

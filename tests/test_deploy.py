@@ -4,6 +4,7 @@ import configparser
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ from scripts.postgres import BIN, Cluster
 from scripts.sandbox import GRANTS
 from sqlalchemy import make_url
 
+from estelam.catalogue import reading
 from estelam.client import Identity
+from estelam.clock import Clock
 from estelam.grants import AccessTable
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.settings import CONFIG, ServingSettings, load
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
+from quality import collecting
+from quality.probing import errands
+from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import caller
@@ -63,6 +69,18 @@ def test_a_services_settings_are_settings_and_its_callers_are_those_of_the_resol
     assert ("0.0.0.0:50151", "0.0.0.0:9100") == (given.listen, given.metrics_listen)
     assert methods == {grant.method for grant in table.grant}
     assert {(grant.method, grant.clause) for grant in table.grant} == {(m, c) for _, m, c in GRANTS if m in methods}
+
+
+def test_the_watchs_settings_ask_every_method_as_someone_who_is_granted_it() -> None:
+    environ = COMPOSE["services"]["quality"]["environment"]
+    given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
+    quality = load(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
+    catalogue = reading.read(suite.CATALOGUE)
+    asked = {name for errand in errands(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.asked}
+
+    assert {name for name, _, _ in catalogue.methods()} == asked
+    assert {"promissory-note-inquiry", "cheque-case-inquiry"} == set(quality.ledgers)
+    assert set(quality.addresses) == set(quality.metrics)
 
 
 # compose.yaml
@@ -173,7 +191,12 @@ def test_kustomize_builds_each_service(name: str) -> None:
 
 # systemd
 
-UNITS = ("estelam@promissory.service", "estelam-envoy.service", "estelam-verify@promissory.timer")
+UNITS = (
+    "estelam-quality.service",
+    "estelam@promissory.service",
+    "estelam-envoy.service",
+    "estelam-verify@promissory.timer",
+)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
@@ -273,6 +296,28 @@ def test_the_serving_role_answers_and_records_and_can_change_nothing(
         "INSERT INTO facts.coverage DEFAULT VALUES",
     ):
         with server.connect(database, "serving") as connection, pytest.raises(InsufficientPrivilege):
+            connection.execute(forbidden)
+
+
+def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
+    server: Cluster, tmp_path: Path, start: Start
+) -> None:
+    database = server.database()
+    sandbox = suite.create(tmp_path / "suite", stores={"promissory": server.url(database)})
+    suite.load_samples(sandbox)
+    with server.connect(database) as connection:
+        connection.execute("CREATE ROLE watching LOGIN")
+    psql(server, database, "watching.sql", watching="watching")
+    service = start(promissory_opening(sandbox))
+    with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
+        ask()
+    address = make_url(server.url(database)).set(username="watching").render_as_string()
+    suite.prepare_quality(sandbox)
+    quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())
+
+    assert 1 == collecting.read_on(quality, "promissory-note-inquiry", Clock())
+    for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
+        with server.connect(database, "watching") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)
 
 

@@ -1,5 +1,6 @@
 """Settings: one TOML file with a table for each service, then ESTELAM_… variables; an unknown key is refused."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -177,8 +178,20 @@ def _environment_values(kind: type[Section], environ: Mapping[str, str]) -> dict
             field = kind.model_fields.get(name)
             if field is None:
                 raise SettingsError(f"unknown variable: {variable}")
-            values[name] = text.split(os.pathsep) if get_origin(field.annotation) is tuple else text
+            values[name] = _read(get_origin(field.annotation), variable, text)
     return values
+
+
+def _read(kind: Any, variable: str, text: str) -> Any:
+    """What a variable says for a field of *kind*: paths are parted as in PATH, and a table is a JSON object."""
+    if kind is tuple:
+        return text.split(os.pathsep)
+    if kind is not dict:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise SettingsError(f"{variable} must be a JSON object") from None
 
 
 def _sections() -> set[str]:

@@ -1,5 +1,6 @@
 """Through whom an inquiry failed, as probes of real services find it: nobody is blamed for another's fault."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from scripts import sandbox as suite
-from scripts.sandbox import GRANTS, MINISTRY, Sandbox
+from scripts.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
 from estelam.pki import Authority
-from quality.faults import Fault
+from quality.faults import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
 from tests.quality.watched import CASES, NOTES, met, prober, readings, settings_of, watch
@@ -41,6 +42,14 @@ def nowhere() -> str:
 def stranger(folder: Path, *, hosts: tuple[str, ...] = ()) -> Path:
     """A certificate of an authority that nobody here knows."""
     return Authority.create(folder / "elsewhere").issue("setad", [SETAD], hosts=hosts)
+
+
+def test_the_rules_in_words_count_what_probes_find_to_whom_the_code_does() -> None:
+    words = (ROOT / "docs" / "quality-rules.md").read_text("utf-8")
+    found = dict(re.findall(r"^\|[^|]*\| `([A-Z_]+)` \| (\w+) \|$", words, re.MULTILINE))
+
+    assert set(Unheard) < set(found)
+    assert {reason: fault_of(reason) for reason in found} == found
 
 
 def test_who_is_granted_a_method_and_answered_finds_it_there(
