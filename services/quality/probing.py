@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.catalogue.derive import access_table
-from estelam.catalogue.model import Catalogue
+from estelam.catalogue.model import Catalogue, Method
 from estelam.client import Identity, aio_connections
 from estelam.clock import Clock
 from estelam.errors import Reason, from_grpc
@@ -73,10 +73,14 @@ def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Itera
             continue
         identity = Identity(prober.certificate, prober.private_key, settings.trust)
         for service in catalogue.services:
-            names = [service.full_name(method.name) for method in service.methods]
+            names = [service.full_name(method.name) for method in service.methods if _lives(method, day)]
             asked = [found for name in names if (party.legal_id, name) in granted for found in _asked(settings, name)]
             if asked and service.wire and (address := settings.addresses.get(service.slug)):
                 yield Errand(party.legal_id, identity, service.slug, service.wire, address, tuple(asked))
+
+
+def _lives(method: Method, day: date) -> bool:
+    return method.introduced <= day and (method.sunset is None or day < method.sunset)
 
 
 def _asked(settings: QualitySettings, method: str) -> Iterator[tuple[str, bytes]]:

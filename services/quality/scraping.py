@@ -1,6 +1,7 @@
 """What a service's figures for Prometheus tell that no ledger can: whether it serves, and what it could not record."""
 
 from dataclasses import replace
+from http.client import HTTPException
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
@@ -30,7 +31,7 @@ def scrape(url: str, reading: Reading) -> Reading:
         with _OPENER.open(url, timeout=SECONDS) as reply:
             text = reply.read(LARGEST).decode("utf-8")
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, IndexError) as error:
         raise ScrapeError(type(error).__name__) from None
     inquiries = _named(samples, "estelam_inquiries_total")
     answered = sum(one.value for one in inquiries if one.labels.get("outcome") in set(Outcome))

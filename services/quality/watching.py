@@ -119,9 +119,11 @@ class Watch:
     async def _ask_on_time(self) -> None:
         await self.ask()
         self._asked.set()
-        # By the wall clock, so that a round begins as its minute does.
-        every = self._settings.every_seconds
-        await asyncio.sleep(every - self._clock.micros() / 1e6 % every)
+        # By the wall clock, so that a round begins as its minute does; one that was set back is followed at once.
+        every = int(self._settings.every_seconds * 1e6)
+        due = (self._clock.micros() // every + 1) * every
+        while 0 < (left := due - self._clock.micros()) <= every:  # noqa: ASYNC110 - a clock sets no event
+            await asyncio.sleep(left / 1e6)
 
     async def _read_once_asked(self) -> None:
         await self._asked.wait()

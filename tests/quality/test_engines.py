@@ -10,7 +10,7 @@ from scripts.report import quality_home
 from estelam.store import Mode, Store, migrate
 from quality import store as seen
 from quality.faults import Fault
-from quality.store import Freshness, Observation, Probe, SeenHead
+from quality.store import Freshness, Observation, Probe, Reading, SeenHead
 from tests.conftest import both_engines
 from tests.quality.conftest import CHECK_NOTE, SETAD, tally
 
@@ -29,9 +29,15 @@ def test_what_is_kept_comes_back_and_adds_up(engine: str, request: pytest.Fixtur
             seen.probed(opened, [Probe(7, CHECK_NOTE, SETAD, Fault.EXCHANGE)])
             seen.aged(opened, [Freshness(7, "s", 60, None)])
             seen.headed(opened, [SeenHead(7, "s", 3, bytes(32), 9)])
+            seen.read_off(opened, [Reading(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)])
+            seen.own(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
+    with contextlib.closing(Store(url, facts=Mode.WRITE)) as store, store.transaction() as opened:
+        seen.forget_own(opened, 6)
+        assert [seen.met(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [{b"1"}, set(), set()]
     with contextlib.closing(Store(url)) as store, store.transaction() as opened:
         [one] = seen.observations(opened, 0, 10)
         assert one.tally.counts == Counter({None: 4, Fault.PROVIDER: 2})
         assert [probe.fault for probe in seen.probes(opened, 0, 10)] == [Fault.EXCHANGE]
         assert [fresh.age_minutes for fresh in seen.freshness(opened, 0, 10)] == [60]
         assert seen.last_heads(opened, 8)["s"].entries == 9
+        assert [(one.serving, one.answered) for one in seen.readings(opened, 0, 10)] == [(True, 2)]

@@ -21,7 +21,7 @@ from estelam.pki import Authority
 from quality.faults import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
-from tests.quality.watched import CASES, NOTES, met, prober, readings, settings_of, watch
+from tests.quality.watched import CASES, NOTES, met, prober, readings, settings_of, until_healthy, watch
 from tests.service import RunningService
 
 pytestmark = pytest.mark.timeout(180)
@@ -56,6 +56,8 @@ def test_who_is_granted_a_method_and_answered_finds_it_there(
     shared: Sandbox, promissory: RunningService, judiciary: RunningService, tmp_path: Path
 ) -> None:
     settings = settings_of(shared, tmp_path, {NOTES: promissory.address, CASES: judiciary.address})
+    for address in settings.addresses.values():
+        until_healthy(shared, address)
     watch(settings)
 
     cases = [("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)]

@@ -5,25 +5,42 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from scripts import sandbox as suite
 from scripts.processes import free_ports
 from scripts.sandbox import Sandbox
 
+from estelam.catalogue import reading
+from estelam.catalogue.model import Catalogue, Method
 from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from quality.faults import Fault
 from quality.months import minute_of
+from quality.probing import errands
 from quality.settings import QualitySettings
 from quality.watching import Watch, watching
 from sataad_adapter.__main__ import adapter
-from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
+from tests.conftest import Start, plain_channel, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
-from tests.quality.watched import CASES, NOTES, VERIFICATION, met, minutes, readings, settings_of, traffic, watch
+from tests.quality.watched import (
+    CASES,
+    NOTES,
+    VERIFICATION,
+    met,
+    minutes,
+    readings,
+    settings_of,
+    traffic,
+    until_healthy,
+    watch,
+)
+from tests.service import RunningService
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -92,14 +109,13 @@ def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
 
 
 def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
-    shared: Sandbox, tmp_path: Path, start: Start
+    shared: Sandbox, tmp_path: Path, judiciary: RunningService
 ) -> None:
     folder = tmp_path / "catalogue"
     folder.mkdir()
     for file in suite.CATALOGUE.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    service = start(judiciary_opening(shared, leave_seconds=0))
-    settings = settings_of(shared, tmp_path, {CASES: service.address}, catalogue=folder)
+    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, catalogue=folder)
 
     async def rounds() -> None:
         watch = Watch(settings, Clock())
@@ -116,11 +132,13 @@ def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start
     ports = free_ports("figures", "nobody")
     opening = promissory_opening(loaded, leave_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
     service = start(opening)
+    ports["no figures"] = service.port
     pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
-    figures = {NOTES: pages["figures"], CASES: pages["nobody"]}
+    figures = {NOTES: pages["figures"], CASES: pages["nobody"], VERIFICATION: pages["no figures"]}
     settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=figures)
+    until_healthy(loaded, service.address)
     ask(loaded, service.address, "setad")
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(grpc.RpcError):
         ask(loaded, service.address, "stranger")
     watch(settings)
 
@@ -135,9 +153,10 @@ def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start
     )
 
 
-def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(shared: Sandbox, tmp_path: Path, start: Start) -> None:
-    service = start(judiciary_opening(shared, leave_seconds=0))
-    settings = settings_of(shared, tmp_path, {CASES: service.address}, ledgers={}, every_seconds=0.2)
+def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(
+    shared: Sandbox, tmp_path: Path, judiciary: RunningService
+) -> None:
+    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, every_seconds=0.2)
 
     async def stopped() -> None:
         async with watching(settings, Clock()) as watch:
@@ -164,3 +183,31 @@ def locked(settings: QualitySettings) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+def test_a_method_is_asked_in_its_life_and_within_its_grant_alone(shared: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(shared, tmp_path, {NOTES: "127.0.0.1:1", CASES: "127.0.0.1:1"})
+    catalogue = reading.read(settings.catalogue)
+    services = [
+        service.model_copy(update={"methods": [ending(method) for method in service.methods]})
+        for service in catalogue.services
+    ]
+    ended = catalogue.model_copy(update={"services": services})
+
+    assert [] == asked(settings, catalogue, date(2021, 8, 23))
+    assert 5 == len(asked(settings, catalogue, LAST_DAY))
+    assert 5 == len(asked(settings, ended, LAST_DAY))
+    assert [] == asked(settings, ended, LAST_DAY + timedelta(days=1))
+
+
+LAST_DAY = date(2026, 11, 28)
+
+
+def ending(method: Method) -> Method:
+    """*method*, which is gone after that day."""
+    return method.model_copy(update={"deprecated": LAST_DAY, "sunset": LAST_DAY + timedelta(days=1)})
+
+
+def asked(settings: QualitySettings, catalogue: Catalogue, day: date) -> list[str]:
+    """What is asked on *day*."""
+    return [method for errand in errands(settings, catalogue, day) for method, _ in errand.asked]

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection
 
+from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.store import Store, migrate
 from quality import store as seen
@@ -15,6 +19,7 @@ from quality.faults import Fault
 from quality.settings import Prober, QualitySettings
 from quality.store import Reading, Tally
 from quality.watching import Watch
+from tests.conftest import plain_channel
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
 ALWAYS = (0, 1 << 40)
@@ -45,6 +50,16 @@ def watch(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = N
             await watch.read()
 
     asyncio.run(run())
+
+
+def until_healthy(sandbox: Sandbox, address: str) -> None:
+    """Wait until the service at *address* has found itself healthy, which it is not from its first instant on."""
+    deadline = time.monotonic() + 30
+    with plain_channel(address, Identity.named(sandbox.pki, "setad")) as channel:
+        stub = HealthStub(channel)  # type: ignore[no-untyped-call]
+        while stub.Check(HealthCheckRequest(), timeout=20).status != HealthCheckResponse.SERVING:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def met(settings: QualitySettings) -> Met:
