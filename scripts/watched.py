@@ -65,6 +65,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "signing_key": "pki/quality-reports.key",
         "signing_certificates": ["pki/quality-reports.crt"],
         "reports": "quality/reports",
+        "outages": "outages.toml",
         "trust": "pki/ca.crt",
         "listen": f"127.0.0.1:{ports['board']}" if "board" in ports else "",
     }

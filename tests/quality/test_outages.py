@@ -71,7 +71,8 @@ def desk(loaded: Sandbox, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Desk
     table = "".join(f'{name} = "{value}"\n' for name, value in own.items())
     table += f'signing_certificates = ["{kept.signing_certificates[0]}"]\noutages = "outages.toml"\n'
     table += f'ledgers = {{ {SERVICE} = "sqlite:///{loaded.folder / "promissory"}" }}\n'
-    loaded.config.write_text(f"{loaded.config.read_text('utf-8')}\n[quality]\n{table}", "utf-8")
+    services, _, _ = loaded.config.read_text("utf-8").partition("[quality]")
+    loaded.config.write_text(f"{services}[quality]\n{table}", "utf-8")
     time = Time()
     for module in ("outages", "commands"):
         monkeypatch.setattr(f"quality.{module}.Clock", lambda: time.clock)
@@ -214,6 +215,8 @@ def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_rele
         url = cluster.url(cluster.database())
         migrate(url, seen.SCRIPTS)
     with contextlib.closing(Store(url, facts=Mode.CREATE)) as opened, opened.transaction() as connection:
+        for later in ("own_inquiry", "reading"):
+            connection.execute(text(f"DROP TABLE facts.{later}"))
         connection.execute(text("ALTER TABLE facts.outage DROP COLUMN announced_end_minute"))
         connection.execute(text("UPDATE facts.alembic_version SET version_num = '0001'"))
         connection.execute(text("INSERT INTO facts.outage VALUES (1, 's', 0, 100, 200, 'ف', 'e')"))

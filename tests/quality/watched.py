@@ -54,10 +54,15 @@ def watch(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = N
 
 def until_healthy(sandbox: Sandbox, address: str) -> None:
     """Wait until the service at *address* has found itself healthy, which it is not from its first instant on."""
+    until_said(sandbox, address, "", HealthCheckResponse.SERVING)
+
+
+def until_said(sandbox: Sandbox, address: str, name: str, status: int) -> None:
+    """Wait until what is at *address* says *status* of the service *name*."""
     deadline = time.monotonic() + 30
     with plain_channel(address, Identity.named(sandbox.pki, "setad")) as channel:
         stub = HealthStub(channel)  # type: ignore[no-untyped-call]
-        while stub.Check(HealthCheckRequest(), timeout=20).status != HealthCheckResponse.SERVING:
+        while stub.Check(HealthCheckRequest(service=name), timeout=20).status != status:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
