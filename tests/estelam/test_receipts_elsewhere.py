@@ -1,0 +1,118 @@
+"""The program in the page for courts, run by Perl and OpenSSL alone: it proves what is genuine, and nothing else."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
+from estelam.saved import SavedReply, save
+from tests.promises.office import Office, receipt_of
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "receipts.md"
+SAID = {"YES": ANSWER_YES, "NO": ANSWER_NO, "DISCLOSED": ANSWER_UNSPECIFIED}
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("perl") and shutil.which("openssl")), reason="Perl or OpenSSL is not on this machine"
+)
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    return Office(tmp_path_factory.mktemp("elsewhere") / "suite")
+
+
+def check(folder: Path, certificate: Path, *kept: SavedReply) -> subprocess.CompletedProcess[str]:
+    """What the page's program says of *kept*."""
+    (program,) = re.findall(r"^```perl\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (folder / "check.pl").write_text(program, "utf-8")
+    save(folder / "saved.json", kept)
+    command = ["perl", "check.pl", "saved.json", str(certificate)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def certificate(office: Office) -> Path:
+    return office.sandbox.pki / "promissory-receipts.crt"
+
+
+def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Path, tmp_path: Path) -> None:
+    done = check(tmp_path, certificate, *office.replies)
+    lines = done.stdout.splitlines()
+
+    assert (0, "", len(office.replies)) == (done.returncode, done.stderr, len(lines))
+    for line, kept in zip(lines, office.replies, strict=True):
+        assert line.startswith(f"PROVEN {receipt_of(kept).inquiry_id} at ")
+        assert kept.method in line
+    assert set(SAID) == {line.rsplit(" ", 1)[1] for line in lines}
+
+
+def flip(part: bytes) -> bytes:
+    return part[:-1] + bytes([part[-1] ^ 1])
+
+
+def resalted(receipt: Any) -> None:
+    receipt.salt = flip(receipt.salt)
+
+
+def rewritten_entry(receipt: Any) -> None:
+    entry = Entry.FromString(receipt.entry)
+    entry.caller = "99000079195"
+    receipt.entry = entry.SerializeToString(deterministic=True)
+
+
+def rewritten_header(receipt: Any) -> None:
+    header = BlockHeader.FromString(receipt.block_header)
+    header.sealed_at_micros += 1
+    receipt.block_header = header.SerializeToString(deterministic=True)
+
+
+FORGERIES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
+    "the reply": ("2", lambda _request, reply: setattr(reply, "answer", 3 - reply.answer)),
+    "the request": ("2", lambda request, _reply: setattr(request, "amount_rials", 7)),
+    "the salt": ("2", lambda _request, reply: resalted(reply.receipt)),
+    "the entry": ("3", lambda _request, reply: rewritten_entry(reply.receipt)),
+    "a shorter path": ("3", lambda _request, reply: reply.receipt.merkle_path.pop()),
+    "a longer path": ("3", lambda _request, reply: reply.receipt.merkle_path.append(bytes(32))),
+    "a path turned round": ("3", lambda _request, reply: reply.receipt.merkle_path.reverse()),
+    "the header": ("4", lambda _request, reply: rewritten_header(reply.receipt)),
+    "the signature": ("4", lambda _q, reply: setattr(reply.receipt, "signature", flip(reply.receipt.signature))),
+    "the inquiry id": (
+        "5",
+        lambda _q, reply: setattr(reply.receipt, "inquiry_id", reply.receipt.inquiry_id[:-1] + "g"),
+    ),
+    "the time": ("5", lambda _request, reply: setattr(reply.receipt.answered_at, "seconds", 1)),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_any_forged_part_is_refused_at_its_step(
+    office: Office, certificate: Path, tmp_path: Path, forgery: str
+) -> None:
+    genuine = office.kept(ANSWER_YES)
+    altered: Any = deepcopy(genuine)
+    step, forge = FORGERIES[forgery]
+    forge(altered.request, altered.reply)
+    alone, second = check(tmp_path, certificate, altered), check(tmp_path, certificate, genuine, altered)
+
+    assert ("", f"{step}:") == (alone.stdout, alone.stderr[:2])
+    assert 0 not in (alone.returncode, second.returncode)
+
+
+def test_another_method_another_services_certificate_and_nothing_are_refused(
+    office: Office, certificate: Path, tmp_path: Path
+) -> None:
+    kept = office.kept(ANSWER_YES)
+    told = office.kept(ANSWER_UNSPECIFIED)
+    foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", kept)
+    other = check(tmp_path, certificate, SavedReply(told.method, kept.request, kept.reply))
+    none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", kept)
+
+    assert ["4", "1"] == [done.stderr[0] for done in (foreign, other)]
+    assert ("empty\n", True) == (none.stderr, missing.stderr.endswith("no certificate\n"))
+    assert all(done.returncode and not done.stdout for done in (foreign, other, none, missing))
