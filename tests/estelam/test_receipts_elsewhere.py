@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
+from estelam.client import Identity
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.saved import SavedReply, save
+from tests.conftest import judiciary_opening, plain_channel
 from tests.promises.office import Office, receipt_of
+from tests.service import RunningService
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "receipts.md"
-SAID = {"YES": ANSWER_YES, "NO": ANSWER_NO, "DISCLOSED": ANSWER_UNSPECIFIED}
+CENTRAL_BANK = ORGANIZATIONS["cbi"]
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("perl") and shutil.which("openssl")), reason="Perl or OpenSSL is not on this machine"
@@ -49,7 +55,21 @@ def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Pa
     for line, kept in zip(lines, office.replies, strict=True):
         assert line.startswith(f"PROVEN {receipt_of(kept).inquiry_id} at ")
         assert kept.method in line
-    assert set(SAID) == {line.rsplit(" ", 1)[1] for line in lines}
+    assert {"YES", "NO", "DISCLOSED"} == {line.rsplit(" ", 1)[1] for line in lines}
+
+
+def test_the_judiciarys_no_is_proven_with_what_was_asked_and_its_coverage(office: Office, tmp_path: Path) -> None:
+    requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
+    with (
+        RunningService(judiciary_opening(office.sandbox, leave_seconds=0)) as service,
+        plain_channel(service.address, Identity.named(office.sandbox.pki, "cbi")) as channel,
+    ):
+        ask = ChequeCaseInquiryServiceStub(channel).CheckByTrackingId
+        kept = [SavedReply(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
+    yes, no = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", *kept).stdout.splitlines()
+
+    assert yes.endswith(f"about {requests[0].tracking_id} asked by {CENTRAL_BANK}: YES, complete since 2021-03-21")
+    assert no.endswith(f"about {requests[1].tracking_id} asked by {CENTRAL_BANK}: NO, complete since 2021-03-21")
 
 
 def flip(part: bytes) -> bytes:
