@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from estelam.pki import Authority
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
-from tests.e2e.test_serving import NOT_SERVING, health, until
+from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.outages import HOUR, PROMISSORY, outage, publish
 from tests.promises.test_4_who_stands_behind_a_proxy import HEADER, fingerprint, forwarded
 
@@ -165,38 +165,33 @@ def ask_until(over: Event, address: str, identity: Identity) -> tuple[int, list[
 @pytest.mark.long
 @each_kind
 def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(farm: Farm, kind: str) -> None:
+    def say(status: int) -> bool:
+        """Whether every worker comes to say so of its service."""
+        return until(lambda: {health(farm.sandbox, one.address, PROMISSORY) for one in farm.workers} == {status})
+
     envoy = farm.envoys[kind].wait()
     now, path = datetime.now(UTC), farm.sandbox.folder / "outages.toml"
+    told = []
     with caller(farm.sandbox, envoy.address) as ask:
         publish(path, outage(PROMISSORY, now - HOUR, now + HOUR))
         try:
-            out = until(
-                lambda: (
-                    [health(farm.sandbox, worker.address, PROMISSORY) for worker in farm.workers]
-                    == [NOT_SERVING] * len(farm.workers)
-                )
-            )
+            out = say(NOT_SERVING)
             # By now Envoy, which asks each second, would have left out whoever is not well.
             time.sleep(3)
-            told = []
             for _ in range(5):
                 with pytest.raises(grpc.RpcError) as caught:
                     ask()
                 told.append(from_grpc(caught.value))
         finally:
             publish(path)
-        answered = until(lambda: answers(ask))
+        # All of them, since the next test asks them all.
+        over = say(SERVING)
+        answer = ask()
 
-    assert (True, True) == (out, answered)
+    assert (True, True, ANSWER_YES) == (out, over, answer)
     assert [(Reason.OUTAGE_ANNOUNCED, True)] * 5 == [
         (one.reason, 3500 < (one.retry_seconds or 0) < 3700) for one in told if one
     ]
-
-
-def answers(ask: Callable[[], int]) -> bool:
-    with suppress(grpc.RpcError):
-        return ask() == ANSWER_YES
-    return False
 
 
 @each_kind
