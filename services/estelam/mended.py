@@ -43,12 +43,17 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._leaving = False
         self._known: dict[str, _OneMethod] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
     def add_registered_method_handlers(self, handlers: Mapping[str, Any]) -> None:
         super().add_registered_method_handlers(handlers)
         self._known |= {name: _OneMethod(handler) for name, handler in handlers.items()}
+
+    async def shutdown(self, grace: float | None) -> None:
+        self._leaving = True
+        await super().shutdown(grace)
 
     async def _request_call(self) -> Any:
         """Serve calls of unregistered methods, for ever, without reading their names."""
@@ -60,17 +65,19 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
         await self._serve(lambda: request(method), name, self._known[name])
 
     async def _serve(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
-        doors = [asyncio.create_task(self._take(request, name, method)) for _ in range(DOORS)]
-        try:
-            await asyncio.gather(*doors)
-        finally:
-            for door in doors:
-                door.cancel()
+        await asyncio.gather(*(self._take(request, name, method) for _ in range(DOORS)))
 
     async def _take(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            state = await request()
+            try:
+                state = await request()
+            except cygrpc._RequestCallError:  # noqa: SLF001
+                if self._leaving:
+                    raise
+                # One call went wrong at this door. The others stay as they are: gRPC's core holds on to where each of
+                # them waits, and would write there after they were gone.
+                continue
             answering = cygrpc._handle_rpc(name, method, (), state, loop, False)  # noqa: SLF001, FBT003
             call = loop.create_task(cygrpc._schedule_rpc_coro(answering, state, loop, name))  # noqa: SLF001
             self._calls.add(call)
