@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 from psycopg.errors import InsufficientPrivilege
+from psycopg.sql import SQL, Identifier
 from scripts import postgres
 from scripts import sandbox as suite
 from scripts.envoy import CONFIGS
 from scripts.postgres import BIN, Cluster
-from scripts.sandbox import GRANTS
+from scripts.sandbox import GRANTS, Sandbox
 from sqlalchemy import make_url
 
 from estelam.catalogue import reading
@@ -271,16 +272,21 @@ def psql(server: Cluster, database: str, script: str, *, password: str = "", **v
     subprocess.run([*command, *given, "-f", path], check=True, env={"ESTELAM_PASSWORD": password})
 
 
-def test_the_serving_role_answers_and_records_and_can_change_nothing(
-    server: Cluster, tmp_path: Path, start: Start
-) -> None:
+def with_role(server: Cluster, tmp_path: Path, role: str) -> tuple[Sandbox, str, str]:
+    """A suite with the samples whose database knows *role* by its script; the database and how that role reaches it."""
     database = server.database()
     sandbox = suite.create(tmp_path / "suite", stores={"promissory": server.url(database)})
     suite.load_samples(sandbox)
     with server.connect(database) as connection:
-        connection.execute("CREATE ROLE serving LOGIN")
-    psql(server, database, "serving.sql", serving="serving")
-    address = make_url(server.url(database)).set(username="serving").render_as_string()
+        connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
+    psql(server, database, f"{role}.sql", **{role: role})
+    return sandbox, database, make_url(server.url(database)).set(username=role).render_as_string()
+
+
+def test_the_serving_role_answers_and_records_and_can_change_nothing(
+    server: Cluster, tmp_path: Path, start: Start
+) -> None:
+    sandbox, database, address = with_role(server, tmp_path, "serving")
     service = start(promissory_opening(sandbox, store=address))
     with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
         answer = ask()
@@ -302,16 +308,10 @@ def test_the_serving_role_answers_and_records_and_can_change_nothing(
 def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
     server: Cluster, tmp_path: Path, start: Start
 ) -> None:
-    database = server.database()
-    sandbox = suite.create(tmp_path / "suite", stores={"promissory": server.url(database)})
-    suite.load_samples(sandbox)
-    with server.connect(database) as connection:
-        connection.execute("CREATE ROLE watching LOGIN")
-    psql(server, database, "watching.sql", watching="watching")
+    sandbox, database, address = with_role(server, tmp_path, "watching")
     service = start(promissory_opening(sandbox))
     with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
         ask()
-    address = make_url(server.url(database)).set(username="watching").render_as_string()
     suite.prepare_quality(sandbox)
     quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())
 

@@ -57,17 +57,14 @@ def number(value: int, language: Language) -> str:
     return digits.en_to_fa(text) if language == "fa" else text
 
 
-def instant(value: datetime, language: Language) -> str:
-    """An instant as the clock in Tehran shows it, by the calendar of *language*."""
+def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str:
+    """An instant as the *clock* in Tehran shows it, by the calendar of *language*."""
     there = value.astimezone(IRAN)
     if language == "en":
-        return f"{there:%d %B %Y, %H:%M:%S} Tehran time"
-    return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:%H:%M:%S}")
+        return f"{there:%d %B %Y}, {there:{clock}} Tehran time"
+    return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
 
 
 def minute(value: datetime, language: Language) -> str:
     """The minute that an instant lies in, as `instant` shows it."""
-    there = value.astimezone(IRAN)
-    if language == "en":
-        return f"{there:%d %B %Y, %H:%M} Tehran time"
-    return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:%H:%M}")
+    return instant(value, language, "%H:%M")
