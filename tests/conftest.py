@@ -10,12 +10,14 @@ from scripts import postgres
 from scripts import sandbox as suite
 from scripts.postgres import Cluster
 from scripts.sandbox import Sandbox
+from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.hosting import recording_service
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
+from tests import turns
 from tests.service import RunningService
 
 ENGINES = ("sqlite", "postgresql")
@@ -25,13 +27,14 @@ both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="
 """Marks an exam that every engine sits, whole; all else is shown on SQLite alone."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of a file share a process, and those that take long be begun before all others, each on its own."""
-    for item in items:
-        if not item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """What takes longest begins first."""
+    items.sort(key=turns.rank)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> turns.Turns:
+    """How several processes share the tests."""
+    return turns.Turns(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from bench.figure import at_least, at_most, paired
 from bench.figures import month
 from scripts import sandbox as suite
@@ -58,7 +57,6 @@ def test_a_target_is_met_at_its_bound() -> None:
     assert [at_most(1.5).met(value) for value in (1.5, 1.51)] == [True, False]
 
 
-@pytest.mark.long
 def test_a_measurement_ends_in_a_table_that_names_the_machine() -> None:
     small = ("--seconds", "0.2", "--rounds", "1", "--notes", "50")
     done = subprocess.run(

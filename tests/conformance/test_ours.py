@@ -18,7 +18,6 @@ WHOLE_SECONDS = 240
 BEFORE_THE_STORE = ("callers.", "fields.", "metadata.", "wire.")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
 def test_our_own_services_conform_on_sqlite_as_the_command_line_tells(tmp_path: Path) -> None:
     with our_services(tmp_path / "examined") as addresses:
@@ -32,7 +31,6 @@ def test_our_own_services_conform_on_sqlite_as_the_command_line_tells(tmp_path: 
     assert set(Instance) == set(report["targets"])
 
 
-@pytest.mark.long
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
 def test_our_own_services_conform_on_postgresql_in_all_that_a_store_can_change(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -163,7 +163,6 @@ def test_a_disk_that_fails_is_an_outage_that_loses_nothing_and_ends_when_it_is_m
     assert during.entries + 1 == house.head().entries
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("what", ["broken", "full"])
 def test_behind_postgresql_too_a_disk_that_fails_is_an_outage_that_loses_nothing(behind: House, what: str) -> None:
     told = behind.disk / what

@@ -162,7 +162,6 @@ def ask_until(over: Event, address: str, identity: Identity) -> tuple[int, list[
     return answers, lost
 
 
-@pytest.mark.long
 @each_kind
 def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(farm: Farm, kind: str) -> None:
     def say(status: int) -> bool:

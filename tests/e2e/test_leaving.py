@@ -76,7 +76,6 @@ def pair(loaded: Sandbox) -> Iterator[tuple[Service, Service]]:
         yield first, second
 
 
-@pytest.mark.long
 def test_a_rolling_restart_under_load_loses_no_call_of_a_client_that_retries(
     pair: tuple[Service, Service], loaded: Sandbox
 ) -> None:

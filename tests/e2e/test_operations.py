@@ -56,7 +56,6 @@ def put(text: str, elsewhere: dict[str, str]) -> str:
     return text
 
 
-@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 30)
 def test_the_page_for_operators_works_as_it_stands(cluster: Cluster, tmp_path: Path, elsewhere: dict[str, str]) -> None:
     source = tmp_path / "source"

@@ -129,7 +129,6 @@ def test_a_wrong_address_or_certificate_is_named(
     assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)
 
 
-@pytest.mark.long
 def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_under_way(
     loaded: Sandbox, tmp_path: Path
 ) -> None:

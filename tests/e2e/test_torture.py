@@ -14,7 +14,6 @@ from torture.trial import Task, Trial
 SHORT = [trial for trial in TRIALS if not trial.name.startswith("kill")]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("trial", SHORT, ids=[trial.name for trial in SHORT])
 def test_nothing_is_lost_in_the_short_form(trial: Trial, tmp_path: Path) -> None:
     done: list[int] = []

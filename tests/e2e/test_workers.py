@@ -62,7 +62,6 @@ def ask(sandbox: Sandbox, service: Service, times: int) -> list[int]:
     return answers
 
 
-@pytest.mark.long
 def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(crowded: Sandbox, service: Service) -> None:
     before = workers(service)
     os.kill(min(before), signal.SIGKILL)
@@ -73,7 +72,6 @@ def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(crowded: S
     assert max(before) in workers(service)
 
 
-@pytest.mark.long
 def test_a_renewal_replaces_every_worker_and_every_caller_is_answered(crowded: Sandbox, service: Service) -> None:
     before = workers(service)
     answers: list[int] = []

@@ -316,7 +316,7 @@ def _fault(house: House, question: Question, point: Point, said: Any) -> str:
     return "" if again == question.right else f"left the service saying {again}"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) for name in ANSWERED])
+@pytest.mark.parametrize("name", ANSWERED)
 def test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words(houses: dict[str, House], name: str) -> None:
     question = ANSWERED[name]
     house = houses[question.caller]

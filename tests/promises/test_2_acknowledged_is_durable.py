@@ -17,7 +17,6 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.store import Mode, Store
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("trial", [kill.TRIAL, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
 def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(trial: Trial, tmp_path: Path) -> None:

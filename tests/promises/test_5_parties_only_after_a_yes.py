@@ -216,7 +216,6 @@ class Inquiries(RuleBasedStateMachine):
         self.world.open()
 
 
-@pytest.mark.long
 def test_no_course_of_events_tells_parties_without_the_callers_own_recent_yes_that_holds(world: World) -> None:
     Inquiries.world, Inquiries.restarts = world, 6  # each takes a while
     # Not shrunk: each try would restart the service again and again.
