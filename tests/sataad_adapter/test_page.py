@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from importlib.resources import files
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from estelam.server import ServerError
 from estelam.settings import SettingsError
-from sataad_adapter.web import words
+from estelam.web.look import spoken
 from tests.sataad_adapter.office import Faces, faces
 from tests.service import RunningService
 
@@ -221,7 +221,7 @@ def test_a_port_that_is_taken_keeps_the_adapter_from_starting(shared: Sandbox, o
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    fa, en = words.spoken("fa"), words.spoken("en")
+    fa, en = spoken("sataad_adapter.web", "fa"), spoken("sataad_adapter.web", "en")
 
     assert fa.keys() == en.keys()
     assert all(fa.values())
@@ -231,10 +231,11 @@ def test_every_word_is_there_in_both_languages() -> None:
 def test_every_rule_of_the_form_has_words_of_its_own() -> None:
     rules = {"string.note_serial", "string.agency_id", "string.person_id.form", "page.empty", "page.amount"}
 
-    assert {f"rule_{rule}" for rule in rules} <= words.spoken("fa").keys()
+    assert {f"rule_{rule}" for rule in rules} <= spoken("sataad_adapter.web", "fa").keys()
 
 
 def test_what_the_page_needs_is_in_the_package() -> None:
-    folder = Path(words.__file__).parent
+    packages = ("estelam.web", "sataad_adapter.web")
+    held = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
 
-    assert {"face.css", "face.js", "mark.svg"} == {path.name for path in (folder / "static").iterdir()}
+    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"face.css", "face.js"}} == held

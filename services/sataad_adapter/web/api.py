@@ -14,9 +14,9 @@ from estelam.drm import model, openapi
 from estelam.errors import Reason, Refusal
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.vouching import HEADER
+from estelam.web.guard import Calm
 from sataad_adapter.web import problems, reading
 from sataad_adapter.web.call import Declined, bring
-from sataad_adapter.web.guard import Calm
 
 VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"

@@ -7,11 +7,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.clock import Clock
 from estelam.desk import Desk
+from estelam.web.listening import Bounds, listening
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import reading
 from sataad_adapter.web.api import api
-from sataad_adapter.web.listening import api_listener, page_listener
+from sataad_adapter.web.certified import certified
 from sataad_adapter.web.page import Office, page
 
 
@@ -24,10 +25,11 @@ async def faces(
     Raises:
         ServerError: a port is taken, or the certificate can't be used.
     """
+    bounds = Bounds(settings.connections, settings.drain_seconds, settings.shares_port)
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
             app = api(desk.handler(VERIFY_NOTE, reading.from_json))
-            await stack.enter_async_context(api_listener(settings, app))
+            await stack.enter_async_context(certified(settings, app, bounds))
         if settings.page_listen:
             office = Office(
                 verify=desk.handler(VERIFY_NOTE),
@@ -36,5 +38,6 @@ async def faces(
                 keys=keys,
                 clock=clock,
             )
-            await stack.enter_async_context(page_listener(settings, page(office, settings.page_hosts)))
+            app = page(office, settings.page_hosts)
+            await stack.enter_async_context(listening("page", settings.page_listen, app, bounds))
         yield

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -13,27 +12,28 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.clock import Clock
+from estelam.clock import Clock, to_datetime
 from estelam.desk import Handler
 from estelam.drm import openapi
 from estelam.errors import Reason, Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
+from estelam.web.guard import Calm
+from estelam.web.look import Look
+from estelam.web.tongues import CHOICE, View, in_language, language_of
 from sataad_adapter.web import form, guard, problems, proofs
 from sataad_adapter.web.call import Declined, Spoken, bring
-from sataad_adapter.web.look import render
-from sataad_adapter.web.words import LANGUAGES
 
 MAX_FORM_BYTES = 262_144
 
 Typed = Mapping[str, str]
-View = Callable[[Request, str], Awaitable[Response]]
+
+LOOK = Look(__package__, fields=form.FIELDS, instant_of=to_datetime)
 
 
 class Unnamed(Exception):  # noqa: N818 - reads as what it is
@@ -78,11 +78,11 @@ def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
     """The whole site, in both languages."""
     pages = _Pages(office)
     routes = [
-        Route("/", _choose),
+        CHOICE,
         *_both("/{language}/", pages.blank, pages.verify),
         *_both("/{language}/receipt", pages.receipt, pages.check),
-        Route("/{language}/receipt/save", _in_language(pages.save), methods=["POST"]),
-        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        Route("/{language}/receipt/save", in_language(pages.save), methods=["POST"]),
+        LOOK.static(),
     ]
     app = Starlette(
         routes=routes,
@@ -97,7 +97,7 @@ def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
             Exception: _notice("none", 500),
         },
     )
-    return guard.Calm(app, PlainTextResponse("پاسخی داده نشد. No answer.", 500))
+    return Calm(app, PlainTextResponse("پاسخی داده نشد. No answer.", 500))
 
 
 class _Pages:
@@ -190,7 +190,8 @@ def _show(
     **told: Any,
 ) -> Response:
     token = guard.token(request)
-    response = render(template, language, path=request.url.path, token=token, status=status, **told)
+    place = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
+    response = LOOK.page(template, language, place=place, token=token, status=status, **told)
     response.headers.update(headers or {})
     guard.remember(request, response, token)
     return response
@@ -198,32 +199,17 @@ def _show(
 
 def _both(path: str, get: View, post: View) -> list[Route]:
     return [
-        Route(path, _in_language(get), methods=["GET"]),
-        Route(path, _in_language(post), methods=["POST"]),
+        Route(path, in_language(get), methods=["GET"]),
+        Route(path, in_language(post), methods=["POST"]),
     ]
-
-
-def _in_language(view: View) -> Callable[[Request], Awaitable[Response]]:
-    async def shown(request: Request) -> Response:
-        if (language := request.path_params["language"]) not in LANGUAGES:
-            raise HTTPException(404)
-        return await view(request, language)
-
-    return shown
 
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def shown(request: Request, _error: Exception) -> Response:
-        language = request.url.path.split("/")[1]
-        return _show(request, language if language in LANGUAGES else "fa", "notice.html", status=status, words=words)
+        return _show(request, language_of(request), "notice.html", status=status, words=words)
 
     return shown
 
 
 _missing = _notice("missing", 404)
 _too_much = _notice("too_much", 413)
-
-
-async def _choose(request: Request) -> Response:
-    wanted = request.headers.get("accept-language", "").lower()
-    return RedirectResponse("/en/" if wanted.startswith("en") else "/fa/", 303)
