@@ -83,6 +83,18 @@ class ConsumerFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class StillCalling:
+    """A consumer that asked of a deprecated method in the month, on days on which it was deprecated already."""
+
+    method: str
+    consumer: Named
+    since: date
+    """The day from which on the method is deprecated."""
+    inquiries: int
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Outage:
     """Minutes on end without the methods of a service, and through whom; of a consumer's own, whose it is."""
 
@@ -154,6 +166,7 @@ class Figures:
     minutes: Minutes
     methods: tuple[MethodFigures, ...]
     consumers: tuple[ConsumerFigures, ...]
+    still_calling: tuple[StillCalling, ...]
     outages: tuple[Outage, ...]
     judged: tuple[Judged, ...]
     data: tuple[Data, ...]

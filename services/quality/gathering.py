@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
 from quality import histogram, judging, listing
@@ -18,12 +18,16 @@ from quality.figures import (
     MethodFigures,
     Minutes,
     Named,
+    StillCalling,
 )
-from quality.month import Seen
+from quality.month import Key, Seen
 from quality.months import instant_of, jalali
 from quality.rulebook import Rulebook
 from quality.states import Time
 from quality.store import Tally
+
+Traffic = dict[Key, dict[date, Tally]]
+"""By method and consumer, each day's inquiries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class Cut:
         mine = {self.seen.methods[name][0].slug for name in self.methods()}
         return [service for service in self.catalogue.services if service.slug in mine]
 
-    def traffic(self, methods: Iterable[str]) -> dict[tuple[str, str], dict[object, Tally]]:
-        """By method and consumer, what they may see of each day's inquiries."""
+    def traffic(self, methods: Iterable[str]) -> Traffic:
+        """What they may see of the inquiries of *methods*."""
         wanted = set(methods)
         return {
             key: dict(days.items())
@@ -83,6 +87,7 @@ def gather(cut: Cut, issued: datetime) -> Figures:
         minutes=_minutes(Time.of(b"".join(seen.minutes[name] for name in methods))),
         methods=tuple(_method(cut, name, traffic) for name in methods),
         consumers=tuple(_consumers(cut, traffic)),
+        still_calling=tuple(_still_calling(cut, traffic)),
         outages=tuple(listing.outages(cut.audience, seen, cut.catalogue, cut.rules, methods)),
         judged=tuple(judging.judged(cut.audience, seen, cut.catalogue, cut.rules, methods)),
         data=tuple(_data(seen, service) for service in services),
@@ -114,7 +119,7 @@ def counts(tally: Tally) -> Counts:
     )
 
 
-def _method(cut: Cut, name: str, traffic: dict[tuple[str, str], dict[object, Tally]]) -> MethodFigures:
+def _method(cut: Cut, name: str, traffic: Traffic) -> MethodFigures:
     seen = cut.seen
     service, method = seen.methods[name]
     mine = [days for (of, _), days in traffic.items() if of == name]
@@ -143,10 +148,19 @@ def _method(cut: Cut, name: str, traffic: dict[tuple[str, str], dict[object, Tal
     )
 
 
-def _consumers(cut: Cut, traffic: dict[tuple[str, str], dict[object, Tally]]) -> Iterable[ConsumerFigures]:
+def _consumers(cut: Cut, traffic: Traffic) -> Iterable[ConsumerFigures]:
     for (method, legal_id), days in sorted(traffic.items()):
         whole = counts(_sum(days.values()))
         yield ConsumerFigures(listing.consumer(cut.catalogue, legal_id), legal_id, method, whole)
+
+
+def _still_calling(cut: Cut, traffic: Traffic) -> Iterable[StillCalling]:
+    for (method, legal_id), days in sorted(traffic.items()):
+        since = cut.seen.methods[method][1].deprecated
+        late = {day: tally.total for day, tally in days.items() if since and since <= day and tally.total}
+        if since and late:
+            consumer = listing.consumer(cut.catalogue, legal_id)
+            yield StillCalling(method, consumer, since, sum(late.values()), max(late))
 
 
 def _data(seen: Seen, service: Service) -> Data:

@@ -114,6 +114,16 @@ def _names(figures: Figures, methods: Iterable[str], say: Wording) -> str:
 
 
 def _callers(figures: Figures, method: MethodFigures, say: Wording) -> str:
-    """Who still calls *method*."""
-    found = {say.name(c.consumer) for c in figures.consumers if c.method == method.method and c.counts.inquiries}
-    return ("، " if say.persian else ", ").join(sorted(found))
+    """Who still calls *method*, how often, and when last."""
+    comma, semicolon = ("، ", "؛ ") if say.persian else (", ", "; ")
+    return semicolon.join(
+        comma.join(
+            (
+                say.name(still.consumer),
+                f"{say.count(still.inquiries)} {say('times')}",
+                f"{say('last_on')} {say.day(still.last_day)}",
+            )
+        )
+        for still in figures.still_calling
+        if still.method == method.method
+    )

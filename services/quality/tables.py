@@ -38,6 +38,9 @@ def _rows(figures: Figures) -> Iterator[Row]:
             yield from _figures("day", method.method, "", day.jalali, day.counts, day.minutes)
     for one in figures.consumers:
         yield from _figures("consumer", one.method, one.consumer.slug, figures.month, one.counts)
+    for still in figures.still_calling:
+        for name in ("since", "inquiries", "last_day"):
+            yield ("still_calling", still.method, still.consumer.slug, figures.month, name, getattr(still, name))
     for outage in figures.outages:
         span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
         yield ("outage", outage.service.slug, _slug(outage.consumer), span, outage.fault, outage.down)

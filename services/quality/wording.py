@@ -102,6 +102,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "sunset": ("پایان ارائه", "Ends"),
     "replaced_by": ("جایگزین", "Replaced by"),
     "still_calls": ("هنوز فراخوانی می‌کنند", "Still call it"),
+    "times": ("استعلام", "inquiries"),
+    "last_on": ("آخرین در", "last on"),
     "nobody": ("هیچ‌کس", "nobody"),
     "ledgers": ("سر زنجیره دفترها", "Heads of the ledgers"),
     "ledger_note": (
