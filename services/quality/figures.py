@@ -108,6 +108,8 @@ class Outage:
     minutes: int
     down: int
     announced: datetime | None
+    announced_until: datetime | None
+    """The end that was announced at first: it may have been ended early, or go on beyond the month."""
     counted_apart: bool
     reason_fa: str
     reason_en: str

@@ -1,6 +1,7 @@
 """The month's outages, one line each: measured ones with their attribution, and announced ones with their notice."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from estelam.catalogue.model import Catalogue
 from quality import states
@@ -68,6 +69,7 @@ def _planned(seen: Seen, catalogue: Catalogue, rules: Rulebook, methods: Sequenc
                 minutes=end - first,
                 down=end - first,
                 announced=instant_of(announced.announced_minute),
+                announced_until=_announced_until(announced),
                 counted_apart=announced_in_time(announced, rules),
                 reason_fa=announced.reason_fa,
                 reason_en=announced.reason_en,
@@ -86,6 +88,7 @@ def _measured(seen: Seen, service: Named, methods: Sequence[str], run: Run, cons
         minutes=run.end - run.first,
         down=run.down,
         announced=instant_of(told.announced_minute) if told else None,
+        announced_until=_announced_until(told) if told else None,
         counted_apart=False,
         reason_fa=told.reason_fa if told else "",
         reason_en=told.reason_en if told else "",
@@ -96,6 +99,11 @@ def _told(seen: Seen, service: str, run: Run) -> Announced | None:
     """An announcement, made too late to count, of just this outage."""
     meets = (one for one in seen.announced if one.first_minute < run.end and run.first < one.end_minute)
     return next((one for one in meets if one.service == service), None)
+
+
+def _announced_until(told: Announced) -> datetime:
+    early = told.announced_end_minute
+    return instant_of(told.end_minute if early is None else early)
 
 
 def _service(catalogue: Catalogue, slug: str) -> Named:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from quality.figures import Counts, Figures, Judged, Minutes, Named
+from quality.figures import Counts, Figures, Judged, Minutes, Named, Outage
 
 COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
 Row = tuple[Any, ...]
@@ -42,12 +42,19 @@ def _rows(figures: Figures) -> Iterator[Row]:
         for name in ("since", "inquiries", "last_day"):
             yield ("still_calling", still.method, still.consumer.slug, figures.month, name, getattr(still, name))
     for outage in figures.outages:
-        span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
-        yield ("outage", outage.service.slug, _slug(outage.consumer), span, outage.fault, outage.down)
+        yield from _outage(outage)
     for judged in figures.judged:
         yield from _verdicts(figures.month, judged)
     for head in figures.ledgers:
         yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.number}:{head.hash}")
+
+
+def _outage(outage: Outage) -> Iterator[Row]:
+    span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
+    where = ("outage", outage.service.slug, _slug(outage.consumer), span)
+    yield (*where, outage.fault, outage.down)
+    if outage.announced_until:
+        yield (*where, f"{outage.fault} announced_until", outage.announced_until.isoformat())
 
 
 def _verdicts(month: str, judged: Judged) -> Iterator[Row]:

@@ -78,6 +78,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "cause": ("علت", "Attributed to"),
     "from": ("از", "From"),
     "until": ("تا", "Until"),
+    "announced_until": ("اعلام‌شده تا", "announced until"),
     "length": ("مدت", "Length"),
     "notice": ("اعلام قبلی", "Announced"),
     "before": ("پیش از آغاز", "before it began"),

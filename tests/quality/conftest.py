@@ -74,6 +74,10 @@ class Watch:
         told = Announced(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
         self.write(lambda opened, rows: seen.announce(opened, rows[0]), told)
 
+    def end_early(self, number: int, end: int) -> None:
+        """The outage of that number, ended before minute *end*."""
+        self.write(lambda opened, _: seen.end_early(opened, number, end))
+
     def edit(self, file: str, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
         """Change one file of the catalogue."""
         path = self.settings.catalogue / file

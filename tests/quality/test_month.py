@@ -4,7 +4,7 @@ from estelam.errors import Reason
 from quality import store
 from quality.faults import Fault, fault_of
 from quality.figures import MethodFigures
-from quality.months import Month
+from quality.months import Month, instant_of
 from quality.rulebook import Metric
 from quality.store import Observation
 from tests.quality.conftest import ABAN, AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally
@@ -52,6 +52,9 @@ def test_an_outage_announced_in_time_is_counted_apart_and_one_announced_late_is_
     assert (minutes.planned, minutes.provider) == (60, 60)
     told = [(outage.fault, outage.counted_apart, outage.announced is not None) for outage in watch.figures().outages]
     assert told == [("planned", True, True), ("planned", False, True), ("provider", False, True)]
+    assert {instant_of(at(day, 1)) for day in (10, 20)} == {
+        outage.announced_until for outage in watch.figures().outages
+    }
 
 
 def test_failures_within_a_planned_outage_are_not_in_the_error_rate(watch: Watch) -> None:

@@ -273,5 +273,6 @@ def test_an_announced_outage_is_refused_by_the_service_and_counted_apart_in_the_
     # Two answers and one refusal in time; two answers and one refusal that was announced too late to count apart.
     assert (4, 1, 1) == (counts["answered"], counts["planned"], counts["provider"])
     assert [(True, 61), (False, 240)] == [(outage["counted_apart"], outage["minutes"]) for outage in planned]
+    assert [4 * HOUR] * 2 == [at(outage["announced_until"]) - at(outage["first"]) for outage in planned]
     check = next(found for found in report["methods"] if found["name"] == "CheckNote")
     assert 61 == check["minutes"]["planned"]

@@ -14,9 +14,11 @@ from estelam.settings import CONFIG
 from quality import rulebook, signing
 from quality.announcing import AnnouncementError, instant
 from quality.faults import Fault
+from quality.months import instant_of
 from quality.reporting import Written, report
 from quality.signing import UnprovenReport
-from tests.quality.conftest import CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
+from quality.wording import Wording
+from tests.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
 
 
 def written(watch: Watch, audience: str = "working-group") -> Written:
@@ -84,6 +86,41 @@ def test_a_second_report_takes_the_place_of_the_first(busy: Watch) -> None:
     assert written(busy).folder == first
     assert (first / "figures.csv").exists()
     assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: Watch) -> None:
+    busy.announce(at(20), at(20, 4), hours=100)
+    busy.end_early(1, at(20, 1))
+    folder = written(busy).folder
+
+    planned = [one for one in json.loads((folder / "figures.json").read_bytes())["outages"] if one["announced"]]
+    table = list(csv.reader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
+    ends = instant_of(at(20, 1)).isoformat(), instant_of(at(20, 4)).isoformat()
+    assert [ends] == [(one["end"], one["announced_until"]) for one in planned]
+    span = f"{instant_of(at(20)).isoformat()}/{ends[0]}"
+    assert ["outage", "promissory-note-inquiry", "", span, "planned announced_until", ends[1]] in table
+    for language, words in (("en", "announced until"), ("fa", "اعلام‌شده تا")):
+        say = Wording(language)
+        page = (folder / f"report.{language}.html").read_text("utf-8")
+        both = f"{say.instant(instant_of(at(20, 1)))}<small>{words} {say.instant(instant_of(at(20, 4)))}</small>"
+        assert both in page
+
+
+def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_on_the_page(busy: Watch) -> None:
+    busy.announce(at(20), at(20, 4), hours=100)
+    folder = written(busy).folder
+
+    told = {one["fault"]: one for one in json.loads((folder / "figures.json").read_bytes())["outages"]}
+    assert told["planned"]["announced_until"] == told["planned"]["end"]
+    assert told["provider"]["announced_until"] is None
+    assert "announced until" not in (folder / "report.en.html").read_text("utf-8")
+
+
+def test_an_outage_that_goes_on_beyond_the_month_is_listed_with_the_end_that_was_announced(busy: Watch) -> None:
+    busy.announce(at(30, 23), ABAN.end_minute + 120, hours=100)
+
+    [outage] = [one for one in busy.figures().outages if one.announced]
+    assert (outage.end, outage.announced_until) == (instant_of(ABAN.end_minute), instant_of(ABAN.end_minute + 120))
 
 
 def test_script_in_a_reason_is_shown_and_never_run(busy: Watch) -> None:
