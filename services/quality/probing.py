@@ -127,14 +127,16 @@ async def _inquire(channel: grpc.aio.Channel, method: str, request: bytes, secon
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
         return _Met(refusal.reason if refusal else None, _named(error.trailing_metadata()))
-    receipts = questions.inquiries(method, reply)
-    own = {*_named(await call.trailing_metadata()), *receipts}
-    return _Met("" if receipts else Reason.PROVIDER_UNPROVEN, tuple(own))
+    # What the receipts name is all that was asked: a trailer beside them could only add what was not.
+    if receipts := questions.inquiries(method, reply):
+        return _Met("", tuple(set(receipts)))
+    return _Met(Reason.PROVIDER_UNPROVEN, _named(await call.trailing_metadata()))
 
 
 def _named(trailer: grpc.aio.Metadata) -> tuple[bytes, ...]:
-    found = [value for key, value in trailer or () if key == "estelam-inquiry-id"]
-    return tuple(one for value in found for one in questions.as_id(str(value)))
+    """The id that *trailer* gives its inquiry; none where it gives several, for the others would be somebody's."""
+    found = {str(value) for key, value in trailer or () if key == "estelam-inquiry-id"}
+    return tuple(questions.as_id(found.pop())) if len(found) == 1 else ()
 
 
 async def _health(channel: grpc.aio.Channel, wire: str, seconds: float) -> str:

@@ -43,7 +43,10 @@ def encode(method: str, question: Mapping[str, Any]) -> bytes:
 
 
 def inquiries(method: str, reply: bytes) -> list[bytes]:
-    """The ids of the inquiries whose receipts *reply* carries; none where it is no reply of *method* with a receipt."""
+    """The ids of the inquiries whose receipts *reply* carries; none where it is no reply of *method* with a receipt.
+
+    The contract bounds them: each field of a reply holds one receipt, whatever a service sends.
+    """
     try:
         read = GetMessageClass(_METHODS[method].output_type).FromString(reply)
     except DecodeError:

@@ -4,16 +4,12 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1.health import HealthServicer
-from grpc_health.v1.health_pb2 import HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
@@ -21,14 +17,13 @@ from estelam.pki import Authority
 from quality.faults import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
-from tests.quality.watched import CASES, NOTES, met, prober, readings, settings_of, until_healthy, watch
+from tests.quality.watched import CASES, NOTES, met, prober, readings, served, settings_of, until_healthy, watch
 from tests.service import RunningService
 
 pytestmark = pytest.mark.timeout(180)
 
 ANSWERED = (None, "")
 GONE = (Fault.EXCHANGE, "UNREACHABLE")
-SERVICE = "estelam.promissory.v1.PromissoryNoteInquiryService"
 CHECKS = [("CheckNote", SETAD), ("GetNoteParties", SETAD), ("CheckNote", AGENCY)]
 LONG_AGO = datetime.now(UTC) - timedelta(days=30)
 
@@ -196,17 +191,5 @@ def mute(shared: Sandbox) -> Iterator[str]:
             gone.wait(30)
         return b""
 
-    server = grpc.server(ThreadPoolExecutor(8))
-    healthy = HealthServicer()  # type: ignore[no-untyped-call]
-    healthy.set(SERVICE, HealthCheckResponse.SERVING)  # type: ignore[no-untyped-call]
-    add_HealthServicer_to_server(healthy, server)  # type: ignore[no-untyped-call]
-    methods = ("CheckNote", "GetNoteParties")
-    handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(never) for method in methods}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    files = (shared.pki / "promissory-server.key", shared.pki / "promissory-server.crt")
-    pair = (files[0].read_bytes(), files[1].read_bytes())
-    trust = (shared.pki / "ca.crt").read_bytes()
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair], trust, require_client_auth=True))
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    with served(shared, never) as address:
+        yield address

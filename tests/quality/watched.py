@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
+from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection
 
@@ -22,6 +26,7 @@ from quality.watching import Watch
 from tests.conftest import plain_channel
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
+MINISTRY, SERVER = "estelam.promissory.v1.PromissoryNoteInquiryService", "promissory-server"
 ALWAYS = (0, 1 << 40)
 
 Met = dict[tuple[str, str], tuple[Fault | None, str]]
@@ -65,6 +70,27 @@ def until_said(sandbox: Sandbox, address: str, name: str, status: int) -> None:
         while stub.Check(HealthCheckRequest(service=name), timeout=20).status != status:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def served(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
+    """Where a service with the ministry's certificate says that it serves, and meets every inquiry with *answer*."""
+    server = grpc.server(ThreadPoolExecutor(8))
+    healthy = HealthServicer()  # type: ignore[no-untyped-call]
+    healthy.set(MINISTRY, HealthCheckResponse.SERVING)  # type: ignore[no-untyped-call]
+    add_HealthServicer_to_server(healthy, server)  # type: ignore[no-untyped-call]
+    methods = ("CheckNote", "GetNoteParties")
+    handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(answer) for method in methods}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(MINISTRY, handlers),))
+    key, certificate, trust = (sandbox.pki / name for name in (f"{SERVER}.key", f"{SERVER}.crt", "ca.crt"))
+    pair = (key.read_bytes(), certificate.read_bytes())
+    shown = grpc.ssl_server_credentials([pair], trust.read_bytes(), require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", shown)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
 
 
 def met(settings: QualitySettings) -> Met:
