@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from estelam.drm.model import Field, load
+from tests.promises.test_8_ids_stay_inside import forms
 
 FIELDS = {field.told.full_name: field for _, field in load().fields()}
 
@@ -21,3 +22,10 @@ def values(message: Message) -> Iterator[tuple[Field, Any]]:
                 yield from values(one)
             else:
                 yield field, one
+
+
+def stands_in(value: object, haystack: bytes) -> bool:
+    """Whether *haystack* holds *value* in any form that can be read."""
+    if isinstance(value, bytes):
+        return value in haystack or value.hex().encode() in haystack
+    return any(form in haystack for form in forms(str(value)))

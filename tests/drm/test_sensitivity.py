@@ -28,20 +28,14 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from promissory.load import NOTES
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
-from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS, forms
-from tests.sensitivity import FIELDS, values
+from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS
+from tests.sensitivity import FIELDS, stands_in, values
 
 SERVICES = Path(logs.__file__).parents[1]
 MEMBER = "SETAD-0001"
 # Of a round amount one form is a byte and four zeros, which stand in any file.
 AMOUNT = 2_517_463_859
 LEDGERED = {pb.SENSITIVITY_OPEN, pb.SENSITIVITY_OFFICIAL}
-
-
-def stands_in(value: object, haystack: bytes) -> bool:
-    if isinstance(value, bytes):
-        return value in haystack or value.hex().encode() in haystack
-    return any(form in haystack for form in forms(str(value)))
 
 
 def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteRequest:

@@ -237,7 +237,7 @@ def forms(canary: str) -> Iterator[bytes]:
         yield canary.encode(encoding)
         yield canary.encode(encoding).hex().encode()
     yield json.dumps(canary)[1:-1].encode()
-    if canary.isdecimal():
+    if canary.isascii() and canary.isdecimal():
         number = int(canary)
         yield bytes.fromhex(canary.rjust(len(canary) + len(canary) % 2, "0"))
         yield from (number.to_bytes(8, "big"), number.to_bytes(8, "little"))
