@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from estelam.server import Server
 
-Opening = Callable[[], AbstractAsyncContextManager[Server]]
+Opening = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class RunningService:

@@ -6,16 +6,36 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"
 DEFAULT_CONFIG = Path(".estelam/estelam.toml")
 
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _on_loopback(listen: str) -> str:
+    host = listen.rpartition(":")[0].strip("[]")
+    if listen and not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
+        raise ValueError("the page has no login of its own, so it is served on loopback alone")
+    return listen
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+Loopback = Annotated[str, AfterValidator(_on_loopback)]
+"""host:port on this host alone; empty for nowhere."""
 
 
 class SettingsError(Exception):

@@ -10,10 +10,9 @@ from datetime import date, datetime
 
 from markupsafe import Markup, escape
 
-from quality.figures import DayFigures, Outage
+from quality.figures import Counts, DayFigures, Outage
 from quality.wording import Wording
 
-MARGIN = 46
 CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
 
 
@@ -27,10 +26,11 @@ class Frame:
     top: int = 12
     bottom: int = 24
     width: int = 720
+    margin: int = 46
 
     def x(self, place: float) -> float:
         """Where *place*, counted in days, stands."""
-        at = MARGIN + (self.width - MARGIN - 8) * place / self.count
+        at = self.margin + (self.width - self.margin - (8 if self.margin else 0)) * place / self.count
         return self.width - at if self.mirrored else at
 
     def y(self, share: float) -> float:
@@ -61,9 +61,10 @@ class Frame:
             label = say.digits(str(day))
             yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{label}</text>'
 
-    def drawn(self, parts: Iterable[str], label: str) -> Markup:
-        """The whole chart."""
-        head = f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(label)}">'
+    def drawn(self, parts: Iterable[str], label: str, *, stretched: bool = False) -> Markup:
+        """The whole chart; a *stretched* one fills its place whatever its shape."""
+        box = f'viewBox="0 0 {self.width} {self.height}"' + (' preserveAspectRatio="none"' if stretched else "")
+        head = f'<svg class="chart" {box} role="img" aria-label="{escape(label)}">'
         return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers and escaped words alone
 
 
@@ -94,14 +95,17 @@ def latency(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
 def volume(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
     """How many inquiries each day had, answered and not."""
     frame = Frame(len(days), 130, mirrored=say.persian)
-    most = _round_up(max((day.counts.inquiries for day in days), default=0) or 1)
-    parts = [frame.tick(part, say.count(round(most * part))) for part in (0, 0.5, 1)]
-    parts += frame.days(say)
-    for at, day in enumerate(days):
-        answered, whole = day.counts.answered / most, day.counts.inquiries / most
-        parts.append(frame.bar(at + 0.14, at + 0.86, 0, answered, "answered"))
-        parts.append(frame.bar(at + 0.14, at + 0.86, answered, whole, "failed"))
-    return frame.drawn(parts, label)
+    return frame.drawn([*columns(frame, [day.counts for day in days], say), *frame.days(say)], label)
+
+
+def columns(frame: Frame, counts: Sequence[Counts], say: Wording) -> Iterable[str]:
+    """A column for each of *counts*, answered and not, against their scale."""
+    most = _round_up(max((one.inquiries for one in counts), default=0) or 1)
+    yield from (frame.tick(part, say.count(round(most * part))) for part in (0, 0.5, 1))
+    for at, one in enumerate(counts):
+        answered, whole = one.answered / most, one.inquiries / most
+        yield frame.bar(at + 0.14, at + 0.86, 0, answered, "answered")
+        yield frame.bar(at + 0.14, at + 0.86, answered, whole, "failed")
 
 
 def failures(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:

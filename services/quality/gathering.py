@@ -74,11 +74,11 @@ def gather(cut: Cut, issued: datetime) -> Figures:
     services = cut.services()
     slugs = {service.slug for service in services}
     return Figures(
-        month=str(seen.month),
+        month=str(seen.period),
         begins=instant_of(seen.first_minute),
-        ends=instant_of(seen.month.end_minute),
+        ends=instant_of(seen.period.end_minute),
         told_until=instant_of(seen.end_minute),
-        interim=seen.end_minute < seen.month.end_minute,
+        interim=seen.end_minute < seen.period.end_minute,
         issued=issued,
         audience=cut.audience.name,
         reader=Named(cut.audience.party.slug, cut.audience.party.fa, cut.audience.party.en),

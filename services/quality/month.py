@@ -1,4 +1,4 @@
-"""One month as it was, read once: memory grows with days, methods and consumers, not with inquiries."""
+"""A period, most often a month, as it was, read once: memory grows with days, methods and consumers, not inquiries."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from estelam.catalogue.model import Catalogue, Method, Service
 from quality import states, store
 from quality.faults import Fault
-from quality.months import Month, midnight, minute_of
+from quality.months import Period, midnight, minute_of
 from quality.rulebook import Rulebook
 from quality.store import Announced, SeenHead, Tally
 
@@ -20,11 +20,11 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Seen:
-    """What one month shows of every method and every consumer."""
+    """What one period, most often a month, shows of every method and every consumer."""
 
-    month: Month
+    period: Period
     end_minute: int
-    """The first minute that is not told of: the month's end or, in a month that still runs, now."""
+    """The first minute that is not told of: the period's end or, while it still runs, now."""
     days: list[tuple[date, int, int]]
     methods: dict[str, tuple[Service, Method]]
     minutes: dict[str, bytearray]
@@ -40,20 +40,20 @@ class Seen:
 
     @property
     def first_minute(self) -> int:
-        """The month's first minute."""
-        return self.days[0][1]
+        """The period's first minute."""
+        return self.period.first_minute
 
 
-def see(connection: Connection, *, month: Month, now: int, catalogue: Catalogue, rules: Rulebook) -> Seen:
-    """Read what was observed of *month*, up to minute *now*."""
-    first, end = month.first_minute, min(month.end_minute, now)
+def see(connection: Connection, *, period: Period, now: int, catalogue: Catalogue, rules: Rulebook) -> Seen:
+    """Read what was observed in *period*, up to minute *now*."""
+    first, end = period.first_minute, min(period.end_minute, now)
     methods = {name: (service, method) for name, service, method in catalogue.methods()}
     seen = Seen(
-        month=month,
+        period=period,
         end_minute=end,
-        days=list(month.day_minutes()),
+        days=list(period.day_minutes()),
         methods=methods,
-        minutes={name: bytearray(month.end_minute - first) for name in methods},
+        minutes={name: bytearray(period.end_minute - first) for name in methods},
         announced=store.announced(connection, first, end),
         heads=store.last_heads(connection, end),
     )
@@ -87,7 +87,7 @@ def _planned(seen: Seen, service: Service, rules: Rulebook) -> list[tuple[int, i
 
 
 def _absent(seen: Seen, method: Method) -> Iterator[tuple[int, int]]:
-    length = seen.month.end_minute - seen.first_minute
+    length = seen.period.end_minute - seen.first_minute
     yield 0, minute_of(midnight(method.introduced)) - seen.first_minute
     if method.sunset:
         yield minute_of(midnight(method.sunset)) - seen.first_minute, length

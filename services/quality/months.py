@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Self
+from typing import Protocol, Self
 
 from persiantools.jdatetime import JalaliDate
 
@@ -27,6 +27,21 @@ NAMES_EN = (
     "Bahman",
     "Esfand",
 )
+
+
+class Period(Protocol):
+    """Minutes on end, counted from 1970 in UTC, and the days that they lie in."""
+
+    @property
+    def first_minute(self) -> int:
+        """The minute with which it begins."""
+
+    @property
+    def end_minute(self) -> int:
+        """The first minute after it."""
+
+    def day_minutes(self) -> Iterator[tuple[date, int, int]]:
+        """Each day, with the minute that its part of the period begins and the first one after it."""
 
 
 class MonthError(Exception):
@@ -82,6 +97,23 @@ class Month:
         """Each day, with the minute that it begins and the one with which the next begins: not always 1440 apart."""
         for day in self.days():
             yield day, minute_of(midnight(day)), minute_of(midnight(day + timedelta(days=1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A period of any minutes."""
+
+    first_minute: int
+    end_minute: int
+
+    def day_minutes(self) -> Iterator[tuple[date, int, int]]:
+        """Each day, with the minutes of it that lie within."""
+        first = self.first_minute
+        while first < self.end_minute:
+            day = instant_of(first).date()
+            end = min(minute_of(midnight(day + timedelta(days=1))), self.end_minute)
+            yield day, first, end
+            first = end
 
 
 def midnight(day: date) -> datetime:

@@ -50,7 +50,7 @@ def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], c
     rules = rulebook.read(settings.rules, catalogue)
     signer = Signer.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-        seen = see(connection, month=which, now=minute_of(now), catalogue=catalogue, rules=rules)
+        seen = see(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
     return [_report(settings, gather(Cut(seen, reader, catalogue, rules), now), signer) for reader in readers]
 
 

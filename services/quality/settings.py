@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.settings import Section
+from estelam.settings import Loopback, Section
 
 Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 
@@ -42,8 +42,10 @@ class QualitySettings(Section):
     """By a service's name in the catalogue, the address of the store that its ledger is in."""
     outages: Path | None = None
     """The file (TOML) that announced outages are published in, for the services to follow; none: nowhere."""
-    listen: str = ""
-    """host:port of the live board, in plain HTTP behind a proxy of this host; empty: none."""
+    listen: Loopback = ""
+    """host:port of the live board: plain HTTP on loopback, behind the exchange's login proxy; empty: not served."""
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    """The names that the board may be asked for by, as browsers send them; another name is another site's trick."""
     trust: Path | None = None
     """The authorities (PEM) that services' certificates must come from; without it nothing is probed."""
     addresses: dict[str, str] = Field(default_factory=dict)

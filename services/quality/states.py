@@ -10,6 +10,9 @@ from quality.store import Tally
 UNMEASURED, UP, PROVIDER, EXCHANGE, CONSUMER, PLANNED, ABSENT = range(7)
 """Absent: the method was not yet or no longer in service, or the minute is still to come."""
 
+NAMES = ("unmeasured", "up", "provider", "exchange", "consumer", "planned", "absent")
+"""What each is called where it is shown."""
+
 # Probes that are missing in the midst of an outage don't make two of it.
 _BRIDGED_MINUTES = 5
 _DOWN = {PROVIDER: Fault.PROVIDER, EXCHANGE: Fault.EXCHANGE, CONSUMER: Fault.CONSUMER, PLANNED: Fault.PLANNED}

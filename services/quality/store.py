@@ -302,6 +302,13 @@ def probes(connection: Connection, first: int, end: int) -> Iterator[Probe]:
         yield Probe(row.minute, row.method, row.consumer, Fault(row.fault) if row.fault else None, row.reason)
 
 
+def newest_probe(connection: Connection, first: int, end: int) -> int | None:
+    """The last minute from *first* to before *end* of which there is a probe."""
+    within = select(func.max(_probe.c.minute)).where(_probe.c.minute >= first, _probe.c.minute < end)
+    found: int | None = connection.execute(within).scalar()
+    return found
+
+
 def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshness]:
     """How old data was from minute *first* to before *end*."""
     for row in _streamed(connection, _freshness, first, end):

@@ -1,12 +1,11 @@
 """What the adapter may be told."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from estelam.settings import ServingSettings
+from estelam.settings import Loopback, ServingSettings
 
 
 class SetadSettings(ServingSettings):
@@ -24,25 +23,9 @@ class SetadSettings(ServingSettings):
     client_key: Path
     api_listen: str = ""
     """host:port of HTTP with JSON over mTLS, for systems without gRPC; empty: not served."""
-    page_listen: str = ""
+    page_listen: Loopback = ""
     """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty: not served."""
     page_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """The names that the page may be asked for by, as browsers send them; another name is another site's trick."""
     page_officer_header: str = ""
     """The header in which the login proxy names the officer; if set, nothing is asked without it."""
-
-    @field_validator("page_listen")
-    @classmethod
-    def _on_loopback(cls, listen: str) -> str:
-        host = listen.rpartition(":")[0].strip("[]")
-        if listen and not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
-            raise ValueError("the page has no login of its own, so it is served on loopback alone")
-        return listen
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

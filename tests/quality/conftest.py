@@ -91,7 +91,7 @@ class Watch:
         rules = rulebook.read(self.settings.rules, catalogue)
         now = self.clock().now()
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:
-            whole = see(opened, month=month, now=minute_of(now), catalogue=catalogue, rules=rules)
+            whole = see(opened, period=month, now=minute_of(now), catalogue=catalogue, rules=rules)
         return gather(Cut(whole, Audience.parse(audience, catalogue), catalogue, rules), now)
 
 

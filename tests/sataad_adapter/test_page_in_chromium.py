@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium, needs_chromium
+from tests.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 from tests.sataad_adapter.office import Faces
 from tests.sataad_adapter.test_page import TYPED
 
 pytestmark = needs_chromium
 
-DESK, PHONE = {"width": 1180, "height": 800}, {"width": 360, "height": 740}
+
 ASK = "main form button"
 
 
@@ -23,29 +22,11 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-LOOKS = [("fa", "light", DESK), ("fa", "dark", PHONE), ("en", "dark", DESK), ("en", "light", PHONE)]
-Open = Callable[..., Page]
-
-
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Open]:
-    """Opens a page; anything that its console reports as an error of the page itself fails the test."""
-    contexts: list[BrowserContext] = []
-    faults: list[str] = []
-
-    def begin(address: str, **how: object) -> Page:
-        contexts.append(browser.new_context(**({"viewport": DESK, "accept_downloads": True} | how)))  # type: ignore[arg-type]
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: faults.append(error.message))
-        # The status of a refusal is reported too; a breach of the policy is what must not be.
-        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
-        page.goto(address)
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert [] == faults
+    """Opens a page."""
+    with pages(browser) as begin:
+        yield begin
 
 
 def ask(page: Page, **changed: str) -> None:
@@ -53,11 +34,6 @@ def ask(page: Page, **changed: str) -> None:
         page.fill(f"#{name}", value)
     page.click(ASK)
     page.wait_for_load_state()
-
-
-def accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert 0 == found.violations_count, found.generate_report()
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -151,5 +127,4 @@ def test_every_page_is_fit_for_screen_readers_and_for_a_phone(
     for step in steps:
         step()
         accessible(page)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
         assert ("rtl" if language == "fa" else "ltr") == page.locator("html").get_attribute("dir")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from enum import StrEnum
 
 from estelam import grants
 from estelam.catalogue.model import Catalogue, Grant
@@ -42,3 +43,23 @@ def beginning(grant: Grant) -> date | None:
     if grant.provider_agreement is None or grant.secretariat_consent is None:
         return None
     return max(grant.since, grant.provider_agreement.on, grant.secretariat_consent.on)
+
+
+class Standing(StrEnum):
+    """Where a grant stands on a day."""
+
+    LACKING = "lacking"
+    """A precondition is missing."""
+    COMING = "coming"
+    IN_FORCE = "in_force"
+    ENDED = "ended"
+
+
+def standing(grant: Grant, day: date) -> Standing:
+    """Whether *grant* admits on *day* and, if not, why not."""
+    begins = beginning(grant)
+    if begins is None:
+        return Standing.LACKING
+    if grant.until is not None and grant.until < day:
+        return Standing.ENDED
+    return Standing.IN_FORCE if begins <= day else Standing.COMING

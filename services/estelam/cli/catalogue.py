@@ -10,7 +10,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam import folding, grants, lookback, spending
-from estelam.catalogue.derive import beginning
+from estelam.catalogue.derive import Standing, beginning, standing
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.model import Catalogue, Grant, Record
 from estelam.catalogue.notices import from_notice
@@ -222,12 +222,13 @@ def _what(service: str, method: str | None) -> str:
 
 
 def _standing(grant: Grant, today: date) -> str:
-    begins = beginning(grant)
-    if begins is None:
-        return "a precondition is missing"
-    if grant.until is not None and grant.until < today:
-        return "ended"
-    return "in force" if begins <= today else f"from {begins}"
+    words = {
+        Standing.LACKING: "a precondition is missing",
+        Standing.COMING: f"from {beginning(grant)}",
+        Standing.IN_FORCE: "in force",
+        Standing.ENDED: "ended",
+    }
+    return words[standing(grant, today)]
 
 
 def _today() -> date:

@@ -8,7 +8,7 @@ import typer
 from estelam.catalogue.reading import read
 from estelam.cli import output
 from estelam.drm import export, model
-from estelam.drm.table import Registry
+from estelam.drm.table import registries_of
 from estelam.settings import CatalogueSettings, load
 
 app = typer.Typer(help="The data reference model: what each field is, means and comes from.", no_args_is_help=True)
@@ -34,17 +34,6 @@ def export_model(
 ) -> None:
     """Write the dictionary as a page in both languages and as CSV; JSON Schema; and OpenAPI of what HTTP may ask."""
     with output.plain_failures(as_json=as_json):
-        registries = _registries(catalogue or load(CatalogueSettings).folder)
+        registries = registries_of(read(catalogue or load(CatalogueSettings).folder))
         written = export.write(model.load(), folder, registries)
     output.say({path.name: path for path in written}, as_json=as_json, title="Data reference model")
-
-
-def _registries(folder: Path) -> dict[str, Registry]:
-    found = read(folder)
-    keepers = {party.slug: party for party in found.parties}
-    return {
-        registry.slug: Registry(
-            f"{registry.fa} ({keepers[registry.custodian].fa})", f"{registry.en} ({keepers[registry.custodian].en})"
-        )
-        for registry in found.registries
-    }

@@ -42,8 +42,7 @@ def page(model: Model, registries: Mapping[str, Registry]) -> str:
     found = {name: list(made) for name, made in groupby(rows(model, registries), key=lambda row: row.message)}
     names = [message.told.full_name for message in model.messages] + [enum.told.full_name for enum in model.enums]
     return environment.from_string(_asset("dictionary.html.j2")).render(
-        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_digest(style)}'; script-src '{_digest(script)}'",
+        policy=policy(),
         style=Markup(style),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own
         levels=[_level(number) for number in sorted(levels())],
@@ -51,6 +50,12 @@ def page(model: Model, registries: Mapping[str, Registry]) -> str:
         enums=model.enums,
         linked=names,
     )
+
+
+def policy() -> str:
+    """The content security policy of the page: its own style and script, and nothing else."""
+    style, script = _digest(_asset("dictionary.css")), _digest(_asset("dictionary.js"))
+    return f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src '{style}'; script-src '{script}'"
 
 
 def _level(number: int) -> dict[str, str]:

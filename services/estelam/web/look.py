@@ -27,13 +27,13 @@ _HOUSE = "estelam.web"
 class Look:
     """The look of the site whose templates, static files and `words.toml` lie in *package*.
 
-    Each template knows *given* besides what it is told.
+    Templates of the packages *lent* are at hand too, and each template knows *given* besides what it is told.
     """
 
-    def __init__(self, package: str, **given: Any) -> None:
+    def __init__(self, package: str, *lent: str, **given: Any) -> None:
         self._package = package
         self._environment = Environment(
-            loader=ChoiceLoader([PackageLoader(package), PackageLoader(_HOUSE)]),
+            loader=ChoiceLoader([PackageLoader(name) for name in (package, *lent, _HOUSE)]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -1,0 +1,115 @@
+"""What the board sees: read in a thread, once for all who ask at the same time, and anew when it is no longer fresh."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from estelam.catalogue import reading
+from estelam.catalogue.model import Catalogue
+from estelam.clock import Clock
+from estelam.grants import AccessError
+from estelam.keys import KeyFileError, verifying_keys
+from estelam.store import Store, StoreError
+from quality import rulebook
+from quality.audience import WORKING_GROUP, Audience
+from quality.board import feed, shelf
+from quality.board.feed import Noted
+from quality.board.present import Present, look
+from quality.board.shelf import Shelved
+from quality.figures import Figures
+from quality.gathering import Cut, gather
+from quality.month import see
+from quality.months import Month, minute_of
+from quality.rulebook import Rulebook, RulebookError
+from quality.settings import QualitySettings
+
+log = structlog.get_logger()
+
+PRESENT_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 120.0, 10.0
+
+T = TypeVar("T")
+
+
+class Blind(Exception):  # noqa: N818 - reads as what it is
+    """What was asked about can't be read now: nothing is shown in its place."""
+
+
+class Sight:
+    """Sees what *settings* name; a method raises Blind where that can't be read."""
+
+    def __init__(self, settings: QualitySettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._keys = verifying_keys(settings.signing_certificates)
+        self.present = _Fresh(self._present, PRESENT_SECONDS)
+        """How everything stands now."""
+        self.month = _Fresh(self._month, MONTH_SECONDS)
+        """The figures of the month that runs, as the working group sees them."""
+        self.catalogue = _Fresh(self._catalogue, OTHER_SECONDS)
+        self.changes = _Fresh(self._changes, OTHER_SECONDS)
+        """The newest changes of the catalogue."""
+        self.reports = _Fresh(self._reports, OTHER_SECONDS)
+        """The monthly reports, the newest first."""
+
+    def now(self) -> datetime:
+        """The time."""
+        return self._clock.now()
+
+    def file(self, name: str, file: str) -> bytes | None:
+        """One *file* of the report *name*; None where there is none."""
+        return shelf.file(self._settings.reports, name, file)
+
+    def _present(self) -> Present:
+        catalogue, rules = self._rules()
+        with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
+            return look(connection, now=minute_of(self._clock.now()), catalogue=catalogue, rules=rules)
+
+    def _month(self) -> Figures:
+        catalogue, rules = self._rules()
+        now = self._clock.now()
+        with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
+            seen = see(connection, period=Month.of(now), now=minute_of(now), catalogue=catalogue, rules=rules)
+        return gather(Cut(seen, Audience.parse(WORKING_GROUP, catalogue), catalogue, rules), now)
+
+    def _rules(self) -> tuple[Catalogue, Rulebook]:
+        catalogue = self._catalogue()
+        return catalogue, rulebook.read(self._settings.rules, catalogue)
+
+    def _catalogue(self) -> Catalogue:
+        return reading.read(self._settings.catalogue)
+
+    def _changes(self) -> list[Noted]:
+        return feed.changes(self._settings.ledgers)
+
+    def _reports(self) -> list[Shelved]:
+        return shelf.reports(self._settings.reports, self._keys)
+
+
+class _Fresh(Generic[T]):
+    """What *read* gives, kept for some seconds."""
+
+    def __init__(self, read: Callable[[], T], seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+        self._kept: tuple[float, T] | None = None
+
+    async def __call__(self) -> T:
+        async with self._lock:
+            if self._kept is None or time.monotonic() - self._kept[0] > self._seconds:
+                self._kept = None
+                self._kept = time.monotonic(), await asyncio.to_thread(self._seen)
+            return self._kept[1]
+
+    def _seen(self) -> T:
+        try:
+            return self._read()
+        except (StoreError, SQLAlchemyError, AccessError, RulebookError, KeyFileError, OSError) as error:
+            log.error("board.blind", error=type(error).__name__)
+            raise Blind from None
