@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from scripts import sandbox as suite
 from scripts.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
@@ -23,7 +24,7 @@ QUICK = {"ESTELAM_QUALITY_EVERY_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": 
 def watched(tmp_path: Path) -> Iterator[tuple[Sandbox, dict[str, Service]]]:
     """All services with the samples, and the watch over them, each a process of its own."""
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
-    sandbox = suite.create(tmp_path / "suite", ports=free_ports(*names))
+    sandbox = suite.create(tmp_path / "suite", ports=free_ports(*names, "board"))
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
     services = {name: Service(name, sandbox) for name in SERVICES}
@@ -45,6 +46,12 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def shown(board: str) -> tuple[bool, str]:
+    """Whether the live board sees anything, and how it says that all stands."""
+    found = httpx.get(board, trust_env=False).json()
+    return found["blind"], found["state"]
+
+
 def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
     watched: tuple[Sandbox, dict[str, Service]],
 ) -> None:
@@ -53,11 +60,14 @@ def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
     key = ("CheckNote", SETAD)
     wait_for(lambda: met(settings).get(key) == (None, ""))
     wait_for(lambda: all(one.serving and one.health == "SERVING" for one in readings(settings).values()))
+    board = f"http://{services[QUALITY].address}/board.json"
+    wait_for(lambda: (False, "up") == shown(board))
 
     services["promissory"].kill()
     wait_for(lambda: met(settings)[key] == (Fault.EXCHANGE, "UNREACHABLE"))
     assert (Fault.PROVIDER, "PROVIDER_UNAVAILABLE") == met(settings)["VerifyNote", SETAD]
     assert (None, "") == met(settings)["CheckByNationalId", CBI]
+    wait_for(lambda: (False, "provider") == shown(board))
 
     services["promissory"].start()
     wait_for(lambda: met(settings)[key] == (None, ""))

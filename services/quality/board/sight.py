@@ -8,14 +8,12 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.catalogue import reading
 from estelam.catalogue.model import Catalogue
 from estelam.clock import Clock
-from estelam.grants import AccessError
-from estelam.keys import KeyFileError, verifying_keys
-from estelam.store import Store, StoreError
+from estelam.keys import verifying_keys
+from estelam.store import Store
 from quality import rulebook
 from quality.audience import WORKING_GROUP, Audience
 from quality.board import feed, shelf
@@ -26,7 +24,7 @@ from quality.figures import Figures
 from quality.gathering import Cut, gather
 from quality.month import see
 from quality.months import Month, minute_of
-from quality.rulebook import Rulebook, RulebookError
+from quality.rulebook import Rulebook
 from quality.settings import QualitySettings
 
 log = structlog.get_logger()
@@ -47,14 +45,14 @@ class Sight:
         self._settings = settings
         self._clock = clock
         self._keys = verifying_keys(settings.signing_certificates)
-        self.present = _Fresh(self._present, PRESENT_SECONDS)
+        self.present = Fresh(self._present, PRESENT_SECONDS)
         """How everything stands now."""
-        self.month = _Fresh(self._month, MONTH_SECONDS)
+        self.month = Fresh(self._month, MONTH_SECONDS, lingers=MONTH_SECONDS)  # of a busy month it takes seconds
         """The figures of the month that runs, as the working group sees them."""
-        self.catalogue = _Fresh(self._catalogue, OTHER_SECONDS)
-        self.changes = _Fresh(self._changes, OTHER_SECONDS)
+        self.catalogue = Fresh(self._catalogue, OTHER_SECONDS)
+        self.changes = Fresh(self._changes, OTHER_SECONDS)
         """The newest changes of the catalogue."""
-        self.reports = _Fresh(self._reports, OTHER_SECONDS)
+        self.reports = Fresh(self._reports, OTHER_SECONDS)
         """The monthly reports, the newest first."""
 
     def now(self) -> datetime:
@@ -91,25 +89,39 @@ class Sight:
         return shelf.reports(self._settings.reports, self._keys)
 
 
-class _Fresh(Generic[T]):
-    """What *read* gives, kept for some seconds."""
+class Fresh(Generic[T]):
+    """What *read* gives, kept for some *seconds*, and for so many more while it is being read anew."""
 
-    def __init__(self, read: Callable[[], T], seconds: float) -> None:
+    def __init__(self, read: Callable[[], T], seconds: float, *, lingers: float = 0.0) -> None:
         self._read = read
         self._seconds = seconds
-        self._lock = asyncio.Lock()
-        self._kept: tuple[float, T] | None = None
+        self._lingers = lingers
+        self._kept: T | None = None
+        self._at = 0.0
+        self._reading: asyncio.Task[None] | None = None
 
     async def __call__(self) -> T:
-        async with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] > self._seconds:
-                self._kept = None
-                self._kept = time.monotonic(), await asyncio.to_thread(self._seen)
-            return self._kept[1]
+        """What was read.
 
-    def _seen(self) -> T:
+        Raises:
+            Blind: it can't be.
+        """
+        age = time.monotonic() - self._at
+        if self._kept is not None and age <= self._seconds:
+            return self._kept
+        reading = self._reading = self._reading or asyncio.create_task(self._renew())
+        if self._kept is None or age > self._seconds + self._lingers:
+            await asyncio.shield(reading)
+            if self._kept is None:
+                raise Blind
+        return self._kept
+
+    async def _renew(self) -> None:
+        began = time.monotonic()
         try:
-            return self._read()
-        except (StoreError, SQLAlchemyError, AccessError, RulebookError, KeyFileError, OSError) as error:
+            self._kept = await asyncio.to_thread(self._read)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing old is shown in place of what can't be read
             log.error("board.blind", error=type(error).__name__)
-            raise Blind from None
+            self._kept = None
+        finally:
+            self._at, self._reading = began, None
