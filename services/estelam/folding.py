@@ -69,14 +69,24 @@ def instant(text: str, now: datetime) -> datetime:
 
 
 def load_or_instant(text: str, now: datetime) -> int | datetime:
-    """A load's number, or an instant: as `instant`, or a day as `day`, from when it begins in Tehran.
+    """A load's number, or an instant as `beginning` takes it.
 
     Raises:
-        ValueError: *text* is none of them.
+        ValueError: *text* is neither.
     """
     plain = code(text)
     if plain.isascii() and plain.isdigit() and len(plain) <= 9:
         return int(plain)
+    return beginning(plain, now)
+
+
+def beginning(text: str, now: datetime) -> datetime:
+    """An instant: as `instant`, or a day as `day`, from when it begins in Tehran.
+
+    Raises:
+        ValueError: *text* is neither.
+    """
+    plain = code(text)
     try:
         return datetime.combine(day(plain), time(), IRAN)
     except ValueError:

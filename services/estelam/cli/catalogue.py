@@ -129,12 +129,9 @@ def changes(
 
 def _instant(since: str | None, *, as_json: bool) -> datetime:
     try:
-        found = folding.load_or_instant(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
+        return folding.beginning(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
     except ValueError:
-        found = 0
-    if isinstance(found, int):
         output.fail("--since: give a day, or an instant with its zone", as_json=as_json)
-    return found
 
 
 def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from estelam import folding
 from estelam.catalogue.derive import beginning, standing
 from estelam.clock import IRAN, Clock
 from estelam.drm import export, model
@@ -27,6 +28,7 @@ from estelam.web.look import Look
 from estelam.web.tongues import CHOICE, View, in_language, language_of
 from quality import charts
 from quality.board import drawing
+from quality.board.feed import Noted
 from quality.board.present import Present
 from quality.board.shelf import FILES
 from quality.board.sight import Blind, Sight
@@ -84,6 +86,7 @@ def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
     routes = [
         CHOICE,
         Route("/board.json", pages.data),
+        Route("/changes.json", pages.feed),
         Route("/dictionary", pages.dictionary),
         Route("/reports/{name}/{file}", pages.file),
         *(Route(f"/{{language}}/{place}", in_language(view)) for place, view in views.items()),
@@ -142,6 +145,16 @@ class _Pages:
         """The catalogue's changes."""
         return _show(request, language, "changes.html", changes=await self._sight.changes())
 
+    async def feed(self, request: Request) -> Response:
+        """The catalogue's changes, for machines: the newest, or those of them noted from *since* on."""
+        given = request.query_params.get("since")
+        try:
+            since = folding.beginning(given, self._sight.now()) if given is not None else None
+        except ValueError:
+            return JSONResponse({"refused": "since: give a day, or an instant with its zone"}, 400)
+        found = [_change(one) for one in await self._sight.changes() if since is None or one.at >= since]
+        return Response(_as_json(found), media_type="application/json")
+
     async def reports(self, request: Request, language: str) -> Response:
         """The monthly reports."""
         return _show(request, language, "reports.html", reports=await self._sight.reports())
@@ -163,7 +176,7 @@ class _Pages:
 
     async def data(self, _request: Request) -> Response:
         """The overview's figures, for machines."""
-        return Response(_as_json(await self._sight.present()), media_type="application/json")
+        return Response(_as_json(_overview(await self._sight.present())), media_type="application/json")
 
 
 def _of_month(month: Figures) -> dict[str, Any]:
@@ -171,11 +184,21 @@ def _of_month(month: Figures) -> dict[str, Any]:
     return {"month": month, "period": period, "days": period.days()}
 
 
-def _as_json(present: Present) -> str:
+def _overview(present: Present) -> dict[str, Any]:
     plain = asdict(present) | {"blind": present.blind, "state": present.state}
     for service in plain["services"]:
         for method in service["methods"]:
             del method["minutes"]
+    return plain
+
+
+def _change(noted: Noted) -> dict[str, Any]:
+    change = noted.change
+    told = {"noted_at": noted.at, "entries": noted.entries, "kind": change.name.kind, "name": change.name.key}
+    return told | {"change": change.word, "before": change.before, "after": change.after}
+
+
+def _as_json(plain: Any) -> str:
     return json.dumps(plain, ensure_ascii=False, default=_text)
 
 
@@ -193,7 +216,7 @@ def _show(request: Request, language: str, template: str, *, status: int = 200, 
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def shown(request: Request, _error: Exception) -> Response:
-        if request.url.path == "/board.json":
+        if request.url.path.endswith(".json"):
             return JSONResponse({"refused": words}, status)
         language = language_of(request)
         response = LOOK.page("notice.html", language, place="", status=status, say=Wording(language), words=words)

@@ -94,6 +94,25 @@ def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_p
     assert f"{NOTES} #" in page
 
 
+def test_machines_read_what_has_changed_since_a_day_or_an_instant(ledgers: Ledgers, tmp_path: Path) -> None:
+    ledgers.change(*QUOTA)
+    newest, refused = ledgers.feed()[0], '{"refused":"since: give a day, or an instant with its zone"}'
+    watch = Watch(quality_home(tmp_path / "quality"))
+    with opened(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+        whole, late, never = (
+            client.get("/changes.json", params=since).json()
+            for since in ({}, {"since": newest.at.isoformat()}, {"since": "۱۴۹۹-۰۱-۰۱"})
+        )
+        wrong = [client.get("/changes.json", params={"since": since}) for since in ("", "<script>", "1405-13-01", "7")]
+
+    assert (len(ledgers.feed()), []) == (len(whole), never)
+    [only] = late
+    assert ("grants", "G13", "changed") == (only["kind"], only["name"], only["change"])
+    assert 50.0 == only["after"]["quota"]["rate"]
+    assert {NOTES, CASES} == only["entries"].keys()
+    assert {(400, refused)} == {(one.status_code, one.text) for one in wrong}
+
+
 def test_a_ledger_that_cannot_be_read_is_told_as_blindness(tmp_path: Path) -> None:
     nowhere = {NOTES: f"sqlite:///{tmp_path / 'nowhere'}"}
     with opened(Watch(quality_home(tmp_path / "quality")), ledgers=nowhere) as board, board.client() as client:
