@@ -174,6 +174,18 @@ def test_envoys_secrets_lie_where_its_configuration_looks() -> None:
     assert {f"/etc/estelam/envoy/secrets/{path.name}" for path in (CONFIGS / "secrets").iterdir()} == mounted
 
 
+def test_the_json_face_is_reached_where_the_adapter_serves_it() -> None:
+    reached = {document["kind"]: document["spec"] for document in documents(DEPLOY / "setad" / "json.yaml")}
+    labels = BASE["Deployment", "workers"]["spec"]["template"]["metadata"]["labels"]
+    adapter = settings("setad")
+    assert isinstance(adapter, SetadSettings)
+    port = int(adapter.api_listen.rpartition(":")[2])
+
+    assert labels == reached["Service"]["selector"] == reached["NetworkPolicy"]["podSelector"]["matchLabels"]
+    assert [port] == [one["targetPort"] for one in reached["Service"]["ports"]]
+    assert [{"ports": [{"port": port}]}] == reached["NetworkPolicy"]["ingress"]
+
+
 @each_service
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not here")
 def test_kustomize_builds_each_service(name: str) -> None:
