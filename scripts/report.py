@@ -15,7 +15,7 @@ from estelam.pki import Authority
 from estelam.store import Mode, Store, migrate
 from quality import store as seen
 from quality.months import Month, instant_of
-from quality.reporting import report
+from quality.report.reporting import report
 from quality.settings import QualitySettings
 from scripts import seeded_month
 from scripts.watched import AGREEMENTS, EXCHANGE

@@ -27,9 +27,9 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.settings import CONFIG, ServingSettings, load
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
-from quality import collecting
-from quality.probing import errands
 from quality.settings import QualitySettings
+from quality.watch import collecting
+from quality.watch.probing import errands
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import caller

@@ -8,7 +8,7 @@ from estelam.clock import Clock
 from estelam.server import until_told_to_stop, write_port
 from quality.board.site import board
 from quality.settings import QualitySettings
-from quality.watching import watching
+from quality.watch.watching import watching
 
 
 def main(settings: QualitySettings, port_file: Path | None = None) -> None:

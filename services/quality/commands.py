@@ -11,13 +11,15 @@ from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.settings import load
 from quality import __main__ as process
-from quality import checking, collecting, outages, reporting, signing
 from quality import store as seen
 from quality.failures import plain_failures
+from quality.outage import command as outage
+from quality.report import reporting, signing
 from quality.settings import QualitySettings
+from quality.watch import checking, collecting
 
 app = typer.Typer(help="The exchange's quality: watched, judged and reported.", no_args_is_help=True)
-app.add_typer(outages.app, name="outage")
+app.add_typer(outage.app, name="outage")
 
 
 @app.command()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
-from quality.announcing import AnnouncementError
-from quality.audience import AudienceError
 from quality.months import MonthError
+from quality.outage.announcing import AnnouncementError
+from quality.reckoning.audience import AudienceError
 from quality.rulebook import RulebookError
 
 

@@ -15,12 +15,12 @@ from estelam.clock import Clock, to_micros
 from estelam.store import Mode, Store
 from quality import histogram, rulebook
 from quality import store as seen
-from quality.audience import Audience
 from quality.faults import Fault
-from quality.figures import Figures
-from quality.gathering import Cut, gather
-from quality.month import see
 from quality.months import Month, instant_of, minute_of
+from quality.reckoning.audience import Audience
+from quality.reckoning.figures import Figures
+from quality.reckoning.gathering import Cut, gather
+from quality.reckoning.month import see
 from quality.settings import QualitySettings
 from quality.store import Announced, Observation, Probe, Tally
 

@@ -10,8 +10,8 @@ from scripts.sandbox import Sandbox
 
 from estelam.clock import Clock
 from estelam.pki import Authority
-from quality import checking
 from quality.settings import QualitySettings
+from quality.watch import checking
 from tests.quality.conftest import CBI
 from tests.quality.watched import prober
 

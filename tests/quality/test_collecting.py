@@ -12,10 +12,11 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.keys import verifying_keys
 from estelam.store import Mode, Store
-from quality import collecting, store
+from quality import store
 from quality.faults import Fault
 from quality.months import minute_of
 from quality.store import Tally
+from quality.watch import collecting
 from tests.conftest import judiciary_opening, plain_channel
 from tests.quality.conftest import CBI, NATIONAL_ID, Watch
 from tests.service import RunningService

@@ -3,8 +3,8 @@
 from estelam.errors import Reason
 from quality import store
 from quality.faults import Fault, fault_of
-from quality.figures import MethodFigures
 from quality.months import Month, instant_of
+from quality.reckoning.figures import MethodFigures
 from quality.rulebook import Metric
 from quality.store import Observation
 from tests.quality.conftest import ABAN, AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally

@@ -74,7 +74,7 @@ def desk(loaded: Sandbox, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Desk
     services, _, _ = loaded.config.read_text("utf-8").partition("[quality]")
     loaded.config.write_text(f"{services}[quality]\n{table}", "utf-8")
     time = Time()
-    for module in ("outages", "commands"):
+    for module in ("outage.command", "commands"):
         monkeypatch.setattr(f"quality.{module}.Clock", lambda: time.clock)
     return Desk(loaded, watch, time)
 

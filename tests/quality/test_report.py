@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 from estelam.cli import application
 from estelam.keys import verifying_keys
 from estelam.settings import CONFIG
-from quality import rulebook, signing
-from quality.announcing import AnnouncementError, instant
+from quality import rulebook
 from quality.faults import Fault
 from quality.months import instant_of
-from quality.reporting import Written, report
-from quality.signing import UnprovenReport
-from quality.wording import Wording
+from quality.outage.announcing import AnnouncementError, instant
+from quality.report import signing
+from quality.report.reporting import Written, report
+from quality.report.signing import UnprovenReport
+from quality.report.wording import Wording
 from tests.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
 
 

@@ -21,10 +21,10 @@ from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.store import Mode, Store
 from quality import store as seen
 from quality.months import Month, minute_of
-from quality.reporting import Written, report
+from quality.report.reporting import Written, report
+from quality.report.wording import Wording
 from quality.settings import QualitySettings
 from quality.store import Announced
-from quality.wording import Wording
 from sataad_adapter.__main__ import adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
 from tests.promises.test_8_ids_stay_inside import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks

@@ -22,9 +22,9 @@ from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from quality.faults import Fault
 from quality.months import minute_of
-from quality.probing import errands
 from quality.settings import QualitySettings
-from quality.watching import Watch, watching
+from quality.watch.probing import errands
+from quality.watch.watching import Watch, watching
 from sataad_adapter.__main__ import adapter
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD

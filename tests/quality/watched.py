@@ -22,7 +22,7 @@ from quality import store as seen
 from quality.faults import Fault
 from quality.settings import Prober, QualitySettings
 from quality.store import Reading, Tally
-from quality.watching import Watch
+from quality.watch.watching import Watch
 from tests.conftest import plain_channel
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"

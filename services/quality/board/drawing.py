@@ -5,10 +5,10 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from quality import states
-from quality.charts import Frame, columns
-from quality.figures import Counts
-from quality.wording import Wording
+from quality.reckoning import states
+from quality.reckoning.figures import Counts
+from quality.report.charts import Frame, columns
+from quality.report.wording import Wording
 
 CELL = 5
 """Minutes; a cell shows the worst of them."""

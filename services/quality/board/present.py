@@ -7,15 +7,16 @@ from datetime import date, datetime
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
-from quality import states, store
-from quality.announcing import COMING, RUNNING, state
-from quality.figures import Counts, Named
-from quality.gathering import counts
-from quality.listing import consumer
-from quality.month import Seen, see
+from quality import store
 from quality.months import Span, instant_of
+from quality.outage.announcing import COMING, RUNNING, state
+from quality.reckoning import states
+from quality.reckoning.figures import Counts, Named
+from quality.reckoning.gathering import counts
+from quality.reckoning.listing import consumer
+from quality.reckoning.month import Seen, see
+from quality.reckoning.states import Time
 from quality.rulebook import Rulebook
-from quality.states import Time
 from quality.store import Announced, Probe, SeenHead, Tally
 
 DAY, HOUR = 1440, 60

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from quality import signing
-from quality.figures import Named
 from quality.months import Month, MonthError
-from quality.signing import UnprovenReport
+from quality.reckoning.figures import Named
+from quality.report import signing
+from quality.report.signing import UnprovenReport
 
 FILES: Mapping[str, str] = {
     "report.fa.html": "text/html; charset=utf-8",

@@ -15,15 +15,15 @@ from estelam.clock import Clock
 from estelam.keys import verifying_keys
 from estelam.store import Store
 from quality import rulebook
-from quality.audience import WORKING_GROUP, Audience
 from quality.board import feed, shelf
 from quality.board.feed import Noted
 from quality.board.present import Present, look
 from quality.board.shelf import Shelved
-from quality.figures import Figures
-from quality.gathering import Cut, gather
-from quality.month import see
 from quality.months import Month, minute_of
+from quality.reckoning.audience import WORKING_GROUP, Audience
+from quality.reckoning.figures import Figures
+from quality.reckoning.gathering import Cut, gather
+from quality.reckoning.month import see
 from quality.rulebook import Rulebook
 from quality.settings import QualitySettings
 

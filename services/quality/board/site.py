@@ -26,16 +26,16 @@ from estelam.web.guard import POLICY, Calm
 from estelam.web.listening import Bounds, Listening, listening
 from estelam.web.look import Look
 from estelam.web.tongues import CHOICE, View, in_language, language_of
-from quality import charts
 from quality.board import drawing
 from quality.board.feed import Noted
 from quality.board.present import Present
 from quality.board.shelf import FILES
 from quality.board.sight import Blind, Sight
-from quality.figures import Figures
 from quality.months import Month, instant_of
+from quality.reckoning.figures import Figures
+from quality.report import charts
+from quality.report.wording import Wording
 from quality.settings import QualitySettings
-from quality.wording import Wording
 
 # A page's own script fetches it anew; a report's page and the dictionary stand by themselves.
 _LIVE = {"content-security-policy": f"{POLICY}; connect-src 'self'"}
@@ -46,7 +46,7 @@ _REPORT = {
 
 LOOK = Look(
     __package__,
-    "quality",
+    "quality.report",
     charts=charts,
     drawing=drawing,
     beginning=beginning,

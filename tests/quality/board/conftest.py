@@ -14,7 +14,7 @@ from quality import store as seen
 from quality.board.site import board
 from quality.faults import Fault
 from quality.months import instant_of
-from quality.reporting import report
+from quality.report.reporting import report
 from quality.store import Freshness, Probe, Reading, SeenHead
 from tests.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally
 from tests.service import RunningService

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
-from quality import histogram, judging, listing
-from quality.audience import Audience
+from quality import histogram
 from quality.faults import Fault
-from quality.figures import (
+from quality.months import instant_of, jalali
+from quality.reckoning import judging, listing
+from quality.reckoning.audience import Audience
+from quality.reckoning.figures import (
     ConsumerFigures,
     Counts,
     Data,
@@ -20,10 +22,9 @@ from quality.figures import (
     Named,
     StillCalling,
 )
-from quality.month import Key, Seen
-from quality.months import instant_of, jalali
+from quality.reckoning.month import Key, Seen
+from quality.reckoning.states import Time
 from quality.rulebook import Rulebook
-from quality.states import Time
 from quality.store import Tally
 
 Traffic = dict[Key, dict[date, Tally]]

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quality import charts
-from quality.figures import DayFigures, Figures, MethodFigures, Minutes, Named, Outage
 from quality.months import Month, jalali
-from quality.wording import WEEK, Wording
+from quality.reckoning.figures import DayFigures, Figures, MethodFigures, Minutes, Named, Outage
+from quality.report import charts
+from quality.report.wording import WEEK, Wording
 
 LANGUAGES = ("fa", "en")
 
@@ -30,7 +30,7 @@ class Seal:
 def page(figures: Figures, language: str, seal: Seal) -> bytes:
     """The page in one *language*."""
     say = Wording(language)
-    style = files("quality").joinpath("templates/report.css").read_text("utf-8")
+    style = files("quality.report").joinpath("templates/report.css").read_text("utf-8")
     return (
         _environment()
         .get_template("report.html")
@@ -61,7 +61,7 @@ def page(figures: Figures, language: str, seal: Seal) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    loader = PackageLoader("quality", "templates")
+    loader = PackageLoader("quality.report", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 

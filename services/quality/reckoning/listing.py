@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from estelam.catalogue.model import Catalogue
-from quality import states
-from quality.audience import Audience
 from quality.faults import Fault
-from quality.figures import Named, Outage
-from quality.month import Seen, announced_in_time
 from quality.months import instant_of
+from quality.reckoning import states
+from quality.reckoning.audience import Audience
+from quality.reckoning.figures import Named, Outage
+from quality.reckoning.month import Seen, announced_in_time
+from quality.reckoning.states import Run
 from quality.rulebook import Rulebook
-from quality.states import Run
 from quality.store import Announced
 
 

@@ -17,13 +17,13 @@ from estelam.catalogue.model import Catalogue
 from estelam.clock import IRAN, Clock
 from estelam.grants import AccessError
 from estelam.store import Mode, Store, StoreError, check_schema
-from quality import collecting, probing, scraping
 from quality import store as seen
 from quality.months import minute_of
-from quality.probing import Visited
-from quality.scraping import ScrapeError
 from quality.settings import QualitySettings
 from quality.store import Probe, Reading
+from quality.watch import collecting, probing, scraping
+from quality.watch.probing import Visited
+from quality.watch.scraping import ScrapeError
 
 log = structlog.get_logger()
 

@@ -16,10 +16,10 @@ from estelam.settings import load
 from estelam.store import Mode, Store
 from quality import rulebook
 from quality import store as seen
-from quality.announcing import COMING, RUNNING, Notice, announcement, instant, state
 from quality.failures import plain_failures
-from quality.month import announced_in_time
 from quality.months import instant_of, minute_of
+from quality.outage.announcing import COMING, RUNNING, Notice, announcement, instant, state
+from quality.reckoning.month import announced_in_time
 from quality.settings import QualitySettings
 from quality.store import Announced
 

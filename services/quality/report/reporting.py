@@ -14,15 +14,16 @@ from estelam.catalogue import reading
 from estelam.clock import Clock
 from estelam.keys import Signer
 from estelam.store import Store
-from quality import rulebook, signing
-from quality.audience import Audience
-from quality.figures import Figures
-from quality.gathering import Cut, gather
-from quality.month import see
+from quality import rulebook
 from quality.months import Month, MonthError, minute_of
-from quality.pages import LANGUAGES, Seal, page
+from quality.reckoning.audience import Audience
+from quality.reckoning.figures import Figures
+from quality.reckoning.gathering import Cut, gather
+from quality.reckoning.month import see
+from quality.report import signing
+from quality.report.pages import LANGUAGES, Seal, page
+from quality.report.tables import as_csv, as_json
 from quality.settings import QualitySettings
-from quality.tables import as_csv, as_json
 
 
 @dataclass(frozen=True, slots=True)

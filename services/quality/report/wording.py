@@ -6,8 +6,8 @@ from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 
 from estelam.clock import IRAN
-from quality.figures import Named
 from quality.months import NAMES_EN, NAMES_FA, Month, jalali
+from quality.reckoning.figures import Named
 
 _DIGITS = str.maketrans("0123456789.,", "۰۱۲۳۴۵۶۷۸۹٫٬")
 NONE = "–"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from quality.figures import Counts, Figures, Judged, Minutes, Named, Outage
+from quality.reckoning.figures import Counts, Figures, Judged, Minutes, Named, Outage
 
 COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
 Row = tuple[Any, ...]

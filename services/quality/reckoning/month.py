@@ -8,9 +8,10 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
-from quality import states, store
+from quality import store
 from quality.faults import Fault
 from quality.months import Period, midnight, minute_of
+from quality.reckoning import states
 from quality.rulebook import Rulebook
 from quality.store import Announced, SeenHead, Tally
 

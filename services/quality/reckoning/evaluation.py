@@ -6,10 +6,10 @@ from datetime import date, timedelta
 
 from quality import histogram
 from quality.faults import Fault
-from quality.month import Seen, days_of
 from quality.months import instant_of
+from quality.reckoning.month import Seen, days_of
+from quality.reckoning.states import Time
 from quality.rulebook import Metric, Objective, Value
-from quality.states import Time
 from quality.store import Tally
 
 SHARES = {Metric.P50: 0.50, Metric.P95: 0.95, Metric.P99: 0.99}

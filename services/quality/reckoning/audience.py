@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
-from quality.month import Key, Seen
+from quality.reckoning.month import Key, Seen
 
 WORKING_GROUP = "working-group"
 WORKING_GROUP_PARTY = "interop-wg"

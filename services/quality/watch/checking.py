@@ -10,10 +10,11 @@ from estelam.client import Identity
 from estelam.clock import Clock
 from estelam.errors import Reason, Refusal
 from estelam.keys import KeyFileError
-from quality import certificates, questions, rulebook
-from quality.questions import QuestionError
+from quality import rulebook
 from quality.rulebook import RulebookError
 from quality.settings import QualitySettings
+from quality.watch import certificates, questions
+from quality.watch.questions import QuestionError
 
 
 def faults(settings: QualitySettings, clock: Clock) -> list[str]:

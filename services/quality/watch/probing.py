@@ -16,13 +16,13 @@ from estelam.client import Identity, aio_connections
 from estelam.clock import Clock
 from estelam.errors import Reason, from_grpc
 from estelam.keys import KeyFileError
-from quality import handshake, questions
-from quality.certificates import hindrance
 from quality.faults import Unheard, fault_of
-from quality.handshake import There
-from quality.questions import QuestionError
 from quality.settings import QualitySettings
 from quality.store import Probe, Reading
+from quality.watch import handshake, questions
+from quality.watch.certificates import hindrance
+from quality.watch.handshake import There
+from quality.watch.questions import QuestionError
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from datetime import date, datetime
 
 from markupsafe import Markup, escape
 
-from quality.figures import Counts, DayFigures, Outage
-from quality.wording import Wording
+from quality.reckoning.figures import Counts, DayFigures, Outage
+from quality.report.wording import Wording
 
 CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from quality.evaluation import Verdict
+from quality.reckoning.evaluation import Verdict
 
 
 @dataclass(frozen=True, slots=True)

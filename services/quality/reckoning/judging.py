@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from estelam.catalogue.model import Agreement, Catalogue
-from quality import listing
-from quality.audience import Audience
-from quality.evaluation import Scope, judge, measure
-from quality.figures import Judged, Named
-from quality.month import Seen
+from quality.reckoning import listing
+from quality.reckoning.audience import Audience
+from quality.reckoning.evaluation import Scope, judge, measure
+from quality.reckoning.figures import Judged, Named
+from quality.reckoning.month import Seen
 from quality.rulebook import Rulebook, RuleSet
 
 

@@ -1,0 +1,1 @@
+"""Outages that a provider announces: by command, kept, and published to the services."""

@@ -1,0 +1,1 @@
+"""The monthly report: its pages, table, figures and signature."""
