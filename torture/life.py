@@ -17,7 +17,8 @@ from estelam.clock import Clock, steady, to_datetime
 from estelam.errors import Refusal
 from estelam.keys import Keyring, Signer, new_keyring_line, verifying_keys
 from estelam.ledger import Ledger, when_last_sealed
-from estelam.loading import Declaration, Feed, Loaded, load, load_table
+from estelam.loading import Declaration, Feed, Loaded, load
+from estelam.loads import load_table
 from estelam.registrar import Registrar
 from estelam.settings import StoreSettings
 from estelam.store import Mode, Store

@@ -7,12 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from estelam.operators import OperatorError
 from estelam.settings import Fingerprint
 
 Demand = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
 
 
-class AccessError(Exception):
+class AccessError(OperatorError):
     """The access table can't be used; the text is for the operator."""
 
 

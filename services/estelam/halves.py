@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from estelam.operators import OperatorError
+
 FACTS, LEDGER = "facts", "ledger"
 
 
@@ -13,5 +15,5 @@ class Mode(StrEnum):
     CREATE = "rwc"
 
 
-class StoreError(Exception):
+class StoreError(OperatorError):
     """The store can't be used as asked; the text is for the operator."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from estelam.operators import OperatorError
 from estelam.receipt import InvalidReceipt
 from estelam.saved import MAX_LINE, SavedReply, from_line, to_line
 
 
-class JournalError(Exception):
+class JournalError(OperatorError):
     """The journal can't be used; the text is for the operator."""
 
 

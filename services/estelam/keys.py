@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from estelam.operators import OperatorError
 from estelam.vocabulary import Subject
 
 
-class KeyFileError(Exception):
+class KeyFileError(OperatorError):
     """A key file can't be used; the text is for the operator."""
 
 

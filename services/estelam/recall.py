@@ -17,7 +17,7 @@ from estelam import lookback
 from estelam.clock import to_datetime, to_micros
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.keys import Keyring
-from estelam.loading import load_table
+from estelam.loads import load_table
 from estelam.store import StoreError
 from estelam.vocabulary import Subject
 

@@ -22,6 +22,7 @@ from estelam.desk import Context, Handler, abort
 from estelam.errors import Reason, Refusal
 from estelam.mended import MendedServer
 from estelam.metrics import Metrics
+from estelam.operators import OperatorError
 from estelam.outages import Outages
 from estelam.settings import ServingSettings
 
@@ -33,7 +34,7 @@ SHORTEST_SECONDS = 0.01
 _SAID = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
 
 
-class ServerError(Exception):
+class ServerError(OperatorError):
     """The server can't start; the text is for the operator."""
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from estelam.operators import OperatorError
+
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"
 DEFAULT_CONFIG = Path(".estelam/estelam.toml")
@@ -38,7 +40,7 @@ Loopback = Annotated[str, AfterValidator(_on_loopback)]
 """host:port on this host alone; empty for nowhere."""
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The settings can't be used; the text is for the operator."""
 
 

@@ -7,15 +7,14 @@ import typer
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
+from estelam.cli.files import File, Rejects, Replace, Since, Through
 from estelam.cli.lists import Format
-from estelam.cli.loading import File, Rejects, Replace, Since, Through, declaration, load_file
 from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.settings import load
 from judiciary import __main__ as service
 from judiciary.cases import FIRST_DATE
-from judiciary.load import CASES
 from judiciary.recall import CaseFacts
 from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.settings import JudiciarySettings
@@ -42,6 +41,9 @@ def load_cases(
     as_json: output.AsJson = False,
 ) -> None:
     """Load cases: all of the file or nothing, coverage included."""
+    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from judiciary.load import CASES  # noqa: PLC0415 - no other command needs what loads
+
     claimed = declaration(since, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):
         settings = load(JudiciarySettings)

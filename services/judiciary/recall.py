@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 
 from estelam import coverage
 from estelam.keys import Keyring
-from estelam.loading import former_subject_table, load_table
+from estelam.loads import former_subject_table, load_table
 from estelam.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.vocabulary import Subject
 from judiciary import cases, store

@@ -8,15 +8,13 @@ from google.protobuf.json_format import MessageToDict
 from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.files import File, Rejects, Replace, Through
 from estelam.cli.lists import Format
-from estelam.cli.loading import File, Rejects, Replace, Through, declaration, load_file
 from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
-from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.settings import load
 from promissory import __main__ as service
-from promissory.load import FIRST_DATE, MEMBERS, NOTES
 from promissory.recall import NoteFacts
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.settings import PromissorySettings
@@ -41,6 +39,9 @@ def load_notes(
     as_json: output.AsJson = False,
 ) -> None:
     """Load notes: all of the file or nothing."""
+    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from promissory.load import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
+
     claimed = declaration(None, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):
         settings = load(PromissorySettings)
@@ -59,9 +60,13 @@ def load_notes(
 @app.command("load-agencies")
 def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
     """Load the whole list of Setad's member agencies: one that is not in the file is a member no more."""
+    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from promissory.load import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
+
+    claimed = declaration(None, None, as_json=as_json)
     with output.plain_failures(as_json=as_json):
         settings = load(PromissorySettings)
-    load_file(settings, MEMBERS, file, claimed=Declaration(), first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
+    load_file(settings, MEMBERS, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
 
 
 @app.command("recall")

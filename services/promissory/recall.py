@@ -7,7 +7,7 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 
 from estelam.keys import Keyring
 from estelam.ledger import question
-from estelam.loading import former_subject_table, load_table
+from estelam.loads import former_subject_table, load_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.receipt import canonical

@@ -1,5 +1,7 @@
 """The command line against real services: what it says, and the exit code that no accident can make a no."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +9,10 @@ import pytest
 from scripts import processes
 from scripts.processes import free_ports
 from scripts.sandbox import Sandbox
+from typer.main import get_group
 
+from estelam.cli import application
+from estelam.drm import contracts
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 
 CHECK = ("promissory", "check")
@@ -228,3 +233,47 @@ def test_a_person_may_learn_who_asked_about_them(estelam: CommandLine) -> None:
     rows = estelam("ledger", "who-asked", "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
 
     assert ("99000316764", "YES") == (rows[-1]["caller"], rows[-1]["outcome"])
+
+
+def test_a_group_that_is_named_comes_alone_and_whole() -> None:
+    every = get_group(application()).commands
+    alone = {name: get_group(application([name, "--help"])).commands for name in every}
+
+    assert {name: [name] for name in every} == {name: list(found) for name, found in alone.items()}
+    assert {name: _within(found) for name, found in every.items()} == {
+        name: _within(found[name]) for name, found in alone.items()
+    }
+    assert list(every) == list(get_group(application(["nothing"])).commands)
+
+
+def _within(command: object) -> list[str]:
+    return list(getattr(command, "commands", {}))
+
+
+def test_the_services_with_a_store_start_without_what_only_others_need() -> None:
+    script = """if True:
+        import sys
+        from estelam.cli import application
+        for name in ("promissory", "judiciary"):
+            application([name, "serve"])
+        print(*{"pyarrow", "numpy", "uvicorn", "starlette", "jinja2", "h2"} & set(sys.modules))
+    """
+
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert "\n" == done.stdout
+
+
+def test_a_group_that_comes_alone_knows_every_contract() -> None:
+    services = [f"{file.package}.{service.name}" for file in contracts.files() for service in file.service]
+    script = f"""if True:
+        from google.protobuf.descriptor_pool import Default
+        from estelam.cli import application
+        application(["receipt", "verify"])
+        print(*(Default().FindServiceByName(name).full_name for name in {services}))
+    """
+
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert services
+    assert services == done.stdout.split()

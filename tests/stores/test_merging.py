@@ -15,7 +15,7 @@ from estelam import coverage
 from estelam.clock import Clock
 from estelam.coverage import Coverage
 from estelam.loading import Declaration, Feed, Loaded, LoadError, load
-from estelam.loading.merging import former_subject_table
+from estelam.loads import former_subject_table
 from estelam.store import Mode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.load import CASES

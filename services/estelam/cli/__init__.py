@@ -1,31 +1,53 @@
 """The command line: `estelam`, with a group for each service that is installed and the house's own."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import typer
 
-from estelam.cli import catalogue, change, drm, ledger, migrate, output, pki, receipt
+HOUSE = ("receipt", "ledger", "pki", "catalogue", "change", "drm")
+"""The house's own groups, each a module here."""
 
 
-def application() -> typer.Typer:
-    """All commands; each service brings its own group, found by its entry point."""
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """All commands; each service brings its own group, found by its entry point.
+
+    Where the first of *words* names a group, it comes alone: what the others stand on takes a second to import. But
+    every contract is known all the same, since a receipt may be of any service.
+    """
     app = typer.Typer(
         name="estelam",
         help="Official yes/no inquiries: ask, serve, load, verify.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for entry in sorted(entry_points(group="estelam.services"), key=lambda found: found.name):
-        _add(app, entry)
-    app.add_typer(receipt.app, name="receipt")
-    app.add_typer(ledger.app, name="ledger")
-    app.add_typer(pki.app, name="pki")
-    app.add_typer(catalogue.app, name="catalogue")
-    app.add_typer(change.app, name="change")
-    app.add_typer(drm.app, name="drm")
-    app.command("migrate")(migrate.migrate)
+    app.callback()(_nothing_first)
+    _know_contracts()
+    adding = _groups()
+    first = words[0] if words else ""
+    for name in (first,) if first in adding else adding:
+        adding[name](app)
     return app
+
+
+def _know_contracts() -> None:
+    house = Path(__file__).parents[1]
+    for stubs in sorted(house.glob("*/v*/*_pb2.py")):
+        import_module(".".join([house.name, *stubs.relative_to(house).with_suffix("").parts]))
+
+
+def _groups() -> dict[str, Callable[[typer.Typer], None]]:
+    """What adds each group to an application, by the group's name and in the order in which they are shown."""
+    services = sorted(entry_points(group="estelam.services"), key=lambda found: found.name)
+    return {
+        **{entry.name: partial(_add, entry=entry) for entry in services},
+        **{name: partial(_add_own, name=name) for name in HOUSE},
+        "migrate": _add_migrate,
+    }
 
 
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
@@ -40,8 +62,22 @@ def _add(app: typer.Typer, entry: EntryPoint) -> None:
         app.command(entry.name, help=words, context_settings=anything)(_missing(entry.extras[0]))
 
 
+def _add_own(app: typer.Typer, name: str) -> None:
+    app.add_typer(import_module(f"{__name__}.{name}").app, name=name)
+
+
+def _add_migrate(app: typer.Typer) -> None:
+    app.command("migrate")(import_module(f"{__name__}.migrate").migrate)
+
+
+def _nothing_first() -> None:
+    # With it an application of one command is still a group: its first word is that command's name.
+    pass
+
+
 def _missing(extra: str) -> Callable[[], None]:
     def say_so() -> None:
+        output = import_module(f"{__name__}.output")
         output.fail(f"this needs more packages: pip install 'estelam[{extra}]'", as_json=False)
 
     return say_so
@@ -49,4 +85,4 @@ def _missing(extra: str) -> Callable[[], None]:
 
 def main() -> None:
     """Run one command."""
-    application()()
+    application(sys.argv[1:])()

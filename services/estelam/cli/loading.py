@@ -1,10 +1,9 @@
-"""Loading a file from the command line: options, progress, and what is said at the end."""
+"""Loading a file from the command line: what the options claim, progress, and what is said at the end."""
 
 import contextlib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.progress import Progress
@@ -15,23 +14,6 @@ from estelam.clock import Clock
 from estelam.loading import Declaration, Feed, Loaded, load
 from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
-
-File = Annotated[Path, typer.Argument(help="CSV (UTF-8, its header named as the columns) or Parquet.")]
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="DATE", help="The data is now complete from DATE on; 1399-01-01 is Jalali."),
-]
-Through = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="The feed is loaded up to INSTANT (ISO 8601, or: now).")
-]
-Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Where bad rows go; default: FILE.rejects.csv")]
-
-Replace = Annotated[
-    bool,
-    typer.Option(
-        "--replace", help="The file is the whole register: what it lacks is gone. Coverage may be taken back."
-    ),
-]
 
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> Declaration:

@@ -15,13 +15,7 @@ from rich.table import Column, Table
 from estelam import folding
 from estelam.clock import IRAN, Clock
 from estelam.errors import Refusal
-from estelam.grants import AccessError
-from estelam.journal import JournalError
-from estelam.keys import KeyFileError
-from estelam.loading import LoadError
-from estelam.server import ServerError
-from estelam.settings import SettingsError
-from estelam.store import StoreError
+from estelam.operators import OperatorError
 
 EXIT_YES = 0
 EXIT_FAILED = 1
@@ -36,8 +30,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 out = Console()
 err = Console(stderr=True)
-
-_OPERATORS = (SettingsError, StoreError, KeyFileError, AccessError, ServerError, LoadError, JournalError, OSError)
 
 
 def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
@@ -113,7 +105,7 @@ def plain_failures(*, as_json: bool) -> Iterator[None]:
     """Turn what an operator can mend into one plain line, without a stack trace."""
     try:
         yield
-    except _OPERATORS as error:
+    except (OperatorError, OSError) as error:
         fail(str(error), as_json=as_json)
 
 

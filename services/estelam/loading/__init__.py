@@ -8,12 +8,11 @@ from sqlalchemy.exc import DBAPIError
 
 from estelam.clock import Clock
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
-from estelam.loading.job import Job, load_table
-from estelam.loading.merging import former_subject_table
+from estelam.loading.job import Job
 from estelam.loading.staging import FAULTS
 from estelam.store import Store
 
-__all__ = ["Declaration", "Feed", "LoadError", "Loaded", "former_subject_table", "load", "load_table"]
+__all__ = ["Declaration", "Feed", "LoadError", "Loaded", "load"]
 
 
 def load(

@@ -8,9 +8,10 @@ from pathlib import Path
 from sqlalchemy import Table
 
 from estelam.loading.checks import Check
+from estelam.operators import OperatorError
 
 
-class LoadError(Exception):
+class LoadError(OperatorError):
     """The file can't be loaded at all; nothing was changed. The text is for the operator."""
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, Connection, Date, Integer, Table, Text, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from estelam import coverage
 from estelam.clock import Clock
-from estelam.coverage import FACTS
 from estelam.loading.claims import declare, refuse_the_future, refuse_to_go_back
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
 from estelam.loading.merging import Merge
@@ -17,19 +16,8 @@ from estelam.loading.reading import batches
 from estelam.loading.rejects import Rejects
 from estelam.loading.sifting import sift
 from estelam.loading.staging import Source, Staging
+from estelam.loads import load_table
 from estelam.store import Store
-
-# Every load that was committed. Rows carry the number of the load that changed them last.
-load_table = Table(
-    "load",
-    FACTS,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("file", Text, nullable=False),
-    Column("rows", BigInteger, nullable=False),
-    Column("loaded_at_micros", BigInteger, nullable=False),
-    # The first date that counts after it. None: made before loads remembered this and what they took away.
-    Column("covered_since", Date),
-)
 
 
 class _RejectedError(Exception):

@@ -5,11 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Index,
-    Integer,
     Select,
     Table,
     Text,
@@ -26,19 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from estelam.coverage import FACTS
 from estelam.loading.feed import Feed
 from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
-
-# What rows that a load changed or removed used to mention: whoever asked about it may have been told otherwise.
-former_subject_table = Table(
-    "former_subject",
-    FACTS,
-    Column("load_number", Integer, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("value", Text, nullable=False),
-)
+from estelam.loads import former_subject_table
 
 # An index is built anew where it would have to take in more than this part of the rows that it has.
 _MANY = 0.1

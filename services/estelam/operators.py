@@ -1,0 +1,5 @@
+"""What the operator of a service can mend, apart from what declines a caller: see `estelam.errors` for that."""
+
+
+class OperatorError(Exception):
+    """Something can't be used or done; the text is for the operator, and a command says it in one plain line."""
