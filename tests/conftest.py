@@ -1,5 +1,6 @@
 """What tests stand on: one sandbox with real certificates and stores, and real services on loopback."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from scripts import postgres
 from scripts import sandbox as suite
 from scripts.postgres import Cluster
 from scripts.sandbox import Sandbox
+from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from estelam.client import Identity
@@ -51,33 +53,62 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def build(engine: str, request: pytest.FixtureRequest) -> Callable[[Path], Sandbox]:
-    """Makes a suite in a folder, its stores migrated and empty."""
+def blank(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite whose stores are migrated and empty: to be copied, not to be changed."""
+    folder = tmp_path_factory.mktemp("blank")
     if engine == "sqlite":
-        return suite.create
+        return suite.create(folder)
     cluster: Cluster = request.getfixturevalue("cluster")
-    return lambda folder: suite.create(folder, stores={name: cluster.url(cluster.database()) for name in STORING})
+    return suite.create(folder, stores={name: cluster.url(cluster.database()) for name in STORING})
 
 
-@pytest.fixture
-def sandbox(build: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
-    """A suite of its own, its stores migrated and empty."""
-    return build(tmp_path / "suite")
-
-
-@pytest.fixture
-def loaded(sandbox: Sandbox) -> Sandbox:
-    """A suite of its own, with the samples loaded."""
-    suite.load_samples(sandbox)
-    return sandbox
+Build = Callable[[Sandbox, Path], Sandbox]
 
 
 @pytest.fixture(scope="session")
-def shared(build: Callable[[Path], Sandbox], tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite with samples that many tests share: they may ask it, not change it."""
-    sandbox = build(tmp_path_factory.mktemp("shared"))
+def build(engine: str, request: pytest.FixtureRequest) -> Build:
+    """Makes a copy of a suite that nobody serves, in a folder: the keys are the same, the stores its own."""
+    if engine == "sqlite":
+        return copy
+    cluster: Cluster = request.getfixturevalue("cluster")
+
+    def build(of: Sandbox, folder: Path) -> Sandbox:
+        stores = {"promissory": of.promissory().store, "judiciary": of.judiciary().store}
+        copied = {name: cluster.url(cluster.database(str(make_url(url).database))) for name, url in stores.items()}
+        return suite.create(copy(of, folder).folder, stores=copied)
+
+    return build
+
+
+def copy(of: Sandbox, folder: Path) -> Sandbox:
+    """A copy of a suite on SQLite that nobody serves, in *folder*."""
+    return Sandbox(Path(shutil.copytree(of.folder, folder)))
+
+
+@pytest.fixture(scope="session")
+def template(blank: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite with the samples: to be copied, not to be changed."""
+    sandbox = build(blank, tmp_path_factory.mktemp("template") / "suite")
     suite.load_samples(sandbox)
     return sandbox
+
+
+@pytest.fixture
+def sandbox(blank: Sandbox, build: Build, tmp_path: Path) -> Sandbox:
+    """A suite of a test's own, its stores migrated and empty."""
+    return build(blank, tmp_path / "suite")
+
+
+@pytest.fixture
+def loaded(template: Sandbox, build: Build, tmp_path: Path) -> Sandbox:
+    """A suite of a test's own, with the samples loaded."""
+    return build(template, tmp_path / "suite")
+
+
+@pytest.fixture(scope="session")
+def shared(template: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite with samples that many tests share: they may ask it, not change it."""
+    return build(template, tmp_path_factory.mktemp("shared") / "suite")
 
 
 Start = Callable[..., RunningService]

@@ -1,7 +1,6 @@
 """What end-to-end tests stand on: services as real processes, and the command line."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,37 +85,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     finally:
         for service in reversed(services):
             service.stop()
-
-
-@pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite whose stores are empty, to be copied."""
-    return suite.create(tmp_path_factory.mktemp("blank"))
-
-
-@pytest.fixture(scope="session")
-def template(blank: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite with the samples, to be copied."""
-    sandbox = copy(blank, tmp_path_factory.mktemp("template") / "suite")
-    suite.load_samples(sandbox)
-    return sandbox
-
-
-@pytest.fixture
-def sandbox(blank: Sandbox, tmp_path: Path) -> Sandbox:
-    """A suite of a test's own, its stores empty."""
-    return copy(blank, tmp_path / "suite")
-
-
-@pytest.fixture
-def loaded(template: Sandbox, tmp_path: Path) -> Sandbox:
-    """A suite of a test's own, with the samples."""
-    return copy(template, tmp_path / "suite")
-
-
-def copy(sandbox: Sandbox, folder: Path) -> Sandbox:
-    """A copy of *sandbox*, which nobody serves, in *folder*."""
-    return Sandbox(Path(shutil.copytree(sandbox.folder, folder)))
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.keys import verifying_keys
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Store
-from tests.conftest import plain_channel
-from tests.e2e.conftest import NOTE, caller, copy, refusal
+from tests.conftest import copy, plain_channel
+from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 
 SOURCE = Path(__file__).parents[1] / "disk.c"

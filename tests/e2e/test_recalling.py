@@ -22,8 +22,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.store import Mode, Store
 from judiciary.load import CASES
 from promissory.load import NOTES
-from tests.conftest import judiciary_opening, plain_channel, promissory_opening
-from tests.e2e.conftest import NOTE, CommandLine, Said, copy
+from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE, CommandLine, Said
 from tests.service import RunningService
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"

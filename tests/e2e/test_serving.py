@@ -26,8 +26,8 @@ from estelam.store import Store
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
-from tests.conftest import plain_channel
-from tests.e2e.conftest import caller, copy, refusal
+from tests.conftest import copy, plain_channel
+from tests.e2e.conftest import caller, refusal
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 STORE_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)

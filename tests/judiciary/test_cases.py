@@ -41,13 +41,13 @@ def test_who_is_named_without_a_role_may_be_the_drawer_so_the_doubt_is_yes(stub:
 
 
 @pytest.mark.parametrize("role", ["HOLDER", "ENDORSER", "GUARANTOR"])
-def test_another_role_than_the_drawers_is_no(sandbox: Sandbox, loaded: Sandbox, start: Start, role: str) -> None:
-    file = sandbox.folder / "one.csv"
+def test_another_role_than_the_drawers_is_no(loaded: Sandbox, start: Start, role: str) -> None:
+    file = loaded.folder / "one.csv"
     file.write_text(f"{HEADER}9,CIVIL,2024-01-01,2024-01-01T10:00:00+03:30,,99000791909,{role}\n", "utf-8")
-    load_file(sandbox.judiciary(), CASES, file)
-    service = start(judiciary_opening(sandbox))
+    load_file(loaded.judiciary(), CASES, file)
+    service = start(judiciary_opening(loaded))
 
-    with plain_channel(service.address, Identity.named(sandbox.pki, "cbi")) as channel:
+    with plain_channel(service.address, Identity.named(loaded.pki, "cbi")) as channel:
         assert person(ChequeCaseInquiryServiceStub(channel), "99000791909").answer == ANSWER_NO
 
 

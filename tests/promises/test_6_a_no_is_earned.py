@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
+from scripts import sandbox as suite
 from scripts.processes import COMMAND, environment
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
@@ -94,6 +95,13 @@ def ask(sandbox: Sandbox) -> Iterator[Asker]:
     yield asker
     for channel in asker.channels.values():
         channel.close()
+
+
+@pytest.fixture
+def loaded(sandbox: Sandbox) -> Sandbox:
+    """What `ask` asks about, with the samples."""
+    suite.load_samples(sandbox)
+    return sandbox
 
 
 def everywhere(ask: Asker, start: Start, **options: Any) -> Callable[[Sequence[Message]], list[Any]]:
