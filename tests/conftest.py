@@ -1,5 +1,6 @@
 """What tests stand on: one sandbox with real certificates and stores, and real services on loopback."""
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,17 @@ both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first."""
     items.sort(key=turns.rank)
+
+
+def pytest_configure() -> None:
+    """What is collected lives as long as the process: to look for garbage in it takes a third of the collection."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage; what lives by now is looked at no more."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> turns.Turns:
