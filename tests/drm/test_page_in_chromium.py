@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from estelam.drm import export
 from estelam.drm.model import load
@@ -13,13 +13,23 @@ from tests.browser import chromium, needs_chromium
 pytestmark = needs_chromium
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("dictionary")
     export.write(load(), folder, {})
-    with chromium() as browser:
-        opened = browser.new_page(color_scheme=request.param, viewport={"width": 390, "height": 800})
-        opened.goto((folder / "index.html").as_uri())
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[Page]:
+    with browser.new_page(color_scheme=request.param, viewport={"width": 390, "height": 800}) as opened:
+        opened.goto(address)
         yield opened
 
 

@@ -1,6 +1,7 @@
 """A quality store of one's own, and a month to put things into."""
 
 import contextlib
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,16 @@ class Watch:
         return gather(Cut(whole, Audience.parse(audience, catalogue), catalogue, rules), now)
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> QualitySettings:
+    """A quality store that is empty, with all that it needs: to be copied, not to be changed."""
+    return quality_home(tmp_path_factory.mktemp("quality"))
+
+
 @pytest.fixture
-def watch(tmp_path: Path) -> Watch:
-    """An empty quality store."""
-    return Watch(quality_home(tmp_path))
+def watch(home: QualitySettings, tmp_path: Path) -> Watch:
+    """A quality store of a test's own, empty."""
+    folder = home.catalogue.parent
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    moved = home.model_dump_json().replace(str(folder), str(tmp_path))
+    return Watch(QualitySettings.model_validate_json(moved))

@@ -21,18 +21,30 @@ QUICK = {"ESTELAM_QUALITY_EVERY_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": 
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Sandbox, dict[str, Service]]]:
-    """All services with the samples, and the watch over them, each a process of its own."""
+def whole(tmp_path: Path) -> Sandbox:
+    """A suite with the samples, and the watch's own store, of which everything has an address."""
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
     sandbox = suite.create(tmp_path / "suite", ports=free_ports(*names, "board"))
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
-    services = {name: Service(name, sandbox) for name in SERVICES}
-    services[QUALITY] = Service(QUALITY, sandbox, environ=QUICK)
-    try:
+    return sandbox
+
+
+@pytest.fixture
+def begin(whole: Sandbox) -> Iterator[Callable[..., dict[str, Service]]]:
+    """Starts services of the suite, and the watch over them, each a process of its own."""
+    services: dict[str, Service] = {}
+
+    def start(*names: str) -> dict[str, Service]:
+        services.update({name: Service(name, whole, environ=QUICK if name == QUALITY else None) for name in names})
         for service in services.values():
-            service.start()
-        yield sandbox, services
+            service.launch()
+        for service in services.values():
+            service.wait()
+        return services
+
+    try:
+        yield start
     finally:
         for service in services.values():
             service.kill()
@@ -53,10 +65,10 @@ def shown(board: str) -> tuple[bool, str]:
 
 
 def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
-    watched: tuple[Sandbox, dict[str, Service]],
+    whole: Sandbox, begin: Callable[..., dict[str, Service]]
 ) -> None:
-    sandbox, services = watched
-    settings: QualitySettings = sandbox.quality()
+    services = begin(*SERVICES, QUALITY)
+    settings: QualitySettings = whole.quality()
     key = ("CheckNote", SETAD)
     wait_for(lambda: met(settings).get(key) == (None, ""))
     wait_for(lambda: all(one.serving and one.health == "SERVING" for one in readings(settings).values()))
@@ -74,9 +86,9 @@ def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
     assert 0 == services[QUALITY].stop()
 
 
-def test_one_store_has_one_watch(watched: tuple[Sandbox, dict[str, Service]]) -> None:
-    sandbox, services = watched
-    second = Service(QUALITY, sandbox)
+def test_one_store_has_one_watch(whole: Sandbox, begin: Callable[..., dict[str, Service]]) -> None:
+    services = begin(QUALITY)
+    second = Service(QUALITY, whole)
     services["another"] = second
 
     with pytest.raises(ProcessError, match="another process serves from this store"):
