@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
-from quality.months import MonthError
-from quality.outage.announcing import AnnouncementError
-from quality.reckoning.audience import AudienceError
-from quality.rulebook import RulebookError
 
 
 @contextlib.contextmanager
@@ -18,7 +14,5 @@ def plain_failures(*, as_json: bool) -> Iterator[None]:
     try:
         with output.plain_failures(as_json=as_json):
             yield
-    except (MonthError, AudienceError, RulebookError, AnnouncementError) as error:
-        output.fail(str(error), as_json=as_json)
     except SQLAlchemyError:
         output.fail("the quality store can't be read or written; run: estelam quality migrate", as_json=as_json)

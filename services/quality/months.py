@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from persiantools.jdatetime import JalaliDate
 
 from estelam.clock import IRAN
+from estelam.operators import OperatorError
 
 FIRST_YEAR, LAST_YEAR = 1400, 1499
 MINUTE = 60
@@ -44,7 +45,7 @@ class Period(Protocol):
         """Each day, with the minute that its part of the period begins and the first one after it."""
 
 
-class MonthError(Exception):
+class MonthError(OperatorError):
     """No month of which there can be a report; the text is for the operator."""
 
 

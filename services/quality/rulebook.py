@@ -9,11 +9,12 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from estelam.catalogue.model import Catalogue
+from estelam.operators import OperatorError
 
 Value = float | date
 
 
-class RulebookError(Exception):
+class RulebookError(OperatorError):
     """The rules can't be used; the text is for the operator."""
 
 

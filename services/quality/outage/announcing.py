@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from estelam import folding
 from estelam.catalogue.model import Catalogue
 from estelam.clock import IRAN
+from estelam.operators import OperatorError
 from estelam.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
 from quality import store
 from quality.months import instant_of, minute_of
@@ -19,7 +20,7 @@ from quality.store import Announced
 _ZWNJ = "\u200c"
 
 
-class AnnouncementError(Exception):
+class AnnouncementError(OperatorError):
     """An announcement that can't be taken; the text is for the operator."""
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
+from estelam.operators import OperatorError
 from quality.reckoning.month import Key, Seen
 
 WORKING_GROUP = "working-group"
 WORKING_GROUP_PARTY = "interop-wg"
 
 
-class AudienceError(Exception):
+class AudienceError(OperatorError):
     """There is no such reader; the text is for the operator."""
 
 
