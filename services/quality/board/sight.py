@@ -29,7 +29,7 @@ from quality.settings import QualitySettings
 
 log = structlog.get_logger()
 
-PRESENT_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 120.0, 10.0
+PRESENT_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 300.0, 10.0
 
 T = TypeVar("T")
 
