@@ -11,8 +11,6 @@ from estelam.catalogue.notices import Change, from_notice
 from estelam.clock import to_datetime
 from estelam.store import Store
 
-MOST = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Noted:
@@ -30,7 +28,7 @@ class Noted:
 
 
 def changes(ledgers: Mapping[str, str]) -> list[Noted]:
-    """The newest changes that *ledgers* (addresses of stores, by service) have noted.
+    """All changes that *ledgers* (addresses of stores, by service) have noted, the newest first.
 
     Raises:
         StoreError, SQLAlchemyError: one can't be read.
@@ -45,7 +43,7 @@ def changes(ledgers: Mapping[str, str]) -> list[Noted]:
             before = found.get(key)
             entries = {**before.entries, service: sequence} if before else {service: sequence}
             found[key] = Noted(from_notice(notice), min(at, before.at) if before else at, entries)
-    return sorted(found.values(), key=lambda one: one.at, reverse=True)[:MOST]
+    return sorted(found.values(), key=lambda one: one.at, reverse=True)
 
 
 def _noted(address: str) -> Iterator[tuple[str, datetime, int]]:

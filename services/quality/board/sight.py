@@ -51,7 +51,7 @@ class Sight:
         """The figures of the month that runs, as the working group sees them."""
         self.catalogue = Fresh(self._catalogue, OTHER_SECONDS)
         self.changes = Fresh(self._changes, OTHER_SECONDS)
-        """The newest changes of the catalogue."""
+        """All changes of the catalogue that are noted, the newest first."""
         self.reports = Fresh(self._reports, OTHER_SECONDS)
         """The monthly reports, the newest first."""
 

@@ -37,6 +37,8 @@ from quality.report import charts
 from quality.report.wording import Wording
 from quality.settings import QualitySettings
 
+MOST_CHANGES = 200
+"""So many are on the page; all are in the feed for machines."""
 # A page's own script fetches it anew; a report's page and the dictionary stand by themselves.
 _LIVE = {"content-security-policy": f"{POLICY}; connect-src 'self'"}
 _REPORT = {
@@ -79,7 +81,7 @@ def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
         "outages": pages.outages,
         "agreements": pages.agreements,
         "catalogue": pages.catalogue,
-        "registries": pages.catalogue,
+        "registries": pages.registries,
         "changes": pages.changes,
         "reports": pages.reports,
     }
@@ -135,18 +137,21 @@ class _Pages:
         return _show(request, language, "agreements.html", **_of_month(await self._sight.month()))
 
     async def catalogue(self, request: Request, language: str) -> Response:
-        """What is offered, to whom, by which clause; or the base registries."""
-        found = await self._sight.catalogue()
-        template = f"{request.url.path.rpartition('/')[2]}.html"
+        """What is offered, to whom, by which clause."""
         today = self._sight.now().astimezone(IRAN).date()
-        return _show(request, language, template, catalogue=found, party=found.party, today=today)
+        return _show(request, language, "catalogue.html", today=today, catalogue=await self._sight.catalogue())
+
+    async def registries(self, request: Request, language: str) -> Response:
+        """The base registries."""
+        return _show(request, language, "registries.html", catalogue=await self._sight.catalogue())
 
     async def changes(self, request: Request, language: str) -> Response:
-        """The catalogue's changes."""
-        return _show(request, language, "changes.html", changes=await self._sight.changes())
+        """The catalogue's newest changes."""
+        changes = await self._sight.changes()
+        return _show(request, language, "changes.html", changes=changes[:MOST_CHANGES], more=changes[MOST_CHANGES:])
 
     async def feed(self, request: Request) -> Response:
-        """The catalogue's changes, for machines: the newest, or those of them noted from *since* on."""
+        """The catalogue's changes, for machines: all, or those noted from `since` on."""
         given = request.query_params.get("since")
         try:
             since = folding.beginning(given, self._sight.now()) if given is not None else None

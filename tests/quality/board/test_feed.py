@@ -17,7 +17,7 @@ from estelam.ledger import Ledger
 from estelam.noting import note
 from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
-from quality.board import feed
+from quality.board import feed, site
 from quality.board.feed import Noted
 from tests.quality.board.conftest import CASES, NOTES, opened
 from tests.quality.conftest import Watch
@@ -80,6 +80,18 @@ def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: 
     assert 3 == len(quotas)
     assert quotas[0].change == quotas[2].change
     assert sorted((one.at for one in quotas), reverse=True) == [one.at for one in quotas]
+
+
+def test_a_page_has_the_newest_changes_and_says_how_many_more_there_are(
+    ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "MOST_CHANGES", 5)
+    watch = Watch(quality_home(tmp_path / "quality"))
+    with opened(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+        page, whole = client.get("/en/changes").text, client.get("/changes.json").json()
+
+    assert 5 == page.count('class="word ')
+    assert f"Older than these: {len(whole) - 5}" in page
 
 
 def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_path: Path) -> None:
