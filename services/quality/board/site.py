@@ -191,7 +191,8 @@ def _of_month(month: Figures) -> dict[str, Any]:
 
 def _overview(present: Present) -> dict[str, Any]:
     plain = asdict(present) | {"blind": present.blind, "state": present.state}
-    for service in plain["services"]:
+    for one, service in zip(present.services, plain["services"], strict=True):
+        service["state"] = one.state
         for method in service["methods"]:
             del method["minutes"]
     return plain

@@ -21,6 +21,7 @@ from tests.quality.board.conftest import (
     NOTES,
     NOW,
     PARTIES,
+    VERIFICATION,
     Board,
     measure,
     opened,
@@ -44,6 +45,9 @@ def test_each_method_stands_as_it_was_measured_last(reader: httpx.Client) -> Non
         reader
     ).items()
     assert ("provider", False) == (found["state"], found["blind"])
+    assert {NOTES: "up", CASES: "provider", VERIFICATION: "up"} == {
+        one["service"]["slug"]: one["state"] for one in found["services"]
+    }
     assert instant_of(NOW + 1 - DOWN_MINUTES).isoformat() == down["since"]
     assert pytest.approx(100 * (1440 - DOWN_MINUTES) / 1440) == down["availability"]
 
