@@ -80,8 +80,7 @@ class ServiceNow:
     @property
     def state(self) -> str:
         """That of the worst method."""
-        found = {method.state for method in self.methods}
-        return next((name for name in _WORST_FIRST if name in found), "unmeasured")
+        return _worst(method.state for method in self.methods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,11 @@ class Present:
     @property
     def state(self) -> str:
         """That of the worst service."""
-        found = {service.state for service in self.services}
-        return next((name for name in _WORST_FIRST if name in found), "unmeasured")
+        return _worst(service.state for service in self.services)
+
+
+def _worst(found: Iterable[str]) -> str:
+    return min(found, key=_WORST_FIRST.index, default="unmeasured")
 
 
 def look(connection: Connection, *, now: int, catalogue: Catalogue, rules: Rulebook) -> Present:
@@ -182,7 +184,9 @@ def _method(
 
 
 def _newest(minutes: bytes) -> int:
-    return next((state for state in reversed(minutes[-LOOK_BACK:]) if state != states.UNMEASURED), states.UNMEASURED)
+    # A method that was not in service before now says nothing by that of now.
+    said = (state for state in reversed(minutes[-LOOK_BACK:]) if state not in {states.UNMEASURED, states.ABSENT})
+    return next(said, states.UNMEASURED)
 
 
 def _since(minutes: bytes, current: int, first_minute: int) -> datetime | None:

@@ -33,7 +33,8 @@ class Shelved:
     name: str
     month: Month
     reader: Named
-    issued: datetime
+    issued: datetime | None
+    """None where its figures can't be read."""
     inquiries: int
     broken: int
     """Objectives that were not met."""
@@ -43,7 +44,7 @@ class Shelved:
 
 
 def reports(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[Shelved]:
-    """Every report in *folder*, the newest month first; one that can't be read is left out.
+    """Every report in *folder*, the newest month first; one whose figures can't be read is there too, and not genuine.
 
     Raises:
         OSError: the folder can't be read.
@@ -69,11 +70,15 @@ def _shelved(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> Shelved | Non
     if not named:
         return None
     try:
+        month = Month.parse(named["month"])
+    except MonthError:
+        return None
+    try:
         figures = json.loads((place / "figures.json").read_bytes())
         verdicts = [verdict for judged in figures["judged"] for verdict in judged["verdicts"]]
         return Shelved(
             name=place.name,
-            month=Month.parse(named["month"]),
+            month=month,
             reader=Named(**figures["reader"]),
             issued=datetime.fromisoformat(figures["issued"]),
             inquiries=int(figures["counts"]["inquiries"]),
@@ -81,8 +86,9 @@ def _shelved(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> Shelved | Non
             interim=bool(figures["interim"]),
             genuine=_genuine(place, keys),
         )
-    except (OSError, ValueError, KeyError, TypeError, MonthError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        unknown = Named(place.name, place.name, place.name)
+        return Shelved(place.name, month, unknown, None, inquiries=0, broken=0, interim=False, genuine=False)
 
 
 def _genuine(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:

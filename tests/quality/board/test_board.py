@@ -26,7 +26,7 @@ from tests.quality.board.conftest import (
     measure,
     opened,
 )
-from tests.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, Watch
+from tests.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, Watch, at
 
 PAGES = ("", "outages", "agreements", "catalogue", "registries", "changes", "reports", f"services/{NOTES}")
 
@@ -97,6 +97,18 @@ def test_a_method_that_was_not_measured_is_not_called_up(tmp_path: Path) -> None
 
     assert ("unmeasured", False) == (found["state"], found["blind"])
     assert "Not every service is known to stand" in page
+
+
+def test_a_method_in_its_first_minute_of_service_is_not_known_yet(tmp_path: Path) -> None:
+    first = at(10)
+    watch = Watch(quality_home(tmp_path), after=first)
+    services = watch.settings.catalogue / "services.yaml"
+    begun = f"introduced: {instant_of(first):%Y-%m-%d}"
+    services.write_text(re.sub("introduced: [0-9-]+", begun, services.read_text("utf-8")), "utf-8")
+    with opened(watch, first) as running, running.client() as client:
+        found, page = client.get("/board.json").json(), client.get("/en/")
+
+    assert (200, "unmeasured") == (page.status_code, found["state"])
 
 
 def test_an_announced_outage_that_runs_is_shown_as_one(tmp_path: Path) -> None:
@@ -206,6 +218,21 @@ def test_a_changed_report_is_called_so(tmp_path: Path, watch_over: Watch) -> Non
 
     assert 1 == page.count("signature does NOT hold")
     assert 1 == page.count("signature holds")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_a_report_whose_figures_cannot_be_read_does_not_vanish(
+    tmp_path: Path, watch_over: Watch, content: bytes
+) -> None:
+    reports = tmp_path / "reports"
+    shutil.copytree(watch_over.settings.reports, reports)
+    (reports / "1405-08-working-group" / "figures.json").write_bytes(content)
+    with opened(watch_over, reports=reports) as running, running.client() as client:
+        page = client.get("/en/reports")
+
+    assert 200 == page.status_code
+    assert 1 == page.text.count("signature does NOT hold")
+    assert ">1405-08-working-group</a>" in page.text
 
 
 @pytest.mark.parametrize(
