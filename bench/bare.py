@@ -15,6 +15,7 @@ from bench.load.plan import Report
 from bench.processes import Running, running
 from bench.world import SERVER_CORE, Engine, World, check_note, load, promissory_server
 from estelam.client import Identity, aio_channel
+from estelam.core.settings import ServingSettings
 from estelam.desk import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import (
@@ -22,7 +23,6 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
 from estelam.server import options, until_told_to_stop, write_port
-from estelam.settings import ServingSettings
 
 Ask = Callable[..., Report]
 

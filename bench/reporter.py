@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from bench.processes import peak_mib
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from quality.reckoning.audience import WORKING_GROUP
 from quality.report.reporting import report
 from quality.settings import QualitySettings

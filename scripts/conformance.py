@@ -20,9 +20,9 @@ from rich.console import Console
 from conformance import fixtures
 from conformance.case import Instance
 from estelam.client import Identity
-from estelam.keys import new_keyring_line
+from estelam.core.keys import new_keyring_line
+from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading import Declaration
-from estelam.settings import ServingSettings, StoreSettings
 from estelam.store import migrate
 from judiciary import load as judiciary_load
 from judiciary.settings import JudiciarySettings

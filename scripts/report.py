@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from estelam.clock import Clock, to_micros
+from estelam.core.clock import Clock, to_micros
 from estelam.pki import Authority
 from estelam.store import Mode, Store, migrate
 from quality import store as seen

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from estelam.settings import CONFIG, DEFAULT_CONFIG, PREFIX
+from estelam.core.settings import CONFIG, DEFAULT_CONFIG, PREFIX
 from scripts import sandbox as suite
 from scripts.processes import COMMAND, QUALITY, SERVICES, ProcessError, Service, free_ports
 

@@ -15,10 +15,10 @@ from sqlalchemy import create_engine, make_url, text
 
 from conformance.case import Instance
 from estelam import logs
-from estelam.clock import Clock, steady
+from estelam.core.clock import Clock, steady
+from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.hosting import recording_service
 from estelam.server import Server, until_told_to_stop
-from estelam.settings import ServingSettings, StoreSettings
 from judiciary.servicer import QUESTIONS
 from judiciary.settings import JudiciarySettings
 from promissory.servicer import questions

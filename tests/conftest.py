@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.hosting import recording_service
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import entry_table
 from estelam.outages import Outage, OutageTable

@@ -21,10 +21,10 @@ from sqlalchemy import make_url
 
 from estelam.catalogue import reading
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.settings import CONFIG, ServingSettings, load
 from estelam.grants import AccessTable
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.settings import CONFIG, ServingSettings, load
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings

@@ -14,8 +14,9 @@ from scripts import postgres
 from scripts import sandbox as suite
 from scripts.postgres import Cluster
 
-from estelam import chain, receipt
+from estelam import chain
 from estelam.client import Identity
+from estelam.receipts import receipt
 from torture.crowd import Crowd
 from torture.homes import Home
 from torture.kill import Ledger

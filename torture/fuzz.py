@@ -21,12 +21,13 @@ from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 from scripts import sandbox as suite
 
-from estelam import receipt, validation
-from estelam.errors import DOMAIN, TABLE, Reason, Refusal
+from estelam.core import validation
+from estelam.core.errors import DOMAIN, TABLE, Reason, Refusal
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts import receipt
 from torture import spoiling, wire
 from torture.nursery import Nursery, Nursling
 from torture.trial import Result, Task, Trial

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from scripts import sandbox as suite
 
-from estelam import logs, receipt
-from estelam.clock import to_datetime
-from estelam.errors import Refusal
+from estelam import logs
+from estelam.core.clock import to_datetime
+from estelam.core.errors import Refusal
+from estelam.core.model import Answered
+from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, LoadError
-from estelam.settings import StoreSettings
-from estelam.vocabulary import Answered
+from estelam.receipts import receipt
 from torture.life import Crash, Interruption, Life, Time
 from torture.oracle import Answer, Cases, Notes, Watch
 from torture.trial import Result, Task, Trial

@@ -21,9 +21,10 @@ from typing import NamedTuple
 from scripts.processes import ProcessError, Service
 from scripts.sandbox import CHECK_NOTE
 
-from estelam import chain, receipt
+from estelam import chain
 from estelam.client import Identity
-from estelam.keys import verifying_keys
+from estelam.core.keys import verifying_keys
+from estelam.receipts import receipt
 from estelam.store import Store
 from torture import homes
 from torture.crowd import Acknowledged, Crowd

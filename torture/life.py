@@ -13,16 +13,16 @@ import uuid_utils
 from sqlalchemy import event, func, select
 
 from estelam import chain
-from estelam.clock import Clock, steady, to_datetime
-from estelam.errors import Refusal
-from estelam.keys import Keyring, Signer, new_keyring_line, verifying_keys
+from estelam.core.clock import Clock, steady, to_datetime
+from estelam.core.errors import Refusal
+from estelam.core.keys import Keyring, Signer, new_keyring_line, verifying_keys
+from estelam.core.model import Answered, Caller, Inquiry
+from estelam.core.settings import StoreSettings
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.loading import Declaration, Feed, Loaded, load
 from estelam.loads import load_table
 from estelam.registrar import Registrar
-from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
-from estelam.vocabulary import Answered, Caller, Inquiry
 from torture.oracle import Row
 from torture.worlds import Question, World, request
 

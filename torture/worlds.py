@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from estelam.core.model import Method
+from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.loading import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.registrar import LookUp
-from estelam.settings import StoreSettings
-from estelam.vocabulary import Method
 from judiciary import cases
 from judiciary import load as judiciary_load
 from judiciary import servicer as judiciary

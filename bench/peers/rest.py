@@ -19,8 +19,8 @@ from sqlalchemy import bindparam, insert, select
 
 from bench.peers.engine import engine_of
 from bench.peers.tables import audit_table, note_table
+from estelam.core.settings import ServingSettings
 from estelam.server import write_port
-from estelam.settings import ServingSettings
 
 PATH = "/check-note"
 

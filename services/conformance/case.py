@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 
 class _Words(BaseModel):

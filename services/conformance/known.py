@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 
 
 class KnownError(Exception):

@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from conformance.contract import service_name
 from conformance.target import Target
-from estelam.clock import to_datetime
+from estelam.core.clock import to_datetime
 from estelam.desk import PURPOSE_KEYS
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipt import InvalidReceipt, Proven, Verifier, canonical
+from estelam.receipts.receipt import InvalidReceipt, Proven, Verifier, canonical
 
 Found = tuple[str, str]
 """What was expected, and what was seen."""

@@ -11,7 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from conformance.calls import Seen
 from conformance.proofs import Found
-from estelam.errors import DOMAIN, TABLE, Reason, Words
+from estelam.core.errors import DOMAIN, TABLE, Reason, Words
 
 _KINDS: Mapping[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind

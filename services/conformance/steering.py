@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 
 
 class SteeringError(Exception):

@@ -14,8 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
 from estelam.client import Identity
-from estelam.keys import KeyFileError, verifying_keys
-from estelam.receipt import Verifier
+from estelam.core.keys import KeyFileError, verifying_keys
+from estelam.receipts.receipt import Verifier
 
 
 class TargetError(Exception):

@@ -10,10 +10,10 @@ import structlog
 from estelam.catalogue.derive import access_table
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.reading import read, stamps
-from estelam.clock import IRAN, Clock, to_datetime, to_micros
-from estelam.errors import Reason, Refusal
+from estelam.core.clock import IRAN, Clock, to_datetime, to_micros
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import Caller, Method
 from estelam.grants import AccessError, AccessTable, Grant
-from estelam.vocabulary import Caller, Method
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from estelam.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal
 
 log = structlog.get_logger()
 

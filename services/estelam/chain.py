@@ -13,9 +13,9 @@ from sqlalchemy import BigInteger, Connection, LargeBinary, Row, Select, Table, 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
-from estelam import receipt
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import GENESIS, block_table, entry_table, header_of, marks_of
+from estelam.receipts import receipt
 
 ROWS_AT_ONCE = 2000
 

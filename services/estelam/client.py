@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
-from estelam.keys import KeyFileError
+from estelam.core.keys import KeyFileError
 
 _SERVICE_CONFIG = json.dumps(
     {

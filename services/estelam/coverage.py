@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Connection, Date, Integer, MetaData, Table, Text, select
 
-from estelam.clock import CLOCK_TOLERANCE, to_datetime
-from estelam.errors import Reason, Refusal
-from estelam.vocabulary import EarnedNo
+from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import EarnedNo
 
 FACTS = MetaData(schema="facts")
 CODE = Text().with_variant(Text(collation="C"), "postgresql")

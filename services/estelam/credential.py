@@ -7,9 +7,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-from estelam.clock import to_micros
-from estelam.errors import Reason, Refusal
-from estelam.vocabulary import Caller
+from estelam.core.clock import to_micros
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import Caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,18 +19,19 @@ import uuid_utils
 from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
-from estelam import life, quota, validation
+from estelam import life, quota
 from estelam.access import Access
 from estelam.batch import called_off
-from estelam.clock import Clock
-from estelam.errors import Reason, Refusal, Violation, to_grpc
+from estelam.core import validation
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal, Violation, to_grpc
+from estelam.core.model import Answered, Inquiry, Method, Outcome, Purpose
 from estelam.grants import Grant, Quota
 from estelam.identity import Doorkeeper, Metadata
 from estelam.metrics import Metrics
 from estelam.outages import Outages
 from estelam.quota import Bucket, Pace, Quotas
 from estelam.registrar import fault_of
-from estelam.vocabulary import Answered, Inquiry, Method, Outcome, Purpose
 
 log = structlog.get_logger()
 

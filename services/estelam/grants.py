@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.operators import OperatorError
-from estelam.settings import Fingerprint
+from estelam.core.exceptions import OperatorError
+from estelam.core.settings import Fingerprint
 
 Demand = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
 

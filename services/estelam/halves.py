@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from estelam.operators import OperatorError
+from estelam.core.exceptions import OperatorError
 
 FACTS, LEDGER = "facts", "ledger"
 

@@ -7,21 +7,21 @@ from functools import partial
 
 from estelam.access import Access
 from estelam.batch import Batch, BatchLimits
-from estelam.clock import Clock, steady
+from estelam.core.clock import Clock, steady
+from estelam.core.errors import Refusal
+from estelam.core.keys import Keyring, Signer
+from estelam.core.model import Answered, Inquiry, Method
+from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.desk import Desk
-from estelam.errors import Refusal
 from estelam.grants import Quota
 from estelam.identity import Doorkeeper
-from estelam.keys import Keyring, Signer
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.metrics import Metrics
 from estelam.noting import follow, note
 from estelam.outages import Outages
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
-from estelam.settings import ServingSettings, StoreSettings
 from estelam.store import Mode, Store, check_schema
-from estelam.vocabulary import Answered, Inquiry, Method
 
 
 @contextlib.asynccontextmanager

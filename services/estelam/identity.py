@@ -5,11 +5,11 @@ from typing import Any
 
 from grpc.aio import ServicerContext
 
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import Caller
+from estelam.core.settings import ServingSettings
 from estelam.credential import read
-from estelam.errors import Reason, Refusal
-from estelam.settings import ServingSettings
-from estelam.vocabulary import Caller
 from estelam.vouching import HEADER, Vouchers
 
 Metadata = Iterable[tuple[str, str | bytes]]

@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, insert, select
 
-from estelam import receipt
-from estelam.clock import Clock, to_datetime
-from estelam.errors import Reason
+from estelam.core.clock import Clock, to_datetime
+from estelam.core.errors import Reason
+from estelam.core.keys import Keyring, Signer
+from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.halves import LEDGER
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import Keyring, Signer
-from estelam.vocabulary import Inquiry, Outcome, Subject
+from estelam.receipts import receipt
 
 _TABLES = MetaData(schema=LEDGER)
 GENESIS = bytes(32)

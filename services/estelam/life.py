@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from functools import lru_cache
 
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 
 
 @lru_cache(maxsize=256)

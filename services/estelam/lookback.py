@@ -23,10 +23,10 @@ from sqlalchemy import (
     select,
 )
 
+from estelam.core.keys import Keyring
+from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import Keyring
 from estelam.ledger import NOTICES, SUBJECT_COLUMNS, block_table, entry_table, mark, opening
-from estelam.vocabulary import Subject
 
 SHELF_ENTRIES = 2048
 PROBED_MARKS = 512

@@ -17,8 +17,8 @@ from typing import Annotated, Self
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
-from estelam.clock import Clock, to_micros
-from estelam.errors import Reason, Refusal
+from estelam.core.clock import Clock, to_micros
+from estelam.core.errors import Reason, Refusal
 
 log = structlog.get_logger()
 

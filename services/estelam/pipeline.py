@@ -14,7 +14,7 @@ from enum import StrEnum
 import grpc
 
 from estelam.client import unanswered
-from estelam.errors import Reason, from_grpc, retry_seconds
+from estelam.core.errors import Reason, from_grpc, retry_seconds
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 

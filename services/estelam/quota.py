@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from estelam.clock import Clock
-from estelam.errors import QuotaState, Reason, Refusal
+from estelam.core.clock import Clock
+from estelam.core.errors import QuotaState, Reason, Refusal
 from estelam.grants import Quota
 
 

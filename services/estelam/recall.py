@@ -14,12 +14,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from estelam import lookback
-from estelam.clock import to_datetime, to_micros
+from estelam.core.clock import to_datetime, to_micros
+from estelam.core.keys import Keyring
+from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import Keyring
 from estelam.loads import load_table
 from estelam.store import StoreError
-from estelam.vocabulary import Subject
 
 ROWS_AT_ONCE = 2000
 SUBJECTS_AT_ONCE = 100_000

@@ -12,14 +12,14 @@ from uuid_utils import UUID
 
 from estelam import coverage
 from estelam.batch import Batch
-from estelam.clock import CLOCK_TOLERANCE, Clock
+from estelam.core.clock import CLOCK_TOLERANCE, Clock
+from estelam.core.errors import Reason, Refusal
+from estelam.core.keys import Keyring
+from estelam.core.model import Answered, Finding, Inquiry
 from estelam.coverage import Coverage
-from estelam.errors import Reason, Refusal
-from estelam.keys import Keyring
 from estelam.ledger import Ledger, Line
-from estelam.receipt import canonical
+from estelam.receipts.receipt import canonical
 from estelam.store import Store, StoreError
-from estelam.vocabulary import Answered, Finding, Inquiry
 
 log = structlog.get_logger()
 

@@ -18,13 +18,13 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
+from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import OperatorError
+from estelam.core.settings import ServingSettings
 from estelam.desk import Context, Handler, abort
-from estelam.errors import Reason, Refusal
 from estelam.mended import MendedServer
 from estelam.metrics import Metrics
-from estelam.operators import OperatorError
 from estelam.outages import Outages
-from estelam.settings import ServingSettings
 
 log = structlog.get_logger()
 

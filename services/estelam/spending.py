@@ -5,7 +5,7 @@ import math
 from sqlalchemy import Connection
 
 from estelam import lookback
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.grants import Grant
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 

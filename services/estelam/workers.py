@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import structlog
 
 from estelam import logs
+from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server import ServerError, write_port
-from estelam.settings import ServingSettings, StoreSettings
 from estelam.store import one_process_only
 
 log = structlog.get_logger()

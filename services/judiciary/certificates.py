@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from estelam import folding, validation
-from estelam.errors import Refusal
+from estelam.core import normalize, validation
+from estelam.core.errors import Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
@@ -78,13 +78,13 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
         fault = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
         return Certificate(row, None, None, fault)
     named = dict(zip(header, cells, strict=True))
-    request = pb.CheckByTrackingIdRequest(tracking_id=folding.number(named[TRACKING_ID]))
+    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.number(named[TRACKING_ID]))
     try:
         validation.check(request)
     except Refusal as refusal:
         return Certificate(row, None, None, refusal.described())
     try:
-        issued_on = folding.day(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
+        issued_on = normalize.day(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
     except ValueError:
         return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
     return Certificate(row, request.tracking_id, issued_on)

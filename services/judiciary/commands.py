@@ -4,15 +4,15 @@ from typing import Annotated, Any
 
 import typer
 
-from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
 from estelam.cli.files import File, Rejects, Replace, Since, Through
 from estelam.cli.lists import Format
 from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.core import normalize
+from estelam.core.settings import load
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.settings import load
 from judiciary import __main__ as service
 from judiciary.cases import FIRST_DATE
 from judiciary.recall import CaseFacts
@@ -80,7 +80,7 @@ def check_person(
     options: Options,
 ) -> None:
     """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES, 10: NO, all else: no answer."""
-    request = pb.CheckByNationalIdRequest(national_id=folding.number(national_id))
+    request = pb.CheckByNationalIdRequest(national_id=normalize.number(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
     answer(reply, _facts(reply), options)
 
@@ -92,7 +92,7 @@ def check_cheque(
     options: Options,
 ) -> None:
     """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES, 10: NO, all else: no answer."""
-    request = pb.CheckByTrackingIdRequest(tracking_id=folding.number(tracking_id))
+    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.number(tracking_id))
     reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
     answer(reply, _facts(reply), options)
 
@@ -104,7 +104,7 @@ def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -
     facts = receipt_facts(reply.receipt)
     if reply.HasField("coverage"):
         coverage = reply.coverage
-        since = folding.day(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
-        facts["covered_since"] = f"{since.isoformat()} ({folding.jalali(since)})"
+        since = normalize.day(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
+        facts["covered_since"] = f"{since.isoformat()} ({normalize.jalali(since)})"
         facts["data_as_of"] = coverage.as_of.ToJsonString()
     return facts

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, union
 
 from estelam import coverage
-from estelam.keys import Keyring
+from estelam.core.keys import Keyring
+from estelam.core.model import Subject
 from estelam.loads import former_subject_table, load_table
 from estelam.recall import ROWS_AT_ONCE, Asked, Word
-from estelam.vocabulary import Subject
 from judiciary import cases, store
 from judiciary.store import case_table
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from estelam.settings import StoreSettings
+from estelam.core.settings import StoreSettings
 
 
 class JudiciarySettings(StoreSettings):

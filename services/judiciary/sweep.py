@@ -23,11 +23,11 @@ from typing import Any, Self
 from google.protobuf.message import DecodeError
 
 from estelam.client import Identity, aio_connections
-from estelam.journal import Journal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.pipeline import Ask, Pipeline, Question, Stop, Why
-from estelam.receipt import InvalidReceipt, Verifier
-from estelam.saved import SavedReply
+from estelam.receipts.archive import SavedReply
+from estelam.receipts.journal import Journal
+from estelam.receipts.receipt import InvalidReceipt, Verifier
 from judiciary import certificates
 from judiciary.certificates import COLUMNS, NO, UNANSWERED, Answer, Certificate
 from judiciary.servicer import CHECK_BY_TRACKING_ID

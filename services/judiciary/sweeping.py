@@ -10,15 +10,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, inquiry, whom_and_as_whom
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.keys import verifying_keys
+from estelam.core import normalize
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import ClientSettings, load
 from estelam.pipeline import Stop, Why
-from estelam.receipt import Verifier
-from estelam.settings import ClientSettings, load
+from estelam.receipts.receipt import Verifier
 from judiciary.certificates import UNANSWERED, InputError
 from judiciary.sweep import Manner, Sweep, SweepError, Tally
 
@@ -80,7 +80,7 @@ def _until(deadline: str | None, *, as_json: bool) -> float | None:
         return None
     now = Clock().now()
     try:
-        return time.monotonic() + (folding.moment(deadline, now) - now).total_seconds()
+        return time.monotonic() + (normalize.moment(deadline, now) - now).total_seconds()
     except (ValueError, OverflowError) as error:
         output.fail(f"--deadline: {error}", as_json=as_json)
 

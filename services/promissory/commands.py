@@ -5,15 +5,15 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.files import File, Rejects, Replace, Through
 from estelam.cli.lists import Format
 from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.core import normalize
+from estelam.core.settings import load
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.settings import load
 from promissory import __main__ as service
 from promissory.recall import NoteFacts
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
@@ -94,9 +94,9 @@ def check(
 ) -> None:
     """Ask whether a note is genuine and live (R2.1). Exit 0: YES, 10: NO, all else: no answer."""
     request = pb.CheckNoteRequest(
-        serial=folding.number(serial),
-        obligor_id=folding.number(obligor),
-        beneficiary_id=folding.number(beneficiary),
+        serial=normalize.number(serial),
+        obligor_id=normalize.number(obligor),
+        beneficiary_id=normalize.number(beneficiary),
         amount_rials=rials(amount, options),
     )
     reply = ask(CHECK_NOTE.name, request, options)
@@ -111,7 +111,7 @@ def parties(
     options: Options,
 ) -> None:
     """Ask who the parties of a just checked note are (R2.2). Exit 0: told, all else: no answer."""
-    request = pb.GetNotePartiesRequest(serial=folding.number(serial), executive_agency_id=folding.code(agency))
+    request = pb.GetNotePartiesRequest(serial=normalize.number(serial), executive_agency_id=normalize.code(agency))
     reply = ask(GET_NOTE_PARTIES.name, request, options)
     facts = {"obligor": _party(reply.obligor), "beneficiary": _party(reply.beneficiary)}
     output.say({**facts, **receipt_facts(reply.receipt)}, as_json=options.as_json)

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Row
 
 from estelam import lookback
-from estelam.clock import CLOCK_TOLERANCE, to_micros
-from estelam.errors import Reason, Refusal
+from estelam.core.clock import CLOCK_TOLERANCE, to_micros
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import Finding, Inquiry, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.registrar import LookUp, Reading
-from estelam.vocabulary import Finding, Inquiry, Subject
 from promissory import store
 from promissory.store import State
 

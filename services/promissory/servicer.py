@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from estelam.core.model import Method, Subject, person
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.registrar import LookUp
-from estelam.vocabulary import Method, Subject, person
 from promissory import notes
 from promissory.settings import PromissorySettings
 

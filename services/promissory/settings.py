@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from estelam.settings import StoreSettings
+from estelam.core.settings import StoreSettings
 
 
 class PromissorySettings(StoreSettings):

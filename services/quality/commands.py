@@ -7,9 +7,9 @@ import typer
 
 from estelam import store
 from estelam.cli import output, serving
-from estelam.clock import Clock
-from estelam.keys import verifying_keys
-from estelam.settings import load
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import load
 from quality import __main__ as process
 from quality import store as seen
 from quality.failures import plain_failures

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from estelam.errors import TABLE, Layer, Reason
+from estelam.core.errors import TABLE, Layer, Reason
 
 
 class Fault(StrEnum):

@@ -7,8 +7,8 @@ from typing import Protocol, Self
 
 from persiantools.jdatetime import JalaliDate
 
-from estelam.clock import IRAN
-from estelam.operators import OperatorError
+from estelam.core.clock import IRAN
+from estelam.core.exceptions import OperatorError
 
 FIRST_YEAR, LAST_YEAR = 1400, 1499
 MINUTE = 60

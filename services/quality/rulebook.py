@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from estelam.catalogue.model import Catalogue
-from estelam.operators import OperatorError
+from estelam.core.exceptions import OperatorError
 
 Value = float | date
 

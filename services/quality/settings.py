@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.settings import Loopback, Section
+from estelam.core.settings import Loopback, Section
 
 Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 

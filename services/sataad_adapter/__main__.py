@@ -11,11 +11,11 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from estelam import logs
 from estelam.access import Access
 from estelam.client import Identity, aio_channel
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
 from estelam.desk import Desk
 from estelam.hosting import refusal_budget
 from estelam.identity import Doorkeeper
-from estelam.keys import verifying_keys
 from estelam.metrics import Metrics
 from estelam.outages import Outages
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam import folding
 from estelam.cli import output
 from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.serving import Listen, PortFile, Workers, run
-from estelam.saved import SavedReply
+from estelam.core import normalize
+from estelam.receipts.archive import SavedReply
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter import __main__ as service
 from sataad_adapter.servicer import VERIFY_NOTE
@@ -39,11 +39,11 @@ def verify(
 ) -> None:
     """Verify a note and, if it is genuine, see its parties. Exit 0: YES, 10: NO, all else: no answer."""
     request = pb.VerifyNoteRequest(
-        serial=folding.number(serial),
-        obligor_id=folding.number(obligor),
-        beneficiary_id=folding.number(beneficiary),
+        serial=normalize.number(serial),
+        obligor_id=normalize.number(obligor),
+        beneficiary_id=normalize.number(beneficiary),
         amount_rials=rials(amount, options),
-        executive_agency_id=folding.code(agency),
+        executive_agency_id=normalize.code(agency),
     )
     reply = ask(VERIFY_NOTE.name, request, options, proofs=_proofs)
     answer(reply, _facts(reply), options)

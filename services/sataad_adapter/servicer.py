@@ -1,7 +1,7 @@
 """The wire's side: the adapter's one method."""
 
+from estelam.core.model import Method, Subject
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.vocabulary import Method, Subject
 
 SERVICE = pb.DESCRIPTOR.services_by_name["NoteVerificationService"].full_name
 

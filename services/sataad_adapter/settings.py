@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from estelam.settings import Loopback, ServingSettings
+from estelam.core.settings import Loopback, ServingSettings
 
 
 class SetadSettings(ServingSettings):

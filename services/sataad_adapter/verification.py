@@ -8,14 +8,14 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import Message
 
-from estelam import receipt
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal, from_grpc
+from estelam.core.model import Answered, Inquiry, Outcome
 from estelam.desk import PURPOSE_KEYS
-from estelam.errors import Reason, Refusal, from_grpc
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.vocabulary import Answered, Inquiry, Outcome
 
 if TYPE_CHECKING:
     from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceAsyncStub

@@ -13,9 +13,9 @@ from estelam.catalogue.derive import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.reading import CatalogueError, read
 from estelam.client import Identity
-from estelam.clock import IRAN, Clock, to_micros
-from estelam.errors import Reason, Refusal
-from estelam.vocabulary import Caller
+from estelam.core.clock import IRAN, Clock, to_micros
+from estelam.core.errors import Reason, Refusal
+from estelam.core.model import Caller
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
 from sataad_adapter.servicer import VERIFY_NOTE

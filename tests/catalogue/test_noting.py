@@ -14,9 +14,9 @@ from scripts.sandbox import Sandbox
 from estelam import chain, lookback
 from estelam.catalogue.notices import Name, changes, facts, from_notice, noted_facts, to_notice
 from estelam.catalogue.reading import read
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.keys import Keyring, Signer, verifying_keys
 from estelam.ledger import Ledger
 from estelam.noting import note
 from estelam.store import Mode, Store

@@ -12,12 +12,12 @@ import uuid_utils
 
 from conformance.case import Case
 from conformance.target import Target
-from estelam.errors import Refusal, to_grpc
+from estelam.core.errors import Refusal, to_grpc
+from estelam.core.keys import Signer
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import Signer
 from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
+from estelam.receipts.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
 
 CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
 SETAD, MINISTRY, JUDICIARY = "99001187852", "99001504616", "99000633527"

@@ -12,8 +12,8 @@ from google.rpc import code_pb2
 
 from conformance import book, contract, fixtures
 from conformance.case import Case, Instance, Stage, Step, Trick
-from estelam import validation
-from estelam.errors import TABLE, Reason, Refusal
+from estelam.core import validation
+from estelam.core.errors import TABLE, Reason, Refusal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
 from estelam.promissory.v1 import note_inquiry_pb2 as ministry
 from estelam.setad.v1 import note_verification_pb2 as adapter

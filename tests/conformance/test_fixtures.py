@@ -13,12 +13,12 @@ from scripts.sandbox import Sandbox, load_file
 
 from conformance import book, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 from estelam.grants import Grant
 from estelam.loading import Declaration
 from judiciary.load import CASES
 from promissory.load import MEMBERS, NOTES
-from tests.estelam.test_identifiers import legal_is_right, national_is_right
+from tests.unit.core.test_identifiers import legal_is_right, national_is_right
 
 ALWAYS_BROKEN = {"expired"}
 

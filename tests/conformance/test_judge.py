@@ -15,8 +15,8 @@ from conformance.calls import Seen
 from conformance.case import Instance, Step
 from conformance.judge import Asked, Judge, Lengths
 from conformance.target import Target
-from estelam.clock import Clock
-from estelam.errors import QuotaState, Reason, Refusal, Violation
+from estelam.core.clock import Clock
+from estelam.core.errors import QuotaState, Reason, Refusal, Violation
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conformance.ministry import ASKED, CHECK_NOTE, Ministry, Trailers, check, refused, trailers

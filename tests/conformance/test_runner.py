@@ -17,7 +17,7 @@ from conformance.case import Case, Instance
 from conformance.contract import method_at
 from conformance.target import Target
 from conformance.verdict import Result, Standing, Verdict
-from estelam.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conformance.ministry import CHECK_NOTE, Ministry, case, check, refused, trailers
 

@@ -19,9 +19,9 @@ from scripts.sandbox import Sandbox
 from estelam import chain
 from estelam.chain import Head
 from estelam.client import Identity
-from estelam.errors import Reason
+from estelam.core.errors import Reason
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.keys import verifying_keys
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Store
 from tests.conftest import copy, plain_channel

@@ -14,11 +14,11 @@ from sqlalchemy import update
 
 from estelam import chain
 from estelam.client import Identity
-from estelam.clock import Clock, steady, to_micros
+from estelam.core.clock import Clock, steady, to_micros
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.keys import verifying_keys
 from estelam.coverage import coverage_table
-from estelam.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.keys import verifying_keys
 from estelam.ledger import block_table
 from estelam.loading import Declaration
 from estelam.pki import Authority

@@ -22,7 +22,7 @@ from scripts.processes import Service
 from scripts.sandbox import GRANTS, MINISTRY, Sandbox
 
 from estelam.client import Identity, channel
-from estelam.errors import Reason, from_grpc
+from estelam.core.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry
 from estelam.pki import Authority
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

@@ -13,10 +13,10 @@ from scripts.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 from sqlalchemy import text
 
 from estelam.client import Identity
+from estelam.core.keys import new_keyring_line
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from estelam.keys import new_keyring_line
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Mode, Store

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scripts.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
 from estelam.client import Identity
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.pki import Authority
 from tests.conftest import Start, promissory_opening

@@ -16,12 +16,12 @@ from sqlalchemy import select
 
 from estelam import chain
 from estelam.client import Identity
-from estelam.errors import Reason
+from estelam.core.errors import Reason
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import ServingSettings, load
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.keys import verifying_keys
 from estelam.ledger import entry_table
-from estelam.settings import ServingSettings, load
 from estelam.store import Store
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings

@@ -15,7 +15,7 @@ from scripts.postgres import Cluster
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.e2e.conftest import caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until

@@ -15,8 +15,8 @@ from scripts.sandbox import Sandbox
 
 from estelam import chain
 from estelam.client import Identity, channel
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.keys import verifying_keys
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Store
 from tests.conftest import STORING

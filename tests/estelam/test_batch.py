@@ -9,7 +9,7 @@ import pytest
 
 import estelam.batch
 from estelam.batch import Batch, BatchLimits
-from estelam.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal
 
 Scenario = Callable[[], Awaitable[None]]
 

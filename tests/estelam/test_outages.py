@@ -14,12 +14,12 @@ from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.client import Identity, channel
-from estelam.errors import Reason, from_grpc
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.settings import load
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.outages import SPREAD_SECONDS, OutageError, Outages, OutageTable
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.settings import load
 from promissory.settings import PromissorySettings
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, refusal

@@ -2,8 +2,8 @@
 
 import pytest
 
-from estelam.clock import Clock
-from estelam.errors import Reason, Refusal
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal
 from estelam.grants import Quota
 from estelam.quota import Pace, Quotas, charge_miss, state_of
 

@@ -17,13 +17,13 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 from estelam.client import Identity
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
-from estelam.journal import JournalError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.keys import verifying_keys
 from estelam.pipeline import Stop, Why
-from estelam.receipt import Verifier
-from estelam.saved import from_line
+from estelam.receipts.archive import from_line
+from estelam.receipts.journal import JournalError
+from estelam.receipts.receipt import Verifier
 from judiciary.certificates import COLUMNS, InputError
 from judiciary.sweep import METHOD, Manner, Sweep, SweepError, Tally
 from tests.conftest import Start, judiciary_opening

@@ -8,11 +8,11 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 
 from estelam.client import Identity
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import Receipt
-from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.saved import SavedReply
+from estelam.receipts.archive import SavedReply
 from tests.conftest import plain_channel, promissory_opening
 from tests.service import RunningService
 

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from scripts import sandbox as suite
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.pki import Authority
 from promissory.servicer import questions
 from tests.faults import DatabaseFaults, Faults

@@ -26,19 +26,20 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import chain, credential, receipt, server
+from estelam import chain, credential, server
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.errors import Reason, Refusal, from_grpc
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal, from_grpc
+from estelam.core.keys import verifying_keys
+from estelam.core.model import Answered, Finding, Inquiry, Method
+from estelam.core.settings import StoreSettings
 from estelam.hosting import recording_service
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts import receipt
 from estelam.registrar import LookUp, Reading, Registrar
-from estelam.settings import StoreSettings
 from estelam.store import Store
-from estelam.vocabulary import Answered, Finding, Inquiry, Method
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
 from tests.conftest import plain_channel

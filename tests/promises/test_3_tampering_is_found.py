@@ -19,10 +19,11 @@ from scripts.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
-from estelam import chain, receipt
+from estelam import chain
 from estelam.chain import BrokenLedger
 from estelam.cli import application
 from estelam.client import Identity
+from estelam.core.keys import key_id
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
     ANSWER_UNSPECIFIED,
@@ -32,11 +33,11 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Outcome,
     Receipt,
 )
-from estelam.keys import key_id
 from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.receipt import SIGNING_CONTEXT
-from estelam.saved import SavedReply, read, save
+from estelam.receipts import receipt
+from estelam.receipts.archive import SavedReply, read, save
+from estelam.receipts.receipt import SIGNING_CONTEXT
 from tests.conftest import plain_channel, promissory_opening
 from tests.promises.office import YES, Office, receipt_of
 from tests.service import RunningService

@@ -30,8 +30,8 @@ from scripts.sandbox import (
 )
 
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.errors import Reason, from_grpc
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, from_grpc
 from estelam.grants import AccessError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.pki import Authority

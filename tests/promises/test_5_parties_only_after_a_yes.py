@@ -24,13 +24,13 @@ from scripts import sandbox as suite
 from scripts.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.errors import Reason, from_grpc
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.settings import StoreSettings
 from promissory.load import MEMBERS, NOTES
 from promissory.store import State
 from tests.conftest import plain_channel, promissory_opening

@@ -20,9 +20,9 @@ from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NO
 
 from estelam import coverage
 from estelam.client import Identity
-from estelam.clock import Clock, to_micros
+from estelam.core.clock import Clock, to_micros
+from estelam.core.errors import Reason, from_grpc
 from estelam.coverage import Coverage
-from estelam.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import Declaration, Loaded, load

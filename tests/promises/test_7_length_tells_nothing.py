@@ -19,7 +19,7 @@ from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NO
 
 from estelam.cli.asking import find_method
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes

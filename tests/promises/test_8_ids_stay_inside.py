@@ -27,15 +27,15 @@ from scripts.sandbox import (
 from structlog.testing import capture_logs
 
 from estelam.client import Identity
-from estelam.errors import Reason, from_grpc
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.model import Inquiry
+from estelam.core.settings import StoreSettings
 from estelam.hosting import recording_service
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import Declaration, Feed
 from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
-from estelam.settings import StoreSettings
-from estelam.vocabulary import Inquiry
 from judiciary import load as judiciary_load
 from promissory import load as promissory_load
 from promissory.servicer import CHECK_NOTE as CHECK_METHOD

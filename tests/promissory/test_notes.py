@@ -7,12 +7,12 @@ import grpc
 import pytest
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
-from estelam import receipt
 from estelam.client import Identity
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.keys import verifying_keys
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.receipts import receipt
 from promissory.store import State
 from tests.conftest import both_engines, plain_channel
 from tests.service import RunningService

@@ -12,7 +12,7 @@ import yaml
 from scripts.report import quality_home
 
 from estelam.catalogue import reading
-from estelam.clock import Clock, to_micros
+from estelam.core.clock import Clock, to_micros
 from estelam.store import Mode, Store
 from quality import histogram, rulebook
 from quality import store as seen

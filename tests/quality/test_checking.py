@@ -8,7 +8,7 @@ from scripts import sandbox as suite
 from scripts.processes import estelam
 from scripts.sandbox import Sandbox
 
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.pki import Authority
 from quality.settings import QualitySettings
 from quality.watch import checking

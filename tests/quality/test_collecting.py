@@ -7,10 +7,10 @@ from scripts.sandbox import Sandbox
 
 from estelam import chain
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from estelam.keys import verifying_keys
 from estelam.store import Mode, Store
 from quality import store
 from quality.faults import Fault

@@ -1,6 +1,6 @@
 """What a month was: every edge at which the field has quarrelled."""
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from quality import store
 from quality.faults import Fault, fault_of
 from quality.months import Month, instant_of

@@ -12,8 +12,8 @@ import pytest
 from scripts.sandbox import ROOT, Sandbox
 from sqlalchemy import text
 
-from estelam.clock import IRAN
-from estelam.errors import Reason
+from estelam.core.clock import IRAN
+from estelam.core.errors import Reason
 from estelam.outages import OutageTable
 from estelam.store import Mode, Store, migrate
 from quality import store as seen

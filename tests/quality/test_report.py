@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from estelam.cli import application
-from estelam.keys import verifying_keys
-from estelam.settings import CONFIG
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import CONFIG
 from quality import rulebook
 from quality.faults import Fault
 from quality.months import instant_of

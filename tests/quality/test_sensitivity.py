@@ -15,7 +15,7 @@ from scripts.report import READERS
 from scripts.sandbox import Sandbox
 
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.drm.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.store import Mode, Store

@@ -16,7 +16,7 @@ from scripts.sandbox import Sandbox
 from sqlalchemy import Connection
 
 from estelam.client import Identity
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.store import Store, migrate
 from quality import store as seen
 from quality.faults import Fault

@@ -12,10 +12,10 @@ from google.protobuf import json_format
 from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, Sandbox
 
-from estelam import receipt
+from estelam.core.errors import TABLE, Reason
+from estelam.core.keys import verifying_keys
 from estelam.drm import openapi
-from estelam.errors import TABLE, Reason
-from estelam.keys import verifying_keys
+from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of
 from sataad_adapter.web import problems

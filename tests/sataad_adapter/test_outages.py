@@ -11,8 +11,8 @@ import pytest
 from scripts.sandbox import Sandbox
 
 from estelam.client import Identity, channel
-from estelam.clock import IRAN
-from estelam.errors import Reason, from_grpc
+from estelam.core.clock import IRAN
+from estelam.core.errors import Reason, from_grpc
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
 from tests.conftest import Start, promissory_opening

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
+from estelam.core.settings import SettingsError
 from estelam.server import ServerError
-from estelam.settings import SettingsError
 from estelam.web.look import spoken
 from tests.sataad_adapter.office import Faces, faces
 from tests.service import RunningService

@@ -6,11 +6,11 @@ import grpc
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam import receipt
 from estelam.client import Identity
-from estelam.errors import Reason, from_grpc
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.keys import verifying_keys
+from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
 from sataad_adapter.__main__ import adapter

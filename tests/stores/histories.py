@@ -13,15 +13,15 @@ from google.protobuf.message import Message
 from uuid_utils import UUID
 
 from estelam import coverage, recall
-from estelam.clock import Clock, to_datetime
-from estelam.keys import Keyring, Signer
+from estelam.core.clock import Clock, to_datetime
+from estelam.core.keys import Keyring, Signer
+from estelam.core.model import Answered, Caller, Finding, Inquiry, Method
+from estelam.core.settings import StoreSettings
 from estelam.ledger import Ledger
 from estelam.loading import Declaration, Feed, load
 from estelam.recall import Facts, Recalled
 from estelam.registrar import LookUp, Reading, Registrar
-from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
-from estelam.vocabulary import Answered, Caller, Finding, Inquiry, Method
 
 HOUR = 3_600_000_000
 CALLERS = ("99001187852", "99000712713")

@@ -12,14 +12,14 @@ from sqlalchemy import Connection, column, insert, select, table, text, update
 
 from estelam import chain, lookback, store
 from estelam.chain import BrokenLedger, Head
-from estelam.clock import Clock
+from estelam.core.clock import Clock
+from estelam.core.keys import Keyring, Signer, verifying_keys
+from estelam.core.model import Caller, Inquiry, Outcome, person
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
-from estelam.keys import Keyring, Signer, verifying_keys
 from estelam.ledger import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.store import Mode, Store
-from estelam.vocabulary import Caller, Inquiry, Outcome, person
 from promissory.servicer import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
 

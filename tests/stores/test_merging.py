@@ -12,7 +12,7 @@ from scripts.sandbox import Sandbox
 from sqlalchemy import Table, select
 
 from estelam import coverage
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.coverage import Coverage
 from estelam.loading import Declaration, Feed, Loaded, LoadError, load
 from estelam.loads import former_subject_table

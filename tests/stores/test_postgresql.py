@@ -15,7 +15,7 @@ from scripts.sandbox import Sandbox
 from sqlalchemy.exc import DBAPIError
 
 from estelam import postgresql, store
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.store import Mode, Store, StoreError
 from tests.conftest import Start, promissory_opening

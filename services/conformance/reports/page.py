@@ -14,7 +14,7 @@ from conformance import book
 from conformance.case import Title
 from conformance.reports.words import OUTCOMES, STANDINGS, counted, outcome, shown
 from conformance.verdict import Result, Standing, Verdict
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARKS = {

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 
-from estelam import folding, grants
+from estelam import grants
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
+from estelam.core import normalize
 
 LONGEST_NAME = 64
 """No name is longer; of what can't be one, no more is repeated."""
@@ -104,7 +105,7 @@ def _holds_for(grant: Grant, party: Party, asked: Asked) -> bool:
 
 
 def _party(catalogue: Catalogue, name: str) -> Party | None:
-    number = folding.number(name)
+    number = normalize.number(name)
     return catalogue.party(name) or next((p for p in catalogue.parties if p.legal_id == number), None)
 
 
@@ -135,4 +136,4 @@ def _or_perhaps(name: str, known: Sequence[str]) -> str:
 
 
 def _both(day: date) -> str:
-    return f"{day} ({folding.jalali(day)})"
+    return f"{day} ({normalize.jalali(day)})"

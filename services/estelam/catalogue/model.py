@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from estelam import folding
+from estelam.core import normalize
+from estelam.core.settings import Fingerprint
 from estelam.grants import Demand, Quota
-from estelam.settings import Fingerprint
 
 FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
 """From 1300 on, so that a slip of a digit is seen."""
@@ -17,7 +17,7 @@ FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
 def _day(value: Any) -> date:
     """A date of either calendar; YAML hands it over as it was typed."""
     try:
-        found = value if isinstance(value, date) else folding.day(value)
+        found = value if isinstance(value, date) else normalize.day(value)
     except (ValueError, AttributeError, TypeError):
         raise ValueError("is no day of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
     if not FIRST_DAY <= found <= LAST_DAY:

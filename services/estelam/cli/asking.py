@@ -13,13 +13,13 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from estelam import folding
 from estelam.cli import output
 from estelam.client import Identity, channel, unanswered
-from estelam.errors import Reason, Refusal, Violation, from_grpc
+from estelam.core import normalize
+from estelam.core.errors import Reason, Refusal, Violation, from_grpc
+from estelam.core.settings import ClientSettings, load
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.saved import SavedReply, save
-from estelam.settings import ClientSettings, load
+from estelam.receipts.archive import SavedReply, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Options:
             "x-case-reference": self.case_reference,
             "x-operator": self.operator,
         }
-        return tuple((key, folding.code(value)) for key, value in given.items() if value)
+        return tuple((key, normalize.code(value)) for key, value in given.items() if value)
 
 
 def inquiry(
@@ -167,7 +167,7 @@ def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, opti
 def rials(text: str, options: Options) -> int:
     """The amount that *text* means; where it means none, the command ends with the contract's own refusal."""
     try:
-        amount = folding.whole_number(text)
+        amount = normalize.whole_number(text)
     except ValueError:
         amount = -1
     if not 0 <= amount < 2**63:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import folding, grants, lookback, spending
+from estelam import grants, lookback, spending
 from estelam.catalogue.derive import Standing, beginning, standing
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.model import Catalogue, Grant, Record
@@ -17,8 +17,9 @@ from estelam.catalogue.notices import from_notice
 from estelam.catalogue.reading import CatalogueError, read
 from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
-from estelam.clock import IRAN, Clock, to_datetime
-from estelam.settings import CatalogueSettings, SettingsError, load
+from estelam.core import normalize
+from estelam.core.clock import IRAN, Clock, to_datetime
+from estelam.core.settings import CatalogueSettings, SettingsError, load
 from estelam.store import Store, StoreError
 
 app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
@@ -103,7 +104,7 @@ def explain_call(
     """
     found = _opened(catalogue, as_json=as_json)
     try:
-        day = folding.day(on) if on else _today()
+        day = normalize.day(on) if on else _today()
     except ValueError:
         output.fail("--on: there is no such day", as_json=as_json)
     explained = explain(found, consumer=consumer, method=method, day=day)
@@ -129,7 +130,7 @@ def changes(
 
 def _instant(since: str | None, *, as_json: bool) -> datetime:
     try:
-        return folding.beginning(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
+        return normalize.beginning(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
     except ValueError:
         output.fail("--since: give a day, or an instant with its zone", as_json=as_json)
 
@@ -159,7 +160,7 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.why) or None,
-        "day": f"{day} ({folding.jalali(day)})",
+        "day": f"{day} ({normalize.jalali(day)})",
         "consumer": asked.party and f"{asked.party.slug} ({asked.party.legal_id or 'no legal id on record'})",
         "method": asked.full_name or (asked.service and f"{asked.service.slug}, answered by its provider, not here"),
         "provider": asked.service and asked.service.provider,

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from estelam import folding
 from estelam.catalogue.reading import read
 from estelam.change.check import Breach, Release, breaches
 from estelam.change.facts import listing
 from estelam.change.published import Published, PublishedError
 from estelam.cli import output
-from estelam.clock import IRAN
+from estelam.core import normalize
+from estelam.core.clock import IRAN
+from estelam.core.settings import CatalogueSettings, load
 from estelam.drm import contracts
-from estelam.settings import CatalogueSettings, load
 
 app = typer.Typer(help="Rules for change: nothing published breaks, no end comes as a surprise.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def publish(
 
 def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Published, Release]:
     try:
-        day = folding.day(on) if on else datetime.now(IRAN).date()
+        day = normalize.day(on) if on else datetime.now(IRAN).date()
     except ValueError:
         output.fail("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
     with output.plain_failures(as_json=as_json):

@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from estelam import chain, folding, lookback
+from estelam import chain, lookback
 from estelam.cli import output
 from estelam.cli.stores import Service, settings_of
-from estelam.clock import to_datetime
+from estelam.core import normalize
+from estelam.core.clock import to_datetime
+from estelam.core.keys import Keyring, verifying_keys
+from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import Keyring, verifying_keys
 from estelam.ledger import GENESIS
 from estelam.store import Store
-from estelam.vocabulary import Subject
 
 app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)
 
@@ -53,7 +54,7 @@ def who_asked(
     with output.plain_failures(as_json=as_json):
         settings = settings_of(service)
         keyring = Keyring.load(settings.subject_keys)
-        subject = Subject(kind, folding.number(identifier))
+        subject = Subject(kind, normalize.number(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             rows = [_row(entry) for entry in lookback.who_asked(connection, keyring, subject)]
     output.say_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)

@@ -8,11 +8,11 @@ from pathlib import Path
 import typer
 from rich.progress import Progress
 
-from estelam import folding
 from estelam.cli import output
-from estelam.clock import Clock
+from estelam.core import normalize
+from estelam.core.clock import Clock
+from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
 
 
@@ -20,8 +20,8 @@ def declaration(since: str | None, through: str | None, *, as_json: bool) -> Dec
     """What the options claim of the data."""
     try:
         return Declaration(
-            since=folding.day(since) if since else None,
-            through=folding.instant(through, Clock().now()) if through else None,
+            since=normalize.day(since) if since else None,
+            through=normalize.instant(through, Clock().now()) if through else None,
         )
     except ValueError as error:
         output.fail(f"--since or --through: {error}", as_json=as_json)

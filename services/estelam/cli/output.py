@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from estelam import folding
-from estelam.clock import IRAN, Clock
-from estelam.errors import Refusal
-from estelam.operators import OperatorError
+from estelam.core import normalize
+from estelam.core.clock import IRAN, Clock
+from estelam.core.errors import Refusal
+from estelam.core.exceptions import OperatorError
 
 EXIT_YES = 0
 EXIT_FAILED = 1
@@ -88,7 +88,7 @@ def refuse(refusal: Refusal, *, as_json: bool) -> NoReturn:
 def after(seconds: float) -> str:
     """The minute that so many *seconds* from now lie in, on Iran's clocks and by its calendar."""
     there = (Clock().now() + timedelta(seconds=seconds)).astimezone(IRAN)
-    return f"{folding.jalali(there.date())} {there:%H:%M}"
+    return f"{normalize.jalali(there.date())} {there:%H:%M}"
 
 
 def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:

@@ -11,13 +11,14 @@ import typer
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import folding, recall
+from estelam import recall
 from estelam.cli import output
 from estelam.cli.lists import Format, Lists, check_free
-from estelam.clock import Clock
-from estelam.keys import Keyring
+from estelam.core import normalize
+from estelam.core.clock import Clock
+from estelam.core.keys import Keyring
+from estelam.core.settings import StoreSettings
 from estelam.recall import Facts, Recalled
-from estelam.settings import StoreSettings
 from estelam.store import Store, StoreError, check_schema
 
 ChangedSince = Annotated[
@@ -55,7 +56,7 @@ def recall_answers(
     with output.plain_failures(as_json=as_json), Lists() as lists:
         now = Clock().now()
         try:
-            moment = folding.load_or_instant(since, now)
+            moment = normalize.load_or_instant(since, now)
         except (ValueError, OverflowError):
             output.fail("--since: a load's number, a day as YYYY-MM-DD or an instant with its zone", as_json=as_json)
         if out:

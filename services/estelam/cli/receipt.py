@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam import receipt
 from estelam.cli import output
-from estelam.clock import to_datetime
+from estelam.core.clock import to_datetime
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import ClientSettings, load
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.keys import verifying_keys
-from estelam.saved import SavedReply, read
-from estelam.settings import ClientSettings, load
+from estelam.receipts import receipt
+from estelam.receipts.archive import SavedReply, read
 
 SHOWN = 100
 

@@ -8,7 +8,7 @@ import typer
 
 from estelam import workers
 from estelam.cli import output
-from estelam.settings import ServingSettings, load
+from estelam.core.settings import ServingSettings, load
 
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")]
 PortFile = Annotated[Path | None, typer.Option(help="Write the bound port here once listening.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from estelam.settings import SettingsError, StoreSettings, load
+from estelam.core.settings import SettingsError, StoreSettings, load
 
 
 def kinds() -> dict[str, type[StoreSettings]]:

@@ -5,10 +5,10 @@ from typing import Any
 
 from google.rpc import code_pb2
 
+from estelam.core.errors import TABLE, Layer, Reason
 from estelam.desk import PURPOSE_KEYS
 from estelam.drm import schema
 from estelam.drm.model import Method, Model
-from estelam.errors import TABLE, Layer, Reason
 
 _AT = "#/components/schemas/"
 STATUS = {

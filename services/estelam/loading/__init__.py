@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
 from estelam.loading.job import Job
 from estelam.loading.staging import FAULTS

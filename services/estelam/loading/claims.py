@@ -5,7 +5,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, delete, insert
 
 from estelam import coverage
-from estelam.clock import CLOCK_TOLERANCE, to_micros
+from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.coverage import coverage_table
 from estelam.loading.feed import Declaration, LoadError
 

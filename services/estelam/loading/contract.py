@@ -13,8 +13,8 @@ from google.protobuf.descriptor_pb2 import FieldOptions
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
-from estelam import validation
-from estelam.errors import Refusal
+from estelam.core import validation
+from estelam.core.errors import Refusal
 from estelam.loading import cel
 
 Sieve = Callable[[Any], Any]

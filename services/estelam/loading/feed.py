@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import Table
 
+from estelam.core.exceptions import OperatorError
 from estelam.loading.checks import Check
-from estelam.operators import OperatorError
 
 
 class LoadError(OperatorError):

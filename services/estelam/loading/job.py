@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, insert, select
 
 from estelam import coverage
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.loading.claims import declare, refuse_the_future, refuse_to_go_back
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
 from estelam.loading.merging import Merge

@@ -13,8 +13,8 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from estelam import folding
-from estelam.clock import IRAN
+from estelam.core import normalize
+from estelam.core.clock import IRAN
 
 Language = str
 
@@ -64,7 +64,7 @@ class Look:
 
 @cache
 def spoken(package: str, language: Language) -> Mapping[str, str]:
-    """Every word of *package*'s site in one language; refusals' own words are in `estelam.errors`."""
+    """Every word of *package*'s site in one language; refusals' own words are in `estelam.core.errors`."""
     words: dict[str, Any] = {}
     for source in (_HOUSE, package):
         words |= tomllib.loads(files(source).joinpath("words.toml").read_text("utf-8"))
@@ -82,7 +82,7 @@ def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str
     there = value.astimezone(IRAN)
     if language == "en":
         return f"{there:%d %B %Y}, {there:{clock}} Tehran time"
-    return digits.en_to_fa(f"{folding.jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
+    return digits.en_to_fa(f"{normalize.jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
 
 
 def minute(value: datetime, language: Language) -> str:

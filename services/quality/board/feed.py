@@ -8,7 +8,7 @@ from datetime import datetime
 
 from estelam import lookback
 from estelam.catalogue.notices import Change, from_notice
-from estelam.clock import to_datetime
+from estelam.core.clock import to_datetime
 from estelam.store import Store
 
 

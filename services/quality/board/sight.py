@@ -11,8 +11,8 @@ import structlog
 
 from estelam.catalogue import reading
 from estelam.catalogue.model import Catalogue
-from estelam.clock import Clock
-from estelam.keys import verifying_keys
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
 from estelam.store import Store
 from quality import rulebook
 from quality.board import feed, shelf

@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam import folding
 from estelam.catalogue.derive import beginning, standing
-from estelam.clock import IRAN, Clock
+from estelam.core import normalize
+from estelam.core.clock import IRAN, Clock
+from estelam.core.errors import TABLE, Reason
 from estelam.drm import export, model
 from estelam.drm.table import registries_of
-from estelam.errors import TABLE, Reason
 from estelam.web.guard import POLICY, Calm
 from estelam.web.listening import Bounds, Listening, listening
 from estelam.web.look import Look
@@ -154,7 +154,7 @@ class _Pages:
         """The catalogue's changes, for machines: all, or those noted from `since` on."""
         given = request.query_params.get("since")
         try:
-            since = folding.beginning(given, self._sight.now()) if given is not None else None
+            since = normalize.beginning(given, self._sight.now()) if given is not None else None
         except ValueError:
             return JSONResponse({"refused": "since: give a day, or an instant with its zone"}, 400)
         found = [_change(one) for one in await self._sight.changes() if since is None or one.at >= since]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from estelam import folding
 from estelam.catalogue.model import Catalogue
-from estelam.clock import IRAN
-from estelam.operators import OperatorError
+from estelam.core import normalize
+from estelam.core.clock import IRAN
+from estelam.core.exceptions import OperatorError
 from estelam.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
 from quality import store
 from quality.months import instant_of, minute_of
@@ -32,8 +32,8 @@ def instant(text: str) -> datetime:
     """
     day, _, time = text.strip().partition(" ")
     try:
-        hour, minute = (int(part) for part in folding.number(time).split(":"))
-        found = folding.day(day)
+        hour, minute = (int(part) for part in normalize.number(time).split(":"))
+        found = normalize.day(day)
         return datetime(found.year, found.month, found.day, hour, minute, tzinfo=IRAN)
     except (ValueError, OverflowError):
         raise AnnouncementError("a time is written YYYY-MM-DD HH:MM, as 1405-08-12 22:00") from None

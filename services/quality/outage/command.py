@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from estelam import folding
 from estelam.catalogue import reading
 from estelam.catalogue.model import Catalogue
 from estelam.cli import output
-from estelam.clock import Clock
-from estelam.settings import load
+from estelam.core import normalize
+from estelam.core.clock import Clock
+from estelam.core.settings import load
 from estelam.store import Mode, Store
 from quality import rulebook
 from quality import store as seen
@@ -107,4 +107,4 @@ def _facts(outage: Announced, *, as_json: bool, now: int | None = None) -> dict[
 
 def _told(minute: int, *, as_json: bool) -> str:
     there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else f"{folding.jalali(there.date())} {there:%H:%M}"
+    return there.isoformat(timespec="minutes") if as_json else f"{normalize.jalali(there.date())} {there:%H:%M}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
-from estelam.operators import OperatorError
+from estelam.core.exceptions import OperatorError
 from quality.reckoning.month import Key, Seen
 
 WORKING_GROUP = "working-group"

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from estelam.catalogue import reading
-from estelam.clock import Clock
-from estelam.keys import Signer
+from estelam.core.clock import Clock
+from estelam.core.keys import Signer
 from estelam.store import Store
 from quality import rulebook
 from quality.months import Month, MonthError, minute_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from estelam.keys import Signer
+from estelam.core.keys import Signer
 
 CONTEXT = b"estelam.quality.report.v1\0"
 FILE = "signature.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 from quality.months import NAMES_EN, NAMES_FA, Month, jalali
 from quality.reckoning.figures import Named
 

@@ -7,8 +7,8 @@ from cryptography.exceptions import InvalidSignature
 
 from estelam import credential
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.errors import Reason, Refusal
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal
 
 
 def hindrance(identity: Identity, clock: Clock) -> str:

@@ -7,9 +7,9 @@ from estelam.catalogue import reading
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client import Identity
-from estelam.clock import Clock
-from estelam.errors import Reason, Refusal
-from estelam.keys import KeyFileError
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal
+from estelam.core.keys import KeyFileError
 from quality import rulebook
 from quality.rulebook import RulebookError
 from quality.settings import QualitySettings

@@ -13,9 +13,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from estelam.catalogue.derive import access_table
 from estelam.catalogue.model import Catalogue, Method
 from estelam.client import Identity, aio_connections
-from estelam.clock import Clock
-from estelam.errors import Reason, from_grpc
-from estelam.keys import KeyFileError
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.keys import KeyFileError
 from quality.faults import Unheard, fault_of
 from quality.settings import QualitySettings
 from quality.store import Probe, Reading

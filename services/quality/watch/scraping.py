@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from estelam.vocabulary import Outcome
+from estelam.core.model import Outcome
 from quality.store import Reading
 
 SECONDS = 5.0

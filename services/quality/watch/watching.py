@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from estelam.catalogue import reading as catalogues
 from estelam.catalogue.model import Catalogue
-from estelam.clock import IRAN, Clock
+from estelam.core.clock import IRAN, Clock
 from estelam.grants import AccessError
 from estelam.store import Mode, Store, StoreError, check_schema
 from quality import store as seen

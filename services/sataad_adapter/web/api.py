@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from estelam.core.errors import Reason, Refusal
 from estelam.desk import PURPOSE_KEYS, Handler
 from estelam.drm import model, openapi
-from estelam.errors import Reason, Refusal
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.vouching import HEADER
 from estelam.web.guard import Calm

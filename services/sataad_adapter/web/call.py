@@ -7,8 +7,8 @@ from typing import Any, NoReturn, cast
 import grpc
 from grpc.aio import AbortError, AioRpcError
 
+from estelam.core.errors import Reason, Refusal, from_grpc
 from estelam.desk import Context, Handler
-from estelam.errors import Reason, Refusal, from_grpc
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from estelam.clock import Clock
+from estelam.core.clock import Clock
 from estelam.desk import Desk
 from estelam.web.listening import Bounds, listening
 from sataad_adapter.servicer import VERIFY_NOTE

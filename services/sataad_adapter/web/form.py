@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from estelam import folding, validation
-from estelam.errors import Reason, Refusal, Violation
+from estelam.core import normalize, validation
+from estelam.core.errors import Reason, Refusal, Violation
 from estelam.setad.v1 import note_verification_pb2 as pb
 
 FIELDS = tuple(field.name for field in pb.VerifyNoteRequest.DESCRIPTOR.fields)
@@ -17,12 +17,12 @@ _PLAIN = re.compile(r"[0-9A-Za-z-]{0,32}")
 
 def folded(typed: Mapping[str, str]) -> dict[str, str]:
     """Each field as the contract takes it, as far as it can be."""
-    found = {name: folding.number(typed.get(name, "")) for name in FIELDS}
-    found["executive_agency_id"] = folding.code(typed.get("executive_agency_id", ""))
+    found = {name: normalize.number(typed.get(name, "")) for name in FIELDS}
+    found["executive_agency_id"] = normalize.code(typed.get("executive_agency_id", ""))
     try:
-        found[AMOUNT] = str(folding.whole_number(typed.get(AMOUNT, "")))
+        found[AMOUNT] = str(normalize.whole_number(typed.get(AMOUNT, "")))
     except ValueError:
-        found[AMOUNT] = folding.code(typed.get(AMOUNT, ""))
+        found[AMOUNT] = normalize.code(typed.get(AMOUNT, ""))
     return found
 
 

@@ -16,12 +16,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.clock import Clock, to_datetime
+from estelam.core.clock import Clock, to_datetime
+from estelam.core.errors import Reason, Refusal
 from estelam.desk import Handler
 from estelam.drm import openapi
-from estelam.errors import Reason, Refusal
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.receipt import InvalidReceipt
+from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.guard import Calm
 from estelam.web.look import Look

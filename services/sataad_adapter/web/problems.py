@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from estelam.core.errors import Refusal
 from estelam.drm import openapi
-from estelam.errors import Refusal
 from sataad_adapter.web.call import Pairs
 
 MEDIA_TYPE = "application/problem+json"

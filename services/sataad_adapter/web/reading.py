@@ -6,8 +6,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 
-from estelam import validation
-from estelam.errors import Reason, Refusal
+from estelam.core import validation
+from estelam.core.errors import Reason, Refusal
 
 MAX_JSON_BYTES = 8192
 """A request's 4096 bytes, with room for JSON's names and quotes."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 from .clock import Clock
 from .identity import Caller

@@ -7,7 +7,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 from .words import Declined
 

@@ -11,7 +11,7 @@ import uuid_utils
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .identity import Caller

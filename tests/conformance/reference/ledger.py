@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from google.protobuf.message import Message
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .clock import Clock, micros

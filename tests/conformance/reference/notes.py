@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 

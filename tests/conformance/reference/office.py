@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from . import wire

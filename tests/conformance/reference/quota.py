@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 from .words import Declined
 

@@ -16,7 +16,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 from . import wire
 from .access import Access

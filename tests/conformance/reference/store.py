@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from estelam.errors import Reason
+from estelam.core.errors import Reason
 
 from .data import CaseRow, Coverage, Fixtures, Note
 from .words import Declined

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
-from estelam.errors import TABLE, Reason
+from estelam.core.errors import TABLE, Reason
 
 PASSING = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
 CROWDED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from scripts.report import quality_home
 
-from estelam.clock import Clock, to_micros
+from estelam.core.clock import Clock, to_micros
 from quality import store as seen
 from quality.board.site import board
 from quality.faults import Fault

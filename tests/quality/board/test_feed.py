@@ -11,11 +11,11 @@ from scripts.report import quality_home
 from scripts.sandbox import Sandbox
 
 from estelam.catalogue.reading import read
-from estelam.clock import Clock
-from estelam.keys import Keyring, Signer
+from estelam.core.clock import Clock
+from estelam.core.keys import Keyring, Signer
+from estelam.core.settings import StoreSettings
 from estelam.ledger import Ledger
 from estelam.noting import note
-from estelam.settings import StoreSettings
 from estelam.store import Mode, Store
 from quality.board import feed, site
 from quality.board.feed import Noted

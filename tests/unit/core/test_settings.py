@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam.settings import CONFIG, SettingsError, load
+from estelam.core.settings import CONFIG, SettingsError, load
 from promissory.settings import PromissorySettings
 
 

@@ -6,7 +6,7 @@ import protovalidate
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from estelam.errors import Reason, Refusal, Violation
+from estelam.core.errors import Reason, Refusal, Violation
 
 MAX_REQUEST_BYTES = 4096
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.operators import OperatorError
+from estelam.core.exceptions import OperatorError
 
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from persiantools import digits
 from persiantools.jdatetime import JalaliDate
 
-from estelam.clock import IRAN
+from estelam.core.clock import IRAN
 
 # Zero-width joiners and marks of direction, which pasted text brings along.
 _UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))

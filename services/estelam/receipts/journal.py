@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from estelam.operators import OperatorError
-from estelam.receipt import InvalidReceipt
-from estelam.saved import MAX_LINE, SavedReply, from_line, to_line
+from estelam.core.exceptions import OperatorError
+from estelam.receipts.archive import MAX_LINE, SavedReply, from_line, to_line
+from estelam.receipts.receipt import InvalidReceipt
 
 
 class JournalError(OperatorError):

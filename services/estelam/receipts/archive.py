@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from estelam.receipt import InvalidReceipt, canonical
+from estelam.receipts.receipt import InvalidReceipt, canonical
 
 FORMAT = "estelam-saved-reply/2"
 MAX_LINE = 65536

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from estelam.operators import OperatorError
-from estelam.vocabulary import Subject
+from estelam.core.exceptions import OperatorError
+from estelam.core.model import Subject
 
 
 class KeyFileError(OperatorError):

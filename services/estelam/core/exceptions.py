@@ -1,4 +1,4 @@
-"""What the operator of a service can mend, apart from what declines a caller: see `estelam.errors` for that."""
+"""What the operator of a service can mend, apart from what declines a caller: see `estelam.core.errors` for that."""
 
 
 class OperatorError(Exception):

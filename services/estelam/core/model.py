@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 from uuid_utils import UUID
 
-from estelam.errors import Refusal
+from estelam.core.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from estelam.errors import (
+from estelam.core.errors import (
     TABLE,
     Layer,
     QuotaState,

@@ -15,7 +15,7 @@ from estelam.client import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from estelam.saved import SavedReply, save
+from estelam.receipts.archive import SavedReply, save
 from tests.conftest import judiciary_opening, plain_channel
 from tests.promises.office import Office, receipt_of
 from tests.service import RunningService

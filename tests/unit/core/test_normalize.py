@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from estelam import folding
+from estelam.core import normalize
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -21,57 +21,57 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
     ],
 )
 def test_digits_are_folded_and_separators_dropped_but_nothing_is_repaired(typed: str, meant: str) -> None:
-    assert meant == folding.number(typed)
+    assert meant == normalize.number(typed)
 
 
 def test_a_code_keeps_its_hyphen() -> None:
-    assert folding.code("\u200fSETAD-۰۰۰۱ ") == "SETAD-0001"
+    assert normalize.code("\u200fSETAD-۰۰۰۱ ") == "SETAD-0001"
 
 
 @pytest.mark.parametrize("typed", ["2,500,000,000", "۲٬۵۰۰٬۰۰۰٬۰۰۰", "۲،۵۰۰،۰۰۰،۰۰۰", "2 500 000 000"])
 def test_an_amount_is_read_with_any_separators(typed: str) -> None:
-    assert folding.whole_number(typed) == 2_500_000_000
+    assert normalize.whole_number(typed) == 2_500_000_000
 
 
 @pytest.mark.parametrize("typed", ["", "x", "1e9", "²", "1" * 20, "ده", "2.5", "۲/۵", "۲٫۵", "-5"])
 def test_what_is_no_amount_is_refused(typed: str) -> None:
     with pytest.raises(ValueError, match="whole number"):
-        folding.whole_number(typed)
+        normalize.whole_number(typed)
 
 
 @pytest.mark.parametrize("typed", ["1400-01-01", "۱۴۰۰/۰۱/۰۱", "2021-03-21"])
 def test_a_day_is_read_in_either_calendar(typed: str) -> None:
-    assert date(2021, 3, 21) == folding.day(typed)
+    assert date(2021, 3, 21) == normalize.day(typed)
 
 
 @pytest.mark.parametrize("typed", ["1402-12-30", "2023-02-29", "1400-13-01", "yesterday", ""])
 def test_a_day_that_never_was_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the calendar's own words
-        folding.day(typed)
+        normalize.day(typed)
 
 
 def test_an_instant_names_its_zone_or_is_now() -> None:
-    assert folding.instant("now", NOW) == NOW
-    assert datetime(2026, 1, 1, tzinfo=UTC) == folding.instant("2026-01-01T03:30:00+03:30", NOW)
+    assert normalize.instant("now", NOW) == NOW
+    assert datetime(2026, 1, 1, tzinfo=UTC) == normalize.instant("2026-01-01T03:30:00+03:30", NOW)
     with pytest.raises(ValueError, match="zone"):
-        folding.instant("2026-01-01T00:00:00", NOW)
+        normalize.instant("2026-01-01T00:00:00", NOW)
 
 
 @pytest.mark.parametrize(
     ("typed", "minutes"), [("2h", 120), ("۹۰m", 90), ("1h30m", 90), ("90s", 1.5), ("2026-11-23T15:40:00+03:30", 10)]
 )
 def test_a_moment_to_come_is_an_instant_or_how_long_from_now(typed: str, minutes: float) -> None:
-    assert NOW + timedelta(minutes=minutes) == folding.moment(typed, NOW)
+    assert NOW + timedelta(minutes=minutes) == normalize.moment(typed, NOW)
 
 
 @pytest.mark.parametrize("typed", ["", "2", "h", "2h soon", "-1h", "2d"])
 def test_what_is_no_moment_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the calendar's own words
-        folding.moment(typed, NOW)
+        normalize.moment(typed, NOW)
 
 
 def test_a_date_is_shown_as_people_in_iran_read_it() -> None:
-    assert folding.jalali(date(2021, 3, 21)) == "1400-01-01"
+    assert normalize.jalali(date(2021, 3, 21)) == "1400-01-01"
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_a_date_is_shown_as_people_in_iran_read_it() -> None:
 def test_a_moment_is_a_loads_number_or_a_day_from_its_first_minute_in_tehran_or_an_instant(
     typed: str, meant: int | datetime
 ) -> None:
-    assert folding.load_or_instant(typed, NOW) == meant
+    assert normalize.load_or_instant(typed, NOW) == meant

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from estelam.clock import Clock, steady
+from estelam.core.clock import Clock, steady
 
 
 @dataclass

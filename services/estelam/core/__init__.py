@@ -1,0 +1,1 @@
+"""Shared by every other package: errors, domain model, clock, settings, normalization, validation, keys."""

@@ -1,0 +1,1 @@
+"""Receipts, receipt archives and the receipt journal: everything here works offline."""
