@@ -14,7 +14,7 @@ from scripts.sandbox import CHECK_NOTE
 from bench.load.plan import Report
 from bench.processes import Running, running
 from bench.world import SERVER_CORE, Engine, World, check_note, load, promissory_server
-from estelam.client import Identity, aio_channel
+from estelam.client.channel import Identity, aio_channel
 from estelam.core.settings import ServingSettings
 from estelam.desk import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb

@@ -12,7 +12,7 @@ from scripts import sandbox
 from scripts.processes import COMMAND, environment
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 

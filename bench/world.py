@@ -18,7 +18,7 @@ from bench.load.run import run
 from bench.processes import Running, running
 from bench.scale import Scale
 from bench.suite import Suite
-from estelam.client import Identity
+from estelam.client.channel import Identity
 
 SERVER_CORE, LOAD_CORE = 0, 1
 MANY = Crowd(8, 16)

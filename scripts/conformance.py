@@ -19,7 +19,7 @@ from rich.console import Console
 
 from conformance import fixtures
 from conformance.case import Instance
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading import Declaration

@@ -15,7 +15,7 @@ from scripts.sandbox import Sandbox
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.hosting import recording_service
 from judiciary.servicer import QUESTIONS

@@ -20,7 +20,7 @@ from scripts.sandbox import GRANTS, Sandbox
 from sqlalchemy import make_url
 
 from estelam.catalogue import reading
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.settings import CONFIG, ServingSettings, load
 from estelam.grants import AccessTable

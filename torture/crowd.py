@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 import grpc
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

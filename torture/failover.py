@@ -15,7 +15,7 @@ from scripts import sandbox as suite
 from scripts.postgres import Cluster
 
 from estelam import chain
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.receipts import receipt
 from torture.crowd import Crowd
 from torture.homes import Home

@@ -23,7 +23,7 @@ from scripts.envoy import Envoy
 from scripts.processes import Service
 from scripts.sandbox import MINISTRY, Sandbox
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.pki import Authority
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from torture.fuzz import NOTE, TARGETS, headers_of

@@ -22,7 +22,7 @@ from scripts.processes import ProcessError, Service
 from scripts.sandbox import CHECK_NOTE
 
 from estelam import chain
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
 from estelam.receipts import receipt
 from estelam.store import Store

@@ -16,7 +16,7 @@ from scripts import sandbox as suite
 
 import promissory.__main__
 from bench import notes
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from torture.trial import Result, Task, Trial
 
 SERVER_CORE, LOAD_CORE = 0, 1

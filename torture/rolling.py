@@ -11,7 +11,7 @@ from random import Random
 
 from scripts.processes import Service
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from torture import homes
 from torture.crowd import Crowd
 from torture.kill import Ledger

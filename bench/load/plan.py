@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 
 
 class Protocol(StrEnum):

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import KeyFileError, verifying_keys
 from estelam.receipts.receipt import Verifier
 

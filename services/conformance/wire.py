@@ -30,7 +30,7 @@ from h2.exceptions import ProtocolError
 
 from conformance.calls import MAX_REPLY_BYTES, NotSent, Seen
 from conformance.case import Trick
-from estelam.client import Identity
+from estelam.client.channel import Identity
 
 READ_BYTES = 65536
 _GIANT = 65536

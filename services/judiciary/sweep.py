@@ -22,9 +22,9 @@ from typing import Any, Self
 
 from google.protobuf.message import DecodeError
 
-from estelam.client import Identity, aio_connections
+from estelam.client.bulk import Ask, Pipeline, Question, Stop, Why
+from estelam.client.channel import Identity, aio_connections
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.pipeline import Ask, Pipeline, Question, Stop, Why
 from estelam.receipts.archive import SavedReply
 from estelam.receipts.journal import Journal
 from estelam.receipts.receipt import InvalidReceipt, Verifier

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from estelam.cli import output
 from estelam.cli.asking import Options, inquiry, whom_and_as_whom
-from estelam.client import Identity
+from estelam.client.bulk import Stop, Why
+from estelam.client.channel import Identity
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load
-from estelam.pipeline import Stop, Why
 from estelam.receipts.receipt import Verifier
 from judiciary.certificates import UNANSWERED, InputError
 from judiciary.sweep import Manner, Sweep, SweepError, Tally

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam import logs
 from estelam.access import Access
-from estelam.client import Identity, aio_channel
+from estelam.client.channel import Identity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.desk import Desk

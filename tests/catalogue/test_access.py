@@ -12,7 +12,7 @@ from estelam.access import Access
 from estelam.catalogue.derive import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.reading import CatalogueError, read
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import IRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller

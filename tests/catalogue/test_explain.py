@@ -7,7 +7,7 @@ import pytest
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.catalogue.conftest import Edit

@@ -17,7 +17,7 @@ from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam import logs
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.drm.model import load
 from estelam.drm.sensitivity import unlogged
 from estelam.inquiry.v1 import data_model_pb2 as pb

@@ -15,7 +15,7 @@ from scripts.sandbox import Sandbox
 from typer.testing import CliRunner
 
 from estelam.cli import application
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

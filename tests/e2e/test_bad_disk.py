@@ -18,7 +18,7 @@ from scripts.sandbox import Sandbox
 
 from estelam import chain
 from estelam.chain import Head
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES

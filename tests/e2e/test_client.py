@@ -6,7 +6,7 @@ import grpc
 from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, Sandbox
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

@@ -13,7 +13,7 @@ from scripts.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, 
 from sqlalchemy import update
 
 from estelam import chain
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock, steady, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys

@@ -21,7 +21,7 @@ from scripts.postgres import Cluster
 from scripts.processes import Service
 from scripts.sandbox import GRANTS, MINISTRY, Sandbox
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry
 from estelam.pki import Authority

@@ -13,7 +13,7 @@ import pytest
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE

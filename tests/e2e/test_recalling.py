@@ -12,7 +12,7 @@ import pytest
 from scripts.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 from sqlalchemy import text
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import new_keyring_line
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb

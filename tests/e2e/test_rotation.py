@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from scripts.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.pki import Authority

@@ -15,7 +15,7 @@ from scripts.sandbox import Sandbox
 from sqlalchemy import select
 
 from estelam import chain
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ServingSettings, load

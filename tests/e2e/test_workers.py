@@ -14,7 +14,7 @@ from scripts.processes import ProcessError, Service
 from scripts.sandbox import Sandbox
 
 from estelam import chain
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

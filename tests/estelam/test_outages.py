@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.settings import load
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from scripts.sandbox import Sandbox, load_file
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub

@@ -16,11 +16,11 @@ import pytest
 from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
-from estelam.client import Identity
+from estelam.client.bulk import Stop, Why
+from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.pipeline import Stop, Why
 from estelam.receipts.archive import from_line
 from estelam.receipts.journal import JournalError
 from estelam.receipts.receipt import Verifier

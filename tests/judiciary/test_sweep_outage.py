@@ -8,9 +8,9 @@ import pytest
 from scripts.processes import Service, free_ports
 from scripts.sandbox import Sandbox
 
+from estelam.client.bulk import Why
 from estelam.core.clock import IRAN
 from estelam.core.normalize import jalali
-from estelam.pipeline import Why
 from judiciary.sweep import Manner
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from scripts import sandbox as suite
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import Receipt
 from estelam.promissory.v1 import note_inquiry_pb2 as pb

@@ -27,7 +27,7 @@ from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NO
 from sqlalchemy.exc import OperationalError
 
 from estelam import chain, credential, server
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys

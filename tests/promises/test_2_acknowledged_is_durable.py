@@ -11,7 +11,7 @@ from torture import crowd, homes, kill
 from torture.crowd import Acknowledged
 from torture.trial import Task, Trial
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.store import Mode, Store

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from estelam import chain
 from estelam.chain import BrokenLedger
 from estelam.cli import application
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import key_id
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,

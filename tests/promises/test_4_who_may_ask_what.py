@@ -29,7 +29,7 @@ from scripts.sandbox import (
     Sandbox,
 )
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.grants import AccessError

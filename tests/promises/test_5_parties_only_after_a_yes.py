@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from scripts import sandbox as suite
 from scripts.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.settings import StoreSettings

@@ -19,7 +19,7 @@ from scripts.processes import COMMAND, environment
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
 from estelam import coverage
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.coverage import Coverage

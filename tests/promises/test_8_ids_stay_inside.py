@@ -26,7 +26,7 @@ from scripts.sandbox import (
 )
 from structlog.testing import capture_logs
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings

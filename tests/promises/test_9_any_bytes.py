@@ -21,7 +21,7 @@ from scripts.sandbox import (
 )
 from torture.spoiling import MESSAGES, Draft
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core import validation
 from estelam.core.errors import TABLE, Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb

@@ -6,7 +6,7 @@ import pytest
 from scripts.sandbox import Sandbox
 
 from estelam import chain
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb

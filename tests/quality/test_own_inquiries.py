@@ -9,7 +9,7 @@ import grpc
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Receipt
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

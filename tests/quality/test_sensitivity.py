@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from scripts.report import READERS
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.drm.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb

@@ -16,7 +16,7 @@ from scripts.sandbox import Sandbox
 
 from estelam.catalogue import reading
 from estelam.catalogue.model import Catalogue, Method
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

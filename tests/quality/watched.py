@@ -15,7 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_ser
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.store import Store, migrate
 from quality import store as seen

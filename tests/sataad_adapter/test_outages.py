@@ -10,7 +10,7 @@ import httpx
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity, channel
+from estelam.client.channel import Identity, channel
 from estelam.core.clock import IRAN
 from estelam.core.errors import Reason, from_grpc
 from estelam.setad.v1 import note_verification_pb2 as pb

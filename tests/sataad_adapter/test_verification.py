@@ -6,7 +6,7 @@ import grpc
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES

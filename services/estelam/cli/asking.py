@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from estelam.cli import output
-from estelam.client import Identity, channel, unanswered
+from estelam.client.channel import Identity, channel, unanswered
 from estelam.core import normalize
 from estelam.core.errors import Reason, Refusal, Violation, from_grpc
 from estelam.core.settings import ClientSettings, load

@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from estelam import credential
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 

@@ -6,7 +6,7 @@ from estelam import credential
 from estelam.catalogue import reading
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import KeyFileError

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from enum import StrEnum
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 
 _CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID = 10, 9  # X509_V_ERR_… of OpenSSL
 

@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.catalogue.derive import access_table
 from estelam.catalogue.model import Catalogue, Method
-from estelam.client import Identity, aio_connections
+from estelam.client.channel import Identity, aio_connections
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import KeyFileError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scripts.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
-from estelam.client import Identity
+from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub

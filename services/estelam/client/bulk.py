@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import grpc
 
-from estelam.client import unanswered
+from estelam.client.channel import unanswered
 from estelam.core.errors import Reason, from_grpc, retry_seconds
 
 Ask = Callable[[bytes], Awaitable[bytes]]

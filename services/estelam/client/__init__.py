@@ -1,0 +1,1 @@
+"""gRPC channels with a client certificate, and bulk calls over them."""
