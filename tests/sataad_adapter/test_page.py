@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from estelam.core.settings import SettingsError
 from estelam.server import ServerError
-from estelam.web.look import spoken
+from estelam.web.rendering import spoken
 from tests.sataad_adapter.office import Faces, faces
 from tests.service import RunningService
 

@@ -22,10 +22,10 @@ from estelam.core.clock import IRAN, Clock
 from estelam.core.errors import TABLE, Reason
 from estelam.drm import export, model
 from estelam.drm.table import registries_of
-from estelam.web.guard import POLICY, Calm
-from estelam.web.listening import Bounds, Listening, listening
-from estelam.web.look import Look
-from estelam.web.tongues import CHOICE, View, in_language, language_of
+from estelam.web.i18n import CHOICE, View, in_language, language_of
+from estelam.web.listener import Bounds, Listening, listening
+from estelam.web.middleware import POLICY, Calm
+from estelam.web.rendering import Look
 from quality.board import drawing
 from quality.board.feed import Noted
 from quality.board.present import Present

@@ -14,7 +14,7 @@ from estelam.desk import PURPOSE_KEYS, Handler
 from estelam.drm import model, openapi
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.vouching import HEADER
-from estelam.web.guard import Calm
+from estelam.web.middleware import Calm
 from sataad_adapter.web import problems, reading
 from sataad_adapter.web.call import Declined, bring
 

@@ -9,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from estelam.server import ServerError
-from estelam.web.listening import Bounds, Listening, Patient, listening
+from estelam.web.listener import Bounds, Listening, Patient, listening
 from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.clock import Clock
 from estelam.desk import Desk
-from estelam.web.listening import Bounds, listening
+from estelam.web.listener import Bounds, listening
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import reading

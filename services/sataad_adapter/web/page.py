@@ -23,9 +23,9 @@ from estelam.drm import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.web.guard import Calm
-from estelam.web.look import Look
-from estelam.web.tongues import CHOICE, View, in_language, language_of
+from estelam.web.i18n import CHOICE, View, in_language, language_of
+from estelam.web.middleware import Calm
+from estelam.web.rendering import Look
 from sataad_adapter.web import form, guard, problems, proofs
 from sataad_adapter.web.call import Declined, Spoken, bring
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scripts.report import quality_home
 
 from estelam.server import ServerError
-from estelam.web.look import spoken
+from estelam.web.rendering import spoken
 from quality.faults import Unheard
 from quality.months import instant_of
 from quality.settings import QualitySettings

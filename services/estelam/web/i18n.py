@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from estelam.web.look import LANGUAGES, Language
+from estelam.web.rendering import LANGUAGES, Language
 
 View = Callable[[Request, Language], Awaitable[Response]]
 
