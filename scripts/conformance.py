@@ -23,7 +23,7 @@ from estelam.client.channel import Identity
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading import Declaration
-from estelam.store import migrate
+from estelam.storage.store import migrate
 from judiciary import load as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import load as promissory_load

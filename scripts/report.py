@@ -12,7 +12,7 @@ from rich.console import Console
 
 from estelam.core.clock import Clock, to_micros
 from estelam.pki import Authority
-from estelam.store import Mode, Store, migrate
+from estelam.storage.store import Mode, Store, migrate
 from quality import store as seen
 from quality.months import Month, instant_of
 from quality.report.reporting import report

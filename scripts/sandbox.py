@@ -12,7 +12,7 @@ from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, Feed, load
 from estelam.pki import Authority
-from estelam.store import Mode, Store, migrate
+from estelam.storage.store import Mode, Store, migrate
 from judiciary import cases
 from judiciary import load as judiciary_load
 from judiciary.settings import JudiciarySettings

@@ -12,7 +12,7 @@ from estelam.core.clock import Clock
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import entry_table
 from estelam.outages import Outage, OutageTable
-from estelam.store import Store
+from estelam.storage.store import Store
 
 PROMISSORY = "estelam.promissory.v1.PromissoryNoteInquiryService"
 JUDICIARY = "estelam.judiciary.v1.ChequeCaseInquiryService"

@@ -25,7 +25,7 @@ from estelam import chain
 from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
 from estelam.receipts import receipt
-from estelam.store import Store
+from estelam.storage.store import Store
 from torture import homes
 from torture.crowd import Acknowledged, Crowd
 from torture.homes import Build, Home

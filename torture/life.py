@@ -20,9 +20,9 @@ from estelam.core.model import Answered, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.loads import load_table
 from estelam.registrar import Registrar
-from estelam.store import Mode, Store
+from estelam.storage.facts import load_table
+from estelam.storage.store import Mode, Store
 from torture.oracle import Row
 from torture.worlds import Question, World, request
 

@@ -15,7 +15,7 @@ from scripts.report import day_after, quality_home
 from bench.figure import Figure, at_most
 from bench.reporter import Took
 from bench.world import World
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality.months import Month
 
 _MONTH = Month(1405, 8)

@@ -21,7 +21,7 @@ from estelam.noting import follow, note
 from estelam.outages import Outages
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
-from estelam.store import Mode, Store, check_schema
+from estelam.storage.store import Mode, Store, check_schema
 
 
 @contextlib.asynccontextmanager

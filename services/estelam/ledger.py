@@ -21,9 +21,9 @@ from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason
 from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Inquiry, Outcome, Subject
-from estelam.halves import LEDGER
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
+from estelam.storage.base import LEDGER
 
 _TABLES = MetaData(schema=LEDGER)
 GENESIS = bytes(32)

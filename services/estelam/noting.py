@@ -10,7 +10,7 @@ from estelam.access import Access
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.notices import changes, facts, noted_facts, to_notice
 from estelam.ledger import Ledger
-from estelam.store import Store
+from estelam.storage.store import Store
 
 log = structlog.get_logger()
 

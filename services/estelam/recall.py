@@ -18,8 +18,8 @@ from estelam.core.clock import to_datetime, to_micros
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.loads import load_table
-from estelam.store import StoreError
+from estelam.storage.facts import load_table
+from estelam.storage.store import StoreError
 
 ROWS_AT_ONCE = 2000
 SUBJECTS_AT_ONCE = 100_000

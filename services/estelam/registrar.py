@@ -10,16 +10,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import UUID
 
-from estelam import coverage
 from estelam.batch import Batch
 from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import Keyring
 from estelam.core.model import Answered, Finding, Inquiry
-from estelam.coverage import Coverage
 from estelam.ledger import Ledger, Line
 from estelam.receipts.receipt import canonical
-from estelam.store import Store, StoreError
+from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
+from estelam.storage.store import Store, StoreError
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ import structlog
 from estelam import logs
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server import ServerError, write_port
-from estelam.store import one_process_only
+from estelam.storage.store import one_process_only
 
 log = structlog.get_logger()
 

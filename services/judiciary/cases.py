@@ -8,10 +8,10 @@ from google.type.date_pb2 import Date
 
 from estelam.core.errors import Refusal
 from estelam.core.model import Finding, Inquiry
-from estelam.coverage import Coverage
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.registrar import Reading
+from estelam.storage.coverage import Coverage
 from judiciary import store
 
 FIRST_DATE = date(2021, 3, 21)

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, union
 
-from estelam import coverage
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
-from estelam.loads import former_subject_table, load_table
 from estelam.recall import ROWS_AT_ONCE, Asked, Word
+from estelam.storage import coverage
+from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, store
 from judiciary.store import case_table
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sqlalchemy import BindParameter, Column, Connection, Date, Index, Integer, Table, Text, bindparam, select
 
-from estelam.coverage import CODE, FACTS
+from estelam.storage.coverage import CODE, FACTS
 
 
 class Kind(StrEnum):

@@ -8,10 +8,10 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
 from estelam.ledger import question
-from estelam.loads import former_subject_table, load_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.receipts.receipt import canonical
+from estelam.storage.facts import former_subject_table, load_table
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.store import State, note_table
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     select,
 )
 
-from estelam.coverage import CODE, FACTS
+from estelam.storage.coverage import CODE, FACTS
 
 
 class State(StrEnum):

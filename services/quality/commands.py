@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from estelam import store
 from estelam.cli import output, serving
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load
+from estelam.storage import store
 from quality import __main__ as process
 from quality import store as seen
 from quality.failures import plain_failures

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from estelam.halves import FACTS
+from estelam.storage.base import FACTS
 from quality import histogram
 from quality.faults import Fault
 

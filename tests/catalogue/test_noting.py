@@ -19,7 +19,7 @@ from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import Ledger
 from estelam.noting import note
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from tests.catalogue.conftest import COMMITTED, Edit
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller

@@ -23,7 +23,7 @@ from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Store
+from estelam.storage.store import Store
 from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until

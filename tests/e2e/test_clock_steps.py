@@ -17,14 +17,14 @@ from estelam.client.channel import Identity
 from estelam.core.clock import Clock, steady, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys
-from estelam.coverage import coverage_table
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import block_table
 from estelam.loading import Declaration
 from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Mode, Store
+from estelam.storage.coverage import coverage_table
+from estelam.storage.store import Mode, Store
 from promissory.load import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE

@@ -18,7 +18,7 @@ from scripts.sandbox import SAMPLES, Sandbox
 from sqlalchemy.exc import OperationalError
 
 from estelam.loading import merging
-from estelam.store import Store
+from estelam.storage.store import Store
 from judiciary import load as cases
 from promissory import load as notes
 from tests.e2e.conftest import CommandLine

@@ -19,7 +19,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from judiciary.load import CASES
 from promissory.load import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening

@@ -22,7 +22,7 @@ from estelam.core.settings import ServingSettings, load
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import entry_table
-from estelam.store import Store
+from estelam.storage.store import Store
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings

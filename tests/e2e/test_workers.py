@@ -18,7 +18,7 @@ from estelam.client.channel import Identity, channel
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Store
+from estelam.storage.store import Store
 from tests.conftest import STORING
 from tests.e2e.conftest import NOTE
 

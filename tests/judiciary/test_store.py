@@ -8,7 +8,7 @@ import pytest
 from scripts.sandbox import Sandbox
 from sqlalchemy import Select
 
-from estelam.store import Store
+from estelam.storage.store import Store
 from judiciary import store
 
 

@@ -39,7 +39,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.registrar import LookUp, Reading, Registrar
-from estelam.store import Store
+from estelam.storage.store import Store
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
 from tests.conftest import plain_channel

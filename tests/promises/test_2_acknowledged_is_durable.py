@@ -14,7 +14,7 @@ from torture.trial import Task, Trial
 from estelam.client.channel import Identity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 
 
 @pytest.mark.timeout(300)

@@ -18,16 +18,16 @@ from scripts import sandbox as suite
 from scripts.processes import COMMAND, environment
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
-from estelam import coverage
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason, from_grpc
-from estelam.coverage import Coverage
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import Declaration, Loaded, load
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.store import Mode, Store
+from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
+from estelam.storage.store import Mode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.load import CASES
 from promissory.load import NOTES

@@ -13,7 +13,7 @@ from scripts.report import quality_home
 
 from estelam.catalogue import reading
 from estelam.core.clock import Clock, to_micros
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality import histogram, rulebook
 from quality import store as seen
 from quality.faults import Fault

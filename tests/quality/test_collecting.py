@@ -11,7 +11,7 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality import store
 from quality.faults import Fault
 from quality.months import minute_of

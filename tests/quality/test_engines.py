@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scripts.report import quality_home
 
-from estelam.store import Mode, Store, migrate
+from estelam.storage.store import Mode, Store, migrate
 from quality import store as seen
 from quality.faults import Fault
 from quality.store import Freshness, Observation, Probe, Reading, SeenHead

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from estelam.core.clock import IRAN
 from estelam.core.errors import Reason
 from estelam.outages import OutageTable
-from estelam.store import Mode, Store, migrate
+from estelam.storage.store import Mode, Store, migrate
 from quality import store as seen
 from quality.faults import Fault
 from quality.months import Month, instant_of, minute_of

@@ -18,7 +18,7 @@ from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.drm.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality import store as seen
 from quality.months import Month, minute_of
 from quality.report.reporting import Written, report

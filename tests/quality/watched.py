@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
-from estelam.store import Store, migrate
+from estelam.storage.store import Store, migrate
 from quality import store as seen
 from quality.faults import Fault
 from quality.settings import Prober, QualitySettings

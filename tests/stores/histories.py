@@ -12,7 +12,7 @@ import uuid_utils
 from google.protobuf.message import Message
 from uuid_utils import UUID
 
-from estelam import coverage, recall
+from estelam import recall
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Caller, Finding, Inquiry, Method
@@ -21,7 +21,8 @@ from estelam.ledger import Ledger
 from estelam.loading import Declaration, Feed, load
 from estelam.recall import Facts, Recalled
 from estelam.registrar import LookUp, Reading, Registrar
-from estelam.store import Mode, Store
+from estelam.storage import coverage
+from estelam.storage.store import Mode, Store
 
 HOUR = 3_600_000_000
 CALLERS = ("99001187852", "99000712713")

@@ -10,7 +10,7 @@ from alembic import command
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection, column, insert, select, table, text, update
 
-from estelam import chain, lookback, store
+from estelam import chain, lookback
 from estelam.chain import BrokenLedger, Head
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer, verifying_keys
@@ -19,7 +19,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.store import Mode, Store
+from estelam.storage import store
+from estelam.storage.store import Mode, Store
 from promissory.servicer import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
 

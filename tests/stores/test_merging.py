@@ -11,12 +11,12 @@ import pytest
 from scripts.sandbox import Sandbox
 from sqlalchemy import Table, select
 
-from estelam import coverage
 from estelam.core.clock import Clock
-from estelam.coverage import Coverage
 from estelam.loading import Declaration, Feed, Loaded, LoadError, load
-from estelam.loads import former_subject_table
-from estelam.store import Mode, Store
+from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
+from estelam.storage.facts import former_subject_table
+from estelam.storage.store import Mode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.load import CASES
 from judiciary.store import case_table

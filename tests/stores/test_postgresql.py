@@ -14,10 +14,10 @@ from scripts.postgres import Cluster
 from scripts.sandbox import Sandbox
 from sqlalchemy.exc import DBAPIError
 
-from estelam import postgresql, store
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.store import Mode, Store, StoreError
+from estelam.storage import postgresql, store
+from estelam.storage.store import Mode, Store, StoreError
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.stores.test_ledger import Writer

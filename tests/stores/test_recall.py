@@ -16,7 +16,7 @@ from sqlalchemy import text
 from estelam import lookback
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from estelam.store import Mode, Store, StoreError, migrate
+from estelam.storage.store import Mode, Store, StoreError, migrate
 from judiciary import cases
 from judiciary.load import CASES
 from judiciary.recall import CaseFacts

@@ -9,9 +9,9 @@ from alembic import command
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection, Date, column, insert, select, table, text
 
-from estelam import store
 from estelam.core.settings import StoreSettings
-from estelam.store import Mode, Store
+from estelam.storage import store
+from estelam.storage.store import Mode, Store
 from judiciary.store import case_table, cheques_with_case, drawers_with_case
 from promissory.store import members, note_table
 from tests.conftest import both_engines

@@ -20,7 +20,7 @@ from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize
 from estelam.core.clock import IRAN, Clock, to_datetime
 from estelam.core.settings import CatalogueSettings, SettingsError, load
-from estelam.store import Store, StoreError
+from estelam.storage.store import Store, StoreError
 
 app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
 

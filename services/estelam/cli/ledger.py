@@ -14,7 +14,7 @@ from estelam.core.keys import Keyring, verifying_keys
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import GENESIS
-from estelam.store import Store
+from estelam.storage.store import Store
 
 app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)
 

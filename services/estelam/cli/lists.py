@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 from estelam.cli import output
 from estelam.recall import Recalled
-from estelam.store import StoreError
+from estelam.storage.store import StoreError
 
 COLUMNS = Recalled._fields
 SHOWN = 1000

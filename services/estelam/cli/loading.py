@@ -13,7 +13,7 @@ from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> Declaration:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from estelam import store
 from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
+from estelam.storage import store
 
 
 def migrate(

@@ -19,7 +19,7 @@ from estelam.core.clock import Clock
 from estelam.core.keys import Keyring
 from estelam.core.settings import StoreSettings
 from estelam.recall import Facts, Recalled
-from estelam.store import Store, StoreError, check_schema
+from estelam.storage.store import Store, StoreError, check_schema
 
 ChangedSince = Annotated[
     str,

@@ -78,7 +78,7 @@ class Outcome(StrEnum):
 
 
 class EarnedNo:
-    """The right to say no; only `estelam.coverage.earn_no` gives it, after the data was shown to cover the question."""
+    """Permission to answer NO. Only `storage.coverage` creates it, after checking that the data covers the question."""
 
     __slots__ = ()
 

@@ -10,7 +10,7 @@ from estelam.core.clock import Clock
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
 from estelam.loading.job import Job
 from estelam.loading.staging import FAULTS
-from estelam.store import Store
+from estelam.storage.store import Store
 
 __all__ = ["Declaration", "Feed", "LoadError", "Loaded", "load"]
 

@@ -4,10 +4,10 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, delete, insert
 
-from estelam import coverage
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
-from estelam.coverage import coverage_table
 from estelam.loading.feed import Declaration, LoadError
+from estelam.storage import coverage
+from estelam.storage.coverage import coverage_table
 
 
 def refuse_the_future(declaration: Declaration, now: datetime) -> None:

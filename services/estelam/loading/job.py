@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, select
 
-from estelam import coverage
 from estelam.core.clock import Clock
 from estelam.loading.claims import declare, refuse_the_future, refuse_to_go_back
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
@@ -16,8 +15,9 @@ from estelam.loading.reading import batches
 from estelam.loading.rejects import Rejects
 from estelam.loading.sifting import sift
 from estelam.loading.staging import Source, Staging
-from estelam.loads import load_table
-from estelam.store import Store
+from estelam.storage import coverage
+from estelam.storage.facts import load_table
+from estelam.storage.store import Store
 
 
 class _RejectedError(Exception):

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from estelam.loading.feed import Feed
 from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
-from estelam.loads import former_subject_table
+from estelam.storage.facts import former_subject_table
 
 # An index is built anew where it would have to take in more than this part of the rows that it has.
 _MANY = 0.1

@@ -25,7 +25,7 @@ _HOUSE = "estelam.web"
 
 
 class Look:
-    """The look of the site whose templates, static files and `words.toml` lie in *package*.
+    """The look of the site whose templates, static files and `messages.toml` lie in *package*.
 
     Templates of the packages *lent* are at hand too, and each template knows *given* besides what it is told.
     """
@@ -67,7 +67,7 @@ def spoken(package: str, language: Language) -> Mapping[str, str]:
     """Every word of *package*'s site in one language; refusals' own words are in `estelam.core.errors`."""
     words: dict[str, Any] = {}
     for source in (_HOUSE, package):
-        words |= tomllib.loads(files(source).joinpath("words.toml").read_text("utf-8"))
+        words |= tomllib.loads(files(source).joinpath("messages.toml").read_text("utf-8"))
     return {key: said[language] for key, said in words.items()}
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from estelam import lookback
 from estelam.catalogue.notices import Change, from_notice
 from estelam.core.clock import to_datetime
-from estelam.store import Store
+from estelam.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from estelam.catalogue import reading
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.store import Store
+from estelam.storage.store import Store
 from quality import rulebook
 from quality.board import feed, shelf
 from quality.board.feed import Noted

@@ -1,4 +1,4 @@
-"""Alembic's door: run the chain of one schema on the connection given by `estelam.store`."""
+"""Alembic's door: run the chain of one schema on the connection given by `estelam.storage.store`."""
 
 from alembic import context
 

@@ -13,7 +13,7 @@ from estelam.cli import output
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import load
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality import rulebook
 from quality import store as seen
 from quality.failures import plain_failures

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from estelam.catalogue import reading
 from estelam.core.clock import Clock
 from estelam.core.keys import Signer
-from estelam.store import Store
+from estelam.storage.store import Store
 from quality import rulebook
 from quality.months import Month, MonthError, minute_of
 from quality.reckoning.audience import Audience

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from estelam import coverage
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import block_table, entry_table, header_of
 from estelam.receipts import receipt
-from estelam.store import Mode, Store
+from estelam.storage import coverage
+from estelam.storage.store import Mode, Store
 from quality import histogram, store
 from quality.faults import Fault, fault_of
 from quality.months import minute_of

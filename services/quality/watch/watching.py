@@ -16,7 +16,7 @@ from estelam.catalogue import reading as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import IRAN, Clock
 from estelam.grants import AccessError
-from estelam.store import Mode, Store, StoreError, check_schema
+from estelam.storage.store import Mode, Store, StoreError, check_schema
 from quality import store as seen
 from quality.months import minute_of
 from quality.settings import QualitySettings

@@ -16,7 +16,7 @@ from estelam.core.keys import Keyring, Signer
 from estelam.core.settings import StoreSettings
 from estelam.ledger import Ledger
 from estelam.noting import note
-from estelam.store import Mode, Store
+from estelam.storage.store import Mode, Store
 from quality.board import feed, site
 from quality.board.feed import Noted
 from tests.quality.board.conftest import CASES, NOTES, opened

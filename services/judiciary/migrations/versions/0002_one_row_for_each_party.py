@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from estelam.migrations.facts import create_former_subjects
+from estelam.storage.migrations.facts import create_former_subjects
 
 revision = "0002"
 down_revision = "0001"

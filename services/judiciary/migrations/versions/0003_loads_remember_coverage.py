@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from estelam.migrations.facts import remember_coverage
+from estelam.storage.migrations.facts import remember_coverage
 
 revision = "0003"
 down_revision = "0002"

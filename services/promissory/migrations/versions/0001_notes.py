@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from estelam.migrations.facts import create_coverage_and_loads
+from estelam.storage.migrations.facts import create_coverage_and_loads
 
 revision = "0001"
 down_revision = None

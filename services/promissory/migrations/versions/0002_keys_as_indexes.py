@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from estelam.migrations.facts import create_former_subjects
+from estelam.storage.migrations.facts import create_former_subjects
 
 revision = "0002"
 down_revision = "0001"

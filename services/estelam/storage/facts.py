@@ -5,7 +5,7 @@ Apart from loading itself, which stands on far more than whoever only reads thes
 
 from sqlalchemy import BigInteger, Column, Date, Integer, Table, Text
 
-from estelam.coverage import FACTS
+from estelam.storage.coverage import FACTS
 
 # Every load that was committed. Rows carry the number of the load that changed them last.
 load_table = Table(

@@ -1,8 +1,8 @@
 """One service's datastore: facts, which loaders write, and the ledger, which the service writes.
 
-Both stand under the same names on either engine: two files attached on SQLite (`estelam.sqlite`), two schemas of one
-database on PostgreSQL (`estelam.postgresql`). A transaction sees one snapshot of both, and only one at a time writes to
-a half: so a chain has no forks, and a load never holds up an inquiry.
+Both have the same names on either engine: two attached files on SQLite (`storage.sqlite`), two schemas of one database on
+PostgreSQL (`storage.postgresql`). A transaction sees one snapshot of both. Only one transaction at a time writes to each, so
+that the ledger has no forks and a load never blocks an inquiry.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, make_url, select, table
 from sqlalchemy.exc import ArgumentError
 
-from estelam.halves import FACTS, LEDGER, Mode, StoreError
-from estelam.postgresql import PostgreSQL
-from estelam.sqlite import SQLite
+from estelam.storage.base import FACTS, LEDGER, Mode, StoreError
+from estelam.storage.postgresql import PostgreSQL
+from estelam.storage.sqlite import SQLite
 
 __all__ = ["Mode", "Store", "StoreError", "check_schema", "migrate", "one_process_only"]
 
@@ -125,7 +125,7 @@ def check_schema(store: Store, scripts: str) -> None:
 
 
 def _chains(scripts: str) -> dict[str, str]:
-    return {LEDGER: "estelam:migrations", FACTS: scripts}
+    return {LEDGER: "estelam.storage:migrations", FACTS: scripts}
 
 
 def _alembic(location: str, schema: str, connection: Connection) -> Config:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.halves import LEDGER, Mode, StoreError
+from estelam.storage.base import LEDGER, Mode, StoreError
 
 BUSY_SECONDS = 5
 

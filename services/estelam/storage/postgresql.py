@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.halves import LEDGER, Mode, StoreError
+from estelam.storage.base import LEDGER, Mode, StoreError
 
 # A worker that hangs may hold its turn no longer than this. A commit that waits for its standby waits on: nobody is
 # answered meanwhile, and health says so.

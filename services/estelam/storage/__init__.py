@@ -1,0 +1,1 @@
+"""The data store of one service on SQLite or PostgreSQL: transactions, migrations, coverage."""
