@@ -14,11 +14,11 @@ from typing import Self
 from sqlalchemy import create_engine, make_url, text
 
 from conformance.case import Instance
-from estelam import logs
 from estelam.core.clock import Clock, steady
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.hosting import recording_service
 from estelam.server import Server, until_told_to_stop
+from estelam.telemetry import logs
 from judiciary.servicer import QUESTIONS
 from judiciary.settings import JudiciarySettings
 from promissory.servicer import questions

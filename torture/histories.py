@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from scripts import sandbox as suite
 
-from estelam import logs
 from estelam.core.clock import to_datetime
 from estelam.core.errors import Refusal
 from estelam.core.model import Answered
 from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, LoadError
 from estelam.receipts import receipt
+from estelam.telemetry import logs
 from torture.life import Crash, Interruption, Life, Time
 from torture.oracle import Answer, Cases, Notes, Watch
 from torture.trial import Result, Task, Trial

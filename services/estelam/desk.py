@@ -28,10 +28,10 @@ from estelam.core.errors import Reason, Refusal, Violation, to_grpc
 from estelam.core.model import Answered, Inquiry, Method, Outcome, Purpose
 from estelam.grants import Grant, Quota
 from estelam.identity import Doorkeeper, Metadata
-from estelam.metrics import Metrics
 from estelam.outages import Outages
 from estelam.quota import Bucket, Pace, Quotas
 from estelam.registrar import fault_of
+from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 

@@ -16,12 +16,12 @@ from estelam.desk import Desk
 from estelam.grants import Quota
 from estelam.identity import Doorkeeper
 from estelam.ledger import Ledger, when_last_sealed
-from estelam.metrics import Metrics
 from estelam.noting import follow, note
 from estelam.outages import Outages
 from estelam.registrar import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
 from estelam.storage.store import Mode, Store, check_schema
+from estelam.telemetry.metrics import Metrics
 
 
 @contextlib.asynccontextmanager

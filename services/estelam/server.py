@@ -23,8 +23,8 @@ from estelam.core.exceptions import OperatorError
 from estelam.core.settings import ServingSettings
 from estelam.desk import Context, Handler, abort
 from estelam.mended import MendedServer
-from estelam.metrics import Metrics
 from estelam.outages import Outages
+from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 

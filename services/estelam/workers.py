@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import structlog
 
-from estelam import logs
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server import ServerError, write_port
 from estelam.storage.store import one_process_only
+from estelam.telemetry import logs
 
 log = structlog.get_logger()
 

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from estelam import logs
 from estelam.hosting import recording_service
 from estelam.server import until_told_to_stop, write_port
+from estelam.telemetry import logs
 from judiciary.servicer import QUESTIONS
 from judiciary.settings import JudiciarySettings
 

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from estelam import logs
 from estelam.core.clock import Clock
 from estelam.server import until_told_to_stop, write_port
+from estelam.telemetry import logs
 from quality.board.site import board
 from quality.settings import QualitySettings
 from quality.watch.watching import watching

@@ -16,7 +16,6 @@ from scripts import sandbox as suite
 from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
-from estelam import logs
 from estelam.client.channel import Identity
 from estelam.drm.model import load
 from estelam.drm.sensitivity import unlogged
@@ -25,6 +24,7 @@ from estelam.inquiry.v1 import inquiry_pb2
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.telemetry import logs
 from promissory.load import NOTES
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE

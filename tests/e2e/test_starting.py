@@ -6,7 +6,7 @@ import pytest
 from scripts.processes import ProcessError, Service
 from scripts.sandbox import Sandbox
 
-from estelam import logs
+from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
 
 

@@ -17,5 +17,5 @@ MODEL_FILE = data_model_pb2.DESCRIPTOR.name
 @cache
 def files() -> tuple[FileDescriptorProto, ...]:
     """Every file of the contracts, the data model's own included."""
-    image = (resources.files("estelam.drm") / "contracts.binpb").read_bytes()
+    image = (resources.files("estelam.data_model") / "contracts.binpb").read_bytes()
     return tuple(FileDescriptorSet.FromString(image).file)

@@ -31,7 +31,7 @@ def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> lis
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in forms.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+        (folder / "templates" / name).write_text(text, encoding="utf-8", newline="")
     return [folder / name for name in forms]
 
 
@@ -65,7 +65,7 @@ def _level(number: int) -> dict[str, str]:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("estelam.drm") / name).read_text("utf-8")
+    return (resources.files("estelam.data_model") / "templates" / name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:

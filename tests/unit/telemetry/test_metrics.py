@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from estelam.metrics import Metrics
+from estelam.telemetry.metrics import Metrics
 
 
 @pytest.fixture
