@@ -17,7 +17,7 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 BIN = Path(sys.executable).parent
-CONTRACTS = "estelam/drm/contracts.binpb"
+CONTRACTS = "estelam/data_model/contracts.binpb"
 
 
 def generate(into: Path, *, image: Path | None = None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from estelam.drm.model import Field, load
+from estelam.data_model.model import Field, load
 from tests.promises.test_8_ids_stay_inside import forms
 
 FIELDS = {field.told.full_name: field for _, field in load().fields()}

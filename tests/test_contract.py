@@ -11,7 +11,7 @@ from scripts.sandbox import Sandbox
 
 from estelam.change.facts import broken, listing
 from estelam.change.published import Published
-from estelam.drm import contracts
+from estelam.data_model import descriptors
 from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
@@ -70,32 +70,32 @@ def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: S
 def test_nothing_that_was_published_has_changed() -> None:
     published = Published.read(PUBLISHED)
 
-    assert broken(published.facts, listing(contracts.files())) == []
+    assert broken(published.facts, listing(descriptors.files())) == []
 
 
 def test_an_added_field_breaks_nothing() -> None:
     def add(fields: Fields) -> None:
         fields.add(name="note", number=9, type=FieldDescriptorProto.TYPE_STRING)
 
-    assert broken(listing(contracts.files()), listing(_edited(add))) == []
+    assert broken(listing(descriptors.files()), listing(_edited(add))) == []
 
 
 def test_a_renumbered_field_is_found() -> None:
     def renumber(fields: Fields) -> None:
         fields[0].number = 15
 
-    assert broken(listing(contracts.files()), listing(_edited(renumber))) != []
+    assert broken(listing(descriptors.files()), listing(_edited(renumber))) != []
 
 
 def test_a_removed_rule_is_found() -> None:
     def unbind(fields: Fields) -> None:
         fields[0].ClearField("options")
 
-    assert broken(listing(contracts.files()), listing(_edited(unbind))) != []
+    assert broken(listing(descriptors.files()), listing(_edited(unbind))) != []
 
 
 def _edited(edit: Callable[[Fields], object]) -> list[FileDescriptorProto]:
     """The contract with CheckNoteRequest's fields edited."""
-    copies = [FileDescriptorProto.FromString(file.SerializeToString()) for file in contracts.files()]
+    copies = [FileDescriptorProto.FromString(file.SerializeToString()) for file in descriptors.files()]
     edit(next(m for file in copies for m in file.message_type if m.name == "CheckNoteRequest").field)
     return copies

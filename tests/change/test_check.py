@@ -16,10 +16,10 @@ from estelam.change.facts import listing
 from estelam.change.policy import NOTICE, OVERLAP
 from estelam.change.published import Published
 from estelam.cli import application
-from estelam.drm import contracts
+from estelam.data_model import descriptors
 
 CATALOGUE = read(ROOT / "catalogue")
-FACTS = listing(contracts.files())
+FACTS = listing(descriptors.files())
 CHEQUES = "estelam.judiciary.v1"
 BY_NATIONAL_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByNationalId"
 BY_TRACKING_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByTrackingId"

@@ -12,7 +12,7 @@ from scripts.sandbox import Sandbox
 from typer.main import get_group
 
 from estelam.cli import application
-from estelam.drm import contracts
+from estelam.data_model import descriptors
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 
 CHECK = ("promissory", "check")
@@ -265,7 +265,7 @@ def test_the_services_with_a_store_start_without_what_only_others_need() -> None
 
 
 def test_a_group_that_comes_alone_knows_every_contract() -> None:
-    services = [f"{file.package}.{service.name}" for file in contracts.files() for service in file.service]
+    services = [f"{file.package}.{service.name}" for file in descriptors.files() for service in file.service]
     script = f"""if True:
         from google.protobuf.descriptor_pool import Default
         from estelam.cli import application

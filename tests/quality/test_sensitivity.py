@@ -16,7 +16,7 @@ from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
-from estelam.drm.model import load
+from estelam.data_model.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.storage.store import Mode, Store
 from quality import store as seen

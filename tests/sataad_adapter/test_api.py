@@ -14,7 +14,7 @@ from scripts.sandbox import GRANTS, Sandbox
 
 from estelam.core.errors import TABLE, Reason
 from estelam.core.keys import verifying_keys
-from estelam.drm import openapi
+from estelam.data_model import openapi
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of

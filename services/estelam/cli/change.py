@@ -14,7 +14,7 @@ from estelam.cli import output
 from estelam.core import normalize
 from estelam.core.clock import IRAN
 from estelam.core.settings import CatalogueSettings, load
-from estelam.drm import contracts
+from estelam.data_model import descriptors
 
 app = typer.Typer(help="Rules for change: nothing published breaks, no end comes as a surprise.", no_args_is_help=True)
 
@@ -58,7 +58,7 @@ def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: b
     with output.plain_failures(as_json=as_json):
         found = read(catalogue or load(CatalogueSettings).folder)
         try:
-            return Published.read(published), Release(listing(contracts.files()), found, day)
+            return Published.read(published), Release(listing(descriptors.files()), found, day)
         except PublishedError as error:
             output.fail(str(error), as_json=as_json)
 

@@ -8,8 +8,8 @@ import typer
 from estelam.catalogue.reading import read
 from estelam.cli import output
 from estelam.core.settings import CatalogueSettings, load
-from estelam.drm import export, model
-from estelam.drm.table import registries_of
+from estelam.data_model import export, model
+from estelam.data_model.dictionary import registries_of
 
 app = typer.Typer(help="The data reference model: what each field is, means and comes from.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ import sys
 import structlog
 from structlog.typing import EventDict
 
-from estelam.drm.sensitivity import unlogged
+from estelam.data_model.sensitivity import unlogged
 
 
 def configure(level: str = "info") -> None:

@@ -20,8 +20,8 @@ from estelam.catalogue.derive import beginning, standing
 from estelam.core import normalize
 from estelam.core.clock import IRAN, Clock
 from estelam.core.errors import TABLE, Reason
-from estelam.drm import export, model
-from estelam.drm.table import registries_of
+from estelam.data_model import export, model
+from estelam.data_model.dictionary import registries_of
 from estelam.web.i18n import CHOICE, View, in_language, language_of
 from estelam.web.listener import Bounds, Listening, listening
 from estelam.web.middleware import POLICY, Calm

@@ -10,8 +10,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.core.errors import Reason, Refusal
+from estelam.data_model import model, openapi
 from estelam.desk import PURPOSE_KEYS, Handler
-from estelam.drm import model, openapi
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.vouching import HEADER
 from estelam.web.middleware import Calm

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from estelam.core.errors import Refusal
-from estelam.drm import openapi
+from estelam.data_model import openapi
 from sataad_adapter.web.call import Pairs
 
 MEDIA_TYPE = "application/problem+json"

@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from estelam.drm import openapi, schema
-from estelam.drm.model import Model, levels
-from estelam.drm.table import Registry, as_csv, rows
+from estelam.data_model import json_schema, openapi
+from estelam.data_model.dictionary import Registry, as_csv, rows
+from estelam.data_model.model import Model, levels
 
 
 def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> list[Path]:
@@ -26,7 +26,7 @@ def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> lis
     forms = {
         "index.html": page(model, registries),
         "dictionary.csv": as_csv(list(rows(model, registries))),
-        "schema.json": _json(schema.document(model)),
+        "schema.json": _json(json_schema.document(model)),
         "openapi.json": _json(openapi.document(model)),
     }
     folder.mkdir(parents=True, exist_ok=True)

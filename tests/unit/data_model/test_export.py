@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.core.errors import Reason
-from estelam.drm.model import load
+from estelam.data_model.model import load
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad

@@ -6,9 +6,9 @@ from typing import Any
 from google.rpc import code_pb2
 
 from estelam.core.errors import TABLE, Layer, Reason
+from estelam.data_model import json_schema
+from estelam.data_model.model import Method, Model
 from estelam.desk import PURPOSE_KEYS
-from estelam.drm import schema
-from estelam.drm.model import Method, Model
 
 _AT = "#/components/schemas/"
 STATUS = {
@@ -27,7 +27,7 @@ STATUS = {
 def document(model: Model) -> dict[str, Any]:
     """The description of what *model* says is asked over HTTP."""
     asked = [method for method in model.methods if method.http_path]
-    made = schema.definitions(model, _AT)
+    made = json_schema.definitions(model, _AT)
     wanted = {name for method in asked for name in (method.request, method.response)}
     used = set().union(*(_reached(name, made) for name in wanted)) if wanted else set()
     return {
@@ -37,7 +37,7 @@ def document(model: Model) -> dict[str, Any]:
             "version": "v1",
             "description": "Official yes/no inquiries. Status 200 alone is an answer; all else is none, never a no.",
         },
-        "jsonSchemaDialect": schema.DIALECT,
+        "jsonSchemaDialect": json_schema.DIALECT,
         "paths": {method.http_path: {"post": _operation(method)} for method in asked},
         "security": [{"certificate": []}],
         "components": {

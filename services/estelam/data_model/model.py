@@ -9,7 +9,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
 from buf.validate import validate_pb2
-from estelam.drm import contracts
+from estelam.data_model import descriptors
 from estelam.inquiry.v1 import data_model_pb2 as pb
 
 Path = tuple[int, ...]
@@ -120,7 +120,7 @@ def load() -> Model:
     Raises:
         ModelError: a field says to be the same as one that isn't there.
     """
-    told = [_File(file) for file in contracts.files() if file.name != contracts.MODEL_FILE]
+    told = [_File(file) for file in descriptors.files() if file.name != descriptors.MODEL_FILE]
     known = {name: datum for file in told for name, datum in file.data()}
     return Model(
         tuple(message for file in told for message in file.messages(known)),
@@ -132,7 +132,7 @@ def load() -> Model:
 @cache
 def levels() -> dict[int, Told]:
     """What each level of sensitivity is called and means."""
-    file = _File(next(file for file in contracts.files() if file.name == contracts.MODEL_FILE))
+    file = _File(next(file for file in descriptors.files() if file.name == descriptors.MODEL_FILE))
     enum = next(enum for enum in file.enums() if enum.told.name == "Sensitivity")
     return {number: told for told, number in enum.values if number}
 

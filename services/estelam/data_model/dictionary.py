@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from estelam.catalogue.model import Catalogue
-from estelam.drm.model import Field, Message, Model, levels
-from estelam.drm.schema import json_name
+from estelam.data_model.json_schema import json_name
+from estelam.data_model.model import Field, Message, Model, levels
 
 # A spreadsheet would take such a beginning for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from buf.validate import validate_pb2
-from estelam.drm.model import Enum, Field, Message, Model
+from estelam.data_model.model import Enum, Field, Message, Model
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.inquiry.v1 import identifiers_pb2
 

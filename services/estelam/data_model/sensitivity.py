@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from estelam.drm.model import load
+from estelam.data_model.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 
 

@@ -17,8 +17,8 @@ from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.client.channel import Identity
-from estelam.drm.model import load
-from estelam.drm.sensitivity import unlogged
+from estelam.data_model.model import load
+from estelam.data_model.sensitivity import unlogged
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.loading import Declaration

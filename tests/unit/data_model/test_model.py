@@ -6,8 +6,8 @@ import pytest
 from scripts.generate_protos import PROTOS, ROOT
 
 from estelam.catalogue.reading import read
-from estelam.drm import contracts
-from estelam.drm.model import Enum, Field, Message, Method, levels, load
+from estelam.data_model import descriptors
+from estelam.data_model.model import Enum, Field, Message, Method, levels, load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 
 MODEL = load()
@@ -19,8 +19,8 @@ LATIN = re.compile("^[ -~]+$")
 def test_every_field_on_the_wire_is_in_the_model() -> None:
     there = {
         f"{file.package}.{message.name}.{field.name}"
-        for file in contracts.files()
-        if file.name != contracts.MODEL_FILE
+        for file in descriptors.files()
+        if file.name != descriptors.MODEL_FILE
         for message in file.message_type
         for field in message.field
     }

@@ -6,8 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from estelam.drm import export
-from estelam.drm.model import load
+from estelam.data_model import export
+from estelam.data_model.model import load
 from tests.browser import chromium, needs_chromium
 
 pytestmark = needs_chromium
