@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from estelam.auth.dev_ca import Authority
 from estelam.core.clock import Clock, to_micros
-from estelam.pki import Authority
 from estelam.storage.store import Mode, Store, migrate
 from quality import store as seen
 from quality.months import Month, instant_of

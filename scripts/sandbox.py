@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from estelam.auth.dev_ca import Authority
 from estelam.core import settings
 from estelam.core.clock import Clock
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, Feed, load
-from estelam.pki import Authority
 from estelam.storage.store import Mode, Store, migrate
 from judiciary import cases
 from judiciary import load as judiciary_load

@@ -19,11 +19,11 @@ from scripts.postgres import BIN, Cluster
 from scripts.sandbox import GRANTS, Sandbox
 from sqlalchemy import make_url
 
+from estelam.auth.grants import AccessTable
 from estelam.catalogue import reading
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.settings import CONFIG, ServingSettings, load
-from estelam.grants import AccessTable
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings

@@ -23,8 +23,8 @@ from scripts.envoy import Envoy
 from scripts.processes import Service
 from scripts.sandbox import MINISTRY, Sandbox
 
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity, channel
-from estelam.pki import Authority
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from torture.fuzz import NOTE, TARGETS, headers_of
 from torture.trial import Result, Task, Trial

@@ -19,17 +19,18 @@ import uuid_utils
 from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
-from estelam import life, quota
-from estelam.access import Access
+from estelam import life
+from estelam.auth import rate_limit
+from estelam.auth.authentication import Doorkeeper, Metadata
+from estelam.auth.authorization import Access
+from estelam.auth.grants import Grant, Quota
+from estelam.auth.rate_limit import Bucket, Pace, Quotas
 from estelam.batch import called_off
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, Violation, to_grpc
 from estelam.core.model import Answered, Inquiry, Method, Outcome, Purpose
-from estelam.grants import Grant, Quota
-from estelam.identity import Doorkeeper, Metadata
 from estelam.outages import Outages
-from estelam.quota import Bucket, Pace, Quotas
 from estelam.registrar import fault_of
 from estelam.telemetry.metrics import Metrics
 
@@ -149,12 +150,12 @@ class Desk:
         inquiry.purpose = _purpose(metadata, grant)
         inquiry.request = read()  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
-        quota.take(visit.bucket, method.short_name)  # 4 quota
+        rate_limit.take(visit.bucket, method.short_name)  # 4 quota
         self._outages.require_open(method.service)  # within an announced outage, the course ends here
         visit.at_counter = True
         answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
         if answered.outcome is Outcome.NO:
-            quota.charge_miss(visit.bucket)
+            rate_limit.charge_miss(visit.bucket)
         self._metrics.answered(method.short_name, answered.outcome, self._clock.monotonic() - arrived)
         log.debug("inquiry.answered", inquiry_id=_text_id(inquiry), method=method.short_name)
         return answered.reply  # 7 speak
@@ -249,7 +250,7 @@ def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
         trailer += life.told(visit.grant.deprecated, visit.grant.sunset)
     if visit.bucket is not None:
         name = visit.inquiry.method.short_name
-        state = quota.state_of(visit.bucket, name)
+        state = rate_limit.state_of(visit.bucket, name)
         trailer.append(("ratelimit-policy", _policy(name, visit.bucket.quota)))
         trailer.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
     return tuple(trailer)

@@ -5,7 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
-from estelam.access import Access
+from estelam.auth.authentication import Doorkeeper
+from estelam.auth.authorization import Access
+from estelam.auth.grants import Quota
 from estelam.batch import Batch, BatchLimits
 from estelam.core.clock import Clock, steady
 from estelam.core.errors import Refusal
@@ -13,8 +15,6 @@ from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.desk import Desk
-from estelam.grants import Quota
-from estelam.identity import Doorkeeper
 from estelam.ledger import Ledger, when_last_sealed
 from estelam.noting import follow, note
 from estelam.outages import Outages

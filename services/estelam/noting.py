@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from estelam import lookback
-from estelam.access import Access
+from estelam.auth.authorization import Access
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.notices import changes, facts, noted_facts, to_notice
 from estelam.ledger import Ledger

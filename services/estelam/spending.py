@@ -5,8 +5,8 @@ import math
 from sqlalchemy import Connection
 
 from estelam import lookback
+from estelam.auth.grants import Grant
 from estelam.core.errors import Reason
-from estelam.grants import Grant
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 # Declined before the quota is asked, or by it: these cost nothing.

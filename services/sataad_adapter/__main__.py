@@ -8,13 +8,13 @@ from pathlib import Path
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from estelam.access import Access
+from estelam.auth.authentication import Doorkeeper
+from estelam.auth.authorization import Access
 from estelam.client.channel import Identity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.desk import Desk
 from estelam.hosting import refusal_budget
-from estelam.identity import Doorkeeper
 from estelam.outages import Outages
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server import Server, running, until_told_to_stop, write_port

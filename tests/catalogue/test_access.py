@@ -8,7 +8,7 @@ import grpc
 import pytest
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
-from estelam.access import Access
+from estelam.auth.authorization import Access
 from estelam.catalogue.derive import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.reading import CatalogueError, read

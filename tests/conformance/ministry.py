@@ -12,10 +12,10 @@ import uuid_utils
 
 from conformance.case import Case
 from conformance.target import Target
+from estelam.auth.dev_ca import Authority
 from estelam.core.errors import Refusal, to_grpc
 from estelam.core.keys import Signer
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
 

@@ -13,8 +13,8 @@ from scripts.sandbox import Sandbox, load_file
 
 from conformance import book, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
+from estelam.auth.grants import Grant
 from estelam.core.clock import IRAN
-from estelam.grants import Grant
 from estelam.loading import Declaration
 from judiciary.load import CASES
 from promissory.load import MEMBERS, NOTES

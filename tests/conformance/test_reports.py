@@ -18,8 +18,8 @@ from conformance import book, known
 from conformance.case import Case, Instance, Step, Title
 from conformance.reports import junit, page, signed, terminal
 from conformance.verdict import Complaint, Result, Standing, Verdict
+from estelam.auth.dev_ca import Authority
 from estelam.core.clock import IRAN
-from estelam.pki import Authority
 
 HOSTILE = 'UNKNOWN "><script>alert(1)</script> [red]\x1b[2J\x00\u202e\udc80'
 """What a hostile server might say."""

@@ -13,6 +13,7 @@ from scripts.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, 
 from sqlalchemy import update
 
 from estelam import chain
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock, steady, to_micros
 from estelam.core.errors import Reason, from_grpc
@@ -20,7 +21,6 @@ from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import block_table
 from estelam.loading import Declaration
-from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.coverage import coverage_table

@@ -21,10 +21,10 @@ from scripts.postgres import Cluster
 from scripts.processes import Service
 from scripts.sandbox import GRANTS, MINISTRY, Sandbox
 
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry
-from estelam.pki import Authority
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from scripts.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.pki import Authority
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.service import RunningService

@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.message import Message
 from scripts import sandbox as suite
 
+from estelam.auth.dev_ca import Authority
 from estelam.core.errors import Reason
-from estelam.pki import Authority
 from promissory.servicer import questions
 from tests.faults import DatabaseFaults, Faults
 from tests.promises import test_1_no_fault_is_a_no as whole

@@ -26,7 +26,8 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import chain, credential, server
+from estelam import chain, server
+from estelam.auth import certificate
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, from_grpc
@@ -199,7 +200,7 @@ class House:
     def ask(self, question: Question) -> Message | grpc.RpcError:
         """What comes back, once the service is at rest again."""
         self._store_down = question.store_down
-        credential.read.cache_clear()
+        certificate.read.cache_clear()
         if question.table_changed:
             os.utime(self._box.access)
         now = Clock().now()

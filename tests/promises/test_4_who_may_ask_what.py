@@ -29,12 +29,12 @@ from scripts.sandbox import (
     Sandbox,
 )
 
+from estelam.auth.dev_ca import Authority
+from estelam.auth.grants import AccessError
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
-from estelam.grants import AccessError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from sataad_adapter.__main__ import adapter

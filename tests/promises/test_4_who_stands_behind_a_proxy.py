@@ -16,8 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from scripts import sandbox as suite
 from scripts.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
-from estelam.pki import Authority
 from tests.conftest import plain_channel, promissory_opening
 from tests.promises.test_4_who_may_ask_what import BARRED, EXPIRED, NOBODY, OK, SHUT, Outcome, Time, ask, sign_oneself
 from tests.service import RunningService

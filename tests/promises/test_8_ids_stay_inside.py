@@ -26,6 +26,7 @@ from scripts.sandbox import (
 )
 from structlog.testing import capture_logs
 
+from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.model import Inquiry
@@ -33,7 +34,6 @@ from estelam.core.settings import StoreSettings
 from estelam.hosting import recording_service
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import Declaration, Feed
-from estelam.pki import Authority
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import load as judiciary_load

@@ -8,8 +8,8 @@ from scripts import sandbox as suite
 from scripts.processes import estelam
 from scripts.sandbox import Sandbox
 
+from estelam.auth.dev_ca import Authority
 from estelam.core.clock import Clock
-from estelam.pki import Authority
 from quality.settings import QualitySettings
 from quality.watch import checking
 from tests.quality.conftest import CBI

@@ -13,7 +13,7 @@ import pytest
 from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
-from estelam.pki import Authority
+from estelam.auth.dev_ca import Authority
 from quality.faults import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD

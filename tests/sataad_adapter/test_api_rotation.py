@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from scripts.sandbox import ORGANIZATIONS, Sandbox
 
-from estelam.pki import Authority
+from estelam.auth.dev_ca import Authority
 from tests.sataad_adapter.office import GENUINE, caller, faces
 from tests.service import RunningService
 

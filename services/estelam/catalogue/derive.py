@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import date
 from enum import StrEnum
 
-from estelam import grants
+from estelam.auth import grants
+from estelam.auth.grants import AccessTable, Denial
 from estelam.catalogue.model import Catalogue, Grant
-from estelam.grants import AccessTable, Denial
 
 
 def access_table(catalogue: Catalogue) -> AccessTable:

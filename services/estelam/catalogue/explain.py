@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 
-from estelam import grants
+from estelam.auth import grants
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
 from estelam.core import normalize

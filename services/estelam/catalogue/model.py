@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from estelam.auth.grants import Demand, Quota
 from estelam.core import normalize
 from estelam.core.settings import Fingerprint
-from estelam.grants import Demand, Quota
 
 FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
 """From 1300 on, so that a slip of a digit is seen."""

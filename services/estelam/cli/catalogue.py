@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import grants, lookback, spending
+from estelam import lookback, spending
+from estelam.auth import grants
 from estelam.catalogue.derive import Standing, beginning, standing
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.model import Catalogue, Grant, Record

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from estelam.auth.dev_ca import Authority
 from estelam.cli import output
-from estelam.pki import Authority
 
 app = typer.Typer(help="Make development certificates.", no_args_is_help=True)
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from estelam import credential
+from estelam.auth import certificate
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
@@ -15,7 +15,7 @@ def hindrance(identity: Identity, clock: Clock) -> str:
     """The reason for which any service must turn the certificate of *identity* away; empty where it can be used."""
     try:
         shown = identity.certificate.read_bytes()
-        found = credential.read(shown)
+        found = certificate.read(shown)
         found.caller()
         found.require_in_force(clock.micros())
         trusted = _trusted(shown, identity.trust.read_bytes())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from estelam import credential
+from estelam.auth import certificate
 from estelam.catalogue import reading
 from estelam.catalogue.derive import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
@@ -111,7 +111,7 @@ def _certificate(identity: Identity, legal_id: str, clock: Clock) -> str:
     """What is wrong with it as the certificate of *legal_id*; empty where nothing is."""
     try:
         identity.credentials()
-        named = credential.read(identity.certificate.read_bytes()).organization_id
+        named = certificate.read(identity.certificate.read_bytes()).organization_id
     except (OSError, KeyFileError):
         return "is no certificate with its key that can be read"
     except Refusal as refusal:

@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from estelam.auth.grants import AccessError
 from estelam.catalogue import reading as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import IRAN, Clock
-from estelam.grants import AccessError
 from estelam.storage.store import Mode, Store, StoreError, check_schema
 from quality import store as seen
 from quality.months import minute_of

@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
+from estelam.auth.certificate import Credential, read
 from estelam.core.clock import Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.credential import Credential, read
 
 log = structlog.get_logger()
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from estelam.auth.grants import Quota
+from estelam.auth.rate_limit import Pace, Quotas, charge_miss, state_of
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
-from estelam.grants import Quota
-from estelam.quota import Pace, Quotas, charge_miss, state_of
 
 
 class Hand:

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from estelam.auth.grants import Quota
 from estelam.core.clock import Clock
 from estelam.core.errors import QuotaState, Reason, Refusal
-from estelam.grants import Quota
 
 
 @dataclass(slots=True)

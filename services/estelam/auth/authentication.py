@@ -5,12 +5,12 @@ from typing import Any
 
 from grpc.aio import ServicerContext
 
+from estelam.auth.certificate import read
+from estelam.auth.xfcc import HEADER, Vouchers
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
 from estelam.core.settings import ServingSettings
-from estelam.credential import read
-from estelam.vouching import HEADER, Vouchers
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
