@@ -14,8 +14,8 @@ from scripts import postgres
 from scripts import sandbox as suite
 from scripts.postgres import Cluster
 
-from estelam import chain
 from estelam.client.channel import Identity
+from estelam.ledger import verify
 from estelam.receipts import receipt
 from torture.crowd import Crowd
 from torture.homes import Home
@@ -53,7 +53,7 @@ def run(task: Task) -> Result:
                 task.told(1)
         except TimeoutError:
             total.losses.append("calls did not resume")
-        except (chain.BrokenLedger, receipt.InvalidReceipt) as error:
+        except (verify.BrokenLedger, receipt.InvalidReceipt) as error:
             total.losses.append(str(error))
     middle, worst = statistics.median(silences), max(silences)
     total.remarks.append(f"silent for {middle:.1f} s, at worst {worst:.1f}; {len(crowd.failed)} calls came to nothing")

@@ -21,9 +21,9 @@ from typing import NamedTuple
 from scripts.processes import ProcessError, Service
 from scripts.sandbox import CHECK_NOTE
 
-from estelam import chain
 from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
+from estelam.ledger import verify
 from estelam.receipts import receipt
 from estelam.storage.store import Store
 from torture import homes
@@ -71,7 +71,7 @@ class Ledger:
             if not answer.right:
                 result.losses.append(f"a wrong answer, block {sealed.block}")
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            whole = {Sealed(head.number, head.hash) for head in chain.verify(connection, keys)}
+            whole = {Sealed(head.number, head.hash) for head in verify.verify(connection, keys)}
         for sealed in [sealed for sealed in self.owed if sealed not in whole]:
             result.losses += [f"an answer is missing, block {sealed.block}"] * self.owed.pop(sealed)
         return result
@@ -127,7 +127,7 @@ def _live(home: Home, nursery: Nursery, share: range, task: Task, over: threadin
             task.told(1)
             if over.is_set():
                 break
-    except (chain.BrokenLedger, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
+    except (verify.BrokenLedger, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
         shutil.rmtree(home.sandbox.folder)

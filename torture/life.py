@@ -12,13 +12,13 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import event, func, select
 
-from estelam import chain
 from estelam.core.clock import Clock, steady, to_datetime
 from estelam.core.errors import Refusal
 from estelam.core.keys import Keyring, Signer, new_keyring_line, verifying_keys
 from estelam.core.model import Answered, Caller, Inquiry
 from estelam.core.settings import StoreSettings
-from estelam.ledger import Ledger, when_last_sealed
+from estelam.ledger import verify
+from estelam.ledger.writer import Ledger, when_last_sealed
 from estelam.loading import Declaration, Feed, Loaded, load
 from estelam.registrar import Registrar
 from estelam.storage.facts import load_table
@@ -159,7 +159,7 @@ class Life:
         """How many loads and how many entries the store holds, the whole chain verified."""
         with self.store.transaction() as connection:
             loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
-            heads = list(chain.verify(connection, self.keys))
+            heads = list(verify.verify(connection, self.keys))
         return loads, heads[-1].entries if heads else 0
 
     def rotate_subject_key(self, name: str) -> None:

@@ -15,7 +15,7 @@ from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.desk import Desk
-from estelam.ledger import Ledger, when_last_sealed
+from estelam.ledger.writer import Ledger, when_last_sealed
 from estelam.noting import follow, note
 from estelam.outages import Outages
 from estelam.registrar import LookUp, RecordedAnswers, Registrar

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from estelam import lookback
 from estelam.auth.authorization import Access
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.notices import changes, facts, noted_facts, to_notice
-from estelam.ledger import Ledger
+from estelam.ledger import search
+from estelam.ledger.writer import Ledger
 from estelam.storage.store import Store
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ def note(store: Store, ledger: Ledger, catalogue: Catalogue) -> None:
     Of many workers the first notes a change, and the others find it noted.
     """
     with store.transaction() as connection:
-        before = noted_facts(entry.notice for entry in lookback.noted(connection))
+        before = noted_facts(entry.notice for entry in search.noted(connection))
         found = changes(before, facts(catalogue))
         if found:
             ledger.note(connection, [to_notice(change) for change in found])

@@ -15,7 +15,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import Keyring
 from estelam.core.model import Answered, Finding, Inquiry
-from estelam.ledger import Ledger, Line
+from estelam.ledger.writer import Ledger, Line
 from estelam.receipts.receipt import canonical
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage

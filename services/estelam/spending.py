@@ -4,10 +4,10 @@ import math
 
 from sqlalchemy import Connection
 
-from estelam import lookback
 from estelam.auth.grants import Grant
 from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import search
 
 # Declined before the quota is asked, or by it: these cost nothing.
 UNSPENT = frozenset(
@@ -36,7 +36,7 @@ def left(connection: Connection, grant: Grant, now_micros: int) -> int:
     quota = grant.quota
     at = now_micros - min(int(WINDOWS * quota.burst / quota.rate * 1e6), LONGEST_MICROS)
     tokens = float(quota.burst)
-    for entry in lookback.since(connection, at):
+    for entry in search.since(connection, at):
         if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in UNSPENT:
             tokens = min(quota.burst, tokens + (entry.answered_at_micros - at) * quota.rate / 1e6)
             tokens -= quota.miss_cost if entry.outcome == pb.OUTCOME_NO else 1

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
-from estelam.recall import ROWS_AT_ONCE, Asked, Word
+from estelam.ledger.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.storage import coverage
 from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, store
@@ -16,7 +16,7 @@ PERSON, TRACKING = "person", "tracking"
 
 
 class CaseFacts:
-    """Cases, as `estelam.recall.Facts`."""
+    """Cases, as `estelam.ledger.recall.Facts`."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
         """Everyone and every cheque that a changed case names or named, or that coverage came to or left."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from estelam import lookback
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Finding, Inquiry, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.registrar import LookUp, Reading
 from promissory import store
@@ -66,7 +66,7 @@ def _confirmed(
         return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
 
     asked = {key for inquiry in inquiries for key in keys(inquiry)}
-    found = lookback.recently_confirmed(
+    found = search.recently_confirmed(
         reading.connection,
         method=check_method,
         asked=asked,

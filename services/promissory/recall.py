@@ -7,9 +7,9 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
-from estelam.ledger import question
+from estelam.ledger.recall import ROWS_AT_ONCE, Asked, Word
+from estelam.ledger.writer import question
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.receipts.receipt import canonical
 from estelam.storage.facts import former_subject_table, load_table
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
@@ -36,7 +36,7 @@ _NOTES = (
 
 
 class NoteFacts:
-    """Notes, as `estelam.recall.Facts`."""
+    """Notes, as `estelam.ledger.recall.Facts`."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
         """The serial of every note that came, changed or went."""

@@ -11,13 +11,13 @@ import pytest
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam import chain, lookback
 from estelam.catalogue.notices import Name, changes, facts, from_notice, noted_facts, to_notice
 from estelam.catalogue.reading import read
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.ledger import Ledger
+from estelam.ledger import search, verify
+from estelam.ledger.writer import Ledger
 from estelam.noting import note
 from estelam.storage.store import Mode, Store
 from tests.catalogue.conftest import COMMITTED, Edit
@@ -43,8 +43,8 @@ class Noter:
     def noted(self) -> list[Any]:
         keys = verifying_keys(self._settings.signing_certificates)
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            heads = list(chain.verify(connection, keys))
-            found = [from_notice(entry.notice) for entry in lookback.noted(connection)]
+            heads = list(verify.verify(connection, keys))
+            found = [from_notice(entry.notice) for entry in search.noted(connection)]
         assert len(found) == (heads[-1].entries if heads else 0)
         return found
 

@@ -16,12 +16,12 @@ from scripts import sandbox as suite
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam import chain
-from estelam.chain import Head
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.ledger import verify
+from estelam.ledger.verify import Head
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.store import Store
 from tests.conftest import copy, plain_channel
@@ -47,7 +47,7 @@ class House:
         """The end of the ledger's chain, verified."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            heads = list(chain.verify(connection, verifying_keys(settings.signing_certificates)))
+            heads = list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
         return heads[-1] if heads else Head(0, b"", 0)
 
 

@@ -12,14 +12,14 @@ import pytest
 from scripts.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 from sqlalchemy import update
 
-from estelam import chain
 from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock, steady, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.ledger import block_table
+from estelam.ledger import verify
+from estelam.ledger.writer import block_table
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -81,7 +81,7 @@ class House:
         """When each block was sealed, the whole chain verified."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            list(chain.verify(connection, verifying_keys(settings.signing_certificates)))
+            list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
             query = block_table.select().order_by(block_table.c.number)
             return [row.sealed_at_micros for row in connection.execute(query)]
 

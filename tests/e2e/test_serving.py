@@ -14,14 +14,14 @@ from scripts.processes import Service
 from scripts.sandbox import Sandbox
 from sqlalchemy import select
 
-from estelam import chain
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ServingSettings, load
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.ledger import entry_table
+from estelam.ledger import verify
+from estelam.ledger.writer import entry_table
 from estelam.storage.store import Store
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
@@ -67,7 +67,7 @@ def answers(sandbox: Sandbox) -> int:
     """How many answers the promissory ledger holds, its whole chain verified."""
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
-        list(chain.verify(connection, verifying_keys(settings.signing_certificates)))
+        list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
         entries = map(pb.Entry.FromString, connection.execute(select(entry_table.c.sealed)).scalars())
         return sum(entry.outcome == pb.OUTCOME_YES for entry in entries)
 

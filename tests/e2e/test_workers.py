@@ -13,10 +13,10 @@ from scripts.postgres import Cluster
 from scripts.processes import ProcessError, Service
 from scripts.sandbox import Sandbox
 
-from estelam import chain
 from estelam.client.channel import Identity, channel
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.ledger import verify
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.store import Store
 from tests.conftest import STORING
@@ -87,7 +87,7 @@ def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, serv
 
     def entries() -> int:
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            heads = list(chain.verify(connection, verifying_keys(settings.signing_certificates)))
+            heads = list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
         return heads[-1].entries if heads else 0
 
     before = entries()

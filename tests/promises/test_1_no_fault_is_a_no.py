@@ -26,7 +26,7 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import chain, server
+from estelam import server
 from estelam.auth import certificate
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -37,6 +37,7 @@ from estelam.core.settings import StoreSettings
 from estelam.hosting import recording_service
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.ledger import verify
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.registrar import LookUp, Reading, Registrar
@@ -390,6 +391,6 @@ def test_a_store_that_is_lost_and_can_not_be_opened_again_is_a_refusal(
 def test_after_all_these_faults_the_ledgers_are_whole(houses: dict[str, House]) -> None:
     for house in {id(house): house for house in houses.values()}.values():
         with closing(Store(house.settings.store)) as store, store.transaction() as connection:
-            blocks = deque(chain.verify(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1)
+            blocks = deque(verify.verify(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1)
 
             assert blocks[0].entries > 0

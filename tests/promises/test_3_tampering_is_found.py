@@ -19,8 +19,6 @@ from scripts.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
-from estelam import chain
-from estelam.chain import BrokenLedger
 from estelam.cli import application
 from estelam.client.channel import Identity
 from estelam.core.keys import key_id
@@ -33,7 +31,9 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Outcome,
     Receipt,
 )
-from estelam.ledger import SUBJECT_COLUMNS, block_table, entry_table
+from estelam.ledger import verify
+from estelam.ledger.verify import BrokenLedger
+from estelam.ledger.writer import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
 from estelam.receipts.archive import SavedReply, read, save
@@ -67,8 +67,8 @@ class Intruder:
         found = self._connection.exec_driver_sql(f"SELECT rowid, * FROM {table} ORDER BY 2").mappings()
         return [dict(row) for row in found]
 
-    def walk(self) -> list[chain.Head]:
-        return list(chain.verify(self._connection, self._keys))
+    def walk(self) -> list[verify.Head]:
+        return list(verify.verify(self._connection, self._keys))
 
     def unseen(self, changes: Iterable[Sequence[Change]]) -> list[Sequence[Change]]:
         """Those of *changes*, each made of statements that go together, which the check does not find."""

@@ -5,12 +5,12 @@ import contextlib
 import pytest
 from scripts.sandbox import Sandbox
 
-from estelam import chain
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
+from estelam.ledger import verify
 from estelam.storage.store import Mode, Store
 from quality import store
 from quality.faults import Fault
@@ -68,7 +68,7 @@ def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sand
 
     settings = loaded.judiciary()
     with contextlib.closing(Store(settings.store)) as ledger, ledger.transaction() as entries:
-        *_, last = chain.verify(entries, verifying_keys(settings.signing_certificates))
+        *_, last = verify.verify(entries, verifying_keys(settings.signing_certificates))
     tally, head = seen(watch)
     assert (tally.counts[None], tally.counts[Fault.CONSUMER], tally.latencies.total()) == (3, 1, 3)
     assert head == str(last)

@@ -12,14 +12,14 @@ import uuid_utils
 from google.protobuf.message import Message
 from uuid_utils import UUID
 
-from estelam import recall
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Caller, Finding, Inquiry, Method
 from estelam.core.settings import StoreSettings
-from estelam.ledger import Ledger
+from estelam.ledger import recall
+from estelam.ledger.recall import Facts, Recalled
+from estelam.ledger.writer import Ledger
 from estelam.loading import Declaration, Feed, load
-from estelam.recall import Facts, Recalled
 from estelam.registrar import LookUp, Reading, Registrar
 from estelam.storage import coverage
 from estelam.storage.store import Mode, Store

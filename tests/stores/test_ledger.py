@@ -10,14 +10,14 @@ from alembic import command
 from scripts.sandbox import Sandbox
 from sqlalchemy import Connection, column, insert, select, table, text, update
 
-from estelam import chain, lookback
-from estelam.chain import BrokenLedger, Head
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.core.model import Caller, Inquiry, Outcome, person
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
-from estelam.ledger import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
+from estelam.ledger import search, verify
+from estelam.ledger.verify import BrokenLedger, Head
+from estelam.ledger.writer import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.storage import store
 from estelam.storage.store import Mode, Store
@@ -51,7 +51,7 @@ class Writer:
 
     def walk(self) -> list[Head]:
         with self.store.transaction() as connection:
-            return list(chain.verify(connection, self.keys))
+            return list(verify.verify(connection, self.keys))
 
     @staticmethod
     def _line(amount: int) -> Line:
@@ -118,8 +118,8 @@ def test_what_is_changed_afterwards_is_found(writer: Writer, change: str) -> Non
 def test_whom_an_entry_is_about_is_found_by_any_of_its_parts_and_by_nothing_else(writer: Writer) -> None:
     receipts = [*writer.write(1, 2), *writer.write(3)]
     with writer.store.transaction() as connection:
-        obligor = lookback.who_asked(connection, writer.keyring, person("9990000018"))
-        stranger = lookback.who_asked(connection, writer.keyring, person("9990000026"))
+        obligor = search.who_asked(connection, writer.keyring, person("9990000018"))
+        stranger = search.who_asked(connection, writer.keyring, person("9990000026"))
 
     assert [receipt.entry for receipt in receipts] == [entry.SerializeToString() for entry in obligor]
     assert [] == stranger
@@ -137,7 +137,7 @@ def test_a_ledger_of_the_first_schema_is_the_same_chain_after_it_was_migrated(wr
 
     assert before == writer.walk()
     with writer.store.transaction() as connection:
-        assert 4 == len(lookback.who_asked(connection, writer.keyring, person("99000554330")))
+        assert 4 == len(search.who_asked(connection, writer.keyring, person("99000554330")))
 
 
 def _back_to_the_first_schema(connection: Connection) -> None:

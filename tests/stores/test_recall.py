@@ -13,8 +13,8 @@ import pytest
 from scripts.sandbox import SAMPLES, Sandbox, load_file
 from sqlalchemy import text
 
-from estelam import lookback
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
+from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.storage.store import Mode, Store, StoreError, migrate
 from judiciary import cases
@@ -136,7 +136,7 @@ def note(random: Random, serial: str) -> dict[str, Any]:
 
 def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recall against all questions asked anew; entries are looked for in both ways."""
-    monkeypatch.setattr(lookback, "PROBED_MARKS", random.choice((0, 512)))
+    monkeypatch.setattr(search, "PROBED_MARKS", random.choice((0, 512)))
     different = history.different()
     last = len(history.words) - 1
     found = history.recalled(0)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import lookback, spending
+from estelam import spending
 from estelam.auth import grants
 from estelam.catalogue.derive import Standing, beginning, standing
 from estelam.catalogue.explain import Explanation, explain
@@ -21,6 +21,7 @@ from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize
 from estelam.core.clock import IRAN, Clock, to_datetime
 from estelam.core.settings import CatalogueSettings, SettingsError, load
+from estelam.ledger import search
 from estelam.storage.store import Store, StoreError
 
 app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
@@ -138,7 +139,7 @@ def _instant(since: str | None, *, as_json: bool) -> datetime:
 
 def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
     with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
-        noted = lookback.noted(connection)
+        noted = search.noted(connection)
     for entry in noted:
         change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
         named = {change.name.key, *((change.after or change.before or {}).get(key) for key in ("consumer", "service"))}

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from estelam import chain, lookback
 from estelam.cli import output
 from estelam.cli.stores import Service, settings_of
 from estelam.core import normalize
@@ -13,14 +12,15 @@ from estelam.core.clock import to_datetime
 from estelam.core.keys import Keyring, verifying_keys
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import GENESIS
+from estelam.ledger import search, verify
+from estelam.ledger.writer import GENESIS
 from estelam.storage.store import Store
 
 app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)
 
 
-@app.command()
-def verify(
+@app.command("verify")
+def verify_ledger(
     service: Service,
     head: Annotated[str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier.")] = None,
     as_json: output.AsJson = False,
@@ -29,13 +29,13 @@ def verify(
     with output.plain_failures(as_json=as_json):
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
-        last = chain.Head(0, GENESIS, 0)
+        last = verify.Head(0, GENESIS, 0)
         seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                for last in chain.verify(connection, keys):
+                for last in verify.verify(connection, keys):
                     seen = seen or str(last) == head
-            except chain.BrokenLedger as error:
+            except verify.BrokenLedger as error:
                 output.fail(f"BROKEN: {error}", as_json=as_json)
     if not seen:
         output.fail("BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json)
@@ -56,7 +56,7 @@ def who_asked(
         keyring = Keyring.load(settings.subject_keys)
         subject = Subject(kind, normalize.number(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            rows = [_row(entry) for entry in lookback.who_asked(connection, keyring, subject)]
+            rows = [_row(entry) for entry in search.who_asked(connection, keyring, subject)]
     output.say_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from estelam.cli import output
-from estelam.recall import Recalled
+from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
 COLUMNS = Recalled._fields

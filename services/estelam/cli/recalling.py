@@ -11,14 +11,14 @@ import typer
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import recall
 from estelam.cli import output
 from estelam.cli.lists import Format, Lists, check_free
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring
 from estelam.core.settings import StoreSettings
-from estelam.recall import Facts, Recalled
+from estelam.ledger import recall
+from estelam.ledger.recall import Facts, Recalled
 from estelam.storage.store import Store, StoreError, check_schema
 
 ChangedSince = Annotated[

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from estelam import lookback
 from estelam.catalogue.notices import Change, from_notice
 from estelam.core.clock import to_datetime
+from estelam.ledger import search
 from estelam.storage.store import Store
 
 
@@ -48,5 +48,5 @@ def changes(ledgers: Mapping[str, str]) -> list[Noted]:
 
 def _noted(address: str) -> Iterator[tuple[str, datetime, int]]:
     with contextlib.closing(Store(address)) as kept, kept.transaction() as connection:
-        for entry in lookback.noted(connection):
+        for entry in search.noted(connection):
             yield entry.notice, to_datetime(entry.answered_at_micros), entry.sequence

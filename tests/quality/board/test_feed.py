@@ -14,7 +14,7 @@ from estelam.catalogue.reading import read
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer
 from estelam.core.settings import StoreSettings
-from estelam.ledger import Ledger
+from estelam.ledger.writer import Ledger
 from estelam.noting import note
 from estelam.storage.store import Mode, Store
 from quality.board import feed, site

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import NOTICES, SUBJECT_COLUMNS, block_table, entry_table, mark, opening
+from estelam.ledger.writer import NOTICES, SUBJECT_COLUMNS, block_table, entry_table, mark, opening
 
 SHELF_ENTRIES = 2048
 PROBED_MARKS = 512

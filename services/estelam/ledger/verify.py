@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import GENESIS, block_table, entry_table, header_of, marks_of
+from estelam.ledger.writer import GENESIS, block_table, entry_table, header_of, marks_of
 from estelam.receipts import receipt
 
 ROWS_AT_ONCE = 2000

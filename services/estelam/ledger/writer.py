@@ -1,7 +1,7 @@
 """The ledger: every inquiry in one line, every commit sealed in one signed block, every block chained to all before.
 
 An entry is kept as the very bytes that were sealed. Beside them stand the marks by which it is found
-(`estelam.lookback`), eight bytes each as a number: of each keyed subject, and of what a yes opens to its caller.
+(`estelam.ledger.search`), eight bytes each as a number: of each keyed subject, and of what a yes opens to its caller.
 """
 
 import hashlib

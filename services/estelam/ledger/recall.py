@@ -13,11 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from estelam import lookback
 from estelam.core.clock import to_datetime, to_micros
 from estelam.core.keys import Keyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import search
 from estelam.storage.facts import load_table
 from estelam.storage.store import StoreError
 
@@ -115,7 +115,7 @@ def recall(connection: Connection, keyring: Keyring, facts: Facts, after: int) -
     Raises:
         StoreError: the keyring lacks a key that entries were written under.
     """
-    if lookback.writing_keys(connection) - set(keyring.ids):
+    if search.writing_keys(connection) - set(keyring.ids):
         raise StoreError("the keyring lacks a key that older entries were written under: not all can be recalled")
     for subjects in _batched(facts.changed(connection, after), SUBJECTS_AT_ONCE):
         by_hash = {keyed: subject for subject in subjects for keyed in keyring.all_hashes(subject)}
@@ -126,7 +126,7 @@ def recall(connection: Connection, keyring: Keyring, facts: Facts, after: int) -
 
 
 def _asked(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[Asked]:
-    for entry in lookback.first_about(connection, by_hash.keys()):
+    for entry in search.first_about(connection, by_hash.keys()):
         if entry.outcome in _ANSWERED:
             yield Asked(by_hash[entry.subjects[0]], entry)
 

@@ -1,0 +1,1 @@
+"""The append-only ledger of a service: append, verify, search, recall."""
