@@ -20,7 +20,7 @@ from scripts.sandbox import GRANTS, Sandbox
 from sqlalchemy import make_url
 
 from estelam.auth.grants import AccessTable
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.core.settings import CONFIG, ServingSettings, load
@@ -76,7 +76,7 @@ def test_the_watchs_settings_ask_every_method_as_someone_who_is_granted_it() -> 
     environ = COMPOSE["services"]["quality"]["environment"]
     given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
     quality = load(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
-    catalogue = reading.read(suite.CATALOGUE)
+    catalogue = loader.read(suite.CATALOGUE)
     asked = {name for errand in errands(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.asked}
 
     assert {name for name, _, _ in catalogue.methods()} == asked

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from estelam.auth.authorization import Access
+from estelam.catalogue.changes import changes, facts, noted_facts, to_notice
 from estelam.catalogue.model import Catalogue
-from estelam.catalogue.notices import changes, facts, noted_facts, to_notice
 from estelam.ledger import search
 from estelam.ledger.writer import Ledger
 from estelam.storage.store import Store

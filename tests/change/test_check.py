@@ -9,8 +9,8 @@ import pytest
 from scripts.generate_protos import ROOT
 from typer.testing import CliRunner
 
+from estelam.catalogue.loader import read
 from estelam.catalogue.model import Catalogue, Method
-from estelam.catalogue.reading import read
 from estelam.change.check import Release, breaches
 from estelam.change.facts import listing
 from estelam.change.policy import NOTICE, OVERLAP

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from scripts.report import quality_home
 
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import Mode, Store
 from quality import histogram, rulebook
@@ -88,7 +88,7 @@ class Watch:
 
     def figures(self, audience: str = "working-group", month: Month = ABAN) -> Figures:
         """The figures for one reader."""
-        catalogue = reading.read(self.settings.catalogue)
+        catalogue = loader.read(self.settings.catalogue)
         rules = rulebook.read(self.settings.rules, catalogue)
         now = self.clock().now()
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:

@@ -163,7 +163,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     ],
 )
 def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, change: tuple[str, str]) -> None:
-    from estelam.catalogue import reading  # noqa: PLC0415
+    from estelam.catalogue import loader  # noqa: PLC0415
 
     text = watch.settings.rules.read_text("utf-8")
     assert change[0] in text
@@ -171,7 +171,7 @@ def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, chan
     wrong.write_text(text.replace(*change), "utf-8")
 
     with pytest.raises(rulebook.RulebookError, match="wrong"):
-        rulebook.read(wrong, reading.read(watch.settings.catalogue))
+        rulebook.read(wrong, loader.read(watch.settings.catalogue))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from scripts import sandbox as suite
 from scripts.processes import free_ports
 from scripts.sandbox import Sandbox
 
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue, Method
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -187,7 +187,7 @@ def locked(settings: QualitySettings) -> Iterator[None]:
 
 def test_a_method_is_asked_in_its_life_and_within_its_grant_alone(shared: Sandbox, tmp_path: Path) -> None:
     settings = settings_of(shared, tmp_path, {NOTES: "127.0.0.1:1", CASES: "127.0.0.1:1"})
-    catalogue = reading.read(settings.catalogue)
+    catalogue = loader.read(settings.catalogue)
     services = [
         service.model_copy(update={"methods": [ending(method) for method in service.methods]})
         for service in catalogue.services

@@ -8,9 +8,9 @@ from pathlib import Path
 import structlog
 
 from estelam.auth.grants import AccessError, AccessTable, Grant
-from estelam.catalogue.derive import access_table
+from estelam.catalogue.effective_grants import access_table
+from estelam.catalogue.loader import read, stamps
 from estelam.catalogue.model import Catalogue
-from estelam.catalogue.reading import read, stamps
 from estelam.core.clock import IRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller, Method

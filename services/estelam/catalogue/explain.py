@@ -6,7 +6,7 @@ from datetime import date
 from difflib import get_close_matches
 
 from estelam.auth import grants
-from estelam.catalogue.derive import callers_grants
+from estelam.catalogue.effective_grants import callers_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
 from estelam.core import normalize
 

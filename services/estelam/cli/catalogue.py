@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from estelam import spending
 from estelam.auth import grants
-from estelam.catalogue.derive import Standing, beginning, standing
+from estelam.catalogue.changes import from_notice
+from estelam.catalogue.effective_grants import Standing, beginning, standing
 from estelam.catalogue.explain import Explanation, explain
+from estelam.catalogue.loader import CatalogueError, read
 from estelam.catalogue.model import Catalogue, Grant, Record
-from estelam.catalogue.notices import from_notice
-from estelam.catalogue.reading import CatalogueError, read
 from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize

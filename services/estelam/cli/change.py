@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from estelam.catalogue.reading import read
+from estelam.catalogue.loader import read
 from estelam.change.check import Breach, Release, breaches
 from estelam.change.facts import listing
 from estelam.change.published import Published, PublishedError

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from estelam.catalogue.reading import read
+from estelam.catalogue.loader import read
 from estelam.cli import output
 from estelam.core.settings import CatalogueSettings, load
 from estelam.data_model import export, model

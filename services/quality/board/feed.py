@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from estelam.catalogue.notices import Change, from_notice
+from estelam.catalogue.changes import Change, from_notice
 from estelam.core.clock import to_datetime
 from estelam.ledger import search
 from estelam.storage.store import Store

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
@@ -80,7 +80,7 @@ class Sight:
         return catalogue, rulebook.read(self._settings.rules, catalogue)
 
     def _catalogue(self) -> Catalogue:
-        return reading.read(self._settings.catalogue)
+        return loader.read(self._settings.catalogue)
 
     def _changes(self) -> list[Noted]:
         return feed.changes(self._settings.ledgers)
@@ -109,9 +109,9 @@ class Fresh(Generic[T]):
         age = time.monotonic() - self._at
         if self._kept is not None and age <= self._seconds:
             return self._kept
-        reading = self._reading = self._reading or asyncio.create_task(self._renew())
+        loader = self._reading = self._reading or asyncio.create_task(self._renew())
         if self._kept is None or age > self._seconds + self._lingers:
-            await asyncio.shield(reading)
+            await asyncio.shield(loader)
             if self._kept is None:
                 raise Blind
         return self._kept

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.catalogue.derive import beginning, standing
+from estelam.catalogue.effective_grants import beginning, standing
 from estelam.core import normalize
 from estelam.core.clock import IRAN, Clock
 from estelam.core.errors import TABLE, Reason

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue
 from estelam.cli import output
 from estelam.core import normalize
@@ -38,7 +38,7 @@ def announce(
     """Announce an outage: told early enough, it is counted apart; within it the service says until when."""
     with plain_failures(as_json=as_json):
         settings, now = load(QualitySettings), Clock().now()
-        catalogue = reading.read(settings.catalogue)
+        catalogue = loader.read(settings.catalogue)
         rules = rulebook.read(settings.rules, catalogue)
         told = announcement(
             catalogue,
@@ -63,7 +63,7 @@ def end(
     """End an outage early, with the minute that runs; one that has not begun is withdrawn."""
     with plain_failures(as_json=as_json):
         settings, now = load(QualitySettings), Clock().now()
-        with _notice(settings, reading.read(settings.catalogue), now) as notice:
+        with _notice(settings, loader.read(settings.catalogue), now) as notice:
             ended = notice.end(number)
     output.say(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
 

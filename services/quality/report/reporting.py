@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from estelam.catalogue import reading
+from estelam.catalogue import loader
 from estelam.core.clock import Clock
 from estelam.core.keys import Signer
 from estelam.storage.store import Store
@@ -46,7 +46,7 @@ def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], c
     which, now = Month.parse(month), clock.now()
     if which.first_minute > minute_of(now):
         raise MonthError(f"{which} has not begun yet")
-    catalogue = reading.read(settings.catalogue)
+    catalogue = loader.read(settings.catalogue)
     readers = [Audience.parse(audience, catalogue) for audience in audiences]
     rules = rulebook.read(settings.rules, catalogue)
     signer = Signer.load(settings.signing_key)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from estelam.auth import certificate
-from estelam.catalogue import reading
-from estelam.catalogue.derive import callers_grants
+from estelam.catalogue import loader
+from estelam.catalogue.effective_grants import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -23,7 +23,7 @@ def faults(settings: QualitySettings, clock: Clock) -> list[str]:
     Raises:
         CatalogueError: the catalogue itself can't be used.
     """
-    catalogue = reading.read(settings.catalogue)
+    catalogue = loader.read(settings.catalogue)
     try:
         rulebook.read(settings.rules, catalogue)
         found = []

@@ -10,7 +10,7 @@ import structlog
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from estelam.catalogue.derive import access_table
+from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.model import Catalogue, Method
 from estelam.client.channel import Identity, aio_connections
 from estelam.core.clock import Clock

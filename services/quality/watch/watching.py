@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from estelam.auth.grants import AccessError
-from estelam.catalogue import reading as catalogues
+from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import IRAN, Clock
 from estelam.storage.store import Mode, Store, StoreError, check_schema

@@ -10,7 +10,7 @@ from scripts import sandbox as suite
 from scripts.report import quality_home
 from scripts.sandbox import Sandbox
 
-from estelam.catalogue.reading import read
+from estelam.catalogue.loader import read
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer
 from estelam.core.settings import StoreSettings

@@ -10,9 +10,9 @@ from scripts.sandbox import Sandbox
 from estelam.client.channel import Identity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from tests.catalogue.conftest import Edit
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, CommandLine
+from tests.unit.catalogue.conftest import Edit
 
 SLOW = "quota: { rate: 0.001, burst: 40, miss_cost: 6 }"
 

@@ -9,9 +9,9 @@ import pytest
 from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
 from estelam.auth.authorization import Access
-from estelam.catalogue.derive import access_table
+from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
-from estelam.catalogue.reading import CatalogueError, read
+from estelam.catalogue.loader import CatalogueError, read
 from estelam.client.channel import Identity
 from estelam.core.clock import IRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
@@ -19,9 +19,9 @@ from estelam.core.model import Caller
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
 from sataad_adapter.servicer import VERIFY_NOTE
-from tests.catalogue.conftest import COMMITTED, Edit
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
+from tests.unit.catalogue.conftest import COMMITTED, Edit
 
 CONSENT = "    secretariat_consent: { on: 2021-08-24, reference: R2.0 }\n"
 SHUT = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)

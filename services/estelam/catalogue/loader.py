@@ -9,8 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from estelam.auth.grants import AccessError
-from estelam.catalogue.check import flaws
 from estelam.catalogue.model import FILES, Catalogue
+from estelam.catalogue.validate import flaws
 
 LARGEST_FILE = 1 << 20
 Place = tuple[Hashable, ...]

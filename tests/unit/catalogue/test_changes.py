@@ -11,8 +11,8 @@ import pytest
 from scripts.processes import Service
 from scripts.sandbox import Sandbox
 
-from estelam.catalogue.notices import Name, changes, facts, from_notice, noted_facts, to_notice
-from estelam.catalogue.reading import read
+from estelam.catalogue.changes import Name, changes, facts, from_notice, noted_facts, to_notice
+from estelam.catalogue.loader import read
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -20,9 +20,9 @@ from estelam.ledger import search, verify
 from estelam.ledger.writer import Ledger
 from estelam.noting import note
 from estelam.storage.store import Mode, Store
-from tests.catalogue.conftest import COMMITTED, Edit
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
+from tests.unit.catalogue.conftest import COMMITTED, Edit
 
 QUOTA = ("quota: { rate: 200, burst: 400, miss_cost: 20 }", "quota: { rate: 50, burst: 100, miss_cost: 20 }")
 CHANGED = ["quota.rate: 200.0 → 50.0", "quota.burst: 400 → 100"]
