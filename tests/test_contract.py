@@ -9,8 +9,8 @@ from scripts import generate_protos, lint_protos
 from scripts.generate_protos import ROOT
 from scripts.sandbox import Sandbox
 
-from estelam.change.facts import broken, listing
-from estelam.change.published import Published
+from estelam.compat.baseline import Published
+from estelam.compat.surface import broken, listing
 from estelam.data_model import descriptors
 from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2

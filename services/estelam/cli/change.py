@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from estelam.catalogue.loader import read
-from estelam.change.check import Breach, Release, breaches
-from estelam.change.facts import listing
-from estelam.change.published import Published, PublishedError
 from estelam.cli import output
+from estelam.compat.baseline import Published, PublishedError
+from estelam.compat.check import Breach, Release, breaches
+from estelam.compat.surface import listing
 from estelam.core import normalize
 from estelam.core.clock import IRAN
 from estelam.core.settings import CatalogueSettings, load

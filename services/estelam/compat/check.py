@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from estelam.catalogue.model import Catalogue, Method
-from estelam.change.facts import broken
-from estelam.change.policy import NOTICE, OVERLAP
-from estelam.change.published import Published
+from estelam.compat.baseline import Published
+from estelam.compat.policy import NOTICE, OVERLAP
+from estelam.compat.surface import broken
 
 _RPC = re.compile(r"^rpc ((\S+)\.[^./]+/[^(]+)\(")
 _NAMED = re.compile(r"^(?:field|rule|enum) (\S+)")

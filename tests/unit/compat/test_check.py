@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from estelam.catalogue.loader import read
 from estelam.catalogue.model import Catalogue, Method
-from estelam.change.check import Release, breaches
-from estelam.change.facts import listing
-from estelam.change.policy import NOTICE, OVERLAP
-from estelam.change.published import Published
 from estelam.cli import application
+from estelam.compat.baseline import Published
+from estelam.compat.check import Release, breaches
+from estelam.compat.policy import NOTICE, OVERLAP
+from estelam.compat.surface import listing
 from estelam.data_model import descriptors
 
 CATALOGUE = read(ROOT / "catalogue")
