@@ -17,7 +17,7 @@ from scripts.processes import COMMAND, environment
 from scripts.sandbox import SAMPLES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam.loading import merging
+from estelam.loading import merge
 from estelam.storage.store import Store
 from judiciary import load as cases
 from promissory import load as notes
@@ -325,7 +325,7 @@ def test_a_store_that_has_no_room_is_said_to_have_none(
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("database or disk is full"))
 
-    monkeypatch.setattr(merging.Merge, "run", fail)
+    monkeypatch.setattr(merge.Merge, "run", fail)
 
     words = refuse(command, file(tmp_path / "notes.csv", NOTES, ROWS))
 

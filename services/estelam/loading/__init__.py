@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
-from estelam.loading.job import Job
+from estelam.loading.load import Job
 from estelam.loading.staging import FAULTS
 from estelam.storage.store import Store
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import Message
 
-from estelam.loading.contract import Rules
+from estelam.loading.rules import Rules
 
 INT64_MAX = 2**63 - 1
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from estelam.loading.checks import Check
-from estelam.loading.reading import Batch
+from estelam.loading.reader import Batch
 from estelam.loading.rejects import Reject
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import Connection, func, insert, select
 
 from estelam.core.clock import Clock
-from estelam.loading.claims import declare, refuse_the_future, refuse_to_go_back
+from estelam.loading.coverage_claims import declare, refuse_the_future, refuse_to_go_back
 from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
-from estelam.loading.merging import Merge
-from estelam.loading.reading import batches
+from estelam.loading.merge import Merge
+from estelam.loading.reader import batches
 from estelam.loading.rejects import Rejects
 from estelam.loading.sifting import sift
 from estelam.loading.staging import Source, Staging

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest, CheckByTrackingIdRequest
 from estelam.loading import cel
-from estelam.loading.contract import Rules
+from estelam.loading.rules import Rules
 from estelam.promissory.v1.note_inquiry_pb2 import CheckNoteRequest, GetNotePartiesRequest
 
 VALUES = int(os.environ.get("ESTELAM_TEST_VALUES", "20000"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estelam.loading import reading
+from estelam.loading import reader
 from estelam.loading.feed import LoadError
 from estelam.loading.rejects import Reject
 
@@ -25,7 +25,7 @@ def read(path: Path) -> tuple[Rows, list[Reject]] | str:
     rows: Rows = []
     rejects: list[Reject] = []
     try:
-        for batch in reading.batches(path, COLUMNS):
+        for batch in reader.batches(path, COLUMNS):
             texts = (batch.columns[name].to_pylist() for name in COLUMNS)
             rows += zip(batch.numbers.to_pylist(), zip(*texts, strict=True), strict=True)
             rejects += batch.rejects
@@ -65,8 +65,8 @@ PIECES = ["x", "ب", ",", "\n", '"', '""', "\r\n", "\r", " ", "\x00", "\udcc3", 
 def test_any_csv_is_read_as_the_standard_library_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[str], block: int
 ) -> None:
-    monkeypatch.setattr(reading, "BLOCK", block)
-    monkeypatch.setattr(reading, "ROWS", 3)
+    monkeypatch.setattr(reader, "BLOCK", block)
+    monkeypatch.setattr(reader, "ROWS", 3)
     content = HEADER + "".join(pieces).encode("utf-8", "surrogateescape")
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
