@@ -16,7 +16,7 @@ from bench.processes import Running, running
 from bench.world import SERVER_CORE, Engine, World, check_note, load, promissory_server
 from estelam.client.channel import Identity, aio_channel
 from estelam.core.settings import ServingSettings
-from estelam.desk import Context
+from estelam.pipeline.handler import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,

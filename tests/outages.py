@@ -11,7 +11,7 @@ from sqlalchemy import select
 from estelam.core.clock import Clock
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.writer import entry_table
-from estelam.outages import Outage, OutageTable
+from estelam.pipeline.outages import Outage, OutageTable
 from estelam.storage.store import Store
 
 PROMISSORY = "estelam.promissory.v1.PromissoryNoteInquiryService"

@@ -20,7 +20,7 @@ from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
 from estelam.ledger.writer import Ledger, when_last_sealed
 from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.registrar import Registrar
+from estelam.pipeline.recorder import Registrar
 from estelam.storage.facts import load_table
 from estelam.storage.store import Mode, Store
 from torture.oracle import Row

@@ -13,8 +13,8 @@ from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.loading import Feed
+from estelam.pipeline.recorder import LookUp
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from estelam.registrar import LookUp
 from judiciary import cases
 from judiciary import load as judiciary_load
 from judiciary import servicer as judiciary

@@ -8,17 +8,17 @@ from functools import partial
 from estelam.auth.authentication import Doorkeeper
 from estelam.auth.authorization import Access
 from estelam.auth.grants import Quota
-from estelam.batch import Batch, BatchLimits
 from estelam.core.clock import Clock, steady
 from estelam.core.errors import Refusal
 from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.desk import Desk
 from estelam.ledger.writer import Ledger, when_last_sealed
 from estelam.noting import follow, note
-from estelam.outages import Outages
-from estelam.registrar import LookUp, RecordedAnswers, Registrar
+from estelam.pipeline.batcher import Batch, BatchLimits
+from estelam.pipeline.handler import Desk
+from estelam.pipeline.outages import Outages
+from estelam.pipeline.recorder import LookUp, RecordedAnswers, Registrar
 from estelam.server import Server, running
 from estelam.storage.store import Mode, Store, check_schema
 from estelam.telemetry.metrics import Metrics

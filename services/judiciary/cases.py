@@ -10,7 +10,7 @@ from estelam.core.errors import Refusal
 from estelam.core.model import Finding, Inquiry
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.registrar import Reading
+from estelam.pipeline.recorder import Reading
 from estelam.storage.coverage import Coverage
 from judiciary import store
 

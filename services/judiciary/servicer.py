@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from estelam.core.model import Method, Subject, person
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.registrar import LookUp
+from estelam.pipeline.recorder import LookUp
 from judiciary import cases
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ChequeCaseInquiryService"].full_name

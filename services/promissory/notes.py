@@ -11,8 +11,8 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Finding, Inquiry, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import search
+from estelam.pipeline.recorder import LookUp, Reading
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.registrar import LookUp, Reading
 from promissory import store
 from promissory.store import State
 

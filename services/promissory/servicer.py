@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from estelam.core.model import Method, Subject, person
+from estelam.pipeline.recorder import LookUp
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.registrar import LookUp
 from promissory import notes
 from promissory.settings import PromissorySettings
 

@@ -13,9 +13,9 @@ from estelam.auth.authorization import Access
 from estelam.client.channel import Identity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.desk import Desk
 from estelam.hosting import refusal_budget
-from estelam.outages import Outages
+from estelam.pipeline.handler import Desk
+from estelam.pipeline.outages import Outages
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server import Server, running, until_told_to_stop, write_port
 from estelam.telemetry import logs

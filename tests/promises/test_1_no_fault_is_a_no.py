@@ -38,9 +38,9 @@ from estelam.hosting import recording_service
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import verify
+from estelam.pipeline.recorder import LookUp, Reading, Registrar
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
-from estelam.registrar import LookUp, Reading, Registrar
 from estelam.storage.store import Store
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions

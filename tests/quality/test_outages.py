@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from estelam.core.clock import IRAN
 from estelam.core.errors import Reason
-from estelam.outages import OutageTable
+from estelam.pipeline.outages import OutageTable
 from estelam.storage.store import Mode, Store, migrate
 from quality import store as seen
 from quality.faults import Fault

@@ -20,7 +20,7 @@ from estelam.ledger import recall
 from estelam.ledger.recall import Facts, Recalled
 from estelam.ledger.writer import Ledger
 from estelam.loading import Declaration, Feed, load
-from estelam.registrar import LookUp, Reading, Registrar
+from estelam.pipeline.recorder import LookUp, Reading, Registrar
 from estelam.storage import coverage
 from estelam.storage.store import Mode, Store
 

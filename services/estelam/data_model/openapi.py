@@ -8,7 +8,7 @@ from google.rpc import code_pb2
 from estelam.core.errors import TABLE, Layer, Reason
 from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
-from estelam.desk import PURPOSE_KEYS
+from estelam.pipeline.handler import PURPOSE_KEYS
 
 _AT = "#/components/schemas/"
 STATUS = {

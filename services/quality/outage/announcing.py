@@ -11,7 +11,7 @@ from estelam.catalogue.model import Catalogue
 from estelam.core import normalize
 from estelam.core.clock import IRAN
 from estelam.core.exceptions import OperatorError
-from estelam.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
+from estelam.pipeline.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
 from quality import store
 from quality.months import instant_of, minute_of
 from quality.store import Announced

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from estelam.auth.xfcc import HEADER
 from estelam.core.errors import Reason, Refusal
 from estelam.data_model import model, openapi
-from estelam.desk import PURPOSE_KEYS, Handler
+from estelam.pipeline.handler import PURPOSE_KEYS, Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import Calm
 from sataad_adapter.web import problems, reading

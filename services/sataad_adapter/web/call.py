@@ -8,7 +8,7 @@ import grpc
 from grpc.aio import AbortError, AioRpcError
 
 from estelam.core.errors import Reason, Refusal, from_grpc
-from estelam.desk import Context, Handler
+from estelam.pipeline.handler import Context, Handler
 
 Pairs = tuple[tuple[str, str], ...]
 

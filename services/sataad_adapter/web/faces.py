@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.clock import Clock
-from estelam.desk import Desk
+from estelam.pipeline.handler import Desk
 from estelam.web.listener import Bounds, listening
 from sataad_adapter.servicer import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings

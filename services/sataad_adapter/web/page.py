@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.data_model import openapi
-from estelam.desk import Handler
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.pipeline.handler import Handler
 from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import CHOICE, View, in_language, language_of

@@ -17,7 +17,7 @@ from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.settings import load
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.outages import SPREAD_SECONDS, OutageError, Outages, OutageTable
+from estelam.pipeline.outages import SPREAD_SECONDS, OutageError, Outages, OutageTable
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.settings import PromissorySettings

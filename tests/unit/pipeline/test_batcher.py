@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-import estelam.batch
-from estelam.batch import Batch, BatchLimits
+import estelam.pipeline.batcher
 from estelam.core.errors import Reason, Refusal
+from estelam.pipeline.batcher import Batch, BatchLimits
 
 Scenario = Callable[[], Awaitable[None]]
 
@@ -55,7 +55,7 @@ def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
 
 
 def test_a_lone_caller_never_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estelam.batch, "LULL_SECONDS", 3600)
+    monkeypatch.setattr(estelam.pipeline.batcher, "LULL_SECONDS", 3600)
 
     async def scenario() -> None:
         batch: Batch[int, int] = Batch(doubled, BatchLimits())

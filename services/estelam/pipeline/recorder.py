@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import UUID
 
-from estelam.batch import Batch
 from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import Keyring
 from estelam.core.model import Answered, Finding, Inquiry
 from estelam.ledger.writer import Ledger, Line
+from estelam.pipeline.batcher import Batch
 from estelam.receipts.receipt import canonical
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage

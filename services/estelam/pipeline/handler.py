@@ -1,7 +1,7 @@
 """The desk: the one numbered course that every inquiry of every service takes.
 
 1 who asks, 2 may they, 3 well formed, 4 quota, 5 what is true, 6 write it down, 7 speak. Steps 5 and 6 happen behind
-the counter, in one transaction (`estelam.registrar`), or at another service that records (the adapter).
+the counter, in one transaction (`estelam.pipeline.recorder`), or at another service that records (the adapter).
 """
 
 import asyncio
@@ -19,19 +19,19 @@ import uuid_utils
 from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
-from estelam import life
 from estelam.auth import rate_limit
 from estelam.auth.authentication import Doorkeeper, Metadata
 from estelam.auth.authorization import Access
 from estelam.auth.grants import Grant, Quota
 from estelam.auth.rate_limit import Bucket, Pace, Quotas
-from estelam.batch import called_off
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, Violation, to_grpc
 from estelam.core.model import Answered, Inquiry, Method, Outcome, Purpose
-from estelam.outages import Outages
-from estelam.registrar import fault_of
+from estelam.pipeline import metadata
+from estelam.pipeline.batcher import called_off
+from estelam.pipeline.outages import Outages
+from estelam.pipeline.recorder import fault_of
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -247,7 +247,7 @@ def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
     if visit.inquiry.purpose.correlation:
         trailer.append(("x-inquiry-id", visit.inquiry.purpose.correlation))
     if visit.grant is not None:
-        trailer += life.told(visit.grant.deprecated, visit.grant.sunset)
+        trailer += metadata.told(visit.grant.deprecated, visit.grant.sunset)
     if visit.bucket is not None:
         name = visit.inquiry.method.short_name
         state = rate_limit.state_of(visit.bucket, name)
