@@ -22,7 +22,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
-from estelam.server import options, until_told_to_stop, write_port
+from estelam.server.grpc_server import options, until_told_to_stop, write_port
 
 Ask = Callable[..., Report]
 

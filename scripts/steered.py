@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, make_url, text
 from conformance.case import Instance
 from estelam.core.clock import Clock, steady
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.hosting import recording_service
-from estelam.server import Server, until_told_to_stop
+from estelam.server.grpc_server import Server, until_told_to_stop
+from estelam.server.service import recording_service
 from estelam.telemetry import logs
 from judiciary.servicer import QUESTIONS
 from judiciary.settings import JudiciarySettings

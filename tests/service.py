@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
-from estelam.server import Server
+from estelam.server.grpc_server import Server
 
 Opening = Callable[[], AbstractAsyncContextManager[Any]]
 

@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, insert, select
 from bench.peers.engine import engine_of
 from bench.peers.tables import audit_table, note_table
 from estelam.core.settings import ServingSettings
-from estelam.server import write_port
+from estelam.server.grpc_server import write_port
 
 PATH = "/check-note"
 

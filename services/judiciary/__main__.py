@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from estelam.hosting import recording_service
-from estelam.server import until_told_to_stop, write_port
+from estelam.server.grpc_server import until_told_to_stop, write_port
+from estelam.server.service import recording_service
 from estelam.telemetry import logs
 from judiciary.servicer import QUESTIONS
 from judiciary.settings import JudiciarySettings

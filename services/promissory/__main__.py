@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from estelam.hosting import recording_service
-from estelam.server import until_told_to_stop, write_port
+from estelam.server.grpc_server import until_told_to_stop, write_port
+from estelam.server.service import recording_service
 from estelam.telemetry import logs
 from promissory.servicer import questions
 from promissory.settings import PromissorySettings

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from estelam.core.clock import Clock
-from estelam.server import until_told_to_stop, write_port
+from estelam.server.grpc_server import until_told_to_stop, write_port
 from estelam.telemetry import logs
 from quality.board.site import board
 from quality.settings import QualitySettings

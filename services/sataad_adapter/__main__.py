@@ -13,11 +13,11 @@ from estelam.auth.authorization import Access
 from estelam.client.channel import Identity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.hosting import refusal_budget
 from estelam.pipeline.handler import Desk
 from estelam.pipeline.outages import Outages
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.server import Server, running, until_told_to_stop, write_port
+from estelam.server.grpc_server import Server, running, until_told_to_stop, write_port
+from estelam.server.service import refusal_budget
 from estelam.telemetry import logs
 from estelam.telemetry.metrics import Metrics
 from sataad_adapter.servicer import VERIFY_NOTE

@@ -26,7 +26,6 @@ from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
-from estelam import server
 from estelam.auth import certificate
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -34,13 +33,14 @@ from estelam.core.errors import Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.core.model import Answered, Finding, Inquiry, Method
 from estelam.core.settings import StoreSettings
-from estelam.hosting import recording_service
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import verify
 from estelam.pipeline.recorder import LookUp, Reading, Registrar
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
+from estelam.server import grpc_server
+from estelam.server.service import recording_service
 from estelam.storage.store import Store
 from judiciary.servicer import QUESTIONS
 from promissory.servicer import questions
@@ -49,7 +49,7 @@ from tests.faults import DatabaseFaults, Faults, Point, errors
 from tests.outages import HOUR, PROMISSORY, outage, publish
 from tests.service import RunningService
 
-SERVICES = Path(server.__file__).resolve().parent.parent
+SERVICES = Path(grpc_server.__file__).resolve().parent.parent
 DESK = ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "outages", "quota", "validation")
 FRONT = tuple(f"estelam/{name}.py" for name in DESK)
 FILES = (
@@ -279,7 +279,7 @@ def _made_to_fail(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registrar, "settle", followed)
         patch.setattr(sqlite3, "connect", database.connect)
-        patch.setattr(server, "HEALTH_SECONDS", 3600)
+        patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
         yield
     structlog.configure(**loud)
 

@@ -31,10 +31,10 @@ from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings
-from estelam.hosting import recording_service
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import Declaration, Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.server.service import recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import load as judiciary_load
 from promissory import load as promissory_load

@@ -26,12 +26,12 @@ from estelam.core import validation
 from estelam.core.errors import TABLE, Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.core.model import Finding, Inquiry
-from estelam.hosting import recording_service
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.pipeline.recorder import Reading
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
+from estelam.server.service import recording_service
 from judiciary.servicer import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
 from judiciary.servicer import QUESTIONS
 from tests.conftest import Start, plain_channel

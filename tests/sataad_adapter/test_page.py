@@ -11,7 +11,7 @@ from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.core.settings import SettingsError
-from estelam.server import ServerError
+from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
 from tests.sataad_adapter.office import Faces, faces
 from tests.service import RunningService

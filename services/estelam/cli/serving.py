@@ -6,9 +6,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from estelam import workers
 from estelam.cli import output
 from estelam.core.settings import ServingSettings, load
+from estelam.server import supervisor
 
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")]
 PortFile = Annotated[Path | None, typer.Option(help="Write the bound port here once listening.")]
@@ -28,4 +28,4 @@ def run(
 ) -> None:
     """Serve until SIGTERM; what keeps it from starting is said in one plain line."""
     with output.plain_failures(as_json=as_json):
-        workers.serve(main, load(kind, listen=listen), crew, port_file)
+        supervisor.serve(main, load(kind, listen=listen), crew, port_file)

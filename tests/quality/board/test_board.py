@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from scripts.report import quality_home
 
-from estelam.server import ServerError
+from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
 from quality.faults import Unheard
 from quality.months import instant_of

@@ -15,7 +15,7 @@ from estelam.core.clock import Clock
 from estelam.core.keys import Keyring, Signer
 from estelam.core.settings import StoreSettings
 from estelam.ledger.writer import Ledger
-from estelam.noting import note
+from estelam.server.catalogue_audit import note
 from estelam.storage.store import Mode, Store
 from quality.board import feed, site
 from quality.board.feed import Noted

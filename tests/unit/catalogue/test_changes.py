@@ -18,7 +18,7 @@ from estelam.core.keys import Keyring, Signer, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import search, verify
 from estelam.ledger.writer import Ledger
-from estelam.noting import note
+from estelam.server.catalogue_audit import note
 from estelam.storage.store import Mode, Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller

@@ -14,12 +14,12 @@ from estelam.core.keys import Keyring, Signer
 from estelam.core.model import Answered, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.ledger.writer import Ledger, when_last_sealed
-from estelam.noting import follow, note
 from estelam.pipeline.batcher import Batch, BatchLimits
 from estelam.pipeline.handler import Desk
 from estelam.pipeline.outages import Outages
 from estelam.pipeline.recorder import LookUp, RecordedAnswers, Registrar
-from estelam.server import Server, running
+from estelam.server.catalogue_audit import follow, note
+from estelam.server.grpc_server import Server, running
 from estelam.storage.store import Mode, Store, check_schema
 from estelam.telemetry.metrics import Metrics
 

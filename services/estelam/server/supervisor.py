@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import structlog
 
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server import ServerError, write_port
+from estelam.server.grpc_server import ServerError, write_port
 from estelam.storage.store import one_process_only
 from estelam.telemetry import logs
 

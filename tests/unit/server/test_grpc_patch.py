@@ -6,7 +6,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from estelam.mended import DOORS, MendedServer
+from estelam.server.grpc_patch import DOORS, MendedServer
 
 
 def test_a_call_that_goes_wrong_at_a_door_shuts_none_and_leaving_shuts_all() -> None:

@@ -21,9 +21,9 @@ from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import OperatorError
 from estelam.core.settings import ServingSettings
-from estelam.mended import MendedServer
 from estelam.pipeline.handler import Context, Handler, abort
 from estelam.pipeline.outages import Outages
+from estelam.server.grpc_patch import MendedServer
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
