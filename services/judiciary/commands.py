@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from estelam.cli import output
-from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts
-from estelam.cli.files import File, Rejects, Replace, Since, Through
-from estelam.cli.lists import Format
-from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
-from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts
+from estelam.cli.load_options import File, Rejects, Replace, Since, Through
+from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
+from estelam.cli.recall_export import Format
+from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.core.settings import load
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
@@ -41,7 +41,7 @@ def load_cases(
     as_json: output.AsJson = False,
 ) -> None:
     """Load cases: all of the file or nothing, coverage included."""
-    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
     from judiciary.load import CASES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(since, through, as_json=as_json)

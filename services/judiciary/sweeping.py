@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from estelam.cli import output
-from estelam.cli.asking import Options, inquiry, whom_and_as_whom
+from estelam.cli.inquire import Options, inquiry, whom_and_as_whom
 from estelam.client.bulk import Stop, Why
 from estelam.client.channel import Identity
 from estelam.core import normalize

@@ -6,11 +6,11 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
-from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
-from estelam.cli.files import File, Rejects, Replace, Through
-from estelam.cli.lists import Format
-from estelam.cli.recalling import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
-from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.load_options import File, Rejects, Replace, Through
+from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
+from estelam.cli.recall_export import Format
+from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.core.settings import load
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -39,7 +39,7 @@ def load_notes(
     as_json: output.AsJson = False,
 ) -> None:
     """Load notes: all of the file or nothing."""
-    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
     from promissory.load import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, through, as_json=as_json)
@@ -60,7 +60,7 @@ def load_notes(
 @app.command("load-agencies")
 def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
     """Load the whole list of Setad's member agencies: one that is not in the file is a member no more."""
-    from estelam.cli.loading import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
+    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
     from promissory.load import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, None, as_json=as_json)

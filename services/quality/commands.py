@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from estelam.cli import output, serving
+from estelam.cli import output
+from estelam.cli.serve import Listen, PortFile
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load
@@ -31,7 +32,7 @@ def migrate(as_json: output.AsJson = False) -> None:
 
 
 @app.command()
-def serve(listen: serving.Listen = None, port_file: serving.PortFile = None, as_json: output.AsJson = False) -> None:
+def serve(listen: Listen = None, port_file: PortFile = None, as_json: output.AsJson = False) -> None:
     """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
     with plain_failures(as_json=as_json):
         process.main(load(QualitySettings, listen=listen), port_file)

@@ -6,8 +6,8 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
-from estelam.cli.asking import Options, answer, ask, inquiry, receipt_facts, rials
-from estelam.cli.serving import Listen, PortFile, Workers, run
+from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts, rials
+from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.receipts.archive import SavedReply
 from estelam.setad.v1 import note_verification_pb2 as pb

@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from scripts import sandbox as suite
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 
-from estelam.cli.asking import find_method
+from estelam.cli.inquire import find_method
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES

@@ -10,8 +10,15 @@ from pathlib import Path
 
 import typer
 
-HOUSE = ("receipt", "ledger", "pki", "catalogue", "change", "drm")
-"""The house's own groups, each a module here."""
+OWN_GROUPS = {
+    "receipt": "receipt",
+    "ledger": "ledger",
+    "pki": "dev_ca",
+    "catalogue": "catalogue",
+    "change": "compat",
+    "drm": "data_model",
+}
+"""The groups that every installation has, each with its module in `cli.commands`."""
 
 
 def application(words: Sequence[str] = ()) -> typer.Typer:
@@ -46,7 +53,7 @@ def _groups() -> dict[str, Callable[[typer.Typer], None]]:
     services = sorted(entry_points(group="estelam.services"), key=lambda found: found.name)
     return {
         **{entry.name: partial(_add, entry=entry) for entry in services},
-        **{name: partial(_add_own, name=name) for name in HOUSE},
+        **{name: partial(_add_own, name=name) for name in OWN_GROUPS},
         "migrate": _add_migrate,
     }
 
@@ -64,11 +71,11 @@ def _add(app: typer.Typer, entry: EntryPoint) -> None:
 
 
 def _add_own(app: typer.Typer, name: str) -> None:
-    app.add_typer(import_module(f"{__name__}.{name}").app, name=name)
+    app.add_typer(import_module(f"{__name__}.commands.{OWN_GROUPS[name]}").app, name=name)
 
 
 def _add_migrate(app: typer.Typer) -> None:
-    app.command("migrate")(import_module(f"{__name__}.migrate").migrate)
+    app.command("migrate")(import_module(f"{__name__}.commands.migrate").migrate)
 
 
 def _nothing_first() -> None:

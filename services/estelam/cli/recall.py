@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
-from estelam.cli.lists import Format, Lists, check_free
+from estelam.cli.recall_export import Format, Lists, check_free
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.keys import Keyring

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from estelam import spending
 from estelam.auth import grants
 from estelam.catalogue.changes import from_notice
 from estelam.catalogue.effective_grants import Standing, beginning, standing
@@ -17,6 +16,7 @@ from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.loader import CatalogueError, read
 from estelam.catalogue.model import Catalogue, Grant, Record
 from estelam.cli import output
+from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize
 from estelam.core.clock import IRAN, Clock, to_datetime
@@ -187,7 +187,7 @@ def _left(access: grants.Grant) -> str:
         return "told with each reply (ratelimit)"
     try:
         with contextlib.closing(Store(settings_of(area).store)) as store, store.transaction() as connection:
-            return f"{spending.left(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
+            return f"{quota_usage.left(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
     except (SettingsError, StoreError, SQLAlchemyError):
         return f"told with each reply (ratelimit); the ledger of {area} can't be read from here"
 
