@@ -10,7 +10,7 @@ from typing import Self
 from scripts.postgres import Cluster, cluster
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE
 
-import judiciary.__main__
+import judiciary.service
 import promissory.__main__
 from bench import cases, notes
 from bench.load.plan import Crowd, Plan, Protocol, Questions, Report
@@ -107,7 +107,7 @@ def promissory_server(suite: Suite) -> AbstractContextManager[Running]:
 
 def judiciary_server(suite: Suite) -> AbstractContextManager[Running]:
     """The full judiciary service of *suite*."""
-    return running(judiciary.__main__.main, suite.judiciary(), core=SERVER_CORE)
+    return running(judiciary.service.main, suite.judiciary(), core=SERVER_CORE)
 
 
 def check_note(scale: Scale) -> Questions:

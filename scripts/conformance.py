@@ -24,7 +24,7 @@ from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading import Declaration
 from estelam.storage.store import migrate
-from judiciary import load as judiciary_load
+from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import load as promissory_load
 from promissory.settings import PromissorySettings

@@ -14,7 +14,7 @@ from estelam.core.settings import StoreSettings
 from estelam.loading import Declaration, Feed, load
 from estelam.storage.store import Mode, Store, migrate
 from judiciary import cases
-from judiciary import load as judiciary_load
+from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import load as promissory_load
 from promissory.settings import PromissorySettings

@@ -19,7 +19,7 @@ from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.grpc_server import Server, until_told_to_stop
 from estelam.server.service import recording_service
 from estelam.telemetry import logs
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from judiciary.settings import JudiciarySettings
 from promissory.servicer import questions
 from promissory.settings import PromissorySettings

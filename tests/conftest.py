@@ -18,7 +18,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.server.service import recording_service
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from promissory.servicer import questions
 from tests import turns
 from tests.service import RunningService

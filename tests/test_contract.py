@@ -16,7 +16,7 @@ from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
 from estelam.setad.v1 import note_verification_pb2
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from promissory.servicer import questions
 
 Fields = RepeatedCompositeFieldContainer[FieldDescriptorProto]

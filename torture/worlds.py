@@ -16,8 +16,8 @@ from estelam.loading import Feed
 from estelam.pipeline.recorder import LookUp
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from judiciary import cases
-from judiciary import load as judiciary_load
-from judiciary import servicer as judiciary
+from judiciary import feeds as judiciary_load
+from judiciary import methods as judiciary
 from promissory import load as promissory_load
 from promissory import servicer as promissory
 from promissory.settings import PromissorySettings

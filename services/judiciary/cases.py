@@ -12,7 +12,7 @@ from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.pipeline.recorder import Reading
 from estelam.storage.coverage import Coverage
-from judiciary import store
+from judiciary import repository
 
 FIRST_DATE = date(2021, 3, 21)
 """1 Farvardin 1400: cases from this day on are asked about unless the coverage says otherwise (R3.1.2)."""
@@ -23,7 +23,7 @@ Response = TypeVar("Response", pb.CheckByNationalIdResponse, pb.CheckByTrackingI
 def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
     """YES where a case filed within coverage names the person as drawer, or without a role."""
     asked = {inquiry.request.national_id for inquiry in inquiries}
-    found = store.drawers_with_case(reading.connection, asked, since(reading.coverage))
+    found = repository.drawers_with_case(reading.connection, asked, since(reading.coverage))
     return [
         _finding(reading, pb.CheckByNationalIdResponse, yes=inquiry.request.national_id in found)
         for inquiry in inquiries
@@ -33,7 +33,7 @@ def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Findi
 def by_tracking_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
     """YES where a case filed within coverage is about the cheque; a claim later withdrawn was filed all the same."""
     asked = {inquiry.request.tracking_id for inquiry in inquiries}
-    found = store.cheques_with_case(reading.connection, asked, since(reading.coverage))
+    found = repository.cheques_with_case(reading.connection, asked, since(reading.coverage))
     return [
         _finding(reading, pb.CheckByTrackingIdResponse, yes=inquiry.request.tracking_id in found)
         for inquiry in inquiries

@@ -9,8 +9,8 @@ from estelam.core.model import Subject
 from estelam.ledger.recall import ROWS_AT_ONCE, Asked, Word
 from estelam.storage import coverage
 from estelam.storage.facts import former_subject_table, load_table
-from judiciary import cases, store
-from judiciary.store import case_table
+from judiciary import cases, repository
+from judiciary.repository import case_table
 
 PERSON, TRACKING = "person", "tracking"
 
@@ -36,8 +36,8 @@ class CaseFacts:
         since = cases.since(coverage.read(connection))
         values = {kind: {subject.value for subject, _ in asked if subject.kind == kind} for kind in (PERSON, TRACKING)}
         found = {
-            PERSON: store.drawers_with_case(connection, values[PERSON], since),
-            TRACKING: store.cheques_with_case(connection, values[TRACKING], since),
+            PERSON: repository.drawers_with_case(connection, values[PERSON], since),
+            TRACKING: repository.cheques_with_case(connection, values[TRACKING], since),
         }
         return [Word.YES if subject.value in found[subject.kind] else Word.NO for subject, _ in asked]
 

@@ -13,7 +13,7 @@ from scripts.sandbox import Sandbox
 
 from bench import cases
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from judiciary.load import CASES
+from judiciary.feeds import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,7 @@ from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
 from estelam.core.clock import IRAN
 from estelam.loading import Declaration
-from judiciary.load import CASES
+from judiciary.feeds import CASES
 from promissory.load import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from estelam.loading import merge
 from estelam.storage.store import Store
-from judiciary import load as cases
+from judiciary import feeds as cases
 from promissory import load as notes
 from tests.e2e.conftest import CommandLine
 

@@ -20,7 +20,7 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.store import Mode, Store
-from judiciary.load import CASES
+from judiciary.feeds import CASES
 from promissory.load import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, CommandLine, Said

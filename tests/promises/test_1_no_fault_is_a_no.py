@@ -42,7 +42,7 @@ from estelam.receipts import receipt
 from estelam.server import grpc_server
 from estelam.server.service import recording_service
 from estelam.storage.store import Store
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from promissory.servicer import questions
 from tests.conftest import plain_channel
 from tests.faults import DatabaseFaults, Faults, Point, errors

@@ -36,7 +36,7 @@ from estelam.loading import Declaration, Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.server.service import recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
-from judiciary import load as judiciary_load
+from judiciary import feeds as judiciary_load
 from promissory import load as promissory_load
 from promissory.servicer import CHECK_NOTE as CHECK_METHOD
 from sataad_adapter.__main__ import adapter

@@ -32,8 +32,8 @@ from estelam.pipeline.recorder import Reading
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.server.service import recording_service
-from judiciary.servicer import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
+from judiciary.methods import QUESTIONS
 from tests.conftest import Start, plain_channel
 from tests.service import RunningService
 

@@ -18,8 +18,8 @@ from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table
 from estelam.storage.store import Mode, Store
 from judiciary.cases import FIRST_DATE
-from judiciary.load import CASES
-from judiciary.store import case_table
+from judiciary.feeds import CASES
+from judiciary.repository import case_table
 from promissory.load import MEMBERS, NOTES
 from promissory.store import member_table, note_table
 from tests.conftest import both_engines

@@ -18,9 +18,9 @@ from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.storage.store import Mode, Store, StoreError, migrate
 from judiciary import cases
-from judiciary.load import CASES
+from judiciary.feeds import CASES
+from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
 from judiciary.recall import CaseFacts
-from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
 from promissory.load import FIRST_DATE, MEMBERS, NOTES
 from promissory.recall import NoteFacts
 from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES, questions

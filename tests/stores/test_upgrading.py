@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Date, column, insert, select, table, text
 from estelam.core.settings import StoreSettings
 from estelam.storage import store
 from estelam.storage.store import Mode, Store
-from judiciary.store import case_table, cheques_with_case, drawers_with_case
+from judiciary.repository import case_table, cheques_with_case, drawers_with_case
 from promissory.store import members, note_table
 from tests.conftest import both_engines
 

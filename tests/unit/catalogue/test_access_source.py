@@ -16,7 +16,7 @@ from estelam.client.channel import Identity
 from estelam.core.clock import IRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from promissory.servicer import questions
 from sataad_adapter.servicer import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening

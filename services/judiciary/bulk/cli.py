@@ -19,8 +19,8 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load
 from estelam.receipts.receipt import Verifier
-from judiciary.certificates import UNANSWERED, InputError
-from judiciary.sweep import Manner, Sweep, SweepError, Tally
+from judiciary.bulk.rows import UNANSWERED, InputError
+from judiciary.bulk.run import Manner, Sweep, SweepError, Tally
 
 REASONS = 10
 _EXITS = {

@@ -28,9 +28,9 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import SavedReply
 from estelam.receipts.journal import Journal
 from estelam.receipts.receipt import InvalidReceipt, Verifier
-from judiciary import certificates
-from judiciary.certificates import COLUMNS, NO, UNANSWERED, Answer, Certificate
-from judiciary.servicer import CHECK_BY_TRACKING_ID
+from judiciary.bulk import rows
+from judiciary.bulk.rows import COLUMNS, NO, UNANSWERED, Answer, Certificate
+from judiciary.methods import CHECK_BY_TRACKING_ID
 
 METHOD = CHECK_BY_TRACKING_ID.name
 CALLS_PER_CONNECTION = 32
@@ -86,7 +86,7 @@ class Sweep:
         self._digest = _digest(source)
         # A tracking id that stands twice is asked once.
         self._answers: dict[str, Answer | None] = {  # 1
-            found.tracking_id: None for found in certificates.read(source) if found.tracking_id is not None
+            found.tracking_id: None for found in rows.read(source) if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
         self._pipeline: Pipeline | None = None
@@ -162,7 +162,7 @@ class Sweep:
         with draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
-            for certificate in certificates.read(self._source):  # 4
+            for certificate in rows.read(self._source):  # 4
                 row = self._row(certificate, stop)
                 tally.count(row)
                 writer.writerow(row)
@@ -230,12 +230,12 @@ class Sweep:
     def _row(self, certificate: Certificate, stop: Stop | None) -> dict[str, Any]:
         key = certificate.tracking_id
         if key is None:
-            return certificates.unanswered(certificate, certificate.fault)
+            return rows.unanswered(certificate, certificate.fault)
         # A list that has changed may hold what was never read: that is found once it is read to its end.
         if answer := self._answers.get(key):
-            return certificates.answered(certificate, answer)
+            return rows.answered(certificate, answer)
         unasked = f"UNASKED: {stop.words if stop else 'the list was changed'}"
-        return certificates.unanswered(certificate, self._reasons.get(key, unasked))
+        return rows.unanswered(certificate, self._reasons.get(key, unasked))
 
 
 def _digest(path: Path) -> str:

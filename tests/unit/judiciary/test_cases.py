@@ -9,7 +9,7 @@ from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from judiciary.load import CASES
+from judiciary.feeds import CASES
 from tests.conftest import Start, both_engines, judiciary_opening, plain_channel
 from tests.service import RunningService
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from estelam.server.grpc_server import until_told_to_stop, write_port
 from estelam.server.service import recording_service
 from estelam.telemetry import logs
-from judiciary.servicer import QUESTIONS
+from judiciary.methods import QUESTIONS
 from judiciary.settings import JudiciarySettings
 
 

@@ -13,12 +13,12 @@ from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.core.settings import load
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from judiciary import __main__ as service
+from judiciary import service
+from judiciary.bulk.cli import sweep
 from judiciary.cases import FIRST_DATE
+from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.recall import CaseFacts
-from judiciary.servicer import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.settings import JudiciarySettings
-from judiciary.sweeping import sweep
 
 app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def load_cases(
 ) -> None:
     """Load cases: all of the file or nothing, coverage included."""
     from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from judiciary.load import CASES  # noqa: PLC0415 - no other command needs what loads
+    from judiciary.feeds import CASES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(since, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):

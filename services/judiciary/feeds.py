@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading import Feed
 from estelam.loading.checks import Columns, contract, day, one_of, refuse, words
-from judiciary.store import Kind, Role, case_table
+from judiciary.repository import Kind, Role, case_table
 
 
 def _neither(columns: Columns) -> Any:

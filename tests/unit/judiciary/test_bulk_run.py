@@ -24,8 +24,8 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import from_line
 from estelam.receipts.journal import JournalError
 from estelam.receipts.receipt import Verifier
-from judiciary.certificates import COLUMNS, InputError
-from judiciary.sweep import METHOD, Manner, Sweep, SweepError, Tally
+from judiciary.bulk.rows import COLUMNS, InputError
+from judiciary.bulk.run import METHOD, Manner, Sweep, SweepError, Tally
 from tests.conftest import Start, judiciary_opening
 from tests.service import RunningService
 

@@ -11,11 +11,11 @@ from scripts.sandbox import Sandbox
 from estelam.client.bulk import Why
 from estelam.core.clock import IRAN
 from estelam.core.normalize import jalali
-from judiciary.sweep import Manner
+from judiciary.bulk.run import Manner
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
-from tests.judiciary.test_sweep import Bank, many, words
 from tests.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
+from tests.unit.judiciary.test_bulk_run import Bank, many, words
 
 Begin = Callable[[timedelta], Bank]
 

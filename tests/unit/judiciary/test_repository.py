@@ -9,10 +9,10 @@ from scripts.sandbox import Sandbox
 from sqlalchemy import Select
 
 from estelam.storage.store import Store
-from judiciary import store
+from judiciary import repository
 
 
-@pytest.mark.parametrize("query", [store._DRAWERS, store._CHEQUES])
+@pytest.mark.parametrize("query", [repository._DRAWERS, repository._CHEQUES])
 def test_both_questions_are_answered_from_an_index_alone(shared: Sandbox, query: Select[Any]) -> None:
     asked = query.params(asked=["1", "2"], since=date(2021, 3, 21))
     with closing(Store(shared.judiciary().store)) as opened, opened.transaction() as connection:

@@ -1,0 +1,1 @@
+"""Bulk check of certificates of bounced cheques: `estelam judiciary sweep`."""
