@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from promissory.load import NOTES
+from promissory.feeds import NOTES
 
 AMOUNT_RIALS = 5_000_000_000
 

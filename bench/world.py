@@ -11,7 +11,7 @@ from scripts.postgres import Cluster, cluster
 from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE
 
 import judiciary.service
-import promissory.__main__
+import promissory.service
 from bench import cases, notes
 from bench.load.plan import Crowd, Plan, Protocol, Questions, Report
 from bench.load.run import run
@@ -102,7 +102,7 @@ class World:
 
 def promissory_server(suite: Suite) -> AbstractContextManager[Running]:
     """The full promissory service of *suite*."""
-    return running(promissory.__main__.main, suite.promissory(), core=SERVER_CORE)
+    return running(promissory.service.main, suite.promissory(), core=SERVER_CORE)
 
 
 def judiciary_server(suite: Suite) -> AbstractContextManager[Running]:

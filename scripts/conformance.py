@@ -26,7 +26,7 @@ from estelam.loading import Declaration
 from estelam.storage.store import migrate
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
-from promissory import load as promissory_load
+from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from scripts import postgres

@@ -16,7 +16,7 @@ from estelam.storage.store import Mode, Store, migrate
 from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
-from promissory import load as promissory_load
+from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
 from quality import store as seen
 from quality.settings import QualitySettings

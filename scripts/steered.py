@@ -21,7 +21,7 @@ from estelam.server.service import recording_service
 from estelam.telemetry import logs
 from judiciary.methods import QUESTIONS
 from judiciary.settings import JudiciarySettings
-from promissory.servicer import questions
+from promissory.methods import questions
 from promissory.settings import PromissorySettings
 from sataad_adapter.__main__ import adapter
 from sataad_adapter.settings import SetadSettings

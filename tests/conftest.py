@@ -19,7 +19,7 @@ from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.server.service import recording_service
 from judiciary.methods import QUESTIONS
-from promissory.servicer import questions
+from promissory.methods import questions
 from tests import turns
 from tests.service import RunningService
 

@@ -17,7 +17,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
 from estelam.setad.v1 import note_verification_pb2
 from judiciary.methods import QUESTIONS
-from promissory.servicer import questions
+from promissory.methods import questions
 
 Fields = RepeatedCompositeFieldContainer[FieldDescriptorProto]
 

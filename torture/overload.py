@@ -14,7 +14,7 @@ from bench.load.run import run as load
 from bench.processes import Running, resident_mib, running
 from scripts import sandbox as suite
 
-import promissory.__main__
+import promissory.service
 from bench import notes
 from estelam.client.channel import Identity
 from torture.trial import Result, Task, Trial
@@ -34,7 +34,7 @@ def run(task: Task) -> Result:
     sandbox = suite.create(task.folder, rate=1e7, burst=10**8)
     suite.load_samples(sandbox)
     settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
-    with running(promissory.__main__.main, settings, core=SERVER_CORE) as server:
+    with running(promissory.service.main, settings, core=SERVER_CORE) as server:
         many = _plan(server, Identity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
         quiet = replace(many, identity=Identity.named(sandbox.pki, "agency"), crowd=QUIET, rate=QUIET_RATE)
         calm, capacity = load(quiet), load(many)  # 1

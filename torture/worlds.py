@@ -18,8 +18,8 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary import methods as judiciary
-from promissory import load as promissory_load
-from promissory import servicer as promissory
+from promissory import feeds as promissory_load
+from promissory import methods as promissory
 from promissory.settings import PromissorySettings
 from torture.oracle import Answer, Cases, Notes, Row
 

@@ -13,8 +13,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import search
 from estelam.pipeline.recorder import LookUp, Reading
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from promissory import store
-from promissory.store import State
+from promissory import repository
+from promissory.repository import State
 
 _KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
 
@@ -24,7 +24,7 @@ def check(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refu
 
     Everything else is NO, without a reason: a reason would let a caller find the facts out one by one.
     """
-    notes = store.facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+    notes = repository.facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
     return [_judge(reading, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
 
 
@@ -47,8 +47,8 @@ def parties_after(check_method: str, window: timedelta) -> LookUp:
     def parties(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
         if reading.clock_behind:
             return [Refusal(Reason.CLOCK_BEHIND) for _ in inquiries]
-        members = store.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
-        notes = store.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+        members = repository.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
+        notes = repository.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
         confirmed = _confirmed(reading, inquiries, check_method, window)
         return [
             _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))

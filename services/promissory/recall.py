@@ -12,8 +12,8 @@ from estelam.ledger.writer import question
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.receipts.receipt import canonical
 from estelam.storage.facts import former_subject_table, load_table
-from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
-from promissory.store import State, note_table
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
+from promissory.repository import State, note_table
 
 SERIAL = "serial"
 COMMIT_MICROS = 3_600_000_000

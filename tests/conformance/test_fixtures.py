@@ -17,7 +17,7 @@ from estelam.auth.grants import Grant
 from estelam.core.clock import IRAN
 from estelam.loading import Declaration
 from judiciary.feeds import CASES
-from promissory.load import MEMBERS, NOTES
+from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right
 
 ALWAYS_BROKEN = {"expired"}

@@ -25,7 +25,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.coverage import coverage_table
 from estelam.storage.store import Mode, Store
-from promissory.load import MEMBERS, NOTES
+from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.service import RunningService

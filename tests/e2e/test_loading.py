@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from estelam.loading import merge
 from estelam.storage.store import Store
 from judiciary import feeds as cases
-from promissory import load as notes
+from promissory import feeds as notes
 from tests.e2e.conftest import CommandLine
 
 NOTES = SAMPLES / "notes.csv"

@@ -21,7 +21,7 @@ from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.store import Mode, Store
 from judiciary.feeds import CASES
-from promissory.load import NOTES
+from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, CommandLine, Said
 from tests.service import RunningService

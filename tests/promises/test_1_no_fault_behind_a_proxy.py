@@ -12,7 +12,7 @@ from scripts import sandbox as suite
 
 from estelam.auth.dev_ca import Authority
 from estelam.core.errors import Reason
-from promissory.servicer import questions
+from promissory.methods import questions
 from tests.faults import DatabaseFaults, Faults
 from tests.promises import test_1_no_fault_is_a_no as whole
 from tests.promises.test_1_no_fault_is_a_no import ANSWERED, FILES, SERVICES, House, Question, faulty, points

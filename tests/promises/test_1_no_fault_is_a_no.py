@@ -43,7 +43,7 @@ from estelam.server import grpc_server
 from estelam.server.service import recording_service
 from estelam.storage.store import Store
 from judiciary.methods import QUESTIONS
-from promissory.servicer import questions
+from promissory.methods import questions
 from tests.conftest import plain_channel
 from tests.faults import DatabaseFaults, Faults, Point, errors
 from tests.outages import HOUR, PROMISSORY, outage, publish

@@ -31,8 +31,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from promissory.load import MEMBERS, NOTES
-from promissory.store import State
+from promissory.feeds import MEMBERS, NOTES
+from promissory.repository import State
 from tests.conftest import plain_channel, promissory_opening
 from tests.service import RunningService
 

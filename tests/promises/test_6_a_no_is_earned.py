@@ -30,7 +30,7 @@ from estelam.storage.coverage import Coverage
 from estelam.storage.store import Mode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
-from promissory.load import NOTES
+from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.service import RunningService
 

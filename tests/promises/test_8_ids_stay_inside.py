@@ -37,8 +37,8 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.server.service import recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import feeds as judiciary_load
-from promissory import load as promissory_load
-from promissory.servicer import CHECK_NOTE as CHECK_METHOD
+from promissory import feeds as promissory_load
+from promissory.methods import CHECK_NOTE as CHECK_METHOD
 from sataad_adapter.__main__ import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 

@@ -21,7 +21,7 @@ from estelam.ledger.writer import SUBJECT_COLUMNS, Ledger, Line, block_table, en
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.storage import store
 from estelam.storage.store import Mode, Store
-from promissory.servicer import CHECK_NOTE as METHOD
+from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
 
 pytestmark = both_engines

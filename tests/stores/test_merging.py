@@ -20,8 +20,8 @@ from estelam.storage.store import Mode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from judiciary.repository import case_table
-from promissory.load import MEMBERS, NOTES
-from promissory.store import member_table, note_table
+from promissory.feeds import MEMBERS, NOTES
+from promissory.repository import member_table, note_table
 from tests.conftest import both_engines
 
 pytestmark = both_engines

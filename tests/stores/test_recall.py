@@ -21,9 +21,9 @@ from judiciary import cases
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
 from judiciary.recall import CaseFacts
-from promissory.load import FIRST_DATE, MEMBERS, NOTES
+from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, questions
 from promissory.recall import NoteFacts
-from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES, questions
 from tests.conftest import both_engines
 from tests.stores.histories import CALLERS, Given, History
 

@@ -13,7 +13,7 @@ from estelam.core.settings import StoreSettings
 from estelam.storage import store
 from estelam.storage.store import Mode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
-from promissory.store import members, note_table
+from promissory.repository import members, note_table
 from tests.conftest import both_engines
 
 pytestmark = both_engines

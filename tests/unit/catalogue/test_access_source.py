@@ -17,7 +17,7 @@ from estelam.core.clock import IRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
 from judiciary.methods import QUESTIONS
-from promissory.servicer import questions
+from promissory.methods import questions
 from sataad_adapter.servicer import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome

@@ -25,7 +25,7 @@ from estelam.loading import Declaration
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.telemetry import logs
-from promissory.load import NOTES
+from promissory.feeds import NOTES
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS

@@ -6,7 +6,7 @@ from pathlib import Path
 from estelam.server.grpc_server import until_told_to_stop, write_port
 from estelam.server.service import recording_service
 from estelam.telemetry import logs
-from promissory.servicer import questions
+from promissory.methods import questions
 from promissory.settings import PromissorySettings
 
 

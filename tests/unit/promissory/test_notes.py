@@ -13,7 +13,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
-from promissory.store import State
+from promissory.repository import State
 from tests.conftest import both_engines, plain_channel
 from tests.service import RunningService
 

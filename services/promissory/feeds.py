@@ -20,7 +20,7 @@ from estelam.loading.checks import (
     words,
 )
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from promissory.store import State, member_table, note_table
+from promissory.repository import State, member_table, note_table
 
 # A register of notes is complete or it is not; it has no first date.
 FIRST_DATE = date.min

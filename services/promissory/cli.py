@@ -14,9 +14,9 @@ from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.core.settings import load
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from promissory import __main__ as service
+from promissory import service
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.recall import NoteFacts
-from promissory.servicer import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.settings import PromissorySettings
 
 app = typer.Typer(help="The ministry's promissory-note service.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def load_notes(
 ) -> None:
     """Load notes: all of the file or nothing."""
     from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from promissory.load import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
+    from promissory.feeds import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, through, as_json=as_json)
     with output.plain_failures(as_json=as_json):
@@ -61,7 +61,7 @@ def load_notes(
 def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
     """Load the whole list of Setad's member agencies: one that is not in the file is a member no more."""
     from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from promissory.load import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
+    from promissory.feeds import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, None, as_json=as_json)
     with output.plain_failures(as_json=as_json):
