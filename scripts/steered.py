@@ -23,7 +23,7 @@ from judiciary.methods import QUESTIONS
 from judiciary.settings import JudiciarySettings
 from promissory.methods import questions
 from promissory.settings import PromissorySettings
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from sataad_adapter.settings import SetadSettings
 from scripts.processes import START_SECONDS, STOP_SECONDS, ProcessError
 

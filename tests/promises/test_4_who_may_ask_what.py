@@ -37,7 +37,7 @@ from estelam.core.errors import Reason, from_grpc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.service import RunningService
 

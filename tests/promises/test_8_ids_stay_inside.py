@@ -39,7 +39,7 @@ from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import feeds as judiciary_load
 from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 
 # Nothing here is like anything else in a log or a store: whatever is found of it has leaked.

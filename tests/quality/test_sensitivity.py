@@ -25,7 +25,7 @@ from quality.report.reporting import Written, report
 from quality.report.wording import Wording
 from quality.settings import QualitySettings
 from quality.store import Announced
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
 from tests.promises.test_8_ids_stay_inside import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks
 from tests.quality.watched import CASES, NOTES, VERIFICATION, met, settings_of, traffic, watch

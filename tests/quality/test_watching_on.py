@@ -25,7 +25,7 @@ from quality.months import minute_of
 from quality.settings import QualitySettings
 from quality.watch.probing import errands
 from quality.watch.watching import Watch, watching
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
 from tests.quality.watched import (

@@ -18,7 +18,7 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
 from judiciary.methods import QUESTIONS
 from promissory.methods import questions
-from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.methods import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
 from tests.unit.catalogue.conftest import COMMITTED, Edit

@@ -26,8 +26,8 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import CHOICE, View, in_language, language_of
 from estelam.web.middleware import Calm
 from estelam.web.rendering import Look
-from sataad_adapter.web import form, guard, problems, proofs
-from sataad_adapter.web.call import Declined, Spoken, bring
+from sataad_adapter.web import csrf, form, problem_details, receipts
+from sataad_adapter.web.request_context import Declined, Spoken, bring
 
 MAX_FORM_BYTES = 262_144
 
@@ -92,7 +92,7 @@ def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
             405: _missing,
             400: _too_much,
             413: _too_much,
-            guard.ForeignForm: _notice("foreign", 403),
+            csrf.ForeignForm: _notice("foreign", 403),
             Unnamed: _notice("unnamed", 403),
             Exception: _notice("none", 500),
         },
@@ -127,9 +127,9 @@ class _Pages:
             refusal, trailer = declined.refusal, dict(declined.trailer)
             again_at = self._office.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
             told = {"refusal": refusal, "again_at": again_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
-            status, headers = openapi.status(refusal.reason), problems.retry_header(refusal)
+            status, headers = openapi.status(refusal.reason), problem_details.retry_header(refusal)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **told, **shown)
-        kept = proofs.lines_of(asked, reply)
+        kept = receipts.lines_of(asked, reply)
         shown |= {"asked": asked, "reply": reply, "kept": kept, "answered_at": _answered_at(reply)}
         return _show(request, language, "answer.html", **shown)
 
@@ -140,7 +140,7 @@ class _Pages:
     async def check(self, request: Request, language: str) -> Response:
         """Whether a kept receipt proves its reply."""
         try:
-            proven = proofs.check((await _form(request)).get("receipt", ""), self._office.keys)
+            proven = receipts.check((await _form(request)).get("receipt", ""), self._office.keys)
         except InvalidReceipt:
             return _show(request, language, "receipt.html", status=422, proven=None)
         return _show(request, language, "receipt.html", proven=proven)
@@ -149,7 +149,7 @@ class _Pages:
         """A kept receipt as a file, if it is one: nothing else is given back."""
         text = (await _form(request)).get("receipt", "").replace("\r\n", "\n")
         try:
-            proven = proofs.check(text, self._office.keys)
+            proven = receipts.check(text, self._office.keys)
         except InvalidReceipt:
             return _show(request, language, "receipt.html", status=422, proven=None)
         name = f"estelam-receipt-{proven[0].proven.entry.inquiry_id.hex()}.jsonl"
@@ -176,7 +176,7 @@ async def _form(request: Request) -> Typed:
         for name, value in sent.multi_items():
             text = (await value.read()).decode("utf-8", "replace") if isinstance(value, UploadFile) else value
             typed[name] = typed.get(name) or text
-    guard.require_own_form(request, typed.get("token", ""))
+    csrf.require_own_form(request, typed.get("token", ""))
     return typed
 
 
@@ -189,11 +189,11 @@ def _show(
     headers: Mapping[str, str] | None = None,
     **told: Any,
 ) -> Response:
-    token = guard.token(request)
+    token = csrf.token(request)
     place = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
     response = LOOK.page(template, language, place=place, token=token, status=status, **told)
     response.headers.update(headers or {})
-    guard.remember(request, response, token)
+    csrf.remember(request, response, token)
     return response
 
 

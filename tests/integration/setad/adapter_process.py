@@ -10,7 +10,7 @@ import httpx
 from scripts.processes import free_ports
 from scripts.sandbox import Sandbox
 
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from tests.service import RunningService
 
 GENUINE = {

@@ -15,8 +15,8 @@ from estelam.data_model import model, openapi
 from estelam.pipeline.handler import PURPOSE_KEYS, Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import Calm
-from sataad_adapter.web import problems, reading
-from sataad_adapter.web.call import Declined, bring
+from sataad_adapter.web import json_body, problem_details
+from sataad_adapter.web.request_context import Declined, bring
 
 VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"
@@ -33,14 +33,14 @@ def api(verify: Handler) -> ASGIApp:
                 raise Refusal(Reason.REQUEST_MALFORMED)
             spoken = await bring(
                 verify,
-                await reading.body(request, reading.MAX_JSON_BYTES),
+                await json_body.body(request, json_body.MAX_JSON_BYTES),
                 certificate=request.state.certificate,
                 metadata=[(key, value) for key, value in request.headers.items() if key in _METADATA],
             )
         except Declined as declined:
-            return problems.response(declined.refusal, declined.trailer)
+            return problem_details.response(declined.refusal, declined.trailer)
         except Refusal as refusal:
-            return problems.response(refusal)
+            return problem_details.response(refusal)
         reply = MessageToDict(pb.VerifyNoteResponse.FromString(spoken.reply))
         return JSONResponse(reply, headers=dict(spoken.trailer))
 
@@ -50,11 +50,11 @@ def api(verify: Handler) -> ASGIApp:
         return JSONResponse(described)
 
     async def unknown(_request: Request, _error: Any) -> Response:
-        return problems.response(Refusal(Reason.METHOD_UNKNOWN))
+        return problem_details.response(Refusal(Reason.METHOD_UNKNOWN))
 
     async def failed(_request: Request, _error: Any) -> Response:
-        return problems.response(Refusal(Reason.SERVICE_FAILED))
+        return problem_details.response(Refusal(Reason.SERVICE_FAILED))
 
     routes = [Route(VERIFY, answer, methods=["POST"]), Route(OPENAPI, describe)]
     app = Starlette(routes=routes, exception_handlers={404: unknown, 405: unknown, Exception: failed})
-    return Calm(app, problems.response(Refusal(Reason.SERVICE_FAILED)))
+    return Calm(app, problem_details.response(Refusal(Reason.SERVICE_FAILED)))

@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from estelam.core.clock import Clock
 from estelam.pipeline.handler import Desk
 from estelam.web.listener import Bounds, listening
-from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
-from sataad_adapter.web import reading
-from sataad_adapter.web.api import api
-from sataad_adapter.web.certified import certified
-from sataad_adapter.web.page import Office, page
+from sataad_adapter.web import json_body
+from sataad_adapter.web.mtls import certified
+from sataad_adapter.web.rest_api import api
+from sataad_adapter.web.ui import Office, page
 
 
 @contextlib.asynccontextmanager
@@ -28,7 +28,7 @@ async def faces(
     bounds = Bounds(settings.connections, settings.drain_seconds, settings.shares_port)
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
-            app = api(desk.handler(VERIFY_NOTE, reading.from_json))
+            app = api(desk.handler(VERIFY_NOTE, json_body.from_json))
             await stack.enter_async_context(certified(settings, app, bounds))
         if settings.page_listen:
             office = Office(

@@ -11,8 +11,8 @@ from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
 from estelam.receipts.archive import SavedReply
 from estelam.setad.v1 import note_verification_pb2 as pb
-from sataad_adapter import __main__ as service
-from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter import service
+from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import replies_of
 

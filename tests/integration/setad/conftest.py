@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from scripts.sandbox import Sandbox
 
-from tests.sataad_adapter.office import Faces, faces
+from tests.integration.setad.adapter_process import Faces, faces
 from tests.service import RunningService
 
 

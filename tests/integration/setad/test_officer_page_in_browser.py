@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
-from tests.sataad_adapter.office import Faces
-from tests.sataad_adapter.test_page import TYPED
+from tests.integration.setad.adapter_process import Faces
+from tests.integration.setad.test_officer_page import TYPED
 
 pytestmark = needs_chromium
 

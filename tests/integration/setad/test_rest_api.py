@@ -18,8 +18,8 @@ from estelam.data_model import openapi
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of
-from sataad_adapter.web import problems
-from tests.sataad_adapter.office import GENUINE, Faces, caller, client, faces
+from sataad_adapter.web import problem_details
+from tests.integration.setad.adapter_process import GENUINE, Faces, caller, client, faces
 from tests.service import RunningService
 
 
@@ -79,7 +79,7 @@ def test_a_stranger_is_refused_before_what_is_asked_is_looked_at(shared: Sandbox
         )
 
     assert (403, "NOT_GRANTED") == (response.status_code, response.json()["reason"])
-    assert problems.MEDIA_TYPE == response.headers["content-type"]
+    assert problem_details.MEDIA_TYPE == response.headers["content-type"]
 
 
 BODIES: list[tuple[bytes, Reason]] = [

@@ -20,10 +20,10 @@ from estelam.server.grpc_server import Server, running, until_told_to_stop, writ
 from estelam.server.service import refusal_budget
 from estelam.telemetry import logs
 from estelam.telemetry.metrics import Metrics
-from sataad_adapter.servicer import VERIFY_NOTE
+from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import Verification
-from sataad_adapter.web.faces import faces
+from sataad_adapter.web.frontends import faces
 
 
 def main(settings: SetadSettings, port_file: Path | None = None) -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from estelam.core.settings import SettingsError
 from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
-from tests.sataad_adapter.office import Faces, faces
+from tests.integration.setad.adapter_process import Faces, faces
 from tests.service import RunningService
 
 TYPED = {

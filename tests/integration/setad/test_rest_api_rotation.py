@@ -8,7 +8,7 @@ import httpx
 from scripts.sandbox import ORGANIZATIONS, Sandbox
 
 from estelam.auth.dev_ca import Authority
-from tests.sataad_adapter.office import GENUINE, caller, faces
+from tests.integration.setad.adapter_process import GENUINE, caller, faces
 from tests.service import RunningService
 
 

@@ -17,9 +17,9 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
 from tests.conftest import Start, promissory_opening
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
+from tests.integration.setad.adapter_process import GENUINE, Faces, client, faces
+from tests.integration.setad.test_officer_page import ask, verdict
 from tests.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
-from tests.sataad_adapter.office import GENUINE, Faces, client, faces
-from tests.sataad_adapter.test_page import ask, verdict
 
 REQUEST = pb.VerifyNoteRequest(
     serial="1404000000000017",

@@ -13,7 +13,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
-from sataad_adapter.__main__ import adapter
+from sataad_adapter.service import adapter
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import replies_of
 from tests.conftest import plain_channel
