@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 from bench.processes import peak_mib
 from estelam.core.clock import Clock
-from quality.reckoning.audience import WORKING_GROUP
-from quality.report.reporting import report
+from quality.evaluation.audience import WORKING_GROUP
+from quality.report.generate import report
 from quality.settings import QualitySettings
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from estelam.auth.dev_ca import Authority
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import Mode, Store, migrate
-from quality import store as seen
-from quality.months import Month, instant_of
-from quality.report.reporting import report
+from quality import repository as seen
+from quality.periods import Month, instant_of
+from quality.report.generate import report
 from quality.settings import QualitySettings
 from scripts import seeded_month
 from scripts.watched import AGREEMENTS, EXCHANGE

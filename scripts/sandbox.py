@@ -18,7 +18,7 @@ from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
-from quality import store as seen
+from quality import repository as seen
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from scripts import watched

@@ -10,10 +10,10 @@ from datetime import date, time
 from sqlalchemy import Connection
 
 from quality import histogram
-from quality import store as seen
-from quality.faults import Fault
-from quality.months import Month, midnight, minute_of
-from quality.store import Announced, Freshness, Observation, Probe, SeenHead, Tally
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.periods import Month, midnight, minute_of
+from quality.repository import Announced, Freshness, Observation, Probe, SeenHead, Tally
 from scripts import sandbox as suite
 
 PROMISSORY, CHEQUE, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"

@@ -27,9 +27,9 @@ from estelam.core.settings import CONFIG, ServingSettings, load
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
+from quality.monitor import ledger_collector
+from quality.monitor.prober import errands
 from quality.settings import QualitySettings
-from quality.watch import collecting
-from quality.watch.probing import errands
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import caller
@@ -327,7 +327,7 @@ def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
     suite.prepare_quality(sandbox)
     quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())
 
-    assert 1 == collecting.read_on(quality, "promissory-note-inquiry", Clock())
+    assert 1 == ledger_collector.read_on(quality, "promissory-note-inquiry", Clock())
     for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
         with server.connect(database, "watching") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)

@@ -16,7 +16,7 @@ from bench.figure import Figure, at_most
 from bench.reporter import Took
 from bench.world import World
 from estelam.storage.store import Mode, Store
-from quality.months import Month
+from quality.periods import Month
 
 _MONTH = Month(1405, 8)
 

@@ -14,16 +14,16 @@ from scripts.report import quality_home
 from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import Mode, Store
-from quality import histogram, rulebook
-from quality import store as seen
-from quality.faults import Fault
-from quality.months import Month, instant_of, minute_of
-from quality.reckoning.audience import Audience
-from quality.reckoning.figures import Figures
-from quality.reckoning.gathering import Cut, gather
-from quality.reckoning.month import see
+from quality import histogram, slo
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.evaluation.audience import Audience
+from quality.evaluation.build import Cut, gather
+from quality.evaluation.period_data import see
+from quality.evaluation.report_model import Figures
+from quality.periods import Month, instant_of, minute_of
+from quality.repository import Announced, Observation, Probe, Tally
 from quality.settings import QualitySettings
-from quality.store import Announced, Observation, Probe, Tally
 
 ABAN = Month(1405, 8)
 SETAD, CBI, AGENCY = "99001187852", "99000712713", "99000316764"
@@ -89,7 +89,7 @@ class Watch:
     def figures(self, audience: str = "working-group", month: Month = ABAN) -> Figures:
         """The figures for one reader."""
         catalogue = loader.read(self.settings.catalogue)
-        rules = rulebook.read(self.settings.rules, catalogue)
+        rules = slo.read(self.settings.rules, catalogue)
         now = self.clock().now()
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:
             whole = see(opened, period=month, now=minute_of(now), catalogue=catalogue, rules=rules)

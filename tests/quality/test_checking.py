@@ -10,8 +10,8 @@ from scripts.sandbox import Sandbox
 
 from estelam.auth.dev_ca import Authority
 from estelam.core.clock import Clock
+from quality.monitor import config_check
 from quality.settings import QualitySettings
-from quality.watch import checking
 from tests.quality.conftest import CBI
 from tests.quality.watched import prober
 
@@ -38,7 +38,7 @@ AGREED = "{{ id: S01, service: {}, consumer: {}, since: 1405-01-01, rules: {}, r
 
 def told(settings: QualitySettings, **overrides: object) -> str:
     """What is found wrong with *settings* so changed."""
-    return "\n".join(checking.faults(settings.model_copy(update=overrides), Clock()))
+    return "\n".join(config_check.faults(settings.model_copy(update=overrides), Clock()))
 
 
 def test_what_holds_together_is_said_to(whole: Sandbox) -> None:

@@ -12,11 +12,11 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.ledger import verify
 from estelam.storage.store import Mode, Store
-from quality import store
-from quality.faults import Fault
-from quality.months import minute_of
-from quality.store import Tally
-from quality.watch import collecting
+from quality import repository
+from quality.attribution import Fault
+from quality.monitor import ledger_collector
+from quality.periods import minute_of
+from quality.repository import Tally
 from tests.conftest import judiciary_opening, plain_channel
 from tests.quality.conftest import CBI, NATIONAL_ID, Watch
 from tests.service import RunningService
@@ -43,19 +43,19 @@ def collect(watch: Watch, sandbox: Sandbox) -> int:
         kept.transaction() as quality,
         ledger.transaction() as entries,
     ):
-        fresh = collecting.how_fresh(entries, SERVICE, now=now)
+        fresh = ledger_collector.how_fresh(entries, SERVICE, now=now)
         assert fresh is not None
         assert fresh.age_minutes <= 5
-        return collecting.collect(quality, entries, SERVICE, now=now).entries
+        return ledger_collector.collect(quality, entries, SERVICE, now=now).entries
 
 
 def seen(watch: Watch) -> tuple[Tally, str]:
     whole, end = Tally(), minute_of(Clock().now()) + 1
     with contextlib.closing(Store(watch.settings.store)) as kept, kept.transaction() as quality:
-        for one in store.observations(quality, 0, end):
+        for one in repository.observations(quality, 0, end):
             assert (one.method, one.consumer) == (NATIONAL_ID, CBI)
             whole.add(one.tally)
-        head = store.last_heads(quality, end)[SERVICE]
+        head = repository.last_heads(quality, end)[SERVICE]
     return whole, f"{head.number}:{head.hash.hex()}"
 
 

@@ -8,9 +8,9 @@ import pytest
 from scripts.report import quality_home
 
 from estelam.storage.store import Mode, Store, migrate
-from quality import store as seen
-from quality.faults import Fault
-from quality.store import Freshness, Observation, Probe, Reading, SeenHead
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.repository import Freshness, Observation, Probe, Reading, SeenHead
 from tests.conftest import both_engines
 from tests.quality.conftest import CHECK_NOTE, SETAD, tally
 

@@ -1,12 +1,12 @@
 """What a month was: every edge at which the field has quarrelled."""
 
 from estelam.core.errors import Reason
-from quality import store
-from quality.faults import Fault, fault_of
-from quality.months import Month, instant_of
-from quality.reckoning.figures import MethodFigures
-from quality.rulebook import Metric
-from quality.store import Observation
+from quality import repository
+from quality.attribution import Fault, fault_of
+from quality.evaluation.report_model import MethodFigures
+from quality.periods import Month, instant_of
+from quality.repository import Observation
+from quality.slo import Metric
 from tests.quality.conftest import ABAN, AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally
 
 MONTH = range(ABAN.first_minute, ABAN.end_minute)
@@ -177,7 +177,7 @@ def test_an_agreement_is_judged_on_the_days_on_which_it_is_in_force(watch: Watch
 
 def test_observations_of_one_minute_add_up(watch: Watch) -> None:
     for _ in range(2):
-        watch.write(store.record, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
+        watch.write(repository.record, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
 
     counts = method(watch).counts
     assert (counts.answered, counts.consumer, counts.p50) == (4, 2, method(watch).counts.p99)

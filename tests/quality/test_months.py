@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quality import histogram
-from quality.months import Month, MonthError
+from quality.periods import Month, MonthError
 
 
 def test_aban_1405_begins_at_irans_midnight() -> None:

@@ -16,10 +16,10 @@ from estelam.core.clock import IRAN
 from estelam.core.errors import Reason
 from estelam.pipeline.outages import OutageTable
 from estelam.storage.store import Mode, Store, migrate
-from quality import store as seen
-from quality.faults import Fault
-from quality.months import Month, instant_of, minute_of
-from quality.store import Announced
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.periods import Month, instant_of, minute_of
+from quality.repository import Announced
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, Said, caller, refusal
 from tests.outages import HOUR, PROMISSORY, Time

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from estelam.cli import application
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import CONFIG
-from quality import rulebook
-from quality.faults import Fault
-from quality.months import instant_of
-from quality.outage.announcing import AnnouncementError, instant
+from quality import slo
+from quality.attribution import Fault
+from quality.outages.announcements import AnnouncementError, instant
+from quality.periods import instant_of
 from quality.report import signing
-from quality.report.reporting import Written, report
+from quality.report.generate import Written, report
+from quality.report.i18n import Wording
 from quality.report.signing import UnprovenReport
-from quality.report.wording import Wording
 from tests.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
 
 
@@ -170,8 +170,8 @@ def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, chan
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(text.replace(*change), "utf-8")
 
-    with pytest.raises(rulebook.RulebookError, match="wrong"):
-        rulebook.read(wrong, loader.read(watch.settings.catalogue))
+    with pytest.raises(slo.RulebookError, match="wrong"):
+        slo.read(wrong, loader.read(watch.settings.catalogue))
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from estelam.core.clock import Clock
 from estelam.data_model.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.storage.store import Mode, Store
-from quality import store as seen
-from quality.months import Month, minute_of
-from quality.report.reporting import Written, report
-from quality.report.wording import Wording
+from quality import repository as seen
+from quality.periods import Month, minute_of
+from quality.report.generate import Written, report
+from quality.report.i18n import Wording
+from quality.repository import Announced
 from quality.settings import QualitySettings
-from quality.store import Announced
 from sataad_adapter.service import adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
 from tests.promises.test_8_ids_stay_inside import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks

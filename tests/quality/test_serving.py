@@ -10,7 +10,7 @@ from scripts import sandbox as suite
 from scripts.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
 from scripts.sandbox import Sandbox
 
-from quality.faults import Fault
+from quality.attribution import Fault
 from quality.settings import QualitySettings
 from tests.quality.conftest import CBI, SETAD
 from tests.quality.watched import met, readings

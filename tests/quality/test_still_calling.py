@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from quality.months import Month
-from quality.reckoning.figures import Named, StillCalling
-from quality.report.reporting import report
+from quality.evaluation.report_model import Named, StillCalling
+from quality.periods import Month
+from quality.report.generate import report
 from tests.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
 
 MEHR, AZAR = Month(1405, 7), Month(1405, 9)

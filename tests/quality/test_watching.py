@@ -14,7 +14,7 @@ from scripts import sandbox as suite
 from scripts.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
 from estelam.auth.dev_ca import Authority
-from quality.faults import Fault, Unheard, fault_of
+from quality.attribution import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
 from tests.quality.watched import CASES, NOTES, met, prober, readings, served, settings_of, until_healthy, watch

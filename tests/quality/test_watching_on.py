@@ -20,11 +20,11 @@ from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from quality.faults import Fault
-from quality.months import minute_of
+from quality.attribution import Fault
+from quality.monitor.monitor import Watch, watching
+from quality.monitor.prober import errands
+from quality.periods import minute_of
 from quality.settings import QualitySettings
-from quality.watch.probing import errands
-from quality.watch.watching import Watch, watching
 from sataad_adapter.service import adapter
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD

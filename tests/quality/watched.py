@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
 from estelam.storage.store import Store, migrate
-from quality import store as seen
-from quality.faults import Fault
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.monitor.monitor import Watch
+from quality.repository import Reading, Tally
 from quality.settings import Prober, QualitySettings
-from quality.store import Reading, Tally
-from quality.watch.watching import Watch
 from tests.conftest import plain_channel
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"

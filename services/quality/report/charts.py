@@ -10,8 +10,8 @@ from datetime import date, datetime
 
 from markupsafe import Markup, escape
 
-from quality.reckoning.figures import Counts, DayFigures, Outage
-from quality.report.wording import Wording
+from quality.evaluation.report_model import Counts, DayFigures, Outage
+from quality.report.i18n import Wording
 
 CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
 

@@ -10,12 +10,12 @@ import pytest
 from scripts.report import quality_home
 
 from estelam.core.clock import Clock, to_micros
-from quality import store as seen
-from quality.board.site import board
-from quality.faults import Fault
-from quality.months import instant_of
-from quality.report.reporting import report
-from quality.store import Freshness, Probe, Reading, SeenHead
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.dashboard.app import board
+from quality.periods import instant_of
+from quality.report.generate import report
+from quality.repository import Freshness, Probe, Reading, SeenHead
 from tests.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally
 from tests.service import RunningService
 

@@ -11,8 +11,8 @@ from scripts.report import quality_home
 
 from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
-from quality.faults import Unheard
-from quality.months import instant_of
+from quality.attribution import Unheard
+from quality.periods import instant_of
 from quality.settings import QualitySettings
 from tests.quality.board.conftest import (
     CASES,
@@ -288,7 +288,7 @@ def test_the_board_listens_on_this_host_alone_and_needs_its_port(watch_over: Wat
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    fa, en = (spoken("quality.board", language) for language in ("fa", "en"))
+    fa, en = (spoken("quality.dashboard", language) for language in ("fa", "en"))
 
     assert fa.keys() == en.keys()
     assert all((*fa.values(), *en.values()))

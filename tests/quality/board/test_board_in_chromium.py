@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from quality.faults import Fault
+from quality.attribution import Fault
 from tests.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 from tests.quality.board.conftest import DOWN_MINUTES, NOTES, NOW, Board
 from tests.quality.board.test_board import PAGES

@@ -17,8 +17,8 @@ from estelam.core.settings import StoreSettings
 from estelam.ledger.writer import Ledger
 from estelam.server.catalogue_audit import note
 from estelam.storage.store import Mode, Store
-from quality.board import feed, site
-from quality.board.feed import Noted
+from quality.dashboard import app, change_feed
+from quality.dashboard.change_feed import Noted
 from tests.quality.board.conftest import CASES, NOTES, opened
 from tests.quality.conftest import Watch
 
@@ -51,7 +51,7 @@ class Ledgers:
 
     def feed(self) -> list[Noted]:
         """What the board tells."""
-        return feed.changes(self.addresses)
+        return change_feed.changes(self.addresses)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: 
 def test_a_page_has_the_newest_changes_and_says_how_many_more_there_are(
     ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site, "MOST_CHANGES", 5)
+    monkeypatch.setattr(app, "MOST_CHANGES", 5)
     watch = Watch(quality_home(tmp_path / "quality"))
     with opened(watch, ledgers=ledgers.addresses) as board, board.client() as client:
         page, whole = client.get("/en/changes").text, client.get("/changes.json").json()

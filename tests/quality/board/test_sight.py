@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from quality.board.sight import Blind, Fresh
+from quality.dashboard.data import Blind, Fresh
 
 
 class Readings:

@@ -1,0 +1,126 @@
+"""Whether rules, agreements and what the watch is told hold together: each fault with the file that it stands in."""
+
+from collections.abc import Callable, Iterator
+
+from estelam.auth import certificate
+from estelam.catalogue import loader
+from estelam.catalogue.effective_grants import callers_grants
+from estelam.catalogue.model import FILES, Agreement, Catalogue
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, Refusal
+from estelam.core.keys import KeyFileError
+from quality import slo
+from quality.monitor import certificate_check, probe_requests
+from quality.monitor.probe_requests import QuestionError
+from quality.settings import QualitySettings
+from quality.slo import RulebookError
+
+
+def faults(settings: QualitySettings, clock: Clock) -> list[str]:
+    """All that does not hold together; empty where everything does.
+
+    Raises:
+        CatalogueError: the catalogue itself can't be used.
+    """
+    catalogue = loader.read(settings.catalogue)
+    try:
+        slo.read(settings.rules, catalogue)
+        found = []
+    except RulebookError as error:
+        found = [str(error)]
+    agreements = settings.catalogue / FILES["agreements"]
+    found += [f"{agreements}: {words}" for words in _agreements(catalogue)]
+    found += [f"[quality] {words}" for rule in _RULES for words in rule(settings, catalogue)]
+    found += [f"[quality] {words}" for words in _certificates(settings, catalogue, clock)]
+    return found
+
+
+def _agreements(catalogue: Catalogue) -> Iterator[str]:
+    for agreement in catalogue.agreements:
+        service = catalogue.service(agreement.service)
+        if service is not None and service.wire is None:
+            yield f"{agreement.id}: {agreement.service} is listed alone, and not watched here"
+        elif not _may_ask(catalogue, agreement):
+            yield f"{agreement.id}: {agreement.consumer} holds no grant of {agreement.service}"
+
+
+def _may_ask(catalogue: Catalogue, agreement: Agreement) -> bool:
+    callers = {party.legal_id for party in catalogue.consumers(agreement.consumer)}
+    return any(
+        derived.caller in callers
+        for grant in catalogue.grants
+        if grant.service == agreement.service
+        for derived in callers_grants(catalogue, grant)
+    )
+
+
+def _services_are_known(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+    known = {service.slug for service in catalogue.services if service.wire}
+    for table in ("ledgers", "addresses", "metrics"):
+        for name in sorted(set(getattr(settings, table)) - known):
+            yield f"{table}.{name}: no service of that name is provided here"
+
+
+def _questions_can_be_asked(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+    known = {name for name, _, _ in catalogue.methods()}
+    for method, question in settings.questions.items():
+        if method not in known:
+            yield f"questions: {method} is no method of the catalogue"
+            continue
+        try:
+            probe_requests.encode(method, question)
+        except QuestionError as error:
+            yield f"questions: {error}"
+
+
+def _nothing_goes_unprobed(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+    if not settings.probe:
+        return
+    if settings.trust is None:
+        yield "trust: without the services' authorities nothing is probed"
+    for service in catalogue.services:
+        if service.wire and service.slug not in settings.addresses:
+            yield f"addresses: nothing says where {service.slug} is, so it is not probed"
+    for name, service, _ in catalogue.methods():
+        if service.slug in settings.addresses and name not in settings.questions:
+            yield f"questions: nothing is to be asked of {name}, so it is not probed"
+
+
+_RULES: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
+    _services_are_known,
+    _questions_can_be_asked,
+    _nothing_goes_unprobed,
+)
+
+
+def _certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock) -> Iterator[str]:
+    for prober in settings.probe:
+        party = catalogue.party(prober.consumer)
+        if party is None or party.legal_id is None:
+            yield f"probe: no consumer with a legal id is called {prober.consumer}"
+            continue
+        if settings.trust is None:
+            continue
+        identity = Identity(prober.certificate, prober.private_key, settings.trust)
+        if words := _certificate(identity, party.legal_id, clock):
+            yield f"probe: {prober.certificate}: {words}"
+
+
+def _certificate(identity: Identity, legal_id: str, clock: Clock) -> str:
+    """What is wrong with it as the certificate of *legal_id*; empty where nothing is."""
+    try:
+        identity.credentials()
+        named = certificate.read(identity.certificate.read_bytes()).organization_id
+    except (OSError, KeyFileError):
+        return "is no certificate with its key that can be read"
+    except Refusal as refusal:
+        return refusal.words.en
+    if named != legal_id:
+        return "names another organisation"
+    match certificate_check.hindrance(identity, clock):
+        case Reason.CERTIFICATE_EXPIRED:
+            return "is not valid at this time"
+        case Reason.CERTIFICATE_UNUSABLE:
+            return "comes from no authority that the services' do"
+    return ""

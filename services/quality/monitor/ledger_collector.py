@@ -1,0 +1,115 @@
+"""From a service's ledger to observations: each entry once, as far as the last head that was seen of it."""
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from estelam.core.clock import Clock, to_datetime
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.writer import block_table, entry_table, header_of
+from estelam.receipts import receipt
+from estelam.storage import coverage
+from estelam.storage.store import Mode, Store
+from quality import histogram, repository
+from quality.attribution import Fault, fault_of
+from quality.periods import minute_of
+from quality.repository import Freshness, Observation, SeenHead, Tally
+from quality.settings import QualitySettings
+
+ENTRIES_AT_ONCE = 20_000
+SETTLED_MICROS = 120_000_000
+"""So long after they were answered, the inquiries of probes are known by their ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a ledger had to tell."""
+
+    entries: int
+    more: bool
+    """Whether there is more in it than was read at once."""
+
+
+def read_on(settings: QualitySettings, service: str, clock: Clock, *, until: int | None = None) -> int:
+    """Read on in the ledger of *service*, up to *until* (microseconds since 1970) if told; how many entries that were.
+
+    Where probes are made and nothing is told, the newest entries wait: which of them are probes' must be known first.
+    """
+    if until is None and settings.probe:
+        until = clock.micros() - SETTLED_MICROS
+    entries, more = 0, True
+    with (
+        contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as quality,
+        contextlib.closing(Store(settings.ledgers[service])) as kept,
+    ):
+        while more:
+            with quality.transaction() as opened, kept.transaction() as ledger:
+                now = minute_of(clock.now())
+                found = collect(opened, ledger, service, now=now, until=until)
+                fresh = how_fresh(ledger, service, now=now)
+                repository.aged(opened, [fresh] if fresh else [])
+            entries, more = entries + found.entries, found.more
+    return entries
+
+
+def collect(quality: Connection, ledger: Connection, service: str, *, now: int, until: int | None = None) -> Collected:
+    """Read on in the *ledger* of *service* and add what it tells; the caller's transaction keeps all or nothing.
+
+    What was read last is known by the head that is kept with it, so that nothing is counted twice. Blocks
+    sealed at *until* or later are left for the next time.
+    """
+    last = repository.last_heads(quality, now + 1).get(service)
+    first = last.entries + 1 if last else 1
+    blocks = select(block_table).where(block_table.c.first_sequence >= first).order_by(block_table.c.number)
+    newest = None
+    with ledger.execute(blocks, execution_options={"yield_per": repository.ROWS_AT_ONCE}) as rows:
+        for row in rows:
+            if newest and newest.first_sequence + newest.entry_count - first >= ENTRIES_AT_ONCE:
+                break
+            header = header_of(row)
+            if until is not None and header.sealed_at_micros >= until:
+                break
+            newest = header
+    if newest is None:
+        return Collected(0, more=False)
+    after = newest.first_sequence + newest.entry_count
+    entries = _entries(ledger, first, after)
+    repository.record(quality, _observed(entries, repository.met(quality, [entry.inquiry_id for entry in entries])))
+    digest = hashlib.sha256(receipt.canonical(newest)).digest()
+    repository.headed(quality, [SeenHead(now, service, newest.number, digest, after - 1)])
+    return Collected(after - first, more=after - first >= ENTRIES_AT_ONCE)
+
+
+def how_fresh(facts: Connection, service: str, *, now: int) -> Freshness | None:
+    """How old the data of *service* is, by what its store declares; None where it declares nothing."""
+    declared = coverage.read(facts)
+    if declared is None:
+        return None
+    return Freshness(now, service, max(now - minute_of(declared.through), 0), declared.since)
+
+
+def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
+    place = entry_table.c.sequence
+    sealed = select(entry_table.c.sealed).where(place >= first, place < end).order_by(place)
+    return [pb.Entry.FromString(kept) for kept in ledger.execute(sealed).scalars()]
+
+
+def _observed(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:
+    """What *entries* tell of consumers' inquiries; *own* are those that probes made."""
+    whole: dict[tuple[int, str, str], Tally] = {}
+    for entry in entries:
+        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
+            key = (minute_of(to_datetime(entry.answered_at_micros)), entry.method, entry.caller)
+            whole.setdefault(key, Tally()).add(_tally(entry))
+    for (minute, method, caller), tally in whole.items():
+        yield Observation(minute, method, caller, tally)
+
+
+def _tally(entry: pb.Entry) -> Tally:
+    fault: Fault | None = fault_of(entry.refusal) if entry.outcome == pb.OUTCOME_REFUSED else None
+    latencies: Mapping[int, int] = {} if fault else {histogram.bucket(entry.latency_micros): 1}
+    return Tally(Counter({fault: 1}), Counter(latencies))

@@ -1,0 +1,48 @@
+"""What a service's figures for Prometheus tell that no ledger can: whether it serves, and what it could not record."""
+
+from dataclasses import replace
+from http.client import HTTPException
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from estelam.core.model import Outcome
+from quality.repository import Reading
+
+SECONDS = 5.0
+LARGEST = 1 << 20
+
+# Figures lie within the house: no proxy of the environment is asked for them.
+_OPENER = build_opener(ProxyHandler({}))
+
+
+class ScrapeError(Exception):
+    """There are no figures at that address."""
+
+
+def scrape(url: str, reading: Reading) -> Reading:
+    """*reading* with what the figures at *url* say.
+
+    Raises:
+        ScrapeError: they can't be read.
+    """
+    try:
+        with _OPENER.open(url, timeout=SECONDS) as reply:
+            text = reply.read(LARGEST).decode("utf-8")
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except (OSError, HTTPException, ValueError, KeyError, IndexError) as error:
+        raise ScrapeError(type(error).__name__) from None
+    inquiries = _named(samples, "estelam_inquiries_total")
+    answered = sum(one.value for one in inquiries if one.labels.get("outcome") in set(Outcome))
+    return replace(
+        reading,
+        serving=any(one.value == 1 for one in _named(samples, "estelam_serving")),
+        answered=int(answered),
+        refused=int(sum(one.value for one in inquiries) - answered),
+        unrecorded=int(sum(one.value for one in _named(samples, "estelam_unrecorded_refusals_total"))),
+    )
+
+
+def _named(samples: list[Any], name: str) -> list[Any]:
+    return [sample for sample in samples if sample.name == name]

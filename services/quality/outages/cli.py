@@ -1,0 +1,110 @@
+"""`estelam quality outage`: announce an outage, list what was announced, end one early."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from estelam.catalogue import loader
+from estelam.catalogue.model import Catalogue
+from estelam.cli import output
+from estelam.core import normalize
+from estelam.core.clock import Clock
+from estelam.core.settings import load
+from estelam.storage.store import Mode, Store
+from quality import repository as seen
+from quality import slo
+from quality.cli_errors import plain_failures
+from quality.evaluation.period_data import announced_in_time
+from quality.outages.announcements import COMING, RUNNING, Notice, announcement, instant, state
+from quality.periods import instant_of, minute_of
+from quality.repository import Announced
+from quality.settings import QualitySettings
+
+app = typer.Typer(help="Outages: told beforehand, the services say until when they last.", no_args_is_help=True)
+
+
+@app.command()
+def announce(
+    service: Annotated[str, typer.Option(help="The service's name in the catalogue.")],
+    first: Annotated[str, typer.Option("--from", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
+    end: Annotated[str, typer.Option("--until", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
+    reason_fa: Annotated[str, typer.Option(help="Why, in Persian.")],
+    reason_en: Annotated[str, typer.Option(help="Why, in English.")],
+    as_json: output.AsJson = False,
+) -> None:
+    """Announce an outage: told early enough, it is counted apart; within it the service says until when."""
+    with plain_failures(as_json=as_json):
+        settings, now = load(QualitySettings), Clock().now()
+        catalogue = loader.read(settings.catalogue)
+        rules = slo.read(settings.rules, catalogue)
+        told = announcement(
+            catalogue,
+            service=service,
+            first=instant(first),
+            end=instant(end),
+            now=now,
+            reason_fa=reason_fa,
+            reason_en=reason_en,
+        )
+        with _notice(settings, catalogue, now) as notice:
+            kept = notice.announce(told)
+        apart = announced_in_time(kept, rules)
+    output.say(_facts(kept, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json)
+
+
+@app.command()
+def end(
+    number: Annotated[int, typer.Argument(help="The announcement's number, as `list` has it.")],
+    as_json: output.AsJson = False,
+) -> None:
+    """End an outage early, with the minute that runs; one that has not begun is withdrawn."""
+    with plain_failures(as_json=as_json):
+        settings, now = load(QualitySettings), Clock().now()
+        with _notice(settings, loader.read(settings.catalogue), now) as notice:
+            ended = notice.end(number)
+    output.say(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
+
+
+@app.command("list")
+def listing(
+    as_json: output.AsJson = False,
+    everything: Annotated[bool, typer.Option("--all", help="Those that are over or withdrawn too.")] = False,
+) -> None:
+    """List what was announced, in the order of the numbers."""
+    with plain_failures(as_json=as_json):
+        settings, now = load(QualitySettings), minute_of(Clock().now())
+        with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
+            found = seen.announcements(connection)
+    found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
+    rows = [_facts(one, as_json=as_json, now=now) for one in found]
+    columns = list(_facts(Announced("", 0, 0, 1, "", ""), as_json=as_json, now=0))
+    output.say_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
+
+
+@contextlib.contextmanager
+def _notice(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[Notice]:
+    """Announcements to be changed: all that is done within is kept and published, or nothing of it."""
+    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as opened, opened.transaction() as connection:
+        yield Notice(connection, catalogue, settings.outages, minute_of(now))
+
+
+def _facts(outage: Announced, *, as_json: bool, now: int | None = None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"number": outage.number, "service": outage.service}
+    if now is not None:
+        facts["state"] = state(outage, now)
+    instants = {
+        "from": outage.first_minute,
+        "until": outage.end_minute,
+        "announced": outage.announced_minute,
+        "announced_until": outage.announced_end_minute or outage.end_minute,
+    }
+    facts |= {name: _told(minute, as_json=as_json) for name, minute in instants.items()}
+    return facts | {"reason_fa": outage.reason_fa, "reason_en": outage.reason_en}
+
+
+def _told(minute: int, *, as_json: bool) -> str:
+    there = instant_of(minute)
+    return there.isoformat(timespec="minutes") if as_json else f"{normalize.jalali(there.date())} {there:%H:%M}"

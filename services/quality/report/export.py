@@ -1,0 +1,91 @@
+"""The figures as data: JSON that holds all of them, and CSV with one figure a row for who works with tables."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from quality.evaluation.report_model import Counts, Figures, Judged, Minutes, Named, Outage
+
+COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
+Row = tuple[Any, ...]
+
+
+def as_json(figures: Figures) -> bytes:
+    """All figures, as one JSON object."""
+    plain = dataclasses.asdict(figures)
+    return json.dumps(plain, ensure_ascii=False, indent=1, default=_text).encode() + b"\n"
+
+
+def as_csv(figures: Figures) -> bytes:
+    """All figures, one a row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_plain(value) for value in row] for row in _rows(figures))
+    # The mark at the start tells spreadsheets that this is UTF-8.
+    return b"\xef\xbb\xbf" + text.getvalue().encode()
+
+
+def _rows(figures: Figures) -> Iterator[Row]:
+    yield from _figures("report", figures.audience, "", figures.month, figures.counts, figures.minutes)
+    for method in figures.methods:
+        yield from _figures("method", method.method, "", figures.month, method.counts, method.minutes)
+        for day in method.days:
+            yield from _figures("day", method.method, "", day.jalali, day.counts, day.minutes)
+    for one in figures.consumers:
+        yield from _figures("consumer", one.method, one.consumer.slug, figures.month, one.counts)
+    for still in figures.still_calling:
+        for name in ("since", "inquiries", "last_day"):
+            yield ("still_calling", still.method, still.consumer.slug, figures.month, name, getattr(still, name))
+    for outage in figures.outages:
+        yield from _outage(outage)
+    for judged in figures.judged:
+        yield from _verdicts(figures.month, judged)
+    for head in figures.ledgers:
+        yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.number}:{head.hash}")
+
+
+def _outage(outage: Outage) -> Iterator[Row]:
+    span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
+    where = ("outage", outage.service.slug, _slug(outage.consumer), span)
+    yield (*where, outage.fault, outage.down)
+    if outage.announced_until:
+        yield (*where, f"{outage.fault} announced_until", outage.announced_until.isoformat())
+
+
+def _verdicts(month: str, judged: Judged) -> Iterator[Row]:
+    for verdict in judged.verdicts:
+        name = f"{judged.rules.slug} {verdict.metric}"
+        where = (judged.kind, _slug(judged.service), _slug(judged.consumer), month)
+        yield (*where, name, verdict.measured)
+        yield (*where, f"{name} met", verdict.met)
+
+
+def _slug(thing: Named | None) -> str:
+    return thing.slug if thing else ""
+
+
+def _figures(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes) -> Iterator[Row]:
+    for holder in holders:
+        for field in dataclasses.fields(holder):
+            yield (scope, subject, consumer, day, field.name, getattr(holder, field.name))
+
+
+def _plain(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    # A spreadsheet takes what begins so for a formula.
+    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,84 @@
+"""A monthly report, from the store to a folder of files: two pages, a table, the figures and the signature."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from estelam.catalogue import loader
+from estelam.core.clock import Clock
+from estelam.core.keys import Signer
+from estelam.storage.store import Store
+from quality import slo
+from quality.evaluation.audience import Audience
+from quality.evaluation.build import Cut, gather
+from quality.evaluation.period_data import see
+from quality.evaluation.report_model import Figures
+from quality.periods import Month, MonthError, minute_of
+from quality.report import signing
+from quality.report.export import as_csv, as_json
+from quality.report.html import LANGUAGES, Seal, page
+from quality.settings import QualitySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report that lies in a folder, and how it came out."""
+
+    folder: Path
+    inquiries: int
+    broken: int
+    """Objectives that were not met."""
+    interim: bool
+
+
+def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock) -> list[Written]:
+    """Write the reports of *month* for its *audiences*, each into its folder, in place of an earlier one.
+
+    Raises:
+        MonthError: no such month, or it lies in the future.
+    """
+    which, now = Month.parse(month), clock.now()
+    if which.first_minute > minute_of(now):
+        raise MonthError(f"{which} has not begun yet")
+    catalogue = loader.read(settings.catalogue)
+    readers = [Audience.parse(audience, catalogue) for audience in audiences]
+    rules = slo.read(settings.rules, catalogue)
+    signer = Signer.load(settings.signing_key)
+    with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+        seen = see(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
+    return [_report(settings, gather(Cut(seen, reader, catalogue, rules), now), signer) for reader in readers]
+
+
+def _report(settings: QualitySettings, figures: Figures, signer: Signer) -> Written:
+    data = as_json(figures)
+    files = {"figures.json": data, "figures.csv": as_csv(figures)}
+    proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]
+    seal = Seal(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
+    files |= {f"report.{language}.html": page(figures, language, seal) for language in LANGUAGES}
+    folder = settings.reports / f"{figures.month}-{figures.audience}"
+    _write(folder, files | {signing.FILE: signing.sign(files, signer)})
+    broken = sum(verdict.met is False for judged in figures.judged for verdict in judged.verdicts)
+    return Written(folder, figures.counts.inquiries, broken, figures.interim)
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """All files or none: whoever looks meanwhile sees the earlier report or this one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".report-") as scratch:
+        draft = Path(scratch) / "draft"
+        draft.mkdir()
+        for name, content in files.items():
+            with (draft / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(Path(scratch) / "earlier")
+        draft.rename(folder)
+        shutil.rmtree(Path(scratch) / "earlier", ignore_errors=True)
