@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from conformance import contract, reach, wire
-from conformance.calls import Channels, NotSent, Opener, Seen, ask, open_channel
+from conformance import contract, preflight, raw_http2
 from conformance.case import Case, Stage, Step, Trick
-from conformance.judge import Asked, Judge, Lengths
-from conformance.stages import Timetable, Unreached
-from conformance.steering import SteeringError
+from conformance.checks import Asked, Judge, Lengths
+from conformance.client import Channels, NotSent, Opener, Seen, ask, open_channel
+from conformance.clock_stages import Timetable, Unreached
+from conformance.results import Complaint, Result, Standing, Verdict
 from conformance.target import Target
-from conformance.verdict import Complaint, Result, Standing, Verdict
+from conformance.target_control import SteeringError
 
 LIMIT_SECONDS = 300.0
 BAR_SECONDS = 5.0
@@ -70,7 +70,7 @@ def run(
     known: Collection[str] = (),
     limit_seconds: float = LIMIT_SECONDS,
     opener: Opener = open_channel,
-    probe: Callable[[Target], str] = reach.trouble,
+    probe: Callable[[Target], str] = preflight.trouble,
 ) -> Verdict:
     """Put every one of *cases* to the proof; whatever the target does, it ends soon after *limit_seconds*."""
     began, start = datetime.now(UTC), time.monotonic()
@@ -202,7 +202,7 @@ class _Run:
     def _tricked(self, asked: Asked, trick: Trick) -> Seen:
         """What came of a trick; whatever it was, the instance must go on answering."""
         step = asked.step
-        sending = wire.Sending(
+        sending = raw_http2.Sending(
             address=self._target.addresses[asked.instance],
             identity=self._target.identity(asked.caller),
             path=asked.path,
@@ -210,7 +210,7 @@ class _Run:
             metadata=step.metadata,
             timeout=step.timeout,
         )
-        seen = wire.play(trick, sending)
+        seen = raw_http2.play(trick, sending)
         channel = self._channels.shared(asked.instance, asked.caller)
         path = f"/{contract.method_names(asked.instance.service)[0]}"
         after = ask(channel, path, b"", metadata=(), timeout=ALIVE_SECONDS)[0]

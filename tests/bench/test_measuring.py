@@ -15,7 +15,7 @@ from bench import cases
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary.feeds import CASES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def values(path: Path, column: str) -> set[str]:

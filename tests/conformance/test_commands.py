@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conformance import book, commands, reach
+from conformance import case_loader, cli, preflight
 from conformance.case import Case, Instance
-from conformance.commands import app
+from conformance.cli import app
+from conformance.results import Result as CaseResult
+from conformance.results import Standing, Verdict
 from conformance.target import Target
-from conformance.verdict import Result as CaseResult
-from conformance.verdict import Standing, Verdict
-from estelam import cli
+from estelam import cli as estelam_cli
 from tests.conformance.ministry import case, check
 
 NOBODY = "127.0.0.1:1"
@@ -56,9 +56,9 @@ def test_a_folder_that_is_no_pki_of_fixtures_is_told(tmp_path: Path) -> None:
 
 def test_a_book_with_an_error_ends_the_command(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> list[Case]:
-        raise book.BookError(Path("a.yaml"), "some.case", "steps.0", "is wrong")
+        raise case_loader.BookError(Path("a.yaml"), "some.case", "steps.0", "is wrong")
 
-    monkeypatch.setattr(book, "read", broken)
+    monkeypatch.setattr(case_loader, "read", broken)
 
     for done in (run(pki, "--promissory", NOBODY), invoke("list")):
         assert (2, "a.yaml: some.case: steps.0: is wrong\n") == (done.exit_code, done.output)
@@ -103,18 +103,18 @@ def test_a_target_that_can_not_be_reached_is_told_apart_in_every_report(pki: Pat
 def test_each_verdict_has_its_exit_code(standings: list[Standing], trouble: str, code: int) -> None:
     results = [CaseResult(case(check()), standing) for standing in standings]
 
-    assert code == commands.exit_code(Verdict(datetime.now(UTC), 0.0, {}, results, trouble=trouble))
+    assert code == cli.exit_code(Verdict(datetime.now(UTC), 0.0, {}, results, trouble=trouble))
 
 
 def test_cases_of_services_not_given_are_out_of_scope(pki: Path) -> None:
     ours, theirs = case(check()), case({**check(), "target": "judiciary"})
     target = Target({Instance.PROMISSORY_EMPTY: NOBODY}, pki)
 
-    assert [ours] == commands.in_scope([ours, theirs], target)
+    assert [ours] == cli.in_scope([ours, theirs], target)
 
 
 def test_the_cases_are_listed_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "trouble", None)
+    monkeypatch.setattr(preflight, "trouble", None)
     listed = json.loads(invoke("list", "--json", "--only", "R2.1").output)
 
     assert {"case", "clause", "target", "title_en", "title_fa"} == set(listed[0])
@@ -130,10 +130,10 @@ def test_fixtures_are_written(tmp_path: Path) -> None:
 def test_without_the_extra_the_rest_goes_on_and_the_group_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "conformance.commands", None)
-    entry = EntryPoint("conformance", "conformance.commands:app [conformance]", "estelam.services")
-    monkeypatch.setattr(cli, "entry_points", lambda **_: [entry])
-    application = cli.application()
+    monkeypatch.setitem(sys.modules, "conformance.cli", None)
+    entry = EntryPoint("conformance", "conformance.cli:app [conformance]", "estelam.services")
+    monkeypatch.setattr(estelam_cli, "entry_points", lambda **_: [entry])
+    application = estelam_cli.application()
 
     helped = CliRunner().invoke(application, ["--help"])
     asked = CliRunner().invoke(application, ["conformance", "run", "--pki=x"])

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
-from conformance import book, contract, fixtures
+from conformance import case_loader, contract, fixtures
 from conformance.case import Case, Instance, Stage, Step, Trick
 from estelam.core import validation
 from estelam.core.errors import TABLE, Reason, Refusal
@@ -18,7 +18,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
 from estelam.promissory.v1 import note_inquiry_pb2 as ministry
 from estelam.setad.v1 import note_verification_pb2 as adapter
 
-CASES = book.read()
+CASES = case_loader.read()
 # What no caller can bring about from outside: a clock that was set back, a fault of the service's own, and an outage
 # that its provider announced.
 OUT_OF_REACH = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED, Reason.OUTAGE_ANNOUNCED}
@@ -112,7 +112,7 @@ def test_the_book_is_ample_and_each_title_stands_once() -> None:
 
 
 def test_every_clause_and_promise_has_its_cases() -> None:
-    assert set(book.clauses()) == {case.clause for case in CASES}
+    assert set(case_loader.clauses()) == {case.clause for case in CASES}
 
 
 def test_every_reason_that_a_caller_can_bring_about_is_expected_somewhere() -> None:

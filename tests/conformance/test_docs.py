@@ -10,7 +10,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from conformance import book, commands, known
+from conformance import case_loader, cli, known_failures
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_text("utf-8")
 
@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_option_on_the_page_is_one_of_the_command() -> None:
-    group = typer.main.get_command(commands.app)
+    group = typer.main.get_command(cli.app)
     assert isinstance(group, typer.core.TyperGroup)
     known_options = {name for command in group.commands.values() for each in command.params for name in each.opts}
     spoken = re.findall(r"estelam conformance [^#\n]*(?:\n +--[^\n]*)*", "\n".join(blocks("sh") + blocks("yaml")))
@@ -31,7 +31,7 @@ def test_every_option_on_the_page_is_one_of_the_command() -> None:
 
 
 def test_the_fixtures_command_writes_what_the_page_names(tmp_path: Path) -> None:
-    done = CliRunner().invoke(commands.app, ["fixtures", str(tmp_path / "fixtures"), "--host", "my-service.test"])
+    done = CliRunner().invoke(cli.app, ["fixtures", str(tmp_path / "fixtures"), "--host", "my-service.test"])
 
     assert 0 == done.exit_code
     for name in re.findall(r"`((?:pki|steering|data)/[a-z./-]+)`", PAGE):
@@ -43,14 +43,14 @@ def test_the_example_case_is_a_case(tmp_path: Path) -> None:
     example = next(block for block in blocks("yaml") if block.startswith("- id:"))
     (tmp_path / "example.yaml").write_text(example, "utf-8")
 
-    assert ["check-note.amount-differs"] == [case.id for case in book.read(tmp_path)]
+    assert ["check-note.amount-differs"] == [case.id for case in case_loader.read(tmp_path)]
 
 
 def test_the_example_list_of_known_failures_is_one_and_names_a_case(tmp_path: Path) -> None:
     example = next(block for block in blocks("yaml") if block.startswith("- case:"))
     (tmp_path / "known.yaml").write_text(re.sub("expires: .*", "expires: 2999-01-01", example), "utf-8")
 
-    assert set(known.read(tmp_path / "known.yaml")) <= {case.id for case in book.read()}
+    assert set(known_failures.read(tmp_path / "known.yaml")) <= {case.id for case in case_loader.read()}
 
 
 def test_the_example_job_is_yaml_with_the_exit_code_left_to_the_command() -> None:

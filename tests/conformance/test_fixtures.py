@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from scripts.sandbox import Sandbox, load_file
 
-from conformance import book, fixtures
+from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
 from estelam.core.clock import IRAN
@@ -76,7 +76,7 @@ def test_grants_are_those_of_an_access_table_and_no_caller_holds_one_twice(writt
     pairs = [(row["organization_id"], row["method"]) for row in rows]
 
     assert len(pairs) == len(set(pairs))
-    assert {row["clause"] for row in rows} <= set(book.clauses())
+    assert {row["clause"] for row in rows} <= set(case_loader.clauses())
 
 
 @pytest.mark.parametrize("name", ["notes", "cases", "agencies", "grants", "denied"])
@@ -151,7 +151,7 @@ def test_servers_are_known_by_the_names_that_were_asked_for(written: Path) -> No
 
 
 def test_every_caller_of_the_book_has_its_certificate(written: Path) -> None:
-    cases = book.read()
+    cases = case_loader.read()
     callers = {name for case in cases for step in case.steps for name in (step.caller or case.caller, step.bar) if name}
 
     missing = [name for name in callers if not (written / "pki" / f"{name}.key").exists()]

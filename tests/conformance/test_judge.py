@@ -11,9 +11,9 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from conformance.calls import Seen
 from conformance.case import Instance, Step
-from conformance.judge import Asked, Judge, Lengths
+from conformance.checks import Asked, Judge, Lengths
+from conformance.client import Seen
 from conformance.target import Target
 from estelam.core.clock import Clock
 from estelam.core.errors import QuotaState, Reason, Refusal, Violation

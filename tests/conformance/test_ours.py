@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from scripts.conformance import command, on_postgresql, our_services
 
-from conformance import book, runner
+from conformance import case_loader, runner
 from conformance.case import Instance
-from conformance.reports import signed, terminal
+from conformance.reports import signed_json, terminal
 from conformance.target import Target
 from tests.conformance.test_reports import Reading
 
@@ -23,10 +23,10 @@ def test_our_own_services_conform_on_sqlite_as_the_command_line_tells(tmp_path: 
     with our_services(tmp_path / "examined") as addresses:
         words = command(tmp_path / "examined", addresses, tmp_path)
         done = subprocess.run(words, capture_output=True, text=True, timeout=WHOLE_SECONDS, check=False)
-    report = signed.verify(tmp_path / "report.json", tmp_path / "examined" / "pki" / "examiner.crt")
+    report = signed_json.verify(tmp_path / "report.json", tmp_path / "examined" / "pki" / "examiner.crt")
 
     assert (0, "CONFORMS", 0) == (done.returncode, report["verdict"], report["left_out"]), done.stdout + done.stderr
-    assert {case.id for case in book.read()} == {case["id"] for case in report["cases"]}
+    assert {case.id for case in case_loader.read()} == {case["id"] for case in report["cases"]}
     assert "CONFORMS" in Reading((tmp_path / "report.html").read_text("utf-8")).text
     assert set(Instance) == set(report["targets"])
 
@@ -37,7 +37,7 @@ def test_our_own_services_conform_on_postgresql_in_all_that_a_store_can_change(
 ) -> None:
     with on_postgresql() as stores, our_services(tmp_path / "examined", stores) as addresses:
         target = Target(addresses, tmp_path / "examined" / "pki", tmp_path / "examined" / "steering")
-        verdict = runner.run([case for case in book.read() if not case.id.startswith(BEFORE_THE_STORE)], target)
+        verdict = runner.run([case for case in case_loader.read() if not case.id.startswith(BEFORE_THE_STORE)], target)
     terminal.show(verdict, Console(width=120))
 
     assert verdict.conforms, capsys.readouterr().out

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance import calls, reach, runner, wire
+from conformance import client, preflight, raw_http2, runner
 from conformance.case import Instance, Trick
+from conformance.results import Standing
 from conformance.target import Target
-from conformance.verdict import Standing
 from tests.conformance import ministry
 from tests.conformance.ministry import case, check
 
@@ -88,13 +88,13 @@ def server(speaks: Speaks, pki: Path | None = None, *, alpn: str | None = "h2", 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(preflight, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(runner, "ALIVE_SECONDS", 0.3)
 
 
 def trouble(pki: Path, address: str) -> str:
     began = time.monotonic()
-    told = reach.trouble(Target({Instance.PROMISSORY: address}, pki))
+    told = preflight.trouble(Target({Instance.PROMISSORY: address}, pki))
 
     assert time.monotonic() - began < 3
     return told.partition("): ")[2]
@@ -143,7 +143,7 @@ def test_each_way_of_being_no_grpc_server_has_its_own_words(
 
 def test_two_in_the_way_are_both_told(pki: Path) -> None:
     with server(speak_http1) as one, server(say_nothing) as two:
-        told = reach.trouble(Target({Instance.PROMISSORY: one, Instance.JUDICIARY: two}, pki))
+        told = preflight.trouble(Target({Instance.PROMISSORY: one, Instance.JUDICIARY: two}, pki))
 
     assert [f"promissory ({one}): it speaks HTTP/1", f"judiciary ({two}): it hangs"] == [
         line.partition(" without")[0].partition(": no conn")[0] for line in told.splitlines()
@@ -164,24 +164,26 @@ def test_a_run_against_a_server_that_never_answers_ends(pki: Path, speaks: Speak
     assert not verdict.having(Standing.PASSED)
 
 
-def sending(pki: Path, address: str) -> wire.Sending:
+def sending(pki: Path, address: str) -> raw_http2.Sending:
     identity = Target({}, pki).identity("setad")
-    return wire.Sending(address, identity, "/a/b", b"\x0a\x00", (), 0.5)
+    return raw_http2.Sending(address, identity, "/a/b", b"\x0a\x00", (), 0.5)
 
 
 def test_what_a_reset_connection_and_an_open_one_look_like(pki: Path) -> None:
     with server(close_at_once, pki) as address:
-        assert {"CLOSED"} == {wire.play(trick, sending(pki, address)).status for trick in (Trick.HTTP1, Trick.NO_TE)}
+        assert {"CLOSED"} == {
+            raw_http2.play(trick, sending(pki, address)).status for trick in (Trick.HTTP1, Trick.NO_TE)
+        }
     with server(say_nothing, pki) as address:
-        assert "OPEN" == wire.play(Trick.GARBAGE_PREFACE, sending(pki, address)).status
-        assert "DEADLINE_EXCEEDED" == wire.play(Trick.NO_TE, sending(pki, address)).status
+        assert "OPEN" == raw_http2.play(Trick.GARBAGE_PREFACE, sending(pki, address)).status
+        assert "DEADLINE_EXCEEDED" == raw_http2.play(Trick.NO_TE, sending(pki, address)).status
     with server(speak_http1, pki) as address:
-        assert "HTTP" == wire.play(Trick.HTTP1, sending(pki, address)).status
+        assert "HTTP" == raw_http2.play(Trick.HTTP1, sending(pki, address)).status
 
 
 def test_a_trick_that_can_not_be_played_is_not_held_against_the_target(pki: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    with pytest.raises(calls.NotSent, match="no connection"):
-        wire.play(Trick.NO_TE, sending(pki, f"127.0.0.1:{port}"))
+    with pytest.raises(client.NotSent, match="no connection"):
+        raw_http2.play(Trick.NO_TE, sending(pki, f"127.0.0.1:{port}"))

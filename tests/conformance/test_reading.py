@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance import book
-from conformance.book import BookError
+from conformance import case_loader
+from conformance.case_loader import BookError
 
 GOOD = """
 - id: good
@@ -43,12 +43,12 @@ def read(folder: Path, text: str | None) -> list[str]:
         (folder / "a.yaml").mkdir()
     else:
         (folder / "a.yaml").write_text(text, "utf-8")
-    return [case.id for case in book.read(folder, {"R2.1"})]
+    return [case.id for case in case_loader.read(folder, {"R2.1"})]
 
 
 def test_a_good_case_is_read_and_no_is_a_word(tmp_path: Path) -> None:
     assert ["good"] == read(tmp_path, GOOD)
-    assert "NO" == book.read(tmp_path, {"R2.1"})[0].steps[0].expect.answer
+    assert "NO" == case_loader.read(tmp_path, {"R2.1"})[0].steps[0].expect.answer
 
 
 @pytest.mark.parametrize("words", WRONG)
@@ -60,7 +60,7 @@ def test_an_error_is_told_with_its_place(tmp_path: Path, words: str) -> None:
 
 def test_an_id_given_twice_and_a_folder_without_cases_are_errors(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="holds no case"):
-        book.read(tmp_path, {"R2.1"})
+        case_loader.read(tmp_path, {"R2.1"})
     (tmp_path / "b.yaml").write_text(GOOD, "utf-8")
     with pytest.raises(BookError, match=r"b.yaml: good: id: this id is given twice"):
         read(tmp_path, GOOD)
@@ -70,7 +70,7 @@ def test_a_row_fills_a_case_with_values_as_they_are_and_with_text(tmp_path: Path
     text = GOOD.replace("en: Good", 'en: "of ${amount}"').replace('serial: "1404000000000017"', "amount_rials: $amount")
     (tmp_path / "a.yaml").write_text(f"{text}  rows: [{{suffix: a, amount: 1}}, {{suffix: b, amount: 25}}]\n", "utf-8")
 
-    found = book.read(tmp_path, {"R2.1"})
+    found = case_loader.read(tmp_path, {"R2.1"})
 
     assert ["good.a", "good.b"] == [case.id for case in found]
     assert ["of 1", "of 25"] == [case.title.en for case in found]
@@ -79,9 +79,9 @@ def test_a_row_fills_a_case_with_values_as_they_are_and_with_text(tmp_path: Path
 
 def test_cases_are_chosen_by_id_or_clause_up_to_a_dot(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD + GOOD.replace("good", "good.more") + GOOD.replace("good", "goods"), "utf-8")
-    cases = book.read(tmp_path, {"R2.1"})
+    cases = case_loader.read(tmp_path, {"R2.1"})
 
-    assert ["good", "good.more"] == [case.id for case in book.select(cases, ["good"])]
-    assert 3 == len(book.select(cases, ["R2"])) == len(book.select(cases, []))
+    assert ["good", "good.more"] == [case.id for case in case_loader.select(cases, ["good"])]
+    assert 3 == len(case_loader.select(cases, ["R2"])) == len(case_loader.select(cases, []))
     with pytest.raises(ValueError, match=r"called R2\.1\.1"):
-        book.select(cases, ["good", "R2.1.1"])
+        case_loader.select(cases, ["good", "R2.1.1"])

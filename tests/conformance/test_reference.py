@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import book, fixtures
+from conformance import case_loader, fixtures
 from conformance.case import Instance
 from tests.conformance.zoo.breeding import bred
 from tests.conformance.zoo.keeping import kept, set_back
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_reference_passes_the_kit_whole_and_meets_no_fault_of_its_own(folder: Path) -> None:
     set_back(folder)
     with bred(None) as reference, kept(reference, folder, [instance.value for instance in Instance]) as addresses:
-        verdict = examined(book.read(), addresses, folder)
+        verdict = examined(case_loader.read(), addresses, folder)
         faults = reference.module("office").faults
 
     assert verdict.trouble == ""

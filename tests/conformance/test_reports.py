@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from conformance import book, known
+from conformance import case_loader, known_failures
 from conformance.case import Case, Instance, Step, Title
-from conformance.reports import junit, page, signed, terminal
-from conformance.verdict import Complaint, Result, Standing, Verdict
+from conformance.reports import html, junit, signed_json, terminal
+from conformance.results import Complaint, Result, Standing, Verdict
 from estelam.auth.dev_ca import Authority
 from estelam.core.clock import IRAN
 
@@ -65,7 +65,7 @@ def printed(told: Verdict, *, terminal_codes: bool = False) -> str:
 
 
 def laid_out(told: Verdict, folder: Path) -> str:
-    page.write(folder / "report.html", told)
+    html.write(folder / "report.html", told)
     return (folder / "report.html").read_text("utf-8")
 
 
@@ -90,7 +90,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @either
 def test_every_report_comes_to_the_same_verdict(told: Verdict, word: str, tmp_path: Path, pki: Path) -> None:
-    signed.write(tmp_path / "report.json", told, pki)
+    signed_json.write(tmp_path / "report.json", told, pki)
     heading = re.search(r"<h1.*?</h1>", laid_out(told, tmp_path))
 
     assert heading is not None
@@ -105,7 +105,7 @@ def test_the_terminal_shows_what_did_not_pass_with_its_clause_expected_and_seen(
     assert "expected status OK" in words
     assert "step 2 expected answer NO seen answer YES" in words
     assert "none was given" in words
-    assert " ".join(book.clauses()["R2.2"].en.split())[:60] in words
+    assert " ".join(case_loader.clauses()["R2.2"].en.split())[:60] in words
     assert "1 passed, 1 failed, 1 not run, 1 known to fail, 1 known to fail, and passed" in words
     assert "7 cases were left out" in words
     assert "r2.1.passed" not in words
@@ -149,8 +149,8 @@ def test_junit_of_a_run_that_could_not_be_is_an_error(tmp_path: Path) -> None:
 
 def test_a_signed_report_is_proven_whole(tmp_path: Path, pki: Path) -> None:
     report = tmp_path / "report.json"
-    signed.write(report, ALL, pki)
-    told = signed.verify(report, pki / "examiner.crt")
+    signed_json.write(report, ALL, pki)
+    told = signed_json.verify(report, pki / "examiner.crt")
 
     assert [one.case.id for one in ALL.results] == [case["id"] for case in told["cases"]]
     assert (5, 7) == (sum(told["counts"].values()), told["left_out"])
@@ -159,7 +159,7 @@ def test_a_signed_report_is_proven_whole(tmp_path: Path, pki: Path) -> None:
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_openssl_proves_a_signed_report_too(tmp_path: Path, pki: Path) -> None:
     report, key = tmp_path / "report.json", tmp_path / "examiner.pem"
-    signed.write(report, ALL, pki)
+    signed_json.write(report, ALL, pki)
     key.write_bytes(openssl("x509", "-in", pki / "examiner.crt", "-noout", "-pubkey"))
     words = ("-inkey", key, "-in", report, "-sigfile", f"{report}.sig")
 
@@ -168,22 +168,22 @@ def test_openssl_proves_a_signed_report_too(tmp_path: Path, pki: Path) -> None:
 
 def test_a_changed_report_or_another_examiners_proves_nothing(tmp_path: Path, pki: Path) -> None:
     report = tmp_path / "report.json"
-    signed.write(report, ALL, pki)
-    with pytest.raises(signed.SignatureError, match="not what this examiner signed"):
-        signed.verify(report, pki / "another.crt")
-    with pytest.raises(signed.SignatureError, match="not an Ed25519 certificate"):
-        signed.verify(report, pki / "elliptic.crt")
+    signed_json.write(report, ALL, pki)
+    with pytest.raises(signed_json.SignatureError, match="not what this examiner signed"):
+        signed_json.verify(report, pki / "another.crt")
+    with pytest.raises(signed_json.SignatureError, match="not an Ed25519 certificate"):
+        signed_json.verify(report, pki / "elliptic.crt")
     report.write_text(report.read_text("utf-8").replace('"failed"', '"passed"'), "utf-8")
-    with pytest.raises(signed.SignatureError, match="not what this examiner signed"):
-        signed.verify(report, pki / "examiner.crt")
+    with pytest.raises(signed_json.SignatureError, match="not what this examiner signed"):
+        signed_json.verify(report, pki / "examiner.crt")
 
 
 @pytest.mark.parametrize("key", ["missing", "elliptic"])
 def test_without_an_examiners_key_nothing_is_signed(key: str, tmp_path: Path, pki: Path) -> None:
     if key != "missing":
         shutil.copy(pki / f"{key}.key", tmp_path / "examiner.key")
-    with pytest.raises(signed.SignatureError, match="key"):
-        signed.write(tmp_path / "report.json", PASSED, tmp_path)
+    with pytest.raises(signed_json.SignatureError, match="key"):
+        signed_json.write(tmp_path / "report.json", PASSED, tmp_path)
 
     assert not (tmp_path / "report.json").exists()
 
@@ -193,8 +193,8 @@ def test_the_hash_of_the_book_depends_on_every_word_of_every_case_and_on_no_resu
     reworded = case.model_copy(update={"steps": (case.steps[0].model_copy(update={"timeout": 9}),)})
 
     def book_of(*results: Result) -> str:
-        signed.write(tmp_path / "report.json", verdict(*results), pki)
-        return str(signed.verify(tmp_path / "report.json", pki / "examiner.crt")["book_sha256"])
+        signed_json.write(tmp_path / "report.json", verdict(*results), pki)
+        return str(signed_json.verify(tmp_path / "report.json", pki / "examiner.crt")["book_sha256"])
 
     plain = book_of(Result(case, Standing.PASSED))
 
@@ -242,7 +242,7 @@ def test_the_page_has_every_case_in_its_matrix_and_each_cell_leads_to_what_is_to
 def test_the_page_speaks_both_languages_and_quotes_the_clause_and_what_was_seen(tmp_path: Path) -> None:
     text = " ".join(Reading(laid_out(ALL, tmp_path)).text.split())
 
-    for clause in (book.clauses()["R2.1"], book.clauses()["R2.2"]):
+    for clause in (case_loader.clauses()["R2.1"], case_loader.clauses()["R2.2"]):
         assert " ".join(clause.en.split()) in text
         assert " ".join(clause.fa.split()) in text
     assert r'UNKNOWN "><script>alert(1)</script> [red]\x1b[2J\x00\u202e\udc80' in text
@@ -263,7 +263,7 @@ def test_a_known_failure_has_a_reason_and_holds_through_its_last_day_in_iran(tmp
     today = datetime.now(IRAN).date()
     days = {"holds": today + timedelta(days=9), "last-day": today, "over": today - timedelta(days=1)}
     entries = [f"- case: {case}\n  reason: mended soon\n  expires: {day}\n" for case, day in days.items()]
-    found = known.read(written(tmp_path, "".join(entries)))
+    found = known_failures.read(written(tmp_path, "".join(entries)))
 
     assert {"holds": ("mended soon", days["holds"]), "last-day": ("mended soon", today)} == {
         case: (failure.reason, failure.expires) for case, failure in found.items()
@@ -271,7 +271,7 @@ def test_a_known_failure_has_a_reason_and_holds_through_its_last_day_in_iran(tmp
 
 
 def test_an_empty_list_knows_no_failure(tmp_path: Path) -> None:
-    assert {} == known.read(written(tmp_path, "# nothing known\n"))
+    assert {} == known_failures.read(written(tmp_path, "# nothing known\n"))
 
 
 ENTRY = f"- case: a\n  reason: b\n  expires: {date(2099, 1, 1)}\n"
@@ -293,10 +293,10 @@ ENTRY = f"- case: a\n  reason: b\n  expires: {date(2099, 1, 1)}\n"
     ],
 )
 def test_a_list_of_known_failures_with_an_error_says_where_and_what(text: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(known.KnownError, match=f"known.yaml: .*{re.escape(told)}"):
-        known.read(written(tmp_path, text))
+    with pytest.raises(known_failures.KnownError, match=f"known.yaml: .*{re.escape(told)}"):
+        known_failures.read(written(tmp_path, text))
 
 
 def test_a_list_of_known_failures_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(known.KnownError, match="can't be read"):
-        known.read(tmp_path / "missing.yaml")
+    with pytest.raises(known_failures.KnownError, match="can't be read"):
+        known_failures.read(tmp_path / "missing.yaml")

@@ -15,8 +15,8 @@ import pytest
 from conformance import runner
 from conformance.case import Case, Instance
 from conformance.contract import method_at
+from conformance.results import Result, Standing, Verdict
 from conformance.target import Target
-from conformance.verdict import Result, Standing, Verdict
 from estelam.core.errors import Reason, Refusal
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conformance.ministry import CHECK_NOTE, Ministry, case, check, refused, trailers

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from conformance import stages
-from conformance.calls import Channels
+from conformance import clock_stages
 from conformance.case import Instance, Stage
-from conformance.stages import Timetable
-from conformance.steering import Steering, SteeringError, half_past_midnight_after
+from conformance.client import Channels
+from conformance.clock_stages import Timetable
 from conformance.target import Target
+from conformance.target_control import Steering, SteeringError, half_past_midnight_after
 
 ORIGIN = datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
 MAIN = {Instance.PROMISSORY}
@@ -29,7 +29,7 @@ def steered(pki: Path, tmp_path: Path) -> Target:
 
 @pytest.fixture
 def timetable(steered: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timetable]:
-    monkeypatch.setattr(stages, "READ_SECONDS", 0.0)
+    monkeypatch.setattr(clock_stages, "READ_SECONDS", 0.0)
     monkeypatch.setattr(Timetable, "_pilot", lambda *_: None)
     with Channels(steered) as channels:
         yield Timetable(steered, channels, [])
@@ -74,7 +74,7 @@ def test_fixtures_of_an_earlier_day_are_too_late(steered: Target, timetable: Tim
 def test_a_target_that_does_not_follow_is_told_for_what_it_is(
     timetable: Timetable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "FOLLOW_SECONDS", 0.3)
+    monkeypatch.setattr(clock_stages, "FOLLOW_SECONDS", 0.3)
     monkeypatch.setattr(Timetable, "_pilot", lambda *_: object())
     monkeypatch.setattr(Timetable, "_clock_of", lambda *_: ORIGIN)
 

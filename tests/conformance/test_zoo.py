@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance import book, fixtures
+from conformance import case_loader, fixtures
 from tests.conformance.zoo.mutant import Mutant, mutants
 from tests.conformance.zoo.trial import sound, tried
 
 SEED = int(os.environ.get("ZOO_SEED", "1404"))
 FEW = 24
 ZOO = mutants()
-CASES = {case.id: case for case in book.read()}
+CASES = {case.id: case for case in case_loader.read()}
 CHOSEN = random.Random(SEED).sample(ZOO, FEW)
 
 

@@ -28,7 +28,7 @@ from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 
-SOURCE = Path(__file__).parents[1] / "disk.c"
+SOURCE = Path(__file__).parents[1] / "support" / "disk.c"
 COMPILER = shutil.which("cc")
 CALLERS = 32
 

@@ -49,7 +49,7 @@ from tests.faults import DatabaseFaults, Faults, Point, errors
 from tests.outages import HOUR, PROMISSORY, outage, publish
 from tests.service import RunningService
 
-SERVICES = Path(grpc_server.__file__).resolve().parent.parent
+SERVICES = Path(grpc_server.__file__).resolve().parents[2]
 DESK = ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "outages", "quota", "validation")
 FRONT = tuple(f"estelam/{name}.py" for name in DESK)
 FILES = (

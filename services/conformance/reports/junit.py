@@ -4,8 +4,8 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from conformance.reports.words import shown
-from conformance.verdict import Result, Standing, Verdict
+from conformance.reports.labels import shown
+from conformance.results import Result, Standing, Verdict
 
 
 def write(path: Path, verdict: Verdict) -> None:

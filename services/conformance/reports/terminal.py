@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from conformance import book
-from conformance.reports.words import Outcome, counted, outcome, shown
-from conformance.verdict import Result, Standing, Verdict
+from conformance import case_loader
+from conformance.reports.labels import Outcome, counted, outcome, shown
+from conformance.results import Result, Standing, Verdict
 
 _STYLES = {Outcome.CONFORMS: "bold green", Outcome.FAILS: "bold red", Outcome.NOT_RUN: "bold yellow"}
 
@@ -68,7 +68,7 @@ def show(verdict: Verdict, console: Console) -> None:
 
 
 def _show_case(result: Result, console: Console) -> None:
-    case, clause = result.case, book.clauses()[result.case.clause]
+    case, clause = result.case, case_loader.clauses()[result.case.clause]
     console.print(Text.assemble(("✗ ", "red"), (case.id, "bold"), f"  {result.standing}"))
     for line in (case.title.en, case.title.fa, f"{case.clause}: {clause.en}", clause.fa):
         console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2), expand=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from conformance import book, fixtures
+from conformance import case_loader, fixtures
 from tests.conformance.zoo.mutant import mutants
 from tests.conformance.zoo.trial import Outcome, sound, tried
 
@@ -25,7 +25,7 @@ def main() -> int:
     logging.disable()  # a mutant's stack trace is no news
     console = Console(highlight=False, soft_wrap=True)
     zoo = [mutant for mutant in mutants() if not chosen.id or mutant.id in chosen.id]
-    cases = {case.id: case for case in book.read()}
+    cases = {case.id: case for case in case_loader.read()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fixtures.write(folder)

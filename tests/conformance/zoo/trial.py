@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance import runner, stages
+from conformance import clock_stages, runner
 from conformance.case import Case, Instance
+from conformance.results import Complaint, Standing, Verdict
 from conformance.target import Target
-from conformance.verdict import Complaint, Standing, Verdict
 from tests.conformance.zoo.breeding import bred
 from tests.conformance.zoo.keeping import kept, needed, set_back
 from tests.conformance.zoo.mutant import Mutant
@@ -63,12 +63,12 @@ def sound(cases: list[Case], folder: Path) -> Verdict:
 @contextlib.contextmanager
 def hurried() -> Iterator[None]:
     """The kit without its waits for a target to read its steering: the reference reads it at each call."""
-    waits = stages.READ_SECONDS, runner.BAR_SECONDS
-    stages.READ_SECONDS = runner.BAR_SECONDS = 0.0
+    waits = clock_stages.READ_SECONDS, runner.BAR_SECONDS
+    clock_stages.READ_SECONDS = runner.BAR_SECONDS = 0.0
     try:
         yield
     finally:
-        stages.READ_SECONDS, runner.BAR_SECONDS = waits
+        clock_stages.READ_SECONDS, runner.BAR_SECONDS = waits
 
 
 def examined(cases: list[Case], addresses: Mapping[str, str], folder: Path) -> Verdict:

@@ -9,7 +9,7 @@ from scripts.sandbox import Sandbox
 
 from tests.e2e.conftest import CommandLine
 
-COMMITTED = Path(__file__).resolve().parents[2] / "catalogue"
+COMMITTED = Path(__file__).resolve().parents[3] / "catalogue"
 
 Edit = Callable[..., None]
 

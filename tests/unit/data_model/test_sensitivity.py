@@ -31,7 +31,7 @@ from tests.e2e.conftest import NOTE
 from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS
 from tests.sensitivity import FIELDS, stands_in, values
 
-SERVICES = Path(logs.__file__).parents[1]
+SERVICES = Path(logs.__file__).parents[2]
 MEMBER = "SETAD-0001"
 # Of a round amount one form is a byte and four zeros, which stand in any file.
 AMOUNT = 2_517_463_859

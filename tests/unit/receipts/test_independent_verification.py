@@ -20,7 +20,7 @@ from tests.conftest import judiciary_opening, plain_channel
 from tests.promises.office import Office, receipt_of
 from tests.service import RunningService
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "receipts.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "receipts.md"
 CENTRAL_BANK = ORGANIZATIONS["cbi"]
 
 pytestmark = pytest.mark.skipif(

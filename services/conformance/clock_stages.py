@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from conformance import book, contract
-from conformance.calls import Channels, NotSent, ask
+from conformance import case_loader, contract
 from conformance.case import Case, Instance, Stage, Step
-from conformance.steering import Steering, half_past_midnight_after
+from conformance.client import Channels, NotSent, ask
 from conformance.target import Target
+from conformance.target_control import Steering, half_past_midnight_after
 
 Unreached = Mapping[Instance, str]
 """Why a stage can't be examined at an instance."""
@@ -134,7 +134,7 @@ class Timetable:
         instance = Instance(service)
         if instance not in self._target.addresses or not self._target.has(caller):
             return None
-        known = [*self._cases, *book.read()]
+        known = [*self._cases, *case_loader.read()]
         opened = {_serial(step) for case in known for step in case.steps if step.call != "CheckNote"}
         for case in known:
             for step in case.steps:

@@ -10,10 +10,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from persiantools.jdatetime import JalaliDateTime
 
-from conformance import book
+from conformance import case_loader
 from conformance.case import Title
-from conformance.reports.words import OUTCOMES, STANDINGS, counted, outcome, shown
-from conformance.verdict import Result, Standing, Verdict
+from conformance.reports.labels import OUTCOMES, STANDINGS, counted, outcome, shown
+from conformance.results import Result, Standing, Verdict
 from estelam.core.clock import IRAN
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -63,7 +63,7 @@ def write(path: Path, verdict: Verdict) -> None:
 
 def _rows(verdict: Verdict) -> list[Row]:
     """The clauses that were examined, in the order of the resolutions."""
-    clauses = book.clauses()
+    clauses = case_loader.clauses()
     examined = Counter(result.case.clause for result in verdict.results)
     return [
         Row(name, clause, [result for result in verdict.results if result.case.clause == name])

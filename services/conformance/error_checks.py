@@ -9,8 +9,8 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from conformance.calls import Seen
-from conformance.proofs import Found
+from conformance.client import Seen
+from conformance.receipt_checks import Found
 from estelam.core.errors import DOMAIN, TABLE, Reason, Words
 
 _KINDS: Mapping[str, type[Message]] = {

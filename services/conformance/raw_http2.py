@@ -28,8 +28,8 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
-from conformance.calls import MAX_REPLY_BYTES, NotSent, Seen
 from conformance.case import Trick
+from conformance.client import MAX_REPLY_BYTES, NotSent, Seen
 from estelam.client.channel import Identity
 
 READ_BYTES = 65536

@@ -6,10 +6,10 @@ import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from conformance import contract, wire
+from conformance import contract, raw_http2
 from conformance.case import Instance
+from conformance.raw_http2 import Sending, Silent
 from conformance.target import Target
-from conformance.wire import Sending, Silent
 
 PROBE_SECONDS = 5.0
 CALLERS = {"promissory": "setad", "judiciary": "cbi", "setad": "setad"}
@@ -29,7 +29,7 @@ def _trouble(target: Target, instance: Instance) -> str:
     path = f"/{contract.method_names(instance.service)[0]}"
     sending = Sending(target.addresses[instance], target.identity(caller), path, b"", (), PROBE_SECONDS)
     try:
-        with contextlib.closing(wire.connected(sending, time.monotonic() + PROBE_SECONDS)) as opened:
+        with contextlib.closing(raw_http2.connected(sending, time.monotonic() + PROBE_SECONDS)) as opened:
             return _said(opened, sending, caller)
     except (OSError, Silent) as error:
         return _why_unconnected(error, sending)
@@ -55,7 +55,7 @@ def _said(opened: socket.socket, sending: Sending, caller: str) -> str:
             return "it speaks HTTP/1, and gRPC needs HTTP/2"
         return "it does not agree on HTTP/2 in the TLS handshake (ALPN h2), which gRPC needs"
     try:
-        seen = wire.converse(opened, sending, deadline)
+        seen = raw_http2.converse(opened, sending, deadline)
     except Silent:
         return f"it hangs: a call was not answered within {PROBE_SECONDS:.0f} seconds"
     if seen.status == "CLOSED":
@@ -68,7 +68,7 @@ def _said(opened: socket.socket, sending: Sending, caller: str) -> str:
 def _without_tls(sending: Sending) -> str:
     """What it speaks instead of TLS."""
     try:
-        with socket.create_connection(wire.host_and_port(sending.address), timeout=PROBE_SECONDS) as plain:
+        with socket.create_connection(raw_http2.host_and_port(sending.address), timeout=PROBE_SECONDS) as plain:
             if _speaks_http1(plain, sending.address):
                 return "it speaks HTTP/1 without TLS, and gRPC needs HTTP/2 over TLS"
     except OSError:
@@ -80,5 +80,5 @@ def _speaks_http1(opened: socket.socket, address: str) -> bool:
     with contextlib.suppress(OSError, Silent):
         opened.settimeout(PROBE_SECONDS)
         opened.sendall(f"GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-        return wire.receive(opened, time.monotonic() + PROBE_SECONDS).startswith(b"HTTP/1")
+        return raw_http2.receive(opened, time.monotonic() + PROBE_SECONDS).startswith(b"HTTP/1")
     return False

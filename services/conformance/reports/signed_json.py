@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from conformance.reports.words import counted, outcome
-from conformance.verdict import Result, Verdict
+from conformance.reports.labels import counted, outcome
+from conformance.results import Result, Verdict
 
 KIND = "estelam conformance report v1"
 

@@ -9,11 +9,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from conformance import book, fixtures, known, runner
+from conformance import case_loader, fixtures, known_failures, runner
 from conformance.case import Case, Instance
-from conformance.reports import junit, page, signed, terminal
+from conformance.reports import html, junit, signed_json, terminal
+from conformance.results import Verdict
 from conformance.target import Target, TargetError
-from conformance.verdict import Verdict
 from estelam.cli import output
 
 EXIT_CONFORMS = 0
@@ -73,10 +73,10 @@ def run(
         if junit_file:
             junit.write(junit_file, verdict)
         if json_file:
-            signed.write(json_file, verdict, pki)
+            signed_json.write(json_file, verdict, pki)
         if html_file:
-            page.write(html_file, verdict)
-    except (OSError, signed.SignatureError) as error:
+            html.write(html_file, verdict)
+    except (OSError, signed_json.SignatureError) as error:
         _wrong(f"a report could not be written: {error}")
     raise typer.Exit(exit_code(verdict))
 
@@ -136,9 +136,9 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
 def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
     """All cases, and those of them that are wanted."""
     try:
-        cases = book.read()
-        return cases, book.select(cases, only)
-    except (book.BookError, ValueError) as error:
+        cases = case_loader.read()
+        return cases, case_loader.select(cases, only)
+    except (case_loader.BookError, ValueError) as error:
         _wrong(str(error))
 
 
@@ -146,8 +146,8 @@ def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
     if path is None:
         return set()
     try:
-        excused = set(known.read(path))
-    except known.KnownError as error:
+        excused = set(known_failures.read(path))
+    except known_failures.KnownError as error:
         _wrong(str(error))
     if strangers := excused - {case.id for case in cases}:
         _wrong(f"{path}: no case is called {min(strangers)}")

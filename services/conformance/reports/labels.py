@@ -4,7 +4,7 @@ import unicodedata
 from enum import StrEnum
 
 from conformance.case import Title
-from conformance.verdict import Standing, Verdict
+from conformance.results import Standing, Verdict
 
 ZWNJ = "\N{ZERO WIDTH NON-JOINER}"
 

@@ -9,11 +9,11 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from conformance import contract, refusals
-from conformance.calls import Seen
+from conformance import contract, error_checks
 from conformance.case import Expected, Instance, Step
-from conformance.proofs import Circumstances, Found, Proofs, parts
-from conformance.refusals import Refused
+from conformance.client import Seen
+from conformance.error_checks import Refused
+from conformance.receipt_checks import Circumstances, Found, Proofs, parts
 from conformance.target import Target
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
@@ -81,12 +81,12 @@ class Judge:
         if seen.status == "OK":
             yield from self._answer(asked, seen, lengths, now)
         else:
-            yield from refusals.leaks(seen, asked.secrets)
+            yield from error_checks.leaks(seen, asked.secrets)
             # A deadline that passes on the caller's side comes without words: nobody said anything.
             if seen.status in expect.status and (seen.trailers or seen.status != "DEADLINE_EXCEEDED"):
                 refused = Refused(seen)
                 wanted = {"reasons": expect.reason, "field": expect.field, "relayed": asked.relayed}
-                yield from refusals.faults(refused, **wanted)  # type: ignore[arg-type]
+                yield from error_checks.faults(refused, **wanted)  # type: ignore[arg-type]
         if expect.echoes and seen.text("x-inquiry-id") != dict(asked.step.metadata).get("x-inquiry-id"):
             yield "the caller's own x-inquiry-id among the trailers", repr(seen.text("x-inquiry-id")[:80])
         yield from _quota(expect, seen)
@@ -200,7 +200,7 @@ def _faults_of_parts(reply: Any) -> Iterator[Found]:
 
 def _faults_of_trailers(asked: Asked, seen: Seen, reply: Any) -> Iterator[Found]:
     inquiry_id = seen.text("estelam-inquiry-id")
-    if not refusals.is_uuid(inquiry_id):
+    if not error_checks.is_uuid(inquiry_id):
         yield "trailer estelam-inquiry-id, a UUID", repr(inquiry_id[:64])
     elif not asked.relayed and inquiry_id != reply.receipt.inquiry_id:
         yield "the receipt's inquiry_id in the trailer estelam-inquiry-id", "another"
