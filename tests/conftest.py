@@ -8,10 +8,6 @@ from typing import Any
 
 import grpc
 import pytest
-from scripts import postgres
-from scripts import sandbox as suite
-from scripts.postgres import Cluster
-from scripts.sandbox import Sandbox
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
@@ -22,6 +18,10 @@ from judiciary.methods import QUESTIONS
 from promissory.methods import questions
 from tests import turns
 from tests.service import RunningService
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.postgres import Cluster
+from tools.env.sandbox import Sandbox
 
 ENGINES = ("sqlite", "postgresql")
 STORING = ("promissory", "judiciary")

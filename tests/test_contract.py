@@ -5,9 +5,6 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
-from scripts import generate_protos, lint_protos
-from scripts.generate_protos import ROOT
-from scripts.sandbox import Sandbox
 
 from estelam.compat.baseline import Published
 from estelam.compat.surface import broken, listing
@@ -18,6 +15,9 @@ from estelam.promissory.v1 import note_inquiry_pb2
 from estelam.setad.v1 import note_verification_pb2
 from judiciary.methods import QUESTIONS
 from promissory.methods import questions
+from tools.commands import generate_protos, lint_protos
+from tools.commands.generate_protos import ROOT
+from tools.env.sandbox import Sandbox
 
 Fields = RepeatedCompositeFieldContainer[FieldDescriptorProto]
 

@@ -12,11 +12,6 @@ import pytest
 import yaml
 from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
-from scripts import postgres
-from scripts import sandbox as suite
-from scripts.envoy import CONFIGS
-from scripts.postgres import BIN, Cluster
-from scripts.sandbox import GRANTS, Sandbox
 from sqlalchemy import make_url
 
 from estelam.auth.grants import AccessTable
@@ -33,6 +28,11 @@ from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import caller
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.envoy import CONFIGS
+from tools.env.postgres import BIN, Cluster
+from tools.env.sandbox import GRANTS, Sandbox
 
 DEPLOY = CONFIGS.parent
 KINDS: dict[str, type[ServingSettings]] = {

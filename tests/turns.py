@@ -21,7 +21,7 @@ FIRST = (
     "tests/e2e/test_bad_disk.py",
     "tests/promises/test_9_any_bytes.py",
     "tests/stores/test_recall.py",
-    "tests/bench/test_measuring.py",
+    "tests/unit/tools/test_bench.py",
     "tests/e2e/test_leaving.py",
 )
 

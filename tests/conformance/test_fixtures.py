@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from scripts.sandbox import Sandbox, load_file
 
 from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
@@ -19,6 +18,7 @@ from estelam.loading import Declaration
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right
+from tools.env.sandbox import Sandbox, load_file
 
 ALWAYS_BROKEN = {"expired"}
 

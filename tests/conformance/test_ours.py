@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from scripts.conformance import command, on_postgresql, our_services
 
 from conformance import case_loader, runner
 from conformance.case import Instance
 from conformance.reports import signed_json, terminal
 from conformance.target import Target
 from tests.conformance.test_reports import Reading
+from tools.commands.conformance import command, on_postgresql, our_services
 
 WHOLE_SECONDS = 240
 # Settled before any store is asked, and so tried on SQLite alone; `make conformance ARGS=--postgresql` tries all.

@@ -9,9 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import SERVICES, Service, free_ports
-from scripts.sandbox import Sandbox
 from typer.testing import CliRunner
 
 from estelam.cli import application
@@ -20,6 +17,9 @@ from estelam.core.errors import Reason, from_grpc
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
+from tools.env import sandbox as suite
+from tools.env.processes import SERVICES, Service, free_ports
+from tools.env.sandbox import Sandbox
 
 LIVE = {"serial": "1404000000000017", "obligor": "9990000018", "beneficiary": "99000554330", "amount": "2500000000"}
 SETTLED = {"serial": "1404000000000025", "obligor": "9990000026", "beneficiary": "99000554330", "amount": "900000000"}

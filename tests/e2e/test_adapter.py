@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import Service, free_ports
-from scripts.sandbox import Sandbox
 
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tests.e2e.test_serving import until
+from tools.env import sandbox as suite
+from tools.env.processes import Service, free_ports
+from tools.env.sandbox import Sandbox
 
 VERIFY = ("setad", "verify", "--json")
 NOTE = options(**ENDORSED, agency="SETAD-0001")

@@ -11,10 +11,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts import postgres
-from scripts import sandbox as suite
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason
@@ -27,6 +23,10 @@ from estelam.storage.store import Store
 from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 SOURCE = Path(__file__).parents[1] / "support" / "disk.c"
 COMPILER = shutil.which("cc")

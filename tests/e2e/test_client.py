@@ -3,8 +3,6 @@
 import time
 
 import grpc
-from scripts import sandbox as suite
-from scripts.sandbox import GRANTS, Sandbox
 
 from estelam.client.channel import Identity, channel
 from estelam.core.errors import Reason
@@ -12,6 +10,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import NOTE, caller, refusal
+from tools.env import sandbox as suite
+from tools.env.sandbox import GRANTS, Sandbox
 
 RATE, BURST = 4, 2
 

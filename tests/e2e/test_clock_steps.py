@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from scripts.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 from sqlalchemy import update
 
 from estelam.auth.dev_ca import Authority
@@ -29,6 +28,7 @@ from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.service import RunningService
+from tools.env.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 
 HOUR, TEN_YEARS = timedelta(hours=1), timedelta(days=3653)
 AGED = timedelta(days=20 * 365)

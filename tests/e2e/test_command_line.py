@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from scripts import processes
-from scripts.processes import free_ports
-from scripts.sandbox import Sandbox
 from typer.main import get_group
 
 from estelam.cli import application
 from estelam.data_model import descriptors
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
+from tools.env import processes
+from tools.env.processes import free_ports
+from tools.env.sandbox import Sandbox
 
 CHECK = ("promissory", "check")
 PERSON = ("judiciary", "check-person", "--national-id")

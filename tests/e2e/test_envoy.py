@@ -15,11 +15,6 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from scripts import sandbox as suite
-from scripts.envoy import CONFIGS, Envoy, render, validate
-from scripts.postgres import Cluster
-from scripts.processes import Service
-from scripts.sandbox import GRANTS, MINISTRY, Sandbox
 
 from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity, channel
@@ -31,6 +26,11 @@ from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.outages import HOUR, PROMISSORY, outage, publish
 from tests.promises.test_4_who_stands_behind_a_proxy import HEADER, fingerprint, forwarded
+from tools.env import sandbox as suite
+from tools.env.envoy import CONFIGS, Envoy, render, validate
+from tools.env.postgres import Cluster
+from tools.env.processes import Service
+from tools.env.sandbox import GRANTS, MINISTRY, Sandbox
 
 KINDS = ("pass-through.yaml", "terminating.yaml")
 CLIENTS = 4

@@ -13,8 +13,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 from pyarrow import parquet
-from scripts.processes import COMMAND, environment
-from scripts.sandbox import SAMPLES, Sandbox
 from sqlalchemy.exc import OperationalError
 
 from estelam.loading import merge
@@ -22,6 +20,8 @@ from estelam.storage.store import Store
 from judiciary import feeds as cases
 from promissory import feeds as notes
 from tests.e2e.conftest import CommandLine
+from tools.env.processes import COMMAND, environment
+from tools.env.sandbox import SAMPLES, Sandbox
 
 NOTES = SAMPLES / "notes.csv"
 CASES = SAMPLES / "cases.csv"

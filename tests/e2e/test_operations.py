@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from scripts.envoy import CONFIGS
-from scripts.postgres import Cluster
-from scripts.processes import free_ports
+
+from tools.env.envoy import CONFIGS
+from tools.env.postgres import Cluster
+from tools.env.processes import free_ports
 
 ROOT = CONFIGS.parent.parent
 PAGE = ROOT / "docs" / "operations.md"

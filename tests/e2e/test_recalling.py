@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 from sqlalchemy import text
 
 from estelam.client.channel import Identity
@@ -25,6 +24,7 @@ from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, CommandLine, Said
 from tests.service import RunningService
+from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"
 LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,99000791909,DRAWER\n"

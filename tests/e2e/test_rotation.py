@@ -11,7 +11,6 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from scripts.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
 from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
@@ -20,6 +19,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.service import RunningService
+from tools.env.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
 HOSTS = ["localhost", "127.0.0.1"]
 BRIEF = timedelta(seconds=3)

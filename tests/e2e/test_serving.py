@@ -10,8 +10,6 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
 from sqlalchemy import select
 
 from estelam.client.channel import Identity
@@ -28,6 +26,8 @@ from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import caller, refusal
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 STORE_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from scripts.processes import ProcessError, Service
-from scripts.sandbox import Sandbox
 
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
+from tools.env.processes import ProcessError, Service
+from tools.env.sandbox import Sandbox
 
 
 def refused(service: Service) -> str:

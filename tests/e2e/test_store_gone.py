@@ -9,16 +9,16 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts import postgres
-from scripts import sandbox as suite
-from scripts.postgres import Cluster
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
 
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.e2e.conftest import caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.postgres import Cluster
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE)
 

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from scripts.processes import COMMAND, Service, environment, free_ports
-from scripts.sandbox import Sandbox
 
 from tests.e2e.conftest import CommandLine
+from tools.env.processes import COMMAND, Service, environment, free_ports
+from tools.env.sandbox import Sandbox
 
 WITH_CASE = "140000000000000001"
 WINDOW = 64

@@ -5,10 +5,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from scripts.sandbox import Sandbox
-from torture import histories, oracle
-from torture.__main__ import TRIALS
-from torture.trial import Task, Trial
+
+from tools.chaos import oracle, simulation
+from tools.chaos.__main__ import TRIALS
+from tools.chaos.scenario import Task, Trial
+from tools.env.sandbox import Sandbox
 
 # To be killed is promise 2, which has its own tests.
 SHORT = [trial for trial in TRIALS if not trial.name.startswith("kill")]
@@ -41,4 +42,4 @@ def test_a_history_in_which_a_rule_is_broken_is_found_out(
 ) -> None:
     wrong(monkeypatch)
 
-    assert any(histories.live(sandbox.folder, [seed]).losses for seed in range(100))
+    assert any(simulation.live(sandbox.folder, [seed]).losses for seed in range(100))

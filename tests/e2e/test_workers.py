@@ -8,10 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from scripts import sandbox as suite
-from scripts.postgres import Cluster
-from scripts.processes import ProcessError, Service
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity, channel
 from estelam.core.keys import verifying_keys
@@ -21,6 +17,10 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.storage.store import Store
 from tests.conftest import STORING
 from tests.e2e.conftest import NOTE
+from tools.env import sandbox as suite
+from tools.env.postgres import Cluster
+from tools.env.processes import ProcessError, Service
+from tools.env.sandbox import Sandbox
 
 SECONDS = 30
 

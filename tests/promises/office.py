@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 
 from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
@@ -15,6 +13,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.receipts.archive import SavedReply
 from tests.conftest import plain_channel, promissory_opening
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 
 YES = pb.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000

@@ -8,7 +8,6 @@ from dataclasses import replace
 import grpc
 import pytest
 from google.protobuf.message import Message
-from scripts import sandbox as suite
 
 from estelam.auth.dev_ca import Authority
 from estelam.core.errors import Reason
@@ -17,6 +16,7 @@ from tests.faults import DatabaseFaults, Faults
 from tests.promises import test_1_no_fault_is_a_no as whole
 from tests.promises.test_1_no_fault_is_a_no import ANSWERED, FILES, SERVICES, House, Question, faulty, points
 from tests.promises.test_4_who_stands_behind_a_proxy import HEADER, fingerprint, forwarded
+from tools.env import sandbox as suite
 
 VOUCHING = "estelam/vouching.py"
 

@@ -22,8 +22,6 @@ import pytest
 import structlog
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from sqlalchemy.exc import OperationalError
 
 from estelam.auth import certificate
@@ -48,6 +46,8 @@ from tests.conftest import plain_channel
 from tests.faults import DatabaseFaults, Faults, Point, errors
 from tests.outages import HOUR, PROMISSORY, outage, publish
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 
 SERVICES = Path(grpc_server.__file__).resolve().parents[2]
 DESK = ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "outages", "quota", "validation")

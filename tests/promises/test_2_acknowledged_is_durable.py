@@ -5,16 +5,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
-from torture import crowd, homes, kill
-from torture.crowd import Acknowledged
-from torture.trial import Task, Trial
 
 from estelam.client.channel import Identity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.store import Mode, Store
+from tools.chaos import deployments, kill, load_clients
+from tools.chaos.load_clients import Acknowledged
+from tools.chaos.scenario import Task, Trial
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)
@@ -29,7 +29,7 @@ def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(tria
 
 
 def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
-    with homes.on_sqlite(tmp_path) as build:
+    with deployments.on_sqlite(tmp_path) as build:
         home = build("home")
     with (
         Service("promissory", home.sandbox) as service,
@@ -37,10 +37,10 @@ def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)
         request = pb.CheckNoteRequest(
-            serial=crowd.SERIAL,
-            obligor_id=crowd.OBLIGOR,
-            beneficiary_id=crowd.HOLDER,
-            amount_rials=crowd.RIALS,
+            serial=load_clients.SERIAL,
+            obligor_id=load_clients.OBLIGOR,
+            beneficiary_id=load_clients.HOLDER,
+            amount_rials=load_clients.RIALS,
         )
         given = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
     with closing(sqlite3.connect(home.sandbox.folder / "promissory" / "ledger.db")) as store, store:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from scripts.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
@@ -41,6 +40,7 @@ from estelam.receipts.receipt import SIGNING_CONTEXT
 from tests.conftest import plain_channel, promissory_opening
 from tests.promises.office import YES, Office, receipt_of
 from tests.service import RunningService
+from tools.env.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 
 Row = dict[str, Any]
 Change = tuple[str, tuple[Any, ...]]

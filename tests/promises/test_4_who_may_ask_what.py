@@ -17,17 +17,6 @@ from cryptography.x509.oid import NameOID
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
-from scripts import sandbox as suite
-from scripts.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    GRANTS,
-    ORGANIZATIONS,
-    VERIFY_NOTE,
-    Sandbox,
-)
 
 from estelam.auth.dev_ca import Authority
 from estelam.auth.grants import AccessError
@@ -40,6 +29,17 @@ from estelam.setad.v1 import note_verification_pb2 as setad
 from sataad_adapter.service import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    GRANTS,
+    ORGANIZATIONS,
+    VERIFY_NOTE,
+    Sandbox,
+)
 
 SETAD, CBI = ORGANIZATIONS["setad"], ORGANIZATIONS["cbi"]
 NOTE: dict[str, Any] = {

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 
 from estelam.auth.dev_ca import Authority
 from estelam.client.channel import Identity
 from tests.conftest import plain_channel, promissory_opening
 from tests.promises.test_4_who_may_ask_what import BARRED, EXPIRED, NOBODY, OK, SHUT, Outcome, Time, ask, sign_oneself
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 
 SETAD = ORGANIZATIONS["setad"]
 HEADER = "x-forwarded-client-cert"

@@ -20,8 +20,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from scripts import sandbox as suite
-from scripts.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -35,6 +33,8 @@ from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import State
 from tests.conftest import plain_channel, promissory_opening
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 
 WINDOW = timedelta(minutes=10)
 INSTANT = timedelta(microseconds=1)

@@ -14,9 +14,6 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from scripts import sandbox as suite
-from scripts.processes import COMMAND, environment
-from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock, to_micros
@@ -33,6 +30,9 @@ from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.processes import COMMAND, environment
+from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
 HEADER = ",".join(CASES.columns)
 CHUNK = 1000

@@ -14,8 +14,6 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 
 from estelam.cli.inquire import find_method
 from estelam.client.channel import Identity
@@ -24,6 +22,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conftest import Start, judiciary_opening, promissory_opening
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 
 CALLS = 120
 WARM_UP = 12

@@ -12,18 +12,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import SERVICES, Service, free_ports
-from scripts.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    GRANTS,
-    ORGANIZATIONS,
-    VERIFY_NOTE,
-    Sandbox,
-)
 from structlog.testing import capture_logs
 
 from estelam.auth.dev_ca import Authority
@@ -41,6 +29,18 @@ from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
 from sataad_adapter.service import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
+from tools.env import sandbox as suite
+from tools.env.processes import SERVICES, Service, free_ports
+from tools.env.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    GRANTS,
+    ORGANIZATIONS,
+    VERIFY_NOTE,
+    Sandbox,
+)
 
 # Nothing here is like anything else in a log or a store: whatever is found of it has leaked.
 SERIAL, UNKNOWN = "1405662607550143", "1405662607559971"

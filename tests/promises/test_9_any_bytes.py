@@ -11,15 +11,6 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
-from scripts.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    VERIFY_NOTE,
-    Sandbox,
-)
-from torture.spoiling import MESSAGES, Draft
 
 from estelam.client.channel import Identity
 from estelam.core import validation
@@ -36,6 +27,15 @@ from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
 from judiciary.methods import QUESTIONS
 from tests.conftest import Start, plain_channel
 from tests.service import RunningService
+from tools.chaos.mutations import MESSAGES, Draft
+from tools.env.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    VERIFY_NOTE,
+    Sandbox,
+)
 
 GRPCS_OWN_LIMIT = 65536
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

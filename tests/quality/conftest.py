@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scripts.report import quality_home
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
@@ -24,6 +23,7 @@ from quality.evaluation.report_model import Figures
 from quality.periods import Month, instant_of, minute_of
 from quality.repository import Announced, Observation, Probe, Tally
 from quality.settings import QualitySettings
+from tools.commands.report import quality_home
 
 ABAN = Month(1405, 8)
 SETAD, CBI, AGENCY = "99001187852", "99000712713", "99000316764"

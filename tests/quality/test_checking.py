@@ -4,9 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import estelam
-from scripts.sandbox import Sandbox
 
 from estelam.auth.dev_ca import Authority
 from estelam.core.clock import Clock
@@ -14,6 +11,9 @@ from quality.monitor import config_check
 from quality.settings import QualitySettings
 from tests.quality.conftest import CBI
 from tests.quality.watched import prober
+from tools.env import sandbox as suite
+from tools.env.processes import estelam
+from tools.env.sandbox import Sandbox
 
 PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
 

@@ -3,7 +3,6 @@
 import contextlib
 
 import pytest
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -20,6 +19,7 @@ from quality.repository import Tally
 from tests.conftest import judiciary_opening, plain_channel
 from tests.quality.conftest import CBI, NATIONAL_ID, Watch
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox
 
 SERVICE = "cheque-case-inquiry"
 

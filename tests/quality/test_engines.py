@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scripts.report import quality_home
 
 from estelam.storage.store import Mode, Store, migrate
 from quality import repository as seen
@@ -13,6 +12,7 @@ from quality.attribution import Fault
 from quality.repository import Freshness, Observation, Probe, Reading, SeenHead
 from tests.conftest import both_engines
 from tests.quality.conftest import CHECK_NOTE, SETAD, tally
+from tools.commands.report import quality_home
 
 
 @both_engines

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.sandbox import ROOT, Sandbox
 from sqlalchemy import text
 
 from estelam.core.clock import IRAN
@@ -24,6 +23,7 @@ from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, Said, caller, refusal
 from tests.outages import HOUR, PROMISSORY, Time
 from tests.quality.conftest import Watch
+from tools.env.sandbox import ROOT, Sandbox
 
 SERVICE = "promissory-note-inquiry"
 WORDS = {"--reason-fa": "جابه‌جایی پایگاه‌داده به میزبان تازه", "--reason-en": 'Move of the "database"'}

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Receipt
@@ -17,6 +16,7 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.quality.conftest import CHECK_NOTE, SETAD
 from tests.quality.watched import NOTES, served, settings_of, traffic, watch
+from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,8 +11,6 @@ import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from scripts.report import READERS
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.clock import Clock
@@ -31,6 +29,8 @@ from tests.promises.test_8_ids_stay_inside import CANARIES, OBLIGOR, OK, WAYS, D
 from tests.quality.watched import CASES, NOTES, VERIFICATION, met, settings_of, traffic, watch
 from tests.sensitivity import FIELDS, stands_in, values
 from tests.service import RunningService
+from tools.commands.report import READERS
+from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 

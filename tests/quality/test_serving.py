@@ -6,14 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
-from scripts.sandbox import Sandbox
 
 from quality.attribution import Fault
 from quality.settings import QualitySettings
 from tests.quality.conftest import CBI, SETAD
 from tests.quality.watched import met, readings
+from tools.env import sandbox as suite
+from tools.env.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
+from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(300)
 

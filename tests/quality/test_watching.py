@@ -10,8 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-from scripts import sandbox as suite
-from scripts.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
 from estelam.auth.dev_ca import Authority
 from quality.attribution import Fault, Unheard, fault_of
@@ -19,6 +17,8 @@ from tests.conftest import judiciary_opening, promissory_opening
 from tests.quality.conftest import AGENCY, CBI, SETAD
 from tests.quality.watched import CASES, NOTES, met, prober, readings, served, settings_of, until_healthy, watch
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts import sandbox as suite
-from scripts.processes import free_ports
-from scripts.sandbox import Sandbox
 
 from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue, Method
@@ -41,6 +38,9 @@ from tests.quality.watched import (
     watch,
 )
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.processes import free_ports
+from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -12,7 +12,6 @@ import grpc
 from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
-from scripts.sandbox import Sandbox
 from sqlalchemy import Connection
 
 from estelam.client.channel import Identity
@@ -24,6 +23,7 @@ from quality.monitor.monitor import Watch
 from quality.repository import Reading, Tally
 from quality.settings import Prober, QualitySettings
 from tests.conftest import plain_channel
+from tools.env.sandbox import Sandbox
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
 MINISTRY, SERVER = "estelam.promissory.v1.PromissoryNoteInquiryService", "promissory-server"

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import uuid_utils
 from alembic import command
-from scripts.sandbox import Sandbox
 from sqlalchemy import Connection, column, insert, select, table, text, update
 
 from estelam.core.clock import Clock
@@ -23,6 +22,7 @@ from estelam.storage import store
 from estelam.storage.store import Mode, Store
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
+from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
 

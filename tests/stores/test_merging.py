@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.sandbox import Sandbox
 from sqlalchemy import Table, select
 
 from estelam.core.clock import Clock
@@ -23,6 +22,7 @@ from judiciary.repository import case_table
 from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import member_table, note_table
 from tests.conftest import both_engines
+from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
 

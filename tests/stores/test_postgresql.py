@@ -8,10 +8,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts import postgres
-from scripts import sandbox as suite
-from scripts.postgres import Cluster
-from scripts.sandbox import Sandbox
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.errors import Reason
@@ -21,6 +17,10 @@ from estelam.storage.store import Mode, Store, StoreError
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.stores.test_ledger import Writer
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.postgres import Cluster
+from tools.env.sandbox import Sandbox
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from scripts.sandbox import SAMPLES, Sandbox, load_file
 from sqlalchemy import text
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
@@ -26,6 +25,7 @@ from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, questions
 from promissory.recall import NoteFacts
 from tests.conftest import both_engines
 from tests.stores.histories import CALLERS, Given, History
+from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 pytestmark = both_engines
 

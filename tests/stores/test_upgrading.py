@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from alembic import command
-from scripts.sandbox import Sandbox
 from sqlalchemy import Connection, Date, column, insert, select, table, text
 
 from estelam.core.settings import StoreSettings
@@ -15,6 +14,7 @@ from estelam.storage.store import Mode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
 from promissory.repository import members, note_table
 from tests.conftest import both_engines
+from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from scripts.processes import free_ports
-from scripts.sandbox import Sandbox
 
 from sataad_adapter.service import adapter
 from tests.service import RunningService
+from tools.env.processes import free_ports
+from tools.env.sandbox import Sandbox
 
 GENUINE = {
     "serial": "1404000000000017",

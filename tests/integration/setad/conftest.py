@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from scripts.sandbox import Sandbox
 
 from tests.integration.setad.adapter_process import Faces, faces
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from importlib.resources import files
 import httpx
 import pytest
 from pydantic import ValidationError
-from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.core.settings import SettingsError
@@ -15,6 +14,7 @@ from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
 from tests.integration.setad.adapter_process import Faces, faces
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox
 
 TYPED = {
     "serial": "۱۴۰۴ ۰۰۰۰ ۰۰۰۰ ۰۰۱۷",

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity, channel
 from estelam.core.clock import IRAN
@@ -20,6 +19,7 @@ from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.integration.setad.adapter_process import GENUINE, Faces, client, faces
 from tests.integration.setad.test_officer_page import ask, verdict
 from tests.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
+from tools.env.sandbox import Sandbox
 
 REQUEST = pb.VerifyNoteRequest(
     serial="1404000000000017",

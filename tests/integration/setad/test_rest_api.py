@@ -9,8 +9,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from google.protobuf import json_format
-from scripts import sandbox as suite
-from scripts.sandbox import GRANTS, Sandbox
 
 from estelam.core.errors import TABLE, Reason
 from estelam.core.keys import verifying_keys
@@ -21,6 +19,8 @@ from sataad_adapter.verification import replies_of
 from sataad_adapter.web import problem_details
 from tests.integration.setad.adapter_process import GENUINE, Faces, caller, client, faces
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import GRANTS, Sandbox
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import httpx
-from scripts.sandbox import ORGANIZATIONS, Sandbox
 
 from estelam.auth.dev_ca import Authority
 from tests.integration.setad.adapter_process import GENUINE, caller, faces
 from tests.service import RunningService
+from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 
 def reaches(address: str, trust: Path, certificate: Path) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.errors import Reason, from_grpc
@@ -18,6 +17,7 @@ from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import replies_of
 from tests.conftest import plain_channel
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox
 
 GENUINE = pb.VerifyNoteRequest(
     serial="1404000000000017",

@@ -7,7 +7,6 @@ from datetime import date
 
 import httpx
 import pytest
-from scripts.report import quality_home
 
 from estelam.core.clock import Clock, to_micros
 from quality import repository as seen
@@ -18,6 +17,7 @@ from quality.report.generate import report
 from quality.repository import Freshness, Probe, Reading, SeenHead
 from tests.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, Watch, at, tally
 from tests.service import RunningService
+from tools.commands.report import quality_home
 
 NOW = at(10, 14, 30)
 PARTIES = "estelam.promissory.v1.PromissoryNoteInquiryService/GetNoteParties"

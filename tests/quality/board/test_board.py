@@ -7,7 +7,6 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import ValidationError
-from scripts.report import quality_home
 
 from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
@@ -27,6 +26,7 @@ from tests.quality.board.conftest import (
     opened,
 )
 from tests.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, Watch, at
+from tools.commands.report import quality_home
 
 PAGES = ("", "outages", "agreements", "catalogue", "registries", "changes", "reports", f"services/{NOTES}")
 

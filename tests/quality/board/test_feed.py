@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scripts import sandbox as suite
-from scripts.report import quality_home
-from scripts.sandbox import Sandbox
 
 from estelam.catalogue.loader import read
 from estelam.core.clock import Clock
@@ -21,6 +18,9 @@ from quality.dashboard import app, change_feed
 from quality.dashboard.change_feed import Noted
 from tests.quality.board.conftest import CASES, NOTES, opened
 from tests.quality.conftest import Watch
+from tools.commands.report import quality_home
+from tools.env import sandbox as suite
+from tools.env.sandbox import Sandbox
 
 QUOTA = ("rate: 200, burst: 400", "rate: 50, burst: 100")
 

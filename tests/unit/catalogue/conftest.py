@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scripts.sandbox import Sandbox
 
 from tests.e2e.conftest import CommandLine
+from tools.env.sandbox import Sandbox
 
 COMMITTED = Path(__file__).resolve().parents[3] / "catalogue"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
 from estelam.auth.authorization import Access
 from estelam.catalogue.effective_grants import access_table
@@ -22,6 +21,7 @@ from sataad_adapter.methods import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
 from tests.unit.catalogue.conftest import COMMITTED, Edit
+from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
 CONSENT = "    secretariat_consent: { on: 2021-08-24, reference: R2.0 }\n"
 SHUT = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)

@@ -8,8 +8,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
 
 from estelam.catalogue.changes import Name, changes, facts, from_notice, noted_facts, to_notice
 from estelam.catalogue.loader import read
@@ -23,6 +21,8 @@ from estelam.storage.store import Mode, Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.catalogue.conftest import COMMITTED, Edit
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 QUOTA = ("quota: { rate: 200, burst: 400, miss_cost: 20 }", "quota: { rate: 50, burst: 100, miss_cost: 20 }")
 CHANGED = ["quota.rate: 200.0 → 50.0", "quota.burst: 400 → 100"]

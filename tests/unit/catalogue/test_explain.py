@@ -4,8 +4,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scripts.processes import Service
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -13,6 +11,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, CommandLine
 from tests.unit.catalogue.conftest import Edit
+from tools.env.processes import Service
+from tools.env.sandbox import Sandbox
 
 SLOW = "quota: { rate: 0.001, burst: 40, miss_cost: 6 }"
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import grpc
-from scripts.sandbox import Sandbox
 
 from estelam.client.channel import Identity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -11,6 +10,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.unit.catalogue.conftest import Edit
+from tools.env.sandbox import Sandbox
 
 ENDS = "notice: 2027-01-01\n        deprecated: 2027-01-01\n        sunset: 2027-09-01\n        introduced: 2021-08-24"
 

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from scripts.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.loader import LARGEST_FILE, CatalogueError, Fault, read
 from tests.e2e.conftest import CommandLine
 from tests.test_contract import MANDATED
 from tests.unit.catalogue.conftest import COMMITTED, Edit
+from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 
 
 def faults(folder: Path) -> list[Fault]:

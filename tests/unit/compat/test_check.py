@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from scripts.generate_protos import ROOT
 from typer.testing import CliRunner
 
 from estelam.catalogue.loader import read
@@ -17,6 +16,7 @@ from estelam.compat.check import Release, breaches
 from estelam.compat.policy import NOTICE, OVERLAP
 from estelam.compat.surface import listing
 from estelam.data_model import descriptors
+from tools.commands.generate_protos import ROOT
 
 CATALOGUE = read(ROOT / "catalogue")
 FACTS = listing(descriptors.files())

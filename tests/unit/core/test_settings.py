@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from scripts.sandbox import Sandbox
 
 from estelam.core.settings import CONFIG, SettingsError, load
 from promissory.settings import PromissorySettings
+from tools.env.sandbox import Sandbox
 
 
 def rewritten(sandbox: Sandbox, old: str, new: str) -> dict[str, str]:

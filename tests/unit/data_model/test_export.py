@@ -10,7 +10,6 @@ import jsonschema
 import openapi_spec_validator
 import pytest
 from google.protobuf.json_format import MessageToDict
-from scripts.generate_protos import ROOT
 from typer.testing import CliRunner
 
 from estelam.cli import application
@@ -19,6 +18,7 @@ from estelam.data_model.model import load
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
+from tools.commands.generate_protos import ROOT
 
 ASKED = setad.VerifyNoteRequest(
     serial="1405662607550143",

@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from scripts.generate_protos import PROTOS, ROOT
 
 from estelam.catalogue.loader import read
 from estelam.data_model import descriptors
 from estelam.data_model.model import Enum, Field, Message, Method, levels, load
 from estelam.inquiry.v1 import data_model_pb2 as pb
+from tools.commands.generate_protos import PROTOS, ROOT
 
 MODEL = load()
 FIELDS = [field for _, field in MODEL.fields()]

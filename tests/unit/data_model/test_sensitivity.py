@@ -12,8 +12,6 @@ import pytest
 import structlog
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
-from scripts import sandbox as suite
-from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.client.channel import Identity
@@ -30,6 +28,8 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS
 from tests.sensitivity import FIELDS, stands_in, values
+from tools.env import sandbox as suite
+from tools.env.sandbox import Sandbox
 
 SERVICES = Path(logs.__file__).parents[2]
 MEMBER = "SETAD-0001"

@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from scripts.processes import Service, free_ports
-from scripts.sandbox import Sandbox
 
 from estelam.client.bulk import Why
 from estelam.core.clock import IRAN
@@ -16,6 +14,8 @@ from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
 from tests.unit.judiciary.test_bulk_run import Bank, many, words
+from tools.env.processes import Service, free_ports
+from tools.env.sandbox import Sandbox
 
 Begin = Callable[[timedelta], Bank]
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import grpc
 import pytest
-from scripts import sandbox as suite
-from scripts.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 from estelam.client.bulk import Stop, Why
 from estelam.client.channel import Identity
@@ -28,6 +26,8 @@ from judiciary.bulk.rows import COLUMNS, InputError
 from judiciary.bulk.run import METHOD, Manner, Sweep, SweepError, Tally
 from tests.conftest import Start, judiciary_opening
 from tests.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 WITH_CASE, WITHOUT_CASE = "140000000000000001", "140000000000000002"
 AT_ONCE = Manner()

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from scripts.sandbox import Sandbox, load_file
 
 from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
@@ -12,6 +11,7 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from judiciary.feeds import CASES
 from tests.conftest import Start, both_engines, judiciary_opening, plain_channel
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox, load_file
 
 pytestmark = both_engines
 

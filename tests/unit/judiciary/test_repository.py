@@ -5,11 +5,11 @@ from datetime import date
 from typing import Any
 
 import pytest
-from scripts.sandbox import Sandbox
 from sqlalchemy import Select
 
 from estelam.storage.store import Store
 from judiciary import repository
+from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.parametrize("query", [repository._DRAWERS, repository._CHEQUES])

@@ -10,7 +10,6 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from scripts.sandbox import Sandbox
 from structlog.testing import capture_logs
 
 from estelam.client.channel import Identity, channel
@@ -26,6 +25,7 @@ from tests.e2e.conftest import NOTE, refusal
 from tests.e2e.test_serving import until
 from tests.outages import HOUR, JUDICIARY, PROMISSORY, SECOND, Time, ledger_reasons, outage, publish
 from tests.service import RunningService
+from tools.env.sandbox import Sandbox
 
 NOON = datetime(2026, 12, 3, 12, tzinfo=UTC)
 OUT = (grpc.StatusCode.UNAVAILABLE, Reason.OUTAGE_ANNOUNCED)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from scripts.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
 from estelam.client.channel import Identity
 from estelam.core.keys import verifying_keys
@@ -16,6 +15,7 @@ from estelam.receipts import receipt
 from promissory.repository import State
 from tests.conftest import both_engines, plain_channel
 from tests.service import RunningService
+from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
 pytestmark = both_engines
 

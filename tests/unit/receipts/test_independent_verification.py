@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
 from estelam.client.channel import Identity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
@@ -19,6 +18,7 @@ from estelam.receipts.archive import SavedReply, save
 from tests.conftest import judiciary_opening, plain_channel
 from tests.promises.office import Office, receipt_of
 from tests.service import RunningService
+from tools.env.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "receipts.md"
 CENTRAL_BANK = ORGANIZATIONS["cbi"]

@@ -1,0 +1,87 @@
+"""The bare handler: the same contract, limits and TLS as the full service, and nothing behind them."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from estelam.client.channel import Identity, aio_channel
+from estelam.core.settings import ServingSettings
+from estelam.pipeline.handler import Context
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import (
+    PromissoryNoteInquiryServiceServicer,
+    add_PromissoryNoteInquiryServiceServicer_to_server,
+)
+from estelam.server.grpc_server import options, until_told_to_stop, write_port
+from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
+from tools.bench.load.plan import Report
+from tools.bench.processes import Running, running
+from tools.env.sandbox import CHECK_NOTE
+
+Ask = Callable[..., Report]
+
+
+class BareServicer(PromissoryNoteInquiryServiceServicer):
+    """Gives every request the same reply."""
+
+    def __init__(self, reply: pb.CheckNoteResponse) -> None:
+        self._reply = reply
+
+    async def CheckNote(self, _request: pb.CheckNoteRequest, _context: Context) -> pb.CheckNoteResponse:  # noqa: N802
+        """Say what is always said."""
+        return self._reply
+
+    async def GetNoteParties(self, _request: Any, _context: Context) -> pb.GetNotePartiesResponse:  # noqa: N802
+        """Nobody asks this here."""
+        raise NotImplementedError
+
+
+def main(settings: ServingSettings, reply: bytes, port_file: Path) -> None:
+    """Serve *reply*, a serialized CheckNoteResponse, until SIGTERM; write the bound port to *port_file*."""
+    asyncio.run(_serve(settings, pb.CheckNoteResponse.FromString(reply), port_file))
+
+
+async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_file: Path) -> None:
+    server = grpc.aio.server(options=options(settings))
+    add_PromissoryNoteInquiryServiceServicer_to_server(BareServicer(reply), server)
+    pair = (settings.private_key.read_bytes(), settings.certificate.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], settings.trust.read_bytes(), require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    write_port(port_file, port)
+    await until_told_to_stop()
+    await server.stop(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A full promissory service and a bare handler with replies as long, side by side, and how to load each."""
+
+    full: Ask
+    bare: Ask
+
+
+@contextmanager
+def contest(world: World, engine: Engine = Engine.SQLITE) -> Iterator[Contest]:
+    """Both, idle until asked."""
+    suite, questions = world.with_notes(engine), check_note(world.scale)
+    caller = suite.caller("setad")
+    with promissory_server(suite) as full:
+        reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))
+        with running(main, suite.promissory(), reply, core=SERVER_CORE) as bare:
+            yield Contest(partial(load, full, questions, caller), partial(load, bare, questions, caller))
+
+
+async def _typical_reply(server: Running, caller: Identity, requests: Sequence[bytes]) -> bytes:
+    async with aio_channel(f"127.0.0.1:{server.port}", caller) as channel:
+        check: Any = channel.unary_unary(f"/{CHECK_NOTE}")
+        for _ in range(4):  # The first to come are answered alone; a crowd must have gathered.
+            replies = await asyncio.gather(*(check(request, timeout=10) for request in requests))
+    ordered: list[bytes] = sorted(replies, key=len)
+    return ordered[len(ordered) // 2]

@@ -1,0 +1,30 @@
+"""How much of what the server can do a bank's sweep gets."""
+
+import statistics
+from collections.abc import Iterator
+
+from tools.bench.datasets import cases
+from tools.bench.environment import LOAD_CORE, World, check_by_tracking_id, judiciary_server, load
+from tools.bench.metric import Figure, at_least, remarks
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Tracking ids a second of `estelam judiciary sweep` / calls a second that the load generator gets."""
+    scale, suite = world.scale, world.with_cases(world.scale.few_rows)
+    certificates, answers = world.folder / "certificates.csv", world.folder / "answers.csv"
+    certificates.write_text("\n".join(["tracking_id", *cases.tracking_ids(scale.few_rows, scale.ids), ""]), "ascii")
+    with judiciary_server(suite) as server:
+        asked = check_by_tracking_id(scale.few_rows)
+        best = [load(server, asked, suite.caller("cbi"), seconds=scale.seconds)]
+        address = f"127.0.0.1:{server.port}"
+        swept = suite.command(
+            "judiciary", "sweep", certificates, "--out", answers, "--address", address, core=LOAD_CORE
+        )
+        best.append(load(server, asked, suite.caller("cbi"), seconds=scale.seconds))
+    throughput = statistics.mean(report.throughput for report in best)
+    yield Figure(
+        f"sweep of {scale.ids:,} tracking ids / the server at its best",
+        f"{scale.ids / swept.seconds:,.0f} ids/s / {throughput:,.0f} calls/s before and after; {remarks(best)}",
+        scale.ids / swept.seconds / throughput,
+        at_least(0.8),
+    )

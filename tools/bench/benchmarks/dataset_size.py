@@ -1,0 +1,29 @@
+"""What a nation's cases cost beside a few."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from tools.bench.environment import World, check_by_national_id, check_by_tracking_id, judiciary_server, load
+from tools.bench.metric import Figure, at_least, compare, paired, remarks
+
+_METHODS = {"CheckByNationalId": check_by_national_id, "CheckByTrackingId": check_by_tracking_id}
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Throughput of both judiciary methods with many cases on record / with few."""
+    scale = world.scale
+    many, few = world.with_cases(scale.rows), world.with_cases(scale.few_rows)
+    with judiciary_server(many) as large, judiciary_server(few) as small:
+        for name, questions in _METHODS.items():
+            full, empty = paired(
+                scale.rounds,
+                partial(load, large, questions(scale.rows), many.caller("cbi"), seconds=scale.seconds),
+                partial(load, small, questions(scale.few_rows), few.caller("cbi"), seconds=scale.seconds),
+            )
+            ratio, words = compare(full, empty, lambda report: report.throughput, "{:,.0f}")
+            yield Figure(
+                f"{name}, {scale.rows:,} cases / {scale.few_rows:,}",
+                f"{words} calls/s; {remarks([*full, *empty])}",
+                ratio,
+                at_least(0.90),
+            )

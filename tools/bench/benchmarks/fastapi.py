@@ -1,0 +1,56 @@
+"""The full service beside the same job as most teams would write it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from sqlalchemy import insert
+
+from tools.bench.datasets import notes
+from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
+from tools.bench.fastapi_peer import app
+from tools.bench.fastapi_peer.engine import engine_of
+from tools.bench.fastapi_peer.tables import TABLES, note_table
+from tools.bench.load.plan import Crowd, Protocol, Questions, Report
+from tools.bench.metric import Figure, at_least, compare, paired, remarks
+from tools.bench.processes import running
+
+# As many calls under way as elsewhere: HTTP/1.1 bears one on each connection.
+_MANY = Crowd(128, 1)
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Throughput of the full service / of FastAPI on uvicorn with SQLAlchemy async, both over mTLS."""
+    for engine, url in _databases(world).items():
+        asyncio.run(_fill(url, world.scale.notes))
+        ours, theirs = _runs(world, engine, url)
+        ratio, words = compare(ours, theirs, lambda report: report.throughput, "{:,.0f}")
+        measured = f"{words} calls/s; {remarks([*ours, *theirs])}"
+        yield Figure(f"full CheckNote / FastAPI and SQLAlchemy async, {engine}", measured, ratio, at_least(3))
+
+
+def _databases(world: World) -> Mapping[Engine, str]:
+    database = world.cluster.database()
+    return {
+        Engine.SQLITE: f"sqlite+aiosqlite:///{world.folder / 'peer.db'}",
+        Engine.POSTGRESQL: world.cluster.url(database).replace("+psycopg", "+asyncpg"),
+    }
+
+
+def _runs(world: World, engine: Engine, url: str) -> tuple[list[Report], list[Report]]:
+    scale, suite = world.scale, world.with_notes(engine)
+    asked = Questions(Protocol.JSON, app.PATH, [note.as_json() for note in notes.asked(scale.notes)])
+    with promissory_server(suite) as full, running(app.main, suite.promissory(), url, core=SERVER_CORE) as peer:
+        ask = partial(load, caller=suite.caller("setad"), seconds=scale.seconds)
+        return paired(scale.rounds, partial(ask, full, check_note(scale)), partial(ask, peer, asked, crowd=_MANY))
+
+
+async def _fill(url: str, count: int) -> None:
+    columns = note_table.columns.keys()
+    engine = engine_of(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(TABLES.create_all)
+        await connection.execute(
+            insert(note_table), [{name: row[name] for name in columns} for row in notes.rows(count)]
+        )
+    await engine.dispose()

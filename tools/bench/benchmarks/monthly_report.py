@@ -1,0 +1,78 @@
+"""How long the report of a busy month takes, and whether its memory knows how busy the month was."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from estelam.storage.store import Mode, Store
+from quality.periods import Month
+from tools.bench.environment import World
+from tools.bench.metric import Figure, at_most
+from tools.bench.report_worker import Took
+from tools.commands.report import day_after, quality_home
+from tools.env import synthetic_month
+
+_MONTH = Month(1405, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A month and what its report took, in a process of its own."""
+
+    observations: int
+    seconds: float
+    took: Took
+
+    def __str__(self) -> str:
+        took = self.took
+        return (
+            f"{took.inquiries:,} inquiries in {self.observations:,} observations, "
+            f"{self.seconds:.1f} s, {took.cpu_seconds:.1f} of CPU time"
+        )
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Seconds of the working group's report of a month, and its peak memory / that of a quieter month's."""
+    scale = world.scale
+    quiet, busy = (
+        reported(world.folder / f"month of {least}", least) for least in (scale.few_inquiries, scale.inquiries)
+    )
+    yield Figure(
+        f"report of a month of {scale.inquiries:,} inquiries",
+        f"{busy}; {quiet}",
+        busy.seconds,
+        at_most(60),
+        "{:,.1f} s",
+    )
+    yield Figure(
+        f"its peak memory / that of {scale.few_inquiries:,} inquiries",
+        f"{busy.took.peak_mib:.1f} / {quiet.took.peak_mib:.1f} MiB",
+        busy.took.peak_mib / quiet.took.peak_mib,
+        at_most(1.05),
+    )
+
+
+def reported(folder: Path, least: int) -> Reported:
+    """Seed a month in *folder*, and report it.
+
+    Raises:
+        RuntimeError: it can't be reported, or not whole.
+    """
+    settings = quality_home(folder)
+    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+        seeded = synthetic_month.seed(connection, _MONTH, least=least)
+    started = time.perf_counter()
+    words = [sys.executable, "-m", "tools.bench.report_worker", str(_MONTH), str(day_after(_MONTH).micros())]
+    done = subprocess.run(words, input=settings.model_dump_json(), capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    took = Took(**json.loads(done.stdout))
+    if took.inquiries != seeded.inquiries:
+        raise RuntimeError(f"{took.inquiries:,} inquiries were reported, of {seeded.inquiries:,}")
+    return Reported(seeded.observations, seconds, took)

@@ -1,0 +1,32 @@
+"""What a recorded, signed answer costs beside a bare handler when a crowd asks."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from tools.bench.baseline_noop import contest
+from tools.bench.environment import Engine, World
+from tools.bench.load.plan import Report
+from tools.bench.metric import Figure, Target, at_least, at_most, compare, paired, remarks
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Throughput of the full service / of the bare handler on both engines, and CPU time on SQLite."""
+    full, bare = _runs(world, Engine.SQLITE)
+    yield _throughput(full, bare, Engine.SQLITE, at_least(0.95))
+    ratio, words = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
+    yield Figure("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
+    full, bare = _runs(world, Engine.POSTGRESQL)
+    yield _throughput(full, bare, Engine.POSTGRESQL, at_least(0.75))
+
+
+def _runs(world: World, engine: Engine) -> tuple[list[Report], list[Report]]:
+    scale = world.scale
+    with contest(world, engine) as both:
+        ask = (partial(one, seconds=scale.seconds) for one in (both.full, both.bare))
+        return paired(scale.rounds, *ask)
+
+
+def _throughput(full: Sequence[Report], bare: Sequence[Report], engine: Engine, target: Target) -> Figure:
+    ratio, words = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
+    measured = f"{words} calls/s; {remarks([*full, *bare])}"
+    return Figure(f"full CheckNote / bare handler, {engine}", measured, ratio, target)

@@ -1,0 +1,76 @@
+"""One suite of services to measure, its stores filled through the real command line."""
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from estelam.client.channel import Identity
+from judiciary.settings import JudiciarySettings
+from promissory.settings import PromissorySettings
+from tools.env import sandbox
+from tools.env.processes import COMMAND, environment
+from tools.env.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended well."""
+
+    seconds: float
+    cpu_seconds: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A sandbox whose quotas no load generator reaches."""
+
+    sandbox: Sandbox
+
+    @classmethod
+    def create(cls, folder: Path, stores: Mapping[str, str]) -> "Suite":
+        """A suite in *folder*, its stores empty: those at the given addresses, the others on SQLite."""
+        return cls(sandbox.create(folder, stores=stores, rate=1e7, burst=100_000_000))
+
+    def promissory(self) -> PromissorySettings:
+        """The promissory service's settings."""
+        return self.sandbox.promissory(listen="127.0.0.1:0", log_level="error")
+
+    def judiciary(self) -> JudiciarySettings:
+        """The judiciary service's settings."""
+        return self.sandbox.judiciary(listen="127.0.0.1:0", log_level="error")
+
+    def caller(self, name: str) -> Identity:
+        """Who asks."""
+        return Identity.named(self.sandbox.pki, name)
+
+    def command(self, *arguments: str | Path, core: int | None = None) -> Done:
+        """Run a command to its end, on one *core* if given.
+
+        Raises:
+            RuntimeError: it failed, with what it said.
+        """
+        cores = os.sched_getaffinity(0) if core is None else {core}
+        before, started = _cpu_of_children(), time.perf_counter()
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env=environment(self.sandbox),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        taken = time.perf_counter() - started
+        if done.returncode:
+            raise RuntimeError(f"estelam {' '.join(map(str, arguments))}: {done.stderr or done.stdout}")
+        return Done(taken, _cpu_of_children() - before, done.stdout)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

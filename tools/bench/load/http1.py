@@ -1,0 +1,70 @@
+"""JSON over one HTTP/1.1 connection that is kept alive, by hand."""
+
+import ssl
+from collections.abc import Iterator
+
+from tools.bench.load.connection import Connection, Framed, ProtocolError
+from tools.bench.load.plan import Plan, Tally
+
+_END_OF_HEADERS = b"\r\n\r\n"
+_LENGTH = b"\r\ncontent-length: "
+
+# How a body begins whose first member is the answer.
+_ANSWERS = {b'{"answer":"YES"': "YES", b'{"answer":"NO",': "NO"}
+_BEGINNING = 15
+
+
+class JsonConnection(Connection):
+    """One HTTP/1.1 connection; it bears one call at a time."""
+
+    def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
+        if plan.crowd.streams != 1:
+            raise ProtocolError("HTTP/1.1 bears one call at a time on a connection")
+        super().__init__(plan, tls, tally, requests)
+        self._since: float | None = None
+        self._inbox = b""
+
+    @staticmethod
+    def framed(plan: Plan, request: bytes) -> Framed:
+        """*request* as it goes onto the wire; HTTP/1.1 numbers no calls."""
+        head = (
+            f"POST {plan.questions.path} HTTP/1.1\r\nhost: {plan.host}:{plan.port}\r\n"
+            f"content-type: application/json\r\nuser-agent: estelam-bench\r\ncontent-length: {len(request)}"
+        )
+        return head.encode("ascii") + _END_OF_HEADERS, request
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have not ended: one or none."""
+        return self._since is not None
+
+    def ask(self, since: float) -> None:
+        """Put the next call into the outbox; its latency counts from *since*."""
+        self._since = since
+        self._outbox += next(self._requests)
+
+    def take(self, chunk: bytes, now: float) -> None:
+        """Understand the reply, once it has come whole."""
+        inbox = self._inbox = self._inbox + chunk
+        head = inbox.find(_END_OF_HEADERS)
+        if head < 0:
+            return
+        found = inbox.find(_LENGTH, 0, head)
+        if found < 0:
+            raise ProtocolError("a reply without a length")
+        found += len(_LENGTH)
+        body = head + len(_END_OF_HEADERS)
+        if len(inbox) >= body + int(inbox[found : inbox.index(b"\r", found)]):
+            self._inbox = b""
+            self._end(inbox[9:12], inbox[body : body + _BEGINNING], now)
+
+    def _end(self, status: bytes, beginning: bytes, now: float) -> None:
+        since, self._since = self._since, None
+        if since is None:
+            raise ProtocolError("a reply that nobody asked for")
+        if status == b"200" and (answer := _ANSWERS.get(beginning)):
+            self._tally.answered(answer, now - since)
+        else:
+            self._tally.endings[f"status {status.decode('ascii')}"] += 1
+        if self.refill:
+            self.ask(now)

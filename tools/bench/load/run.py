@@ -1,0 +1,115 @@
+"""Carrying out a plan: in a closed loop, or at a rate that does not wait for the server."""
+
+import os
+import select
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle
+from random import Random
+
+from tools.bench.load.connection import Connection
+from tools.bench.load.http1 import JsonConnection
+from tools.bench.load.http2 import GrpcConnection
+from tools.bench.load.plan import Plan, Protocol, Report, Tally
+from tools.bench.processes import SPAWN, cpu_seconds
+
+_DRAIN_SECONDS = 5.0
+_MOST_STREAMS = 100
+_CONNECTIONS: Mapping[Protocol, type[Connection]] = {Protocol.GRPC: GrpcConnection, Protocol.JSON: JsonConnection}
+
+
+def run(plan: Plan) -> Report:
+    """Carry out *plan* in a process of its own, which keeps to its core and leaves no garbage to the next."""
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+        return pool.submit(_run, plan).result()
+
+
+def _run(plan: Plan) -> Report:
+    os.sched_setaffinity(0, {plan.core})
+    tls = ssl.create_default_context(cafile=str(plan.identity.trust))
+    tls.load_cert_chain(plan.identity.certificate, plan.identity.private_key)
+    tls.set_alpn_protocols(["h2" if plan.questions.protocol is Protocol.GRPC else "http/1.1"])
+    tally = Tally()
+    connections = _connect(plan, tls, tally)
+    try:
+        if plan.rate is None:
+            _fill(connections, plan.crowd.streams)
+        _drive(plan, connections, plan.warm_up_seconds)
+        tally.clear()
+        before = (cpu_seconds(plan.server), time.process_time())
+        seconds = _drive(plan, connections, plan.seconds)
+        after = (cpu_seconds(plan.server), time.process_time())
+        report = Report.of(tally, seconds, server_cpu=after[0] - before[0], client_cpu=after[1] - before[1])
+        _drain(connections)
+    finally:
+        for connection in connections:
+            connection.close()
+    return report
+
+
+def _connect(plan: Plan, tls: ssl.SSLContext, tally: Tally) -> list[Connection]:
+    kind, count = _CONNECTIONS[plan.questions.protocol], plan.crowd.connections
+    framed = [kind.framed(plan, request) for request in plan.questions.requests]
+    # Each begins elsewhere: what is asked twice at the same time would be looked up once.
+    starts = [len(framed) * turn // count for turn in range(count)]
+    return [kind(plan, tls, tally, cycle(framed[start:] + framed[:start])) for start in starts]
+
+
+def _fill(connections: Sequence[Connection], streams: int) -> None:
+    for connection in connections:
+        for _ in range(streams):
+            connection.ask(time.perf_counter())
+        connection.flush()
+
+
+def _drive(plan: Plan, connections: Sequence[Connection], seconds: float) -> float:
+    """Keep *connections* busy; returns the seconds it took."""
+    return _loop(connections, seconds) if plan.rate is None else _pace(connections, seconds, plan.rate)
+
+
+def _loop(connections: Sequence[Connection], seconds: float) -> float:
+    with select.epoll() as poll:
+        readers = {connection.fileno(): connection.read for connection in connections}
+        for number in readers:
+            poll.register(number, select.EPOLLIN)
+        started = time.perf_counter()
+        while (left := started + seconds - time.perf_counter()) > 0:
+            for number, _ in poll.poll(left):
+                readers[number]()
+        return time.perf_counter() - started
+
+
+def _pace(connections: Sequence[Connection], seconds: float, rate: float) -> float:
+    """Calls fall due at random instants, the same for all who are measured, and their latency counts from then on."""
+    gaps, turns = Random(1), cycle(connections)
+    started = due = time.perf_counter()
+    while (now := time.perf_counter()) < started + seconds:
+        while due <= now:
+            _start(turns, len(connections), due)
+            due += gaps.expovariate(rate)
+        # epoll would round this wait up to a whole millisecond.
+        ready, _, _ = select.select(connections, [], [], max(0.0, min(due, started + seconds) - time.perf_counter()))
+        for connection in ready:
+            connection.read()
+    return time.perf_counter() - started
+
+
+def _start(turns: "cycle[Connection]", connections: int, due: float) -> None:
+    for _ in range(connections):
+        connection = next(turns)
+        if connection.under_way < _MOST_STREAMS:
+            connection.ask(due)
+            connection.flush()
+            return
+    raise RuntimeError("the server has fallen so far behind that no call can be started")
+
+
+def _drain(connections: Sequence[Connection]) -> None:
+    """Let the calls under way end, so that the server's next client finds it idle."""
+    for connection in connections:
+        connection.refill = False
+    deadline = time.perf_counter() + _DRAIN_SECONDS
+    while any(connection.under_way for connection in connections) and time.perf_counter() < deadline:
+        _loop(connections, 0.02)

@@ -1,0 +1,67 @@
+"""Suites to be harmed, as many as wanted: copies of one with the samples, on either engine."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from promissory.settings import PromissorySettings
+from tools.env import postgres
+from tools.env import sandbox as suite
+from tools.env.sandbox import Sandbox
+
+STORE = "ESTELAM_PROMISSORY_STORE"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A suite of its own; `store` is where its promissory service keeps everything."""
+
+    sandbox: Sandbox
+    store: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What tells a process of that store."""
+        return {STORE: self.store}
+
+    @property
+    def settings(self) -> PromissorySettings:
+        """The promissory service's settings."""
+        return self.sandbox.promissory(store=self.store)
+
+
+Build = Callable[[str], Home]
+
+
+@contextmanager
+def on_sqlite(folder: Path) -> Iterator[Build]:
+    """Homes in *folder*."""
+    template = _template(folder / "template")
+
+    def build(name: str) -> Home:
+        copied = Path(shutil.copytree(template.folder, folder / name))
+        return Home(Sandbox(copied), f"sqlite:///{copied / 'promissory'}")
+
+    yield build
+
+
+@contextmanager
+def on_postgresql(folder: Path) -> Iterator[Build]:
+    """Homes in *folder*, each with a database of one server, which runs for as long as the block."""
+    with postgres.cluster() as cluster:
+        names = {name: cluster.database() for name in ("promissory", "judiciary")}
+        template = _template(folder / "template", {name: cluster.url(database) for name, database in names.items()})
+
+        def build(name: str) -> Home:
+            copied = Path(shutil.copytree(template.folder, folder / name))
+            return Home(Sandbox(copied), cluster.url(cluster.database(names["promissory"])))
+
+        yield build
+
+
+def _template(folder: Path, stores: dict[str, str] | None = None) -> Sandbox:
+    sandbox = suite.create(folder, stores=stores, rate=1e6, burst=10**6)
+    suite.load_samples(sandbox)
+    return sandbox

@@ -1,0 +1,180 @@
+"""Connections that say nothing and streams that are cut off at once, by the thousand, before the committed Envoy.
+
+A round is a stream that is reset; for each ten of them there is one connection that is idle or half open. An honest
+caller asks all the while: none of its calls may fail, and its p99 may rise to three times what it is when all is calm.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from hpack import Encoder
+
+from estelam.auth.dev_ca import Authority
+from estelam.client.channel import Identity, channel
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from tools.bench.processes import SPAWN
+from tools.chaos.fuzz import NOTE, TARGETS, headers_of
+from tools.chaos.raw_http2 import END_HEADERS, HEADERS, RST_STREAM, Hangup, Wire, frame, trusting
+from tools.chaos.scenario import Result, Task, Trial
+from tools.env import sandbox as suite
+from tools.env.envoy import Envoy
+from tools.env.processes import Service
+from tools.env.sandbox import MINISTRY, Sandbox
+
+CALM_SECONDS = 2.0
+PAUSE_SECONDS = 0.02
+CALL_SECONDS = 10.0
+AT_ONCE = 100
+PEACE = 3.0
+CANCEL = (8).to_bytes(4)
+# The beginning of a handshake that is never gone on with.
+HALF_OPEN = bytes.fromhex("1603010200")
+CHECK_NOTE = TARGETS[0]
+
+Flood = Callable[[int, Path, int, Connection], None]
+
+
+class Honest:
+    """A caller at a steady pace, who knows how long each answer took."""
+
+    def __init__(self, address: str, identity: Identity) -> None:
+        self._address = address
+        self._identity = identity
+        self.asked = 0
+        self.failed: list[str] = []
+
+    def p99_while(self, something: Callable[[], object]) -> float:
+        """Ask while *something* is done: the p99 of the answers, in milliseconds."""
+        taken: list[float] = []
+        over = threading.Event()
+        asking = threading.Thread(target=self._ask, args=(taken, over))
+        asking.start()
+        try:
+            something()
+        finally:
+            over.set()
+            asking.join()
+        return 1000 * sorted(taken)[int(0.99 * len(taken))]
+
+    def _ask(self, taken: list[float], over: threading.Event) -> None:
+        with channel(self._address, self._identity) as opened:
+            stub = PromissoryNoteInquiryServiceStub(opened)
+            while not over.wait(PAUSE_SECONDS):
+                self.asked += 1
+                began = time.perf_counter()
+                try:
+                    stub.CheckNote(NOTE, timeout=CALL_SECONDS)
+                    taken.append(time.perf_counter() - began)
+                except grpc.RpcError as error:
+                    self.failed.append(error.code().name)
+
+
+def run(task: Task, kind: str, whole: int) -> Result:
+    """Flood the Envoy of one *kind*; one in so many of the idle connections has ended its handshake."""
+    sandbox = suite.create(task.folder, rate=1e6, burst=10**6)
+    suite.load_samples(sandbox)
+    with ExitStack() as at_last:
+        worker = at_last.enter_context(Service("promissory", sandbox, environ=_believing_the_proxy(sandbox)))
+        folder = task.folder / "envoy"
+        envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
+        honest = Honest(envoy.address, Identity.named(sandbox.pki, "setad"))
+        calm = honest.p99_while(partial(time.sleep, CALM_SECONDS))
+        with _flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
+            held = flood.recv()
+            silent = honest.p99_while(partial(time.sleep, CALM_SECONDS))
+        with _flood(_reset, envoy.port, sandbox, task.rounds) as flood:
+            reset = honest.p99_while(flood.recv)
+    task.told(task.rounds)
+    rises = {f"{held:,} idle connections": silent / calm, f"{task.rounds:,} resets": reset / calm}
+    return Result(
+        rounds=task.rounds,
+        checked=honest.asked,
+        losses=[f"an honest call failed: {status}" for status in honest.failed],
+        missed=[f"p99 rose {rise:.1f} times under {what}" for what, rise in rises.items() if rise > PEACE],
+        remarks=[f"p99 {calm:.1f} ms", *(f"{rise:.1f} times that under {what}" for what, rise in rises.items())],
+    )
+
+
+def _believing_the_proxy(sandbox: Sandbox) -> dict[str, str]:
+    Authority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
+    certificate = x509.load_pem_x509_certificate((sandbox.pki / "proxy.crt").read_bytes())
+    return {"ESTELAM_PROMISSORY_PROXIES": certificate.fingerprint(SHA256()).hex()}
+
+
+@contextmanager
+def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Connection]:
+    """A process that floods *port* until the end of the block; what it has to say comes over the connection."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=flood, args=(port, sandbox.pki, count, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        process.kill()
+        process.join()
+
+
+def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> None:
+    """Hold *count* connections: by turns one says nothing, one begins a handshake, and some have ended theirs."""
+    tls = trusting(pki, "agency")
+    held: list[object] = []
+    for number in range(count):
+        with suppress(OSError, Hangup):
+            if not number % whole:
+                held.append(Wire(port, tls))
+                continue
+            silent = socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS)
+            held.append(silent)
+            if number % 2:
+                silent.sendall(HALF_OPEN)
+    told.send(len(held))
+    threading.Event().wait()
+
+
+def _reset(port: int, pki: Path, count: int, told: Connection) -> None:
+    """Open *count* streams and cut each off at once, over one connection after the other."""
+    tls = trusting(pki, "agency")
+    sent = 0
+    while sent < count:
+        encoder = Encoder()
+        with suppress(OSError, Hangup), closing(Wire(port, tls)) as opened:
+            for first in range(1, 2**31, 2 * AT_ONCE):
+                streams = range(first, first + 2 * AT_ONCE, 2)
+                opened.write(b"".join(_cut_off(stream, encoder) for stream in streams))
+                sent += AT_ONCE
+                opened.hear_out(0.001)
+                if sent >= count:
+                    break
+    told.send(sent)
+
+
+def _cut_off(stream: int, encoder: Encoder) -> bytes:
+    block = encoder.encode(headers_of(CHECK_NOTE))
+    return frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, CANCEL)
+
+
+PASSED_THROUGH = Trial(
+    "flood-passed-through",
+    "idle connections and stream resets through the Envoy that passes TLS through",
+    2_000,
+    100_000,
+    # A worker takes no more than 480 connections through it.
+    partial(run, kind="pass-through.yaml", whole=30),
+)
+TERMINATED = Trial(
+    "flood-terminated",
+    "idle connections and stream resets at the Envoy that ends TLS",
+    2_000,
+    100_000,
+    partial(run, kind="terminating.yaml", whole=3),
+)

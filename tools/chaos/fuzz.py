@@ -1,0 +1,297 @@
+"""Fuzzed frames on the wire of both services: only statuses of the table come back, and the servers live on.
+
+A status is the table's where it comes with its reason, in its words. Calls that are no gRPC, or no HTTP/2, end before
+any handler: gRPC itself refuses them, with its own statuses and words, with a reset, or by hanging up. Those are told
+apart and counted; an answer among them, or any other status, is a loss.
+"""
+
+import ssl
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from hpack import Encoder
+
+from estelam.core import validation
+from estelam.core.errors import DOMAIN, TABLE, Reason, Refusal
+from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts import receipt
+from tools.chaos import mutations, raw_http2
+from tools.chaos.raw_http2 import DATA, END_HEADERS, END_STREAM, HEADERS, Hangup, Reply, Wire, frame, trusting
+from tools.chaos.scenario import Result, Task, Trial
+from tools.env import sandbox as suite
+from tools.env.fork_server import Nursery, Nursling
+
+STREAMS = 64
+CONNECTIONS = 16
+SILENCE_SECONDS = 0.02
+PROVEN_IN = 50
+LEVELS = {"message": 55, "frame": 15, "headers": 15, "http2": 15}
+# What gRPC itself says of calls that never reach a handler: too late, too large, no gRPC at all, no HTTP/2 at all.
+GRPCS_OWN = {4, 8, 13, 14}
+NOTE = notes.CheckNoteRequest(
+    serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A method, who may call it, and a request to which the answer is yes."""
+
+    service: str
+    caller: str
+    name: str
+    good: Message
+    reply: type[Message]
+
+
+TARGETS = (
+    Target("promissory", "setad", suite.CHECK_NOTE, NOTE, notes.CheckNoteResponse),
+    Target(
+        "promissory",
+        "setad",
+        suite.GET_NOTE_PARTIES,
+        notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id="SETAD-0001"),
+        notes.GetNotePartiesResponse,
+    ),
+    Target(
+        "judiciary",
+        "cbi",
+        suite.CHECK_BY_NATIONAL_ID,
+        cases.CheckByNationalIdRequest(national_id="9990000050"),
+        cases.CheckByNationalIdResponse,
+    ),
+    Target(
+        "judiciary",
+        "cbi",
+        suite.CHECK_BY_TRACKING_ID,
+        cases.CheckByTrackingIdRequest(tracking_id="140000000000000001"),
+        cases.CheckByTrackingIdResponse,
+    ),
+)
+
+
+@dataclass(slots=True)
+class Service:
+    """A service under fire."""
+
+    process: Nursling
+    tls: ssl.SSLContext
+    judge: "Judge"
+
+
+class Sent(NamedTuple):
+    """A call: its header block, its data, and the message in it that may be answered, if any."""
+
+    block: bytes
+    data: bytes
+    first: bytes | None
+
+
+UNSENT = Sent(b"", b"", None)
+"""A stream that was not opened on purpose."""
+
+
+class Judge:
+    """Says of each reply whether it may be, and counts what came."""
+
+    def __init__(self, keys: Mapping[str, Ed25519PublicKey], result: Result, seen: Counter[str]) -> None:
+        self._keys = keys
+        self._result = result
+        self._seen = seen
+
+    def judge(self, target: Target, sent: Sent, reply: Reply) -> None:
+        """Judge what came for *sent*."""
+        self._result.checked += 1
+        if reply.status is None:
+            self._seen["no status"] += 1
+            self._must(not reply.body, "a message came without a status")
+        elif reply.status == 0:
+            self._seen["answered"] += 1
+            self._answered(target, sent, reply)
+        else:
+            self._must(not reply.body, "a message came with a refusal")
+            self._refused(reply)
+
+    def _answered(self, target: Target, sent: Sent, reply: Reply) -> None:
+        body = reply.body[5:]
+        self._must(reply.body[:5] == b"\0" + len(body).to_bytes(4), "an answer is not one message")
+        try:
+            request = validation.parse(type(target.good), sent.first or b"")
+            answer: Any = target.reply.FromString(body)
+        except (Refusal, DecodeError):
+            self._result.losses.append(f"{target.name} answered what breaks the contract")
+            return
+        said, same = getattr(answer, "answer", ANSWER_YES), request == target.good
+        self._must(said in {ANSWER_YES, ANSWER_NO}, f"{target.name} answered neither yes nor no")
+        self._must((said == ANSWER_YES) >= same, f"{target.name} said no to what is so")
+        self._must(same or said == ANSWER_NO or target.name != suite.CHECK_NOTE, "a note was confirmed that is not")
+        if same or self._seen["answered"] % PROVEN_IN == 0:
+            try:
+                receipt.verify(target.name, request, answer, self._keys)
+            except receipt.InvalidReceipt:
+                self._result.losses.append(f"{target.name} answered without proof")
+
+    def _refused(self, reply: Reply) -> None:
+        reason = _reason(reply)
+        if reason is None:
+            self._seen[f"gRPC's own {reply.status}"] += 1
+            self._must(reply.status in GRPCS_OWN, f"status {reply.status}, in nobody's words")
+            return
+        self._seen["refused"] += 1
+        words = TABLE[reason]
+        said = unquote(reply.headers.get("grpc-message", b"").decode("ascii"))
+        self._must((words.status, words.en) == (reply.status, said), f"{reason} in other words than the table's")
+
+    def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
+        if not holds:
+            self._result.losses.append(f"{words}")
+
+
+def _reason(reply: Reply) -> Reason | None:
+    """The reason that *reply* gives, where it gives one of ours."""
+    packed = reply.headers.get("grpc-status-details-bin")
+    if packed is None:
+        return None
+    info = error_details_pb2.ErrorInfo()
+    status = status_pb2.Status.FromString(b64decode(packed + b"=" * (-len(packed) % 4)))
+    if not any(detail.Unpack(info) for detail in status.details) or info.domain != DOMAIN:
+        return None
+    return Reason(info.reason)
+
+
+class Shot(NamedTuple):
+    """One connection, what was sent over it, and how: "http2" means that it will hardly last."""
+
+    opened: Wire
+    target: Target
+    level: str
+    calls: Mapping[int, Sent]
+
+
+class Fuzz:
+    """Fires at both services, and has judged what comes back."""
+
+    def __init__(self, services: Mapping[str, Service], random: Random, result: Result, seen: Counter[str]) -> None:
+        self._services = services
+        self._random = random
+        self._result = result
+        self._seen = seen
+
+    def volley(self) -> None:
+        """Fire over many connections at once, since gRPC puts off what it refuses itself; then honest callers ask."""
+        shots = [self._fire() for _ in range(CONNECTIONS)]
+        for shot in shots:
+            self._collect(shot)
+        for target in TARGETS:
+            self._live(target)
+
+    def _fire(self) -> Shot:
+        target = self._random.choice(TARGETS)
+        level = self._random.choices(list(LEVELS), list(LEVELS.values()))[0]
+        service, encoder = self._services[target.service], Encoder()
+        opened = Wire(service.process.port, service.tls)
+        if level == "http2":
+            calls = {1: _sound(target)}
+            frames = mutations.frames(self._random, [_frames(*call) for call in calls.items()])
+        else:
+            calls = {1 + 2 * n: self._spoilt(target, level, encoder) for n in range(STREAMS)}
+            frames = [_frames(*call) for call in calls.items()]
+        self._result.rounds += len(frames)
+        with suppress(Hangup):
+            opened.write(b"".join(frames))
+        return Shot(opened, target, level, calls)
+
+    def _collect(self, shot: Shot) -> None:
+        opened = shot.opened
+        try:
+            if shot.level == "http2":
+                opened.hear_out(SILENCE_SECONDS)
+            else:
+                opened.read(list(shot.calls))
+        except Hangup:
+            self._seen["hung up"] += 1
+        finally:
+            opened.close()
+        judge = self._services[shot.target.service].judge
+        for stream, reply in opened.replies.items():
+            judge.judge(shot.target, shot.calls.get(stream, UNSENT), reply)
+
+    def _spoilt(self, target: Target, level: str, encoder: Encoder) -> Sent:
+        """A call that is spoilt in its message, its frame or its headers."""
+        good = target.good.SerializeToString()
+        if level == "headers":
+            block = encoder.encode(mutations.headers(self._random, headers_of(target)))
+            return Sent(block, raw_http2.message(good), good)
+        if level == "frame":
+            # A message that is cut short is waited for until its deadline.
+            return Sent(encoder.encode(headers_of(target, deadline=b"200m")), *mutations.framed(self._random, good))
+        spoilt = mutations.message(self._random, good)
+        return Sent(encoder.encode(headers_of(target)), raw_http2.message(spoilt), spoilt)
+
+    def _live(self, target: Target) -> None:
+        """An honest caller is answered."""
+        service, sound = self._services[target.service], _sound(target)
+        with closing(Wire(service.process.port, service.tls)) as opened, suppress(Hangup):
+            opened.write(_frames(1, sound))
+            opened.read([1])
+            service.judge.judge(target, sound, opened.replies[1])
+            if opened.replies[1].status == 0:
+                return
+        self._result.losses.append(f"an honest caller of {target.name} was not answered")
+
+
+def headers_of(target: Target, *, deadline: bytes = b"10S") -> mutations.Headers:
+    """The headers of a sound call."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":path", f"/{target.name}".encode()),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-timeout", deadline),
+    ]
+
+
+def _sound(target: Target) -> Sent:
+    good = target.good.SerializeToString()
+    return Sent(Encoder().encode(headers_of(target)), raw_http2.message(good), good)
+
+
+def _frames(stream: int, sent: Sent) -> bytes:
+    return frame(HEADERS, END_HEADERS, stream, sent.block) + frame(DATA, END_STREAM, stream, sent.data)
+
+
+def run(task: Task) -> Result:
+    """Fire as many frames as told, or a few more."""
+    sandbox = suite.create(task.folder, rate=1e6, burst=10**6)
+    suite.load_samples(sandbox)
+    result, seen = Result(), Counter[str]()
+    with Nursery() as nursery, ExitStack() as at_last:
+        services = {}
+        for settings, caller in ((sandbox.promissory(), "setad"), (sandbox.judiciary(), "cbi")):
+            process = at_last.enter_context(Nursling(nursery, settings.SECTION, sandbox))
+            judge = Judge(verifying_keys(settings.signing_certificates), result, seen)
+            services[settings.SECTION] = Service(process, trusting(sandbox.pki, caller), judge)
+        fuzz = Fuzz(services, Random(task.seed), result, seen)
+        while (before := result.rounds) < task.rounds:
+            fuzz.volley()
+            task.told(result.rounds - before)
+        result.losses += [f"{name} has ended" for name, it in services.items() if it.process.ended is not None]
+    result.remarks.append(", ".join(f"{what} {count:,}" for what, count in seen.most_common()))
+    return result
+
+
+TRIAL = Trial("fuzz", "spoilt messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)

@@ -1,0 +1,201 @@
+"""Two small worlds, one for each service, in which chance brings everything about: few people, few notes, few cases."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from estelam.core.model import Method
+from estelam.core.settings import StoreSettings
+from estelam.inquiry.v1 import inquiry_pb2
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
+from estelam.loading import Feed
+from estelam.pipeline.recorder import LookUp
+from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
+from judiciary import cases
+from judiciary import feeds as judiciary_load
+from judiciary import methods as judiciary
+from promissory import feeds as promissory_load
+from promissory import methods as promissory
+from promissory.settings import PromissorySettings
+from tools.chaos.oracle import Answer, Cases, Notes, Row
+
+PEOPLE = ("9990000018", "9990000026", "99000554330", "999441044163")
+SERIALS = ("1405000000000001", "1405000000000002", "1405000000000003")
+AMOUNTS = ("1", "1000000", "9223372036854775807")
+STATES = ("ISSUED", "ISSUED", "ISSUED", "ISSUED", "GRADUALLY_SETTLED", "SETTLED", "PROTESTED", "REVOKED")
+AGENCIES = ("BUYER-1", "BUYER-2", "BUYER-3")
+CALLERS = ("99001187852", "99000316764")
+CASE_NUMBERS = ("140001", "140002", "140003", "140004")
+TRACKING_IDS = ("140000000000000001", "140000000000000002", "1", "139900000000000001")
+ROLES = ("DRAWER", "DRAWER", "HOLDER", "ENDORSER", "GUARANTOR", "")
+# Around both of the dates that coverage may begin with.
+FILED = ("2019-06-01", "2020-03-19", "2020-03-20", "2021-03-20", "2021-03-21", "2024-06-01")
+SINCE = (None, None, None, date(2020, 3, 20), date(2021, 3, 21), date(2024, 6, 1))
+
+
+class Load(NamedTuple):
+    """A file to be loaded, and what it lets the store claim."""
+
+    kind: str
+    rows: list[Row]
+    sound: bool = True
+    """Whether every row keeps the rules; else nothing may change."""
+    claims: bool = True
+    """Whether it is of the kind that may claim anything."""
+    since: date | None = None
+
+
+class Question(NamedTuple):
+    """One inquiry: who asks what."""
+
+    method: Method
+    caller: str
+    asked: Row
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the histories of one service are made of."""
+
+    name: str
+    oracle: Callable[[], Notes | Cases]
+    feeds: Mapping[str, Feed]
+    first_date: date
+    questions: Callable[[StoreSettings], Mapping[Method, LookUp]]
+    """Each method with its look-up."""
+    replies: Mapping[str, type[Message]]
+    load: Callable[[Random], Load]
+    ask: Callable[[Random, Any], Question]
+    """A question that may well be about what the oracle knows."""
+
+
+def request(question: Question) -> Message:
+    """*question* as the contract asks it."""
+    kind = question.method.request
+    numbers = {name: int(value) if name == "amount_rials" else value for name, value in question.asked.items()}
+    return kind(**numbers)
+
+
+def told(reply: Any) -> Answer:
+    """What *reply* says, in the oracle's words."""
+    if isinstance(reply, notes_pb.GetNotePartiesResponse):
+        parties = (reply.obligor, reply.beneficiary)
+        return Answer("DISCLOSED", [[party.id, party.full_name, party.address, party.postal_code] for party in parties])
+    said = None
+    if isinstance(reply, cases_pb.CheckByNationalIdResponse | cases_pb.CheckByTrackingIdResponse):
+        said = _coverage(reply) if reply.HasField("coverage") else None
+    return Answer(inquiry_pb2.Answer.Name(reply.answer).removeprefix("ANSWER_"), said)
+
+
+def _coverage(reply: Any) -> tuple[date, datetime]:
+    since = reply.coverage.since
+    through = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=reply.coverage.as_of.ToMicroseconds())
+    return date(since.year, since.month, since.day), through
+
+
+def _notes(random: Random) -> Load:
+    if random.random() < 0.25:
+        members = random.sample(AGENCIES[:2], random.randint(1, 2))
+        return Load("members", [{"agency_id": agency, "name": "a buyer"} for agency in members], claims=False)
+    serials = random.sample(SERIALS, random.randint(1, len(SERIALS)))
+    return _perhaps_spoilt(random, Load("notes", [_note(random, serial) for serial in serials]), "obligor_id")
+
+
+def _note(random: Random, serial: str) -> Row:
+    amount = random.choice(AMOUNTS)
+    note = {"serial": serial, "state": random.choice(STATES), "amount_rials": amount}
+    for side in ("obligor", "holder"):
+        version = random.randint(0, 99)
+        note |= {f"{side}_id": random.choice(PEOPLE[:3]), f"{side}_name": f"somebody {version}"}
+        note |= {f"{side}_address": f"some street {version}", f"{side}_postal_code": f"99000000{version:02d}"}
+    note |= {"beneficiary_id": random.choice(PEOPLE), "remaining_rials": random.choice(("0", amount))}
+    return note | {"issued_on": "2026-01-01", "due_on": random.choice(("", "2027-01-01")), "payment_place": "a bank"}
+
+
+def _about_notes(random: Random, known: Notes) -> Question:
+    caller, serial = random.choice(CALLERS), random.choice(SERIALS)
+    if random.random() < 0.3:
+        if known.told_yes and random.random() < 0.7:
+            caller, serial = random.choice(list(known.told_yes))
+        asked = {"serial": serial, "executive_agency_id": random.choice(AGENCIES)}
+        return Question(promissory.GET_NOTE_PARTIES, caller, asked)
+    people = {"obligor_id": random.choice(PEOPLE[:3]), "beneficiary_id": random.choice(PEOPLE[:3])}
+    asked = {"serial": serial, **people, "amount_rials": random.choice(AMOUNTS)}
+    if (note := known.notes.get(serial)) and random.random() < 0.8:
+        genuine = {"obligor_id": note["obligor_id"], "beneficiary_id": note["holder_id"]}
+        genuine |= {"amount_rials": note["amount_rials"]}
+        wrong = {name: asked[name] for name in genuine if random.random() < 0.1}
+        asked |= genuine | wrong
+    return Question(promissory.CHECK_NOTE, caller, asked)
+
+
+def _cases(random: Random) -> Load:
+    numbers = random.sample(CASE_NUMBERS, random.randint(1, len(CASE_NUMBERS)))
+    rows = [row for number in numbers for row in _case(random, number)]
+    random.shuffle(rows)
+    return _perhaps_spoilt(random, Load("cases", rows, since=random.choice(SINCE)), "national_id")
+
+
+def _case(random: Random, number: str) -> list[Row]:
+    case = {"case_number": number, "kind": random.choice(("CIVIL", "CRIMINAL")), "filed_on": random.choice(FILED)}
+    case |= {"registered_at": "2024-06-01T09:00:00+03:30"}
+    parties = random.sample(PEOPLE, random.randint(0, 3))
+    tracking_id = random.choice(TRACKING_IDS) if not parties or random.random() < 0.7 else ""
+    case["tracking_id"] = tracking_id
+    if not parties:
+        return [{**case, "national_id": "", "role": ""}]
+    return [{**case, "national_id": person, "role": random.choice(ROLES)} for person in parties]
+
+
+def _about_cases(random: Random, _known: Cases) -> Question:
+    caller = random.choice(CALLERS)
+    if random.random() < 0.5:
+        return Question(judiciary.CHECK_BY_NATIONAL_ID, caller, {"national_id": random.choice(PEOPLE)})
+    return Question(judiciary.CHECK_BY_TRACKING_ID, caller, {"tracking_id": random.choice(TRACKING_IDS)})
+
+
+def _perhaps_spoilt(random: Random, load: Load, person: str) -> Load:
+    """*load*, now and then with a row that breaks a rule: its id has a wrong check digit, or it stands there twice."""
+    if random.random() > 0.15:
+        return load
+    row = random.choice(load.rows)
+    bad = row if random.random() < 0.5 else {**row, person: "9990000019"}
+    place = random.randint(0, len(load.rows))
+    return load._replace(rows=[*load.rows[:place], bad, *load.rows[place:]], sound=False)
+
+
+def _promissory_questions(settings: StoreSettings) -> Mapping[Method, LookUp]:
+    if not isinstance(settings, PromissorySettings):
+        raise TypeError("the promissory service has settings of its own")
+    return promissory.questions(settings)
+
+
+WORLDS = {
+    "promissory": World(
+        "promissory",
+        Notes,
+        {"notes": promissory_load.NOTES, "members": promissory_load.MEMBERS},
+        promissory_load.FIRST_DATE,
+        _promissory_questions,
+        {"CheckNote": notes_pb.CheckNoteResponse, "GetNoteParties": notes_pb.GetNotePartiesResponse},
+        _notes,
+        _about_notes,
+    ),
+    "judiciary": World(
+        "judiciary",
+        Cases,
+        {"cases": judiciary_load.CASES},
+        cases.FIRST_DATE,
+        lambda _settings: judiciary.QUESTIONS,
+        {
+            "CheckByNationalId": cases_pb.CheckByNationalIdResponse,
+            "CheckByTrackingId": cases_pb.CheckByTrackingIdResponse,
+        },
+        _cases,
+        _about_cases,
+    ),
+}

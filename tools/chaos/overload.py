@@ -1,0 +1,90 @@
+"""Ten times what the service can do, from one caller, while another asks now and then.
+
+A round is a second. 1 Its capacity is measured, and the second caller's latency while all is calm; 2 then one caller
+keeps ten times as many calls under way as it takes to reach that capacity, each that is refused followed by the next at
+once, while the second asks as before. There are bounds to what is lost of the capacity, to the latency of accepted
+calls, to memory, and to the second caller's latency.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import promissory.service
+from estelam.client.channel import Identity
+from tools.bench.datasets import notes
+from tools.bench.load.plan import Crowd, Plan, Protocol, Questions, Report
+from tools.bench.load.run import run as load
+from tools.bench.processes import Running, resident_mib, running
+from tools.chaos.scenario import Result, Task, Trial
+from tools.env import sandbox as suite
+
+SERVER_CORE, LOAD_CORE = 0, 1
+CAPACITY, FLOOD, QUIET = Crowd(8, 16), Crowd(14, 90), Crowd(1, 1)
+QUIET_RATE = 20.0
+GOODPUT, PEACE, MIB = 0.9, 3.0, 64.0
+DEADLINE_MS = 10_000.0
+NOTES = 2_400
+# Refused for the crowd (8), or not let in as a stream at all, after which gRPC tries again by itself.
+ENDINGS = {"YES", "NO", "status 8", "status reset"}
+
+
+def run(task: Task) -> Result:
+    """Flood the service for as many seconds as told."""
+    sandbox = suite.create(task.folder, rate=1e7, burst=10**8)
+    suite.load_samples(sandbox)
+    settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
+    with running(promissory.service.main, settings, core=SERVER_CORE) as server:
+        many = _plan(server, Identity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
+        quiet = replace(many, identity=Identity.named(sandbox.pki, "agency"), crowd=QUIET, rate=QUIET_RATE)
+        calm, capacity = load(quiet), load(many)  # 1
+        before = resident_mib(server.pid)
+        with ThreadPoolExecutor(2) as pool:  # 2
+            flood, disturbed = pool.map(load, (replace(many, crowd=FLOOD), quiet))
+        grown = resident_mib(server.pid) - before
+    task.told(task.rounds)
+    return _judge(task.rounds, capacity, flood, calm, disturbed, grown)
+
+
+def _plan(server: Running, caller: Identity, crowd: Crowd, seconds: float) -> Plan:
+    requests = [note.as_message() for note in notes.asked(NOTES)]
+    return Plan(
+        host="127.0.0.1",
+        port=server.port,
+        identity=caller,
+        questions=Questions(Protocol.GRPC, suite.CHECK_NOTE, requests),
+        crowd=crowd,
+        seconds=seconds,
+        warm_up_seconds=1.0,
+        server=server.pid,
+        core=LOAD_CORE,
+    )
+
+
+def _judge(rounds: int, capacity: Report, flood: Report, calm: Report, disturbed: Report, grown: float) -> Result:
+    goodput, peace = flood.throughput / capacity.throughput, disturbed.p99 / calm.p99
+    odd = (set(flood.endings) | set(disturbed.endings)) - ENDINGS
+    bounds = {
+        f"calls ended with {', '.join(sorted(odd))}": not odd,
+        f"{disturbed.failed} calls of the second caller failed": not disturbed.failed,
+        f"memory grew by {grown:.0f} MiB": grown <= MIB,
+        f"accepted calls took {flood.p99:,.0f} ms": flood.p99 <= DEADLINE_MS,
+    }
+    timely = {
+        f"goodput fell to {goodput:.0%}": goodput >= GOODPUT,
+        f"the second caller's p99 rose {peace:.1f} times": peace <= PEACE,
+    }
+    return Result(
+        rounds=rounds,
+        checked=sum(flood.endings.values()) + sum(disturbed.endings.values()),
+        losses=[words for words, kept in bounds.items() if not kept],
+        missed=[words for words, kept in timely.items() if not kept],
+        remarks=[
+            f"goodput {goodput:.0%} of {capacity.throughput:,.0f} a second",
+            f"accepted p99 {flood.p99:,.0f} ms",
+            f"second caller's p50 {calm.p50:.0f} to {disturbed.p50:.0f} ms, p99 {calm.p99:.0f} to {disturbed.p99:.0f}",
+            f"memory +{grown:.0f} MiB",
+        ],
+    )
+
+
+TRIAL = Trial("overload", "one caller asks ten times what can be answered, another now and then", 2, 60, run)

@@ -1,0 +1,231 @@
+"""One recording service without its wire, in this process: loaded, asked, broken off at any point, opened again."""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import event, func, select
+
+from estelam.core.clock import Clock, steady, to_datetime
+from estelam.core.errors import Refusal
+from estelam.core.keys import Keyring, Signer, new_keyring_line, verifying_keys
+from estelam.core.model import Answered, Caller, Inquiry
+from estelam.core.settings import StoreSettings
+from estelam.ledger import verify
+from estelam.ledger.writer import Ledger, when_last_sealed
+from estelam.loading import Declaration, Feed, Loaded, load
+from estelam.pipeline.recorder import Registrar
+from estelam.storage.facts import load_table
+from estelam.storage.store import Mode, Store
+from tools.chaos.generators import Question, World, request
+from tools.chaos.oracle import Row
+
+JOURNALS = ("facts.db-wal", "ledger.db-wal")
+
+
+class Crash(BaseException):  # not an Exception: no code may catch the end of its own process
+    """The process ends here."""
+
+
+@dataclass(slots=True)
+class Time:
+    """A clock that goes when it is told to."""
+
+    micros: int = 1_790_000_000_000_000
+    monotonic: float = 1000.0
+
+    @property
+    def clock(self) -> Clock:
+        """The clock as the service reads it."""
+        return Clock(micros=lambda: self.micros, monotonic=lambda: self.monotonic)
+
+    @property
+    def now(self) -> datetime:
+        """What the clock says."""
+        return to_datetime(self.micros)
+
+    def passes(self, seconds: float) -> None:
+        """Time goes by."""
+        self.micros += int(seconds * 1e6)
+        self.monotonic += seconds
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Something that happens once, at one point of a transaction: just before its statement, or commit, number *at*."""
+
+    at: int
+    happens: Callable[[], None]
+    at_end: bool = False
+    """Where there are fewer points: happen when all is done, and nobody has heard of it yet."""
+    seen: int = 0
+
+    @property
+    def happened(self) -> bool:
+        """Whether that point was reached."""
+        return self.seen >= self.at
+
+    def reach(self, *_: Any) -> None:
+        """One more point is reached."""
+        self.seen += 1
+        if self.seen == self.at:
+            self.happens()
+
+    def end(self) -> None:
+        """All is done."""
+        if self.at_end and not self.happened:
+            self.seen = self.at
+            self.happens()
+
+
+@dataclass(slots=True)
+class Life:
+    """The store of one service, and whoever serves from it or loads into it."""
+
+    world: World
+    settings: StoreSettings
+    time: Time
+    store: Store = field(init=False)
+    registrar: Registrar = field(init=False)
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.settings.store.removeprefix("sqlite:///"))
+        self._open()
+
+    @property
+    def keys(self) -> Any:
+        """What receipts and blocks are verified with."""
+        return verifying_keys(self.settings.signing_certificates)
+
+    def _open(self) -> None:
+        keyring = Keyring.load(self.settings.subject_keys)
+        clock = steady(self.time.clock)
+        self.store = Store(f"sqlite:///{self.folder}", ledger=Mode.WRITE)
+        with self.store.transaction() as connection:
+            last_sealed = when_last_sealed(connection)
+        self.registrar = Registrar(
+            store=self.store,
+            ledger=Ledger(keyring=keyring, signer=Signer.load(self.settings.signing_key), clock=clock),
+            keyring=keyring,
+            look_ups={method.name: look_up for method, look_up in self.world.questions(self.settings).items()},
+            max_staleness=self.settings.max_staleness,
+            clock=clock,
+            last_sealed=last_sealed,
+        )
+
+    def close(self) -> None:
+        """Let go of the store in order."""
+        self.store.close()
+
+    def reopen(self) -> None:
+        """Stop in order, and start again."""
+        self.close()
+        self._open()
+
+    def lengths(self) -> dict[str, int]:
+        """How long each journal is."""
+        found = {name: self.folder / name for name in JOURNALS}
+        return {name: path.stat().st_size for name, path in found.items() if path.exists()}
+
+    def snapshot(self, lengths: Mapping[str, int]) -> Path:
+        """The files as they are at this instant, as a kill leaves them: nothing is closed, nothing flushed.
+
+        Journals end after *lengths* bytes: the kill may have come in the middle of writing them.
+        """
+        after = self.folder.with_name(f"{self.folder.name}-")
+        after.mkdir()
+        for name in ("facts.db", "ledger.db", *lengths):
+            shutil.copyfile(self.folder / name, after / name)
+        for name, length in lengths.items():
+            with (after / name).open("r+b") as journal:
+                journal.truncate(length)
+        return after
+
+    def go_on(self, after: Path) -> None:
+        """Start again from a snapshot; what was is given up."""
+        before, self.folder = self.folder, after
+        self.store.close()
+        shutil.rmtree(before)
+        self._open()
+
+    def state(self) -> tuple[int, int]:
+        """How many loads and how many entries the store holds, the whole chain verified."""
+        with self.store.transaction() as connection:
+            loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
+            heads = list(verify.verify(connection, self.keys))
+        return loads, heads[-1].entries if heads else 0
+
+    def rotate_subject_key(self, name: str) -> None:
+        """Hide subjects with a new key from now on."""
+        path = self.settings.subject_keys
+        path.write_text(path.read_text("ascii") + new_keyring_line(name), "ascii")
+        self.reopen()
+
+    def ask(self, questions: Sequence[Question], interruption: Interruption | None = None) -> list[Answered | Refusal]:
+        """Put *questions* to the service, all in one transaction."""
+        inquiries = [
+            Inquiry(
+                uuid_utils.uuid7(),
+                question.method,
+                Caller(question.caller, ""),
+                self.time.monotonic,
+                request=request(question),
+            )
+            for question in questions
+        ]
+        with interrupted(self.store, interruption):
+            answers = self.registrar.settle(inquiries)
+            if interruption is not None:
+                interruption.end()
+        return answers
+
+    def load(self, feed: Feed, rows: Sequence[Row], claims: Declaration, interruption: Interruption | None) -> Loaded:
+        """Load *rows* as a file, as the command does, from a process of its own as it were."""
+        path = self.folder / "rows.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, feed.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        with (
+            closing(Store(f"sqlite:///{self.folder}", facts=Mode.WRITE)) as store,
+            interrupted(store, interruption),
+        ):
+            try:
+                loaded = load(
+                    store,
+                    feed,
+                    path,
+                    declaration=claims,
+                    first_date=self.world.first_date,
+                    rejects=self.folder / "rejects.csv",
+                    clock=self.time.clock,
+                    progress=lambda _bytes: None,
+                )
+            finally:
+                # A refused load too may be the last thing that its process does.
+                if interruption is not None:
+                    interruption.end()
+        return loaded
+
+
+@contextmanager
+def interrupted(store: Store, interruption: Interruption | None) -> Iterator[None]:
+    """While the block runs, *store* may be interrupted."""
+    if interruption is None:
+        yield
+        return
+    engine, reach = store.engine, interruption.reach
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(engine, name, reach)
+    try:
+        yield
+    finally:
+        for name in ("before_cursor_execute", "commit"):
+            event.remove(engine, name, reach)

@@ -1,0 +1,300 @@
+"""Random histories of loads, corrections, inquiries, faults and crashes; every answer is compared with the oracle's."""
+
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from estelam.core.clock import to_datetime
+from estelam.core.errors import Refusal
+from estelam.core.model import Answered
+from estelam.core.settings import StoreSettings
+from estelam.loading import Declaration, LoadError
+from estelam.receipts import receipt
+from estelam.telemetry import logs
+from tools.chaos.generators import WORLDS, Load, Question, World, request, told
+from tools.chaos.oracle import Answer, Cases, Notes, Watch
+from tools.chaos.scenario import Result, Task, Trial
+from tools.chaos.simulated_service import Crash, Interruption, Life, Time
+from tools.env import sandbox as suite
+
+STEPS = 20
+SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
+TEN_YEARS = 3653 * 86400
+STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
+HANDFUL = 5
+# A load, or a few inquiries at once, reach up to about this many points at which they may be interrupted.
+POINTS = 12
+CHUNK = 12
+
+
+class File(NamedTuple):
+    """A file to be loaded, and the whole of what it claims."""
+
+    load: Load
+    claims: Declaration
+
+
+class History:
+    """One service from an empty store on, and what it must answer at each instant."""
+
+    def __init__(self, world: World, settings: StoreSettings, seed: int) -> None:
+        self.world = world
+        self.random = Random(f"{world.name} {seed}")
+        self.time = Time()
+        self.life = Life(world, settings, self.time)
+        self.oracle: Notes | Cases = world.oracle()
+        self.result = Result(rounds=1)
+        self._name = f"{world.name}, seed {seed}"
+        self._keys = self.life.keys
+        self._loads = self._entries = self._rotations = self._ahead = 0
+        self._last_sealed: datetime | None = None
+        self._watch = self._begins()
+
+    def run(self) -> Result:
+        """Live through it, and look at what is left."""
+        steps = {
+            self.asks: 8,
+            self.loads: 6,
+            self.waits: 4,
+            self.is_set: 2,
+            self.stops: 1,
+            self.rotates: 1,
+            self.crashes_idle: 1,
+            self.crashes_while_asked: 2,
+            self.crashes_while_loading: 3,
+            self.fails_while_asked: 1,
+            self.fails_while_loading: 1,
+            self.is_asked_while_loading: 3,
+        }
+        for step in (self.loads, *self.random.choices(list(steps), list(steps.values()), k=STEPS)):
+            step()
+        self.asks()
+        self._must((self._loads, self._entries) == self.life.state(), "the store has lost or gained something")
+        self.life.close()
+        return self.result
+
+    def asks(self) -> None:
+        """Callers ask, a few at once."""
+        questions = self._questions()
+        self._compare(questions, self.life.ask(questions))
+
+    def loads(self) -> None:
+        """A file is loaded, or refused for a bad row."""
+        self._load(self._file(), None)
+
+    def waits(self) -> None:
+        """Time passes."""
+        self.time.passes(self.random.choice(SECONDS))
+
+    def is_set(self) -> None:
+        """The machine's clock is set forward, or back, or right again."""
+        before, self._ahead = self._ahead, self.random.choice(STEPS_OF_THE_CLOCK)
+        self.time.micros += (self._ahead - before) * 1_000_000
+
+    def stops(self) -> None:
+        """The service is stopped in order, and started again."""
+        self.life.reopen()
+        self._watch = self._begins()
+
+    def rotates(self) -> None:
+        """Subjects are hidden with a new key from now on."""
+        self._rotations += 1
+        self.life.rotate_subject_key(f"r{self._rotations}")
+        self._watch = self._begins()
+
+    def crashes_idle(self) -> None:
+        """The service is killed while nothing is under way."""
+        self.life.go_on(self.life.snapshot(self.life.lengths()))
+        self._watch = self._begins()
+        self.asks()
+
+    def crashes_while_asked(self) -> None:
+        """The service is killed before it has spoken; whether it had written down is seen afterwards."""
+        questions = self._questions()
+        with self._crash() as crash:
+            self.life.ask(questions, crash)
+        loads, entries = self.life.state()
+        self._must(loads == self._loads, "a crash while asked changed the facts")
+        self._must(entries in {self._entries, self._entries + len(questions)}, "a crash left half a batch")
+        if entries > self._entries:
+            self._remember(questions, [self._expected(question) for question in questions])
+        self._watch = self._begins()
+        self.asks()
+
+    def crashes_while_loading(self) -> None:
+        """The loader is killed: its file is in whole, or not at all."""
+        file = self._file()
+        with self._crash() as crash:
+            self._begin(file, crash)
+        loads, entries = self.life.state()
+        self._must(entries == self._entries, "a crash while loading changed the ledger")
+        self._must(loads in {self._loads, self._loads + file.load.sound}, "a crash left half a load")
+        if loads > self._loads:
+            self._apply(file)
+        self._watch = self._begins()
+        self.asks()
+
+    def fails_while_asked(self) -> None:
+        """The store fails once: nobody is answered, whatever they asked, and that is written down."""
+        questions = self._questions()
+        fault = Interruption(self.random.randint(1, POINTS), _fail)
+        answers = self.life.ask(questions, fault)
+        if fault.happened:
+            self._sealed(questions)
+            self._match(questions, answers, [Answer("STORE_UNAVAILABLE")] * len(questions))
+        else:
+            self._compare(questions, answers)
+
+    def fails_while_loading(self) -> None:
+        """The store fails once: the file is not in."""
+        self._load(self._file(), Interruption(self.random.randint(1, POINTS), _fail))
+
+    def is_asked_while_loading(self) -> None:
+        """Callers ask in the middle of a load, and hear of the data before it."""
+        self._load(self._file(), Interruption(self.random.randint(1, POINTS), self.asks))
+
+    def _questions(self) -> list[Question]:
+        return [self.world.ask(self.random, self.oracle) for _ in range(self.random.randint(1, HANDFUL))]
+
+    def _file(self) -> File:
+        load = self.world.load(self.random)
+        ends = self.time.now - timedelta(hours=self.random.choice((0, 0, 1, 12, 23, 24, 48)))
+        return File(load, Declaration(load.since, self.random.choice((ends, ends, None)) if load.claims else None))
+
+    def _begin(self, file: File, interruption: Interruption | None) -> bool:
+        """Load *file*; whether it is in."""
+        claims = file.claims
+        refused = self.oracle.refuses(claims.since, claims.through, self.time.now, self.world.first_date)
+        try:
+            loaded = self.life.load(self.world.feeds[file.load.kind], file.load.rows, file.claims, interruption)
+        except (LoadError, OSError):
+            broken = interruption is not None and interruption.happened
+            self._must(refused or broken, "a file could not be loaded")
+            return False
+        self._must(not refused, "a claim was taken that takes coverage back")
+        self._must((loaded.rejected == 0) == file.load.sound, "a bad row was taken, or a good one refused")
+        return file.load.sound
+
+    def _load(self, file: File, interruption: Interruption | None) -> None:
+        if self._begin(file, interruption):
+            self._apply(file)
+
+    def _apply(self, file: File) -> None:
+        self._loads += 1
+        self.oracle.load(file.load.kind, file.load.rows)
+        self.oracle.declare(file.claims.since, file.claims.through)
+
+    @contextmanager
+    def _crash(self) -> Iterator[Interruption]:
+        """The process is killed within the block, at a point that chance chooses, and started again after it."""
+        before = self.life.lengths()
+        after: list[Path] = []
+
+        def kill() -> None:
+            torn = {name: self.random.randint(before.get(name, 0), now) for name, now in self.life.lengths().items()}
+            after.append(self.life.snapshot(torn if self.random.random() < 0.5 else self.life.lengths()))
+            raise Crash
+
+        try:
+            yield Interruption(self.random.randint(1, POINTS), kill, at_end=True)
+        except Crash:
+            self.life.go_on(after[0])
+
+    @property
+    def _now(self) -> datetime:
+        """What the service takes for the time."""
+        return self._watch.now(self.time.now, self.time.monotonic)
+
+    def _begins(self) -> Watch:
+        return Watch(self.time.now, self.time.monotonic, self._last_sealed)
+
+    def _expected(self, question: Question) -> Answer:
+        method = question.method.short_name
+        answer = self.oracle.answer(method, question.caller, question.asked, self._now)
+        timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
+        return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
+
+    def _compare(self, questions: Sequence[Question], answers: Sequence[Answered | Refusal]) -> None:
+        expected = [self._expected(question) for question in questions]
+        self._match(questions, answers, expected)
+        self._remember(questions, expected)
+
+    def _remember(self, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
+        """What was written down: only after all of a batch, none of which hears of another."""
+        self._sealed(questions)
+        for question, answer in zip(questions, answers, strict=True):
+            self.oracle.remember(question.method.short_name, question.caller, question.asked, answer, self._now)
+
+    def _sealed(self, questions: Sequence[Question]) -> None:
+        self._entries += len(questions)
+        self._last_sealed = max(self._last_sealed or self._now, self._now)
+
+    def _match(
+        self, questions: Sequence[Question], answers: Sequence[Answered | Refusal], expected: Sequence[Answer]
+    ) -> None:
+        for question, answer, right in zip(questions, answers, expected, strict=True):
+            given = self._given(question, answer)
+            self.result.checked += 1
+            self._must(given == right, f"{question.method.short_name} was {given.word}, and is {right.word}")
+
+    def _given(self, question: Question, answer: Answered | Refusal) -> Answer:
+        if isinstance(answer, Refusal):
+            return Answer(answer.reason.value)
+        reply = self.world.replies[question.method.short_name].FromString(answer.reply)
+        try:
+            proven = receipt.verify(question.method.name, request(question), reply, self._keys)
+        except receipt.InvalidReceipt:
+            return Answer("NOT PROVEN")
+        self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer bears another time")
+        return told(reply)
+
+    def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
+        if not holds:
+            self.result.losses.append(f"{self._name}: {words}")
+
+
+def _fail() -> None:
+    raise OSError("the disk is gone")
+
+
+def live(folder: Path, seeds: Sequence[int]) -> Result:
+    """Histories of both services, one for each seed in turn."""
+    sandbox = suite.Sandbox(folder)
+    templates = (sandbox.promissory(), sandbox.judiciary())
+    total = Result()
+    for seed in seeds:
+        template = templates[seed % 2]
+        home = folder / f"history-{os.getpid()}"
+        shutil.copytree(folder / template.SECTION, home / "store")
+        keys = shutil.move(home / "store" / "subjects.keys", home)
+        own = template.model_copy(update={"store": f"sqlite:///{home / 'store'}", "subject_keys": Path(keys)})
+        try:
+            total.add(History(WORLDS[template.SECTION], own, seed).run())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a loss and the other histories go on
+            total.add(Result(1, losses=[f"{template.SECTION}, seed {seed}: broke off, {type(error).__name__}"]))
+        shutil.rmtree(home)
+    return total
+
+
+def run(task: Task) -> Result:
+    """Live through as many histories as told, on every core."""
+    sandbox = suite.create(task.folder)
+    seeds = range(task.seed * 10**6, task.seed * 10**6 + task.rounds)
+    shares = [seeds[start : start + CHUNK] for start in range(0, task.rounds, CHUNK)]
+    total = Result()
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawned, initializer=logs.configure, initargs=("critical",)) as pool:
+        for future in as_completed([pool.submit(live, sandbox.folder, share) for share in shares]):
+            total.add(future.result())
+            task.told(future.result().rounds)
+    return total
+
+
+TRIAL = Trial("histories", "loads, inquiries and crashes at random, against an oracle", 24, 20_000, run)

@@ -1,0 +1,197 @@
+"""Our own services put to the conformance kit's proof, on the fixtures and in every state it asks for."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from rich.console import Console
+
+from conformance import fixtures
+from conformance.case import Instance
+from estelam.client.channel import Identity
+from estelam.core.keys import new_keyring_line
+from estelam.core.settings import ServingSettings, StoreSettings
+from estelam.loading import Declaration
+from estelam.storage.store import migrate
+from judiciary import feeds as judiciary_load
+from judiciary.settings import JudiciarySettings
+from promissory import feeds as promissory_load
+from promissory.settings import PromissorySettings
+from sataad_adapter.settings import SetadSettings
+from tools.env import postgres
+from tools.env.conformance_target import DOWN, Crew, write_access
+from tools.env.processes import COMMAND, START_SECONDS, ProcessError
+from tools.env.sandbox import load_file
+
+Addresses = Mapping[Instance, str]
+
+REPORTS = Path(".estelam") / "conformance"
+STORING = (*(i for i in Instance if i.service == "promissory"), *(i for i in Instance if i.service == "judiciary"))
+SETAD = (Instance.SETAD, Instance.SETAD_DOWN, Instance.SETAD_UNPROVEN)
+NOBODY = "127.0.0.1:1"
+"""Where nothing listens."""
+
+
+@contextmanager
+def our_services(folder: Path, stores: Mapping[str, str] | None = None) -> Iterator[Addresses]:
+    """Write the fixtures into *folder*, and run our own services on them, every instance, steered from there.
+
+    *stores* are addresses of empty stores by the instance's name; one without stands on SQLite, in the folder.
+    """
+    folder = folder.resolve()
+    fixtures.write(folder)
+    ours = folder / "ours"
+    ours.mkdir()
+    with ExitStack() as stack:
+        crews = [
+            stack.enter_context(Crew(folder, _prepared(folder, service, stores or {})))
+            for service in ("promissory", "judiciary")
+        ]
+        addresses = {member: address for crew in crews for member, address in crew.addresses().items()}
+        crews.append(stack.enter_context(Crew(folder, _adapters(folder, addresses[Instance.PROMISSORY]))))
+        addresses |= crews[-1].addresses()
+        for member, address in addresses.items():
+            _await_health(folder / "pki", member, address)
+        yield addresses
+        for crew in crews:
+            crew.tell_to_stop()
+
+
+def _prepared(folder: Path, service: str, stores: Mapping[str, str]) -> dict[Instance, ServingSettings]:
+    """The settings of every instance of a service with a store: migrated, and loaded where it is to be."""
+    members: dict[Instance, ServingSettings] = {}
+    for member in (instance for instance in STORING if instance.service == service):
+        settings = _storing(folder, member, stores.get(member))
+        migrate(settings.store, settings.MIGRATIONS)
+        members[member] = settings
+        if member == service:
+            _load(folder, settings)
+    return members
+
+
+def _storing(folder: Path, member: Instance, store: str | None) -> StoreSettings:
+    kind = PromissorySettings if member.service == "promissory" else JudiciarySettings
+    pki, keyring = folder / "pki", folder / "ours" / f"{member}.keys"
+    keyring.touch(mode=0o600)
+    keyring.write_text(new_keyring_line("k1"), "ascii")
+    return kind(
+        **_serving(folder, member),
+        store=store or f"sqlite:///{folder / 'ours' / member}",
+        signing_key=pki / f"{member.service}-receipts.key",
+        signing_certificates=(pki / f"{member.service}-receipts.crt",),
+        subject_keys=keyring,
+    )
+
+
+def _serving(folder: Path, member: Instance) -> dict[str, Any]:
+    table = folder / "ours" / f"{member.service}-access.toml"
+    write_access(folder, table)
+    return {
+        "listen": "127.0.0.1:0",
+        "certificate": folder / "pki" / f"{member.service}-server.crt",
+        "private_key": folder / "pki" / f"{member.service}-server.key",
+        "trust": folder / "pki" / "ca.crt",
+        "access": table,
+        "leave_seconds": 0.0,
+        "drain_seconds": 1.0,
+    }
+
+
+def _load(folder: Path, settings: StoreSettings) -> None:
+    data, manifest = folder / "data", json.loads((folder / "manifest.json").read_text("utf-8"))
+    complete = Declaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
+    if isinstance(settings, JudiciarySettings):
+        load_file(settings, judiciary_load.CASES, data / "cases.csv", complete)
+    else:
+        load_file(settings, promissory_load.MEMBERS, data / "agencies.csv")
+        load_file(settings, promissory_load.NOTES, data / "notes.csv", complete)
+
+
+def _adapters(folder: Path, ministry: str) -> dict[Instance, ServingSettings]:
+    pki = folder / "pki"
+
+    def adapter(member: Instance, *, provider: str = ministry, signer: str = "promissory") -> SetadSettings:
+        return SetadSettings(
+            **_serving(folder, member),
+            provider=provider,
+            provider_certificates=(pki / f"{signer}-receipts.crt",),
+            client_certificate=pki / "setad.crt",
+            client_key=pki / "setad.key",
+        )
+
+    return {
+        Instance.SETAD: adapter(Instance.SETAD),
+        Instance.SETAD_DOWN: adapter(Instance.SETAD_DOWN, provider=NOBODY),
+        Instance.SETAD_UNPROVEN: adapter(Instance.SETAD_UNPROVEN, signer="unproven"),
+    }
+
+
+def _await_health(pki: Path, member: Instance, address: str) -> None:
+    """Wait until an instance says of itself what it shall be.
+
+    Raises:
+        ProcessError: it takes too long.
+    """
+    down = (*DOWN, Instance.SETAD_DOWN)
+    wanted = HealthCheckResponse.NOT_SERVING if member in down else HealthCheckResponse.SERVING
+    deadline = time.monotonic() + START_SECONDS
+    with grpc.secure_channel(address, Identity.named(pki, "setad").credentials()) as channel:
+        stub = HealthStub(channel)  # type: ignore[no-untyped-call]
+        while stub.Check(HealthCheckRequest(), timeout=START_SECONDS, wait_for_ready=True).status != wanted:
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{member} does not become what it shall be")
+            time.sleep(0.05)
+
+
+@contextmanager
+def on_postgresql() -> Iterator[Mapping[str, str]]:
+    """Empty stores for every instance on a PostgreSQL server of their own."""
+    with postgres.cluster() as cluster:
+        yield {member: cluster.url(cluster.database()) for member in STORING}
+
+
+def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Path]:
+    """The kit's command line for services on the fixtures in *folder*, with every report there is."""
+    main = (Instance.PROMISSORY, Instance.JUDICIARY, Instance.SETAD)
+    places = [f"--{member}={addresses[member]}" for member in main]
+    places += [f"--instance={member}={address}" for member, address in addresses.items() if member not in main]
+    files = [f"--{kind}={reports / name}" for kind, name in _FILES.items()]
+    return [
+        *(COMMAND, "conformance", "run"),
+        *(*places, *files, f"--pki={folder / 'pki'}", f"--steering={folder / 'steering'}"),
+    ]
+
+
+_FILES = {"html": "report.html", "json": "report.json", "junit": "report.xml"}
+
+
+def main() -> None:
+    """Run the kit against our own services; exit as the kit's command does."""
+    parser = argparse.ArgumentParser(prog="make conformance", description=main.__doc__)
+    parser.add_argument("--postgresql", action="store_true", help="stores on a real PostgreSQL instead of SQLite")
+    parser.add_argument("--only", action="append", default=[], metavar="CLAUSE|CASE")
+    chosen = parser.parse_args()
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="estelam-conformance-")))
+        stores = stack.enter_context(on_postgresql()) if chosen.postgresql else None
+        addresses = stack.enter_context(our_services(folder, stores))
+        words = [*command(folder, addresses, REPORTS), *(f"--only={only}" for only in chosen.only)]
+        status = subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode
+    Console(highlight=False, soft_wrap=True).print(f"report: {REPORTS / _FILES['html']}")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

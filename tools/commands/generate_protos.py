@@ -1,0 +1,57 @@
+"""Regenerate the stubs under services/ and the description of the contracts from protos/, and the image that buf reads.
+
+The rules' own contract, buf/validate/validate.proto, is taken from the installed protovalidate wheel as a descriptor,
+so nothing of a third party is copied by hand.
+"""
+
+import importlib.resources
+import sys
+import tempfile
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+from google.type import date_pb2
+from grpc_tools import protoc
+from protovalidate._gen.buf.validate import validate_pb
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOS = ROOT / "protos"
+BIN = Path(sys.executable).parent
+CONTRACTS = "estelam/data_model/contracts.binpb"
+
+
+def generate(into: Path, *, image: Path | None = None) -> None:
+    """Write the stubs of every contract below *into* and, if asked, a descriptor *image* with comments for buf."""
+    ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    google = importlib.resources.files("grpc_tools") / "_proto"
+    googleapis = Path(date_pb2.__file__).parent.parent.parent
+    with tempfile.TemporaryDirectory() as scratch:
+        rules = Path(scratch) / "rules.binpb"
+        rules.write_bytes(_rules_descriptor_set())
+        plugins = [f"--plugin=protoc-gen-{kind}={BIN / f'protoc-gen-{kind}'}" for kind in ("mypy", "mypy_grpc")]
+        search = [*plugins, f"-I{PROTOS}", f"-I{google}", f"-I{googleapis}", f"--descriptor_set_in={rules}"]
+        stubs = [f"--{kind}_out={into}" for kind in ("python", "mypy")]
+        wire = [f"--{kind}_out={into}" for kind in ("grpc_python", "mypy_grpc")]
+        _protoc([*search, *stubs, "buf/validate/validate.proto", *ours])
+        _protoc([*search, *wire, *(name for name in ours if "\nservice " in (PROTOS / name).read_text())])
+        (into / CONTRACTS).parent.mkdir(parents=True, exist_ok=True)
+        _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
+        if image:
+            _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours])
+
+
+def _rules_descriptor_set() -> bytes:
+    bundle = descriptor_pb2.FileDescriptorSet()
+    for known in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
+        known.DESCRIPTOR.CopyToProto(bundle.file.add())
+    bundle.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    return bundle.SerializeToString(deterministic=True)
+
+
+def _protoc(arguments: list[str]) -> None:
+    if protoc.main(["protoc", *arguments]) != 0:
+        sys.exit("protoc refused the contract; its words stand above")
+
+
+if __name__ == "__main__":
+    generate(ROOT / "services", image=Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)

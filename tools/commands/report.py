@@ -1,0 +1,82 @@
+"""What `make report` does: an invented month, and its reports for all readers, in .estelam-report."""
+
+import contextlib
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from estelam.auth.dev_ca import Authority
+from estelam.core.clock import Clock, to_micros
+from estelam.storage.store import Mode, Store, migrate
+from quality import repository as seen
+from quality.periods import Month, instant_of
+from quality.report.generate import report
+from quality.settings import QualitySettings
+from tools.env import synthetic_month
+from tools.env.monitoring import AGREEMENTS, EXCHANGE
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(".estelam-report")
+READERS = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def quality_home(folder: Path) -> QualitySettings:
+    """A quality store with all that it needs in *folder*, empty."""
+    catalogue = folder / "catalogue"
+    shutil.copytree(ROOT / "catalogue", catalogue)
+    (catalogue / "agreements.yaml").write_text(AGREEMENTS, "utf-8")
+    Authority.create(folder / "pki").issue_signing("quality-reports", EXCHANGE)
+    settings = QualitySettings(
+        store=f"sqlite:///{folder / 'store'}",
+        catalogue=catalogue,
+        rules=ROOT / "rules" / "quality.toml",
+        signing_key=folder / "pki" / "quality-reports.key",
+        signing_certificates=(folder / "pki" / "quality-reports.crt",),
+        reports=folder / "reports",
+    )
+    migrate(settings.store, seen.SCRIPTS)
+    return settings
+
+
+def day_after(month: Month) -> Clock:
+    """The clock on the day after the end of *month*, whenever this is run."""
+    micros = to_micros(instant_of(month.end_minute + 9 * 60))
+    return replace(Clock(), micros=lambda: micros)
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where to put all; what is there is replaced.")] = Path(
+        ".estelam-report"
+    ),
+    month: Annotated[str, typer.Option(help="The month to invent.")] = "1405-08",
+) -> None:
+    """Invent a month with a planned outage, unplanned ones and a consumer's fault, and report it to everyone."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    settings = quality_home(folder.resolve())
+    which = Month.parse(month)
+    began = time.monotonic()
+    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+        seeded = synthetic_month.seed(connection, which)
+    out.print(f"{seeded.inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
+    began = time.monotonic()
+    for written in report(settings, month=month, audiences=READERS, clock=day_after(which)):
+        out.print(f"{written.inquiries:>10,} inquiries {written.broken:3} promises broken   {_short(written.folder)}")
+    out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
+    out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+if __name__ == "__main__":
+    typer.run(main)

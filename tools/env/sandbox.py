@@ -1,0 +1,262 @@
+"""A whole suite in one folder, for development, tests and measurements: authority, certificates, stores, settings."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from estelam.auth.dev_ca import Authority
+from estelam.core import settings
+from estelam.core.clock import Clock
+from estelam.core.keys import new_keyring_line
+from estelam.core.settings import StoreSettings
+from estelam.loading import Declaration, Feed, load
+from estelam.storage.store import Mode, Store, migrate
+from judiciary import cases
+from judiciary import feeds as judiciary_load
+from judiciary.settings import JudiciarySettings
+from promissory import feeds as promissory_load
+from promissory.settings import PromissorySettings
+from quality import repository as seen
+from quality.settings import QualitySettings
+from sataad_adapter.settings import SetadSettings
+from tools.env import monitoring
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "samples"
+CATALOGUE = ROOT / "catalogue"
+
+# Invented legal ids with valid check digits: no such organisation exists.
+ORGANIZATIONS = {
+    "setad": "99001187852",
+    "cbi": "99000712713",
+    "agency": "99000316764",
+    "stranger": "99000079195",
+}
+MINISTRY = "99001504616"
+JUDICIARY = "99000633527"
+
+CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
+GET_NOTE_PARTIES = "estelam.promissory.v1.PromissoryNoteInquiryService/GetNoteParties"
+CHECK_BY_NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNationalId"
+CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
+VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
+
+# What the adapter serves besides gRPC.
+FACES = ("page", "api")
+
+# Who may ask what, by the clause that grants it.
+GRANTS = (
+    ("setad", CHECK_NOTE, "R2.1"),
+    ("agency", CHECK_NOTE, "R2.1"),
+    ("setad", GET_NOTE_PARTIES, "R2.2"),
+    ("cbi", CHECK_BY_NATIONAL_ID, "R3.1.1"),
+    ("cbi", CHECK_BY_TRACKING_ID, "R3.1.2"),
+    ("setad", VERIFY_NOTE, "R2.0"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The folder and what lies in it."""
+
+    folder: Path
+
+    @property
+    def pki(self) -> Path:
+        """Where the authority and all certificates are."""
+        return self.folder / "pki"
+
+    @property
+    def config(self) -> Path:
+        """The suite's settings."""
+        return self.folder / "estelam.toml"
+
+    @property
+    def access(self) -> Path:
+        """The access table."""
+        return self.folder / "access.toml"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that makes every command use this sandbox."""
+        return {settings.CONFIG: str(self.config)}
+
+    def promissory(self, **overrides: object) -> PromissorySettings:
+        """The promissory service's settings."""
+        return settings.load(PromissorySettings, environ=self.environ, **overrides)
+
+    def judiciary(self, **overrides: object) -> JudiciarySettings:
+        """The judiciary service's settings."""
+        return settings.load(JudiciarySettings, environ=self.environ, **overrides)
+
+    def setad(self, **overrides: object) -> SetadSettings:
+        """The adapter's settings."""
+        return settings.load(SetadSettings, environ=self.environ, **overrides)
+
+    def quality(self, **overrides: object) -> QualitySettings:
+        """The quality process's settings."""
+        return settings.load(QualitySettings, environ=self.environ, **overrides)
+
+
+def create(
+    folder: Path,
+    *,
+    ports: Mapping[str, int] | None = None,
+    stores: Mapping[str, str] | None = None,
+    rate: float = 1000,
+    burst: int = 2000,
+    catalogue: Path | None = None,
+) -> Sandbox:
+    """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
+
+    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
+    and "api", the adapter's faces on HTTP, and of "board", the quality process's, are served only if given; at those of
+    "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores;
+    one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of
+    the sandbox's own. What is already there is kept, but for the settings.
+    """
+    sandbox = Sandbox(folder.resolve())
+    if not (sandbox.pki / "ca.crt").exists():
+        _issue(sandbox)
+    if not (sandbox.pki / "quality-reports.crt").exists():
+        Authority(sandbox.pki).issue_signing("quality-reports", monitoring.EXCHANGE)
+    monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
+    for name in ("promissory", "judiciary"):
+        home = sandbox.folder / name
+        home.mkdir(parents=True, exist_ok=True)
+        keyring = home / "subjects.keys"
+        if not keyring.exists():
+            keyring.touch(mode=0o600)
+            keyring.write_text(new_keyring_line("k1"), "ascii")
+    if not sandbox.access.exists():
+        write_access(sandbox, GRANTS, rate=rate, burst=burst)
+    _write_settings(sandbox, ports or {}, stores or {}, catalogue or CATALOGUE, catalogue or sandbox.access)
+    for service in (sandbox.promissory(), sandbox.judiciary()):
+        migrate(service.store, service.MIGRATIONS)
+    return sandbox
+
+
+def prepare_quality(sandbox: Sandbox) -> QualitySettings:
+    """Make the quality store, or bring it to the newest schema; its settings."""
+    quality = sandbox.quality()
+    migrate(quality.store, seen.SCRIPTS)
+    return quality
+
+
+def load_samples(sandbox: Sandbox) -> None:
+    """Load the committed samples and declare them complete and loaded through now."""
+    now = Declaration(through=datetime.now(UTC))
+    promissory, judiciary = sandbox.promissory(), sandbox.judiciary()
+    load_file(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
+    load_file(promissory, promissory_load.NOTES, SAMPLES / "notes.csv", now)
+    load_file(judiciary, judiciary_load.CASES, SAMPLES / "cases.csv", now)
+
+
+def load_file(
+    service: StoreSettings,
+    feed: Feed,
+    path: Path,
+    declaration: Declaration | None = None,
+    *,
+    replace: bool = False,
+) -> None:
+    """Load one file whole, or fail; to *replace* is to take it for the whole register."""
+    store = Store(service.store, facts=Mode.WRITE)
+    first_date = cases.FIRST_DATE if feed is judiciary_load.CASES else promissory_load.FIRST_DATE
+    try:
+        loaded = load(
+            store,
+            feed,
+            path,
+            declaration=declaration or Declaration(),
+            first_date=first_date,
+            rejects=path.parent / f"{path.name}.rejects.csv",
+            clock=Clock(),
+            progress=lambda _bytes: None,
+            replace=replace,
+        )
+    finally:
+        store.close()
+    if loaded.rejected:
+        raise RuntimeError(f"{path} has {loaded.rejected} bad rows; see {loaded.rejects}")
+
+
+def write_access(
+    sandbox: Sandbox,
+    grants: Sequence[tuple[str, str, str]],
+    *,
+    rate: float,
+    burst: int,
+    denied: Sequence[str] = (),
+    miss_cost: int = 1,
+    demands: Sequence[str] = (),
+) -> None:
+    """Write the access table: (certificate name, method, clause) for each grant, and *denied* fingerprints."""
+    table = [
+        textwrap.dedent(f"""\
+            [[grant]] # {name}
+            caller = "{ORGANIZATIONS[name]}"
+            method = "{method}"
+            clause = "{clause}"
+            since = 2021-08-24
+            quota = {{ rate = {float(rate)}, burst = {burst}, miss_cost = {miss_cost} }}
+            demands = {list(demands)}
+            """)
+        for name, method, clause in grants
+    ]
+    table += [f'[[deny]]\ncertificate = "{fingerprint}"\nreason = "lost key"\n' for fingerprint in denied]
+    draft = sandbox.access.with_suffix(".new")
+    draft.write_text("\n".join(table), "utf-8")
+    draft.rename(sandbox.access)
+
+
+def _issue(sandbox: Sandbox) -> None:
+    authority = Authority.create(sandbox.pki)
+    for name, organization_id in ORGANIZATIONS.items():
+        authority.issue(name, [organization_id])
+    authority.issue("proxy", [])
+    hosts = ["localhost", "127.0.0.1", "workers"]  # the last is how a proxy knows a server behind it
+    for name, organization_id in (("promissory", MINISTRY), ("judiciary", JUDICIARY)):
+        authority.issue(f"{name}-server", [organization_id], hosts=hosts)
+        authority.issue_signing(f"{name}-receipts", organization_id)
+    authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=hosts)
+
+
+def _write_settings(
+    sandbox: Sandbox, ports: Mapping[str, int], stores: Mapping[str, str], catalogue: Path, access: Path
+) -> None:
+    def serving(name: str) -> str:
+        return textwrap.dedent(f"""\
+            [{name}]
+            listen = "127.0.0.1:{ports.get(name, 0)}"
+            certificate = "pki/{name}-server.crt"
+            private_key = "pki/{name}-server.key"
+            trust = "pki/ca.crt"
+            access = "{access.name if access.parent == sandbox.folder else access}"
+            outages = "outages.toml"
+            metrics_listen = "127.0.0.1:{ports.get(f"{name}-metrics", 0)}"
+            """)
+
+    def storing(name: str) -> str:
+        return serving(name) + textwrap.dedent(f"""\
+            store = "{stores.get(name, f"sqlite:///{name}")}"
+            signing_key = "pki/{name}-receipts.key"
+            signing_certificates = ["pki/{name}-receipts.crt"]
+            subject_keys = "{name}/subjects.keys"
+            """)
+
+    adapter = serving("setad") + textwrap.dedent(f"""\
+        provider = "127.0.0.1:{ports.get("promissory", 50051)}"
+        provider_certificates = ["pki/promissory-receipts.crt"]
+        client_certificate = "pki/setad.crt"
+        client_key = "pki/setad.key"
+        """)
+    adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FACES if face in ports)
+    addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in monitoring.SLUGS if name in ports)
+    client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
+    ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in monitoring.STORING}
+    quality = monitoring.settings_table(ports=ports, stores=ledgers)
+    tables = [storing("promissory"), storing("judiciary"), adapter, client, quality]
+    sandbox.config.write_text("\n".join(tables), "utf-8")
