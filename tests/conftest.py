@@ -16,8 +16,8 @@ from estelam.core.clock import Clock
 from estelam.server.service import recording_service
 from judiciary.methods import QUESTIONS
 from promissory.methods import questions
-from tests import turns
-from tests.service import RunningService
+from tests.support import scheduling
+from tests.support.service import RunningService
 from tools.env import postgres
 from tools.env import sandbox as suite
 from tools.env.postgres import Cluster
@@ -32,7 +32,7 @@ both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first."""
-    items.sort(key=turns.rank)
+    items.sort(key=scheduling.rank)
 
 
 def pytest_configure() -> None:
@@ -46,9 +46,9 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> turns.Turns:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.Turns:
     """How several processes share the tests."""
-    return turns.Turns(config, log)
+    return scheduling.Turns(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ import pytest
 
 from conformance.case import Instance
 from conformance.target import Target
-from tests.conformance import ministry
+from tests.conformance import fake_ministry
 
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ministry.fixtures(tmp_path_factory.mktemp("kit"))
+    return fake_ministry.fixtures(tmp_path_factory.mktemp("kit"))
 
 
 @pytest.fixture

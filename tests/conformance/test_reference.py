@@ -7,10 +7,10 @@ import pytest
 
 from conformance import case_loader, fixtures
 from conformance.case import Instance
-from tests.conformance.zoo.breeding import bred
-from tests.conformance.zoo.keeping import kept, set_back
-from tests.conformance.zoo.mutant import REFERENCE
-from tests.conformance.zoo.trial import examined
+from tests.conformance.mutants.build import bred
+from tests.conformance.mutants.mutant import REFERENCE
+from tests.conformance.mutants.run import examined
+from tests.conformance.mutants.serve import kept, set_back
 
 SHARED = {"errors", "inquiry", "judiciary", "promissory", "setad"}
 """The generated messages, and the table of reasons."""

@@ -19,7 +19,7 @@ from conformance.results import Result, Standing, Verdict
 from conformance.target import Target
 from estelam.core.errors import Reason, Refusal
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from tests.conformance.ministry import CHECK_NOTE, Ministry, case, check, refused, trailers
+from tests.conformance.fake_ministry import CHECK_NOTE, Ministry, case, check, refused, trailers
 
 OTHER = {**check(receipt=False), "caller": "other"}
 DESCRIPTORS = list(notes.DESCRIPTOR.services_by_name.values())

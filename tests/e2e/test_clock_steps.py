@@ -27,7 +27,7 @@ from estelam.storage.store import Mode, Store
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 
 HOUR, TEN_YEARS = timedelta(hours=1), timedelta(days=3653)

@@ -24,8 +24,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
-from tests.outages import HOUR, PROMISSORY, outage, publish
-from tests.promises.test_4_who_stands_behind_a_proxy import HEADER, fingerprint, forwarded
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
+from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS, Envoy, render, validate
 from tools.env.postgres import Cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from sataad_adapter.service import adapter
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.processes import free_ports
 from tools.env.sandbox import Sandbox
 

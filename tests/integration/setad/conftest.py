@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.setad.adapter_process import Faces, faces
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 

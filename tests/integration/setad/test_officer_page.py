@@ -13,7 +13,7 @@ from estelam.core.settings import SettingsError
 from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import spoken
 from tests.integration.setad.adapter_process import Faces, faces
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 TYPED = {

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 from tests.integration.setad.adapter_process import Faces
 from tests.integration.setad.test_officer_page import TYPED
+from tests.support.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
 

@@ -18,7 +18,7 @@ from tests.conftest import Start, promissory_opening
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.integration.setad.adapter_process import GENUINE, Faces, client, faces
 from tests.integration.setad.test_officer_page import ask, verdict
-from tests.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
+from tests.support.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
 from tools.env.sandbox import Sandbox
 
 REQUEST = pb.VerifyNoteRequest(

@@ -18,7 +18,7 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of
 from sataad_adapter.web import problem_details
 from tests.integration.setad.adapter_process import GENUINE, Faces, caller, client, faces
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import GRANTS, Sandbox
 

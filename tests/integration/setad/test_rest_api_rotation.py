@@ -8,7 +8,7 @@ import httpx
 
 from estelam.auth.dev_ca import Authority
 from tests.integration.setad.adapter_process import GENUINE, caller, faces
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 

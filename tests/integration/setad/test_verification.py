@@ -16,7 +16,7 @@ from sataad_adapter.service import adapter
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import replies_of
 from tests.conftest import plain_channel
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 GENUINE = pb.VerifyNoteRequest(

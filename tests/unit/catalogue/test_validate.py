@@ -8,8 +8,8 @@ import pytest
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.loader import LARGEST_FILE, CatalogueError, Fault, read
 from tests.e2e.conftest import CommandLine
-from tests.test_contract import MANDATED
 from tests.unit.catalogue.conftest import COMMITTED, Edit
+from tests.unit.test_contract import MANDATED
 from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 
 

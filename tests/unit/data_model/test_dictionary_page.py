@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from estelam.data_model import export
 from estelam.data_model.model import load
-from tests.browser import chromium, needs_chromium
+from tests.support.browser import chromium, needs_chromium
 
 pytestmark = needs_chromium
 

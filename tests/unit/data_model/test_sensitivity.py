@@ -26,8 +26,8 @@ from estelam.telemetry import logs
 from promissory.feeds import NOTES
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
-from tests.promises.test_8_ids_stay_inside import CANARIES, WAYS
-from tests.sensitivity import FIELDS, stands_in, values
+from tests.guarantees.test_8_no_identifier_leaks import CANARIES, WAYS
+from tests.support.sensitivity import FIELDS, stands_in, values
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
 

@@ -12,7 +12,7 @@ from estelam.core.normalize import jalali
 from judiciary.bulk.run import Manner
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
-from tests.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
+from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
 from tests.unit.judiciary.test_bulk_run import Bank, many, words
 from tools.env.processes import Service, free_ports
 from tools.env.sandbox import Sandbox

@@ -25,7 +25,7 @@ from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import COLUMNS, InputError
 from judiciary.bulk.run import METHOD, Manner, Sweep, SweepError, Tally
 from tests.conftest import Start, judiciary_opening
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 

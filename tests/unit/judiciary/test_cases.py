@@ -10,7 +10,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from judiciary.feeds import CASES
 from tests.conftest import Start, both_engines, judiciary_opening, plain_channel
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox, load_file
 
 pytestmark = both_engines

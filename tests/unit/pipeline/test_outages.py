@@ -23,8 +23,8 @@ from promissory.settings import PromissorySettings
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, refusal
 from tests.e2e.test_serving import until
-from tests.outages import HOUR, JUDICIARY, PROMISSORY, SECOND, Time, ledger_reasons, outage, publish
-from tests.service import RunningService
+from tests.support.outages import HOUR, JUDICIARY, PROMISSORY, SECOND, Time, ledger_reasons, outage, publish
+from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 NOON = datetime(2026, 12, 3, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.receipts import receipt
 from promissory.repository import State
 from tests.conftest import both_engines, plain_channel
-from tests.service import RunningService
+from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
 pytestmark = both_engines

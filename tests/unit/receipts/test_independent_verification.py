@@ -16,8 +16,8 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts.archive import SavedReply, save
 from tests.conftest import judiciary_opening, plain_channel
-from tests.promises.office import Office, receipt_of
-from tests.service import RunningService
+from tests.guarantees.recorded_ledger import Office, receipt_of
+from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "receipts.md"

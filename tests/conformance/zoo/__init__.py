@@ -1,1 +1,0 @@
-"""The zoo: the reference with one fault each, and the case that must catch it. `python -m tests.conformance.zoo`."""

@@ -1,0 +1,63 @@
+"""A service's ledger that was written by real inquiries, and what its callers kept of them."""
+
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+from estelam.client.channel import Identity
+from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1.inquiry_pb2 import Receipt
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.receipts.archive import SavedReply
+from tests.conftest import plain_channel, promissory_opening
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
+
+YES = pb.CheckNoteRequest(
+    serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
+)
+NO = pb.CheckNoteRequest(serial=YES.serial, obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=1)
+PARTIES = pb.GetNotePartiesRequest(serial=YES.serial, executive_agency_id="SETAD-0001")
+NOT_A_MEMBER = pb.GetNotePartiesRequest(serial=YES.serial, executive_agency_id="NOBODY")
+PURPOSE = (("x-inquiry-id", "i-1"), ("x-case-reference", "c-1"), ("x-operator", "o-1"))
+
+
+class Office:
+    """A real service's ledger of two dozen entries, and the replies it gave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sandbox = suite.create(folder)
+        suite.load_samples(self.sandbox)
+        self.replies: list[SavedReply] = []
+        with RunningService(promissory_opening(self.sandbox, leave_seconds=0)) as service:
+            self._ask(service, "stranger", YES)
+            self._ask(service, "setad", YES)
+            self._ask(service, "setad", *[NO, PARTIES] * 4)
+            self._ask(service, "agency", pb.CheckNoteRequest(serial="1"), YES)
+            self._ask(service, "setad", *[YES, NOT_A_MEMBER, NO] * 4)
+        self.keys = verifying_keys([self.sandbox.pki / "promissory-receipts.crt"])
+
+    def _ask(self, service: RunningService, caller: str, *requests: Message) -> None:
+        """Ask all at once, so that some share a block."""
+        with plain_channel(service.address, Identity.named(self.sandbox.pki, caller)) as channel:
+            stub: Any = PromissoryNoteInquiryServiceStub(channel)
+            rpcs = {pb.CheckNoteRequest: stub.CheckNote, pb.GetNotePartiesRequest: stub.GetNoteParties}
+            calls = [rpcs[type(request)].future(request, timeout=10, metadata=PURPOSE) for request in requests]
+            for request, call in zip(requests, calls, strict=True):
+                if call.exception() is None:
+                    method = CHECK_NOTE if isinstance(request, pb.CheckNoteRequest) else GET_NOTE_PARTIES
+                    self.replies.append(SavedReply(method, request, call.result()))
+
+    def kept(self, answer: int, *, outside: bytes = b"") -> SavedReply:
+        """A reply that gives *answer*, none where parties are told, with a long Merkle path; not of block *outside*."""
+        found = [kept for kept in self.replies if getattr(kept.reply, "answer", 0) == answer]
+        found = [kept for kept in found if receipt_of(kept).block_header != outside]
+        return max(found, key=lambda kept: len(receipt_of(kept).merkle_path))
+
+
+def receipt_of(kept: Any) -> Receipt:
+    found: Receipt = kept.reply.receipt
+    return found

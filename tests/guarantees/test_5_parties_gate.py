@@ -1,0 +1,246 @@
+"""Promise 5: the parties of a note are told only after the asking caller's own recent YES, while it still holds."""
+
+import csv
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, ClassVar
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason, from_grpc
+from estelam.core.settings import StoreSettings
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.loading import Declaration
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from promissory.feeds import MEMBERS, NOTES
+from promissory.repository import State
+from tests.conftest import plain_channel, promissory_opening
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
+
+WINDOW = timedelta(minutes=10)
+INSTANT = timedelta(microseconds=1)
+CALLERS = ("setad", "agency")
+AGENCIES = ("BUYER-1", "BUYER-2")
+SERIALS = ("1405000000000001", "1405000000000002")
+UNKNOWN = "1405000000000009"
+OBLIGOR, HOLDER = "9990000018", "99000554330"
+SECRETS = (OBLIGOR, HOLDER, "somebody", "some street")
+
+
+Question = tuple[str, str, str]
+"""A caller, a serial, an agency."""
+Told = tuple[pb.Party, pb.Party] | Reason
+
+
+def amount(serial: str) -> int:
+    return 1_000_000 + int(serial[-1])
+
+
+def parties(serial: str) -> tuple[pb.Party, pb.Party]:
+    """The obligor and the holder written in the note *serial*: other names and places in each."""
+    written = {"full_name": f"somebody in {serial}", "address": f"some street {serial}", "postal_code": serial[-10:]}
+    return (
+        pb.Party(kind=pb.PERSON_KIND_NATURAL, id=OBLIGOR, **written),
+        pb.Party(kind=pb.PERSON_KIND_LEGAL, id=HOLDER, **written | {"full_name": f"somebody else in {serial}"}),
+    )
+
+
+def row(serial: str, state: State) -> dict[str, Any]:
+    """A note as the loader takes it."""
+    note = {"serial": serial, "state": state, "beneficiary_id": HOLDER, "amount_rials": amount(serial)}
+    for side, party in zip(("obligor", "holder"), parties(serial), strict=True):
+        note |= {f"{side}_id": party.id, f"{side}_name": party.full_name}
+        note |= {f"{side}_address": party.address, f"{side}_postal_code": party.postal_code}
+    return note | {"remaining_rials": 0, "issued_on": "2026-01-01", "due_on": "", "payment_place": "a bank"}
+
+
+@dataclass
+class World:
+    """The real service on its store, two callers who may ask both methods, and a clock that stands where it is put."""
+
+    sandbox: Sandbox
+    store: StoreSettings
+    micros: int = field(default_factory=lambda: time.time_ns() // 1000)
+    service: RunningService | None = None
+    channels: dict[str, grpc.Channel] = field(default_factory=dict)
+
+    def open(self) -> None:
+        how = {"leave_seconds": 0, "max_staleness": timedelta(days=3650), "parties_window": WINDOW}
+        self.service = RunningService(promissory_opening(self.sandbox, Clock(micros=lambda: self.micros), **how))
+        for name in CALLERS:
+            self.channels[name] = plain_channel(self.service.address, Identity.named(self.sandbox.pki, name))
+
+    def close(self) -> None:
+        for channel in self.channels.values():
+            channel.close()
+        if self.service:
+            self.service.close()
+
+    def wait(self, time: timedelta) -> None:
+        self.micros += time // INSTANT
+
+    def load_notes(self, states: Mapping[str, State]) -> None:
+        self._load(NOTES, [row(*note) for note in states.items()], Declaration(through=datetime.now(UTC)))
+
+    def load_members(self, members: set[str]) -> None:
+        self._load(MEMBERS, [{"agency_id": agency, "name": "a buyer"} for agency in members], Declaration())
+
+    def _load(self, feed: Any, rows: list[dict[str, Any]], declaration: Declaration) -> None:
+        path = self.sandbox.folder / "rows.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, feed.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        suite.load_file(self.store, feed, path, declaration)
+
+    def check(self, caller: str, serial: str, *, wrong: bool = False) -> int:
+        """CheckNote's answer."""
+        request = pb.CheckNoteRequest(
+            serial=serial, obligor_id=OBLIGOR, beneficiary_id=HOLDER, amount_rials=amount(serial) + wrong
+        )
+        answer: int = PromissoryNoteInquiryServiceStub(self.channels[caller]).CheckNote(request, timeout=10).answer
+        return answer
+
+    def ask(self, *questions: Question) -> list[Told]:
+        """For each of *questions*, asked all at once: the parties, or why they are not told."""
+        calls = []
+        for caller, serial, agency in questions:
+            stub: Any = PromissoryNoteInquiryServiceStub(self.channels[caller])
+            request = pb.GetNotePartiesRequest(serial=serial, executive_agency_id=agency)
+            calls.append(stub.GetNoteParties.future(request, timeout=10))
+        return [told(call) for call in calls]
+
+
+def told(call: Any) -> Told:
+    if call.exception() is None:
+        return call.result().obligor, call.result().beneficiary
+    refusal = from_grpc(call.exception())
+    said = f"{call.details()} {call.trailing_metadata()}"
+    assert refusal is not None
+    assert not any(secret in said for secret in SECRETS)
+    return refusal.reason
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    sandbox = suite.create(tmp_path_factory.mktemp("parties") / "suite")
+    grants = [*GRANTS, ("agency", GET_NOTE_PARTIES, "R2.2")]
+    suite.write_access(sandbox, grants, rate=1_000_000, burst=1_000_000)
+    made = World(sandbox, sandbox.promissory())
+    made.open()
+    yield made
+    made.close()
+
+
+# What opens the parties is drawn more often than what does not: else most courses of events would end shut.
+caller = st.sampled_from(CALLERS)
+serial = st.sampled_from((*SERIALS * 3, UNKNOWN))
+state = st.sampled_from((*[State.ISSUED] * 4, *State))
+passed = st.sampled_from((INSTANT, INSTANT, WINDOW / 3, WINDOW - INSTANT, WINDOW))
+
+
+class Inquiries(RuleBasedStateMachine):
+    """Calls, loads, restarts and passing time in any order, beside a model of what may be told: three plain dicts."""
+
+    world: ClassVar[World]
+    restarts: ClassVar[int]
+
+    @invariant()
+    def exactly_what_may_be_told_is_told(self) -> None:
+        questions = [*product(CALLERS, SERIALS, AGENCIES[:1]), (CALLERS[0], SERIALS[0], AGENCIES[1])]
+
+        assert [self.expected(*question) for question in questions] == self.world.ask(*questions)
+
+    def expected(self, caller: str, serial: str, agency: str) -> Told:
+        if agency not in self.members:
+            return Reason.AGENCY_NOT_MEMBER
+        said = self.said_yes.get((caller, serial))
+        recent = said is not None and self.world.micros - said <= WINDOW // INSTANT
+        return parties(serial) if recent and self.states[serial] is State.ISSUED else Reason.NOTE_NOT_CONFIRMED
+
+    @initialize(states=st.fixed_dictionaries(dict.fromkeys(SERIALS, state)))
+    def begin(self, states: dict[str, State]) -> None:
+        self.world.wait(2 * WINDOW)
+        self.states = dict(states)
+        self.members = {AGENCIES[0]}
+        self.said_yes: dict[tuple[str, str], int] = {}
+        self.world.load_notes(self.states)
+        self.world.load_members(self.members)
+
+    @rule(caller=caller, serial=serial, wrong=st.sampled_from((False, False, False, True)))
+    def check(self, caller: str, serial: str, *, wrong: bool) -> None:
+        genuine = self.states.get(serial) is State.ISSUED and not wrong
+        if genuine:
+            self.said_yes[caller, serial] = self.world.micros
+
+        assert (ANSWER_YES if genuine else ANSWER_NO) == self.world.check(caller, serial, wrong=wrong)
+
+    @rule(passed=passed)
+    def wait(self, passed: timedelta) -> None:
+        self.world.wait(passed)
+
+    @rule(serial=st.sampled_from(SERIALS), state=state)
+    def load(self, serial: str, state: State) -> None:
+        self.states[serial] = state
+        self.world.load_notes({serial: state})
+
+    @rule(members=st.sampled_from((AGENCIES[:1], AGENCIES[1:], AGENCIES)))
+    def enrol(self, members: tuple[str, ...]) -> None:
+        self.members = set(members)
+        self.world.load_members(self.members)
+
+    @precondition(lambda _self: Inquiries.restarts > 0)
+    @rule()
+    def restart(self) -> None:
+        Inquiries.restarts -= 1
+        self.world.close()
+        self.world.open()
+
+
+def test_no_course_of_events_tells_parties_without_the_callers_own_recent_yes_that_holds(world: World) -> None:
+    Inquiries.world, Inquiries.restarts = world, 6  # each takes a while
+    # Not shrunk: each try would restart the service again and again.
+    course = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
+    run_state_machine_as_test(Inquiries, settings=settings(course, suppress_health_check=list(HealthCheck)))
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_yes_opens_the_parties_for_its_caller_to_the_last_instant_of_the_window(world: World, state: State) -> None:
+    serial, other = SERIALS
+    question = ("setad", serial, AGENCIES[0])
+    world.wait(2 * WINDOW)
+    world.load_members({AGENCIES[0]})
+    world.load_notes({serial: State.ISSUED, other: State.ISSUED})
+    before = world.ask(question)
+    world.check("setad", serial)
+    world.wait(WINDOW)
+    opened = world.ask(question)
+    shut = world.ask(("agency", serial, AGENCIES[0]), ("setad", other, AGENCIES[0]), ("setad", UNKNOWN, AGENCIES[0]))
+    world.load_notes({serial: state})
+    in_state = world.ask(question)
+    world.load_notes({serial: State.ISSUED})
+    world.wait(INSTANT)
+    late = world.ask(question)
+
+    assert [parties(serial)] == opened
+    assert [Reason.NOTE_NOT_CONFIRMED] * 5 == [*before, *shut, *late]
+    assert [parties(serial) if state is State.ISSUED else Reason.NOTE_NOT_CONFIRMED] == in_state

@@ -1,0 +1,296 @@
+"""Promise 6: a no is earned. None is given from data of unknown extent, from old data, or from a file half loaded."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock, to_micros
+from estelam.core.errors import Reason, from_grpc
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.loading import Declaration, Loaded, load
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
+from estelam.storage.store import Mode, Store
+from judiciary.cases import FIRST_DATE
+from judiciary.feeds import CASES
+from promissory.feeds import NOTES
+from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.processes import COMMAND, environment
+from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
+
+HEADER = ",".join(CASES.columns)
+CHUNK = 1000
+START_OF_1399 = date(2020, 3, 20)
+UNDECLARED = (grpc.StatusCode.FAILED_PRECONDITION, Reason.COVERAGE_UNDECLARED)
+STALE = (grpc.StatusCode.UNAVAILABLE, Reason.DATA_STALE)
+
+
+def note(amount: int) -> Message:
+    return notes.CheckNoteRequest(
+        serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=amount
+    )
+
+
+def person(national_id: str) -> Message:
+    return cases.CheckByNationalIdRequest(national_id=national_id)
+
+
+def cheque(tracking_id: str) -> Message:
+    return cases.CheckByTrackingIdRequest(tracking_id=tracking_id)
+
+
+METHODS: dict[str, tuple[str, type[Message]]] = {
+    CHECK_NOTE: ("setad", notes.CheckNoteResponse),
+    CHECK_BY_NATIONAL_ID: ("cbi", cases.CheckByNationalIdResponse),
+    CHECK_BY_TRACKING_ID: ("cbi", cases.CheckByTrackingIdResponse),
+}
+"""The methods that answer yes or no."""
+THERE = (note(2_500_000_000), person("9990000050"), cheque("140000000000000001"))
+ABSENT = (note(2_600_000_000), person("9990000069"), cheque("140000000000000002"))
+"""What to ask each of them so that it finds something, or nothing."""
+
+
+@dataclass
+class Asker:
+    """Asks services, and says what they answered or why they did not."""
+
+    box: Sandbox
+    channels: dict[str, grpc.Channel] = field(default_factory=dict)
+
+    def reply(self, service: RunningService, method: str, request: Message) -> Any:
+        """The reply to *request*, or grpc.RpcError."""
+        caller, kind = METHODS[method]
+        if service.address not in self.channels:
+            self.channels[service.address] = plain_channel(service.address, Identity.named(self.box.pki, caller))
+        call: Any = self.channels[service.address].unary_unary(f"/{method}", None, kind.FromString)
+        return call(request.SerializeToString(), timeout=8)
+
+    def __call__(self, service: RunningService, method: str, request: Message) -> Any:
+        try:
+            return self.reply(service, method, request).answer
+        except grpc.RpcError as error:
+            refusal = from_grpc(error)
+            return error.code(), refusal.reason if refusal else None
+
+
+@pytest.fixture
+def ask(sandbox: Sandbox) -> Iterator[Asker]:
+    asker = Asker(sandbox)
+    yield asker
+    for channel in asker.channels.values():
+        channel.close()
+
+
+@pytest.fixture
+def loaded(sandbox: Sandbox) -> Sandbox:
+    """What `ask` asks about, with the samples."""
+    suite.load_samples(sandbox)
+    return sandbox
+
+
+def everywhere(ask: Asker, start: Start, **options: Any) -> Callable[[Sequence[Message]], list[Any]]:
+    """Ask one thing of each method, of services started with *options*."""
+    of_notes = start(promissory_opening(ask.box, leave_seconds=0, **options))
+    of_cases = start(judiciary_opening(ask.box, leave_seconds=0, **options))
+    services = (of_notes, of_cases, of_cases)
+    return lambda asked: [ask(*each) for each in zip(services, METHODS, asked, strict=True)]
+
+
+def load_samples(box: Sandbox, declaration: Declaration) -> None:
+    load_file(box.promissory(), NOTES, SAMPLES / "notes.csv", declaration)
+    load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", declaration)
+
+
+def test_where_coverage_was_never_declared_a_yes_is_given_and_a_no_is_not(ask: Asker, start: Start) -> None:
+    # Since when alone says nothing: the data may end anywhere.
+    load_samples(ask.box, Declaration(since=START_OF_1399))
+    said = everywhere(ask, start)
+
+    assert said(THERE) == [ANSWER_YES] * 3
+    assert said(ABSENT) == [UNDECLARED] * 3
+
+
+def test_a_no_is_given_until_the_data_is_older_than_allowed_and_a_yes_ever_after(ask: Asker, start: Start) -> None:
+    through = datetime.now(UTC)
+    load_samples(ask.box, Declaration(through=through))
+    moment = to_micros(through + timedelta(hours=3))
+    said = everywhere(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
+
+    fresh = said(ABSENT)
+    moment += 1
+
+    assert fresh == [ANSWER_NO] * 3
+    assert said(ABSENT) == [STALE] * 3
+    assert said(THERE) == [ANSWER_YES] * 3
+
+
+def crowd(path: Path, *first: str, rows: int) -> Path:
+    """A file of cases: *first*, then cases against as many others as make *rows*."""
+    filed = "CIVIL,2024-06-01,2024-06-01T09:00:00+03:30"
+    others = (f"9{n:015d},{filed},{8 * 10**17 + n},{998 * 10**9 + n},DRAWER" for n in range(rows - len(first)))
+    path.write_text("\n".join([HEADER, *first, *others, ""]), "utf-8")
+    return path
+
+
+NEW_DRAWER = "1403999999999999,CIVIL,2024-06-01,2024-06-01T09:00:00+03:30,140300000000000099,9990000069,DRAWER"
+FORMER_DRAWER = "1403000000000001,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,140000000000000001,9990000050,HOLDER"
+
+
+def load_cases(box: Sandbox, path: Path, declaration: Declaration, clock: Clock | None = None) -> Loaded:
+    with closing(Store(box.judiciary().store, facts=Mode.WRITE)) as store:
+        return load(
+            store,
+            CASES,
+            path,
+            declaration=declaration,
+            first_date=FIRST_DATE,
+            rejects=box.folder / "rejects.csv",
+            clock=clock or Clock(),
+            progress=lambda _bytes: None,
+        )
+
+
+@contextmanager
+def held(box: Sandbox, path: Path, declaration: Declaration) -> Iterator[None]:
+    """While the block runs, a load of *path* stands still with all its rows written; then it is finished."""
+    reached, released = threading.Event(), threading.Event()
+    done: list[Loaded] = []
+    asked: list[int] = []
+
+    def micros() -> int:
+        # The load asks for the time as it begins, and again when it records itself, last of all.
+        if asked:
+            reached.set()
+            assert released.wait(60)
+        asked.append(Clock().micros())
+        return asked[-1]
+
+    loader = threading.Thread(target=lambda: done.append(load_cases(box, path, declaration, Clock(micros=micros))))
+    loader.start()
+    try:
+        assert reached.wait(60)
+        yield
+    finally:
+        released.set()
+        loader.join(60)
+    assert [loaded.rejected for loaded in done] == [0]
+
+
+def test_while_a_load_is_half_done_every_answer_is_of_the_data_before_it(
+    ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
+) -> None:
+    service = start(judiciary_opening(loaded, leave_seconds=0))
+    before = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
+    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
+    later = Declaration(through=datetime.now(UTC))
+
+    with held(loaded, path, later):
+        meanwhile = [ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069")) for _ in range(20)]
+        former = ask(service, CHECK_BY_NATIONAL_ID, person("9990000050"))
+        loading = ask(service, CHECK_BY_TRACKING_ID, cheque("140300000000000099"))
+    after = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
+
+    assert {(reply.answer, reply.coverage.as_of.ToMicroseconds()) for reply in meanwhile} == {
+        (ANSWER_NO, before.coverage.as_of.ToMicroseconds())
+    }
+    assert (former, loading) == (ANSWER_YES, ANSWER_NO)
+    assert (after.answer, ask(service, CHECK_BY_NATIONAL_ID, person("9990000050"))) == (ANSWER_YES, ANSWER_NO)
+    assert after.coverage.as_of.ToMicroseconds() > before.coverage.as_of.ToMicroseconds()
+
+
+def facts(box: Sandbox) -> tuple[Coverage | None, list[Any]]:
+    """The coverage, and every row that a load of cases may write."""
+    with closing(Store(box.judiciary().store)) as store, store.transaction() as connection:
+        rows = [
+            connection.exec_driver_sql(f"SELECT * FROM facts.{table} ORDER BY 1, 2, 3").all()  # noqa: S608
+            for table in ("cheque_case", "former_subject", "load")
+        ]
+        return coverage.read(connection), rows
+
+
+def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succeeds(
+    ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
+) -> None:
+    before = facts(loaded)
+    service = start(judiciary_opening(loaded, leave_seconds=0))
+    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=200 * CHUNK)
+    command: list[str | Path] = [
+        COMMAND,
+        "judiciary",
+        "load-cases",
+        str(path),
+        "--since",
+        "1399-01-01",
+        "--through",
+        "now",
+        "--json",
+    ]
+    journal = loaded.folder / "judiciary" / "facts.db-wal"
+    with subprocess.Popen(command, env=environment(loaded), stdout=subprocess.DEVNULL) as loader:
+        # Rows that are not committed spill into the journal once there are enough of them.
+        while not (journal.exists() and journal.stat().st_size > 2_000_000):
+            assert loader.poll() is None
+            time.sleep(0.01)
+        meanwhile = ask(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
+        loader.kill()
+    after = ask(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
+
+    assert loader.returncode == -signal.SIGKILL
+    assert (meanwhile, after) == (ANSWER_NO, ANSWER_NO)
+    assert facts(loaded) == before
+
+    service.close()
+    again = start(judiciary_opening(loaded, leave_seconds=0))
+    assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000050")) == ANSWER_YES
+    load_file(loaded.judiciary(), CASES, crowd(tmp_path / "next.csv", NEW_DRAWER, rows=10))
+    assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000069")) == ANSWER_YES
+
+
+def test_one_bad_row_first_or_last_changes_nothing_and_coverage_neither(loaded: Sandbox, tmp_path: Path) -> None:
+    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=3 * CHUNK)
+    header, *rows = path.read_text("utf-8").splitlines()
+    bad = NEW_DRAWER.replace("9990000069", "9990000068")
+    before = facts(loaded)
+
+    for place in (0, len(rows) // 2, len(rows)):
+        path.write_text("\n".join([header, *rows[:place], bad, *rows[place:]]), "utf-8")
+        done = load_cases(loaded, path, Declaration(since=START_OF_1399, through=datetime.now(UTC)))
+
+        assert (done.rows, done.rejected) == (0, 1)
+        assert facts(loaded) == before
+
+
+def test_a_case_of_1399_makes_a_yes_from_the_moment_that_coverage_reaches_it(
+    ask: Asker, start: Start, loaded: Sandbox
+) -> None:
+    service = start(judiciary_opening(loaded, leave_seconds=0))
+
+    def of_1399() -> tuple[Any, ...]:
+        by_person = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000085"))
+        by_cheque = ask.reply(service, CHECK_BY_TRACKING_ID, cheque("139900000000000001"))
+        assert by_person.coverage == by_cheque.coverage
+        since = by_person.coverage.since
+        return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
+
+    before = of_1399()
+    with held(loaded, SAMPLES / "cases.csv", Declaration(since=START_OF_1399)):
+        meanwhile = of_1399()
+
+    assert before == meanwhile == (ANSWER_NO, ANSWER_NO, (2021, 3, 21))
+    assert of_1399() == (ANSWER_YES, ANSWER_YES, (2020, 3, 20))

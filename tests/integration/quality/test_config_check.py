@@ -1,0 +1,111 @@
+"""`estelam quality check`: rules, agreements and the watch's settings against the catalogue; each fault has a place."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from estelam.auth.dev_ca import Authority
+from estelam.core.clock import Clock
+from quality.monitor import config_check
+from quality.settings import QualitySettings
+from tests.integration.quality.conftest import CBI
+from tests.integration.quality.monitored_services import prober
+from tools.env import sandbox as suite
+from tools.env.processes import estelam
+from tools.env.sandbox import Sandbox
+
+PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A suite of which everything has an address."""
+    return suite.create(tmp_path_factory.mktemp("whole"), ports=PORTS)
+
+
+def agreeing(folder: Path, agreement: str) -> Path:
+    """The catalogue with one agreement."""
+    folder.mkdir()
+    for file in suite.CATALOGUE.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "agreements.yaml").write_text(f"agreements:\n  - {agreement}\n", "utf-8")
+    return folder
+
+
+AGREED = "{{ id: S01, service: {}, consumer: {}, since: 1405-01-01, rules: {}, reference: sample }}"
+
+
+def told(settings: QualitySettings, **overrides: object) -> str:
+    """What is found wrong with *settings* so changed."""
+    return "\n".join(config_check.faults(settings.model_copy(update=overrides), Clock()))
+
+
+def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
+    done = estelam(whole, "quality", "check", "--json")
+
+    assert (0, '{"quality": "holds together"}\n', "") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("service", "consumer", "rules", "words"),
+    [
+        ("note-verification", "setad", "gold", "quality.toml: an agreement promises what no set of rules says: gold"),
+        ("note-verification", "cbi", "note-standard", "agreements.yaml: S01: cbi holds no grant of note-verification"),
+        ("tax-debt", "cra", "note-standard", "agreements.yaml: S01: tax-debt is listed alone, and not watched here"),
+    ],
+)
+def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
+    whole: Sandbox, tmp_path: Path, service: str, consumer: str, rules: str, words: str
+) -> None:
+    catalogue = agreeing(tmp_path / "catalogue", AGREED.format(service, consumer, rules))
+
+    assert words in told(whole.quality(), catalogue=catalogue)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"rules": Path("none.toml")}, "none.toml: [Errno 2]"),
+        ({"ledgers": {"x": "sqlite:///x"}}, "[quality] ledgers.x: no service of that name is provided here"),
+        ({"addresses": {}}, "[quality] addresses: nothing says where cheque-case-inquiry is, so it is not probed"),
+        ({"questions": {}}, f"[quality] questions: nothing is to be asked of {suite.VERIFY_NOTE}, so it is not probed"),
+        (
+            {"questions": {suite.CHECK_NOTE: {"seriel": "1"}}},
+            f"[quality] questions: what is to be asked of {suite.CHECK_NOTE} is no CheckNoteRequest",
+        ),
+        ({"questions": {"a.v1.B/C": {}}}, "[quality] questions: a.v1.B/C is no method of the catalogue"),
+        ({"trust": None}, "[quality] trust: without the services' authorities nothing is probed"),
+    ],
+)
+def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: dict[str, object], words: str) -> None:
+    assert words in told(whole.quality(), **overrides)
+
+
+@pytest.mark.parametrize(
+    ("consumer", "certificate", "words"),
+    [
+        ("nobody", "cbi", "no consumer with a legal id is called nobody"),
+        ("cbi", "setad", "setad.crt: names another organisation"),
+        ("cbi", "none", "none.crt: is no certificate with its key that can be read"),
+        ("cbi", "old", "old.crt: is not valid at this time"),
+        ("cbi", "foreign", "foreign.crt: comes from no authority that the services' do"),
+    ],
+)
+def test_a_certificate_to_probe_with_is_looked_at(
+    whole: Sandbox, tmp_path: Path, consumer: str, certificate: str, words: str
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    Authority(whole.pki).issue("old", [CBI], since=long_ago, lifetime=timedelta(days=30))
+    Authority.create(tmp_path).issue("foreign", [CBI])
+    folder = tmp_path if certificate == "foreign" else whole.pki
+
+    assert words in told(whole.quality(), probe=(prober(consumer, folder / f"{certificate}.crt"),))
+
+
+def test_a_fault_is_a_plain_line_and_no_success(whole: Sandbox, tmp_path: Path) -> None:
+    sandbox = suite.create(tmp_path / "suite")
+    done = estelam(sandbox, "quality", "check")
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "[quality] addresses: nothing says where note-verification is, so it is not probed\n" in done.stderr

@@ -1,0 +1,43 @@
+"""The quality store on either engine."""
+
+import contextlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from estelam.storage.store import Mode, Store, migrate
+from quality import repository as seen
+from quality.attribution import Fault
+from quality.repository import Freshness, Observation, Probe, Reading, SeenHead
+from tests.conftest import both_engines
+from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
+from tools.commands.report import quality_home
+
+
+@both_engines
+def test_what_is_kept_comes_back_and_adds_up(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = quality_home(tmp_path).store
+    if engine == "postgresql":
+        cluster = request.getfixturevalue("cluster")
+        url = cluster.url(cluster.database())
+        migrate(url, seen.SCRIPTS)
+
+    for _ in range(2):
+        with contextlib.closing(Store(url, facts=Mode.WRITE)) as store, store.transaction() as opened:
+            seen.record(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
+            seen.probed(opened, [Probe(7, CHECK_NOTE, SETAD, Fault.EXCHANGE)])
+            seen.aged(opened, [Freshness(7, "s", 60, None)])
+            seen.headed(opened, [SeenHead(7, "s", 3, bytes(32), 9)])
+            seen.read_off(opened, [Reading(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)])
+            seen.own(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
+    with contextlib.closing(Store(url, facts=Mode.WRITE)) as store, store.transaction() as opened:
+        seen.forget_own(opened, 6)
+        assert [seen.met(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [{b"1"}, set(), set()]
+    with contextlib.closing(Store(url)) as store, store.transaction() as opened:
+        [one] = seen.observations(opened, 0, 10)
+        assert one.tally.counts == Counter({None: 4, Fault.PROVIDER: 2})
+        assert [probe.fault for probe in seen.probes(opened, 0, 10)] == [Fault.EXCHANGE]
+        assert [fresh.age_minutes for fresh in seen.freshness(opened, 0, 10)] == [60]
+        assert seen.last_heads(opened, 8)["s"].entries == 9
+        assert [(one.serving, one.answered) for one in seen.readings(opened, 0, 10)] == [(True, 2)]

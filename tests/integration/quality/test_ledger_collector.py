@@ -1,0 +1,74 @@
+"""What a real service's ledger tells, read on and on and counted once."""
+
+import contextlib
+
+import pytest
+
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
+from estelam.ledger import verify
+from estelam.storage.store import Mode, Store
+from quality import repository
+from quality.attribution import Fault
+from quality.monitor import ledger_collector
+from quality.periods import minute_of
+from quality.repository import Tally
+from tests.conftest import judiciary_opening, plain_channel
+from tests.integration.quality.conftest import CBI, NATIONAL_ID, Watch
+from tests.support.service import RunningService
+from tools.env.sandbox import Sandbox
+
+SERVICE = "cheque-case-inquiry"
+
+
+def ask(sandbox: Sandbox, numbers: list[str]) -> None:
+    with (
+        RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service,
+        plain_channel(service.address, Identity.named(sandbox.pki, "cbi")) as channel,
+    ):
+        stub = ChequeCaseInquiryServiceStub(channel)
+        for number in numbers:
+            with contextlib.suppress(Exception):
+                stub.CheckByNationalId(pb.CheckByNationalIdRequest(national_id=number), timeout=5)
+
+
+def collect(watch: Watch, sandbox: Sandbox) -> int:
+    now = minute_of(Clock().now())
+    with (
+        contextlib.closing(Store(watch.settings.store, facts=Mode.WRITE)) as kept,
+        contextlib.closing(Store(sandbox.judiciary().store)) as ledger,
+        kept.transaction() as quality,
+        ledger.transaction() as entries,
+    ):
+        fresh = ledger_collector.how_fresh(entries, SERVICE, now=now)
+        assert fresh is not None
+        assert fresh.age_minutes <= 5
+        return ledger_collector.collect(quality, entries, SERVICE, now=now).entries
+
+
+def seen(watch: Watch) -> tuple[Tally, str]:
+    whole, end = Tally(), minute_of(Clock().now()) + 1
+    with contextlib.closing(Store(watch.settings.store)) as kept, kept.transaction() as quality:
+        for one in repository.observations(quality, 0, end):
+            assert (one.method, one.consumer) == (NATIONAL_ID, CBI)
+            whole.add(one.tally)
+        head = repository.last_heads(quality, end)[SERVICE]
+    return whole, f"{head.number}:{head.hash.hex()}"
+
+
+@pytest.mark.timeout(120)
+def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sandbox, watch: Watch) -> None:
+    ask(loaded, ["9990000050", "9990000050", "1"])
+    assert (collect(watch, loaded), collect(watch, loaded)) == (3, 0)
+    ask(loaded, ["9990000050"])
+    assert collect(watch, loaded) == 1
+
+    settings = loaded.judiciary()
+    with contextlib.closing(Store(settings.store)) as ledger, ledger.transaction() as entries:
+        *_, last = verify.verify(entries, verifying_keys(settings.signing_certificates))
+    tally, head = seen(watch)
+    assert (tally.counts[None], tally.counts[Fault.CONSUMER], tally.latencies.total()) == (3, 1, 3)
+    assert head == str(last)

@@ -1,0 +1,213 @@
+"""What the watch keeps, and that nothing which fails ends it or loses what was seen."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from estelam.catalogue import loader
+from estelam.catalogue.model import Catalogue, Method
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from quality.attribution import Fault
+from quality.monitor.monitor import Watch, watching
+from quality.monitor.prober import errands
+from quality.periods import minute_of
+from quality.settings import QualitySettings
+from sataad_adapter.service import adapter
+from tests.conftest import Start, plain_channel, promissory_opening
+from tests.integration.quality.conftest import AGENCY, CBI, SETAD
+from tests.integration.quality.monitored_services import (
+    CASES,
+    NOTES,
+    VERIFICATION,
+    met,
+    minutes,
+    readings,
+    settings_of,
+    traffic,
+    until_healthy,
+    watch,
+)
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.processes import free_ports
+from tools.env.sandbox import Sandbox
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def ask(sandbox: Sandbox, address: str, name: str) -> None:
+    """One inquiry of *name*'s own: the very one that probes make."""
+    note = pb.CheckNoteRequest(
+        serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
+    )
+    with plain_channel(address, Identity.named(sandbox.pki, name)) as channel:
+        PromissoryNoteInquiryServiceStub(channel).CheckNote(note, timeout=20)
+
+
+def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    front = start(lambda: adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, leave_seconds=0)))
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address, VERIFICATION: front.address})
+    ask(loaded, service.address, "setad")
+    watch(settings, rounds=2)
+    ask(loaded, service.address, "setad")
+    watch(settings)
+
+    assert {(None, "")} == set(met(settings).values())
+    assert {("CheckNote", SETAD): 2} == {key: tally.total for key, tally in traffic(settings).items()}
+
+
+def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    granted = [grant for grant in suite.GRANTS if grant[0] != "agency"]
+    suite.write_access(loaded, granted, rate=1000, burst=2000)
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    watch(settings := settings_of(loaded, tmp_path, {NOTES: service.address}))
+
+    assert (Fault.UNGRANTED, "NOT_GRANTED") == met(settings)["CheckNote", AGENCY]
+    assert {} == traffic(settings)
+
+
+def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address})
+
+    async def rounds() -> None:
+        first, second = (Watch(settings, at(minute)) for minute in (0, 1))
+        await first.ask()
+        with locked(settings):
+            assert not await first.keep()
+        await first.read()
+        await second.ask()
+        await second.read()
+
+    asyncio.run(rounds())
+
+    assert {minute_of(at(later).now()) for later in (0, 1)} == minutes(settings)
+    assert {} == traffic(settings)
+
+
+def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
+    loaded: Sandbox, tmp_path: Path, start: Start
+) -> None:
+    service = start(promissory_opening(loaded, leave_seconds=0))
+    ledgers = {CASES: f"sqlite:///{tmp_path / 'nothing'}", NOTES: loaded.promissory().store}
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, ledgers=ledgers)
+    ask(loaded, service.address, "setad")
+    watch(settings)
+
+    assert {("CheckNote", SETAD): 1} == {key: tally.total for key, tally in traffic(settings).items()}
+
+
+def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
+    shared: Sandbox, tmp_path: Path, judiciary: RunningService
+) -> None:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    for file in suite.CATALOGUE.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, catalogue=folder)
+
+    async def rounds() -> None:
+        watch = Watch(settings, Clock())
+        (folder / "grants.yaml").write_text("grants: [", "utf-8")
+        await watch.ask()
+        await watch.keep()
+
+    asyncio.run(rounds())
+
+    assert {("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)} == set(met(settings))
+
+
+def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    ports = free_ports("figures", "nobody")
+    opening = promissory_opening(loaded, leave_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
+    service = start(opening)
+    ports["no figures"] = service.port
+    pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+    figures = {NOTES: pages["figures"], CASES: pages["nobody"], VERIFICATION: pages["no figures"]}
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=figures)
+    until_healthy(loaded, service.address)
+    ask(loaded, service.address, "setad")
+    with contextlib.suppress(grpc.RpcError):
+        ask(loaded, service.address, "stranger")
+    watch(settings)
+
+    (said,) = readings(settings).values()
+    assert (NOTES, "SERVING", True, 4, 1, 0) == (
+        said.service,
+        said.health,
+        said.serving,
+        said.answered,
+        said.refused,
+        said.unrecorded,
+    )
+
+
+def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(
+    shared: Sandbox, tmp_path: Path, judiciary: RunningService
+) -> None:
+    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, every_seconds=0.2)
+
+    async def stopped() -> None:
+        async with watching(settings, Clock()) as watch:
+            await watch.ask()
+
+    asyncio.run(stopped())
+
+    assert ("CheckByNationalId", CBI) in met(settings)
+
+
+NOW = Clock().micros()
+
+
+def at(minutes_later: int) -> Clock:
+    """A clock that stands so many minutes after these tests began."""
+    return replace(Clock(), micros=lambda: NOW + minutes_later * 60_000_000)
+
+
+@contextlib.contextmanager
+def locked(settings: QualitySettings) -> Iterator[None]:
+    """The quality store while somebody else writes and does not end."""
+    path = Path(settings.store.removeprefix("sqlite:///")) / "facts.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_method_is_asked_in_its_life_and_within_its_grant_alone(shared: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(shared, tmp_path, {NOTES: "127.0.0.1:1", CASES: "127.0.0.1:1"})
+    catalogue = loader.read(settings.catalogue)
+    services = [
+        service.model_copy(update={"methods": [ending(method) for method in service.methods]})
+        for service in catalogue.services
+    ]
+    ended = catalogue.model_copy(update={"services": services})
+
+    assert [] == asked(settings, catalogue, date(2021, 8, 23))
+    assert 5 == len(asked(settings, catalogue, LAST_DAY))
+    assert 5 == len(asked(settings, ended, LAST_DAY))
+    assert [] == asked(settings, ended, LAST_DAY + timedelta(days=1))
+
+
+LAST_DAY = date(2026, 11, 28)
+
+
+def ending(method: Method) -> Method:
+    """*method*, which is gone after that day."""
+    return method.model_copy(update={"deprecated": LAST_DAY, "sunset": LAST_DAY + timedelta(days=1)})
+
+
+def asked(settings: QualitySettings, catalogue: Catalogue, day: date) -> list[str]:
+    """What is asked on *day*."""
+    return [method for errand in errands(settings, catalogue, day) for method, _ in errand.asked]

@@ -1,0 +1,231 @@
+"""The report as it is written, printed, signed and asked for."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from estelam.cli import application
+from estelam.core.keys import verifying_keys
+from estelam.core.settings import CONFIG
+from quality import slo
+from quality.attribution import Fault
+from quality.outages.announcements import AnnouncementError, instant
+from quality.periods import instant_of
+from quality.report import signing
+from quality.report.generate import Written, report
+from quality.report.i18n import Wording
+from quality.report.signing import UnprovenReport
+from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
+
+
+def written(watch: Watch, audience: str = "working-group") -> Written:
+    [found] = report(watch.settings, month="1405-08", audiences=[audience], clock=watch.clock())
+    return found
+
+
+@pytest.fixture
+def busy(watch: Watch) -> Watch:
+    watch.probe(range(at(3), at(6)), CHECK_NOTE, SETAD)
+    watch.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Fault.PROVIDER)
+    watch.observe(range(at(3), at(6)), CHECK_NOTE, SETAD, tally(5, consumer=1))
+    watch.observe(range(at(3), at(4)), NATIONAL_ID, CBI, tally(9))
+    return watch
+
+
+def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: Watch) -> None:
+    folder = written(busy).folder
+
+    for language, direction in (("fa", "rtl"), ("en", "ltr")):
+        page = (folder / f"report.{language}.html").read_text("utf-8")
+        assert f'<html lang="{language}" dir="{direction}">' in page
+        assert "<script" not in page
+        assert "http://" not in page.replace("http://www.w3.org", "")
+        assert "https://" not in page
+        assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_page_table_and_json_say_the_same(busy: Watch) -> None:
+    folder = written(busy).folder
+
+    figures = json.loads((folder / "figures.json").read_bytes())
+    rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
+    told = next(row["value"] for row in rows if (row["scope"], row["figure"]) == ("report", "inquiries"))
+    assert int(told) == figures["counts"]["inquiries"] == 6 * 3 * 1440 + 9 * 1440
+    assert f"{int(told):,}" in (folder / "report.en.html").read_text("utf-8")
+
+
+def test_a_consumers_folder_holds_no_word_of_another(busy: Watch) -> None:
+    folder = written(busy, "consumer:cbi").folder
+
+    whole = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert SETAD.encode() not in whole
+    assert b"CheckNote" not in whole
+
+
+def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: Watch) -> None:
+    folder = written(busy).folder
+    keys = verifying_keys(busy.settings.signing_certificates)
+    page = folder / "report.fa.html"
+    genuine = page.read_bytes()
+
+    assert len(signing.verify(folder, keys)) == 4
+    for spoil in (lambda: page.write_bytes(genuine + b" "), page.unlink, (folder / "more").touch):
+        spoil()
+        with pytest.raises(UnprovenReport):
+            signing.verify(folder, keys)
+        page.write_bytes(genuine)
+
+
+def test_a_second_report_takes_the_place_of_the_first(busy: Watch) -> None:
+    first = written(busy).folder
+    (first / "figures.csv").unlink()
+
+    assert written(busy).folder == first
+    assert (first / "figures.csv").exists()
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: Watch) -> None:
+    busy.announce(at(20), at(20, 4), hours=100)
+    busy.end_early(1, at(20, 1))
+    folder = written(busy).folder
+
+    planned = [one for one in json.loads((folder / "figures.json").read_bytes())["outages"] if one["announced"]]
+    table = list(csv.reader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
+    ends = instant_of(at(20, 1)).isoformat(), instant_of(at(20, 4)).isoformat()
+    assert [ends] == [(one["end"], one["announced_until"]) for one in planned]
+    span = f"{instant_of(at(20)).isoformat()}/{ends[0]}"
+    assert ["outage", "promissory-note-inquiry", "", span, "planned announced_until", ends[1]] in table
+    for language, words in (("en", "announced until"), ("fa", "اعلام‌شده تا")):
+        say = Wording(language)
+        page = (folder / f"report.{language}.html").read_text("utf-8")
+        both = f"{say.instant(instant_of(at(20, 1)))}<small>{words} {say.instant(instant_of(at(20, 4)))}</small>"
+        assert both in page
+
+
+def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_on_the_page(busy: Watch) -> None:
+    busy.announce(at(20), at(20, 4), hours=100)
+    folder = written(busy).folder
+
+    told = {one["fault"]: one for one in json.loads((folder / "figures.json").read_bytes())["outages"]}
+    assert told["planned"]["announced_until"] == told["planned"]["end"]
+    assert told["provider"]["announced_until"] is None
+    assert "announced until" not in (folder / "report.en.html").read_text("utf-8")
+
+
+def test_an_outage_that_goes_on_beyond_the_month_is_listed_with_the_end_that_was_announced(busy: Watch) -> None:
+    busy.announce(at(30, 23), ABAN.end_minute + 120, hours=100)
+
+    [outage] = [one for one in busy.figures().outages if one.announced]
+    assert (outage.end, outage.announced_until) == (instant_of(ABAN.end_minute), instant_of(ABAN.end_minute + 120))
+
+
+def test_script_in_a_reason_is_shown_and_never_run(busy: Watch) -> None:
+    busy.announce(at(20), at(20, 1), hours=100)
+    busy.edit("parties.yaml", lambda c: [party.update(fa="<script>alert(1)</script>") for party in c["parties"]])
+
+    page = (written(busy).folder / "report.fa.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: Watch) -> None:
+    busy.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
+
+    figures = busy.figures()
+    assert figures.counts.ungranted == 4
+    assert {one.consumer.slug for one in figures.judged if one.kind == "leaving" and one.consumer} == {"setad", "cbi"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1405-08-12", "1405-13-01 10:00", "1405-08-12 25:00", "1405-08-12 10:0x", "٣" * 10_000, "99999-01-01 1:1"],
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(AnnouncementError):
+        instant(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("notice_hours = 72", "notice_hours = -1"),
+        ('entering = "minimum-entering"', 'entering = "none"'),
+        ('metric = "p95", at_most = 1000', 'metric = "p95", at_most = 1000, at_least = 1'),
+        ('metric = "p95", at_most = 1000', 'metric = "beauty", at_most = 1'),
+        ("at_most = 2021-03-21", "at_most = 2021-02-30"),
+        ("at_most = 2021-03-21", "at_most = 7"),
+        ('note-verification = "promissory-note-inquiry"', 'note-verification = "nothing"'),
+    ],
+)
+def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, change: tuple[str, str]) -> None:
+    from estelam.catalogue import loader  # noqa: PLC0415
+
+    text = watch.settings.rules.read_text("utf-8")
+    assert change[0] in text
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(text.replace(*change), "utf-8")
+
+    with pytest.raises(slo.RulebookError, match="wrong"):
+        slo.read(wrong, loader.read(watch.settings.catalogue))
+
+
+@pytest.fixture
+def command(watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    s = watch.settings
+    config = tmp_path / "estelam.toml"
+    config.write_text(
+        f'[quality]\nstore = "{s.store}"\ncatalogue = "{s.catalogue}"\nrules = "{s.rules}"\n'
+        f'signing_key = "{s.signing_key}"\nsigning_certificates = ["{s.signing_certificates[0]}"]\n'
+        f'reports = "{s.reports}"\n',
+        "utf-8",
+    )
+    monkeypatch.setenv(CONFIG, str(config))
+    return CliRunner()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["report", "--month", "1499-01", "--for", "working-group"], "has not begun"),
+        (["report", "--month", "1405-13", "--for", "working-group"], "written YYYY-MM"),
+        (["report", "--month", "1405-08", "--for", "consumer:nobody"], "no such consumer"),
+        (["report", "--month", "1405-08", "--for", "provider:cbi"], "provides no service"),
+        (["report", "--month", "1405-08", "--for", "x" * 10_000], "a report is for"),
+    ],
+)
+def test_bad_words_get_a_clear_error_that_is_no_answer(command: CliRunner, words: list[str], why: str) -> None:
+    result = command.invoke(application(), ["quality", *words])
+
+    assert result.exit_code == 1
+    assert why in result.output
+    assert len(result.output) < 500
+
+
+def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, watch: Watch) -> None:
+    words = ["--service", "promissory-note-inquiry", "--reason-fa", "نگهداشت", "--reason-en", "maintenance"]
+    later = ["--from", "1499-01-01 22:00", "--until", "۱۴۹۹-۰۱-۰۲ ۰۲:۰۰"]
+
+    good = command.invoke(application(), ["quality", "outage", "announce", *words, *later, "--json"])
+    past = command.invoke(
+        application(),
+        ["quality", "outage", "announce", *words, "--from", "1400-01-01 1:00", "--until", "1400-01-01 2:00"],
+    )
+
+    told = json.loads(good.output)
+    assert (told["number"], told["service"], told["counted_apart"]) == (1, "promissory-note-inquiry", True)
+    assert (past.exit_code, "over already" in past.output) == (1, True)
+
+
+def test_a_store_that_is_gone_is_a_plain_line(command: CliRunner, watch: Watch) -> None:
+    for path in Path(watch.settings.store.removeprefix("sqlite:///")).iterdir():
+        path.unlink()
+
+    result = command.invoke(application(), ["quality", "report", "--month", "1405-01", "--for", "working-group"])
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "SELECT" not in result.output

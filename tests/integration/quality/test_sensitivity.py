@@ -1,0 +1,185 @@
+"""Sensitivity in what quality keeps and tells: of all that was asked and answered only what is open may stand there."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from estelam.client.channel import Identity
+from estelam.core.clock import Clock
+from estelam.data_model.model import load
+from estelam.inquiry.v1 import data_model_pb2 as pb
+from estelam.storage.store import Mode, Store
+from quality import repository as seen
+from quality.periods import Month, minute_of
+from quality.report.generate import Written, report
+from quality.report.i18n import Wording
+from quality.repository import Announced
+from quality.settings import QualitySettings
+from sataad_adapter.service import adapter
+from tests.conftest import judiciary_opening, plain_channel, promissory_opening
+from tests.guarantees.test_8_no_identifier_leaks import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks
+from tests.integration.quality.monitored_services import CASES, NOTES, VERIFICATION, met, settings_of, traffic, watch
+from tests.support.sensitivity import FIELDS, stands_in, values
+from tests.support.service import RunningService
+from tools.commands.report import READERS
+from tools.env.sandbox import Sandbox
+
+pytestmark = pytest.mark.timeout(180)
+
+PAGES = ("figures.csv", "figures.json", "report.en.html", "report.fa.html")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A quality store that has watched real services, and reports of it to all readers."""
+
+    said: list[Message]
+    """What was asked and answered."""
+    settings: QualitySettings
+    reports: list[Written]
+
+    @property
+    def store(self) -> Path:
+        return Path(self.settings.store.removeprefix("sqlite:///"))
+
+    def files(self) -> dict[str, bytes]:
+        """All that was kept and written."""
+        found = (path for folder in (self.store, self.settings.reports) for path in folder.rglob("*") if path.is_file())
+        return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    sandbox = furnish(tmp_path_factory.mktemp("canaries") / "suite")
+    with services(sandbox) as addresses:
+        settings = settings_of(
+            sandbox,
+            sandbox.folder / "quality",
+            {NOTES: addresses["promissory"], CASES: addresses["judiciary"], VERIFICATION: addresses["setad"]},
+            questions={way.method: MessageToDict(read(way.method, way.request)) for way in reversed(ANSWERED)},
+        )
+        Doors(sandbox, addresses).walk(*WAYS)
+        said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
+        watch(settings, rounds=2)
+    return Home(said, settings, written(settings))
+
+
+ANSWERED = [way for way in WAYS if way.ends == OK and way.caller != "agency"]  # whose quota is one inquiry
+
+
+@contextlib.contextmanager
+def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
+    """The addresses of three running services."""
+    with contextlib.ExitStack() as running:
+        openings = {
+            "promissory": promissory_opening(sandbox, leave_seconds=0),
+            "judiciary": judiciary_opening(sandbox, leave_seconds=0),
+        }
+        started = {name: running.enter_context(RunningService(opening)) for name, opening in openings.items()}
+        front = sandbox.setad(listen="127.0.0.1:0", provider=started["promissory"].address, leave_seconds=0)
+        started["setad"] = running.enter_context(RunningService(lambda: adapter(front)))
+        yield {name: service.address for name, service in started.items()}
+
+
+def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Way) -> Iterator[Message]:
+    """What is said when *way* is walked, request and reply."""
+    with plain_channel(addresses[way.method.split(".")[1]], Identity.named(sandbox.pki, way.caller)) as channel:
+        rpc: Any = channel.unary_unary(f"/{way.method}")
+        reply = rpc(way.request, timeout=20, metadata=list(way.metadata.items()))
+    yield read(way.method, way.request)
+    yield read(way.method, reply, reply=True)
+
+
+def read(method: str, said: bytes, *, reply: bool = False) -> Message:
+    service, _, name = method.partition("/")
+    kinds = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+    return message_factory.GetMessageClass(kinds.output_type if reply else kinds.input_type).FromString(said)
+
+
+def written(settings: QualitySettings) -> list[Written]:
+    """The reports of this month to all readers, two minutes from now: a minute that still runs is not told of."""
+    later = Clock().micros() + 120_000_000
+    clock = replace(Clock(), micros=lambda: later)
+    return report(settings, month=str(Month.of(clock.now())), audiences=READERS, clock=clock)
+
+
+def printed(value: str) -> Iterator[str]:
+    """*value* as a report may print it: in the digits of either language, whole or in groups."""
+    persian, english = Wording("fa"), Wording("en")
+    yield from (value, persian.digits(value))
+    if value.isdecimal():
+        yield from (persian.count(int(value)), english.count(int(value)))
+
+
+def told(value: object, content: bytes) -> bool:
+    if isinstance(value, bytes):
+        return stands_in(value, content)
+    return any(stands_in(form, content) for form in printed(str(value)))
+
+
+def test_all_that_was_asked_is_seen_and_told(home: Home) -> None:
+    methods = {way.method.partition("/")[2] for way in WAYS if way.ends == OK}
+    told_in = {Path(name).name for name in home.files()}
+
+    assert methods - {"VerifyNote"} == {method for method, _ in traffic(home.settings)}
+    assert methods == {method for method, _ in met(home.settings)}
+    assert {"facts.db", *PAGES} <= told_in
+    assert len(READERS) == len(home.reports)
+    assert all(one.inquiries for one in home.reports)
+
+
+def test_neither_the_store_nor_a_report_says_what_is_not_open(home: Home) -> None:
+    found = [(field, value) for message in home.said for field, value in values(message)]
+    levels = {field.told.sensitivity for field, _ in found}
+    kept = {
+        (name, field.told.full_name)
+        for name, content in home.files().items()
+        for field, value in found
+        if told(value, content)
+    }
+
+    assert {pb.SENSITIVITY_OFFICIAL, pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= levels
+    assert set() == {(name, field) for name, field in kept if FIELDS[field].told.sensitivity != pb.SENSITIVITY_OPEN}
+
+
+def test_neither_the_store_nor_a_report_names_what_was_asked_about_whether_answered_or_refused(home: Home) -> None:
+    searched = [form for canary in (*CANARIES, "CANARY") for form in printed(canary)]
+    found = {name: leaks(content, searched) for name, content in home.files().items()}
+
+    assert {} == {name: leaked for name, leaked in found.items() if leaked}
+
+
+def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -> None:
+    """The reason of an announcement is free text, and printed: whoever types it must name nobody there."""
+    shutil.copytree(home.store, tmp_path / "quality")
+    moved = {"store": f"sqlite:///{tmp_path / 'quality'}", "reports": tmp_path / "reports"}
+    slipped = Home(home.said, home.settings.model_copy(update=moved), [])
+    now = minute_of(Clock().now())
+    slip = Announced(NOTES, now, now - 1, now + 60, Wording("fa").count(int(OBLIGOR)), OBLIGOR)
+    with contextlib.closing(Store(slipped.settings.store, facts=Mode.WRITE)) as kept, kept.transaction() as opened:
+        seen.announce(opened, slip)
+    written(slipped.settings)
+
+    found = {
+        Path(name).name.removesuffix("-wal") for name, content in slipped.files().items() if told(OBLIGOR, content)
+    }
+    assert {"facts.db", "figures.json", "report.en.html", "report.fa.html"} == found
+
+
+def test_every_value_that_a_contract_asks_for_or_tells_of_a_party_is_looked_for_unless_it_is_open(home: Home) -> None:
+    messages = {method.request for method in load().methods} | {"estelam.promissory.v1.Party"}
+    fields = {
+        field.told.full_name
+        for message, field in load().fields()
+        if message.told.full_name in messages and not field.of and field.told.sensitivity != pb.SENSITIVITY_OPEN
+    }
+
+    assert fields <= {field.told.full_name for message in home.said for field, _ in values(message)}

@@ -1,0 +1,231 @@
+"""What every engine promises of recall: nothing that would be different now is missed, nothing else is listed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
+from estelam.ledger import search
+from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
+from estelam.storage.store import Mode, Store, StoreError, migrate
+from judiciary import cases
+from judiciary.feeds import CASES
+from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
+from judiciary.recall import CaseFacts
+from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, questions
+from promissory.recall import NoteFacts
+from tests.conftest import both_engines
+from tests.integration.storage.histories import CALLERS, Given, History
+from tools.env.sandbox import SAMPLES, Sandbox, load_file
+
+pytestmark = both_engines
+
+PERSONS = ("9990000018", "9990000026", "9990000034", "99000158381", "99000554330")
+CHEQUES = ("1", "01", "140000000000000001")
+SERIALS = ("1404000000000017", "1404000000000025", "1404000000000033", "1404000000000041")
+DAYS = (date(2020, 2, 1), date(2020, 8, 1), date(2021, 3, 20), date(2021, 3, 21), date(2024, 1, 1))
+SINCE = (date(2020, 1, 1), date(2020, 3, 20), date(2021, 3, 21), date(2021, 3, 22))
+LATE = {
+    "case_number": "9",
+    "kind": "CIVIL",
+    "filed_on": DAYS[-1],
+    "registered_at": "2024-01-01T10:00:00+03:30",
+    "tracking_id": "",
+    "role": "DRAWER",
+}
+ROLES = ("DRAWER", "", "HOLDER", "GUARANTOR")
+
+
+@pytest.fixture
+def of_cases(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
+    persons = [(CHECK_BY_NATIONAL_ID, cases_pb.CheckByNationalIdRequest(national_id=person)) for person in PERSONS]
+    cheques = [(CHECK_BY_TRACKING_ID, cases_pb.CheckByTrackingIdRequest(tracking_id=cheque)) for cheque in CHEQUES]
+    history = History(
+        settings=sandbox.judiciary(),
+        questions=QUESTIONS,
+        asked=[*persons, *cheques],
+        feed=CASES,
+        first_date=cases.FIRST_DATE,
+        facts=CaseFacts(),
+        folder=tmp_path,
+    )
+    with closing(history.store):
+        yield history
+
+
+@dataclass
+class OfNotes(History):
+    """A history of notes. What parties would be told depends on when they were asked for."""
+
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changed_at: dict[str, int] = field(default_factory=dict)
+
+    def load_notes(self, rows: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
+        before, new = self.known, {row["serial"]: row for row in rows}
+        self.load(rows, replace=replace)
+        self.known = new if replace else before | new
+        self.changed_at |= {serial: self.micros for serial in new if new[serial] != before.get(serial)}
+
+    def now(self, given: Given) -> str:
+        if given.word != "DISCLOSED":
+            return super().now(given)
+        serial = notes_pb.GetNotePartiesRequest.FromString(given.question.request).serial
+        if serial not in self.known or self.known[serial]["state"] != "ISSUED":
+            return "REFUSED"
+        return "UNSURE" if given.at < self.changed_at[serial] else "DISCLOSED"
+
+
+@pytest.fixture
+def of_notes(sandbox: Sandbox, tmp_path: Path) -> Iterator[OfNotes]:
+    settings = sandbox.promissory()
+    load_file(settings, MEMBERS, SAMPLES / "agencies.csv")
+    parts = product(SERIALS, PERSONS[:2], PERSONS[3:], (1000, 2000))
+    requests = [
+        notes_pb.CheckNoteRequest(serial=serial, obligor_id=obligor, beneficiary_id=holder, amount_rials=amount)
+        for serial, obligor, holder, amount in parts
+    ]
+    history = OfNotes(
+        settings=settings,
+        questions=questions(settings),
+        asked=[(CHECK_NOTE, request) for request in requests],
+        feed=NOTES,
+        first_date=FIRST_DATE,
+        facts=NoteFacts(),
+        folder=tmp_path,
+    )
+    with closing(history.store):
+        yield history
+
+
+def case(random: Random, number: int) -> list[dict[str, Any]]:
+    said = LATE | {
+        "case_number": str(number),
+        "filed_on": random.choice(DAYS),
+        "tracking_id": random.choice(("", *CHEQUES)),
+    }
+    parties = [{"national_id": person, "role": random.choice(ROLES)} for person in random.sample(PERSONS, 2)]
+    kept = parties[: random.randint(0 if said["tracking_id"] else 1, 2)]
+    return [said | party for party in kept or [{"national_id": "", "role": ""}]]
+
+
+def note(random: Random, serial: str) -> dict[str, Any]:
+    party = {"name": "نمونه", "address": "خیابان نمونه", "postal_code": "9900000001"}
+    sides = {f"{side}_{name}": value for side in ("obligor", "holder") for name, value in party.items()}
+    return sides | {
+        "serial": serial,
+        "state": random.choice(("ISSUED", "ISSUED", "ISSUED", "SETTLED", "REVOKED")),
+        "obligor_id": random.choice(PERSONS[:2]),
+        "beneficiary_id": PERSONS[3],
+        "holder_id": random.choice(PERSONS[3:]),
+        "amount_rials": random.choice((1000, 2000)),
+        "remaining_rials": 1000,
+        "issued_on": "2025-04-15",
+        "due_on": "",
+        "payment_place": "بانک نمونه",
+    }
+
+
+def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recall against all questions asked anew; entries are looked for in both ways."""
+    monkeypatch.setattr(search, "PROBED_MARKS", random.choice((0, 512)))
+    different = history.different()
+    last = len(history.words) - 1
+    found = history.recalled(0)
+
+    assert {each.inquiry_id: (each.then, each.now) for each in found} == different
+    assert len(found) == len(different)
+    since = random.randint(0, last)
+    later = {each.inquiry_id for each in history.recalled(since)}
+    assert history.owed(since) <= later <= set(different)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_any_history_of_cases_recall_is_all_questions_asked_anew(
+    of_cases: History, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, history = Random(seed), of_cases
+    known = {1: case(random, 1)}
+    history.load(known[1])
+    for _ in range(20):
+        match random.randrange(7):
+            case 0 | 1:
+                new = {number: case(random, number) for number in random.sample(range(1, 7), random.randint(1, 3))}
+                known |= new
+                history.load([row for rows in new.values() for row in rows])
+            case 2:
+                del known[random.choice(list(known))]
+                known |= {7: case(random, 7)}
+                history.load([row for rows in known.values() for row in rows], replace=True)
+            case 3:
+                # The same cases as before: coverage alone moves.
+                history.load([row for rows in known.values() for row in rows], replace=True, since=random.choice(SINCE))
+            case 4 | 5:
+                history.ask(random.choices(history.asked, k=8), random.choice(CALLERS))
+            case _:
+                history.rotate()
+        compare(history, random, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_any_history_of_notes_recall_is_all_questions_asked_anew(
+    of_notes: OfNotes, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, history = Random(seed), of_notes
+    history.load_notes([note(random, serial) for serial in SERIALS])
+    for _ in range(20):
+        match random.randrange(7):
+            case 0 | 1:
+                history.load_notes([note(random, serial) for serial in random.sample(SERIALS, random.randint(1, 3))])
+            case 2:
+                kept = random.sample(list(history.known.values()), random.randint(1, len(history.known)))
+                history.load_notes(kept, replace=True)
+            case 3 | 4 | 5:
+                caller = random.choice(CALLERS)
+                true = [(CHECK_NOTE, true_question(row)) for row in history.known.values()]
+                history.ask([*random.choices(history.asked, k=6), *true], caller)
+                told = [
+                    notes_pb.GetNotePartiesRequest(serial=serial, executive_agency_id="SETAD-0001")
+                    for serial in SERIALS
+                ]
+                history.ask([(GET_NOTE_PARTIES, each) for each in told], caller)
+            case _:
+                history.rotate()
+        compare(history, random, monkeypatch)
+
+
+def test_a_store_from_before_loads_remembered_their_coverage_is_recalled_from_its_last_load_on(
+    of_cases: History,
+) -> None:
+    history, settings = of_cases, of_cases.settings
+    for number in (1, 2):
+        history.load([LATE | {"case_number": str(number), "national_id": PERSONS[1]}])
+    old = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    with closing(old), old.transaction() as connection:
+        connection.execute(text("ALTER TABLE facts.load DROP COLUMN covered_since"))
+        connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))
+    migrate(settings.store, settings.MIGRATIONS)
+    asked = (CHECK_BY_NATIONAL_ID, cases_pb.CheckByNationalIdRequest(national_id=PERSONS[0]))
+    history.ask([asked], CALLERS[0])
+    history.load([LATE | {"national_id": PERSONS[0]}])
+
+    assert [("NO", "YES")] == [(each.then, each.now) for each in history.recalled(2)]
+    with pytest.raises(StoreError, match="from load 2 on"):
+        history.recalled(1)
+
+
+def true_question(row: dict[str, Any]) -> notes_pb.CheckNoteRequest:
+    return notes_pb.CheckNoteRequest(
+        serial=row["serial"],
+        obligor_id=row["obligor_id"],
+        beneficiary_id=row["holder_id"],
+        amount_rials=row["amount_rials"],
+    )

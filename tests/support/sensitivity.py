@@ -1,0 +1,31 @@
+"""What a message says, value by value, with how closely each is to be kept by the data reference model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+
+from estelam.data_model.model import Field, load
+from tests.guarantees.test_8_no_identifier_leaks import forms
+
+FIELDS = {field.told.full_name: field for _, field in load().fields()}
+
+
+def values(message: Message) -> Iterator[tuple[Field, Any]]:
+    """Every value of a scalar in *message*, however deep, with its field in the model."""
+    for descriptor, value in message.ListFields():
+        field = FIELDS.get(descriptor.full_name)
+        if field is None or descriptor.enum_type is not None:
+            continue
+        for one in value if descriptor.is_repeated else [value]:
+            if isinstance(one, Message):
+                yield from values(one)
+            else:
+                yield field, one
+
+
+def stands_in(value: object, haystack: bytes) -> bool:
+    """Whether *haystack* holds *value* in any form that can be read."""
+    if isinstance(value, bytes):
+        return value in haystack or value.hex().encode() in haystack
+    return any(form in haystack for form in forms(str(value)))
