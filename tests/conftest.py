@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.server.service import recording_service
+from estelam.server.service import run_recording_service
 from judiciary.methods import QUESTIONS
 from promissory.methods import questions
 from tests.support import scheduling
@@ -143,13 +143,13 @@ def start() -> Iterator[Callable[[Any], RunningService]]:
 def promissory_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """What opens the promissory service of *sandbox* on a free port."""
     settings = sandbox.promissory(listen="127.0.0.1:0", **overrides)
-    return lambda: recording_service(settings, questions(settings), clock=clock)
+    return lambda: run_recording_service(settings, questions(settings), clock=clock)
 
 
 def judiciary_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """What opens the judiciary service of *sandbox* on a free port."""
     settings = sandbox.judiciary(listen="127.0.0.1:0", **overrides)
-    return lambda: recording_service(settings, QUESTIONS, clock=clock)
+    return lambda: run_recording_service(settings, QUESTIONS, clock=clock)
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +166,6 @@ def judiciary(shared: Sandbox) -> Iterator[RunningService]:
         yield service
 
 
-def plain_channel(address: str, identity: Identity) -> grpc.Channel:
+def plain_channel(address: str, identity: ClientIdentity) -> grpc.Channel:
     """A channel without retries, for tests that look at the first status itself."""
     return grpc.secure_channel(address, identity.credentials(), options=[("grpc.enable_retries", 0)])

@@ -18,7 +18,7 @@ from estelam.cli import output
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
-EXIT_COULD_NOT_RUN = output.EXIT_UNREACHED
+EXIT_COULD_NOT_RUN = output.EXIT_UNAVAILABLE
 EXIT_USAGE = 2
 
 _ADDRESS = re.compile(r"([^\s:]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
@@ -90,7 +90,7 @@ def list_cases(
     _, chosen = _cases(only or ())
     columns = ["case", "clause", "target", "title_en", "title_fa"]
     rows = [[case.id, case.clause, case.target.value, case.title.en, case.title.fa] for case in chosen]
-    output.say_rows(columns, rows, as_json=as_json)
+    output.print_rows(columns, rows, as_json=as_json)
 
 
 @app.command("fixtures")
@@ -99,9 +99,9 @@ def write_fixtures(
     host: Annotated[list[str] | None, typer.Option(help="One more name of the target's servers.")] = None,
 ) -> None:
     """Write what a target is loaded with: data, certificates, the time it begins at, and how."""
-    with output.plain_failures(as_json=False):
+    with output.user_errors(as_json=False):
         fixtures.write(folder, hosts=tuple(host or ()))
-    output.say({"written_to": folder, "read_first": folder / "README.md"}, as_json=False)
+    output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=False)
 
 
 def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
@@ -155,4 +155,4 @@ def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
 
 
 def _wrong(message: str) -> NoReturn:
-    output.fail(message, as_json=False, code=EXIT_USAGE)
+    output.exit_error(message, as_json=False, code=EXIT_USAGE)

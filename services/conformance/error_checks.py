@@ -11,7 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from conformance.client import Seen
 from conformance.receipt_checks import Found
-from estelam.core.errors import DOMAIN, TABLE, Reason, Words
+from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, ErrorSpec, Reason
 
 _KINDS: Mapping[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind
@@ -93,12 +93,12 @@ def faults(refused: Refused, *, reasons: tuple[Reason, ...], field: str | None, 
     if reasons and reason not in reasons:
         yield " or ".join(reasons), refused.described()
         return
-    yield from _faults_of_words(refused, TABLE[reason])
+    yield from _faults_of_words(refused, ERROR_CATALOGUE[reason])
     yield from _faults_of_details(refused, reason, field, relayed=relayed)
     yield from _faults_of_trailers(refused, reason, relayed=relayed)
 
 
-def _faults_of_words(refused: Refused, words: Words) -> Iterator[Found]:
+def _faults_of_words(refused: Refused, words: ErrorSpec) -> Iterator[Found]:
     seen, status = refused.seen, refused.status
     if seen.status != code_pb2.Code.Name(words.status) or status.code != words.status:
         yield f"status {code_pb2.Code.Name(words.status)}", f"{seen.status}, and {status.code} in the details"
@@ -124,7 +124,7 @@ def _faults_of_details(refused: Refused, reason: Reason, field: str | None, *, r
     if len(quotas) != int(wanted) or not all(_QUOTA.fullmatch(found.description) for found in quotas):
         yield "QuotaFailure where the quota is exhausted, with limit, remaining and seconds", f"{len(quotas)} of them"
     retries = [retry.retry_delay.ToMilliseconds() / 1000 for retry in refused.of(error_details_pb2.RetryInfo)]
-    words = TABLE[reason]
+    words = ERROR_CATALOGUE[reason]
     if reason in _TOLD_EACH_TIME:
         fits = len(retries) == 1 and retries[0] >= 0
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 
 
 class KnownError(Exception):
@@ -50,7 +50,7 @@ def read(path: Path) -> Mapping[str, KnownFailure]:
         if entry.case in known:
             raise KnownError(f"{path}: entry {number}: case: {entry.case} stands there twice")
         known[entry.case] = KnownFailure(entry.reason, entry.expires)
-    today = datetime.now(UTC).astimezone(IRAN).date()
+    today = datetime.now(UTC).astimezone(TEHRAN).date()
     return {case: failure for case, failure in known.items() if failure.expires >= today}
 
 

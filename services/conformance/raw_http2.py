@@ -30,7 +30,7 @@ from h2.exceptions import ProtocolError
 
 from conformance.case import Trick
 from conformance.client import MAX_REPLY_BYTES, NotSent, Seen
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 
 READ_BYTES = 65536
 _GIANT = 65536
@@ -44,7 +44,7 @@ class Sending:
     """What a trick is played with."""
 
     address: str
-    identity: Identity
+    identity: ClientIdentity
     path: str
     payload: bytes
     metadata: tuple[tuple[str, str], ...]
@@ -79,10 +79,10 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def tls_context(identity: Identity) -> ssl.SSLContext:
+def tls_context(identity: ClientIdentity) -> ssl.SSLContext:
     """A client's TLS under *identity*, which takes only the fixtures' authority and offers HTTP/2."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(identity.trust)
+    context.load_verify_locations(identity.ca_certificates)
     context.load_cert_chain(identity.certificate, identity.private_key)
     context.set_alpn_protocols(["h2"])
     return context

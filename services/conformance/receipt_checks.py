@@ -15,7 +15,7 @@ from estelam.core.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.pipeline.handler import PURPOSE_KEYS
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts.receipt import InvalidReceipt, Proven, Verifier, canonical
+from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier, canonical
 
 Found = tuple[str, str]
 """What was expected, and what was seen."""
@@ -99,7 +99,7 @@ class Proofs:
         yield from _faults_of_entry(proven.entry, proof, told)
         yield from self._remembered(proven, proof, told)
 
-    def _remembered(self, proven: Proven, proof: Proof, told: Circumstances) -> Iterator[Found]:
+    def _remembered(self, proven: VerifiedReceipt, proof: Proof, told: Circumstances) -> Iterator[Found]:
         entry, block = proven.entry, proven.block
         receipt: pb.Receipt = proof.reply.receipt  # type: ignore[attr-defined]
         header = receipt.block_header

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import KeyFileError, verifying_keys
 from estelam.receipts.receipt import Verifier
 
@@ -77,14 +77,14 @@ class Target:
         """Whether the fixtures hold *caller*'s certificate and key."""
         return all((self.pki / f"{caller}.{kind}").is_file() for kind in ("crt", "key"))
 
-    def identity(self, caller: str) -> Identity:
+    def identity(self, caller: str) -> ClientIdentity:
         """The certificate, key and authority that *caller* asks with."""
-        return Identity.named(self.pki, caller)
+        return ClientIdentity.named(self.pki, caller)
 
     def credentials(self, caller: str) -> grpc.ChannelCredentials:
         """*caller*'s certificate as gRPC takes it, whatever is wrong with it."""
         identity = self.identity(caller)
-        files = (identity.trust, identity.private_key, identity.certificate)
+        files = (identity.ca_certificates, identity.private_key, identity.certificate)
         return grpc.ssl_channel_credentials(*(path.read_bytes() for path in files))
 
     def organization(self, caller: str) -> str:

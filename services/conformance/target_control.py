@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 
 
 class SteeringError(Exception):
@@ -63,5 +63,5 @@ class Steering:
 
 def half_past_midnight_after(noon: datetime) -> datetime:
     """00:30 in Iran of the day after *noon*'s."""
-    local = noon.astimezone(IRAN)
+    local = noon.astimezone(TEHRAN)
     return (local.replace(hour=0, minute=30, second=0, microsecond=0) + timedelta(days=1)).astimezone(UTC)

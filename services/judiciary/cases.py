@@ -7,10 +7,10 @@ from typing import TypeVar
 from google.type.date_pb2 import Date
 
 from estelam.core.errors import Refusal
-from estelam.core.model import Finding, Inquiry
+from estelam.core.model import Inquiry, LookupResult
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.pipeline.recorder import Reading
+from estelam.pipeline.recorder import LookupContext
 from estelam.storage.coverage import Coverage
 from judiciary import repository
 
@@ -20,7 +20,7 @@ FIRST_DATE = date(2021, 3, 21)
 Response = TypeVar("Response", pb.CheckByNationalIdResponse, pb.CheckByTrackingIdResponse)
 
 
-def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+def by_national_id(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
     """YES where a case filed within coverage names the person as drawer, or without a role."""
     asked = {inquiry.request.national_id for inquiry in inquiries}
     found = repository.drawers_with_case(reading.connection, asked, since(reading.coverage))
@@ -30,7 +30,7 @@ def by_national_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Findi
     ]
 
 
-def by_tracking_id(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+def by_tracking_id(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
     """YES where a case filed within coverage is about the cheque; a claim later withdrawn was filed all the same."""
     asked = {inquiry.request.tracking_id for inquiry in inquiries}
     found = repository.cheques_with_case(reading.connection, asked, since(reading.coverage))
@@ -45,11 +45,11 @@ def since(coverage: Coverage | None) -> date:
     return coverage.since if coverage else FIRST_DATE
 
 
-def _finding(reading: Reading, kind: type[Response], *, yes: bool) -> Finding | Refusal:
+def _finding(reading: LookupContext, kind: type[Response], *, yes: bool) -> LookupResult | Refusal:
     reply = kind(answer=inquiry_pb2.ANSWER_YES if yes else inquiry_pb2.ANSWER_NO)
     if reading.coverage:
         reply.coverage.CopyFrom(_wire(reading.coverage))
-    return Finding.yes(reply) if yes else reading.no_or_refusal(reply)
+    return LookupResult.yes(reply) if yes else reading.no_or_refusal(reply)
 
 
 def _wire(coverage: Coverage) -> inquiry_pb2.Coverage:

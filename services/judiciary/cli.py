@@ -11,13 +11,13 @@ from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, 
 from estelam.cli.recall_export import Format
 from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
-from estelam.core.settings import load
+from estelam.core.settings import load_settings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
 from judiciary.bulk.cli import sweep
 from judiciary.cases import FIRST_DATE
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
-from judiciary.recall import CaseFacts
+from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
 
 app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
     """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
-    run(JudiciarySettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
+    run(JudiciarySettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
 @app.command("load-cases")
@@ -45,8 +45,8 @@ def load_cases(
     from judiciary.feeds import CASES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(since, through, as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        settings = load(JudiciarySettings)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(JudiciarySettings)
     load_file(
         settings,
         CASES,
@@ -68,9 +68,9 @@ def recall(
     as_json: output.AsJson = False,
 ) -> None:
     """List the answers already given that would be different now, after late or corrected cases."""
-    with output.plain_failures(as_json=as_json):
-        settings = load(JudiciarySettings)
-    recall_answers(settings, CaseFacts(), since=since, form=form, out=out, settle=settle, as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(JudiciarySettings)
+    recall_answers(settings, CaseRecallSource(), since=since, form=form, out=out, settle=settle, as_json=as_json)
 
 
 @app.command("check-person")
@@ -80,7 +80,7 @@ def check_person(
     options: Options,
 ) -> None:
     """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES, 10: NO, all else: no answer."""
-    request = pb.CheckByNationalIdRequest(national_id=normalize.number(national_id))
+    request = pb.CheckByNationalIdRequest(national_id=normalize.normalize_digits(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
     answer(reply, _facts(reply), options)
 
@@ -92,7 +92,7 @@ def check_cheque(
     options: Options,
 ) -> None:
     """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES, 10: NO, all else: no answer."""
-    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.number(tracking_id))
+    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(tracking_id))
     reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
     answer(reply, _facts(reply), options)
 
@@ -104,7 +104,7 @@ def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -
     facts = receipt_facts(reply.receipt)
     if reply.HasField("coverage"):
         coverage = reply.coverage
-        since = normalize.day(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
-        facts["covered_since"] = f"{since.isoformat()} ({normalize.jalali(since)})"
+        since = normalize.parse_date(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
+        facts["covered_since"] = f"{since.isoformat()} ({normalize.format_jalali(since)})"
         facts["data_as_of"] = coverage.as_of.ToJsonString()
     return facts

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, union
 
-from estelam.core.keys import Keyring
+from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
-from estelam.ledger.recall import ROWS_AT_ONCE, Asked, Word
+from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
 from estelam.storage import coverage
 from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, repository
@@ -15,7 +15,7 @@ from judiciary.repository import case_table
 PERSON, TRACKING = "person", "tracking"
 
 
-class CaseFacts:
+class CaseRecallSource:
     """Cases, as `estelam.ledger.recall.Facts`."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
@@ -31,15 +31,17 @@ class CaseFacts:
             for kind, value in found:
                 yield Subject(kind, value)
 
-    def today(self, connection: Connection, _keyring: Keyring, asked: Sequence[Asked]) -> Sequence[Word]:
+    def reevaluate(
+        self, connection: Connection, _keyring: HmacKeyring, asked: Sequence[PastAnswer]
+    ) -> Sequence[RecallOutcome]:
         """The question is the subject itself: YES where a case within today's coverage names it, else NO."""
-        since = cases.since(coverage.read(connection))
+        since = cases.since(coverage.read_coverage(connection))
         values = {kind: {subject.value for subject, _ in asked if subject.kind == kind} for kind in (PERSON, TRACKING)}
         found = {
             PERSON: repository.drawers_with_case(connection, values[PERSON], since),
             TRACKING: repository.cheques_with_case(connection, values[TRACKING], since),
         }
-        return [Word.YES if subject.value in found[subject.kind] else Word.NO for subject, _ in asked]
+        return [RecallOutcome.YES if subject.value in found[subject.kind] else RecallOutcome.NO for subject, _ in asked]
 
 
 def _passed_by_coverage(connection: Connection, after: int) -> ColumnElement[bool]:

@@ -12,11 +12,11 @@ from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, 
 from estelam.cli.recall_export import Format
 from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
-from estelam.core.settings import load
+from estelam.core.settings import load_settings
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory import service
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
-from promissory.recall import NoteFacts
+from promissory.recall import NoteRecallSource
 from promissory.settings import PromissorySettings
 
 app = typer.Typer(help="The ministry's promissory-note service.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
     """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
-    run(PromissorySettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
+    run(PromissorySettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
 @app.command("load-notes")
@@ -43,8 +43,8 @@ def load_notes(
     from promissory.feeds import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, through, as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        settings = load(PromissorySettings)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(PromissorySettings)
     load_file(
         settings,
         NOTES,
@@ -64,8 +64,8 @@ def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = 
     from promissory.feeds import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
 
     claimed = declaration(None, None, as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        settings = load(PromissorySettings)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(PromissorySettings)
     load_file(settings, MEMBERS, file, claimed=claimed, first_date=FIRST_DATE, rejects=rejects, as_json=as_json)
 
 
@@ -78,9 +78,9 @@ def recall(
     as_json: output.AsJson = False,
 ) -> None:
     """List the answers already given that would be different now, after late or corrected notes."""
-    with output.plain_failures(as_json=as_json):
-        settings = load(PromissorySettings)
-    recall_answers(settings, NoteFacts(), since=since, form=form, out=out, settle=settle, as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(PromissorySettings)
+    recall_answers(settings, NoteRecallSource(), since=since, form=form, out=out, settle=settle, as_json=as_json)
 
 
 @app.command()
@@ -94,9 +94,9 @@ def check(
 ) -> None:
     """Ask whether a note is genuine and live (R2.1). Exit 0: YES, 10: NO, all else: no answer."""
     request = pb.CheckNoteRequest(
-        serial=normalize.number(serial),
-        obligor_id=normalize.number(obligor),
-        beneficiary_id=normalize.number(beneficiary),
+        serial=normalize.normalize_digits(serial),
+        obligor_id=normalize.normalize_digits(obligor),
+        beneficiary_id=normalize.normalize_digits(beneficiary),
         amount_rials=rials(amount, options),
     )
     reply = ask(CHECK_NOTE.name, request, options)
@@ -111,10 +111,12 @@ def parties(
     options: Options,
 ) -> None:
     """Ask who the parties of a just checked note are (R2.2). Exit 0: told, all else: no answer."""
-    request = pb.GetNotePartiesRequest(serial=normalize.number(serial), executive_agency_id=normalize.code(agency))
+    request = pb.GetNotePartiesRequest(
+        serial=normalize.normalize_digits(serial), executive_agency_id=normalize.normalize_identifier(agency)
+    )
     reply = ask(GET_NOTE_PARTIES.name, request, options)
     facts = {"obligor": _party(reply.obligor), "beneficiary": _party(reply.beneficiary)}
-    output.say({**facts, **receipt_facts(reply.receipt)}, as_json=options.as_json)
+    output.print_record({**facts, **receipt_facts(reply.receipt)}, as_json=options.as_json)
 
 
 def _party(party: pb.Party) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from estelam.core.model import Method, Subject, person
-from estelam.pipeline.recorder import LookUp
+from estelam.core.model import Method, Subject, person_subject
+from estelam.pipeline.recorder import Lookup
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory import notes
 from promissory.settings import PromissorySettings
@@ -12,7 +12,11 @@ SERVICE = pb.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_na
 
 
 def _check_subjects(request: pb.CheckNoteRequest) -> tuple[Subject, ...]:
-    return (notes.serial_subject(request.serial), person(request.obligor_id), person(request.beneficiary_id))
+    return (
+        notes.serial_subject(request.serial),
+        person_subject(request.obligor_id),
+        person_subject(request.beneficiary_id),
+    )
 
 
 def _parties_subjects(request: pb.GetNotePartiesRequest) -> tuple[Subject, ...]:
@@ -27,7 +31,7 @@ CHECK_NOTE = Method(f"{SERVICE}/CheckNote", pb.CheckNoteRequest, _check_subjects
 GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest, _parties_subjects, _agency)
 
 
-def questions(settings: PromissorySettings) -> Mapping[Method, LookUp]:
+def questions(settings: PromissorySettings) -> Mapping[Method, Lookup]:
     """Each method of the contract with its look-up."""
     return {
         CHECK_NOTE: notes.check,

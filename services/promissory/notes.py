@@ -8,10 +8,10 @@ from sqlalchemy import Row
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.core.model import Finding, Inquiry, Subject
+from estelam.core.model import Inquiry, LookupResult, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import search
-from estelam.pipeline.recorder import LookUp, Reading
+from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory import repository
 from promissory.repository import State
@@ -19,7 +19,7 @@ from promissory.repository import State
 _KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
 
 
-def check(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
+def check(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
     """YES where the note exists, is issued and live, and its obligor, present holder and face amount are as asked.
 
     Everything else is NO, without a reason: a reason would let a caller find the facts out one by one.
@@ -28,7 +28,9 @@ def check(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refu
     return [_judge(reading, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
 
 
-def _judge(reading: Reading, asked: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None) -> Finding | Refusal:
+def _judge(
+    reading: LookupContext, asked: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None
+) -> LookupResult | Refusal:
     genuine = (
         note is not None
         and note.state == State.ISSUED
@@ -37,15 +39,15 @@ def _judge(reading: Reading, asked: pb.CheckNoteRequest, note: Row[*tuple[Any, .
         and note.amount_rials == asked.amount_rials
     )
     if genuine:
-        return Finding.yes(pb.CheckNoteResponse(answer=ANSWER_YES))
+        return LookupResult.yes(pb.CheckNoteResponse(answer=ANSWER_YES))
     return reading.no_or_refusal(pb.CheckNoteResponse(answer=ANSWER_NO))
 
 
-def parties_after(check_method: str, window: timedelta) -> LookUp:
+def parties_after(check_method: str, window: timedelta) -> Lookup:
     """The question of method two, opened by the caller's own YES from *check_method* within *window*."""
 
-    def parties(reading: Reading, inquiries: Sequence[Inquiry]) -> list[Finding | Refusal]:
-        if reading.clock_behind:
+    def parties(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
+        if reading.clock_is_behind:
             return [Refusal(Reason.CLOCK_BEHIND) for _ in inquiries]
         members = repository.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
         notes = repository.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
@@ -59,14 +61,14 @@ def parties_after(check_method: str, window: timedelta) -> LookUp:
 
 
 def _confirmed(
-    reading: Reading, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
+    reading: LookupContext, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
 ) -> Callable[[Inquiry], bool]:
     def keys(inquiry: Inquiry) -> set[tuple[str, bytes]]:
-        hashes = reading.keyring.all_hashes(serial_subject(inquiry.request.serial))
+        hashes = reading.keyring.hashes_under_all_keys(serial_subject(inquiry.request.serial))
         return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
 
     asked = {key for inquiry in inquiries for key in keys(inquiry)}
-    found = search.recently_confirmed(
+    found = search.recent_confirmations(
         reading.connection,
         method=check_method,
         asked=asked,
@@ -78,13 +80,13 @@ def _confirmed(
 
 def _disclose(
     asked: pb.GetNotePartiesRequest, members: set[str], note: Row[*tuple[Any, ...]] | None, *, confirmed: bool
-) -> Finding | Refusal:
+) -> LookupResult | Refusal:
     if asked.executive_agency_id not in members:
         return Refusal(Reason.AGENCY_NOT_MEMBER)
     # One reason for both: which of them failed would tell of the note.
     if not confirmed or note is None or note.state != State.ISSUED:
         return Refusal(Reason.NOTE_NOT_CONFIRMED)
-    return Finding.disclosed(
+    return LookupResult.disclosed(
         pb.GetNotePartiesResponse(
             obligor=_party(note.obligor_id, note.obligor_name, note.obligor_address, note.obligor_postal_code),
             beneficiary=_party(note.holder_id, note.holder_name, note.holder_address, note.holder_postal_code),

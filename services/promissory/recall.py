@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, select, union
 
-from estelam.core.keys import Keyring
+from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
-from estelam.ledger.recall import ROWS_AT_ONCE, Asked, Word
-from estelam.ledger.writer import question
+from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
+from estelam.ledger.writer import request_subject
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.receipts.receipt import canonical
 from estelam.storage.facts import former_subject_table, load_table
@@ -35,7 +35,7 @@ _NOTES = (
 )
 
 
-class NoteFacts:
+class NoteRecallSource:
     """Notes, as `estelam.ledger.recall.Facts`."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
@@ -49,7 +49,9 @@ class NoteFacts:
             for kind, value in found:
                 yield Subject(kind, value)
 
-    def today(self, connection: Connection, keyring: Keyring, asked: Sequence[Asked]) -> Sequence[Word]:
+    def reevaluate(
+        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
+    ) -> Sequence[RecallOutcome]:
         """CheckNote: YES where the only question that is YES today is the one that was asked, else NO.
 
         GetNoteParties: REFUSED where the note is not issued any more. What was told is not kept, so where the note has
@@ -60,14 +62,16 @@ class NoteFacts:
         return [_word(keyring, entry, notes.get(subject.value)) for subject, entry in asked]
 
 
-def _word(keyring: Keyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> Word:
+def _word(keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> RecallOutcome:
     told = entry.method == GET_NOTE_PARTIES.name
     if note is None or note.state != State.ISSUED:
-        return Word.REFUSED if told else Word.NO
+        return RecallOutcome.REFUSED if told else RecallOutcome.NO
     if told:
         changed_since = entry.answered_at_micros < note.loaded_at_micros + COMMIT_MICROS
-        return Word.UNSURE if changed_since else Word.DISCLOSED
-    return Word.YES if entry.question in keyring.all_hashes(_true_question(note)) else Word.NO
+        return RecallOutcome.INDETERMINATE if changed_since else RecallOutcome.DISCLOSED
+    return (
+        RecallOutcome.YES if entry.question in keyring.hashes_under_all_keys(_true_question(note)) else RecallOutcome.NO
+    )
 
 
 def _true_question(note: Row[*tuple[Any, ...]]) -> Subject:
@@ -78,4 +82,4 @@ def _true_question(note: Row[*tuple[Any, ...]]) -> Subject:
         beneficiary_id=note.holder_id,
         amount_rials=note.amount_rials,
     )
-    return question(CHECK_NOTE.name, canonical(request))
+    return request_subject(CHECK_NOTE.name, canonical(request))

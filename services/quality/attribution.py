@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from estelam.core.errors import TABLE, Layer, Reason
+from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 
 
 class Fault(StrEnum):
@@ -43,7 +43,7 @@ _APART = {
 }
 _OF_LAYER = {Layer.CALLER: Fault.CONSUMER, Layer.SERVICE: Fault.PROVIDER, Layer.STORE: Fault.PROVIDER}
 
-_OF_REASON = {reason: _APART.get(reason, _OF_LAYER[words.layer]) for reason, words in TABLE.items()}
+_OF_REASON = {reason: _APART.get(reason, _OF_LAYER[words.layer]) for reason, words in ERROR_CATALOGUE.items()}
 
 
 def fault_of(reason: str) -> Fault:

@@ -9,7 +9,7 @@ from estelam.cli import output
 from estelam.cli.serve import Listen, PortFile
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.core.settings import load
+from estelam.core.settings import load_settings
 from estelam.storage import store
 from quality import repository as seen
 from quality import service as process
@@ -27,25 +27,25 @@ app.add_typer(outage.app, name="outage")
 def migrate(as_json: output.AsJson = False) -> None:
     """Create the quality store, or bring it to the newest schema."""
     with plain_failures(as_json=as_json):
-        store.migrate(load(QualitySettings).store, seen.SCRIPTS)
-    output.say({"quality": "current"}, as_json=as_json)
+        store.migrate(load_settings(QualitySettings).store, seen.SCRIPTS)
+    output.print_record({"quality": "current"}, as_json=as_json)
 
 
 @app.command()
 def serve(listen: Listen = None, port_file: PortFile = None, as_json: output.AsJson = False) -> None:
     """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
     with plain_failures(as_json=as_json):
-        process.main(load(QualitySettings, listen=listen), port_file)
+        process.main(load_settings(QualitySettings, listen=listen), port_file)
 
 
 @app.command()
 def check(as_json: output.AsJson = False) -> None:
     """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
     with plain_failures(as_json=as_json):
-        found = config_check.faults(load(QualitySettings), Clock())
+        found = config_check.faults(load_settings(QualitySettings), Clock())
     if found:
-        output.fail("\n".join(found), as_json=as_json)
-    output.say({"quality": "holds together"}, as_json=as_json)
+        output.exit_error("\n".join(found), as_json=as_json)
+    output.print_record({"quality": "holds together"}, as_json=as_json)
 
 
 @app.command()
@@ -58,18 +58,18 @@ def report(
 ) -> None:
     """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
     with plain_failures(as_json=as_json):
-        written = generate.report(load(QualitySettings), month=month, audiences=audience, clock=Clock())
+        written = generate.report(load_settings(QualitySettings), month=month, audiences=audience, clock=Clock())
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
-    output.say_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
+    output.print_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
 
 
 @app.command()
 def collect(as_json: output.AsJson = False) -> None:
     """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
     with plain_failures(as_json=as_json):
-        settings, clock = load(QualitySettings), Clock()
+        settings, clock = load_settings(QualitySettings), Clock()
         rows = [(service, ledger_collector.read_on(settings, service, clock)) for service in settings.ledgers]
-    output.say_rows(("service", "entries"), rows, as_json=as_json)
+    output.print_rows(("service", "entries"), rows, as_json=as_json)
 
 
 @app.command()
@@ -80,9 +80,9 @@ def verify(
 ) -> None:
     """Check a report's signature. Exit 0: all its files are what was signed; 1: they are not."""
     with plain_failures(as_json=as_json):
-        keys = verifying_keys(certificate or load(QualitySettings).signing_certificates)
+        keys = verifying_keys(certificate or load_settings(QualitySettings).signing_certificates)
         try:
             files = signing.verify(folder, keys)
         except signing.UnprovenReport as error:
-            output.fail(f"NOT GENUINE: {error}", as_json=as_json)
-    output.say({"genuine": True, "files": ", ".join(files)}, as_json=as_json)
+            output.exit_error(f"NOT GENUINE: {error}", as_json=as_json)
+    output.print_record({"genuine": True, "files": ", ".join(files)}, as_json=as_json)

@@ -12,7 +12,7 @@ from estelam.cli import output
 def plain_failures(*, as_json: bool) -> Iterator[None]:
     """End the command with words in place of a stack trace."""
     try:
-        with output.plain_failures(as_json=as_json):
+        with output.user_errors(as_json=as_json):
             yield
     except SQLAlchemyError:
-        output.fail("the quality store can't be read or written; run: estelam quality migrate", as_json=as_json)
+        output.exit_error("the quality store can't be read or written; run: estelam quality migrate", as_json=as_json)

@@ -7,8 +7,8 @@ from typing import Protocol, Self
 
 from persiantools.jdatetime import JalaliDate
 
-from estelam.core.clock import IRAN
-from estelam.core.exceptions import OperatorError
+from estelam.core.clock import TEHRAN
+from estelam.core.exceptions import UserFacingError
 
 FIRST_YEAR, LAST_YEAR = 1400, 1499
 MINUTE = 60
@@ -45,7 +45,7 @@ class Period(Protocol):
         """Each day, with the minute that its part of the period begins and the first one after it."""
 
 
-class MonthError(OperatorError):
+class MonthError(UserFacingError):
     """No month of which there can be a report; the text is for the operator."""
 
 
@@ -72,7 +72,7 @@ class Month:
     @classmethod
     def of(cls, instant: datetime) -> Self:
         """The month in which *instant* lies."""
-        day = jalali(instant.astimezone(IRAN).date())
+        day = jalali(instant.astimezone(TEHRAN).date())
         return cls(day.year, day.month)
 
     def __str__(self) -> str:
@@ -122,7 +122,7 @@ def midnight(day: date) -> datetime:
 
     Where the clock skips midnight, as it did each spring until 1401, that is the instant of the skip.
     """
-    return datetime.combine(day, time(), IRAN).astimezone(UTC)
+    return datetime.combine(day, time(), TEHRAN).astimezone(UTC)
 
 
 def minute_of(instant: datetime) -> int:
@@ -132,7 +132,7 @@ def minute_of(instant: datetime) -> int:
 
 def instant_of(minute: int) -> datetime:
     """The instant at which *minute* begins, on Iran's clocks."""
-    return datetime.fromtimestamp(minute * MINUTE, UTC).astimezone(IRAN)
+    return datetime.fromtimestamp(minute * MINUTE, UTC).astimezone(TEHRAN)
 
 
 def jalali(day: date) -> JalaliDate:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.core.settings import Loopback, Section
+from estelam.core.settings import Loopback, SettingsSection
 
 Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 
@@ -21,7 +21,7 @@ class Prober(BaseModel):
     private_key: Path
 
 
-class QualitySettings(Section):
+class QualitySettings(SettingsSection):
     """The table [quality]."""
 
     SECTION: ClassVar[str] = "quality"

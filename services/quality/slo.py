@@ -9,12 +9,12 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from estelam.catalogue.model import Catalogue
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 
 Value = float | date
 
 
-class RulebookError(OperatorError):
+class RulebookError(UserFacingError):
     """The rules can't be used; the text is for the operator."""
 
 

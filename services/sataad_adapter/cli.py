@@ -9,7 +9,7 @@ from estelam.cli import output
 from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import normalize
-from estelam.receipts.archive import SavedReply
+from estelam.receipts.archive import ReceiptRecord
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter import service
 from sataad_adapter.methods import VERIFY_NOTE
@@ -24,7 +24,7 @@ def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
     """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
-    run(SetadSettings, service.main, listen=listen, port_file=port_file, crew=workers, as_json=as_json)
+    run(SetadSettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
 @app.command()
@@ -39,18 +39,18 @@ def verify(
 ) -> None:
     """Verify a note and, if it is genuine, see its parties. Exit 0: YES, 10: NO, all else: no answer."""
     request = pb.VerifyNoteRequest(
-        serial=normalize.number(serial),
-        obligor_id=normalize.number(obligor),
-        beneficiary_id=normalize.number(beneficiary),
+        serial=normalize.normalize_digits(serial),
+        obligor_id=normalize.normalize_digits(obligor),
+        beneficiary_id=normalize.normalize_digits(beneficiary),
         amount_rials=rials(amount, options),
-        executive_agency_id=normalize.code(agency),
+        executive_agency_id=normalize.normalize_identifier(agency),
     )
     reply = ask(VERIFY_NOTE.name, request, options, proofs=_proofs)
     answer(reply, _facts(reply), options)
 
 
-def _proofs(request: Any, reply: Any) -> list[SavedReply]:
-    return [SavedReply(*proof) for proof in replies_of(request, reply)]
+def _proofs(request: Any, reply: Any) -> list[ReceiptRecord]:
+    return [ReceiptRecord(*proof) for proof in replies_of(request, reply)]
 
 
 def _facts(reply: pb.VerifyNoteResponse) -> dict[str, Any]:

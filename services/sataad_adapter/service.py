@@ -8,16 +8,16 @@ from pathlib import Path
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from estelam.auth.authentication import Doorkeeper
-from estelam.auth.authorization import Access
-from estelam.client.channel import Identity, aio_channel
+from estelam.auth.authentication import Authenticator
+from estelam.auth.authorization import Authorizer
+from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.pipeline.handler import Desk
-from estelam.pipeline.outages import Outages
+from estelam.pipeline.handler import InquiryHandler
+from estelam.pipeline.outages import OutageSchedule
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.server.grpc_server import Server, running, until_told_to_stop, write_port
-from estelam.server.service import refusal_budget
+from estelam.server.grpc_server import Server, run_server, wait_for_shutdown, write_port
+from estelam.server.service import refusal_record_quota
 from estelam.telemetry import logs
 from estelam.telemetry.metrics import Metrics
 from sataad_adapter.methods import VERIFY_NOTE
@@ -28,21 +28,21 @@ from sataad_adapter.web.frontends import faces
 
 def main(settings: SetadSettings, port_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once listening."""
-    logs.configure(settings.log_level)
+    logs.configure_logging(settings.log_level)
     asyncio.run(_serve(settings, port_file))
 
 
 async def _serve(settings: SetadSettings, port_file: Path | None) -> None:
     async with adapter(settings) as server:
         write_port(port_file, server.port)
-        await until_told_to_stop()
+        await wait_for_shutdown()
 
 
 @contextlib.asynccontextmanager
 async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
     """A running adapter, which asks the ministry under Setad's certificate."""
     clock, metrics = clock or Clock(), Metrics()
-    identity = Identity(settings.client_certificate, settings.client_key, settings.trust)
+    identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.trust)
     async with aio_channel(settings.provider, identity) as ministry:
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
@@ -52,19 +52,19 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
                 raise ConnectionError("the ministry's service does not serve")
 
         keys = verifying_keys(settings.provider_certificates)
-        access, outages = Access(settings.access, clock), Outages(settings.outages, clock)
-        desk = Desk(
-            door=Doorkeeper(settings, barred=access.barred, clock=clock),
-            access=access,
+        access, outages = Authorizer(settings.access, clock), OutageSchedule(settings.outages, clock)
+        desk = InquiryHandler(
+            authenticator=Authenticator(settings, barred=access.is_denied, clock=clock),
+            authorizer=access,
             outages=outages,
-            counter=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
+            backend=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
             metrics=metrics,
             clock=clock,
-            answer_seconds=settings.answer_seconds,
-            refusals=refusal_budget(settings),
-            relays=True,
+            request_timeout_seconds=settings.answer_seconds,
+            refusal_record_quota=refusal_record_quota(settings),
+            is_forwarding=True,
         )
         handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
-        serving = running(settings, handlers, metrics=metrics, ping=ping, outages=outages)
+        serving = run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages)
         async with serving as server, faces(settings, desk, keys, clock):
             yield server

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, from_grpc
-from estelam.core.model import Answered, Inquiry, Outcome
+from estelam.core.model import Answer, Inquiry, Outcome
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.pipeline.handler import PURPOSE_KEYS
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -35,7 +35,7 @@ class Verification:
         self._keys = keys
         self._clock = clock
 
-    async def answer(self, inquiry: Inquiry, seconds: float) -> Answered:
+    async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
         """The ministry's answer about the note, with the parties where it is yes, within *seconds*.
 
         Raises:
@@ -47,15 +47,15 @@ class Verification:
         checked = await self._ask("CheckNote", self._ministry.CheckNote, check, inquiry, until)
         reply = pb.VerifyNoteResponse(answer=checked.answer, check_receipt=checked.receipt)
         if checked.answer != inquiry_pb2.ANSWER_YES:
-            return Answered(Outcome.NO, receipt.canonical(reply))
+            return Answer(Outcome.NO, receipt.canonical(reply))
         wanted = _parties_of(inquiry.request)
         parties = await self._ask("GetNoteParties", self._ministry.GetNoteParties, wanted, inquiry, until)
         reply.obligor.CopyFrom(parties.obligor)
         reply.beneficiary.CopyFrom(parties.beneficiary)
         reply.parties_receipt.CopyFrom(parties.receipt)
-        return Answered(Outcome.YES, receipt.canonical(reply))
+        return Answer(Outcome.YES, receipt.canonical(reply))
 
-    async def decline(self, inquiry: Inquiry, seconds: float) -> None:
+    async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
         """Nothing was asked of the ministry, so nothing is recorded there; the desk has logged the refusal."""
 
     async def _ask(self, name: str, rpc: Any, request: Message, inquiry: Inquiry, until: float) -> Any:

@@ -12,9 +12,9 @@ import uuid_utils
 
 from conformance.case import Case
 from conformance.target import Target
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Refusal, to_grpc
-from estelam.core.keys import Signer
+from estelam.core.keys import SigningKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
@@ -31,7 +31,7 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 def fixtures(folder: Path) -> Path:
     """Certificates and a manifest in *folder*, just enough for the runner; the PKI folder."""
     pki = folder / "pki"
-    authority = Authority.create(pki)
+    authority = DevCertificateAuthority.create(pki)
     for name, organization in (("setad", SETAD), ("cbi", "99000712713"), ("other", "99000316764")):
         authority.issue(name, [organization])
     authority.issue("server", [MINISTRY], hosts=["127.0.0.1", "localhost"])
@@ -65,7 +65,7 @@ class Ministry:
 
     def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
         """A proven reply."""
-        signer = Signer.load(self.target.pki / "promissory-receipts.key")
+        signer = SigningKey.load(self.target.pki / "promissory-receipts.key")
         self.sequence += 1
         salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
         bare = notes.CheckNoteResponse(answer=answer)  # type: ignore[arg-type]

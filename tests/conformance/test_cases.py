@@ -13,7 +13,7 @@ from google.rpc import code_pb2
 from conformance import case_loader, contract, fixtures
 from conformance.case import Case, Instance, Stage, Step, Trick
 from estelam.core import validation
-from estelam.core.errors import TABLE, Reason, Refusal
+from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
 from estelam.promissory.v1 import note_inquiry_pb2 as ministry
 from estelam.setad.v1 import note_verification_pb2 as adapter
@@ -90,7 +90,7 @@ def asked() -> Iterator[Asked]:
 def broken_fields(message: Message) -> set[str]:
     """The fields that break a rule of the contract."""
     try:
-        validation.check(message)
+        validation.validate(message)
     except Refusal as refusal:
         return {found.field for found in refusal.violations}
     return set()
@@ -127,7 +127,7 @@ def test_every_reason_travels_with_a_status_that_its_step_allows() -> None:
         for case in CASES
         for step in case.steps
         for reason in step.expect.reason
-        if code_pb2.Code.Name(TABLE[reason].status) not in step.expect.status
+        if code_pb2.Code.Name(ERROR_CATALOGUE[reason].status) not in step.expect.status
     ]
 
     assert [] == odd

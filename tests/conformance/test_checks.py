@@ -36,7 +36,7 @@ def answered(reply: notes.CheckNoteResponse, told: Trailers | None = None) -> Se
 def declined(refusal: Refusal, **how: Any) -> Seen:
     found = refused(refusal, **how)
     name = {3: "INVALID_ARGUMENT", 8: "RESOURCE_EXHAUSTED", 14: "UNAVAILABLE", 12: "UNIMPLEMENTED"}
-    return Seen(name[refusal.words.status], refusal.words.en, trailers=found)
+    return Seen(name[refusal.spec.status], refusal.spec.en, trailers=found)
 
 
 def complaints(target: Target, question: Asked, seen: Seen, judge: Judge | None = None) -> list[tuple[str, str]]:

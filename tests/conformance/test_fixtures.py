@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
-from estelam.core.clock import IRAN
-from estelam.loading import Declaration
+from estelam.core.clock import TEHRAN
+from estelam.loading import CoverageDeclaration
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right
@@ -57,7 +57,7 @@ def test_the_loaders_take_every_row_and_the_feed_is_complete_through_the_origin(
     sandbox: Sandbox, written: Path
 ) -> None:
     manifest = json.loads((written / "manifest.json").read_text("utf-8"))
-    complete = Declaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
+    complete = CoverageDeclaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
 
     load_file(sandbox.promissory(), MEMBERS, written / "data" / "agencies.csv")
     load_file(sandbox.promissory(), NOTES, written / "data" / "notes.csv", complete)
@@ -95,7 +95,7 @@ def test_the_origin_is_the_latest_noon_in_iran_that_is_half_a_day_past(month: in
 
     origin = fixtures.origin_before(now)
 
-    assert (12, 0) == (origin.astimezone(IRAN).hour, origin.astimezone(IRAN).minute)
+    assert (12, 0) == (origin.astimezone(TEHRAN).hour, origin.astimezone(TEHRAN).minute)
     assert timedelta(hours=13) <= now - origin < timedelta(hours=37)
 
 
@@ -126,7 +126,7 @@ def test_every_certificate_passes_the_real_handshake_today_but_those_that_must_n
 
 def test_a_certificate_is_not_valid_yet_on_the_day_of_the_origin_and_is_after_midnight(written: Path) -> None:
     origin = datetime.fromisoformat(json.loads((written / "manifest.json").read_text("utf-8"))["origin"])
-    midnight = datetime.combine(origin.astimezone(IRAN).date() + timedelta(days=1), datetime.min.time(), IRAN)
+    midnight = datetime.combine(origin.astimezone(TEHRAN).date() + timedelta(days=1), datetime.min.time(), TEHRAN)
 
     begins = certificate(written, "not-yet-valid").not_valid_before_utc
 

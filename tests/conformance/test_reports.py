@@ -18,8 +18,8 @@ from conformance import case_loader, known_failures
 from conformance.case import Case, Instance, Step, Title
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import Complaint, Result, Standing, Verdict
-from estelam.auth.dev_ca import Authority
-from estelam.core.clock import IRAN
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.core.clock import TEHRAN
 
 HOSTILE = 'UNKNOWN "><script>alert(1)</script> [red]\x1b[2J\x00\u202e\udc80'
 """What a hostile server might say."""
@@ -81,7 +81,7 @@ def openssl(*words: str | Path) -> bytes:
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
-    authority = Authority.create(folder)
+    authority = DevCertificateAuthority.create(folder)
     for name in ("examiner", "another"):
         authority.issue_signing(name, "99001504616")
     authority.issue("elliptic", ["99001504616"])
@@ -260,7 +260,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_known_failure_has_a_reason_and_holds_through_its_last_day_in_iran(tmp_path: Path) -> None:
-    today = datetime.now(IRAN).date()
+    today = datetime.now(TEHRAN).date()
     days = {"holds": today + timedelta(days=9), "last-day": today, "over": today - timedelta(days=1)}
     entries = [f"- case: {case}\n  reason: mended soon\n  expires: {day}\n" for case, day in days.items()]
     found = known_failures.read(written(tmp_path, "".join(entries)))

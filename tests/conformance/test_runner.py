@@ -64,7 +64,7 @@ class Office:
 
     def refuse(self, refusal: Refusal, code: grpc.StatusCode) -> None:
         """Take the next call and refuse it."""
-        self.take()[2].terminate(None, refused(refusal), code, refusal.words.en)
+        self.take()[2].terminate(None, refused(refusal), code, refusal.spec.en)
 
 
 @pytest.fixture

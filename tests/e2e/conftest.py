@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from estelam.cli import application
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason, from_grpc
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -94,9 +94,9 @@ def estelam(running: Sandbox) -> CommandLine:
 
 
 @contextmanager
-def caller(sandbox: Sandbox, address: str, identity: Identity | None = None) -> Iterator[Callable[[], int]]:
+def caller(sandbox: Sandbox, address: str, identity: ClientIdentity | None = None) -> Iterator[Callable[[], int]]:
     """Ask about the live note over one connection, without retries: returns the answer or raises grpc.RpcError."""
-    with plain_channel(address, identity or Identity.named(sandbox.pki, "setad")) as opened:
+    with plain_channel(address, identity or ClientIdentity.named(sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         yield lambda: stub.CheckNote(NOTE, timeout=10).answer
 

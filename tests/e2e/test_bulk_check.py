@@ -172,6 +172,6 @@ def test_a_sweep_told_to_stop_writes_out_what_it_has(loaded: Sandbox, tmp_path: 
         sweep.send_signal(signal.SIGTERM)
         said, _ = sweep.communicate(timeout=60)
 
-    assert (22, True) == (sweep.returncode, "TOLD" in said)
+    assert (22, True) == (sweep.returncode, "INTERRUPTED" in said)
     assert {"NO", "UNANSWERED"} == set(answers(out))
     assert answers(out).count("NO") == receipts.read_bytes().count(b"\n")

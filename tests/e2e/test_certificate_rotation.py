@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.conftest import Start, promissory_opening
@@ -26,9 +26,9 @@ BRIEF = timedelta(seconds=3)
 
 
 @pytest.fixture
-def successor(tmp_path: Path) -> Authority:
+def successor(tmp_path: Path) -> DevCertificateAuthority:
     """A new authority, and what it has issued to the ministry's server and to Setad."""
-    authority = Authority.create(tmp_path / "successor", "the next authority")
+    authority = DevCertificateAuthority.create(tmp_path / "successor", "the next authority")
     authority.issue("promissory-server", [MINISTRY], hosts=HOSTS)
     authority.issue("setad", [ORGANIZATIONS["setad"]])
     return authority
@@ -63,15 +63,15 @@ def der(path: Path) -> bytes:
     return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
-def replace(sandbox: Sandbox, successor: Authority, ending: str) -> None:
+def replace(sandbox: Sandbox, successor: DevCertificateAuthority, ending: str) -> None:
     """Put the successor's file of the server in the place of the present one."""
     shutil.copy(successor.folder / f"promissory-server.{ending}", sandbox.pki / f"promissory-server.{ending}")
 
 
 def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on(
-    server: RunningService, loaded: Sandbox, successor: Authority
+    server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority
 ) -> None:
-    setad = Identity.named(loaded.pki, "setad")
+    setad = ClientIdentity.named(loaded.pki, "setad")
     with caller(loaded, server.address) as ask:
         ask()
         replace(loaded, successor, "key")
@@ -79,14 +79,14 @@ def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on
 
         assert der(successor.folder / "promissory-server.crt") == shown(server, loaded)
         assert ask() == ANSWER_YES
-    trusting = Identity(setad.certificate, setad.private_key, successor.folder / "ca.crt")
+    trusting = ClientIdentity(setad.certificate, setad.private_key, successor.folder / "ca.crt")
     with caller(loaded, server.address, trusting) as ask:
         assert ask() == ANSWER_YES
 
 
 @pytest.mark.parametrize(("first", "second"), [("crt", "key"), ("key", "crt")])
 def test_half_way_through_a_rotation_the_old_certificate_is_kept(
-    server: RunningService, loaded: Sandbox, successor: Authority, first: str, second: str
+    server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority, first: str, second: str
 ) -> None:
     old = der(loaded.pki / "promissory-server.crt")
 
@@ -112,10 +112,10 @@ def test_a_damaged_file_of_authorities_shuts_nobody_out(
 
 
 def test_callers_of_a_new_authority_are_taken_and_those_of_the_old_one_refused_once_it_is_gone(
-    server: RunningService, loaded: Sandbox, successor: Authority, trusted: Path
+    server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority, trusted: Path
 ) -> None:
-    old = Identity.named(loaded.pki, "setad")
-    new = Identity(successor.folder / "setad.crt", successor.folder / "setad.key", loaded.pki / "ca.crt")
+    old = ClientIdentity.named(loaded.pki, "setad")
+    new = ClientIdentity(successor.folder / "setad.crt", successor.folder / "setad.key", loaded.pki / "ca.crt")
     certificate = (successor.folder / "ca.crt").read_bytes()
 
     with caller(loaded, server.address, new) as ask:
@@ -134,7 +134,7 @@ def test_callers_of_a_new_authority_are_taken_and_those_of_the_old_one_refused_o
 def test_a_server_whose_certificate_ends_is_trusted_by_no_new_caller_until_it_has_a_new_one(
     start: Start, loaded: Sandbox
 ) -> None:
-    authority = Authority(loaded.pki)
+    authority = DevCertificateAuthority(loaded.pki)
     authority.issue("promissory-server", [MINISTRY], hosts=HOSTS, lifetime=BRIEF)
     server = start(promissory_opening(loaded))
     with caller(loaded, server.address) as connected:
@@ -152,8 +152,8 @@ def test_a_server_whose_certificate_ends_is_trusted_by_no_new_caller_until_it_ha
 def test_a_caller_whose_certificate_ends_is_refused_on_the_open_connection_and_on_a_new_one(
     server: RunningService, loaded: Sandbox
 ) -> None:
-    Authority(loaded.pki).issue("brief", [ORGANIZATIONS["setad"]], lifetime=BRIEF)
-    brief = Identity.named(loaded.pki, "brief")
+    DevCertificateAuthority(loaded.pki).issue("brief", [ORGANIZATIONS["setad"]], lifetime=BRIEF)
+    brief = ClientIdentity.named(loaded.pki, "brief")
     with caller(loaded, server.address, brief) as connected:
         before = connected()
         time.sleep(BRIEF.total_seconds() + 1)

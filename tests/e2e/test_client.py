@@ -4,7 +4,7 @@ import time
 
 import grpc
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -20,7 +20,7 @@ def test_a_quota_that_is_used_up_for_a_moment_is_waited_out(loaded: Sandbox, sta
     suite.write_access(loaded, GRANTS, rate=RATE, burst=BURST)
     service = start(promissory_opening(loaded, leave_seconds=0))
     began = time.monotonic()
-    with channel(service.address, Identity.named(loaded.pki, "setad")) as opened:
+    with channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         answers = [stub.CheckNote(NOTE, timeout=20).answer for _ in range(BURST + 4)]
 
@@ -34,7 +34,7 @@ def test_a_quota_that_is_used_up_for_long_is_not_waited_for(loaded: Sandbox, sta
     with caller(loaded, service.address) as ask:
         ask()
     began = time.monotonic()
-    with channel(service.address, Identity.named(loaded.pki, "setad")) as opened:
+    with channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
 
         told = refusal(lambda: stub.CheckNote(NOTE, timeout=20))

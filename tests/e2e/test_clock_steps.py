@@ -11,19 +11,19 @@ import grpc
 import pytest
 from sqlalchemy import update
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity
-from estelam.core.clock import Clock, steady, to_micros
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock, monotonic_wall_clock, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import verify
 from estelam.ledger.writer import block_table
-from estelam.loading import Declaration
+from estelam.loading import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.coverage import coverage_table
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
@@ -56,7 +56,7 @@ class House:
     def begin(self, **settings: Any) -> None:
         """Start, or start again, as a process does: with the clock as it is."""
         self.open.close()
-        clock = steady(
+        clock = monotonic_wall_clock(
             Clock(
                 lambda: time.time_ns() // 1000 + (self.ahead + self.passed) // timedelta(microseconds=1),
                 lambda: time.monotonic() + self.passed.total_seconds(),
@@ -64,7 +64,7 @@ class House:
         )
         service = RunningService(promissory_opening(self.sandbox, clock, leave_seconds=0, **settings))
         self.open.callback(service.close)
-        channel = plain_channel(service.address, Identity.named(self.sandbox.pki, "aged"))
+        channel = plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "aged"))
         self.stub = PromissoryNoteInquiryServiceStub(self.open.enter_context(channel))
 
     def ask(self, request: pb.CheckNoteRequest) -> Any:
@@ -81,7 +81,7 @@ class House:
         """When each block was sealed, the whole chain verified."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
+            list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
             query = block_table.select().order_by(block_table.c.number)
             return [row.sealed_at_micros for row in connection.execute(query)]
 
@@ -97,9 +97,9 @@ class House:
 @pytest.fixture
 def house(sandbox: Sandbox) -> Iterator[House]:
     since = datetime.now(UTC) - AGED
-    Authority(sandbox.pki).issue("aged", [ORGANIZATIONS["setad"]], since=since, lifetime=2 * AGED)
+    DevCertificateAuthority(sandbox.pki).issue("aged", [ORGANIZATIONS["setad"]], since=since, lifetime=2 * AGED)
     load_file(sandbox.promissory(), MEMBERS, SAMPLES / "agencies.csv")
-    load_file(sandbox.promissory(), NOTES, SAMPLES / "notes.csv", Declaration(through=datetime.now(UTC)))
+    load_file(sandbox.promissory(), NOTES, SAMPLES / "notes.csv", CoverageDeclaration(through=datetime.now(UTC)))
     house = House(sandbox)
     yield house
     house.open.close()
@@ -194,7 +194,10 @@ def test_a_deadline_is_counted_on_the_monotonic_clock(house: House, step: timede
 def test_data_said_to_be_of_the_future_earns_no_no(house: House) -> None:
     # No load declares such a thing; a clock that was ahead when it was loaded does.
     ahead = to_micros(datetime.now(UTC) + HOUR)
-    with closing(Store(house.sandbox.promissory().store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+    with (
+        closing(Store(house.sandbox.promissory().store, facts=AccessMode.WRITE)) as store,
+        store.transaction() as connection,
+    ):
         connection.execute(update(coverage_table).values(through_micros=ahead))
     house.begin()
     early = house.both()

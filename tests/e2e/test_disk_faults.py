@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -47,7 +47,7 @@ class House:
         """The end of the ledger's chain, verified."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            heads = list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
+            heads = list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
         return heads[-1] if heads else Head(0, b"", 0)
 
 
@@ -100,7 +100,7 @@ def tell(house: House) -> Iterator[Tell]:
 def test_on_a_slow_disk_callers_share_the_wait(house: House, tell: Tell) -> None:
     before = house.head()
     tell("slow", "300")
-    with plain_channel(house.service.address, Identity.named(house.sandbox.pki, "setad")) as opened:
+    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         with ThreadPoolExecutor(CALLERS) as callers:
             answers = list(callers.map(lambda _: stub.CheckNote(NOTE, timeout=30).answer, range(CALLERS)))
@@ -116,7 +116,7 @@ def test_who_can_wait_no_longer_is_told_so_and_what_has_begun_is_written_down_al
 ) -> None:
     before = house.head()
     tell("slow", "1500")
-    with plain_channel(house.service.address, Identity.named(house.sandbox.pki, "setad")) as opened:
+    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         with pytest.raises(grpc.RpcError) as caught:
             stub.CheckNote(NOTE, timeout=0.5)
@@ -128,7 +128,7 @@ def test_who_can_wait_no_longer_is_told_so_and_what_has_begun_is_written_down_al
 def test_a_disk_that_hangs_is_an_outage_that_health_tells_of_and_that_ends_by_itself(house: House, tell: Tell) -> None:
     tell("slow", "6000")
     with (
-        plain_channel(house.service.address, Identity.named(house.sandbox.pki, "setad")) as opened,
+        plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened,
         ThreadPoolExecutor(1) as waiting,
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)

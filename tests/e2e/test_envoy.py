@@ -16,8 +16,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity, channel
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -55,7 +55,7 @@ def farm(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     store = {"promissory": cluster.url(cluster.database())}
     sandbox = suite.create(tmp_path_factory.mktemp("farm"), stores=store)
     suite.load_samples(sandbox)
-    Authority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
+    DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     proxy = {"ESTELAM_PROMISSORY_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
     with ExitStack() as stack:
         workers = [stack.enter_context(Service("promissory", sandbox, environ=proxy)) for _ in range(2)]
@@ -87,7 +87,7 @@ def test_callers_are_who_they_are_through_either(farm: Farm, kind: str) -> None:
     address = farm.envoys[kind].address
     with caller(farm.sandbox, address) as setad:
         answer = setad()
-    with caller(farm.sandbox, address, Identity.named(farm.sandbox.pki, "stranger")) as stranger:
+    with caller(farm.sandbox, address, ClientIdentity.named(farm.sandbox.pki, "stranger")) as stranger:
         shut = refusal(stranger)
 
     assert ANSWER_YES == answer
@@ -96,7 +96,7 @@ def test_callers_are_who_they_are_through_either(farm: Farm, kind: str) -> None:
 
 @each_kind
 def test_the_record_names_the_caller_and_not_the_proxy(farm: Farm, kind: str) -> None:
-    with plain_channel(farm.envoys[kind].address, Identity.named(farm.sandbox.pki, "agency")) as opened:
+    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "agency")) as opened:
         reply = PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=10)
 
     assert suite.ORGANIZATIONS["agency"] == Entry.FromString(reply.receipt.entry).caller
@@ -105,7 +105,7 @@ def test_the_record_names_the_caller_and_not_the_proxy(farm: Farm, kind: str) ->
 @pytest.mark.parametrize(("kind", "outcome"), [(KINDS[0], Reason.CERTIFICATE_UNUSABLE), (KINDS[1], Reason.NOT_GRANTED)])
 def test_nobody_becomes_another_by_saying_so(farm: Farm, kind: str, outcome: Reason) -> None:
     forged = ((HEADER, forwarded(farm.pem("setad"))),)
-    with plain_channel(farm.envoys[kind].address, Identity.named(farm.sandbox.pki, "stranger")) as opened:
+    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "stranger")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         _, reason = refusal(lambda: stub.CheckNote(NOTE, timeout=10, metadata=forged))
 
@@ -114,8 +114,8 @@ def test_nobody_becomes_another_by_saying_so(farm: Farm, kind: str, outcome: Rea
 
 @each_kind
 def test_without_a_trusted_certificate_nobody_gets_through(farm: Farm, kind: str, tmp_path: Path) -> None:
-    Authority.create(tmp_path, "estelam development CA").issue("setad", [suite.ORGANIZATIONS["setad"]])
-    foreign = Identity(tmp_path / "setad.crt", tmp_path / "setad.key", farm.sandbox.pki / "ca.crt")
+    DevCertificateAuthority.create(tmp_path, "estelam development CA").issue("setad", [suite.ORGANIZATIONS["setad"]])
+    foreign = ClientIdentity(tmp_path / "setad.crt", tmp_path / "setad.key", farm.sandbox.pki / "ca.crt")
     bare = grpc.ssl_channel_credentials(farm.pem("ca"))
     for credentials in (foreign.credentials(), bare):
         with grpc.secure_channel(farm.envoys[kind].address, credentials) as opened:
@@ -142,13 +142,13 @@ def test_a_barred_caller_is_barred_where_tls_ends_before_us(farm: Farm) -> None:
 
 @each_kind
 def test_health_is_asked_through_either(farm: Farm, kind: str) -> None:
-    with plain_channel(farm.envoys[kind].address, Identity.named(farm.sandbox.pki, "setad")) as opened:
+    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "setad")) as opened:
         health = HealthStub(opened)  # type: ignore[no-untyped-call]
 
         assert HealthCheckResponse.SERVING == health.Check(HealthCheckRequest(), timeout=10).status
 
 
-def ask_until(over: Event, address: str, identity: Identity) -> tuple[int, list[Any]]:
+def ask_until(over: Event, address: str, identity: ClientIdentity) -> tuple[int, list[Any]]:
     """How many answers came, and what was said instead of one."""
     answers, lost = 0, []
     with channel(address, identity) as opened:
@@ -195,7 +195,7 @@ def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(f
 
 @each_kind
 def test_a_worker_that_is_killed_or_told_to_leave_under_load_costs_no_call(farm: Farm, kind: str) -> None:
-    over, setad = Event(), Identity.named(farm.sandbox.pki, "setad")
+    over, setad = Event(), ClientIdentity.named(farm.sandbox.pki, "setad")
     envoy = farm.envoys[kind].wait()
     with ThreadPoolExecutor(CLIENTS) as clients, ExitStack() as at_last:
         at_last.callback(over.set)
@@ -275,7 +275,7 @@ def test_who_resets_stream_after_stream_loses_the_connection(farm: Farm) -> None
     envoy = farm.envoys[KINDS[1]].wait()
     before = envoy.stats()
     with (
-        plain_channel(envoy.address, Identity.named(farm.sandbox.pki, "setad")) as opened,
+        plain_channel(envoy.address, ClientIdentity.named(farm.sandbox.pki, "setad")) as opened,
         caller(farm.sandbox, envoy.address) as ask,
     ):
         grpc.channel_ready_future(opened).result(10)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import new_keyring_line
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
@@ -37,7 +37,7 @@ def told(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
     sandbox = copy(template, tmp_path_factory.mktemp("told") / "suite")
     with (
         RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service,
-        plain_channel(service.address, Identity.named(sandbox.pki, "cbi")) as channel,
+        plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel,
     ):
         stub = ChequeCaseInquiryServiceStub(channel)
         stub.CheckByNationalId(pb.CheckByNationalIdRequest(national_id="9990000050"), timeout=5)
@@ -81,9 +81,9 @@ def test_a_note_settled_unknown_to_the_register_takes_back_its_yes_and_its_parti
     sandbox = copy(template, tmp_path / "suite")
     with RunningService(promissory_opening(sandbox, leave_seconds=0)) as service:
         for caller in ("agency", "setad"):
-            with plain_channel(service.address, Identity.named(sandbox.pki, caller)) as channel:
+            with plain_channel(service.address, ClientIdentity.named(sandbox.pki, caller)) as channel:
                 PromissoryNoteInquiryServiceStub(channel).CheckNote(NOTE, timeout=5)
-        with plain_channel(service.address, Identity.named(sandbox.pki, "setad")) as channel:
+        with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
             parties = GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id="SETAD-0001")
             PromissoryNoteInquiryServiceStub(channel).GetNoteParties(parties, timeout=5)
     header, note, *_ = (SAMPLES / "notes.csv").read_text("utf-8").splitlines()
@@ -202,7 +202,7 @@ def test_a_store_that_was_never_made_is_named_as_such(sandbox: Sandbox) -> None:
 )
 def test_a_damaged_ledger_gives_no_list(cleared: tuple[CommandLine, str], damage: str, words: str) -> None:
     with (
-        closing(Store(cleared[0].sandbox.judiciary().store, ledger=Mode.WRITE)) as store,
+        closing(Store(cleared[0].sandbox.judiciary().store, ledger=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
         connection.execute(text(damage))
@@ -228,7 +228,7 @@ def test_a_rotated_key_still_finds_and_a_lost_key_is_said(cleared: tuple[Command
 def test_loads_made_before_changes_were_remembered_are_out_of_reach(cleared: tuple[CommandLine, str]) -> None:
     command, _ = cleared
     with (
-        closing(Store(command.sandbox.judiciary().store, facts=Mode.WRITE)) as store,
+        closing(Store(command.sandbox.judiciary().store, facts=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
         connection.execute(text("UPDATE facts.load SET covered_since = NULL WHERE number = 1"))

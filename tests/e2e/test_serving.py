@@ -12,10 +12,10 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from sqlalchemy import select
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
-from estelam.core.settings import ServingSettings, load
+from estelam.core.settings import ServingSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import verify
@@ -58,7 +58,7 @@ def until(happened: Callable[[], bool]) -> bool:
 
 def health(sandbox: Sandbox, address: str, service: str = "") -> int:
     """What the server says of *service* over grpc.health.v1."""
-    with plain_channel(address, Identity.named(sandbox.pki, "setad")) as opened:
+    with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as opened:
         stub = HealthStub(opened)  # type: ignore[no-untyped-call]
         return int(stub.Check(HealthCheckRequest(service=service), timeout=10).status)
 
@@ -67,7 +67,7 @@ def answers(sandbox: Sandbox) -> int:
     """How many answers the promissory ledger holds, its whole chain verified."""
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
-        list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
+        list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
         entries = map(pb.Entry.FromString, connection.execute(select(entry_table.c.sealed)).scalars())
         return sum(entry.outcome == pb.OUTCOME_YES for entry in entries)
 
@@ -83,7 +83,7 @@ def answers(sandbox: Sandbox) -> int:
 def test_health_names_every_service_and_the_server_as_a_whole(
     running: Sandbox, name: str, kind: type[ServingSettings]
 ) -> None:
-    address = load(kind, environ=running.environ).listen
+    address = load_settings(kind, environ=running.environ).listen
 
     assert until(lambda: health(running, address, name) == SERVING)
     assert health(running, address) == SERVING

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import grpc
 import pytest
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE
@@ -80,7 +80,7 @@ def test_a_rolling_restart_under_load_loses_no_call_of_a_client_that_retries(
     pair: tuple[Service, Service], loaded: Sandbox
 ) -> None:
     over = threading.Event()
-    setad = Identity.named(loaded.pki, "setad")
+    setad = ClientIdentity.named(loaded.pki, "setad")
 
     def ask(address: str) -> tuple[int, list[grpc.StatusCode]]:
         answers, lost = 0, []

@@ -24,7 +24,7 @@ def refused(service: Service) -> str:
 @pytest.fixture
 def serve(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """`estelam promissory serve` in this process, whose own logs are left as they are."""
-    monkeypatch.setattr(logs, "configure", lambda _level: None)
+    monkeypatch.setattr(logs, "configure_logging", lambda _level: None)
     return CommandLine(sandbox, ("promissory", "serve", "--listen", "127.0.0.1:0"))
 
 

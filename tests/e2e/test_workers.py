@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import verify
@@ -57,7 +57,7 @@ def ask(sandbox: Sandbox, service: Service, times: int) -> list[int]:
     """Ask over a new connection each time, through our own client: with its retries."""
     answers: list[int] = []
     for _ in range(times):
-        with channel(service.address, Identity.named(sandbox.pki, "setad")) as opened:
+        with channel(service.address, ClientIdentity.named(sandbox.pki, "setad")) as opened:
             answers.append(PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=SECONDS).answer)
     return answers
 
@@ -87,7 +87,7 @@ def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, serv
 
     def entries() -> int:
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            heads = list(verify.verify(connection, verifying_keys(settings.signing_certificates)))
+            heads = list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
         return heads[-1].entries if heads else 0
 
     before = entries()

@@ -5,12 +5,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import Receipt
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.receipts.archive import SavedReply
+from estelam.receipts.archive import ReceiptRecord
 from tests.conftest import plain_channel, promissory_opening
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
@@ -31,7 +31,7 @@ class Office:
     def __init__(self, folder: Path) -> None:
         self.sandbox = suite.create(folder)
         suite.load_samples(self.sandbox)
-        self.replies: list[SavedReply] = []
+        self.replies: list[ReceiptRecord] = []
         with RunningService(promissory_opening(self.sandbox, leave_seconds=0)) as service:
             self._ask(service, "stranger", YES)
             self._ask(service, "setad", YES)
@@ -42,16 +42,16 @@ class Office:
 
     def _ask(self, service: RunningService, caller: str, *requests: Message) -> None:
         """Ask all at once, so that some share a block."""
-        with plain_channel(service.address, Identity.named(self.sandbox.pki, caller)) as channel:
+        with plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
             stub: Any = PromissoryNoteInquiryServiceStub(channel)
             rpcs = {pb.CheckNoteRequest: stub.CheckNote, pb.GetNotePartiesRequest: stub.GetNoteParties}
             calls = [rpcs[type(request)].future(request, timeout=10, metadata=PURPOSE) for request in requests]
             for request, call in zip(requests, calls, strict=True):
                 if call.exception() is None:
                     method = CHECK_NOTE if isinstance(request, pb.CheckNoteRequest) else GET_NOTE_PARTIES
-                    self.replies.append(SavedReply(method, request, call.result()))
+                    self.replies.append(ReceiptRecord(method, request, call.result()))
 
-    def kept(self, answer: int, *, outside: bytes = b"") -> SavedReply:
+    def kept(self, answer: int, *, outside: bytes = b"") -> ReceiptRecord:
         """A reply that gives *answer*, none where parties are told, with a long Merkle path; not of block *outside*."""
         found = [kept for kept in self.replies if getattr(kept.reply, "answer", 0) == answer]
         found = [kept for kept in found if receipt_of(kept).block_header != outside]

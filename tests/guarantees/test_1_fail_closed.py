@@ -25,20 +25,20 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy.exc import OperationalError
 
 from estelam.auth import certificate
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys
-from estelam.core.model import Answered, Finding, Inquiry, Method
+from estelam.core.model import Answer, Inquiry, LookupResult, Method
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import verify
-from estelam.pipeline.recorder import LookUp, Reading, Registrar
+from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.server import grpc_server
-from estelam.server.service import recording_service
+from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
 from judiciary.methods import QUESTIONS
 from promissory.methods import questions
@@ -50,16 +50,24 @@ from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 
 SERVICES = Path(grpc_server.__file__).resolve().parents[2]
-DESK = ("access", "batch", "credential", "desk", "errors", "identity", "metrics", "outages", "quota", "validation")
-FRONT = tuple(f"estelam/{name}.py" for name in DESK)
+FRONT = (
+    "estelam/core/errors.py",
+    "estelam/core/validation.py",
+    "estelam/telemetry/metrics.py",
+    *(f"estelam/auth/{name}.py" for name in ("authentication", "authorization", "certificate", "rate_limit")),
+    *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "outages")),
+)
 FILES = (
     *FRONT,
-    *(
-        f"estelam/{name}.py"
-        for name in ("clock", "coverage", "keys", "ledger", "lookback", "receipt", "registrar", "sqlite", "store")
-    ),
-    *(f"promissory/{name}.py" for name in ("notes", "servicer", "store")),
-    *(f"judiciary/{name}.py" for name in ("cases", "servicer", "store")),
+    "estelam/core/clock.py",
+    "estelam/core/keys.py",
+    "estelam/ledger/search.py",
+    "estelam/ledger/writer.py",
+    "estelam/pipeline/recorder.py",
+    "estelam/receipts/receipt.py",
+    *(f"estelam/storage/{name}.py" for name in ("coverage", "sqlite", "store")),
+    *(f"promissory/{name}.py" for name in ("methods", "notes", "repository")),
+    *(f"judiciary/{name}.py" for name in ("cases", "methods", "repository")),
 )
 # Every error thrown here says this, and the question's own identifiers: words that no caller may ever read.
 WORDS = "SELECT thrown purpose"
@@ -130,25 +138,24 @@ ASIDE = {
 }
 # Where an error is the known way of saying what is wrong with the caller's own bytes, it may be taken to say that.
 BLAMED = {
-    "estelam/credential.py": Reason.CERTIFICATE_UNUSABLE,
-    "estelam/validation.py": Reason.REQUEST_MALFORMED,
+    "estelam/auth/certificate.py": Reason.CERTIFICATE_UNUSABLE,
+    "estelam/core/validation.py": Reason.REQUEST_MALFORMED,
 }
 # Where the right answer is given in spite of a fault, and why that is sound.
 OUTLIVED = {
-    "Batch._run": "between two rounds nobody's question is in hand",
-    "Batch._round": "before its questions are taken up they stay in the queue, and the next round takes them",
-    "Batch._take": "a question not yet taken from the queue is taken by the next round",
-    "_Lines.move": "the same; and one that was taken out is in the batch, which goes on",
-    "Batch._serve": "after the last waiter has its recorded result, nothing is left to lose",
-    "Access._refresh": "an unreadable table leaves the one last read in force",
-    "Access._load": "the same",
+    "Batcher._run": "between two rounds nobody's question is in hand",
+    "Batcher._round": "before its questions are taken up they stay in the queue, and the next round takes them",
+    "Batcher._take": "a question not yet taken from the queue is taken by the next round",
+    "FairQueue.move": "the same; and one that was taken out is in the batch, which goes on",
+    "Batcher._serve": "after the last waiter has its recorded result, nothing is left to lose",
+    "Authorizer._load": "an unreadable table leaves the one last read in force",
     "AccessTable.load": "the same",
-    "Outages._refresh": "an unreadable file leaves the outages last read in force",
-    "Outages._take": "the same",
+    "OutageSchedule._refresh": "an unreadable file leaves the outages last read in force",
+    "OutageSchedule._take": "the same",
     "OutageTable.load": "the same",
     "Outage._lasts": "the same",
     "_stamp": "the same",
-    "Desk.handler.<locals>.handle": "a refusal has been sent before its own end is reached",
+    "InquiryHandler.handler.<locals>.handle": "a refusal has been sent before its own end is reached",
     "_end": "the same",
 }
 
@@ -167,7 +174,7 @@ class House:
         self._store_down = False
 
     @contextmanager
-    def opened(self, asked: Mapping[Method, LookUp]) -> Iterator[Self]:
+    def opened(self, asked: Mapping[Method, Lookup]) -> Iterator[Self]:
         """Serve until the end of the block."""
         # The clock runs fast, so that the access table is looked at for every question.
         clock = Clock(monotonic=lambda: time.monotonic() * 10_000)
@@ -175,7 +182,7 @@ class House:
         # A reader that stays keeps SQLite from tidying up each time that the service opens its store anew.
         with closing(Store(self.settings.store)) as reader:
             reader.ping()
-            with RunningService(lambda: recording_service(self.settings, found, clock=clock)) as self._service:
+            with RunningService(lambda: run_recording_service(self.settings, found, clock=clock)) as self._service:
                 self._wait_until_healthy()
                 yield self
                 for channel in self._channels.values():
@@ -190,8 +197,8 @@ class House:
             self._rest()
             time.sleep(0.01)
 
-    def _breakable(self, look_up: LookUp) -> LookUp:
-        def look(reading: Reading, inquiries: Sequence[Inquiry]) -> Sequence[Finding | Refusal]:
+    def _breakable(self, look_up: Lookup) -> Lookup:
+        def look(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
             if self._store_down:
                 raise OperationalError(WORDS, {}, sqlite3.OperationalError(WORDS))
             return look_up(reading, inquiries)
@@ -201,7 +208,7 @@ class House:
     def ask(self, question: Question) -> Message | grpc.RpcError:
         """What comes back, once the service is at rest again."""
         self._store_down = question.store_down
-        certificate.read.cache_clear()
+        certificate.parse_certificate.cache_clear()
         if question.table_changed:
             os.utime(self._box.access)
         now = Clock().now()
@@ -217,7 +224,7 @@ class House:
         return reply
 
     def _channel(self, caller: str) -> grpc.Channel:
-        identity, known = Identity.named(self._box.pki, caller), self._channels.get(caller)
+        identity, known = ClientIdentity.named(self._box.pki, caller), self._channels.get(caller)
         return self._channels.setdefault(caller, known or plain_channel(self._service.address, identity))
 
     def _rest(self) -> None:
@@ -240,7 +247,7 @@ class House:
         refusal = from_grpc(reply)
         assert isinstance(reply, grpc.Call)
         assert refusal is not None, f"{reply.code()} {reply.details()}"
-        assert (refusal.words.status, refusal.words.en) == (reply.code().value[0], reply.details())
+        assert (refusal.spec.status, refusal.spec.en) == (reply.code().value[0], reply.details())
         told = b"".join(v if isinstance(v, bytes) else v.encode() for _, v in reply.trailing_metadata() or ())
         assert [secret for secret in question.secrets if secret.encode() in told] == []
         return refusal.reason
@@ -269,15 +276,15 @@ def houses(tmp_path_factory: pytest.TempPathFactory, database: DatabaseFaults) -
 @contextmanager
 def _made_to_fail(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
     """Have the batch's threads followed too; thousands of faults are meant, and nobody need read of each."""
-    settle, loud = Registrar.settle, structlog.get_config()
+    settle, loud = InquiryRecorder.answer_batch, structlog.get_config()
 
-    def followed(registrar: Registrar, inquiries: Sequence[Inquiry]) -> list[Answered | Refusal]:
+    def followed(registrar: InquiryRecorder, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         sys.settrace(faults.trace if faults.awaited else None)
         return settle(registrar, inquiries)
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Registrar, "settle", followed)
+        patch.setattr(InquiryRecorder, "answer_batch", followed)
         patch.setattr(sqlite3, "connect", database.connect)
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
         yield
@@ -311,7 +318,7 @@ def _fault(house: House, question: Question, point: Point, said: Any) -> str:
     if not house.faults.thrown:
         return "was not come by"
     # Within an outage the store may well be what is out: that is said whether or not it could be recorded.
-    unrecorded = question.outage and point.file == "estelam/registrar.py"
+    unrecorded = question.outage and point.file == "estelam/pipeline/recorder.py"
     outlived = said == question.right and (unrecorded or point.function in OUTLIVED)
     if not outlived and said not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, BLAMED.get(point.file)}:
         return f"gave {said}"
@@ -391,6 +398,8 @@ def test_a_store_that_is_lost_and_can_not_be_opened_again_is_a_refusal(
 def test_after_all_these_faults_the_ledgers_are_whole(houses: dict[str, House]) -> None:
     for house in {id(house): house for house in houses.values()}.values():
         with closing(Store(house.settings.store)) as store, store.transaction() as connection:
-            blocks = deque(verify.verify(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1)
+            blocks = deque(
+                verify.verify_ledger(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1
+            )
 
             assert blocks[0].entries > 0

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
 from promissory.methods import questions
 from tests.guarantees import test_1_fail_closed as whole
@@ -34,7 +34,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Que
     """A service that names a proxy, and a question that comes through it."""
     box = suite.create(tmp_path_factory.mktemp("proxied"))
     suite.load_samples(box)
-    Authority(box.pki).issue("proxy", [])
+    DevCertificateAuthority(box.pki).issue("proxy", [])
     proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))
     settings = box.promissory(listen="127.0.0.1:0", proxies=[fingerprint(proxy)])
     faults = Faults(SERVICES, (*FILES, VOUCHING))

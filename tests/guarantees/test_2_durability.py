@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from tools.chaos import deployments, kill, load_clients
 from tools.chaos.load_clients import Acknowledged
 from tools.chaos.scenario import Task, Trial
@@ -33,7 +33,7 @@ def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
         home = build("home")
     with (
         Service("promissory", home.sandbox) as service,
-        channel(service.address, Identity.named(home.sandbox.pki, "setad")) as opened,
+        channel(service.address, ClientIdentity.named(home.sandbox.pki, "setad")) as opened,
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)
         request = pb.CheckNoteRequest(
@@ -55,7 +55,10 @@ def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
 def test_a_commit_waits_for_the_disk_and_so_outlives_a_power_cut_too(sandbox: Sandbox) -> None:
     full = 2
 
-    with closing(Store(sandbox.promissory().store, ledger=Mode.WRITE)) as store, store.transaction() as connection:
+    with (
+        closing(Store(sandbox.promissory().store, ledger=AccessMode.WRITE)) as store,
+        store.transaction() as connection,
+    ):
         journal, synchronous = (
             connection.exec_driver_sql(f"PRAGMA ledger.{name}").scalar() for name in ("journal_mode", "synchronous")
         )

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
 from estelam.cli import application
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import key_id
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
@@ -31,11 +31,11 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Receipt,
 )
 from estelam.ledger import verify
-from estelam.ledger.verify import BrokenLedger
+from estelam.ledger.verify import LedgerCorruptError
 from estelam.ledger.writer import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
-from estelam.receipts.archive import SavedReply, read, save
+from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
 from estelam.receipts.receipt import SIGNING_CONTEXT
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, Office, receipt_of
@@ -68,7 +68,7 @@ class Intruder:
         return [dict(row) for row in found]
 
     def walk(self) -> list[verify.Head]:
-        return list(verify.verify(self._connection, self._keys))
+        return list(verify.verify_ledger(self._connection, self._keys))
 
     def unseen(self, changes: Iterable[Sequence[Change]]) -> list[Sequence[Change]]:
         """Those of *changes*, each made of statements that go together, which the check does not find."""
@@ -82,7 +82,7 @@ class Intruder:
             for statement, values in change:
                 self._connection.exec_driver_sql(statement, values)
             self.walk()
-        except BrokenLedger:
+        except LedgerCorruptError:
             return False
         else:
             return True
@@ -259,7 +259,7 @@ def test_an_end_written_anew_with_the_services_own_key_is_found_against_a_publis
     cut(burgled, published["blocks"])
     with (
         RunningService(promissory_opening(burgled, leave_seconds=0)) as service,
-        plain_channel(service.address, Identity.named(burgled.pki, "setad")) as channel,
+        plain_channel(service.address, ClientIdentity.named(burgled.pki, "setad")) as channel,
     ):
         for _ in range(3):
             PromissoryNoteInquiryServiceStub(channel).CheckNote(YES, timeout=10)
@@ -275,14 +275,14 @@ def test_a_head_published_earlier_stays_true_as_the_ledger_grows(office: Office,
 
 def proven(file: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:
     try:
-        return all(receipt.verify(kept.method, kept.request, kept.reply, keys) for kept in read(file))
+        return all(receipt.verify(kept.method, kept.request, kept.reply, keys) for kept in read_archive(file))
     except receipt.InvalidReceipt:
         return False
 
 
 def test_any_byte_of_a_saved_file_that_changes_and_any_missing_end_is_found(office: Office, tmp_path: Path) -> None:
     file = tmp_path / "reply"
-    save(file, [office.kept(ANSWER_YES)])
+    write_archive(file, [office.kept(ANSWER_YES)])
     whole = file.read_bytes()
     masks = (0x01, 0x07, 0x80)  # the second makes another kind of line's end
     others = [*flips(whole, masks, range(len(whole))), *(whole[:end] for end in range(len(whole)))]
@@ -345,7 +345,7 @@ def test_any_altered_part_of_a_kept_reply_is_found(office: Office, tmp_path: Pat
     altered: Any = deepcopy(kept)
     ALTERATIONS[alteration](altered.reply.receipt, altered.reply, altered.request, other)
     for name, item in {"kept": kept, "altered": altered}.items():
-        save(tmp_path / name, [item])
+        write_archive(tmp_path / name, [item])
 
     assert [True, False] == [proven(tmp_path / name, office.keys) for name in ("kept", "altered")]
 
@@ -354,15 +354,15 @@ def test_a_changed_name_of_a_party_or_another_method_is_found(office: Office, tm
     told: Any = office.kept(ANSWER_UNSPECIFIED)
     renamed, methods = deepcopy(told), (CHECK_NOTE, VERIFY_NOTE, "grpc.health.v1.Health/Check")
     renamed.reply.obligor.full_name += " "
-    for altered in (renamed, *(SavedReply(method, told.request, told.reply) for method in methods)):
-        save(tmp_path / "altered", [altered])
+    for altered in (renamed, *(ReceiptRecord(method, told.request, told.reply) for method in methods)):
+        write_archive(tmp_path / "altered", [altered])
 
         assert not proven(tmp_path / "altered", office.keys)
 
 
 def test_the_command_calls_proven_only_what_is(office: Office, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    save(whole, [office.kept(ANSWER_YES), office.kept(ANSWER_UNSPECIFIED)])
+    write_archive(whole, [office.kept(ANSWER_YES), office.kept(ANSWER_UNSPECIFIED)])
     broken.write_bytes(whole.read_bytes().replace(b"\n", b"\r\n"))
     foreign = ("--certificate", str(office.sandbox.pki / "judiciary-receipts.crt"))
     code, facts = run(office.sandbox, *RECEIPT, str(whole))

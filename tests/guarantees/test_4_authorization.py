@@ -18,9 +18,9 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
 
-from estelam.auth.dev_ca import Authority
-from estelam.auth.grants import AccessError
-from estelam.client.channel import Identity
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.auth.grants import AccessConfigError
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
@@ -129,11 +129,11 @@ class House:
             self.sandbox.access.write_text(table, "utf-8")
         self.time.seconds += 2
 
-    def spare(self, method: str, **validity: Any) -> Identity:
+    def spare(self, method: str, **validity: Any) -> ClientIdentity:
         """A second certificate of the organisation that may ask *method*."""
         holder = next(caller for caller, granted, _clause in GRANTS if granted == method)
-        Authority(self.sandbox.pki).issue("spare", [ORGANIZATIONS[holder]], **validity)
-        return Identity.named(self.sandbox.pki, "spare")
+        DevCertificateAuthority(self.sandbox.pki).issue("spare", [ORGANIZATIONS[holder]], **validity)
+        return ClientIdentity.named(self.sandbox.pki, "spare")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def rewritten(house: House) -> Iterator[House]:
 
 def credentials(sandbox: Sandbox, folder: Path) -> dict[str, grpc.ChannelCredentials | None]:
     """What each caller of the grid opens its connection with."""
-    now, authority = datetime.now(UTC), Authority(sandbox.pki)
+    now, authority = datetime.now(UTC), DevCertificateAuthority(sandbox.pki)
     for name, organizations in {
         "two organizations": [SETAD, CBI],
         "one organization twice": [SETAD, SETAD],
@@ -178,16 +178,18 @@ def credentials(sandbox: Sandbox, folder: Path) -> dict[str, grpc.ChannelCredent
         authority.issue(name, organizations)
     authority.issue("expired", [SETAD], since=now - timedelta(days=30), lifetime=timedelta(days=29))
     authority.issue("not yet valid", [SETAD], since=now + timedelta(days=1))
-    Authority.create(folder / "elsewhere", "estelam development CA").issue("another authority", [SETAD])
+    DevCertificateAuthority.create(folder / "elsewhere", "estelam development CA").issue("another authority", [SETAD])
     sign_oneself(sandbox.pki, "self-signed", SETAD)
     elsewhere, trust = folder / "elsewhere", sandbox.pki / "ca.crt"
-    foreign = Identity(elsewhere / "another authority.crt", elsewhere / "another authority.key", trust)
+    foreign = ClientIdentity(elsewhere / "another authority.crt", elsewhere / "another authority.key", trust)
     strangers: dict[str, grpc.ChannelCredentials | None] = {
         "another authority": foreign.credentials(),
         "no certificate": grpc.ssl_channel_credentials(trust.read_bytes()),
         "no TLS": None,
     }
-    return {name: Identity.named(sandbox.pki, name).credentials() for name in GRID if name not in strangers} | strangers
+    return {
+        name: ClientIdentity.named(sandbox.pki, name).credentials() for name in GRID if name not in strangers
+    } | strangers
 
 
 def sign_oneself(folder: Path, name: str, organization_id: str) -> None:
@@ -289,7 +291,7 @@ def test_no_service_starts_with_an_empty_or_a_doubtful_table(sandbox: Sandbox, s
     settings = sandbox.setad(listen="127.0.0.1:0")
 
     for opening in (promissory_opening(sandbox), judiciary_opening(sandbox), lambda: adapter(settings)):
-        with pytest.raises(AccessError):
+        with pytest.raises(AccessConfigError):
             start(opening)
 
 
@@ -314,7 +316,7 @@ def test_a_grant_begins_and_ends_with_the_day_in_iran(
 
 def test_a_changed_table_counts_within_moments_on_a_connection_that_is_open(sandbox: Sandbox, start: Start) -> None:
     service = start(promissory_opening(sandbox, leave_seconds=0))
-    with plain_channel(service.address, Identity.named(sandbox.pki, "stranger")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "stranger")) as channel:
         before, _ = ask(channel, CHECK_NOTE)
         suite.write_access(sandbox, [*GRANTS, ("stranger", CHECK_NOTE, "R2.1")], rate=1, burst=1000)
         changed = time.monotonic()

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.test_4_authorization import BARRED, EXPIRED, NOBODY, OK, SHUT, Outcome, Time, ask, sign_oneself
 from tests.support.service import RunningService
@@ -50,7 +50,7 @@ class Gate:
 
     def ask(self, presented: str, *headers: str) -> Outcome:
         """How a call ends on a new connection opened with the certificate *presented*."""
-        with plain_channel(self.address, Identity.named(self.sandbox.pki, presented)) as channel:
+        with plain_channel(self.address, ClientIdentity.named(self.sandbox.pki, presented)) as channel:
             return self.told(channel, *headers)
 
     def told(self, channel: grpc.Channel, *headers: str) -> Outcome:
@@ -75,7 +75,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 
 
 def issue(sandbox: Sandbox, folder: Path) -> None:
-    now, authority = datetime.now(UTC), Authority(sandbox.pki)
+    now, authority = datetime.now(UTC), DevCertificateAuthority(sandbox.pki)
     authority.issue("proxy", [])
     authority.issue("other proxy", [SETAD])  # names a caller, and is none
     authority.issue("brief", [], lifetime=timedelta(hours=2))
@@ -86,13 +86,17 @@ def issue(sandbox: Sandbox, folder: Path) -> None:
     authority.issue("not yet valid", [SETAD], since=now + timedelta(days=1))
     authority.issue("ends soon", [SETAD], lifetime=timedelta(hours=2))
     sign_oneself(sandbox.pki, "self-signed", SETAD)
-    elsewhere = Authority.create(folder / "elsewhere", "estelam development CA").issue("another authority", [SETAD])
+    elsewhere = DevCertificateAuthority.create(folder / "elsewhere", "estelam development CA").issue(
+        "another authority", [SETAD]
+    )
     (sandbox.pki / elsewhere.name).write_bytes(elsewhere.read_bytes())
     leaf(authority, "for servers alone", usage=[ExtendedKeyUsageOID.SERVER_AUTH])
     leaf(authority, "large", units=["م" * 64] * 24, usage=[ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
-def leaf(authority: Authority, name: str, *, usage: Sequence[x509.ObjectIdentifier], units: Sequence[str] = ()) -> None:
+def leaf(
+    authority: DevCertificateAuthority, name: str, *, usage: Sequence[x509.ObjectIdentifier], units: Sequence[str] = ()
+) -> None:
     key = generate_private_key(65537, 4096 if units else 2048)
     lines = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
     subject = x509.Name([*lines, x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, SETAD)])
@@ -125,7 +129,7 @@ def test_a_named_proxys_callers_get_what_they_would_get_without_it(gate: Gate, c
 
 
 def test_one_connection_of_a_proxy_carries_many_callers_and_mixes_none_up(gate: Gate) -> None:
-    with plain_channel(gate.address, Identity.named(gate.sandbox.pki, "proxy")) as channel:
+    with plain_channel(gate.address, ClientIdentity.named(gate.sandbox.pki, "proxy")) as channel:
         seen = [gate.told(channel, forwarded(gate.pem(caller))) for caller in TRUSTED * 3]
 
     assert [OK, OK, SHUT, SHUT] * 3 == seen
@@ -225,7 +229,7 @@ def test_a_named_proxy_is_not_believed_about_a_certificate_that_is_no_good(
 
 
 def test_a_barred_caller_is_barred_behind_a_proxy_too(changed: Gate) -> None:
-    with plain_channel(changed.address, Identity.named(changed.sandbox.pki, "proxy")) as channel:
+    with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
         before = [changed.told(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
         changed.bar("agency")
         after = [changed.told(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
@@ -235,7 +239,7 @@ def test_a_barred_caller_is_barred_behind_a_proxy_too(changed: Gate) -> None:
 
 def test_a_barred_proxy_speaks_for_nobody_and_the_others_go_on(changed: Gate) -> None:
     setad = forwarded(changed.pem("setad"))
-    with plain_channel(changed.address, Identity.named(changed.sandbox.pki, "proxy")) as channel:
+    with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
         changed.bar("proxy")
         barred = [changed.told(channel, setad), changed.told(channel), changed.told(channel, "x")]
 
@@ -244,7 +248,7 @@ def test_a_barred_proxy_speaks_for_nobody_and_the_others_go_on(changed: Gate) ->
 
 
 def test_a_certificate_that_ends_is_refused_on_the_connection_that_its_proxy_has_open(changed: Gate) -> None:
-    with plain_channel(changed.address, Identity.named(changed.sandbox.pki, "proxy")) as channel:
+    with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
         seen = []
         for hours in (0, 3, -3):
             changed.time.ahead = timedelta(hours=hours)
@@ -254,7 +258,7 @@ def test_a_certificate_that_ends_is_refused_on_the_connection_that_its_proxy_has
 
 
 def test_a_proxy_whose_own_certificate_ends_speaks_for_nobody(changed: Gate) -> None:
-    with plain_channel(changed.address, Identity.named(changed.sandbox.pki, "brief")) as channel:
+    with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "brief")) as channel:
         before = changed.told(channel, forwarded(changed.pem("setad")))
         changed.time.ahead = timedelta(hours=3)
         after = changed.told(channel, forwarded(changed.pem("setad")))
@@ -266,7 +270,7 @@ def test_an_authority_counts_from_when_it_is_trusted_until_it_is_not(changed: Ga
     elsewhere = changed.sandbox.folder.parent / "elsewhere" / "ca.crt"
     setad, other = forwarded(changed.pem("setad")), forwarded(changed.pem("another authority"))
     trust, old = changed.sandbox.pki / "ca.crt", changed.pem("ca")
-    with plain_channel(changed.address, Identity.named(changed.sandbox.pki, "proxy")) as channel:
+    with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
         seen = []
         for trusted in (old, old + elsewhere.read_bytes(), elsewhere.read_bytes(), b"broken", old):
             trust.write_bytes(trusted)
@@ -277,7 +281,7 @@ def test_an_authority_counts_from_when_it_is_trusted_until_it_is_not(changed: Ga
 
 
 def test_without_a_named_proxy_nobody_is_vouched_for(sandbox: Sandbox) -> None:
-    Authority(sandbox.pki).issue("proxy", [])
+    DevCertificateAuthority(sandbox.pki).issue("proxy", [])
     with RunningService(promissory_opening(sandbox, leave_seconds=0)) as service:
         gate = Gate(sandbox, Time(), service.address)
 

@@ -21,12 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.loading import Declaration
+from estelam.loading import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.feeds import MEMBERS, NOTES
@@ -87,7 +87,7 @@ class World:
         how = {"leave_seconds": 0, "max_staleness": timedelta(days=3650), "parties_window": WINDOW}
         self.service = RunningService(promissory_opening(self.sandbox, Clock(micros=lambda: self.micros), **how))
         for name in CALLERS:
-            self.channels[name] = plain_channel(self.service.address, Identity.named(self.sandbox.pki, name))
+            self.channels[name] = plain_channel(self.service.address, ClientIdentity.named(self.sandbox.pki, name))
 
     def close(self) -> None:
         for channel in self.channels.values():
@@ -99,12 +99,12 @@ class World:
         self.micros += time // INSTANT
 
     def load_notes(self, states: Mapping[str, State]) -> None:
-        self._load(NOTES, [row(*note) for note in states.items()], Declaration(through=datetime.now(UTC)))
+        self._load(NOTES, [row(*note) for note in states.items()], CoverageDeclaration(through=datetime.now(UTC)))
 
     def load_members(self, members: set[str]) -> None:
-        self._load(MEMBERS, [{"agency_id": agency, "name": "a buyer"} for agency in members], Declaration())
+        self._load(MEMBERS, [{"agency_id": agency, "name": "a buyer"} for agency in members], CoverageDeclaration())
 
-    def _load(self, feed: Any, rows: list[dict[str, Any]], declaration: Declaration) -> None:
+    def _load(self, feed: Any, rows: list[dict[str, Any]], declaration: CoverageDeclaration) -> None:
         path = self.sandbox.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, feed.columns)

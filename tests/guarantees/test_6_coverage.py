@@ -15,16 +15,16 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason, from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading import Declaration, Loaded, load
+from estelam.loading import CoverageDeclaration, LoadResult, load
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
@@ -77,7 +77,7 @@ class Asker:
         """The reply to *request*, or grpc.RpcError."""
         caller, kind = METHODS[method]
         if service.address not in self.channels:
-            self.channels[service.address] = plain_channel(service.address, Identity.named(self.box.pki, caller))
+            self.channels[service.address] = plain_channel(service.address, ClientIdentity.named(self.box.pki, caller))
         call: Any = self.channels[service.address].unary_unary(f"/{method}", None, kind.FromString)
         return call(request.SerializeToString(), timeout=8)
 
@@ -112,14 +112,14 @@ def everywhere(ask: Asker, start: Start, **options: Any) -> Callable[[Sequence[M
     return lambda asked: [ask(*each) for each in zip(services, METHODS, asked, strict=True)]
 
 
-def load_samples(box: Sandbox, declaration: Declaration) -> None:
+def load_samples(box: Sandbox, declaration: CoverageDeclaration) -> None:
     load_file(box.promissory(), NOTES, SAMPLES / "notes.csv", declaration)
     load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", declaration)
 
 
 def test_where_coverage_was_never_declared_a_yes_is_given_and_a_no_is_not(ask: Asker, start: Start) -> None:
     # Since when alone says nothing: the data may end anywhere.
-    load_samples(ask.box, Declaration(since=START_OF_1399))
+    load_samples(ask.box, CoverageDeclaration(since=START_OF_1399))
     said = everywhere(ask, start)
 
     assert said(THERE) == [ANSWER_YES] * 3
@@ -128,7 +128,7 @@ def test_where_coverage_was_never_declared_a_yes_is_given_and_a_no_is_not(ask: A
 
 def test_a_no_is_given_until_the_data_is_older_than_allowed_and_a_yes_ever_after(ask: Asker, start: Start) -> None:
     through = datetime.now(UTC)
-    load_samples(ask.box, Declaration(through=through))
+    load_samples(ask.box, CoverageDeclaration(through=through))
     moment = to_micros(through + timedelta(hours=3))
     said = everywhere(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
 
@@ -152,8 +152,8 @@ NEW_DRAWER = "1403999999999999,CIVIL,2024-06-01,2024-06-01T09:00:00+03:30,140300
 FORMER_DRAWER = "1403000000000001,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,140000000000000001,9990000050,HOLDER"
 
 
-def load_cases(box: Sandbox, path: Path, declaration: Declaration, clock: Clock | None = None) -> Loaded:
-    with closing(Store(box.judiciary().store, facts=Mode.WRITE)) as store:
+def load_cases(box: Sandbox, path: Path, declaration: CoverageDeclaration, clock: Clock | None = None) -> LoadResult:
+    with closing(Store(box.judiciary().store, facts=AccessMode.WRITE)) as store:
         return load(
             store,
             CASES,
@@ -167,10 +167,10 @@ def load_cases(box: Sandbox, path: Path, declaration: Declaration, clock: Clock 
 
 
 @contextmanager
-def held(box: Sandbox, path: Path, declaration: Declaration) -> Iterator[None]:
+def held(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator[None]:
     """While the block runs, a load of *path* stands still with all its rows written; then it is finished."""
     reached, released = threading.Event(), threading.Event()
-    done: list[Loaded] = []
+    done: list[LoadResult] = []
     asked: list[int] = []
 
     def micros() -> int:
@@ -198,7 +198,7 @@ def test_while_a_load_is_half_done_every_answer_is_of_the_data_before_it(
     service = start(judiciary_opening(loaded, leave_seconds=0))
     before = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
     path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
-    later = Declaration(through=datetime.now(UTC))
+    later = CoverageDeclaration(through=datetime.now(UTC))
 
     with held(loaded, path, later):
         meanwhile = [ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069")) for _ in range(20)]
@@ -221,7 +221,7 @@ def facts(box: Sandbox) -> tuple[Coverage | None, list[Any]]:
             connection.exec_driver_sql(f"SELECT * FROM facts.{table} ORDER BY 1, 2, 3").all()  # noqa: S608
             for table in ("cheque_case", "former_subject", "load")
         ]
-        return coverage.read(connection), rows
+        return coverage.read_coverage(connection), rows
 
 
 def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succeeds(
@@ -270,7 +270,7 @@ def test_one_bad_row_first_or_last_changes_nothing_and_coverage_neither(loaded: 
 
     for place in (0, len(rows) // 2, len(rows)):
         path.write_text("\n".join([header, *rows[:place], bad, *rows[place:]]), "utf-8")
-        done = load_cases(loaded, path, Declaration(since=START_OF_1399, through=datetime.now(UTC)))
+        done = load_cases(loaded, path, CoverageDeclaration(since=START_OF_1399, through=datetime.now(UTC)))
 
         assert (done.rows, done.rejected) == (0, 1)
         assert facts(loaded) == before
@@ -289,7 +289,7 @@ def test_a_case_of_1399_makes_a_yes_from_the_moment_that_coverage_reaches_it(
         return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
 
     before = of_1399()
-    with held(loaded, SAMPLES / "cases.csv", Declaration(since=START_OF_1399)):
+    with held(loaded, SAMPLES / "cases.csv", CoverageDeclaration(since=START_OF_1399)):
         meanwhile = of_1399()
 
     assert before == meanwhile == (ANSWER_NO, ANSWER_NO, (2021, 3, 21))

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from estelam.cli.inquire import find_method
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
@@ -121,7 +121,7 @@ Ask = Callable[..., Any]
 
 
 @contextlib.contextmanager
-def eavesdropped(port: int, identity: Identity, method: str) -> Iterator[tuple[Ask, Relay]]:
+def eavesdropped(port: int, identity: ClientIdentity, method: str) -> Iterator[tuple[Ask, Relay]]:
     """A way to ask *method* over one connection, and the relay in its middle."""
     relay = Relay(port)
     options = [("grpc.enable_retries", 0), ("grpc.http2.bdp_probe", 0)]
@@ -185,7 +185,7 @@ def test_a_yes_and_a_no_are_of_one_length_on_the_wire(
 ) -> None:
     port = opened(sandbox, start, pair, miss_cost=miss_cost)
 
-    with eavesdropped(port, Identity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+    with eavesdropped(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
         heard = listen(ask, relay, pair)
 
     assert {ANSWER_YES: CALLS // 2, ANSWER_NO: CALLS // 2} == {answer: seen.total() for answer, seen in heard.items()}
@@ -198,7 +198,7 @@ def test_the_ear_on_the_wire_would_hear_one_byte(sandbox: Sandbox, start: Start)
     port = opened(sandbox, start, pair)
     heard: dict[str, Counter[int]] = {"a": Counter(), "ab": Counter()}
 
-    with eavesdropped(port, Identity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+    with eavesdropped(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
         for echoed in ["a", "ab"] * 20:
             relay.take()
             ask(pair.yes, timeout=10, metadata=[("x-inquiry-id", echoed)])

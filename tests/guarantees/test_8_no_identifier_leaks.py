@@ -14,15 +14,15 @@ from typing import Any, NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading import Declaration, Feed
+from estelam.loading import CoverageDeclaration, Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.server.service import recording_service
+from estelam.server.service import run_recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import feeds as judiciary_load
 from promissory import feeds as promissory_load
@@ -149,7 +149,7 @@ def furnish(folder: Path) -> Sandbox:
     suite.write_access(sandbox, [grant for grant in GRANTS if grant[0] != "agency"], rate=100, burst=1000)
     with sandbox.access.open("a", encoding="utf-8") as table:
         table.write(MORE_GRANTS)
-    Authority(sandbox.pki).issue("two names", [OBLIGOR + "0", HOLDER])
+    DevCertificateAuthority(sandbox.pki).issue("two names", [OBLIGOR + "0", HOLDER])
     load(sandbox.promissory(), promissory_load.MEMBERS, {"agency_id": AGENCY, "name": NAMES[3]})
     load_note(sandbox, datetime.now(UTC))
     case = {"case_number": "1", "kind": "CIVIL", "filed_on": "2025-01-01", "registered_at": "2025-01-01T00:00:00Z"}
@@ -177,14 +177,14 @@ def load_note(sandbox: Sandbox, through: datetime, *, replace: bool = False) -> 
             f"{side}_postal_code": NAMES[4],
         }
     row |= {"issued_on": "2025-01-01", "due_on": "", "payment_place": NAMES[3]}
-    load(sandbox.promissory(), promissory_load.NOTES, row, Declaration(through=through), replace=replace)
+    load(sandbox.promissory(), promissory_load.NOTES, row, CoverageDeclaration(through=through), replace=replace)
 
 
 def load(
     store: StoreSettings,
     feed: Feed,
     row: Mapping[str, Any],
-    declaration: Declaration | None = None,
+    declaration: CoverageDeclaration | None = None,
     *,
     replace: bool = False,
 ) -> None:
@@ -211,7 +211,7 @@ class Doors:
 
     def _ask(self, path: Way) -> str:
         service = path.method.split(".")[1]
-        with plain_channel(self.addresses[service], Identity.named(self.sandbox.pki, path.caller)) as channel:
+        with plain_channel(self.addresses[service], ClientIdentity.named(self.sandbox.pki, path.caller)) as channel:
             rpc: Any = channel.unary_unary(f"/{path.method}")
             call = rpc.future(path.request, timeout=20, metadata=list(path.metadata.items()))
             refusal = None if call.exception() is None else from_grpc(call.exception())
@@ -382,7 +382,7 @@ def test_no_event_within_the_process_names_what_was_asked_not_even_a_fault(tmp_p
         doors = Doors(sandbox, addresses)
         doors.walk(*WAYS)
         ministry.close()
-        faulty = start(lambda: recording_service(settings, {CHECK_METHOD: quoting}))
+        faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: quoting}))
         doors.addresses = addresses | {"promissory": faulty.address}
         fault = doors.walk(Way("setad", CHECK_NOTE, check(), Reason.SERVICE_FAILED))
 

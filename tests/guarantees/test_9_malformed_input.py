@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core import validation
-from estelam.core.errors import TABLE, Reason, Refusal, from_grpc
+from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal, from_grpc
 from estelam.core.keys import verifying_keys
-from estelam.core.model import Finding, Inquiry
+from estelam.core.model import Inquiry, LookupResult
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.pipeline.recorder import Reading
+from estelam.pipeline.recorder import LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
-from estelam.server.service import recording_service
+from estelam.server.service import run_recording_service
 from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
 from judiciary.methods import QUESTIONS
 from tests.conftest import Start, plain_channel
@@ -120,7 +120,7 @@ def told(error: grpc.RpcError) -> Reason:
     """The reason that *error* gives, which it gives in the words of the table and with its status."""
     refusal = from_grpc(error)
     assert refusal is not None, f"{error.code()}: {error.details()}"
-    words = TABLE[refusal.reason]
+    words = ERROR_CATALOGUE[refusal.reason]
     assert (words.status, words.en) == (error.code().value[0], error.details())
     return refusal.reason
 
@@ -129,7 +129,8 @@ def told(error: grpc.RpcError) -> Reason:
 def wire(shared: Sandbox, promissory: RunningService, judiciary: RunningService) -> Iterator[Wire]:
     services = {"setad": promissory, "cbi": judiciary}
     channels = {
-        name: plain_channel(service.address, Identity.named(shared.pki, name)) for name, service in services.items()
+        name: plain_channel(service.address, ClientIdentity.named(shared.pki, name))
+        for name, service in services.items()
     }
     certificates = {"setad": shared.promissory(), "cbi": shared.judiciary()}
     keys = {name: verifying_keys(found.signing_certificates) for name, found in certificates.items()}
@@ -141,7 +142,7 @@ def wire(shared: Sandbox, promissory: RunningService, judiciary: RunningService)
 def judged(wire: Wire, method: Method, sent: bytes) -> None:
     """Send *sent*, and see that it is refused for what breaks the contract, or answered with proof."""
     try:
-        request = validation.parse(type(method.good), sent)
+        request = validation.parse_request(type(method.good), sent)
     except Refusal as refusal:
         expected = refusal.reason
     else:
@@ -306,15 +307,15 @@ def test_a_call_without_a_deadline_or_with_a_long_one_has_the_servers_own(
 ) -> None:
     free, held = threading.Event(), threading.Event()
 
-    def slow(reading: Reading, inquiries: Sequence[Inquiry]) -> Sequence[Finding | Refusal]:
+    def slow(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
         held.set()
         free.wait(30)
         return QUESTIONS[BY_NATIONAL_ID](reading, inquiries)
 
     own = loaded.judiciary(listen="127.0.0.1:0", answer_seconds=0.3, leave_seconds=0)
-    service = start(lambda: recording_service(own, {**QUESTIONS, BY_NATIONAL_ID: slow}))
+    service = start(lambda: run_recording_service(own, {**QUESTIONS, BY_NATIONAL_ID: slow}))
     method = METHODS["CheckByNationalId"]
-    with plain_channel(service.address, Identity.named(loaded.pki, "cbi")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         wire = Wire({"cbi": channel}, {})
         first = wire.reason("cbi", f"/{method.name}", method.wire, timeout=timeout)
         queued = wire.reason("cbi", f"/{CHECK_BY_TRACKING_ID}", METHODS["CheckByTrackingId"].wire, timeout=timeout)

@@ -16,9 +16,9 @@ from sqlalchemy import make_url
 
 from estelam.auth.grants import AccessTable
 from estelam.catalogue import loader
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.settings import CONFIG, ServingSettings, load
+from estelam.core.settings import CONFIG, ServingSettings, load_settings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
@@ -46,7 +46,7 @@ each_service = pytest.mark.parametrize("name", KINDS)
 
 def settings(name: str) -> ServingSettings:
     stores = {f"ESTELAM_{kind.upper()}_STORE": "postgresql+psycopg://estelam@db/x" for kind in STORING}
-    return load(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **stores})
+    return load_settings(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **stores})
 
 
 def documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -75,8 +75,8 @@ def test_a_services_settings_are_settings_and_its_callers_are_those_of_the_resol
 def test_the_watchs_settings_ask_every_method_as_someone_who_is_granted_it() -> None:
     environ = COMPOSE["services"]["quality"]["environment"]
     given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
-    quality = load(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
-    catalogue = loader.read(suite.CATALOGUE)
+    quality = load_settings(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
+    catalogue = loader.read_catalogue(suite.CATALOGUE)
     asked = {name for errand in errands(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.asked}
 
     assert {name for name, _, _ in catalogue.methods()} == asked
@@ -107,7 +107,7 @@ def test_compose_starts_each_service_with_settings_it_knows(name: str) -> None:
     worker = COMPOSE["services"][name]
     environ = {key: value for key, value in worker["environment"].items() if key.startswith("ESTELAM_")}
 
-    load(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **environ})
+    load_settings(KINDS[name], environ={CONFIG: str(DEPLOY / name / "estelam.toml"), **environ})
     assert [name, "serve"] == worker["command"]
     assert "workers" in worker["networks"][name]["aliases"]
     assert name in COMPOSE["services"][f"{name}-envoy"]["networks"]
@@ -300,7 +300,7 @@ def test_the_serving_role_answers_and_records_and_can_change_nothing(
 ) -> None:
     sandbox, database, address = with_role(server, tmp_path, "serving")
     service = start(promissory_opening(sandbox, store=address))
-    with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
+    with caller(sandbox, service.address, ClientIdentity.named(sandbox.pki, "setad")) as ask:
         answer = ask()
 
     assert ANSWER_YES == answer
@@ -322,7 +322,7 @@ def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
 ) -> None:
     sandbox, database, address = with_role(server, tmp_path, "watching")
     service = start(promissory_opening(sandbox))
-    with caller(sandbox, service.address, Identity.named(sandbox.pki, "setad")) as ask:
+    with caller(sandbox, service.address, ClientIdentity.named(sandbox.pki, "setad")) as ask:
         ask()
     suite.prepare_quality(sandbox)
     quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())

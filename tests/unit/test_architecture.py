@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ROOT / "services"
 NEIGHBOURS = {"promissory", "judiciary", "sataad_adapter", "conformance", "quality"}
 CONTRACTS = {path.parent.name for path in (ROOT / "protos" / "estelam").glob("*/v1")}
-LIMIT_LINES = 400
+LIMIT_LINES = 600
 
 
 def modules(folder: Path) -> Iterator[Path]:

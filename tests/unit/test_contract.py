@@ -6,7 +6,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-from estelam.compat.baseline import Published
+from estelam.compat.baseline import Baseline
 from estelam.compat.surface import broken, listing
 from estelam.data_model import descriptors
 from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
@@ -68,7 +68,7 @@ def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: S
 
 
 def test_nothing_that_was_published_has_changed() -> None:
-    published = Published.read(PUBLISHED)
+    published = Baseline.read(PUBLISHED)
 
     assert broken(published.facts, listing(descriptors.files())) == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from estelam.client.channel import Identity, aio_channel
+from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -18,7 +18,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
-from estelam.server.grpc_server import options, until_told_to_stop, write_port
+from estelam.server.grpc_server import options, wait_for_shutdown, write_port
 from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
 from tools.bench.load.plan import Report
 from tools.bench.processes import Running, running
@@ -55,7 +55,7 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     write_port(port_file, port)
-    await until_told_to_stop()
+    await wait_for_shutdown()
     await server.stop(1)
 
 
@@ -78,7 +78,7 @@ def contest(world: World, engine: Engine = Engine.SQLITE) -> Iterator[Contest]:
             yield Contest(partial(load, full, questions, caller), partial(load, bare, questions, caller))
 
 
-async def _typical_reply(server: Running, caller: Identity, requests: Sequence[bytes]) -> bytes:
+async def _typical_reply(server: Running, caller: ClientIdentity, requests: Sequence[bytes]) -> bytes:
     async with aio_channel(f"127.0.0.1:{server.port}", caller) as channel:
         check: Any = channel.unary_unary(f"/{CHECK_NOTE}")
         for _ in range(4):  # The first to come are answered alone; a crowd must have gathered.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from tools.env import sandbox
@@ -44,9 +44,9 @@ class Suite:
         """The judiciary service's settings."""
         return self.sandbox.judiciary(listen="127.0.0.1:0", log_level="error")
 
-    def caller(self, name: str) -> Identity:
+    def caller(self, name: str) -> ClientIdentity:
         """Who asks."""
-        return Identity.named(self.sandbox.pki, name)
+        return ClientIdentity.named(self.sandbox.pki, name)
 
     def command(self, *arguments: str | Path, core: int | None = None) -> Done:
         """Run a command to its end, on one *core* if given.

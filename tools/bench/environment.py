@@ -9,7 +9,7 @@ from typing import Self
 
 import judiciary.service
 import promissory.service
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from tools.bench.config import Scale
 from tools.bench.datasets import cases, notes
 from tools.bench.deployment import Suite
@@ -131,7 +131,7 @@ def _questions(method: str, requests: Sequence[bytes]) -> Questions:
 def load(
     server: Running,
     questions: Questions,
-    caller: Identity,
+    caller: ClientIdentity,
     *,
     seconds: float,
     crowd: Crowd = MANY,

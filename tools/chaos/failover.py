@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from random import Random
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.ledger import verify
 from estelam.receipts import receipt
 from tools.chaos.deployments import Home
@@ -40,7 +40,7 @@ def run(task: Task) -> Result:
         ledger = Ledger(Home(home, first.url(database, second)))
         nursery = at_last.enter_context(Nursery())
         service = at_last.enter_context(Nursling(nursery, "promissory", home, environ=ledger.home.environ))
-        setad = Identity.named(home.pki, "setad")
+        setad = ClientIdentity.named(home.pki, "setad")
         crowd = at_last.enter_context(Crowd(service.address, setad, random, pause=PAUSE_SECONDS))
         primary, standby = first, second
         try:
@@ -52,7 +52,7 @@ def run(task: Task) -> Result:
                 task.told(1)
         except TimeoutError:
             total.losses.append("calls did not resume")
-        except (verify.BrokenLedger, receipt.InvalidReceipt) as error:
+        except (verify.LedgerCorruptError, receipt.InvalidReceipt) as error:
             total.losses.append(str(error))
     middle, worst = statistics.median(silences), max(silences)
     total.remarks.append(f"silent for {middle:.1f} s, at worst {worst:.1f}; {len(crowd.failed)} calls came to nothing")

@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from hpack import Encoder
 
-from estelam.auth.dev_ca import Authority
-from estelam.client.channel import Identity, channel
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tools.bench.processes import SPAWN
 from tools.chaos.fuzz import NOTE, TARGETS, headers_of
@@ -46,7 +46,7 @@ Flood = Callable[[int, Path, int, Connection], None]
 class Honest:
     """A caller at a steady pace, who knows how long each answer took."""
 
-    def __init__(self, address: str, identity: Identity) -> None:
+    def __init__(self, address: str, identity: ClientIdentity) -> None:
         self._address = address
         self._identity = identity
         self.asked = 0
@@ -86,7 +86,7 @@ def run(task: Task, kind: str, whole: int) -> Result:
         worker = at_last.enter_context(Service("promissory", sandbox, environ=_believing_the_proxy(sandbox)))
         folder = task.folder / "envoy"
         envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
-        honest = Honest(envoy.address, Identity.named(sandbox.pki, "setad"))
+        honest = Honest(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
         calm = honest.p99_while(partial(time.sleep, CALM_SECONDS))
         with _flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
             held = flood.recv()
@@ -105,7 +105,7 @@ def run(task: Task, kind: str, whole: int) -> Result:
 
 
 def _believing_the_proxy(sandbox: Sandbox) -> dict[str, str]:
-    Authority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
+    DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     certificate = x509.load_pem_x509_certificate((sandbox.pki / "proxy.crt").read_bytes())
     return {"ESTELAM_PROMISSORY_PROXIES": certificate.fingerprint(SHA256()).hex()}
 

@@ -21,7 +21,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 
 from estelam.core import validation
-from estelam.core.errors import DOMAIN, TABLE, Reason, Refusal
+from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason, Refusal
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
@@ -128,7 +128,7 @@ class Judge:
         body = reply.body[5:]
         self._must(reply.body[:5] == b"\0" + len(body).to_bytes(4), "an answer is not one message")
         try:
-            request = validation.parse(type(target.good), sent.first or b"")
+            request = validation.parse_request(type(target.good), sent.first or b"")
             answer: Any = target.reply.FromString(body)
         except (Refusal, DecodeError):
             self._result.losses.append(f"{target.name} answered what breaks the contract")
@@ -150,7 +150,7 @@ class Judge:
             self._must(reply.status in GRPCS_OWN, f"status {reply.status}, in nobody's words")
             return
         self._seen["refused"] += 1
-        words = TABLE[reason]
+        words = ERROR_CATALOGUE[reason]
         said = unquote(reply.headers.get("grpc-message", b"").decode("ascii"))
         self._must((words.status, words.en) == (reply.status, said), f"{reason} in other words than the table's")
 

@@ -13,7 +13,7 @@ from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.loading import Feed
-from estelam.pipeline.recorder import LookUp
+from estelam.pipeline.recorder import Lookup
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from judiciary import cases
 from judiciary import feeds as judiciary_load
@@ -65,7 +65,7 @@ class World:
     oracle: Callable[[], Notes | Cases]
     feeds: Mapping[str, Feed]
     first_date: date
-    questions: Callable[[StoreSettings], Mapping[Method, LookUp]]
+    questions: Callable[[StoreSettings], Mapping[Method, Lookup]]
     """Each method with its look-up."""
     replies: Mapping[str, type[Message]]
     load: Callable[[Random], Load]
@@ -168,7 +168,7 @@ def _perhaps_spoilt(random: Random, load: Load, person: str) -> Load:
     return load._replace(rows=[*load.rows[:place], bad, *load.rows[place:]], sound=False)
 
 
-def _promissory_questions(settings: StoreSettings) -> Mapping[Method, LookUp]:
+def _promissory_questions(settings: StoreSettings) -> Mapping[Method, Lookup]:
     if not isinstance(settings, PromissorySettings):
         raise TypeError("the promissory service has settings of its own")
     return promissory.questions(settings)

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.ledger import verify
 from estelam.receipts import receipt
@@ -70,7 +70,7 @@ class Ledger:
             if not answer.right:
                 result.losses.append(f"a wrong answer, block {sealed.block}")
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            whole = {Sealed(head.number, head.hash) for head in verify.verify(connection, keys)}
+            whole = {Sealed(head.number, head.hash) for head in verify.verify_ledger(connection, keys)}
         for sealed in [sealed for sealed in self.owed if sealed not in whole]:
             result.losses += [f"an answer is missing, block {sealed.block}"] * self.owed.pop(sealed)
         return result
@@ -78,7 +78,7 @@ class Ledger:
 
 def torture(begin: Callable[[], Service], ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
     """Kill the service that *begin* makes, under load, *rounds* times; one result for each."""
-    setad = Identity.named(ledger.home.sandbox.pki, "setad")
+    setad = ClientIdentity.named(ledger.home.sandbox.pki, "setad")
     service = begin().start()
     try:
         for _ in range(rounds):
@@ -126,7 +126,7 @@ def _live(home: Home, nursery: Nursery, share: range, task: Task, over: threadin
             task.told(1)
             if over.is_set():
                 break
-    except (verify.BrokenLedger, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
+    except (verify.LedgerCorruptError, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
         shutil.rmtree(home.sandbox.folder)

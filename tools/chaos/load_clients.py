@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 import grpc
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -36,7 +36,7 @@ class Acknowledged(NamedTuple):
 class Crowd:
     """Asks from the beginning of a block to its end; *address* names one server, which all share one channel to."""
 
-    def __init__(self, address: str, identity: Identity, random: Random, *, pause: float = 0.0) -> None:
+    def __init__(self, address: str, identity: ClientIdentity, random: Random, *, pause: float = 0.0) -> None:
         self._channel = channel(address, identity)
         self._random = random
         self._pause = pause

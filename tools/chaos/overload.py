@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import promissory.service
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from tools.bench.datasets import notes
 from tools.bench.load.plan import Crowd, Plan, Protocol, Questions, Report
 from tools.bench.load.run import run as load
@@ -34,8 +34,8 @@ def run(task: Task) -> Result:
     suite.load_samples(sandbox)
     settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
     with running(promissory.service.main, settings, core=SERVER_CORE) as server:
-        many = _plan(server, Identity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
-        quiet = replace(many, identity=Identity.named(sandbox.pki, "agency"), crowd=QUIET, rate=QUIET_RATE)
+        many = _plan(server, ClientIdentity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
+        quiet = replace(many, identity=ClientIdentity.named(sandbox.pki, "agency"), crowd=QUIET, rate=QUIET_RATE)
         calm, capacity = load(quiet), load(many)  # 1
         before = resident_mib(server.pid)
         with ThreadPoolExecutor(2) as pool:  # 2
@@ -45,7 +45,7 @@ def run(task: Task) -> Result:
     return _judge(task.rounds, capacity, flood, calm, disturbed, grown)
 
 
-def _plan(server: Running, caller: Identity, crowd: Crowd, seconds: float) -> Plan:
+def _plan(server: Running, caller: ClientIdentity, crowd: Crowd, seconds: float) -> Plan:
     requests = [note.as_message() for note in notes.asked(NOTES)]
     return Plan(
         host="127.0.0.1",

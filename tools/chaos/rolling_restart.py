@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from random import Random
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from tools.chaos import deployments
 from tools.chaos.kill import Ledger
 from tools.chaos.load_clients import Crowd
@@ -29,7 +29,7 @@ def run(task: Task) -> Result:
         home = at_last.enter_context(deployments.on_postgresql(task.folder))("home")
         service = Service("promissory", home.sandbox, workers=WORKERS, environ=home.environ)
         at_last.enter_context(service)
-        setad = Identity.named(home.sandbox.pki, "setad")
+        setad = ClientIdentity.named(home.sandbox.pki, "setad")
         with Crowd(service.address, setad, Random(task.seed), pause=PAUSE_SECONDS) as crowd:
             for _ in range(task.rounds):
                 crowd.wait_for_an_answer()  # 1

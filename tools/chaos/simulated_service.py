@@ -12,17 +12,17 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import event, func, select
 
-from estelam.core.clock import Clock, steady, to_datetime
+from estelam.core.clock import Clock, monotonic_wall_clock, to_datetime
 from estelam.core.errors import Refusal
-from estelam.core.keys import Keyring, Signer, new_keyring_line, verifying_keys
-from estelam.core.model import Answered, Caller, Inquiry
+from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifying_keys
+from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
-from estelam.ledger.writer import Ledger, when_last_sealed
-from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.pipeline.recorder import Registrar
+from estelam.ledger.writer import LedgerWriter, last_block_time
+from estelam.loading import CoverageDeclaration, Feed, LoadResult, load
+from estelam.pipeline.recorder import InquiryRecorder
 from estelam.storage.facts import load_table
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from tools.chaos.generators import Question, World, request
 from tools.chaos.oracle import Row
 
@@ -92,7 +92,7 @@ class Life:
     settings: StoreSettings
     time: Time
     store: Store = field(init=False)
-    registrar: Registrar = field(init=False)
+    registrar: InquiryRecorder = field(init=False)
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,14 +105,14 @@ class Life:
         return verifying_keys(self.settings.signing_certificates)
 
     def _open(self) -> None:
-        keyring = Keyring.load(self.settings.subject_keys)
-        clock = steady(self.time.clock)
-        self.store = Store(f"sqlite:///{self.folder}", ledger=Mode.WRITE)
+        keyring = HmacKeyring.load(self.settings.subject_keys)
+        clock = monotonic_wall_clock(self.time.clock)
+        self.store = Store(f"sqlite:///{self.folder}", ledger=AccessMode.WRITE)
         with self.store.transaction() as connection:
-            last_sealed = when_last_sealed(connection)
-        self.registrar = Registrar(
+            last_sealed = last_block_time(connection)
+        self.registrar = InquiryRecorder(
             store=self.store,
-            ledger=Ledger(keyring=keyring, signer=Signer.load(self.settings.signing_key), clock=clock),
+            ledger=LedgerWriter(keyring=keyring, signer=SigningKey.load(self.settings.signing_key), clock=clock),
             keyring=keyring,
             look_ups={method.name: look_up for method, look_up in self.world.questions(self.settings).items()},
             max_staleness=self.settings.max_staleness,
@@ -159,7 +159,7 @@ class Life:
         """How many loads and how many entries the store holds, the whole chain verified."""
         with self.store.transaction() as connection:
             loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
-            heads = list(verify.verify(connection, self.keys))
+            heads = list(verify.verify_ledger(connection, self.keys))
         return loads, heads[-1].entries if heads else 0
 
     def rotate_subject_key(self, name: str) -> None:
@@ -168,7 +168,7 @@ class Life:
         path.write_text(path.read_text("ascii") + new_keyring_line(name), "ascii")
         self.reopen()
 
-    def ask(self, questions: Sequence[Question], interruption: Interruption | None = None) -> list[Answered | Refusal]:
+    def ask(self, questions: Sequence[Question], interruption: Interruption | None = None) -> list[Answer | Refusal]:
         """Put *questions* to the service, all in one transaction."""
         inquiries = [
             Inquiry(
@@ -181,12 +181,14 @@ class Life:
             for question in questions
         ]
         with interrupted(self.store, interruption):
-            answers = self.registrar.settle(inquiries)
+            answers = self.registrar.answer_batch(inquiries)
             if interruption is not None:
                 interruption.end()
         return answers
 
-    def load(self, feed: Feed, rows: Sequence[Row], claims: Declaration, interruption: Interruption | None) -> Loaded:
+    def load(
+        self, feed: Feed, rows: Sequence[Row], claims: CoverageDeclaration, interruption: Interruption | None
+    ) -> LoadResult:
         """Load *rows* as a file, as the command does, from a process of its own as it were."""
         path = self.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -194,7 +196,7 @@ class Life:
             writer.writeheader()
             writer.writerows(rows)
         with (
-            closing(Store(f"sqlite:///{self.folder}", facts=Mode.WRITE)) as store,
+            closing(Store(f"sqlite:///{self.folder}", facts=AccessMode.WRITE)) as store,
             interrupted(store, interruption),
         ):
             try:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from estelam.core.clock import to_datetime
 from estelam.core.errors import Refusal
-from estelam.core.model import Answered
+from estelam.core.model import Answer as RecordedAnswer
 from estelam.core.settings import StoreSettings
-from estelam.loading import Declaration, LoadError
+from estelam.loading import CoverageDeclaration, LoadError
 from estelam.receipts import receipt
 from estelam.telemetry import logs
 from tools.chaos.generators import WORLDS, Load, Question, World, request, told
@@ -38,7 +38,7 @@ class File(NamedTuple):
     """A file to be loaded, and the whole of what it claims."""
 
     load: Load
-    claims: Declaration
+    claims: CoverageDeclaration
 
 
 class History:
@@ -166,7 +166,9 @@ class History:
     def _file(self) -> File:
         load = self.world.load(self.random)
         ends = self.time.now - timedelta(hours=self.random.choice((0, 0, 1, 12, 23, 24, 48)))
-        return File(load, Declaration(load.since, self.random.choice((ends, ends, None)) if load.claims else None))
+        return File(
+            load, CoverageDeclaration(load.since, self.random.choice((ends, ends, None)) if load.claims else None)
+        )
 
     def _begin(self, file: File, interruption: Interruption | None) -> bool:
         """Load *file*; whether it is in."""
@@ -221,7 +223,7 @@ class History:
         timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
         return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
 
-    def _compare(self, questions: Sequence[Question], answers: Sequence[Answered | Refusal]) -> None:
+    def _compare(self, questions: Sequence[Question], answers: Sequence[RecordedAnswer | Refusal]) -> None:
         expected = [self._expected(question) for question in questions]
         self._match(questions, answers, expected)
         self._remember(questions, expected)
@@ -237,14 +239,14 @@ class History:
         self._last_sealed = max(self._last_sealed or self._now, self._now)
 
     def _match(
-        self, questions: Sequence[Question], answers: Sequence[Answered | Refusal], expected: Sequence[Answer]
+        self, questions: Sequence[Question], answers: Sequence[RecordedAnswer | Refusal], expected: Sequence[Answer]
     ) -> None:
         for question, answer, right in zip(questions, answers, expected, strict=True):
             given = self._given(question, answer)
             self.result.checked += 1
             self._must(given == right, f"{question.method.short_name} was {given.word}, and is {right.word}")
 
-    def _given(self, question: Question, answer: Answered | Refusal) -> Answer:
+    def _given(self, question: Question, answer: RecordedAnswer | Refusal) -> Answer:
         if isinstance(answer, Refusal):
             return Answer(answer.reason.value)
         reply = self.world.replies[question.method.short_name].FromString(answer.reply)
@@ -290,7 +292,7 @@ def run(task: Task) -> Result:
     shares = [seeds[start : start + CHUNK] for start in range(0, task.rounds, CHUNK)]
     total = Result()
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=spawned, initializer=logs.configure, initargs=("critical",)) as pool:
+    with ProcessPoolExecutor(mp_context=spawned, initializer=logs.configure_logging, initargs=("critical",)) as pool:
         for future in as_completed([pool.submit(live, sandbox.folder, share) for share in shares]):
             total.add(future.result())
             task.told(future.result().rounds)

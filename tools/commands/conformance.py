@@ -19,10 +19,10 @@ from rich.console import Console
 
 from conformance import fixtures
 from conformance.case import Instance
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.loading import Declaration
+from estelam.loading import CoverageDeclaration
 from estelam.storage.store import migrate
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
@@ -110,7 +110,7 @@ def _serving(folder: Path, member: Instance) -> dict[str, Any]:
 
 def _load(folder: Path, settings: StoreSettings) -> None:
     data, manifest = folder / "data", json.loads((folder / "manifest.json").read_text("utf-8"))
-    complete = Declaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
+    complete = CoverageDeclaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
     if isinstance(settings, JudiciarySettings):
         load_file(settings, judiciary_load.CASES, data / "cases.csv", complete)
     else:
@@ -146,7 +146,7 @@ def _await_health(pki: Path, member: Instance, address: str) -> None:
     down = (*DOWN, Instance.SETAD_DOWN)
     wanted = HealthCheckResponse.NOT_SERVING if member in down else HealthCheckResponse.SERVING
     deadline = time.monotonic() + START_SECONDS
-    with grpc.secure_channel(address, Identity.named(pki, "setad").credentials()) as channel:
+    with grpc.secure_channel(address, ClientIdentity.named(pki, "setad").credentials()) as channel:
         stub = HealthStub(channel)  # type: ignore[no-untyped-call]
         while stub.Check(HealthCheckRequest(), timeout=START_SECONDS, wait_for_ready=True).status != wanted:
             if time.monotonic() > deadline:

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
-from estelam.storage.store import Mode, Store, migrate
+from estelam.storage.store import AccessMode, Store, migrate
 from quality import repository as seen
 from quality.periods import Month, instant_of
 from quality.report.generate import report
@@ -32,7 +32,7 @@ def quality_home(folder: Path) -> QualitySettings:
     catalogue = folder / "catalogue"
     shutil.copytree(ROOT / "catalogue", catalogue)
     (catalogue / "agreements.yaml").write_text(AGREEMENTS, "utf-8")
-    Authority.create(folder / "pki").issue_signing("quality-reports", EXCHANGE)
+    DevCertificateAuthority.create(folder / "pki").issue_signing("quality-reports", EXCHANGE)
     settings = QualitySettings(
         store=f"sqlite:///{folder / 'store'}",
         catalogue=catalogue,
@@ -63,7 +63,7 @@ def main(
     settings = quality_home(folder.resolve())
     which = Month.parse(month)
     began = time.monotonic()
-    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+    with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         seeded = synthetic_month.seed(connection, which)
     out.print(f"{seeded.inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
     began = time.monotonic()

@@ -14,10 +14,10 @@ from typing import Self
 from sqlalchemy import create_engine, make_url, text
 
 from conformance.case import Instance
-from estelam.core.clock import Clock, steady
+from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server.grpc_server import Server, until_told_to_stop
-from estelam.server.service import recording_service
+from estelam.server.grpc_server import Server, wait_for_shutdown
+from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
 from judiciary.methods import QUESTIONS
 from judiciary.settings import JudiciarySettings
@@ -102,12 +102,12 @@ def _grants(rows: Iterable[Mapping[str, str]]) -> Iterable[str]:
 def _main(folder: Path, members: Mapping[Instance, ServingSettings], ports: Connection, log: Path) -> None:
     with log.open("ab") as words:
         os.dup2(words.fileno(), 2)
-    logs.configure("warning")
+    logs.configure_logging("warning")
     asyncio.run(_serve(folder, members, ports))
 
 
 async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], ports: Connection) -> None:
-    clock = steady(Clock(_steered(folder / "steering" / "offset")))
+    clock = monotonic_wall_clock(Clock(_steered(folder / "steering" / "offset")))
     async with AsyncExitStack() as stack:
         servers = {
             member: await stack.enter_async_context(_open(settings, clock)) for member, settings in members.items()
@@ -117,16 +117,16 @@ async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], port
                 _take_away(settings.store)
         watch = asyncio.create_task(_keep_access(folder, next(iter(members.values())).access))
         ports.send({member: server.port for member, server in servers.items()})
-        await until_told_to_stop()
+        await wait_for_shutdown()
         watch.cancel()
 
 
 def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManager[Server]:
     match settings:
         case PromissorySettings():
-            return recording_service(settings, questions(settings), clock=clock)
+            return run_recording_service(settings, questions(settings), clock=clock)
         case JudiciarySettings():
-            return recording_service(settings, QUESTIONS, clock=clock)
+            return run_recording_service(settings, QUESTIONS, clock=clock)
         case SetadSettings():
             return adapter(settings, clock=clock)
         case _:

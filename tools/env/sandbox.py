@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core import settings
 from estelam.core.clock import Clock
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
-from estelam.loading import Declaration, Feed, load
-from estelam.storage.store import Mode, Store, migrate
+from estelam.loading import CoverageDeclaration, Feed, load
+from estelam.storage.store import AccessMode, Store, migrate
 from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
@@ -85,19 +85,19 @@ class Sandbox:
 
     def promissory(self, **overrides: object) -> PromissorySettings:
         """The promissory service's settings."""
-        return settings.load(PromissorySettings, environ=self.environ, **overrides)
+        return settings.load_settings(PromissorySettings, environ=self.environ, **overrides)
 
     def judiciary(self, **overrides: object) -> JudiciarySettings:
         """The judiciary service's settings."""
-        return settings.load(JudiciarySettings, environ=self.environ, **overrides)
+        return settings.load_settings(JudiciarySettings, environ=self.environ, **overrides)
 
     def setad(self, **overrides: object) -> SetadSettings:
         """The adapter's settings."""
-        return settings.load(SetadSettings, environ=self.environ, **overrides)
+        return settings.load_settings(SetadSettings, environ=self.environ, **overrides)
 
     def quality(self, **overrides: object) -> QualitySettings:
         """The quality process's settings."""
-        return settings.load(QualitySettings, environ=self.environ, **overrides)
+        return settings.load_settings(QualitySettings, environ=self.environ, **overrides)
 
 
 def create(
@@ -121,7 +121,7 @@ def create(
     if not (sandbox.pki / "ca.crt").exists():
         _issue(sandbox)
     if not (sandbox.pki / "quality-reports.crt").exists():
-        Authority(sandbox.pki).issue_signing("quality-reports", monitoring.EXCHANGE)
+        DevCertificateAuthority(sandbox.pki).issue_signing("quality-reports", monitoring.EXCHANGE)
     monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
     for name in ("promissory", "judiciary"):
         home = sandbox.folder / name
@@ -147,7 +147,7 @@ def prepare_quality(sandbox: Sandbox) -> QualitySettings:
 
 def load_samples(sandbox: Sandbox) -> None:
     """Load the committed samples and declare them complete and loaded through now."""
-    now = Declaration(through=datetime.now(UTC))
+    now = CoverageDeclaration(through=datetime.now(UTC))
     promissory, judiciary = sandbox.promissory(), sandbox.judiciary()
     load_file(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
     load_file(promissory, promissory_load.NOTES, SAMPLES / "notes.csv", now)
@@ -158,19 +158,19 @@ def load_file(
     service: StoreSettings,
     feed: Feed,
     path: Path,
-    declaration: Declaration | None = None,
+    declaration: CoverageDeclaration | None = None,
     *,
     replace: bool = False,
 ) -> None:
     """Load one file whole, or fail; to *replace* is to take it for the whole register."""
-    store = Store(service.store, facts=Mode.WRITE)
+    store = Store(service.store, facts=AccessMode.WRITE)
     first_date = cases.FIRST_DATE if feed is judiciary_load.CASES else promissory_load.FIRST_DATE
     try:
         loaded = load(
             store,
             feed,
             path,
-            declaration=declaration or Declaration(),
+            declaration=declaration or CoverageDeclaration(),
             first_date=first_date,
             rejects=path.parent / f"{path.name}.rejects.csv",
             clock=Clock(),
@@ -213,7 +213,7 @@ def write_access(
 
 
 def _issue(sandbox: Sandbox) -> None:
-    authority = Authority.create(sandbox.pki)
+    authority = DevCertificateAuthority.create(sandbox.pki)
     for name, organization_id in ORGANIZATIONS.items():
         authority.issue(name, [organization_id])
     authority.issue("proxy", [])

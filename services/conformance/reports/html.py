@@ -14,7 +14,7 @@ from conformance import case_loader
 from conformance.case import Title
 from conformance.reports.labels import OUTCOMES, STANDINGS, counted, outcome, shown
 from conformance.results import Result, Standing, Verdict
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARKS = {
@@ -54,7 +54,7 @@ def write(path: Path, verdict: Verdict) -> None:
         standings=STANDINGS,
         rows=_rows(verdict),
         faults=[result for result in verdict.results if result.standing is not Standing.PASSED],
-        began=verdict.began.astimezone(IRAN).isoformat(sep=" ", timespec="seconds"),
+        began=verdict.began.astimezone(TEHRAN).isoformat(sep=" ", timespec="seconds"),
         began_fa=_jalali(verdict.began),
         kit=version("estelam"),
     )
@@ -73,7 +73,7 @@ def _rows(verdict: Verdict) -> list[Row]:
 
 
 def _jalali(instant: datetime) -> str:
-    local = JalaliDateTime.to_jalali(instant.astimezone(IRAN))  # type: ignore[no-untyped-call]
+    local = JalaliDateTime.to_jalali(instant.astimezone(TEHRAN))  # type: ignore[no-untyped-call]
     return str(local.strftime("%Y/%m/%d %H:%M:%S"))
 
 

@@ -13,7 +13,7 @@ from estelam.core.model import Caller
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class ClientCertificate:
     """What a certificate says."""
 
     fingerprint: str
@@ -23,7 +23,7 @@ class Credential:
     not_before_micros: int
     not_after_micros: int
 
-    def require_in_force(self, now_micros: int) -> None:
+    def check_validity_period(self, now_micros: int) -> None:
         """Refuse the certificate outside its dates.
 
         Raises:
@@ -44,7 +44,7 @@ class Credential:
 
 
 @lru_cache(maxsize=1024)
-def read(pem: bytes) -> Credential:
+def parse_certificate(pem: bytes) -> ClientCertificate:
     """Read a PEM certificate; its caller is in its one organizationIdentifier (OID 2.5.4.97, 11 ASCII digits).
 
     Raises:
@@ -55,7 +55,7 @@ def read(pem: bytes) -> Credential:
         names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
     except ValueError:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE) from None
-    return Credential(
+    return ClientCertificate(
         certificate.fingerprint(SHA256()).hex(),
         _legal_id(str(names[0].value)) if len(names) == 1 else None,
         to_micros(certificate.not_valid_before_utc),

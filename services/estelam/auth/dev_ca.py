@@ -17,7 +17,7 @@ PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 _CLOCK_SLACK = timedelta(minutes=5)
 
 
-class Authority:
+class DevCertificateAuthority:
     """A certificate authority kept in a folder: ca.crt, ca.key, and what it issues beside them."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class Authority:
     @classmethod
     def create(
         cls, folder: Path, name: str = "estelam development CA", *, since: datetime | None = None
-    ) -> "Authority":
+    ) -> "DevCertificateAuthority":
         """Make a new authority in *folder*."""
         folder.mkdir(parents=True, exist_ok=True)
         key = generate_private_key(SECP256R1())

@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 from estelam.core.settings import Fingerprint
 
-Demand = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
+RequiredMetadata = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
 
 
-class AccessError(OperatorError):
+class AccessConfigError(UserFacingError):
     """The access table can't be used; the text is for the operator."""
 
 
@@ -38,7 +38,7 @@ class Grant(BaseModel):
     since: date
     until: date | None = None
     quota: Quota
-    demands: tuple[Demand, ...] = ()
+    demands: tuple[RequiredMetadata, ...] = ()
     deprecated: date | None = None
     """From when on nobody should begin to use the method, by its provider's word."""
     sunset: date | None = None
@@ -77,12 +77,12 @@ class AccessTable(BaseModel):
             table = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise AccessError(f"{path}: {faults}") from None
+            raise AccessConfigError(f"{path}: {faults}") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise AccessError(f"{path}: {error}") from error
+            raise AccessConfigError(f"{path}: {error}") from error
         if not table.grant:
-            raise AccessError(f"{path}: no caller is granted anything")
+            raise AccessConfigError(f"{path}: no caller is granted anything")
         pairs = [(grant.caller, grant.method) for grant in table.grant]
         if len(set(pairs)) != len(pairs):
-            raise AccessError(f"{path}: a caller is granted a method twice")
+            raise AccessConfigError(f"{path}: a caller is granted a method twice")
         return table

@@ -9,7 +9,7 @@ from estelam.core.errors import QuotaState, Reason, Refusal
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """Tokens left, as of a monotonic instant."""
 
     quota: Quota
@@ -22,36 +22,36 @@ class Bucket:
         self.filled = now
 
 
-class Quotas:
+class RateLimiter:
     """The buckets of one process. A changed quota starts with a full bucket."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
-    def bucket(self, caller: str, policy: str, quota: Quota) -> Bucket:
+    def bucket(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
         """The bucket of one caller and method, refilled."""
         now = self._clock.monotonic()
         bucket = self._buckets.get((caller, policy))
         if bucket is None or bucket.quota is not quota:
             if bucket is None or bucket.quota != quota:
-                bucket = Bucket(quota, float(quota.burst), now)
+                bucket = TokenBucket(quota, float(quota.burst), now)
             self._buckets[caller, policy] = bucket
         bucket.refill(now)
         return bucket
 
-    def spend(self, caller: str, policy: str, quota: Quota) -> Bucket:
+    def acquire(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
         """Take one token.
 
         Raises:
             Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
         """
         bucket = self.bucket(caller, policy, quota)
-        take(bucket, policy)
+        acquire(bucket, policy)
         return bucket
 
 
-class Pace:
+class RefusalThrottle:
     """Lets the refusals of one caller go one after another: refusing costs about as much as answering does.
 
     A caller who presses on after a refusal, on however many calls at once, gets no more of them than this.
@@ -62,7 +62,7 @@ class Pace:
         self._gap = gap_seconds
         self._next: dict[str, float] = {}
 
-    def wait(self, caller: str, most: float) -> float:
+    def delay(self, caller: str, most: float) -> float:
         """For how many seconds, at *most*, the next refusal of *caller* is to be kept back."""
         now = self._clock.monotonic()
         turn = min(max(now, self._next.get(caller, now)), now + most)
@@ -70,23 +70,23 @@ class Pace:
         return turn - now
 
 
-def take(bucket: Bucket, policy: str) -> None:
+def acquire(bucket: TokenBucket, policy: str) -> None:
     """Take one token from *bucket*.
 
     Raises:
         Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
     """
     if bucket.tokens < 1:
-        raise Refusal(Reason.QUOTA_EXHAUSTED, quota=state_of(bucket, policy))
+        raise Refusal(Reason.QUOTA_EXHAUSTED, quota=bucket_state(bucket, policy))
     bucket.tokens -= 1
 
 
-def charge_miss(bucket: Bucket) -> None:
+def charge_miss(bucket: TokenBucket) -> None:
     """Take what an answer NO costs beyond the first token; the bucket may go below nothing."""
     bucket.tokens -= bucket.quota.miss_cost - 1
 
 
-def state_of(bucket: Bucket, policy: str) -> QuotaState:
+def bucket_state(bucket: TokenBucket, policy: str) -> QuotaState:
     """What the caller may know of *bucket*."""
     quota = bucket.quota
     return QuotaState(

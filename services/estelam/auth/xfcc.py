@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
-from estelam.auth.certificate import Credential, read
+from estelam.auth.certificate import ClientCertificate, parse_certificate
 from estelam.core.clock import Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
 
@@ -30,7 +30,7 @@ _ELEMENT = re.compile(
 )
 
 
-class Vouchers:
+class XfccVerifier:
     """Reads what named proxies say of their callers, and checks each certificate's chain against the file *trust*."""
 
     def __init__(self, proxies: Sequence[str], trust: Path, clock: Clock) -> None:
@@ -39,13 +39,13 @@ class Vouchers:
         self._clock = clock
         self._next_look = 0.0
         self._seen = 0
-        self._read: Callable[[str], Credential] | None = None
+        self._read: Callable[[str], ClientCertificate] | None = None
 
-    def include(self, fingerprint: str) -> bool:
+    def is_trusted_proxy(self, fingerprint: str) -> bool:
         """Whether the certificate *fingerprint* is a proxy's that may vouch for callers."""
         return fingerprint in self._proxies
 
-    def credential(self, told: Sequence[str | bytes]) -> Credential:
+    def credential(self, told: Sequence[str | bytes]) -> ClientCertificate:
         """The caller's certificate, as the one header in *told* holds it; in force only while its whole chain is.
 
         Raises:
@@ -54,11 +54,11 @@ class Vouchers:
         if len(told) != 1 or not isinstance(told[0], str):
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
         credential = self._reader()(told[0])
-        if self.include(credential.fingerprint):
+        if self.is_trusted_proxy(credential.fingerprint):
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
         return credential
 
-    def _reader(self) -> Callable[[str], Credential]:
+    def _reader(self) -> Callable[[str], ClientCertificate]:
         """What reads a header by the authorities trusted now; looks for a change of their file once a second."""
         if self._read is not None and self._clock.monotonic() < self._next_look:
             return self._read
@@ -75,15 +75,15 @@ class Vouchers:
         return self._read
 
 
-def _verified(store: Store, clock: Clock, header: str) -> Credential:
+def _verified(store: Store, clock: Clock, header: str) -> ClientCertificate:
     element = _ELEMENT.fullmatch(header)
     if element is None:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
     pem = unquote_to_bytes(element[2])
-    credential = read(pem)
+    credential = parse_certificate(pem)
     if credential.fingerprint != element[1]:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-    credential.require_in_force(now := clock.micros())
+    credential.check_validity_period(now := clock.micros())
     policy = (
         PolicyBuilder().store(store).time(to_datetime(now)).extension_policies(ca_policy=_ISSUER, ee_policy=_CALLER)
     )

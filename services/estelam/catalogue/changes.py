@@ -17,14 +17,14 @@ KINDS: Mapping[str, str] = {
 }
 
 
-class Name(NamedTuple):
+class RecordKey(NamedTuple):
     """Which record it is."""
 
     kind: str
     key: str
 
 
-Facts = Mapping[Name, Mapping[str, Any]]
+Snapshot = Mapping[RecordKey, Mapping[str, Any]]
 """Every record that notices are given of, without what is left empty."""
 
 
@@ -32,7 +32,7 @@ Facts = Mapping[Name, Mapping[str, Any]]
 class Change:
     """One record that is new, is not what it was, or is gone."""
 
-    name: Name
+    name: RecordKey
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
 
@@ -53,17 +53,17 @@ class Change:
         return [f"{key}: {_told(before.get(key))} → {_told(after.get(key))}" for key in keys]
 
 
-def facts(catalogue: Catalogue) -> Facts:
+def snapshot(catalogue: Catalogue) -> Snapshot:
     """All of *catalogue* that notices are given of."""
     return {
-        Name(kind, getattr(record, key)): record.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        RecordKey(kind, getattr(record, key)): record.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         for kind, key in KINDS.items()
         for record in getattr(catalogue, kind)
         if kind != "parties" or record.legal_id or record.member_of
     }
 
 
-def changes(before: Facts, after: Facts) -> list[Change]:
+def changes(before: Snapshot, after: Snapshot) -> list[Change]:
     """What is different: new and changed records in their order, then those that are gone."""
     found = [Change(name, before.get(name), record) for name, record in after.items() if before.get(name) != record]
     return found + [Change(name, record, None) for name, record in before.items() if name not in after]
@@ -78,12 +78,12 @@ def to_notice(change: Change) -> str:
 def from_notice(notice: str) -> Change:
     """What a *notice* of the ledger says."""
     told = json.loads(notice)
-    return Change(Name(told["kind"], told["name"]), told["before"], told["after"])
+    return Change(RecordKey(told["kind"], told["name"]), told["before"], told["after"])
 
 
-def noted_facts(noted: Iterable[str]) -> Facts:
+def recorded_snapshot(noted: Iterable[str]) -> Snapshot:
     """What the records are after all notices, oldest first."""
-    found: dict[Name, Mapping[str, Any]] = {}
+    found: dict[RecordKey, Mapping[str, Any]] = {}
     for change in map(from_notice, noted):
         if change.after is None:
             found.pop(change.name, None)

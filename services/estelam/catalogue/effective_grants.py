@@ -19,7 +19,7 @@ def access_table(catalogue: Catalogue) -> AccessTable:
 
 def callers_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
     """What *grant* yields for each caller that it holds for: nothing where it is of no method here, or lacks assent."""
-    service, begins = catalogue.service(grant.service), beginning(grant)
+    service, begins = catalogue.service(grant.service), effective_from(grant)
     method = service.method(grant.method) if service else None
     if service is None or method is None or grant.quota is None or begins is None:
         return
@@ -38,28 +38,28 @@ def callers_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]
             )
 
 
-def beginning(grant: Grant) -> date | None:
+def effective_from(grant: Grant) -> date | None:
     """The first day on which *grant* admits: its own, and both its preconditions met; None while one is not."""
     if grant.provider_agreement is None or grant.secretariat_consent is None:
         return None
     return max(grant.since, grant.provider_agreement.on, grant.secretariat_consent.on)
 
 
-class Standing(StrEnum):
+class GrantStatus(StrEnum):
     """Where a grant stands on a day."""
 
-    LACKING = "lacking"
+    INCOMPLETE = "incomplete"
     """A precondition is missing."""
-    COMING = "coming"
+    PENDING = "pending"
     IN_FORCE = "in_force"
     ENDED = "ended"
 
 
-def standing(grant: Grant, day: date) -> Standing:
+def grant_status(grant: Grant, day: date) -> GrantStatus:
     """Whether *grant* admits on *day* and, if not, why not."""
-    begins = beginning(grant)
+    begins = effective_from(grant)
     if begins is None:
-        return Standing.LACKING
+        return GrantStatus.INCOMPLETE
     if grant.until is not None and grant.until < day:
-        return Standing.ENDED
-    return Standing.IN_FORCE if begins <= day else Standing.COMING
+        return GrantStatus.ENDED
+    return GrantStatus.IN_FORCE if begins <= day else GrantStatus.PENDING

@@ -64,7 +64,7 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
         )
     why: list[str] = []
     for grant in found:
-        if not (hindrances := list(_hindrances(grant, day))):
+        if not (hindrances := list(_denial_reasons(grant, day))):
             return _granted(catalogue, asked, grant)
         why += [f"{grant.id} ({grant.clause}) {hindrance}" for hindrance in hindrances]
     return Explanation(asked, found[-1], tuple(why))
@@ -81,7 +81,7 @@ def _granted(catalogue: Catalogue, asked: Asked, grant: Grant) -> Explanation:
     return Explanation(asked, grant, (), derived[0])
 
 
-def _hindrances(grant: Grant, day: date) -> list[str]:
+def _denial_reasons(grant: Grant, day: date) -> list[str]:
     """Why *grant* does not admit on *day*: each word for itself."""
     found = []
     for name, assent in (
@@ -105,7 +105,7 @@ def _holds_for(grant: Grant, party: Party, asked: Asked) -> bool:
 
 
 def _party(catalogue: Catalogue, name: str) -> Party | None:
-    number = normalize.number(name)
+    number = normalize.normalize_digits(name)
     return catalogue.party(name) or next((p for p in catalogue.parties if p.legal_id == number), None)
 
 
@@ -136,4 +136,4 @@ def _or_perhaps(name: str, known: Sequence[str]) -> str:
 
 
 def _both(day: date) -> str:
-    return f"{day} ({normalize.jalali(day)})"
+    return f"{day} ({normalize.format_jalali(day)})"

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from estelam.auth.grants import AccessError
+from estelam.auth.grants import AccessConfigError
 from estelam.catalogue.model import FILES, Catalogue
-from estelam.catalogue.validate import flaws
+from estelam.catalogue.validate import violations
 
 LARGEST_FILE = 1 << 20
 Place = tuple[Hashable, ...]
@@ -20,7 +20,7 @@ _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "flo
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigIssue:
     """What is wrong with the catalogue, and where."""
 
     file: str
@@ -33,21 +33,21 @@ class Fault:
         return f"{self.file}:{self.line}: {self.place}{': ' if self.place else ''}{self.words}"
 
 
-class CatalogueError(AccessError):
+class CatalogueError(AccessConfigError):
     """The catalogue can't be used; all its faults are known."""
 
-    def __init__(self, folder: Path, faults: Sequence[Fault]) -> None:
+    def __init__(self, folder: Path, faults: Sequence[ConfigIssue]) -> None:
         super().__init__("\n".join(f"{folder}/{fault}" for fault in faults))
         self.faults = tuple(faults)
 
 
-def read(folder: Path) -> Catalogue:
+def read_catalogue(folder: Path) -> Catalogue:
     """The catalogue in *folder*.
 
     Raises:
         CatalogueError: a file can't be read, a record breaks the schema, or the records don't fit together.
     """
-    pages = {name: _Page(folder / file) for name, file in FILES.items()}
+    pages = {name: _YamlFile(folder / file) for name, file in FILES.items()}
     for name, page in pages.items():
         page.require_only(name)
     faults = [fault for page in pages.values() for fault in page.faults]
@@ -57,13 +57,13 @@ def read(folder: Path) -> Catalogue:
         except ValidationError as error:
             faults = [_fault(pages, found["loc"], _said(found["msg"])) for found in error.errors()]
         else:
-            faults = [_fault(pages, flaw.place, flaw.words) for flaw in flaws(catalogue)]
+            faults = [_fault(pages, flaw.place, flaw.words) for flaw in violations(catalogue)]
     if faults:
         raise CatalogueError(folder, faults)
     return catalogue
 
 
-def stamps(folder: Path) -> Hashable:
+def file_stamps(folder: Path) -> Hashable:
     """What differs once a file of *folder* has changed."""
     return tuple(_stamp(folder / file) for file in FILES.values())
 
@@ -76,9 +76,9 @@ def _stamp(path: Path) -> Hashable:
     return at.st_mtime_ns, at.st_size, at.st_ino
 
 
-def _fault(pages: Mapping[str, "_Page"], place: Place, words: str) -> Fault:
+def _fault(pages: Mapping[str, "_YamlFile"], place: Place, words: str) -> ConfigIssue:
     page = pages[str(place[0])]
-    return Fault(page.path.name, page.line(place), ".".join(map(str, place)), words)
+    return ConfigIssue(page.path.name, page.line(place), ".".join(map(str, place)), words)
 
 
 def _said(message: str) -> str:
@@ -87,12 +87,12 @@ def _said(message: str) -> str:
 
 
 @dataclass
-class _Page:
+class _YamlFile:
     """One file: its plain values, and the line that each stands on."""
 
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[ConfigIssue] = field(default_factory=list)
     _lines: dict[Place, int] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
 
@@ -100,17 +100,17 @@ class _Page:
         try:
             content = self._plain(self._root(), ())
         except _Unreadable as error:
-            self.faults.append(Fault(self.path.name, error.line, "", str(error)))
+            self.faults.append(ConfigIssue(self.path.name, error.line, "", str(error)))
             return
         if isinstance(content, dict):
             self.content = content
         else:
-            self.faults.append(Fault(self.path.name, 1, "", "must be a mapping"))
+            self.faults.append(ConfigIssue(self.path.name, 1, "", "must be a mapping"))
 
     def require_only(self, name: str) -> None:
         """Note a fault unless the file has the key *name* and no other."""
         if not self.faults and set(self.content) != {name}:
-            self.faults.append(Fault(self.path.name, 1, "", f"must have the key {name}, and no other"))
+            self.faults.append(ConfigIssue(self.path.name, 1, "", f"must have the key {name}, and no other"))
 
     def line(self, place: Place) -> int:
         """The line of *place* or, where it is missing, of what it is missing from."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from estelam.auth.grants import Demand, Quota
+from estelam.auth.grants import Quota, RequiredMetadata
 from estelam.core import normalize
 from estelam.core.settings import Fingerprint
 
@@ -17,7 +17,7 @@ FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
 def _day(value: Any) -> date:
     """A date of either calendar; YAML hands it over as it was typed."""
     try:
-        found = value if isinstance(value, date) else normalize.day(value)
+        found = value if isinstance(value, date) else normalize.parse_date(value)
     except (ValueError, AttributeError, TypeError):
         raise ValueError("is no day of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
     if not FIRST_DAY <= found <= LAST_DAY:
@@ -104,7 +104,7 @@ class Service(Record):
         return f"{self.wire}/{method}"
 
 
-class Assent(Record):
+class Approval(Record):
     """One precondition of a grant, met."""
 
     on: Day
@@ -119,13 +119,13 @@ class Grant(Record):
     consumer: Slug
     service: Slug
     method: str | None = None
-    provider_agreement: Assent | None = None
-    secretariat_consent: Assent | None = None
+    provider_agreement: Approval | None = None
+    secretariat_consent: Approval | None = None
     since: Day
     until: Day | None = None
     """The last day."""
     quota: Quota | None = None
-    demands: list[Demand] = []
+    demands: list[RequiredMetadata] = []
     note: Words | None = None
 
 

@@ -86,7 +86,7 @@ def _nothing_first() -> None:
 def _missing(extra: str) -> Callable[[], None]:
     def say_so() -> None:
         output = import_module(f"{__name__}.output")
-        output.fail(f"this needs more packages: pip install 'estelam[{extra}]'", as_json=False)
+        output.exit_error(f"this needs more packages: pip install 'estelam[{extra}]'", as_json=False)
 
     return say_so
 

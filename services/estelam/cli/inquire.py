@@ -14,12 +14,12 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from estelam.cli import output
-from estelam.client.channel import Identity, channel, unanswered
+from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize
 from estelam.core.errors import Reason, Refusal, Violation, from_grpc
-from estelam.core.settings import ClientSettings, load
+from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.receipts.archive import SavedReply, save
+from estelam.receipts.archive import ReceiptRecord, write_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Options:
             "x-case-reference": self.case_reference,
             "x-operator": self.operator,
         }
-        return tuple((key, normalize.code(value)) for key, value in given.items() if value)
+        return tuple((key, normalize.normalize_identifier(value)) for key, value in given.items() if value)
 
 
 def inquiry(
@@ -95,28 +95,28 @@ def ask(
     request: Message,
     options: Options,
     *,
-    proofs: Callable[[Message, Message], list[SavedReply]] | None = None,
+    proofs: Callable[[Message, Message], list[ReceiptRecord]] | None = None,
 ) -> Any:
     """The reply to *request*; on anything else the command ends with words and an exit code that is no answer.
 
     *proofs* says which replies the receipts of this one prove, where it is not the reply itself.
     """
-    with output.plain_failures(as_json=options.as_json):
-        address, identity = whom_and_as_whom(options, load(ClientSettings))
+    with output.user_errors(as_json=options.as_json):
+        address, identity = whom_and_as_whom(options, load_settings(ClientSettings))
         with channel(address, identity) as opened:
             reply = _call(opened, find_method(method), request, options)
         if options.save_receipt:
-            kept = proofs(request, reply) if proofs else [SavedReply(method, request, reply)]
-            save(options.save_receipt, kept)
+            kept = proofs(request, reply) if proofs else [ReceiptRecord(method, request, reply)]
+            write_archive(options.save_receipt, kept)
     return reply
 
 
-def whom_and_as_whom(options: Options, settings: ClientSettings) -> tuple[str, Identity]:
+def whom_and_as_whom(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:
     """Where the service is, and with which certificate to ask; where none is known the command ends."""
     address = options.address or settings.addresses.get(options.service)
     if address is None:
-        output.fail(f"where is {options.service}? give --address", as_json=options.as_json)
-    return address, Identity.named(settings.pki, options.as_)
+        output.exit_error(f"where is {options.service}? give --address", as_json=options.as_json)
+    return address, ClientIdentity.named(settings.pki, options.as_)
 
 
 def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
@@ -126,9 +126,9 @@ def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
     elif reply.answer == inquiry_pb2.ANSWER_NO:
         word, code = "NO", output.EXIT_NO
     else:
-        output.fail("the reply holds no answer", as_json=options.as_json, code=output.EXIT_UNREACHED)
+        output.exit_error("the reply holds no answer", as_json=options.as_json, code=output.EXIT_UNAVAILABLE)
     words = {"YES": "بلی / YES", "NO": "خیر / NO"}
-    output.say({"answer": word if options.as_json else words[word], **facts}, as_json=options.as_json)
+    output.print_record({"answer": word if options.as_json else words[word], **facts}, as_json=options.as_json)
     raise typer.Exit(code)
 
 
@@ -159,18 +159,20 @@ def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, opti
     except grpc.RpcError as error:
         refusal = from_grpc(error)
         if isinstance(refusal, Refusal):
-            output.refuse(refusal, as_json=options.as_json)
-        output.fail(f"No answer: {unanswered(error)}", as_json=options.as_json, code=output.EXIT_UNREACHED)
+            output.exit_refused(refusal, as_json=options.as_json)
+        output.exit_error(
+            f"No answer: {describe_transport_error(error)}", as_json=options.as_json, code=output.EXIT_UNAVAILABLE
+        )
     return reply
 
 
 def rials(text: str, options: Options) -> int:
     """The amount that *text* means; where it means none, the command ends with the contract's own refusal."""
     try:
-        amount = normalize.whole_number(text)
+        amount = normalize.parse_amount(text)
     except ValueError:
         amount = -1
     if not 0 <= amount < 2**63:
         found = Violation("amount_rials", "int64", "must be a whole number of rials, greater than 0")
-        output.refuse(Refusal(Reason.FIELD_INVALID, [found]), as_json=options.as_json)
+        output.exit_refused(Refusal(Reason.FIELD_INVALID, [found]), as_json=options.as_json)
     return amount

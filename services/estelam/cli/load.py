@@ -12,19 +12,19 @@ from estelam.cli import output
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import StoreSettings
-from estelam.loading import Declaration, Feed, Loaded, load
-from estelam.storage.store import Mode, Store
+from estelam.loading import CoverageDeclaration, Feed, LoadResult, load
+from estelam.storage.store import AccessMode, Store
 
 
-def declaration(since: str | None, through: str | None, *, as_json: bool) -> Declaration:
+def declaration(since: str | None, through: str | None, *, as_json: bool) -> CoverageDeclaration:
     """What the options claim of the data."""
     try:
-        return Declaration(
-            since=normalize.day(since) if since else None,
-            through=normalize.instant(through, Clock().now()) if through else None,
+        return CoverageDeclaration(
+            since=normalize.parse_date(since) if since else None,
+            through=normalize.parse_instant(through, Clock().now()) if through else None,
         )
     except ValueError as error:
-        output.fail(f"--since or --through: {error}", as_json=as_json)
+        output.exit_error(f"--since or --through: {error}", as_json=as_json)
 
 
 def load_file(
@@ -32,7 +32,7 @@ def load_file(
     feed: Feed,
     file: Path,
     *,
-    claimed: Declaration,
+    claimed: CoverageDeclaration,
     first_date: date,
     rejects: Path | None,
     as_json: bool,
@@ -40,8 +40,8 @@ def load_file(
 ) -> None:
     """Load *file* with a progress bar; exit 1 where it changed nothing."""
     with (
-        output.plain_failures(as_json=as_json),
-        contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store,
+        output.user_errors(as_json=as_json),
+        contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store,
         Progress(console=output.err, transient=True, disable=as_json) as bar,
     ):
         loaded = load(
@@ -71,9 +71,9 @@ def _shown(bar: Progress, file: Path) -> Callable[[int], None]:
     return show
 
 
-def _report(loaded: Loaded, *, as_json: bool) -> None:
+def _report(loaded: LoadResult, *, as_json: bool) -> None:
     if loaded.rejected:
         facts = {"loaded": 0, "rejected": loaded.rejected, "rejects": str(loaded.rejects)}
-        output.say(facts | {"changed": "nothing"}, as_json=as_json)
+        output.print_record(facts | {"changed": "nothing"}, as_json=as_json)
         raise typer.Exit(output.EXIT_FAILED)
-    output.say({"loaded": loaded.rows, "rejected": 0, "load": loaded.number}, as_json=as_json)
+    output.print_record({"loaded": loaded.rows, "rejected": 0, "load": loaded.number}, as_json=as_json)

@@ -13,15 +13,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from estelam.core import normalize
-from estelam.core.clock import IRAN, Clock
+from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import Refusal
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 
 EXIT_YES = 0
 EXIT_FAILED = 1
 EXIT_NO = 10
 EXIT_REFUSED = 20
-EXIT_UNREACHED = 21
+EXIT_UNAVAILABLE = 21
 EXIT_STOPPED = 22
 LONG_SECONDS = 120
 """A wait of which it is clearer to say until when than how long."""
@@ -32,7 +32,7 @@ out = Console()
 err = Console(stderr=True)
 
 
-def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
+def print_record(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
     """Print *facts*: a table of two columns, or one JSON object."""
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
@@ -47,7 +47,7 @@ def say(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
     out.print(table)
 
 
-def say_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
     """Print *rows*: a table, or one JSON array of objects."""
     if as_json:
         found = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -59,9 +59,9 @@ def say_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: 
     out.print(table)
 
 
-def refuse(refusal: Refusal, *, as_json: bool) -> NoReturn:
+def exit_refused(refusal: Refusal, *, as_json: bool) -> NoReturn:
     """Say why there is no answer, in both languages, and exit."""
-    words = refusal.words
+    words = refusal.spec
     facts = {
         "answer": None,
         "reason": refusal.reason.value,
@@ -87,11 +87,11 @@ def refuse(refusal: Refusal, *, as_json: bool) -> NoReturn:
 
 def after(seconds: float) -> str:
     """The minute that so many *seconds* from now lie in, on Iran's clocks and by its calendar."""
-    there = (Clock().now() + timedelta(seconds=seconds)).astimezone(IRAN)
-    return f"{normalize.jalali(there.date())} {there:%H:%M}"
+    there = (Clock().now() + timedelta(seconds=seconds)).astimezone(TEHRAN)
+    return f"{normalize.format_jalali(there.date())} {there:%H:%M}"
 
 
-def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
+def exit_error(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
     """Say what went wrong and exit."""
     if as_json:
         typer.echo(json.dumps({"error": message}, ensure_ascii=False))
@@ -101,12 +101,12 @@ def fail(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
 
 
 @contextlib.contextmanager
-def plain_failures(*, as_json: bool) -> Iterator[None]:
+def user_errors(*, as_json: bool) -> Iterator[None]:
     """Turn what an operator can mend into one plain line, without a stack trace."""
     try:
         yield
-    except (OperatorError, OSError) as error:
-        fail(str(error), as_json=as_json)
+    except (UserFacingError, OSError) as error:
+        exit_error(str(error), as_json=as_json)
 
 
 def _plain(value: Any) -> str:

@@ -15,10 +15,10 @@ from estelam.cli import output
 from estelam.cli.recall_export import Format, Lists, check_free
 from estelam.core import normalize
 from estelam.core.clock import Clock
-from estelam.core.keys import Keyring
+from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
-from estelam.ledger.recall import Facts, Recalled
+from estelam.ledger.recall import Recalled, RecallSource
 from estelam.storage.store import Store, StoreError, check_schema
 
 ChangedSince = Annotated[
@@ -43,7 +43,7 @@ SETTLE_SECONDS = 15.0
 
 def recall_answers(
     settings: StoreSettings,
-    facts: Facts,
+    facts: RecallSource,
     *,
     since: str,
     form: Format,
@@ -53,27 +53,29 @@ def recall_answers(
 ) -> None:
     """List the answers already given that would be different now: all of them, or none and exit 1."""
     form = Format.JSON if as_json else form
-    with output.plain_failures(as_json=as_json), Lists() as lists:
+    with output.user_errors(as_json=as_json), Lists() as lists:
         now = Clock().now()
         try:
-            moment = normalize.load_or_instant(since, now)
+            moment = normalize.parse_load_or_instant(since, now)
         except (ValueError, OverflowError):
-            output.fail("--since: a load's number, a day as YYYY-MM-DD or an instant with its zone", as_json=as_json)
+            output.exit_error(
+                "--since: a load's number, a day as YYYY-MM-DD or an instant with its zone", as_json=as_json
+            )
         if out:
             check_free(out)
         with output.err.status("looking through the ledger"):
             lists.fill(_recalled(settings, facts, moment, now, settle))
         if out:
             written = lists.write_each(out, form)
-            output.say({"answers": sum(written.values()), "lists": written}, as_json=as_json)
+            output.print_record({"answers": sum(written.values()), "lists": written}, as_json=as_json)
         else:
             lists.show(form)
 
 
 def _recalled(
-    settings: StoreSettings, facts: Facts, since: int | datetime, now: datetime, settle: float
+    settings: StoreSettings, facts: RecallSource, since: int | datetime, now: datetime, settle: float
 ) -> Iterator[Recalled]:
-    keyring = Keyring.load(settings.subject_keys)
+    keyring = HmacKeyring.load(settings.subject_keys)
     try:
         with contextlib.closing(Store(settings.store)) as store:
             check_schema(store, settings.MIGRATIONS)

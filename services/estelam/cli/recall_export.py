@@ -66,7 +66,7 @@ class Lists:
             return
         counts = self.counts()
         total = sum(counts.values())
-        output.say_rows(COLUMNS, list(self._rows(limit=SHOWN)), as_json=False)
+        output.print_rows(COLUMNS, list(self._rows(limit=SHOWN)), as_json=False)
         more = f"; shown are {SHOWN}: --out DIR writes all" if total > SHOWN else ""
         output.err.print(f"{total} answers to {len(counts)} callers would be different now{more}", highlight=False)
 

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from estelam.cli import output
-from estelam.core.settings import ServingSettings, load
+from estelam.core.settings import ServingSettings, load_settings
 from estelam.server import supervisor
 
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")]
@@ -23,9 +23,9 @@ def run(
     *,
     listen: str | None,
     port_file: Path | None,
-    crew: int,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Serve until SIGTERM; what keeps it from starting is said in one plain line."""
-    with output.plain_failures(as_json=as_json):
-        supervisor.serve(main, load(kind, listen=listen), crew, port_file)
+    with output.user_errors(as_json=as_json):
+        supervisor.serve(main, load_settings(kind, listen=listen), workers, port_file)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from estelam.core.settings import SettingsError, StoreSettings, load
+from estelam.core.settings import SettingsError, StoreSettings, load_settings
 
 
 def kinds() -> dict[str, type[StoreSettings]]:
@@ -21,7 +21,7 @@ def settings_of(service: str) -> StoreSettings:
     """
     if (kind := kinds().get(service)) is None:
         raise SettingsError(f"no service keeps a store by the name {service}; there are: {', '.join(kinds())}")
-    return load(kind)
+    return load_settings(kind)
 
 
 Service = Annotated[str, typer.Argument(help="Whose ledger: promissory or judiciary.")]

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import grpc
 
-from estelam.client.channel import unanswered
-from estelam.core.errors import Reason, from_grpc, retry_seconds
+from estelam.client.channel import describe_transport_error
+from estelam.core.errors import Reason, from_grpc, retry_delay
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 
@@ -28,36 +28,36 @@ _PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusC
 _OF_THE_QUESTION = {Reason.FIELD_INVALID, Reason.FIELD_UNKNOWN, Reason.REQUEST_MALFORMED, Reason.REQUEST_TOO_LARGE}
 
 
-class Why(StrEnum):
+class StopReason(StrEnum):
     """Why no more is asked."""
 
-    EXHAUSTED = "EXHAUSTED"
+    RATE_LIMITED = "RATE_LIMITED"
     OUTAGE = "OUTAGE"
     UNAVAILABLE = "UNAVAILABLE"
     REFUSED = "REFUSED"
     UNPROVEN = "UNPROVEN"
     DEADLINE = "DEADLINE"
-    TOLD = "TOLD"
+    INTERRUPTED = "INTERRUPTED"
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """The end of asking before all was asked; *words* are constant, *again* says in how many seconds to go on."""
 
-    why: Why
+    why: StopReason
     words: str
     again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BulkRequest:
     """What is asked: *key* says which one it is, *request* goes over the wire."""
 
     key: str
     request: bytes
 
 
-class Pipeline:
+class BulkCaller:
     """Asks over *connections* in turn.
 
     *take* gets each reply as it came, and may end it all; *decline* gets the words with which a question was not
@@ -69,18 +69,18 @@ class Pipeline:
         connections: Sequence[Ask],
         *,
         window: int,
-        patience: float,
-        take: Callable[[str, bytes], Stop | None],
-        decline: Callable[[str, str], None],
+        idle_timeout: float,
+        on_reply: Callable[[str, bytes], Stop | None],
+        on_refusal: Callable[[str, str], None],
     ) -> None:
         self._connections = connections
         self._window = window
         self._limit = 1  # one question goes ahead: a service that refuses us is not stormed
-        self._patience = patience
-        self._take = take
-        self._decline = decline
-        self._again: deque[Question] = deque()
-        self._fresh: Iterator[Question] = iter(())
+        self._patience = idle_timeout
+        self._take = on_reply
+        self._decline = on_refusal
+        self._again: deque[BulkRequest] = deque()
+        self._fresh: Iterator[BulkRequest] = iter(())
         self._stop: Stop | None = None
         self._changed = asyncio.Event()
         self._under_way = 0
@@ -90,11 +90,11 @@ class Pipeline:
         self._backoff = FIRST_BACKOFF
         self._now = asyncio.get_running_loop().time
 
-    async def run(self, questions: Iterable[Question]) -> Stop | None:
+    async def run(self, questions: Iterable[BulkRequest]) -> Stop | None:
         """Ask all *questions*; returns why it ended early, if it did, once no call is under way any more."""
         self._fresh, self._heard = iter(questions), self._now()
         lanes = [
-            asyncio.create_task(self._lane(self._connections[number % len(self._connections)]))
+            asyncio.create_task(self._worker(self._connections[number % len(self._connections)]))
             for number in range(self._window)
         ]
         try:
@@ -110,7 +110,7 @@ class Pipeline:
         self._stop = self._stop or stop
         self._wake()
 
-    async def _lane(self, ask: Ask) -> None:
+    async def _worker(self, ask: Ask) -> None:
         while await self._turn() and (question := self._next()):
             self._under_way += 1
             try:
@@ -137,7 +137,7 @@ class Pipeline:
                 pass
         return False
 
-    def _next(self) -> Question | None:
+    def _next(self) -> BulkRequest | None:
         # What was set aside comes last: one bad question must not hold up the good ones.
         return next(self._fresh, None) or (self._again.popleft() if self._again else None)
 
@@ -145,7 +145,7 @@ class Pipeline:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _answered(self, question: Question, reply: bytes) -> None:
+    def _answered(self, question: BulkRequest, reply: bytes) -> None:
         self._heard_something()
         self._backoff = FIRST_BACKOFF
         if stop := self._take(question.key, reply):
@@ -155,27 +155,27 @@ class Pipeline:
             self._limit, self._since_growth = self._limit + 1, 0
             self._wake()
 
-    def _declined(self, question: Question, error: grpc.RpcError) -> None:
+    def _declined(self, question: BulkRequest, error: grpc.RpcError) -> None:
         refusal = from_grpc(error)
         code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        words = refusal.described() if refusal else unanswered(error)
+        words = refusal.summary() if refusal else describe_transport_error(error)
         self._decline(question.key, words)
         if refusal and refusal.reason in _OF_THE_QUESTION:
             self._heard_something()
             return
         self._again.append(question)
-        asked = retry_seconds(error)
+        asked = retry_delay(error)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._reached = True
             self._throttle()
-            self._rest(max(asked or 0.0, REST_SECONDS), Stop(Why.EXHAUSTED, words, asked))
+            self._rest(max(asked or 0.0, REST_SECONDS), Stop(StopReason.RATE_LIMITED, words, asked))
         elif code in _PASSING:
             self._reached = self._reached or refusal is not None
             announced = refusal is not None and refusal.reason is Reason.OUTAGE_ANNOUNCED
-            why = Why.OUTAGE if announced else Why.UNAVAILABLE
+            why = StopReason.OUTAGE if announced else StopReason.UNAVAILABLE
             self._rest(self._back_off() if asked is None else asked, Stop(why, words, asked))
         else:
-            self.stop(Stop(Why.REFUSED, words))
+            self.stop(Stop(StopReason.REFUSED, words))
 
     def _heard_something(self) -> None:
         self._heard = self._now()

@@ -35,15 +35,15 @@ _SERVICE_CONFIG = json.dumps(
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ClientIdentity:
     """The certificate, key and trusted authorities of a caller, as PEM files."""
 
     certificate: Path
     private_key: Path
-    trust: Path
+    ca_certificates: Path
 
     @classmethod
-    def named(cls, folder: Path, name: str) -> "Identity":
+    def named(cls, folder: Path, name: str) -> "ClientIdentity":
         """The identity *name* of a folder that `estelam pki` keeps."""
         return cls(folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
 
@@ -53,7 +53,9 @@ class Identity:
         Raises:
             KeyFileError: they don't fit; gRPC itself would only say, call by call, that nobody answers.
         """
-        trust, key, certificate = (path.read_bytes() for path in (self.trust, self.private_key, self.certificate))
+        trust, key, certificate = (
+            path.read_bytes() for path in (self.ca_certificates, self.private_key, self.certificate)
+        )
         try:
             load_pem_x509_certificates(trust)
             public = load_pem_x509_certificate(certificate).public_key()
@@ -65,7 +67,7 @@ class Identity:
         return grpc.ssl_channel_credentials(trust, key, certificate)
 
 
-def unanswered(error: grpc.RpcError) -> str:
+def describe_transport_error(error: grpc.RpcError) -> str:
     """What is known, in constant words, of a call that no service of this house refused."""
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
     details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ""
@@ -90,17 +92,17 @@ def _options() -> list[tuple[str, str | int]]:
     ]
 
 
-def channel(address: str, identity: Identity) -> grpc.Channel:
+def channel(address: str, identity: ClientIdentity) -> grpc.Channel:
     """A blocking channel to *address* (host:port)."""
     return grpc.secure_channel(address, identity.credentials(), options=_options())
 
 
-def aio_channel(address: str, identity: Identity) -> grpc.aio.Channel:
+def aio_channel(address: str, identity: ClientIdentity) -> grpc.aio.Channel:
     """A channel to *address* for asyncio."""
     return grpc.aio.secure_channel(address, identity.credentials(), options=_options())
 
 
-def aio_connections(address: str, identity: Identity, count: int) -> list[grpc.aio.Channel]:
+def aio_connections(address: str, identity: ClientIdentity, count: int) -> list[grpc.aio.Channel]:
     """Channels to *address* for asyncio, each a connection of its own, for one who tries again by other rules."""
     own = {"grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0}
     kept = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]

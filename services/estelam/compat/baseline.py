@@ -10,19 +10,19 @@ from estelam.catalogue.model import Catalogue
 _END = "end "
 
 
-class PublishedError(Exception):
+class BaselineError(Exception):
     """The file can't be used; the text is for who releases."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class Baseline:
     """One fact a line in its file: what a contract holds, or `end METHOD DAY`."""
 
     facts: frozenset[str]
     ends: Mapping[str, date]
 
     @classmethod
-    def read(cls, path: Path) -> "Published":
+    def read(cls, path: Path) -> "Baseline":
         """What *path* says.
 
         Raises:
@@ -33,7 +33,7 @@ class Published:
             ends = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
             days = {method: date.fromisoformat(day) for method, day in ends.items()}
         except (OSError, ValueError) as error:
-            raise PublishedError(f"{path}: {error}") from None
+            raise BaselineError(f"{path}: {error}") from None
         return cls(frozenset(line for line in lines if line and not line.startswith(_END)), days)
 
     def write(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Published:
         ends = {f"{_END}{method} {day}" for method, day in self.ends.items()}
         path.write_text("".join(f"{line}\n" for line in sorted(self.facts | ends)), "utf-8")
 
-    def and_now(self, facts: Iterable[str], catalogue: Catalogue) -> "Published":
+    def and_now(self, facts: Iterable[str], catalogue: Catalogue) -> "Baseline":
         """What is published once a release with *facts* and *catalogue* is out."""
         told = {name: method.sunset for name, _, method in catalogue.methods() if method.sunset}
-        return Published(self.facts | set(facts), {**self.ends, **told})
+        return Baseline(self.facts | set(facts), {**self.ends, **told})

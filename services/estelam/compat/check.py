@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from estelam.catalogue.model import Catalogue, Method
-from estelam.compat.baseline import Published
-from estelam.compat.policy import NOTICE, OVERLAP
+from estelam.compat.baseline import Baseline
+from estelam.compat.policy import MIN_NOTICE, OVERLAP
 from estelam.compat.surface import broken
 
 _RPC = re.compile(r"^rpc ((\S+)\.[^./]+/[^(]+)\(")
@@ -16,7 +16,7 @@ _DEMAND = re.compile(r"^field (\S+)\.\S+ = .* \[buf\.validate\.field\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class CompatibilityViolation:
     """A rule that a release would break, and of what."""
 
     rule: str
@@ -39,7 +39,7 @@ class Release:
         return {name: method for name, _, method in self.catalogue.methods()}
 
 
-def breaches(published: Published, release: Release) -> list[Breach]:
+def compatibility_violations(published: Baseline, release: Release) -> list[CompatibilityViolation]:
     """Every rule that *release* would break; none where it may go out."""
     return [
         *_broken(published, release),
@@ -50,7 +50,7 @@ def breaches(published: Published, release: Release) -> list[Breach]:
     ]
 
 
-def _broken(published: Published, release: Release) -> Iterator[Breach]:
+def _broken(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """What was published and is no longer so, of every version that is still alive."""
     methods, over = _methods(published.facts), _over(release)
     dead = {package for package in methods.values() if {name for name, of in methods.items() if of == package} <= over}
@@ -58,52 +58,62 @@ def _broken(published: Published, release: Release) -> Iterator[Breach]:
         found = _RPC.match(fact)
         if (found and found[1] in over) or _package(fact, dead):
             continue
-        yield Breach("alive-unchanged", _about(fact), f"was published and is no longer so: {fact}")
+        yield CompatibilityViolation("alive-unchanged", _about(fact), f"was published and is no longer so: {fact}")
 
 
-def _demanded(published: Published, release: Release) -> Iterator[Breach]:
+def _demanded(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """What callers who know only what was published would be refused for."""
     known = {_about(fact) for fact in published.facts}
     messages = {name.rpartition(".")[0] for name in known}
     for fact in release.facts:
         found = _DEMAND.match(fact)
         if found and found[1] in messages and _about(fact) not in known:
-            yield Breach("nothing-new-demanded", _about(fact), "is new in a published message and has a rule")
+            yield CompatibilityViolation(
+                "nothing-new-demanded", _about(fact), "is new in a published message and has a rule"
+            )
 
 
-def _unknown(published: Published, release: Release) -> Iterator[Breach]:
+def _unknown(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """Methods of which nobody could look up when they end."""
     alive = {*_methods(published.facts), *_methods(release.facts)}
     for name in sorted(alive - set(release.methods)):
-        yield Breach("in-the-catalogue", name, "stands in a contract but not in the catalogue, which tells of its life")
+        yield CompatibilityViolation(
+            "in-the-catalogue", name, "stands in a contract but not in the catalogue, which tells of its life"
+        )
 
 
-def _ending(name: str, method: Method, published: Published, release: Release) -> Iterator[Breach]:
+def _ending(name: str, method: Method, published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     if method.deprecated and (method.notice is None or method.notice > method.deprecated):
-        yield Breach("notice", name, "is deprecated before its callers were told")
+        yield CompatibilityViolation("notice", name, "is deprecated before its callers were told")
     if method.sunset is None:
         return
     # A date can be written at will: what no release has told so far counts from this one at the earliest.
     earliest = date.min if name in published.ends else release.day
-    if method.notice is None or method.sunset - max(method.notice, earliest) < NOTICE:
-        yield Breach("notice", name, f"ends less than {NOTICE.days} days after its callers were told")
+    if method.notice is None or method.sunset - max(method.notice, earliest) < MIN_NOTICE:
+        yield CompatibilityViolation(
+            "notice", name, f"ends less than {MIN_NOTICE.days} days after its callers were told"
+        )
     if method.replaced_by is not None:
         yield from _replaced(name, method.sunset, release.methods[method.replaced_by])
 
 
-def _replaced(name: str, sunset: date, successor: Method) -> Iterator[Breach]:
+def _replaced(name: str, sunset: date, successor: Method) -> Iterator[CompatibilityViolation]:
     if sunset - successor.introduced < OVERLAP:
-        yield Breach("overlap", name, f"ends less than {OVERLAP.days} days after what replaces it was introduced")
+        yield CompatibilityViolation(
+            "overlap", name, f"ends less than {OVERLAP.days} days after what replaces it was introduced"
+        )
     if successor.sunset is not None and successor.sunset - sunset < OVERLAP:
-        yield Breach("overlap", name, "is replaced by what itself ends too soon after it")
+        yield CompatibilityViolation("overlap", name, "is replaced by what itself ends too soon after it")
 
 
-def _hastened(published: Published, release: Release) -> Iterator[Breach]:
+def _hastened(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """Ends that callers were told of, and that come sooner now."""
     for name, told in published.ends.items():
         method = release.methods.get(name)
         if method and method.sunset and method.sunset < told:
-            yield Breach("never-sooner", name, f"was to end on {told}, and would end on {method.sunset}")
+            yield CompatibilityViolation(
+                "never-sooner", name, f"was to end on {told}, and would end on {method.sunset}"
+            )
 
 
 def _over(release: Release) -> set[str]:

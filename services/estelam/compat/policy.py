@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-NOTICE = timedelta(days=180)
+MIN_NOTICE = timedelta(days=180)
 """From the day on which callers are told of a method's end to its sunset, at least."""
 OVERLAP = timedelta(days=90)
 """For which a replacement is in service beside what it replaces, at least."""

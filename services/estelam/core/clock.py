@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 # By the zone's own rules: summer time was kept until 2022.
-IRAN = ZoneInfo("Asia/Tehran")
+TEHRAN = ZoneInfo("Asia/Tehran")
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """By how much the clocks of hosts that work together may differ."""
 
@@ -28,7 +28,7 @@ class Clock:
         return to_datetime(self.micros())
 
 
-def steady(clock: Clock) -> Clock:
+def monotonic_wall_clock(clock: Clock) -> Clock:
     """*clock*, never set back: from now on its wall clock goes at least as fast as its monotonic one.
 
     A clock that is set forward is followed, since a machine that slept is right to be ahead; one that is then set right

@@ -26,7 +26,7 @@ class Layer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ErrorSpec:
     """What one reason says, and how it travels."""
 
     status: int
@@ -65,133 +65,133 @@ class Reason(StrEnum):
     PROVIDER_UNPROVEN = "PROVIDER_UNPROVEN"
 
 
-TABLE: dict[Reason, Words] = {
-    Reason.CERTIFICATE_UNUSABLE: Words(
+ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
+    Reason.CERTIFICATE_UNUSABLE: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate does not name exactly one organisation by its legal id.",
         "گواهی کاربر دقیقاً یک سازمان را با شناسه ملی آن معرفی نمی‌کند.",
     ),
-    Reason.CERTIFICATE_EXPIRED: Words(
+    Reason.CERTIFICATE_EXPIRED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate is not valid at this time.",
         "گواهی کاربر در این زمان معتبر نیست.",
     ),
-    Reason.CERTIFICATE_DENIED: Words(
+    Reason.CERTIFICATE_DENIED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate has been barred.",
         "گواهی کاربر مسدود شده است.",
     ),
-    Reason.NOT_GRANTED: Words(
+    Reason.NOT_GRANTED: ErrorSpec(
         code_pb2.PERMISSION_DENIED,
         Layer.CALLER,
         "This organisation holds no grant for this method today.",
         "این سازمان امروز مجوز استفاده از این متد را ندارد.",
     ),
-    Reason.METADATA_REQUIRED: Words(
+    Reason.METADATA_REQUIRED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The grant demands a metadata entry that was not sent.",
         "فراداده‌ای که مجوز آن را الزامی کرده ارسال نشده است.",
     ),
-    Reason.METADATA_MALFORMED: Words(
+    Reason.METADATA_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "A metadata entry must be given once, as 1 to 64 of 0-9, A-Z, a-z and . _ : / -",
         "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه از 0-9، A-Z، a-z و . _ : / - ارسال شود.",
     ),
-    Reason.REQUEST_MALFORMED: Words(
+    Reason.REQUEST_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The request is not a message of this method.",
         "درخواست، پیامی از این متد نیست.",
     ),
-    Reason.REQUEST_TOO_LARGE: Words(
+    Reason.REQUEST_TOO_LARGE: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The request is larger than 4096 bytes.",
         "درخواست از ۴۰۹۶ بایت بزرگ‌تر است.",
     ),
-    Reason.FIELD_UNKNOWN: Words(
+    Reason.FIELD_UNKNOWN: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The request has a field that this method does not know.",
         "درخواست فیلدی دارد که این متد نمی‌شناسد.",
     ),
-    Reason.FIELD_INVALID: Words(
+    Reason.FIELD_INVALID: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "A field of the request breaks a rule of the contract.",
         "یکی از فیلدهای درخواست با قواعد قرارداد سازگار نیست.",
     ),
-    Reason.METHOD_UNKNOWN: Words(
+    Reason.METHOD_UNKNOWN: ErrorSpec(
         code_pb2.UNIMPLEMENTED,
         Layer.CALLER,
         "This service has no such method.",
         "این سرویس چنین متدی ندارد.",
     ),
-    Reason.QUOTA_EXHAUSTED: Words(
+    Reason.QUOTA_EXHAUSTED: ErrorSpec(
         code_pb2.RESOURCE_EXHAUSTED,
         Layer.CALLER,
         "The quota of this organisation for this method is used up for now.",
         "سهمیه این سازمان برای این متد فعلاً تمام شده است.",
     ),
-    Reason.OVERLOADED: Words(
+    Reason.OVERLOADED: ErrorSpec(
         code_pb2.RESOURCE_EXHAUSTED,
         Layer.SERVICE,
         "The service has more inquiries waiting than it can answer in time.",
         "استعلام‌های در انتظار از توان پاسخ به‌موقع سرویس بیشتر است.",
         retry_seconds=1,
     ),
-    Reason.COVERAGE_UNDECLARED: Words(
+    Reason.COVERAGE_UNDECLARED: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
         Layer.STORE,
         "The period that the data covers has not been declared, so no answer can be given.",
         "دوره پوشش داده اعلام نشده است؛ بنابراین پاسخی داده نمی‌شود.",
     ),
-    Reason.DATA_STALE: Words(
+    Reason.DATA_STALE: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.STORE,
         "The data is older than allowed, so no answer can be given.",
         "داده‌ها از حد مجاز قدیمی‌ترند؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=60,
     ),
-    Reason.CLOCK_BEHIND: Words(
+    Reason.CLOCK_BEHIND: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The service's clock is behind what has been recorded already, so no answer can be given.",
         "ساعت سرویس از آنچه پیش‌تر ثبت شده عقب‌تر است؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=60,
     ),
-    Reason.AGENCY_NOT_MEMBER: Words(
+    Reason.AGENCY_NOT_MEMBER: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
         Layer.CALLER,
         "The executive agency is not a registered member of Setad.",
         "دستگاه اجرایی عضو ثبت‌شده سامانه ستاد نیست.",
     ),
-    Reason.NOTE_NOT_CONFIRMED: Words(
+    Reason.NOTE_NOT_CONFIRMED: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
         Layer.CALLER,
         "Ask CheckNote for this serial first; only a recent yes that still holds opens this method.",
         "نخست صحت‌سنجی این سریال را با متد یک بپرسید؛ تنها پاسخ بلیِ تازه و همچنان معتبر این متد را می‌گشاید.",
     ),
-    Reason.ANSWER_LATE: Words(
+    Reason.ANSWER_LATE: ErrorSpec(
         code_pb2.DEADLINE_EXCEEDED,
         Layer.SERVICE,
         "No answer could be given within the deadline.",
         "در مهلت مقرر پاسخی آماده نشد.",
         retry_seconds=1,
     ),
-    Reason.STORE_UNAVAILABLE: Words(
+    Reason.STORE_UNAVAILABLE: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.STORE,
         "The data store cannot be reached, so no answer can be given.",
         "پایگاه داده در دسترس نیست؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
     ),
-    Reason.SERVICE_FAILED: Words(
+    Reason.SERVICE_FAILED: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The service could not complete the inquiry, so no answer can be given.",
@@ -199,20 +199,20 @@ TABLE: dict[Reason, Words] = {
         retry_seconds=1,
     ),
     # When it may be tried again depends on the outage: whoever refuses says so each time.
-    Reason.OUTAGE_ANNOUNCED: Words(
+    Reason.OUTAGE_ANNOUNCED: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The service is out of operation for a period that was announced, so no answer can be given.",
         "سرویس در بازه‌ای که از پیش اعلام شده از دسترس خارج است؛ بنابراین پاسخی داده نمی‌شود.",
     ),
-    Reason.PROVIDER_UNAVAILABLE: Words(
+    Reason.PROVIDER_UNAVAILABLE: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The ministry's service cannot be reached, so no answer can be given.",
         "سرویس وزارت امور اقتصادی و دارایی در دسترس نیست؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
     ),
-    Reason.PROVIDER_UNPROVEN: Words(
+    Reason.PROVIDER_UNPROVEN: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The ministry's reply does not carry a receipt that proves it, so no answer can be given.",
@@ -258,22 +258,22 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
         self.quota = quota
         self.retry_seconds = retry_seconds
         if retry_seconds is None:
-            self.retry_seconds = quota.retry_seconds if quota else self.words.retry_seconds
+            self.retry_seconds = quota.retry_seconds if quota else self.spec.retry_seconds
 
     @property
-    def words(self) -> Words:
+    def spec(self) -> ErrorSpec:
         """The table's row for this refusal."""
-        return TABLE[self.reason]
+        return ERROR_CATALOGUE[self.reason]
 
-    def described(self) -> str:
+    def summary(self) -> str:
         """The reason and its words on one line, or what is wrong with each field."""
         found = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
-        return f"{self.reason}: {found or self.words.en}"
+        return f"{self.reason}: {found or self.spec.en}"
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
     """The refusal as google.rpc.Status with its details."""
-    words = refusal.words
+    words = refusal.spec
     details = [
         error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata={"layer": words.layer}),
         error_details_pb2.LocalizedMessage(locale="fa", message=words.fa),
@@ -311,10 +311,10 @@ def from_grpc(error: grpc.RpcError) -> Refusal | None:
         violations = [Violation(found.field, found.reason, found.description) for found in fields.field_violations]
     else:
         violations = []
-    return Refusal(Reason(info.reason), violations, retry_seconds=retry_seconds(error))
+    return Refusal(Reason(info.reason), violations, retry_seconds=retry_delay(error))
 
 
-def retry_seconds(error: grpc.RpcError) -> float | None:
+def retry_delay(error: grpc.RpcError) -> float | None:
     """When whoever gave *error* says that it may be tried again: in RetryInfo or, as proxies do, by pushback."""
     retry = error_details_pb2.RetryInfo()
     if any(detail.Unpack(retry) for detail in _details(error)):

@@ -1,5 +1,5 @@
 """What the operator of a service can mend, apart from what declines a caller: see `estelam.core.errors` for that."""
 
 
-class OperatorError(Exception):
+class UserFacingError(Exception):
     """Something can't be used or done; the text is for the operator, and a command says it in one plain line."""

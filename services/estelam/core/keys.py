@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 from estelam.core.model import Subject
 
 
-class KeyFileError(OperatorError):
+class KeyFileError(UserFacingError):
     """A key file can't be used; the text is for the operator."""
 
 
@@ -27,14 +27,14 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class SigningKey:
     """The key that seals blocks."""
 
     key_id: str
     key: Ed25519PrivateKey
 
     @classmethod
-    def load(cls, path: Path) -> "Signer":
+    def load(cls, path: Path) -> "SigningKey":
         """Read an Ed25519 private key from a PEM file."""
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
@@ -59,7 +59,7 @@ def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
-class Keyring:
+class HmacKeyring:
     """HMAC-SHA256 keys with ids, oldest first; the last one writes, all of them find.
 
     The file has one key a line: an id, a space, 64 hexadecimal digits.
@@ -74,7 +74,7 @@ class Keyring:
         self._writing = self._keys[self.current]
 
     @classmethod
-    def load(cls, path: Path) -> "Keyring":
+    def load(cls, path: Path) -> "HmacKeyring":
         """Read a keyring file."""
         try:
             pairs = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
@@ -89,7 +89,7 @@ class Keyring:
         """The keyed hash of *subject* under the writing key, 32 bytes."""
         return self._digest(self._writing, subject)
 
-    def all_hashes(self, subject: Subject) -> list[bytes]:
+    def hashes_under_all_keys(self, subject: Subject) -> list[bytes]:
         """The keyed hash of *subject* under every key: what finds it in old entries too."""
         return [self._digest(key, subject) for key in self._keys.values()]
 

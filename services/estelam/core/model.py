@@ -29,7 +29,7 @@ class Subject(NamedTuple):
     value: str
 
 
-def person(person_id: str) -> Subject:
+def person_subject(person_id: str) -> Subject:
     """A person of any kind, whatever part they have in the question: what "who asked about me" looks for."""
     return Subject("person", person_id)
 
@@ -77,31 +77,31 @@ class Outcome(StrEnum):
     DISCLOSED = "DISCLOSED"
 
 
-class EarnedNo:
+class NegativeAnswerPermit:
     """Permission to answer NO. Only `storage.coverage` creates it, after checking that the data covers the question."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LookupResult:
     """A completed look-up: the outcome and the reply, still without its receipt."""
 
     outcome: Outcome
     reply: Message
 
     @classmethod
-    def yes(cls, reply: Message) -> "Finding":
+    def yes(cls, reply: Message) -> "LookupResult":
         """A fact was found."""
         return cls(Outcome.YES, reply)
 
     @classmethod
-    def no(cls, reply: Message, _earned: EarnedNo) -> "Finding":
+    def no(cls, reply: Message, _earned: NegativeAnswerPermit) -> "LookupResult":
         """Nothing was found, and the data is known to cover the question."""
         return cls(Outcome.NO, reply)
 
     @classmethod
-    def disclosed(cls, reply: Message) -> "Finding":
+    def disclosed(cls, reply: Message) -> "LookupResult":
         """Information items were given."""
         return cls(Outcome.DISCLOSED, reply)
 
@@ -114,7 +114,7 @@ class Inquiry:
     """Of version 7."""
     method: Method
     caller: Caller
-    arrived: float
+    received_at: float
     """Monotonic seconds."""
     purpose: Purpose = field(default_factory=Purpose)
     request: Any = None
@@ -124,7 +124,7 @@ class Inquiry:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Answer:
     """What may be spoken: a reply that carries its receipt."""
 
     outcome: Outcome

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"
@@ -40,11 +40,11 @@ Loopback = Annotated[str, AfterValidator(_on_loopback)]
 """host:port on this host alone; empty for nowhere."""
 
 
-class SettingsError(OperatorError):
+class SettingsError(UserFacingError):
     """The settings can't be used; the text is for the operator."""
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """One table of the file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class Section(BaseModel):
     SECTION: ClassVar[str]
 
 
-class ServingSettings(Section):
+class ServingSettings(SettingsSection):
     """What every service needs to serve."""
 
     listen: str = "127.0.0.1:0"
@@ -106,7 +106,7 @@ class StoreSettings(ServingSettings):
     batch_queue: int = Field(default=8192, ge=1)
 
 
-class ClientSettings(Section):
+class ClientSettings(SettingsSection):
     """What the command line needs to ask."""
 
     SECTION: ClassVar[str] = "client"
@@ -117,7 +117,7 @@ class ClientSettings(Section):
     """host:port of each service, by its name."""
 
 
-class CatalogueSettings(Section):
+class CatalogueSettings(SettingsSection):
     """Where the catalogue is, for who looks into it."""
 
     SECTION: ClassVar[str] = "catalogue"
@@ -125,10 +125,10 @@ class CatalogueSettings(Section):
     folder: Path = Path("catalogue")
 
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=SettingsSection)
 
 
-def load(kind: type[S], *, environ: Mapping[str, str] | None = None, **overrides: Any) -> S:
+def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **overrides: Any) -> S:
     """The settings of one section: *overrides*, then the environment, then the file that ESTELAM_CONFIG names.
 
     Relative paths in the file are relative to the file.
@@ -147,7 +147,7 @@ def load(kind: type[S], *, environ: Mapping[str, str] | None = None, **overrides
         raise SettingsError(faults) from None
 
 
-def _file_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
     path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
     if CONFIG not in environ and not path.exists():
         return {}
@@ -157,36 +157,40 @@ def _file_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, A
         raise SettingsError(f"{path}: {error}") from None
     if unknown := set(tables) - _sections():
         raise SettingsError(f"{path}: unknown table: {', '.join(sorted(unknown))}")
-    return {name: _anchored(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
+    return {name: _resolve_path(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
 
 
-def _anchored_table(kind: type[BaseModel], row: Any, folder: Path) -> Any:
-    return {name: _anchored(kind, name, value, folder) for name, value in row.items()} if isinstance(row, dict) else row
+def _resolve_paths_of_table(kind: type[BaseModel], row: Any, folder: Path) -> Any:
+    return (
+        {name: _resolve_path(kind, name, value, folder) for name, value in row.items()}
+        if isinstance(row, dict)
+        else row
+    )
 
 
-def _anchored(kind: type[BaseModel], name: str, value: Any, folder: Path) -> Any:
+def _resolve_path(kind: type[BaseModel], name: str, value: Any, folder: Path) -> Any:
     field = kind.model_fields.get(name)
     if field is None:
         return value
     item = next(iter(get_args(field.annotation)), None)
     if isinstance(item, type) and issubclass(item, BaseModel) and isinstance(value, list):
-        return [_anchored_table(item, row, folder) for row in value]
+        return [_resolve_paths_of_table(item, row, folder) for row in value]
     if field.annotation in {Path, Path | None} and isinstance(value, str):
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):
         return [folder / str(item) for item in value]
-    return _anchored_stores(value, folder) if name in {"store", "ledgers"} else value
+    return _resolve_store_urls(value, folder) if name in {"store", "ledgers"} else value
 
 
-def _anchored_stores(value: Any, folder: Path) -> Any:
+def _resolve_store_urls(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
-        return {name: _anchored_stores(store, folder) for name, store in value.items()}
+        return {name: _resolve_store_urls(store, folder) for name, store in value.items()}
     if isinstance(value, str) and value.startswith("sqlite:///"):
         return f"sqlite:///{folder / value.removeprefix('sqlite:///')}"
     return value
 
 
-def _environment_values(kind: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+def _environment_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
     prefix = f"{PREFIX}{kind.SECTION.upper()}_"
     sections = tuple(f"{PREFIX}{name.upper()}_" for name in _sections())
     values: dict[str, Any] = {}

@@ -13,7 +13,7 @@ MAX_REQUEST_BYTES = 4096
 M = TypeVar("M", bound=Message)
 
 
-def parse(kind: type[M], wire: bytes) -> M:
+def parse_request(kind: type[M], wire: bytes) -> M:
     """A message of *kind* that keeps every rule of its contract.
 
     Raises:
@@ -28,11 +28,11 @@ def parse(kind: type[M], wire: bytes) -> M:
         raise Refusal(Reason.REQUEST_MALFORMED) from None
     if len(UnknownFieldSet(message)):
         raise Refusal(Reason.FIELD_UNKNOWN)
-    check(message)
+    validate(message)
     return message
 
 
-def check(message: Message) -> None:
+def validate(message: Message) -> None:
     """Raise Refusal(FIELD_INVALID) unless *message* keeps every rule of its contract."""
     if violations := protovalidate.collect_violations(message):
         raise Refusal(Reason.FIELD_INVALID, [_violation(found) for found in violations])

@@ -31,7 +31,7 @@ def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> lis
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in forms.items():
-        (folder / "templates" / name).write_text(text, encoding="utf-8", newline="")
+        (folder / name).write_text(text, encoding="utf-8", newline="")
     return [folder / name for name in forms]
 
 

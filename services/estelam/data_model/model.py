@@ -23,7 +23,7 @@ class ModelError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Documentation:
     """What is told of one thing: its name in Persian, what it means in both languages, where it may stand."""
 
     name: str
@@ -39,7 +39,7 @@ class Told:
 class Field:
     """One field of a message."""
 
-    told: Told
+    told: Documentation
     number: int
     kind: "FieldDescriptorProto.Type.ValueType"
     of: str
@@ -66,7 +66,7 @@ class Field:
 class Message:
     """One message and its fields, in the order in which they stand."""
 
-    told: Told
+    told: Documentation
     package: str
     fields: tuple[Field, ...]
 
@@ -75,16 +75,16 @@ class Message:
 class Enum:
     """One enum and its values."""
 
-    told: Told
+    told: Documentation
     package: str
-    values: tuple[tuple[Told, int], ...]
+    values: tuple[tuple[Documentation, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """One method, and how it is asked over HTTP if it is."""
 
-    told: Told
+    told: Documentation
     package: str
     request: str
     response: str
@@ -130,7 +130,7 @@ def load() -> Model:
 
 
 @cache
-def levels() -> dict[int, Told]:
+def levels() -> dict[int, Documentation]:
     """What each level of sensitivity is called and means."""
     file = _File(next(file for file in descriptors.files() if file.name == descriptors.MODEL_FILE))
     enum = next(enum for enum in file.enums() if enum.told.name == "Sensitivity")
@@ -201,8 +201,8 @@ class _File:
             field.options.Extensions[validate_pb2.field],
         )
 
-    def _told(self, name: str, full_name: str, path: Path, datum: pb.Datum) -> Told:
-        return Told(
+    def _told(self, name: str, full_name: str, path: Path, datum: pb.Datum) -> Documentation:
+        return Documentation(
             name=name,
             full_name=full_name,
             fa=datum.fa,
@@ -212,11 +212,11 @@ class _File:
             sensitivity=datum.sensitivity,
         )
 
-    def _told_of_method(self, name: str, full_name: str, path: Path) -> Told:
+    def _told_of_method(self, name: str, full_name: str, path: Path) -> Documentation:
         """A method's name in Persian is what its comment has in parentheses: it holds no data, so it has no datum."""
         comment = self._comments.get(path, "")
         fa = _PERSIAN.search(comment)
-        return Told(name, full_name, fa[1] if fa else "", "", _PERSIAN.sub("", comment))
+        return Documentation(name, full_name, fa[1] if fa else "", "", _PERSIAN.sub("", comment))
 
     def _name(self, name: str) -> str:
         return f"{self._file.package}.{name}"

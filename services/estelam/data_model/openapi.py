@@ -5,7 +5,7 @@ from typing import Any
 
 from google.rpc import code_pb2
 
-from estelam.core.errors import TABLE, Layer, Reason
+from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
 from estelam.pipeline.handler import PURPOSE_KEYS
@@ -50,7 +50,7 @@ def document(model: Model) -> dict[str, Any]:
 
 def status(reason: Reason) -> int:
     """The HTTP status that says *reason*."""
-    return next(http for code, http in STATUS.items() if code == TABLE[reason].status)
+    return next(http for code, http in STATUS.items() if code == ERROR_CATALOGUE[reason].status)
 
 
 def _operation(method: Method) -> dict[str, Any]:

@@ -7,6 +7,6 @@ from estelam.inquiry.v1 import data_model_pb2 as pb
 
 
 @cache
-def unlogged() -> frozenset[str]:
+def redacted_fields() -> frozenset[str]:
     """The names of all fields that are not open, in whichever message."""
     return frozenset(field.told.name for _, field in load().fields() if field.told.sensitivity != pb.SENSITIVITY_OPEN)

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from estelam.core.clock import to_datetime, to_micros
-from estelam.core.keys import Keyring
+from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
@@ -28,38 +28,40 @@ ENTRIES_AT_ONCE = 500
 T = TypeVar("T")
 
 
-class Word(StrEnum):
+class RecallOutcome(StrEnum):
     """What an entry says was answered, and what would be answered now."""
 
     YES = "YES"
     NO = "NO"
     DISCLOSED = "DISCLOSED"
     REFUSED = "REFUSED"
-    UNSURE = "UNSURE"
+    INDETERMINATE = "INDETERMINATE"
     """Information items would be given, but their facts have changed since: they may be others."""
 
 
-_ANSWERED: Mapping[int, Word] = {
-    pb.OUTCOME_YES: Word.YES,
-    pb.OUTCOME_NO: Word.NO,
-    pb.OUTCOME_DISCLOSED: Word.DISCLOSED,
+_ANSWERED: Mapping[int, RecallOutcome] = {
+    pb.OUTCOME_YES: RecallOutcome.YES,
+    pb.OUTCOME_NO: RecallOutcome.NO,
+    pb.OUTCOME_DISCLOSED: RecallOutcome.DISCLOSED,
 }
 
 
-class Asked(NamedTuple):
+class PastAnswer(NamedTuple):
     """An answered inquiry, and whom or what it was about."""
 
     subject: Subject
     entry: pb.Entry
 
 
-class Facts(Protocol):
+class RecallSource(Protocol):
     """What a service tells of its facts."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
         """Every subject, each once, whose answers a load after load *after* may have changed."""
 
-    def today(self, connection: Connection, keyring: Keyring, asked: Sequence[Asked]) -> Sequence[Word]:
+    def reevaluate(
+        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
+    ) -> Sequence[RecallOutcome]:
         """What each of *asked* would be answered now."""
 
 
@@ -70,8 +72,8 @@ class Recalled(NamedTuple):
     inquiry_id: str
     answered_at: str
     method: str
-    then: Word
-    now: Word
+    then: RecallOutcome
+    now: RecallOutcome
     entry: int
 
 
@@ -109,29 +111,29 @@ def newest_load(connection: Connection) -> datetime:
     return to_datetime(connection.execute(select(func.max(load_table.c.loaded_at_micros))).scalar_one())
 
 
-def recall(connection: Connection, keyring: Keyring, facts: Facts, after: int) -> Iterator[Recalled]:
+def recall(connection: Connection, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:
     """Every answer that would be different now and whose facts a load after load *after* may have changed.
 
     Raises:
         StoreError: the keyring lacks a key that entries were written under.
     """
-    if search.writing_keys(connection) - set(keyring.ids):
+    if search.hmac_key_ids(connection) - set(keyring.ids):
         raise StoreError("the keyring lacks a key that older entries were written under: not all can be recalled")
     for subjects in _batched(facts.changed(connection, after), SUBJECTS_AT_ONCE):
-        by_hash = {keyed: subject for subject in subjects for keyed in keyring.all_hashes(subject)}
+        by_hash = {keyed: subject for subject in subjects for keyed in keyring.hashes_under_all_keys(subject)}
         for asked in _batched(_asked(connection, by_hash), ENTRIES_AT_ONCE):
-            for (_, entry), word in zip(asked, facts.today(connection, keyring, asked), strict=True):
+            for (_, entry), word in zip(asked, facts.reevaluate(connection, keyring, asked), strict=True):
                 if word != _ANSWERED[entry.outcome]:
                     yield _recalled(entry, word)
 
 
-def _asked(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[Asked]:
-    for entry in search.first_about(connection, by_hash.keys()):
+def _asked(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[PastAnswer]:
+    for entry in search.entries_by_subject(connection, by_hash.keys()):
         if entry.outcome in _ANSWERED:
-            yield Asked(by_hash[entry.subjects[0]], entry)
+            yield PastAnswer(by_hash[entry.subjects[0]], entry)
 
 
-def _recalled(entry: pb.Entry, now: Word) -> Recalled:
+def _recalled(entry: pb.Entry, now: RecallOutcome) -> Recalled:
     return Recalled(
         caller=entry.caller,
         inquiry_id=str(UUID(bytes=entry.inquiry_id)),

@@ -23,27 +23,27 @@ from sqlalchemy import (
     select,
 )
 
-from estelam.core.keys import Keyring
+from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import NOTICES, SUBJECT_COLUMNS, block_table, entry_table, mark, opening
+from estelam.ledger.writer import NOTICES, SUBJECT_COLUMNS, block_table, confirmation_key, entry_table, index_key
 
-SHELF_ENTRIES = 2048
-PROBED_MARKS = 512
+SEGMENT_ENTRIES = 2048
+PROBED_KEYS = 512
 """So many marks are looked for on every shelf; for more, one pass over all marks costs less."""
 ROWS_AT_ONCE = 2000
-_SHELF = literal_column(f"entry.sequence / {SHELF_ENTRIES}", BigInteger)
+_SEGMENT = literal_column(f"entry.sequence / {SEGMENT_ENTRIES}", BigInteger)
 _entry = entry_table.c
 
 
-def recently_confirmed(
+def recent_confirmations(
     connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
 ) -> set[tuple[str, bytes]]:
     """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES from *since* to *until*."""
     first = _first_since(connection, since_micros)
     if first is None:
         return set()
-    marks = {opening(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
+    marks = {confirmation_key(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
 
     def confirmed(sealed: Iterable[bytes]) -> set[tuple[str, bytes]]:
         found = map(pb.Entry.FromString, sealed)
@@ -60,25 +60,25 @@ def recently_confirmed(
     found = confirmed(connection.execute(select(_entry.sealed).where(_entry.sequence.in_(newest))).scalars())
     if len(found) < len(newest):
         others = [mark for mark, key in marks.items() if key not in found]
-        found |= confirmed(connection.execute(_on_every_shelf(others, "opened", first=first)).scalars())
+        found |= confirmed(connection.execute(_in_every_segment(others, "opened", first=first)).scalars())
     return found
 
 
 def _newest_opened(marks: Collection[int], first: int) -> Select[int]:
-    shelves = _shelves(first)
-    on_shelf = select(func.max(_entry.sequence)).join_from(shelves, entry_table, shelves.c.number == _SHELF)
+    shelves = _segments(first)
+    on_shelf = select(func.max(_entry.sequence)).join_from(shelves, entry_table, shelves.c.number == _SEGMENT)
     return on_shelf.where(_entry.opened.in_(marks)).group_by(_entry.opened)
 
 
-def who_asked(connection: Connection, keyring: Keyring, subject: Subject) -> list[pb.Entry]:
+def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[pb.Entry]:
     """Every entry about *subject*, oldest first, under any key of the ring."""
-    hashes = keyring.all_hashes(subject)
-    found = {entry.sequence: entry for entry in _marked(connection, {mark(keyed) for keyed in hashes})}
+    hashes = keyring.hashes_under_all_keys(subject)
+    found = {entry.sequence: entry for entry in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
     return sorted(about, key=lambda entry: entry.sequence)
 
 
-def since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
+def entries_since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
     """Every entry from the instant *micros* on, oldest first, streamed."""
     if (first := _first_since(connection, micros)) is None:
         return
@@ -95,25 +95,25 @@ def _first_since(connection: Connection, micros: int) -> int | None:
     return connection.execute(query).scalar()
 
 
-def noted(connection: Connection) -> list[pb.Entry]:
+def catalogue_notices(connection: Connection) -> list[pb.Entry]:
     """Every entry that notes a change of the catalogue, oldest first."""
-    found = map(pb.Entry.FromString, connection.execute(_on_every_shelf([mark(NOTICES)])).scalars())
+    found = map(pb.Entry.FromString, connection.execute(_in_every_segment([index_key(NOTICES)])).scalars())
     return sorted((entry for entry in found if entry.outcome == pb.OUTCOME_NOTED), key=lambda entry: entry.sequence)
 
 
-def first_about(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:
+def entries_by_subject(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:
     """Every entry whose first subject has one of the keyed *hashes*, streamed."""
-    marks = sorted({mark(keyed) for keyed in hashes})
-    query = _on_every_shelf(marks) if len(marks) <= PROBED_MARKS else _in_one_pass(connection, marks)
+    marks = sorted({index_key(keyed) for keyed in hashes})
+    query = _in_every_segment(marks) if len(marks) <= PROBED_KEYS else _in_one_pass(connection, marks)
     with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
         for rows in found.scalars().partitions():
             entries = map(pb.Entry.FromString, rows)
             yield from (entry for entry in entries if entry.subjects[0] in hashes)
 
 
-def _on_every_shelf(marks: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
-    shelves = _shelves(first)
-    on_shelf = select(_entry.sealed).join_from(shelves, entry_table, shelves.c.number == _SHELF)
+def _in_every_segment(marks: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
+    shelves = _segments(first)
+    on_shelf = select(_entry.sealed).join_from(shelves, entry_table, shelves.c.number == _SEGMENT)
     return on_shelf.where(_entry[column].in_(marks))
 
 
@@ -128,11 +128,11 @@ def _in_one_pass(connection: Connection, marks: Collection[int]) -> Select[bytes
     return select(_entry.sealed).where(sought)
 
 
-def writing_keys(connection: Connection) -> set[str]:
+def hmac_key_ids(connection: Connection) -> set[str]:
     """The ids of the keys that entries were written under, as the first entry of every shelf and the newest tell."""
-    shelves = _shelves(1)
+    shelves = _segments(1)
     firsts = select(_entry.sealed).join_from(
-        shelves, entry_table, _entry.sequence == shelves.c.number * SHELF_ENTRIES + 1
+        shelves, entry_table, _entry.sequence == shelves.c.number * SEGMENT_ENTRIES + 1
     )
     newest = select(_entry.sealed).order_by(_entry.sequence.desc()).limit(1)
     entries = (
@@ -141,13 +141,13 @@ def writing_keys(connection: Connection) -> set[str]:
     return {entry.subject_key_id for entry in entries}
 
 
-def _marked(connection: Connection, marks: Collection[int]) -> Iterator[pb.Entry]:
+def _entries_with_keys(connection: Connection, marks: Collection[int]) -> Iterator[pb.Entry]:
     for name in SUBJECT_COLUMNS:
-        yield from map(pb.Entry.FromString, connection.execute(_on_every_shelf(marks, name)).scalars())
+        yield from map(pb.Entry.FromString, connection.execute(_in_every_segment(marks, name)).scalars())
 
 
-def _shelves(first: int) -> CTE:
+def _segments(first: int) -> CTE:
     """The numbers of all shelves from that of entry *first* to the newest."""
-    last = select(func.coalesce(func.max(_entry.sequence), 0) // SHELF_ENTRIES).scalar_subquery()
-    shelf = select(cast(literal(first // SHELF_ENTRIES), BigInteger).label("number")).cte("shelf", recursive=True)
+    last = select(func.coalesce(func.max(_entry.sequence), 0) // SEGMENT_ENTRIES).scalar_subquery()
+    shelf = select(cast(literal(first // SEGMENT_ENTRIES), BigInteger).label("number")).cte("shelf", recursive=True)
     return shelf.union_all(select(shelf.c.number + 1).where(shelf.c.number < last))

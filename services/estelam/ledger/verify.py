@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import GENESIS, block_table, entry_table, header_of, marks_of
+from estelam.ledger.writer import GENESIS, block_table, entry_table, header_of, index_keys
 from estelam.receipts import receipt
 
 ROWS_AT_ONCE = 2000
@@ -32,7 +32,7 @@ class Head:
         return f"{self.number}:{self.hash.hex()}"
 
 
-class BrokenLedger(Exception):  # noqa: N818 - reads as what it is
+class LedgerCorruptError(Exception):
     """The chain does not hold; the text says where and how."""
 
 
@@ -47,7 +47,7 @@ _KINDS: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: byt
 _BLOCK_KINDS = [_KINDS[type(column.type)] for column in block_table.columns]
 
 
-def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+def verify_ledger(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
     """Walk the whole chain, yielding the head after each block.
 
     Found are: any entry or block changed, missing, added or reordered. The last head yielded must be compared with one
@@ -61,7 +61,7 @@ def verify(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iter
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        raise BrokenLedger("a value can't be read") from None
+        raise LedgerCorruptError("a value can't be read") from None
 
 
 def _walk(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
@@ -85,14 +85,14 @@ def _heads(
             ]
         except (TypeError, ValueError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
             words = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is damaged"
-            raise BrokenLedger(f"block {number}: {words}") from None
+            raise LedgerCorruptError(f"block {number}: {words}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
-            raise BrokenLedger(f"block {number}: its entries, from {sequence} on, are not those that were sealed")
+            raise LedgerCorruptError(f"block {number}: its entries, from {sequence} on, are not those that were sealed")
         previous = hashlib.sha256(receipt.canonical(header)).digest()
         sequence += header.entry_count
         yield Head(number, previous, sequence - 1)
     if next(entries, None) is not None:
-        raise BrokenLedger(f"entry {sequence}: it and what follows lie in no block")
+        raise LedgerCorruptError(f"entry {sequence}: it and what follows lie in no block")
 
 
 def _block(
@@ -118,7 +118,7 @@ def _sealed(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
     entry = pb.Entry.FromString(sealed)
     if not place == entry.sequence == sequence:
         raise receipt.InvalidReceipt("an entry is missing or out of order")
-    right = marks_of(entry)
+    right = index_keys(entry)
     # Compared by kind too: SQLite keeps 1.0 beside 1.
     if tuple(marks) != right or [*map(type, marks)] != [*map(type, right)]:
         raise receipt.InvalidReceipt("an entry is marked for other subjects")

@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Ro
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason
-from estelam.core.keys import Keyring, Signer
+from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
@@ -29,7 +29,7 @@ _TABLES = MetaData(schema=LEDGER)
 GENESIS = bytes(32)
 NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
 """What every notice of a change of the catalogue is found by: no secret, so whoever may read the ledger finds it."""
-_MARK = Struct(">q")
+_INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
 entry_table = Table(
@@ -64,7 +64,7 @@ _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EntryDraft:
     """What is to be written down of one inquiry: what became of it and, after an answer, the reply without receipt."""
 
     inquiry: Inquiry
@@ -85,30 +85,30 @@ class EntryRow(NamedTuple):
     @classmethod
     def of(cls, entry: pb.Entry) -> "EntryRow":
         """The row that keeps *entry*."""
-        return cls(entry.sequence, receipt.canonical(entry), *marks_of(entry))
+        return cls(entry.sequence, receipt.canonical(entry), *index_keys(entry))
 
 
-def marks_of(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
+def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
     """What *entry* is found by: a mark of each subject, and of what it opened."""
     subjects = list(entry.subjects)
-    first, second, third, *_ = *[mark(keyed) for keyed in subjects], None, None, None
+    first, second, third, *_ = *[index_key(keyed) for keyed in subjects], None, None, None
     yes = entry.outcome == pb.OUTCOME_YES and first is not None
-    return first, second, third, opening(entry.method, entry.caller, subjects[0]) if yes else None
+    return first, second, third, confirmation_key(entry.method, entry.caller, subjects[0]) if yes else None
 
 
-def question(method: str, request: bytes) -> Subject:
+def request_subject(method: str, request: bytes) -> Subject:
     """What an entry's question is the keyed hash of: a whole canonical *request* to *method*."""
     return Subject(method, request.hex())
 
 
-def mark(keyed: bytes) -> int:
+def index_key(keyed: bytes) -> int:
     """The number by which a subject's keyed hash is found; two subjects may share one, so what is found is compared."""
-    return _MARK.unpack_from(keyed)[0]  # type: ignore[no-any-return]
+    return _INDEX_KEY.unpack_from(keyed)[0]  # type: ignore[no-any-return]
 
 
-def opening(method: str, caller: str, keyed: bytes) -> int:
+def confirmation_key(method: str, caller: str, keyed: bytes) -> int:
     """The mark of every yes that *method* gave *caller* about a first subject of that keyed hash."""
-    return mark(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
+    return index_key(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
 
 
 class _Block(NamedTuple):
@@ -120,15 +120,15 @@ class _Block(NamedTuple):
     signature: bytes
 
 
-class Ledger:
+class LedgerWriter:
     """Appends to one chain, inside a transaction given to it."""
 
-    def __init__(self, *, keyring: Keyring, signer: Signer, clock: Clock) -> None:
+    def __init__(self, *, keyring: HmacKeyring, signer: SigningKey, clock: Clock) -> None:
         self._keyring = keyring
         self._signer = signer
         self._clock = clock
 
-    def append(self, connection: Connection, lines: Sequence[Line]) -> list[pb.Receipt]:
+    def append(self, connection: Connection, lines: Sequence[EntryDraft]) -> list[pb.Receipt]:
         """Write *lines* as entries, seal them in one block, and return each one's receipt, in order."""
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         salts = [secrets.token_bytes(16) for _ in lines]
@@ -149,7 +149,7 @@ class Ledger:
             for index, (line, row, salt) in enumerate(zip(lines, block.rows, salts, strict=True))
         ]
 
-    def note(self, connection: Connection, notices: Sequence[str]) -> None:
+    def append_notices(self, connection: Connection, notices: Sequence[str]) -> None:
         """Write *notices* as entries of their own, and seal them in one block."""
         micros = self._clock.micros()
         entries = [
@@ -187,7 +187,7 @@ class Ledger:
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
         return _Block(rows, levels, sealed, signature)
 
-    def _entry(self, line: Line, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
+    def _entry(self, line: EntryDraft, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
         inquiry, hashed = line.inquiry, self._keyring.hash
         method, purpose = inquiry.method, inquiry.purpose
         asked = inquiry.request is not None
@@ -200,7 +200,7 @@ class Ledger:
             method=method.name,
             subject_key_id=self._keyring.current,
             subjects=[hashed(subject) for subject in method.subjects(inquiry.request)] if asked else [],
-            question=hashed(question(method.name, request)) if asked else b"",
+            question=hashed(request_subject(method.name, request)) if asked else b"",
             # What was refused as an agency may be anything, a person's id too: only one that was accepted stands here.
             agency=method.agency(inquiry.request) if line.reply else "",
             correlation=hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
@@ -208,12 +208,12 @@ class Ledger:
             operator=hashed(Subject("operator", purpose.operator)) if purpose.operator else b"",
             outcome=outcome,
             refusal="" if outcome != pb.OUTCOME_REFUSED else line.outcome.value,
-            latency_micros=min(max(int((monotonic - inquiry.arrived) * 1e6), 0), 2**32 - 1),
+            latency_micros=min(max(int((monotonic - inquiry.received_at) * 1e6), 0), 2**32 - 1),
             commitment=receipt.commitment(salt, request, receipt.canonical(line.reply)) if line.reply else b"",
         )
 
 
-def when_last_sealed(connection: Connection) -> datetime:
+def last_block_time(connection: Connection) -> datetime:
     """The latest instant that a block bears; 1970 where there is none."""
     return to_datetime(connection.execute(select(func.max(block_table.c.sealed_at_micros))).scalar() or 0)
 

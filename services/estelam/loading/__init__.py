@@ -7,12 +7,12 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
-from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
-from estelam.loading.load import Job
+from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
+from estelam.loading.load import LoadJob
 from estelam.loading.staging import FAULTS
 from estelam.storage.store import Store
 
-__all__ = ["Declaration", "Feed", "LoadError", "Loaded", "load"]
+__all__ = ["CoverageDeclaration", "Feed", "LoadError", "LoadResult", "load"]
 
 
 def load(
@@ -20,13 +20,13 @@ def load(
     feed: Feed,
     path: Path,
     *,
-    declaration: Declaration,
+    declaration: CoverageDeclaration,
     first_date: date,
     rejects: Path,
     clock: Clock,
     progress: Callable[[int], None],
     replace: bool = False,
-) -> Loaded:
+) -> LoadResult:
     """Load *path* in one transaction.
 
     What is on record as the file has it stays untouched, so the same file again changes nothing. A file with any bad
@@ -37,7 +37,7 @@ def load(
     Raises:
         LoadError: the file or its header can't be read, or would take coverage back; or the store can't be written.
     """
-    job = Job(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
+    job = LoadJob(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
     try:
         return job.run()
     except FAULTS as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import Message
 
-from estelam.loading.rules import Rules
+from estelam.loading.rules import FieldRules
 
 INT64_MAX = 2**63 - 1
 
@@ -24,7 +24,7 @@ class Check:
     """One thing that may be wrong with a row; reasons are constant, the row's values stand nowhere in them."""
 
     column: str
-    doubtful: Callable[[Columns], Mask]
+    suspect: Callable[[Columns], Mask]
     """True for the rows that may break it."""
     reason: Callable[[Columns, int], str | None]
     """Why the row at this place is refused; None where it is not."""
@@ -37,21 +37,21 @@ def refuse(column: str, reason: str, broken: Callable[[Columns], Mask]) -> Check
 
 def contract(column: str, message: type[Message], field: str, *, optional: bool = False) -> Check:
     """The contract's rules for *field* of *message*; an optional column may be empty."""
-    rules = Rules(message, field)
+    rules = FieldRules(message, field)
 
     def doubtful(columns: Columns) -> Mask:
         values = columns[column]
-        return pc.and_(pc.not_equal(values, ""), rules.doubtful(values)) if optional else rules.doubtful(values)
+        return pc.and_(pc.not_equal(values, ""), rules.suspect(values)) if optional else rules.suspect(values)
 
     return Check(column, doubtful, lambda columns, place: rules.breach(columns[column][place].as_py()))
 
 
 def amount(column: str, message: type[Message], field: str) -> Check:
     """The contract's rules for the whole number *field* of *message*; it comes after `whole_number`."""
-    rules = Rules(message, field)
+    rules = FieldRules(message, field)
     return Check(
         column,
-        lambda columns: rules.doubtful(numbers(columns[column])),
+        lambda columns: rules.suspect(numbers(columns[column])),
         lambda columns, place: rules.breach(numbers(columns[column])[place].as_py()),
     )
 

@@ -5,20 +5,20 @@ from datetime import date, datetime
 from sqlalchemy import Connection, delete, insert
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
-from estelam.loading.feed import Declaration, LoadError
+from estelam.loading.feed import CoverageDeclaration, LoadError
 from estelam.storage import coverage
 from estelam.storage.coverage import coverage_table
 
 
-def refuse_the_future(declaration: Declaration, now: datetime) -> None:
+def refuse_the_future(declaration: CoverageDeclaration, now: datetime) -> None:
     """Raise LoadError where *declaration* claims more than can be known *now*."""
     if declaration.through and declaration.through > now + CLOCK_TOLERANCE:
         raise LoadError("--through: no feed is loaded up to a time that is yet to come")
 
 
-def refuse_to_go_back(connection: Connection, declaration: Declaration) -> None:
+def refuse_to_go_back(connection: Connection, declaration: CoverageDeclaration) -> None:
     """Raise LoadError where *declaration* claims less than the store already does."""
-    if (before := coverage.read(connection)) is None:
+    if (before := coverage.read_coverage(connection)) is None:
         return
     if declaration.since and declaration.since > before.since:
         raise LoadError(f"--since: the data is declared complete from {before.since} on; only --replace takes it back")
@@ -27,11 +27,11 @@ def refuse_to_go_back(connection: Connection, declaration: Declaration) -> None:
         raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace takes it back")
 
 
-def declare(connection: Connection, declaration: Declaration, first_date: date) -> None:
+def declare(connection: Connection, declaration: CoverageDeclaration, first_date: date) -> None:
     """Move coverage; it begins with *first_date* where none was declared before."""
-    before = coverage.read(connection)
+    before = coverage.read_coverage(connection)
     through = declaration.through or (before.through if before else None)
-    if through is None or declaration == Declaration():
+    if through is None or declaration == CoverageDeclaration():
         return
     since = declaration.since or (before.since if before else first_date)
     connection.execute(delete(coverage_table))

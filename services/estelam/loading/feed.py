@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import Table
 
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 from estelam.loading.checks import Check
 
 
-class LoadError(OperatorError):
+class LoadError(UserFacingError):
     """The file can't be loaded at all; nothing was changed. The text is for the operator."""
 
 
@@ -37,7 +37,7 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Declaration:
+class CoverageDeclaration:
     """What the loaded file lets the store claim: complete since a date, loaded through an instant. None: unchanged."""
 
     since: date | None = None
@@ -45,7 +45,7 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """How a load ended; where there are rejects, nothing was changed."""
 
     rows: int

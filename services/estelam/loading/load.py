@@ -9,11 +9,11 @@ from sqlalchemy import Connection, func, insert, select
 
 from estelam.core.clock import Clock
 from estelam.loading.coverage_claims import declare, refuse_the_future, refuse_to_go_back
-from estelam.loading.feed import Declaration, Feed, Loaded, LoadError
+from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
 from estelam.loading.merge import Merge
 from estelam.loading.reader import batches
 from estelam.loading.rejects import Rejects
-from estelam.loading.sifting import sift
+from estelam.loading.sifting import apply_checks
 from estelam.loading.staging import Source, Staging
 from estelam.storage import coverage
 from estelam.storage.facts import load_table
@@ -29,20 +29,20 @@ class _CrookedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class LoadJob:
     """What is to be loaded, and how."""
 
     store: Store
     feed: Feed
     path: Path
-    declaration: Declaration
+    declaration: CoverageDeclaration
     first_date: date
     rejects: Path
     clock: Clock
     progress: Callable[[int], None]
     replace: bool
 
-    def run(self) -> Loaded:
+    def run(self) -> LoadResult:
         """Load in one transaction.
 
         Raises:
@@ -54,23 +54,23 @@ class Job:
             # A second reading says what is wrong, and with which row.
             return self._attempt(straight=False)
 
-    def _attempt(self, *, straight: bool) -> Loaded:
+    def _attempt(self, *, straight: bool) -> LoadResult:
         with Rejects(self.rejects) as refused:
             try:
                 with self.store.transaction() as connection:
                     return self._load(connection, refused, straight=straight)
             except _RejectedError:
-                return Loaded(0, refused.count, self.rejects)
+                return LoadResult(0, refused.count, self.rejects)
 
-    def _load(self, connection: Connection, refused: Rejects, *, straight: bool) -> Loaded:
+    def _load(self, connection: Connection, refused: Rejects, *, straight: bool) -> LoadResult:
         refuse_the_future(self.declaration, self.clock.now())
         if not self.replace:
             refuse_to_go_back(connection, self.declaration)
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
         merge = Merge(connection, self.feed, staging, number=number, whole=self.replace or self.feed.whole)
-        if straight and merge.straight:
-            if not merge.run_straight(self._sound(refused, straight=True)):
+        if straight and merge.can_copy_directly:
+            if not merge.copy_directly(self._sound(refused, straight=True)):
                 raise _CrookedError
         else:
             staging.fill(self._sound(refused, straight=False), keyed=not merge.first)
@@ -82,11 +82,11 @@ class Job:
             raise LoadError(f"{self.path}: holds no row; an empty register is not taken for the whole one")
         declare(connection, self.declaration, self.first_date)
         self._record(connection, number, staging.count)
-        return Loaded(staging.count, 0, None, number)
+        return LoadResult(staging.count, 0, None, number)
 
     def _sound(self, refused: Rejects, *, straight: bool) -> Source:
         for batch in batches(self.path, self.feed.columns):
-            numbers, texts, found = sift(batch, self.feed.checks)
+            numbers, texts, found = apply_checks(batch, self.feed.checks)
             if found and straight:
                 raise _CrookedError
             refused.add(found)
@@ -94,7 +94,7 @@ class Job:
             self.progress(batch.read)
 
     def _record(self, connection: Connection, number: int, rows: int) -> None:
-        covered = coverage.read(connection)
+        covered = coverage.read_coverage(connection)
         load = {
             "number": number,
             "file": self.path.name,

@@ -46,11 +46,11 @@ class Merge:
         """Whether there is nothing on record yet that the file's rows could be compared with."""
 
     @property
-    def straight(self) -> bool:
+    def can_copy_directly(self) -> bool:
         """Whether the file's rows may be put where they belong at once, as long as nothing is wrong with any."""
         return self.first and self._staging.on_postgresql
 
-    def run_straight(self, source: Source) -> bool:
+    def copy_directly(self, source: Source) -> bool:
         """Make the rows of *source* the facts; False where they contradict one another."""
         try:
             with self._rebuilding(self._feed.table.indexes):

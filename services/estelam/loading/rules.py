@@ -17,12 +17,12 @@ from estelam.core import validation
 from estelam.core.errors import Refusal
 from estelam.loading import cel
 
-Sieve = Callable[[Any], Any]
+ColumnPredicate = Callable[[Any], Any]
 
 _BOUNDS = {"gt": pc.greater, "gte": pc.greater_equal, "lt": pc.less, "lte": pc.less_equal}
 
 
-class Rules:
+class FieldRules:
     """What the contract asks of the field *name* of *message*."""
 
     def __init__(self, message: type[Message], name: str) -> None:
@@ -30,7 +30,7 @@ class Rules:
         self._name = name
         self._parts = _sieves(message, name)
 
-    def doubtful(self, column: Any) -> Any:
+    def suspect(self, column: Any) -> Any:
         """True for each value of *column* that is not known to keep the rules."""
         if self._parts is None:
             return pa.array([True] * len(column))
@@ -46,13 +46,13 @@ class Rules:
     def breach(self, value: Any) -> str | None:
         """The first rule that *value* breaks, in the contract's words; None where it keeps them all."""
         try:
-            validation.check(self._message(**{self._name: value}))
+            validation.validate(self._message(**{self._name: value}))
         except Refusal as refusal:
             return next((found.description for found in refusal.violations if found.field == self._name), None)
         return None
 
 
-def _sieves(message: type[Message], name: str) -> list[Sieve] | None:
+def _sieves(message: type[Message], name: str) -> list[ColumnPredicate] | None:
     descriptor = message.DESCRIPTOR
     if descriptor.GetOptions().HasExtension(validate_pb2.message):
         return None
@@ -62,7 +62,7 @@ def _sieves(message: type[Message], name: str) -> list[Sieve] | None:
         return None
 
 
-def _field_sieves(options: FieldOptions) -> Iterator[Sieve]:
+def _field_sieves(options: FieldOptions) -> Iterator[ColumnPredicate]:
     for kind, rules in options.Extensions[validate_pb2.field].ListFields():
         if kind.name not in {"string", "int64"}:
             raise cel.NotUnderstoodError
@@ -75,5 +75,5 @@ def _field_sieves(options: FieldOptions) -> Iterator[Sieve]:
                 raise cel.NotUnderstoodError
 
 
-def _bound(name: str, limit: int) -> Sieve:
+def _bound(name: str, limit: int) -> ColumnPredicate:
     return lambda column: _BOUNDS[name](column, limit)

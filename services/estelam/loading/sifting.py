@@ -11,11 +11,11 @@ from estelam.loading.reader import Batch
 from estelam.loading.rejects import Reject
 
 
-def sift(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, Any], list[Reject]]:
+def apply_checks(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, Any], list[Reject]]:
     """Numbers and texts of the rows that keep all *checks*, and what was refused, in the order of the file."""
     bad: dict[int, Reject] = {}
     for check in checks:
-        doubtful = check.doubtful(batch.columns)
+        doubtful = check.suspect(batch.columns)
         for place in pc.indices_nonzero(doubtful).to_pylist() if pc.any(doubtful).as_py() else ():
             if place not in bad and (reason := check.reason(batch.columns, place)):
                 bad[place] = Reject(batch.numbers[place].as_py(), check.column, reason)

@@ -20,11 +20,11 @@ from estelam.core.errors import Reason, Refusal
 log = structlog.get_logger()
 
 # A door through which so few have come in so long is taken for empty, and is stood open no longer than that.
-LULL_SECONDS = 0.001
-LULL_ENTRIES = 4
-DOOR_SECONDS = 0.1
+IDLE_AFTER_SECONDS = 0.001
+IDLE_BELOW_ENTRIES = 4
+MAX_GATHER_SECONDS = 0.1
 # After a fault, the next round is tried no sooner.
-PAUSE_SECONDS = 0.01
+RETRY_PAUSE_SECONDS = 0.01
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,7 +40,7 @@ class BatchLimits:
     """How many go together where more wait than two batches: whoever comes meanwhile waits for the end of one."""
 
 
-class _Lines(Generic[T, R]):
+class FairQueue(Generic[T, R]):
     """Who waits, in lines that all move on alike."""
 
     def __init__(self, bound: int) -> None:
@@ -81,7 +81,7 @@ class _Lines(Generic[T, R]):
                 del self._lines[name]
 
 
-class Batch(Generic[T, R]):
+class Batcher(Generic[T, R]):
     """Hands what is submitted to *work*, in one thread, as many at a time as are waiting."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Batch(Generic[T, R]):
         self._limits = limits
         self._observe = observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._waiting: _Lines[T, R] = _Lines(limits.queue)
+        self._waiting: FairQueue[T, R] = FairQueue(limits.queue)
         self._arrival = asyncio.Event()
         self._closing = False
         self._last = 0
@@ -112,7 +112,7 @@ class Batch(Generic[T, R]):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        timer = loop.call_later(seconds, _give_up, future)
+        timer = loop.call_later(seconds, _expire, future)
         try:
             self._waiting.append(line, (item, future))
             self._entered += 1
@@ -121,7 +121,7 @@ class Batch(Generic[T, R]):
         finally:
             timer.cancel()
 
-    async def aside(self, work: Callable[[], Any]) -> Any:
+    async def run_exclusive(self, work: Callable[[], Any]) -> Any:
         """Run *work* in the batch's thread, between two batches."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -140,11 +140,11 @@ class Batch(Generic[T, R]):
                 await self._round()
             except BaseException as error:
                 # The runner must outlive any fault; what waits has its next round.
-                if called_off(error):
+                if is_cancelled(error):
                     raise
                 with contextlib.suppress(Exception):
                     log.error("round.failed", error=type(error).__name__)
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
     async def _round(self) -> None:
         await self._arrival.wait()
@@ -160,7 +160,7 @@ class Batch(Generic[T, R]):
             # Whatever it is, every waiter must hear of it.
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(_bearable(error))
+                    future.set_exception(_as_exception(error))
             raise
 
     async def _let_in(self) -> None:
@@ -171,12 +171,12 @@ class Batch(Generic[T, R]):
         loop = asyncio.get_running_loop()
         began = now = loop.time()
         lull = False
-        while not lull and now < began + DOOR_SECONDS:
+        while not lull and now < began + MAX_GATHER_SECONDS:
             before, entered = now, self._entered
-            await asyncio.sleep(LULL_SECONDS)
+            await asyncio.sleep(IDLE_AFTER_SECONDS)
             now = loop.time()
             # A loop too busy to come back in time was too busy to look at the door.
-            lull = self._entered - entered <= LULL_ENTRIES and now < before + 2 * LULL_SECONDS
+            lull = self._entered - entered <= IDLE_BELOW_ENTRIES and now < before + 2 * IDLE_AFTER_SECONDS
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         size = self._limits.size
@@ -195,7 +195,7 @@ class Batch(Generic[T, R]):
                 future.set_result(result)
 
 
-def called_off(error: BaseException) -> bool:
+def is_cancelled(error: BaseException) -> bool:
     """Whether *error* ends this task because someone asked for that; any other cancellation is a fault like any."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
@@ -209,13 +209,13 @@ def _whole(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Se
         raise RuntimeError("the work was broken off") from error
 
 
-def _bearable(error: BaseException) -> Exception:
+def _as_exception(error: BaseException) -> Exception:
     """*error*, or what stands for it where a future or its waiter would take it for something else."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError("the round was broken off")
 
 
-def _give_up(future: asyncio.Future[R]) -> None:
+def _expire(future: asyncio.Future[R]) -> None:
     if not future.done():
         future.set_exception(Refusal(Reason.ANSWER_LATE))

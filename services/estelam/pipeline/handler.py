@@ -20,95 +20,95 @@ from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
 from estelam.auth import rate_limit
-from estelam.auth.authentication import Doorkeeper, Metadata
-from estelam.auth.authorization import Access
+from estelam.auth.authentication import Authenticator, Metadata
+from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Grant, Quota
-from estelam.auth.rate_limit import Bucket, Pace, Quotas
+from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, Violation, to_grpc
-from estelam.core.model import Answered, Inquiry, Method, Outcome, Purpose
+from estelam.core.model import Answer, Inquiry, Method, Outcome, Purpose
 from estelam.pipeline import metadata
-from estelam.pipeline.batcher import called_off
-from estelam.pipeline.outages import Outages
-from estelam.pipeline.recorder import fault_of
+from estelam.pipeline.batcher import is_cancelled
+from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.recorder import refusal_for
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
 Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
-Reading = Callable[[type[Message], bytes], Message]
+RequestParser = Callable[[type[Message], bytes], Message]
 """How a request is read from what came over the wire: whole and well formed, or a Refusal."""
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 # Faults that may pass within a second: a caller's gRPC may ask again by itself, when it likes. Where there is too much
 # to do, it is told when. All other refusals tell it not to, and a service that asks another has tried already: five
 # times five would help nobody.
-PASSING = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
-CROWDED = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
-PATIENCE_SECONDS = 5.0
+TRANSIENT_REASONS = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
+THROTTLED_REASONS = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
+MAX_RETRY_HINT_SECONDS = 5.0
 # How long such a refusal may be kept back from a caller who presses on.
-PACE_SECONDS = 2.0
+MAX_REFUSAL_DELAY_SECONDS = 2.0
 # How long a refusal within an announced outage waits for its record: the store may well be what is out.
-RECORD_SECONDS = 1.0
+OUTAGE_RECORD_TIMEOUT_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
 _PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
-class Counter(Protocol):
+class AnswerBackend(Protocol):
     """Where steps 5 and 6 happen."""
 
-    async def answer(self, inquiry: Inquiry, seconds: float) -> Answered:
+    async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
         """The recorded answer within *seconds*, or a Refusal."""
 
-    async def decline(self, inquiry: Inquiry, seconds: float) -> None:
+    async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
         """Record *inquiry*'s refusal."""
 
 
 @dataclass(slots=True)
-class Visit:
+class CallState:
     """What is known of one call so far: the inquiry once the caller is known, then the grant, then the bucket."""
 
     inquiry: Inquiry | None = None
     grant: Grant | None = None
-    bucket: Bucket | None = None
-    at_counter: bool = False
+    bucket: TokenBucket | None = None
+    submitted: bool = False
     """Past step 4: whoever answers or refuses from here on records it too."""
 
 
-class Desk:
+class InquiryHandler:
     """Takes every inquiry along the course. Whatever goes wrong on the way is a refusal, never an answer."""
 
     def __init__(
         self,
         *,
-        door: Doorkeeper,
-        access: Access,
-        outages: Outages,
-        counter: Counter,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        outages: OutageSchedule,
+        backend: AnswerBackend,
         metrics: Metrics,
         clock: Clock,
-        answer_seconds: float,
-        refusals: Quota,
-        relays: bool = False,
+        request_timeout_seconds: float,
+        refusal_record_quota: Quota,
+        is_forwarding: bool = False,
     ) -> None:
-        self._door = door
-        self._access = access
+        self._door = authenticator
+        self._access = authorizer
         self._outages = outages
-        self._counter = counter
+        self._counter = backend
         self._metrics = metrics
         self._clock = clock
-        self._answer_seconds = answer_seconds
-        self._relays = relays
-        self._quotas = Quotas(clock)
+        self._answer_seconds = request_timeout_seconds
+        self._relays = is_forwarding
+        self._quotas = RateLimiter(clock)
         # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
-        self._refusals = refusals
-        self._refusal_quotas = Quotas(clock)
-        self._pace = Pace(clock)
+        self._refusals = refusal_record_quota
+        self._refusal_quotas = RateLimiter(clock)
+        self._pace = RefusalThrottle(clock)
         self._plainest = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
-    def handler(self, method: Method, reading: Reading = validation.parse) -> Handler:
+    def handler(self, method: Method, reading: RequestParser = validation.parse_request) -> Handler:
         """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort.
 
         *reading* is how requests of another face than gRPC's own are read, at the same step of the course.
@@ -116,11 +116,11 @@ class Desk:
 
         async def handle(wire: bytes, context: Context) -> bytes:
             try:
-                return await self._attend(method, partial(reading, method.request, wire), context)
+                return await self._run(method, partial(reading, method.request, wire), context)
             except BaseException as error:
                 # The one place where nothing may pass: a fault while refusing is refused with the plainest words, which
                 # were made ready beforehand.
-                if isinstance(error, AbortError) or called_off(error):
+                if isinstance(error, AbortError) or is_cancelled(error):
                     raise
                 with contextlib.suppress(Exception):
                     log.error("refusal.failed", method=method.short_name, error=type(error).__name__)
@@ -128,31 +128,31 @@ class Desk:
 
         return handle
 
-    async def _attend(self, method: Method, read: Callable[[], Message], context: Context) -> bytes:
-        visit = Visit()
+    async def _run(self, method: Method, read: Callable[[], Message], context: Context) -> bytes:
+        visit = CallState()
         try:
-            reply = await self._course(method, read, context, visit)
+            reply = await self._process(method, read, context, visit)
             context.set_trailing_metadata(_trailer(visit))
         except BaseException as error:
-            if called_off(error):
+            if is_cancelled(error):
                 raise
             return await self._refuse(method, context, visit, error)
         return reply
 
-    async def _course(self, method: Method, read: Callable[[], Message], context: Context, visit: Visit) -> bytes:
+    async def _process(self, method: Method, read: Callable[[], Message], context: Context, visit: CallState) -> bytes:
         arrived = self._clock.monotonic()
-        seconds = self._patience(context)
+        seconds = self._time_budget(context)
         metadata = context.invocation_metadata() or ()
-        caller = self._door.identify(context, metadata)  # 1 who asks
+        caller = self._door.authenticate(context, metadata)  # 1 who asks
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
         visit.inquiry = inquiry
-        grant = visit.grant = self._access.admit(caller, method)  # 2 may they
+        grant = visit.grant = self._access.authorize(caller, method)  # 2 may they
         inquiry.purpose = _purpose(metadata, grant)
         inquiry.request = read()  # 3 well formed
         visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
-        rate_limit.take(visit.bucket, method.short_name)  # 4 quota
-        self._outages.require_open(method.service)  # within an announced outage, the course ends here
-        visit.at_counter = True
+        rate_limit.acquire(visit.bucket, method.short_name)  # 4 quota
+        self._outages.check(method.service)  # within an announced outage, the course ends here
+        visit.submitted = True
         answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
         if answered.outcome is Outcome.NO:
             rate_limit.charge_miss(visit.bucket)
@@ -160,53 +160,53 @@ class Desk:
         log.debug("inquiry.answered", inquiry_id=_text_id(inquiry), method=method.short_name)
         return answered.reply  # 7 speak
 
-    def _patience(self, context: Context) -> float:
+    def _time_budget(self, context: Context) -> float:
         # Read once: what remains follows the wall clock, and waiting is counted on the monotonic one.
         remaining = context.time_remaining()
         return self._answer_seconds if remaining is None else min(remaining, self._answer_seconds)
 
-    async def _refuse(self, method: Method, context: Context, visit: Visit, error: BaseException) -> bytes:
-        refusal = fault_of(error)
+    async def _refuse(self, method: Method, context: Context, visit: CallState, error: BaseException) -> bytes:
+        refusal = refusal_for(error)
         if not isinstance(error, Refusal):
             log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
         refusal = await self._recorded(visit, refusal)
         self._metrics.refused(method.short_name, refusal)
         inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        if visit.inquiry and refusal.reason in CROWDED:
-            most = min(self._patience(context) / 2, PACE_SECONDS)
-            await asyncio.sleep(self._pace.wait(visit.inquiry.caller.organization_id, most))
+        if visit.inquiry and refusal.reason in THROTTLED_REASONS:
+            most = min(self._time_budget(context) / 2, MAX_REFUSAL_DELAY_SECONDS)
+            await asyncio.sleep(self._pace.delay(visit.inquiry.caller.organization_id, most))
         return await abort(context, refusal, (*_trailer(visit), *self._retry(refusal)))
 
     def _retry(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
         """What the caller's gRPC is told of asking again by itself."""
-        if refusal.reason in PASSING and not self._relays:
+        if refusal.reason in TRANSIENT_REASONS and not self._relays:
             return ()
         seconds = refusal.retry_seconds or 0.0
-        if refusal.reason in CROWDED and seconds <= PATIENCE_SECONDS and not self._relays:
+        if refusal.reason in THROTTLED_REASONS and seconds <= MAX_RETRY_HINT_SECONDS and not self._relays:
             # Spread, so that those who were turned away together do not come back together.
             return ((_PUSHBACK, str(int(seconds * 1000 * random.uniform(1, 2)) + 1)),)  # noqa: S311 - no secret
         return ((_PUSHBACK, "-1"),)
 
-    async def _recorded(self, visit: Visit, refusal: Refusal) -> Refusal:
+    async def _recorded(self, visit: CallState, refusal: Refusal) -> Refusal:
         """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
         inquiry = visit.inquiry
-        if inquiry is None or visit.at_counter:
+        if inquiry is None or visit.submitted:
             return refusal
         try:
-            self._refusal_quotas.spend(inquiry.caller.organization_id, "refusals", self._refusals)
+            self._refusal_quotas.acquire(inquiry.caller.organization_id, "refusals", self._refusals)
         except Refusal:
-            self._metrics.unrecorded()
+            self._metrics.unrecorded_refusal()
             return refusal
         out = refusal.reason is Reason.OUTAGE_ANNOUNCED
         try:
-            seconds = RECORD_SECONDS if out else self._answer_seconds
-            await self._counter.decline(replace(inquiry, refusal=refusal), seconds)
+            seconds = OUTAGE_RECORD_TIMEOUT_SECONDS if out else self._answer_seconds
+            await self._counter.record_refusal(replace(inquiry, refusal=refusal), seconds)
         except Refusal as worse:
             if not out:
                 return worse
             # Recorded if that can be: until when it lasts is said all the same.
-            self._metrics.unrecorded()
+            self._metrics.unrecorded_refusal()
         return refusal
 
 
@@ -239,7 +239,7 @@ def _purpose(metadata: Metadata, grant: Grant) -> Purpose:
     return Purpose(**given)
 
 
-def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
+def _trailer(visit: CallState) -> tuple[tuple[str, str], ...]:
     """What every caller may know, in fixed widths: the inquiry's id, its own id, the method's end, the quota."""
     if visit.inquiry is None:
         return ()
@@ -247,10 +247,10 @@ def _trailer(visit: Visit) -> tuple[tuple[str, str], ...]:
     if visit.inquiry.purpose.correlation:
         trailer.append(("x-inquiry-id", visit.inquiry.purpose.correlation))
     if visit.grant is not None:
-        trailer += metadata.told(visit.grant.deprecated, visit.grant.sunset)
+        trailer += metadata.deprecation_metadata(visit.grant.deprecated, visit.grant.sunset)
     if visit.bucket is not None:
         name = visit.inquiry.method.short_name
-        state = rate_limit.state_of(visit.bucket, name)
+        state = rate_limit.bucket_state(visit.bucket, name)
         trailer.append(("ratelimit-policy", _policy(name, visit.bucket.quota)))
         trailer.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
     return tuple(trailer)

@@ -4,11 +4,11 @@ from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from functools import lru_cache
 
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 
 
 @lru_cache(maxsize=256)
-def told(deprecated: date | None, sunset: date | None) -> tuple[tuple[str, str], ...]:
+def deprecation_metadata(deprecated: date | None, sunset: date | None) -> tuple[tuple[str, str], ...]:
     """The fields that say from which day in Iran on a method is deprecated, and from which on it may be gone."""
     found = []
     if deprecated is not None:
@@ -19,4 +19,4 @@ def told(deprecated: date | None, sunset: date | None) -> tuple[tuple[str, str],
 
 
 def _beginning(day: date) -> datetime:
-    return datetime.combine(day, time(), IRAN)
+    return datetime.combine(day, time(), TEHRAN)

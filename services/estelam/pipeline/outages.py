@@ -107,7 +107,7 @@ Span = tuple[int, int]
 """From and until, in microseconds since 1970."""
 
 
-class Outages:
+class OutageSchedule:
     """The outages in force: read from *path* where there is one, and again within a second of a change there.
 
     What can't be read changes nothing: what was read last holds, and before anything was read, no outage.
@@ -120,17 +120,17 @@ class Outages:
         self._seen: Hashable = None
         self._spans: Mapping[str, tuple[Span, ...]] = {}
 
-    def require_open(self, service: str) -> None:
+    def check(self, service: str) -> None:
         """Let nobody past while *service* is out.
 
         Raises:
             Refusal: OUTAGE_ANNOUNCED, with how long it lasts still.
         """
-        if (left := self.seconds_left(service)) is not None:
+        if (left := self.remaining_seconds(service)) is not None:
             spread = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - no secret
             raise Refusal(Reason.OUTAGE_ANNOUNCED, retry_seconds=math.ceil(left + spread))
 
-    def seconds_left(self, service: str) -> float | None:
+    def remaining_seconds(self, service: str) -> float | None:
         """How long *service* is out still; None where it is not. Outages that meet are one."""
         self._refresh()
         now = end = self._clock.micros()
@@ -139,7 +139,7 @@ class Outages:
                 end = until
         return (end - now) / 1e6 if end > now else None
 
-    def seconds_to_change(self, services: Iterable[str], longest: float) -> float:
+    def seconds_until_edge(self, services: Iterable[str], longest: float) -> float:
         """How long until an outage of one of *services* begins or ends; at most *longest*."""
         now = self._clock.micros()
         edges = (edge for service in services for span in self._spans.get(service, ()) for edge in span)

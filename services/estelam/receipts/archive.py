@@ -19,7 +19,7 @@ MAX_LINE = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class SavedReply:
+class ReceiptRecord:
     """A reply that carries a receipt, and the request it answers."""
 
     method: str
@@ -27,12 +27,12 @@ class SavedReply:
     reply: Message
 
 
-def save(path: Path, replies: Sequence[SavedReply]) -> None:
+def write_archive(path: Path, replies: Sequence[ReceiptRecord]) -> None:
     """Write *replies* to *path*."""
-    path.write_bytes(b"".join(map(to_line, replies)))
+    path.write_bytes(b"".join(map(encode, replies)))
 
 
-def read(path: Path) -> Iterator[SavedReply]:
+def read_archive(path: Path) -> Iterator[ReceiptRecord]:
     """The replies that *path* holds, one at a time, so that a file of any length is read in little memory.
 
     Raises:
@@ -43,17 +43,17 @@ def read(path: Path) -> Iterator[SavedReply]:
         if not line:
             raise InvalidReceipt("the file is empty")
         while line:
-            yield from_line(line)
+            yield decode(line)
             line = file.readline(MAX_LINE)
 
 
-def to_line(item: SavedReply) -> bytes:
+def encode(item: ReceiptRecord) -> bytes:
     """The one line that *item* is kept as, its end included."""
     kept = {"format": FORMAT, "method": item.method, "request": _encode(item.request), "reply": _encode(item.reply)}
     return (json.dumps(kept) + "\n").encode("ascii")
 
 
-def from_line(line: bytes) -> SavedReply:
+def decode(line: bytes) -> ReceiptRecord:
     """What *line* keeps.
 
     Raises:
@@ -62,14 +62,14 @@ def from_line(line: bytes) -> SavedReply:
     try:
         kept = json.loads(line)
         request, reply = _messages(kept["method"])
-        item = SavedReply(
+        item = ReceiptRecord(
             kept["method"],
             request.FromString(base64.b64decode(kept["request"])),
             reply.FromString(base64.b64decode(kept["reply"])),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError):
         raise InvalidReceipt("the file is damaged") from None
-    if line != to_line(item):
+    if line != encode(item):
         raise InvalidReceipt("the file is not as it was saved")
     return item
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from estelam.core.exceptions import OperatorError
-from estelam.receipts.archive import MAX_LINE, SavedReply, from_line, to_line
+from estelam.core.exceptions import UserFacingError
+from estelam.receipts.archive import MAX_LINE, ReceiptRecord, decode, encode
 from estelam.receipts.receipt import InvalidReceipt
 
 
-class JournalError(OperatorError):
+class JournalError(UserFacingError):
     """The journal can't be used; the text is for the operator."""
 
 
-class Journal:
+class ReceiptJournal:
     """Open for one process at a time, and only for the list of questions it was begun for.
 
     Each reply is handed to the operating system as it comes, so that a killed process loses none; `sync` guards against
@@ -49,7 +49,7 @@ class Journal:
         elif bound != about.encode("ascii"):
             raise JournalError(f"{self._path} belongs to another input")
 
-    def recover(self) -> Iterator[SavedReply]:
+    def replay(self) -> Iterator[ReceiptRecord]:
         """Every reply kept so far; a last line that was cut short is cut off. To be run to its end once, and first.
 
         Raises:
@@ -61,18 +61,18 @@ class Journal:
                     self._file.truncate(self._end)
                     return
                 try:
-                    yield from_line(line)
+                    yield decode(line)
                 except InvalidReceipt as error:
                     raise JournalError(f"{self._path}, line {number}: {error}") from None
                 self._end += len(line)
 
-    def append(self, item: SavedReply) -> None:
+    def append(self, item: ReceiptRecord) -> None:
         """Keep *item*.
 
         Raises:
             OSError: it could not be kept whole, and nothing of it is.
         """
-        line = to_line(item)
+        line = encode(item)
         if self._file.write(line) != len(line):
             self._file.truncate(self._end)
             raise OSError(f"{self._path}: a reply could not be written whole; is the disk full?")

@@ -91,7 +91,7 @@ def check_signature(header: bytes, key_id: str, signature: bytes, keys: Mapping[
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class VerifiedReceipt:
     """What a valid receipt proves."""
 
     entry: pb.Entry
@@ -107,7 +107,7 @@ class Verifier:
     def __init__(self, keys: Mapping[str, Ed25519PublicKey], *, blocks: int = 1024) -> None:
         self._check_signature = lru_cache(blocks)(partial(check_signature, keys=keys))
 
-    def verify(self, method: str, request: Message, reply: Message) -> Proven:
+    def verify(self, method: str, request: Message, reply: Message) -> VerifiedReceipt:
         """Check that the service gave *reply*, receipt included, to *request*.
 
         The steps: 1 the entry is of this method and is no refusal, 2 it commits to this request and this reply, 3 the
@@ -133,10 +133,10 @@ class Verifier:
             raise InvalidReceipt("the entry is not in the signed block")
         self._check_signature(receipt.block_header, header.key_id, receipt.signature)  # 4
         _check_plain_fields(reply, receipt, entry)  # 5
-        return Proven(entry, header)
+        return VerifiedReceipt(entry, header)
 
 
-def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> Proven:
+def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> VerifiedReceipt:
     """Check one reply, as a `Verifier` does.
 
     Raises:

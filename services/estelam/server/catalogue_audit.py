@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from estelam.auth.authorization import Access
-from estelam.catalogue.changes import changes, facts, noted_facts, to_notice
+from estelam.auth.authorization import Authorizer
+from estelam.catalogue.changes import changes, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.model import Catalogue
 from estelam.ledger import search
-from estelam.ledger.writer import Ledger
+from estelam.ledger.writer import LedgerWriter
 from estelam.storage.store import Store
 
 log = structlog.get_logger()
@@ -17,20 +17,20 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 
 
-def note(store: Store, ledger: Ledger, catalogue: Catalogue) -> None:
+def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> None:
     """Write down how *catalogue* differs from what the ledger has noted of it so far, whoever noted that.
 
     Of many workers the first notes a change, and the others find it noted.
     """
     with store.transaction() as connection:
-        before = noted_facts(entry.notice for entry in search.noted(connection))
-        found = changes(before, facts(catalogue))
+        before = recorded_snapshot(entry.notice for entry in search.catalogue_notices(connection))
+        found = changes(before, snapshot(catalogue))
         if found:
-            ledger.note(connection, [to_notice(change) for change in found])
+            ledger.append_notices(connection, [to_notice(change) for change in found])
     log.info("catalogue.noted", changes=len(found))
 
 
-async def follow(access: Access, noting: Callable[[Catalogue], Awaitable[None]]) -> None:
+async def watch_catalogue(access: Authorizer, noting: Callable[[Catalogue], Awaitable[None]]) -> None:
     """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds.
 
     Of a plain table, which is of no catalogue, nothing is noted.

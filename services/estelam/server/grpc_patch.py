@@ -15,11 +15,11 @@ import grpc
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_server
 
-DOORS = 16
+CONCURRENT_ACCEPTS = 16
 """So many calls of one method can come in at once."""
 
 
-class MendedServer(grpc_server.Server):
+class PatchedServer(grpc_server.Server):
     """As grpc.aio.server(); registered methods are found by the bytes of their names, and *unknown* takes the rest."""
 
     def __init__(self, options: Sequence[tuple[str, int]], unknown: Any) -> None:
@@ -65,7 +65,7 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
         await self._serve(lambda: request(method), name, self._known[name])
 
     async def _serve(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
-        await asyncio.gather(*(self._take(request, name, method) for _ in range(DOORS)))
+        await asyncio.gather(*(self._take(request, name, method) for _ in range(CONCURRENT_ACCEPTS)))
 
     async def _take(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
         loop = asyncio.get_running_loop()

@@ -19,11 +19,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
-from estelam.pipeline.outages import Outages
-from estelam.server.grpc_patch import MendedServer
+from estelam.pipeline.outages import OutageSchedule
+from estelam.server.grpc_patch import PatchedServer
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ SHORTEST_SECONDS = 0.01
 _SAID = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
 
 
-class ServerError(OperatorError):
+class ServerError(UserFacingError):
     """The server can't start; the text is for the operator."""
 
 
@@ -65,7 +65,7 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
     ]
 
 
-class _Credentials:
+class ReloadingCredentials:
     """The server's certificate and its callers' authorities, read again when their files have changed."""
 
     def __init__(self, settings: ServingSettings) -> None:
@@ -112,12 +112,12 @@ class Server:
         if api_implementation.Type() != "upb":
             raise ServerError("protobuf runs without its C implementation")
         try:
-            credentials = _Credentials(settings)
+            credentials = ReloadingCredentials(settings)
         except (OSError, ValueError) as error:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
         self._settings = settings
         self.services = frozenset(name.partition("/")[0] for name in handlers)
-        self._server = MendedServer(options(settings), _unknown_method)
+        self._server = PatchedServer(options(settings), _unknown_method)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
         for name, handler in handlers.items():
@@ -136,17 +136,17 @@ class Server:
         await self.set_health(healthy=False)
         await self._server.start()
 
-    async def set_health(self, *, healthy: bool, out: frozenset[str] = frozenset()) -> None:
+    async def set_health(self, *, healthy: bool, in_outage: frozenset[str] = frozenset()) -> None:
         """Say over grpc.health.v1 which services here serve, and of the whole server, whether to bring calls here.
 
         Services that are *out*, as was announced, don't serve, but their callers should come all the same: nobody else
         can tell them until when.
         """
         for name in self.services:
-            await self._health.set(name, _SAID[healthy and name not in out])
-        await self._health.set("", _SAID[healthy or out == self.services])
+            await self._health.set(name, _SAID[healthy and name not in in_outage])
+        await self._health.set("", _SAID[healthy or in_outage == self.services])
 
-    async def leave(self) -> None:
+    async def shutdown(self) -> None:
         """Say NOT_SERVING, wait for balancers to see it, take no more, and let what is under way finish."""
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.leave_seconds)
@@ -154,13 +154,13 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def run_server(
     settings: ServingSettings,
     handlers: Mapping[str, Handler],
     *,
     metrics: Metrics,
     ping: Callable[[], Awaitable[Any]],
-    outages: Outages,
+    outages: OutageSchedule,
 ) -> AsyncIterator[Server]:
     """A server that listens, knows its own health by *ping* and *outages*, and leaves in order at the end."""
     server = Server(settings, handlers)
@@ -180,13 +180,15 @@ async def running(
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         metrics.serving(healthy=False)
-        await server.leave()
+        await server.shutdown()
         http.shutdown()
         http.server_close()
         log.info("server.stopped")
 
 
-async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]], outages: Outages) -> None:
+async def _watch_health(
+    server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]], outages: OutageSchedule
+) -> None:
     healthy: bool | None = None
     out: frozenset[str] = frozenset()
     while True:
@@ -199,17 +201,17 @@ async def _watch_health(server: Server, metrics: Metrics, ping: Callable[[], Awa
             healthy = False
             if before is not False:
                 log.error("health.lost", error=type(error).__name__)
-        out = frozenset(name for name in server.services if outages.seconds_left(name) is not None)
+        out = frozenset(name for name in server.services if outages.remaining_seconds(name) is not None)
         if out != before_out:
             log.info("outage.changed", out=sorted(out))
         if (healthy, out) != (before, before_out):
             metrics.serving(healthy=healthy, out=out == server.services)
-            await server.set_health(healthy=healthy, out=out)
+            await server.set_health(healthy=healthy, in_outage=out)
         # On the instant at which an outage begins or ends, not within a second of it: whoever counts minutes sees it.
-        await asyncio.sleep(max(outages.seconds_to_change(server.services, HEALTH_SECONDS), SHORTEST_SECONDS))
+        await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), SHORTEST_SECONDS))
 
 
-async def until_told_to_stop() -> None:
+async def wait_for_shutdown() -> None:
     """Wait for SIGTERM or SIGINT or, in a worker, for the parent's end."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,45 +5,45 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
-from estelam.auth.authentication import Doorkeeper
-from estelam.auth.authorization import Access
+from estelam.auth.authentication import Authenticator
+from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
-from estelam.core.clock import Clock, steady
+from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
-from estelam.core.keys import Keyring, Signer
-from estelam.core.model import Answered, Inquiry, Method
+from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.ledger.writer import Ledger, when_last_sealed
-from estelam.pipeline.batcher import Batch, BatchLimits
-from estelam.pipeline.handler import Desk
-from estelam.pipeline.outages import Outages
-from estelam.pipeline.recorder import LookUp, RecordedAnswers, Registrar
-from estelam.server.catalogue_audit import follow, note
-from estelam.server.grpc_server import Server, running
-from estelam.storage.store import Mode, Store, check_schema
+from estelam.ledger.writer import LedgerWriter, last_block_time
+from estelam.pipeline.batcher import Batcher, BatchLimits
+from estelam.pipeline.handler import InquiryHandler
+from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
+from estelam.server.catalogue_audit import record_changes, watch_catalogue
+from estelam.server.grpc_server import Server, run_server
+from estelam.storage.store import AccessMode, Store, check_schema
 from estelam.telemetry.metrics import Metrics
 
 
 @contextlib.asynccontextmanager
-async def recording_service(
-    settings: StoreSettings, questions: Mapping[Method, LookUp], *, clock: Clock | None = None
+async def run_recording_service(
+    settings: StoreSettings, questions: Mapping[Method, Lookup], *, clock: Clock | None = None
 ) -> AsyncIterator[Server]:
     """A running service that answers *questions* from its own store and writes each answer down.
 
     Raises:
         StoreError, KeyFileError, AccessError, ServerError: what keeps it from starting.
     """
-    clock = clock or steady(Clock())
+    clock = clock or monotonic_wall_clock(Clock())
     metrics = Metrics()
-    access, outages = Access(settings.access, clock), Outages(settings.outages, clock)
-    keyring = Keyring.load(settings.subject_keys)
-    ledger = Ledger(keyring=keyring, signer=Signer.load(settings.signing_key), clock=clock)
-    store = Store(settings.store, ledger=Mode.WRITE)
+    access, outages = Authorizer(settings.access, clock), OutageSchedule(settings.outages, clock)
+    keyring = HmacKeyring.load(settings.subject_keys)
+    ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(settings.signing_key), clock=clock)
+    store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
-    with store.sole_owner(), contextlib.closing(store):
+    with store.single_writer_lock(), contextlib.closing(store):
         with store.transaction() as connection:
-            last_sealed = when_last_sealed(connection)
-        registrar = Registrar(
+            last_sealed = last_block_time(connection)
+        registrar = InquiryRecorder(
             store=store,
             ledger=ledger,
             keyring=keyring,
@@ -53,23 +53,25 @@ async def recording_service(
             last_sealed=last_sealed,
         )
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
-        batch: Batch[Inquiry, Answered | Refusal] = Batch(registrar.settle, limits, observe=metrics.batch)
-        desk = Desk(
-            door=Doorkeeper(settings, barred=access.barred, clock=clock),
-            access=access,
+        batch: Batcher[Inquiry, Answer | Refusal] = Batcher(registrar.answer_batch, limits, observe=metrics.batch)
+        desk = InquiryHandler(
+            authenticator=Authenticator(settings, barred=access.is_denied, clock=clock),
+            authorizer=access,
             outages=outages,
-            counter=RecordedAnswers(batch),
+            backend=BatchedBackend(batch),
             metrics=metrics,
             clock=clock,
-            answer_seconds=settings.answer_seconds,
-            refusals=refusal_budget(settings),
+            request_timeout_seconds=settings.answer_seconds,
+            refusal_record_quota=refusal_record_quota(settings),
         )
         handlers = {method.name: desk.handler(method) for method in questions}
-        noting = follow(access, lambda catalogue: batch.aside(partial(note, store, ledger, catalogue)))
+        noting = watch_catalogue(
+            access, lambda catalogue: batch.run_exclusive(partial(record_changes, store, ledger, catalogue))
+        )
         following = asyncio.create_task(noting)
         try:
-            ping = partial(batch.aside, registrar.ping)
-            async with running(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server:
+            ping = partial(batch.run_exclusive, registrar.ping)
+            async with run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server:
                 yield server
         finally:
             following.cancel()
@@ -77,6 +79,6 @@ async def recording_service(
             await batch.close()
 
 
-def refusal_budget(settings: ServingSettings) -> Quota:
+def refusal_record_quota(settings: ServingSettings) -> Quota:
     """How many refusals of one caller are recorded."""
     return Quota(rate=settings.refusals_per_second, burst=settings.refusals_burst)

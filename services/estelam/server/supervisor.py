@@ -20,14 +20,14 @@ import structlog
 
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.grpc_server import ServerError, write_port
-from estelam.storage.store import one_process_only
+from estelam.storage.store import is_single_process
 from estelam.telemetry import logs
 
 log = structlog.get_logger()
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-FALL_SECONDS = 1.0
+RESTART_DELAY_SECONDS = 1.0
 """How long a worker's place stays empty after it fell, so that one that can't start does not start all the time."""
 # A forked child would share gRPC's and the store's innards with its parent.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -45,13 +45,13 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
     if workers == 1:
         main(settings, port_file)
         return
-    if isinstance(settings, StoreSettings) and one_process_only(settings.store):
+    if isinstance(settings, StoreSettings) and is_single_process(settings.store):
         raise ServerError("SQLite allows one serving process; --workers needs a postgresql+psycopg:// store")
-    logs.configure(settings.log_level)
-    with _held(settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
-        crew = _Crew(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
+    logs.configure_logging(settings.log_level)
+    with reserve_port(settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
+        crew = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, crew.told)
+            signal.signal(number, crew.on_signal)
         try:
             crew.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
@@ -61,7 +61,7 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
 
 
 @contextmanager
-def _held(listen: str) -> Iterator[str]:
+def reserve_port(listen: str) -> Iterator[str]:
     """Keep host:port for the workers alone, as far as that can be: a socket that is bound and never listens."""
     host, _, port = listen.rpartition(":")
     held = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
@@ -75,7 +75,7 @@ def _held(listen: str) -> Iterator[str]:
         yield f"{host}:{held.getsockname()[1]}"
 
 
-class _Crew:
+class WorkerPool:
     """The workers, and what their parent was told."""
 
     def __init__(self, main: Callable[[Any, Path | None], None], settings: ServingSettings, folder: Path) -> None:
@@ -88,7 +88,7 @@ class _Crew:
         self._renewing = False
         self._reader, self._writer = _SPAWN.Pipe(duplex=False)
 
-    def told(self, number: int, _frame: object) -> None:
+    def on_signal(self, number: int, _frame: object) -> None:
         """Take a signal."""
         self._stopping = self._stopping or number != signal.SIGHUP
         self._renewing = self._renewing or number == signal.SIGHUP
@@ -107,7 +107,7 @@ class _Crew:
                 self._reader.recv_bytes()
             if self._renewing and not self._stopping:
                 self._renewing = False
-                self._renew()
+                self._rolling_restart()
             for process in [process for process in self._crew if not process.is_alive()]:
                 self._replace(process)
 
@@ -126,11 +126,11 @@ class _Crew:
             return
         log.error("worker.fell", status=fallen.exitcode)
         del self._crew[fallen]
-        time.sleep(FALL_SECONDS)
+        time.sleep(RESTART_DELAY_SECONDS)
         if not self._stopping:
             self._begin()
 
-    def _renew(self) -> None:
+    def _rolling_restart(self) -> None:
         for old in list(self._crew):
             if self._stopping:
                 return

@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 
 FACTS, LEDGER = "facts", "ledger"
 
 
-class Mode(StrEnum):
+class AccessMode(StrEnum):
     """How a process opens one of the two halves."""
 
     READ = "ro"
@@ -15,5 +15,5 @@ class Mode(StrEnum):
     CREATE = "rwc"
 
 
-class StoreError(OperatorError):
+class StoreError(UserFacingError):
     """The store can't be used as asked; the text is for the operator."""

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Connection, Date, Integer, MetaData, 
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.core.errors import Reason, Refusal
-from estelam.core.model import EarnedNo
+from estelam.core.model import NegativeAnswerPermit
 
 FACTS = MetaData(schema="facts")
 CODE = Text().with_variant(Text(collation="C"), "postgresql")
@@ -31,7 +31,7 @@ class Coverage:
     through: datetime
 
 
-def read(connection: Connection) -> Coverage | None:
+def read_coverage(connection: Connection) -> Coverage | None:
     """The coverage declared in this transaction's snapshot, or None where none was ever declared."""
     row = connection.execute(_READ).first()
     return None if row is None else Coverage(row.since, to_datetime(row.through_micros))
@@ -40,7 +40,7 @@ def read(connection: Connection) -> Coverage | None:
 _READ = select(coverage_table.c.since, coverage_table.c.through_micros)
 
 
-def earn_no(coverage: Coverage | None, *, now: datetime, max_staleness: timedelta) -> EarnedNo:
+def require_coverage(coverage: Coverage | None, *, now: datetime, max_staleness: timedelta) -> NegativeAnswerPermit:
     """The right to say no.
 
     Raises:
@@ -53,4 +53,4 @@ def earn_no(coverage: Coverage | None, *, now: datetime, max_staleness: timedelt
         raise Refusal(Reason.CLOCK_BEHIND)
     if now - coverage.through > max_staleness:
         raise Refusal(Reason.DATA_STALE)
-    return EarnedNo()
+    return NegativeAnswerPermit()

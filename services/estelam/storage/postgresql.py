@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.storage.base import LEDGER, Mode, StoreError
+from estelam.storage.base import LEDGER, AccessMode, StoreError
 
 # A worker that hangs may hold its turn no longer than this. A commit that waits for its standby waits on: nobody is
 # answered meanwhile, and health says so.
-TURN_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_SECONDS = 10
 _MIGRATION = 6_002_097_125  # any number that no one else locks
 _NETWORK = {
@@ -31,8 +31,8 @@ _NETWORK = {
 class PostgreSQL:
     """One connection to the primary, taken up again after any fault."""
 
-    def __init__(self, address: URL, modes: Mapping[str, Mode]) -> None:
-        self._creates = Mode.CREATE in modes.values()
+    def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
+        self._creates = AccessMode.CREATE in modes.values()
         self._begin = _begin_statement(modes)
         self._warnings: list[str] = []
         self.engine: Engine = create_engine(
@@ -46,16 +46,16 @@ class PostgreSQL:
         event.listen(self.engine, "begin", self._begun)
         event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
 
-    def before(self) -> None:
+    def check_before_begin(self) -> None:
         """Nothing can be seen from here: a lost connection shows in the transaction itself."""
 
-    def after(self) -> None:
+    def check_after_commit(self) -> None:
         """Raise StoreError where the commit came with a warning: a standby was not waited for to the end."""
         if self._warnings:
             raise StoreError("a commit is not known to have reached the standby")
 
     @contextmanager
-    def sole_owner(self) -> Iterator[None]:
+    def single_writer_lock(self) -> Iterator[None]:
         """Any number of processes may serve from one database."""
         yield
 
@@ -74,18 +74,18 @@ class PostgreSQL:
         connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
 
 
-def _begin_statement(modes: Mapping[str, Mode]) -> str:
-    if Mode.CREATE in modes.values():
+def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
+    if AccessMode.CREATE in modes.values():
         schemas = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in modes]
         return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION})", *schemas])
-    written = [schema for schema, mode in modes.items() if mode is Mode.WRITE]
+    written = [schema for schema, mode in modes.items() if mode is AccessMode.WRITE]
     if not written:
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     words = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ",
         # Never less than the server's own disk and, where one is configured, its standby's.
         "SET LOCAL synchronous_commit = on",
-        f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'",
+        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",
     ]
     if LEDGER in written:
         words += [

@@ -13,24 +13,24 @@ from typing import IO, Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.storage.base import LEDGER, Mode, StoreError
+from estelam.storage.base import LEDGER, AccessMode, StoreError
 
-BUSY_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 5
 
 
 class SQLite:
     """The two files of a folder, and the one connection to both."""
 
-    def __init__(self, address: URL, modes: Mapping[str, Mode]) -> None:
+    def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
         self._modes = modes
         self._folder = Path(address.database or ".")
         self._files: dict[Path, int] = {}
-        if Mode.CREATE in modes.values():
+        if AccessMode.CREATE in modes.values():
             self._folder.mkdir(parents=True, exist_ok=True)
         self.engine: Engine = create_engine("sqlite://", creator=self._connect, poolclass=StaticPool)
         event.listen(self.engine, "begin", _begin_immediate)
 
-    def before(self) -> None:
+    def check_before_begin(self) -> None:
         """Raise StoreError where a file was unlinked or replaced: SQLite would go on writing to what is lost."""
         for path, inode in self._files.items():
             try:
@@ -42,11 +42,11 @@ class SQLite:
                 self.engine.dispose()
                 raise StoreError("a file of the store was removed or replaced")
 
-    def after(self) -> None:
+    def check_after_commit(self) -> None:
         """A commit that has returned is on the disk: that is what `synchronous=FULL` says."""
 
     @contextmanager
-    def sole_owner(self) -> Iterator[None]:
+    def single_writer_lock(self) -> Iterator[None]:
         """Hold the store as its one serving process.
 
         Raises:
@@ -62,15 +62,15 @@ class SQLite:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+            "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT_SECONDS
         )
         for schema, mode in self._modes.items():
             path = (self._folder / f"{schema}.db").resolve()
             connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={mode}",))
-            if mode is not Mode.READ:
+            if mode is not AccessMode.READ:
                 connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
                 connection.execute(f"PRAGMA {schema}.synchronous=FULL")
-            if schema == LEDGER and mode is Mode.WRITE:
+            if schema == LEDGER and mode is AccessMode.WRITE:
                 # After a sync that failed, the system may take for written what is not, and a journal with a hole loses
                 # all that comes after it. So what the journal holds is written anew before anything is added.
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")

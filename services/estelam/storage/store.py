@@ -16,11 +16,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, make_url, select, table
 from sqlalchemy.exc import ArgumentError
 
-from estelam.storage.base import FACTS, LEDGER, Mode, StoreError
+from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
 from estelam.storage.postgresql import PostgreSQL
 from estelam.storage.sqlite import SQLite
 
-__all__ = ["Mode", "Store", "StoreError", "check_schema", "migrate", "one_process_only"]
+__all__ = ["AccessMode", "Store", "StoreError", "check_schema", "is_single_process", "migrate"]
 
 
 class Backend(Protocol):
@@ -28,13 +28,13 @@ class Backend(Protocol):
 
     engine: Engine
 
-    def before(self) -> None:
+    def check_before_begin(self) -> None:
         """Raise StoreError where a transaction must not begin."""
 
-    def after(self) -> None:
+    def check_after_commit(self) -> None:
         """Raise StoreError where the commit that has just returned is not known to be durable."""
 
-    def sole_owner(self) -> AbstractContextManager[None]:
+    def single_writer_lock(self) -> AbstractContextManager[None]:
         """Hold what only one serving process may hold, if there is such a thing."""
 
 
@@ -45,30 +45,30 @@ class Store:
         StoreError: *url* names no store of a known kind.
     """
 
-    def __init__(self, url: str, *, facts: Mode = Mode.READ, ledger: Mode = Mode.READ) -> None:
+    def __init__(self, url: str, *, facts: AccessMode = AccessMode.READ, ledger: AccessMode = AccessMode.READ) -> None:
         self._backend = _open(url, {FACTS: facts, LEDGER: ledger})
         self.engine = self._backend.engine
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed and durable on a clean exit, rolled back on any exception."""
-        self._backend.before()
+        self._backend.check_before_begin()
         try:
             with self.engine.begin() as connection:
                 yield connection
-            self._backend.after()
+            self._backend.check_after_commit()
         except Exception:
             # A connection that has failed once is not trusted again: the next transaction opens a new one.
             self.engine.dispose()
             raise
 
-    def sole_owner(self) -> AbstractContextManager[None]:
+    def single_writer_lock(self) -> AbstractContextManager[None]:
         """Hold the store as its one serving process, where its engine allows only one.
 
         Raises:
             StoreError: another process serves from this store.
         """
-        return self._backend.sole_owner()
+        return self._backend.single_writer_lock()
 
     def ping(self) -> None:
         """Raise unless both halves can be read."""
@@ -81,7 +81,7 @@ class Store:
         self.engine.dispose()
 
 
-def _open(url: str, modes: Mapping[str, Mode]) -> Backend:
+def _open(url: str, modes: Mapping[str, AccessMode]) -> Backend:
     try:
         address = make_url(url)
     except ArgumentError:
@@ -93,14 +93,14 @@ def _open(url: str, modes: Mapping[str, Mode]) -> Backend:
     raise StoreError("the store must be a sqlite:///FOLDER or postgresql+psycopg://… address")
 
 
-def one_process_only(url: str) -> bool:
+def is_single_process(url: str) -> bool:
     """Whether the store at *url* allows but one serving process."""
     return url.startswith("sqlite:")
 
 
 def migrate(url: str, scripts: str) -> None:
     """Bring both halves of the store at *url* to the newest schema; *scripts* is the service's own "package:folder"."""
-    store = Store(url, facts=Mode.CREATE, ledger=Mode.CREATE)
+    store = Store(url, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     try:
         for schema, location in _chains(scripts).items():
             with store.transaction() as connection:

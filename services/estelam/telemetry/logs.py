@@ -7,15 +7,15 @@ import sys
 import structlog
 from structlog.typing import EventDict
 
-from estelam.data_model.sensitivity import unlogged
+from estelam.data_model.sensitivity import redacted_fields
 
 
-def configure(level: str = "info") -> None:
+def configure_logging(level: str = "info") -> None:
     """Set up logging for a process; called once, by its `__main__`."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            withhold,
+            redact,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(ensure_ascii=False),
@@ -28,9 +28,9 @@ def configure(level: str = "info") -> None:
     logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)
 
 
-def withhold(_logger: object, _method: str, event: EventDict) -> EventDict:
+def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Take out the values of what the contracts do not call open, should one ever be given."""
-    for name in unlogged() & event.keys():
+    for name in redacted_fields() & event.keys():
         event[name] = "withheld"
     return event
 

@@ -58,9 +58,9 @@ class Metrics:
 
     def refused(self, method: str, refusal: Refusal) -> None:
         """Count one refusal, under its reason and the layer that gave it."""
-        self._inquiries.labels(method, refusal.reason.value, refusal.words.layer.value).inc()
+        self._inquiries.labels(method, refusal.reason.value, refusal.spec.layer.value).inc()
 
-    def unrecorded(self) -> None:
+    def unrecorded_refusal(self) -> None:
         """Count one refusal that was beyond the budget for recording."""
         self._unrecorded.inc()
 

@@ -18,7 +18,7 @@ from estelam.server.grpc_server import ServerError
 log = structlog.get_logger()
 
 
-class Patient(H11Protocol):
+class IdleTimeoutProtocol(H11Protocol):
     """HTTP on a connection that is closed where nothing is asked on it, from the first moment on."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -28,7 +28,7 @@ class Patient(H11Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ListenerLimits:
     """What a listener keeps to."""
 
     connections: int = 512
@@ -40,7 +40,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class Listener:
     """A face that listens."""
 
     port: int
@@ -48,8 +48,8 @@ class Listening:
 
 @contextlib.asynccontextmanager
 async def listening(
-    name: str, listen: str, app: ASGIApp, bounds: Bounds, *, tls: ssl.SSLContext | None = None, **more: Any
-) -> AsyncIterator[Listening]:
+    name: str, listen: str, app: ASGIApp, bounds: ListenerLimits, *, tls: ssl.SSLContext | None = None, **more: Any
+) -> AsyncIterator[Listener]:
     """Serve *app* at *listen* (host:port) until left; *more* is for uvicorn.
 
     Without *tls* it is plain HTTP, and a proxy on this host is believed which scheme browsers use.
@@ -69,7 +69,7 @@ async def listening(
         timeout_keep_alive=15,
         timeout_graceful_shutdown=max(1, round(bounds.drain_seconds)),
         h11_max_incomplete_event_size=16384,
-        **({"http": Patient} | more),
+        **({"http": IdleTimeoutProtocol} | more),
     )
     config.load()
     config.ssl = tls
@@ -80,7 +80,7 @@ async def listening(
         await server.listens.wait()
         log.info(f"{name}.started", port=port)
         try:
-            yield Listening(port)
+            yield Listener(port)
         finally:
             server.should_exit = True
             await serving

@@ -26,7 +26,7 @@ _HEADERS = {
 _UNLESS_GIVEN = {"cache-control": "no-store", "content-security-policy": POLICY}
 
 
-class Calm:
+class ErrorBoundary:
     """Answers *last* where *app* fails: a fault's own words stay inside, and reach no log either."""
 
     def __init__(self, app: ASGIApp, last: Response) -> None:

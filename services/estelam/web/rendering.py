@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from estelam.core import normalize
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 
 Language = str
 
@@ -24,7 +24,7 @@ _GROUP = {"fa": "\u066c", "en": ","}
 _HOUSE = "estelam.web"
 
 
-class Look:
+class SiteRenderer:
     """The look of the site whose templates, static files and `messages.toml` lie in *package*.
 
     Templates of the packages *lent* are at hand too, and each template knows *given* besides what it is told.
@@ -45,7 +45,7 @@ class Look:
         """*template* in *language*; *place* is what of its address follows the language, *told* what it shows."""
         other = next(name for name in LANGUAGES if name != language)
         text = self._environment.get_template(template).render(
-            t=spoken(self._package, language),
+            t=messages_for(self._package, language),
             language=language,
             direction=_DIRECTIONS[language],
             other=other,
@@ -63,7 +63,7 @@ class Look:
 
 
 @cache
-def spoken(package: str, language: Language) -> Mapping[str, str]:
+def messages_for(package: str, language: Language) -> Mapping[str, str]:
     """Every word of *package*'s site in one language; refusals' own words are in `estelam.core.errors`."""
     words: dict[str, Any] = {}
     for source in (_HOUSE, package):
@@ -79,10 +79,10 @@ def number(value: int, language: Language) -> str:
 
 def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str:
     """An instant as the *clock* in Tehran shows it, by the calendar of *language*."""
-    there = value.astimezone(IRAN)
+    there = value.astimezone(TEHRAN)
     if language == "en":
         return f"{there:%d %B %Y}, {there:{clock}} Tehran time"
-    return digits.en_to_fa(f"{normalize.jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
+    return digits.en_to_fa(f"{normalize.format_jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
 
 
 def minute(value: datetime, language: Language) -> str:

@@ -12,25 +12,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from estelam.cli import output
 from estelam.cli.inquire import Options, inquiry, whom_and_as_whom
-from estelam.client.bulk import Stop, Why
-from estelam.client.channel import Identity
+from estelam.client.bulk import Stop, StopReason
+from estelam.client.channel import ClientIdentity
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
-from estelam.core.settings import ClientSettings, load
+from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import UNANSWERED, InputError
 from judiciary.bulk.run import Manner, Sweep, SweepError, Tally
 
 REASONS = 10
 _EXITS = {
-    Why.EXHAUSTED: output.EXIT_STOPPED,
-    Why.OUTAGE: output.EXIT_STOPPED,
-    Why.DEADLINE: output.EXIT_STOPPED,
-    Why.TOLD: output.EXIT_STOPPED,
-    Why.UNAVAILABLE: output.EXIT_UNREACHED,
-    Why.UNPROVEN: output.EXIT_UNREACHED,
-    Why.REFUSED: output.EXIT_REFUSED,
+    StopReason.RATE_LIMITED: output.EXIT_STOPPED,
+    StopReason.OUTAGE: output.EXIT_STOPPED,
+    StopReason.DEADLINE: output.EXIT_STOPPED,
+    StopReason.INTERRUPTED: output.EXIT_STOPPED,
+    StopReason.UNAVAILABLE: output.EXIT_UNAVAILABLE,
+    StopReason.UNPROVEN: output.EXIT_UNAVAILABLE,
+    StopReason.REFUSED: output.EXIT_REFUSED,
 }
 
 
@@ -62,8 +62,8 @@ def sweep(
         until=_until(deadline, as_json=options.as_json),
         metadata=options.metadata(),
     )
-    with output.plain_failures(as_json=options.as_json):
-        settings = load(ClientSettings)
+    with output.user_errors(as_json=options.as_json):
+        settings = load_settings(ClientSettings)
         address, identity = whom_and_as_whom(options, settings)
         verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
         try:
@@ -71,7 +71,7 @@ def sweep(
                 stop = _ask(begun, address, identity, manner, as_json=options.as_json)
                 tally = begun.write_out(stop)
         except (SweepError, InputError) as error:
-            output.fail(str(error), as_json=options.as_json)
+            output.exit_error(str(error), as_json=options.as_json)
     _report(begun, tally, stop, as_json=options.as_json)
 
 
@@ -80,12 +80,12 @@ def _until(deadline: str | None, *, as_json: bool) -> float | None:
         return None
     now = Clock().now()
     try:
-        return time.monotonic() + (normalize.moment(deadline, now) - now).total_seconds()
+        return time.monotonic() + (normalize.parse_deadline(deadline, now) - now).total_seconds()
     except (ValueError, OverflowError) as error:
-        output.fail(f"--deadline: {error}", as_json=as_json)
+        output.exit_error(f"--deadline: {error}", as_json=as_json)
 
 
-def _ask(begun: Sweep, address: str, identity: Identity, manner: Manner, *, as_json: bool) -> Stop | None:
+def _ask(begun: Sweep, address: str, identity: ClientIdentity, manner: Manner, *, as_json: bool) -> Stop | None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=output.err, transient=True, disable=as_json) as bar:
         task = bar.add_task("reading what was answered", total=begun.distinct)
@@ -95,16 +95,18 @@ def _ask(begun: Sweep, address: str, identity: Identity, manner: Manner, *, as_j
 
 
 async def _until_told(
-    begun: Sweep, address: str, identity: Identity, manner: Manner, progress: Callable[[int], None]
+    begun: Sweep, address: str, identity: ClientIdentity, manner: Manner, progress: Callable[[int], None]
 ) -> Stop | None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, begun.stop, Stop(Why.TOLD, "it was told to stop"))
+        asyncio.get_running_loop().add_signal_handler(
+            number, begun.stop, Stop(StopReason.INTERRUPTED, "it was told to stop")
+        )
     return await begun.ask(address, identity, manner, progress)
 
 
 def _report(begun: Sweep, tally: Tally, stop: Stop | None, *, as_json: bool) -> NoReturn:
     unanswered = tally.answers[UNANSWERED]
-    output.say(
+    output.print_record(
         {
             "rows": tally.rows,
             "yes": tally.answers["YES"],

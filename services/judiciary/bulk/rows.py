@@ -78,13 +78,13 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
         fault = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
         return Certificate(row, None, None, fault)
     named = dict(zip(header, cells, strict=True))
-    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.number(named[TRACKING_ID]))
+    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(named[TRACKING_ID]))
     try:
-        validation.check(request)
+        validation.validate(request)
     except Refusal as refusal:
-        return Certificate(row, None, None, refusal.described())
+        return Certificate(row, None, None, refusal.summary())
     try:
-        issued_on = normalize.day(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
+        issued_on = normalize.parse_date(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
     except ValueError:
         return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
     return Certificate(row, request.tracking_id, issued_on)

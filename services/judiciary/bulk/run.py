@@ -22,11 +22,11 @@ from typing import Any, Self
 
 from google.protobuf.message import DecodeError
 
-from estelam.client.bulk import Ask, Pipeline, Question, Stop, Why
-from estelam.client.channel import Identity, aio_connections
+from estelam.client.bulk import Ask, BulkCaller, BulkRequest, Stop, StopReason
+from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.receipts.archive import SavedReply
-from estelam.receipts.journal import Journal
+from estelam.receipts.archive import ReceiptRecord
+from estelam.receipts.journal import ReceiptJournal
 from estelam.receipts.receipt import InvalidReceipt, Verifier
 from judiciary.bulk import rows
 from judiciary.bulk.rows import COLUMNS, NO, UNANSWERED, Answer, Certificate
@@ -89,12 +89,12 @@ class Sweep:
             found.tracking_id: None for found in rows.read(source) if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
-        self._pipeline: Pipeline | None = None
+        self._pipeline: BulkCaller | None = None
         self.answered = 0
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
             raise SweepError(f"{out} is there already and is no sweep's; give another --out")
-        self._journal = Journal(self.receipts, about=self._digest)
+        self._journal = ReceiptJournal(self.receipts, about=self._digest)
 
     @property
     def distinct(self) -> int:
@@ -108,7 +108,7 @@ class Sweep:
             JournalError: the journal is damaged.
             SweepError: it holds a reply that is not of this list or not proven.
         """
-        for item in self._journal.recover():  # 2
+        for item in self._journal.replay():  # 2
             key = getattr(item.request, "tracking_id", None)
             if item.method != METHOD or key not in self._answers:
                 raise SweepError(f"{self.receipts} holds a reply that is not of this list")
@@ -121,7 +121,7 @@ class Sweep:
             if self.answered % 1000 == 0:
                 progress(self.answered)
 
-    async def ask(self, address: str, identity: Identity, manner: Manner, progress: Progress) -> Stop | None:
+    async def ask(self, address: str, identity: ClientIdentity, manner: Manner, progress: Progress) -> Stop | None:
         """Ask *address* about what has no answer yet; returns why that ended early, if it did."""
         async with AsyncExitStack() as stack:
             channels = aio_connections(address, identity, -(-manner.window // CALLS_PER_CONNECTION))
@@ -131,15 +131,15 @@ class Sweep:
                 partial(channel.unary_unary(f"/{METHOD}"), timeout=manner.timeout, metadata=manner.metadata)
                 for channel in channels
             ]
-            self._pipeline = Pipeline(
+            self._pipeline = BulkCaller(
                 asks,
                 window=manner.window,
-                patience=manner.patience,
-                take=self._take,
-                decline=self._reasons.__setitem__,
+                idle_timeout=manner.patience,
+                on_reply=self._take,
+                on_refusal=self._reasons.__setitem__,
             )
             if manner.until is not None:
-                passed = Stop(Why.DEADLINE, "the deadline has passed")
+                passed = Stop(StopReason.DEADLINE, "the deadline has passed")
                 timer = asyncio.get_running_loop().call_at(manner.until, self.stop, passed)
                 stack.callback(timer.cancel)
                 if manner.until <= time.monotonic():
@@ -184,7 +184,7 @@ class Sweep:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _run(self, pipeline: Pipeline, progress: Progress) -> Stop | None:
+    async def _run(self, pipeline: BulkCaller, progress: Progress) -> Stop | None:
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(progress))
@@ -201,10 +201,10 @@ class Sweep:
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(self._journal.sync)
 
-    def _questions(self) -> Iterator[Question]:
+    def _questions(self) -> Iterator[BulkRequest]:
         for key, answer in self._answers.items():
             if answer is None:
-                yield Question(key, pb.CheckByTrackingIdRequest(tracking_id=key).SerializeToString())
+                yield BulkRequest(key, pb.CheckByTrackingIdRequest(tracking_id=key).SerializeToString())
 
     def _take(self, key: str, wire: bytes) -> Stop | None:
         request = pb.CheckByTrackingIdRequest(tracking_id=key)
@@ -213,8 +213,8 @@ class Sweep:
             answer = self._prove(request, reply)
         except (DecodeError, InvalidReceipt) as error:
             self._reasons[key] = f"UNPROVEN: {error}"
-            return Stop(Why.UNPROVEN, f"a reply is not proven: {error}")
-        self._journal.append(SavedReply(METHOD, request, reply))
+            return Stop(StopReason.UNPROVEN, f"a reply is not proven: {error}")
+        self._journal.append(ReceiptRecord(METHOD, request, reply))
         self._answers[key] = answer
         self._reasons.pop(key, None)
         self.answered += 1

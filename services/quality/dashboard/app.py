@@ -16,16 +16,16 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.catalogue.effective_grants import beginning, standing
+from estelam.catalogue.effective_grants import effective_from, grant_status
 from estelam.core import normalize
-from estelam.core.clock import IRAN, Clock
-from estelam.core.errors import TABLE, Reason
+from estelam.core.clock import TEHRAN, Clock
+from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
 from estelam.data_model.dictionary import registries_of
 from estelam.web.i18n import CHOICE, View, in_language, language_of
-from estelam.web.listener import Bounds, Listening, listening
-from estelam.web.middleware import POLICY, Calm
-from estelam.web.rendering import Look
+from estelam.web.listener import Listener, ListenerLimits, listening
+from estelam.web.middleware import POLICY, ErrorBoundary
+from estelam.web.rendering import SiteRenderer
 from quality.dashboard import sparklines
 from quality.dashboard.change_feed import Noted
 from quality.dashboard.data import Blind, Sight
@@ -46,29 +46,31 @@ _REPORT = {
     "frame-ancestors 'none'"
 }
 
-LOOK = Look(
+LOOK = SiteRenderer(
     __package__,
     "quality.report",
     charts=charts,
     drawing=sparklines,
-    beginning=beginning,
-    standing=standing,
+    beginning=effective_from,
+    standing=grant_status,
     instant_of=instant_of,
-    refusals={reason.value: TABLE[reason] for reason in Reason},
+    refusals={reason.value: ERROR_CATALOGUE[reason] for reason in Reason},
 )
 
 
 @contextlib.asynccontextmanager
-async def board(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listening]:
+async def board(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listener]:
     """The board where the settings want one; else it listens at port 0, which is nowhere.
 
     Raises:
         ServerError: the port is taken.
     """
     if not settings.listen:
-        yield Listening(0)
+        yield Listener(0)
         return
-    async with listening("board", settings.listen, site(Sight(settings, clock), settings.hosts), Bounds()) as place:
+    async with listening(
+        "board", settings.listen, site(Sight(settings, clock), settings.hosts), ListenerLimits()
+    ) as place:
         yield place
 
 
@@ -104,7 +106,7 @@ def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
             Exception: _notice("failed", 500),
         },
     )
-    return Calm(app, PlainTextResponse("تابلو چیزی نمی‌بیند. The board sees nothing.", 500))
+    return ErrorBoundary(app, PlainTextResponse("تابلو چیزی نمی‌بیند. The board sees nothing.", 500))
 
 
 class _Pages:
@@ -138,7 +140,7 @@ class _Pages:
 
     async def catalogue(self, request: Request, language: str) -> Response:
         """What is offered, to whom, by which clause."""
-        today = self._sight.now().astimezone(IRAN).date()
+        today = self._sight.now().astimezone(TEHRAN).date()
         return _show(request, language, "catalogue.html", today=today, catalogue=await self._sight.catalogue())
 
     async def registries(self, request: Request, language: str) -> Response:
@@ -154,7 +156,7 @@ class _Pages:
         """The catalogue's changes, for machines: all, or those noted from `since` on."""
         given = request.query_params.get("since")
         try:
-            since = normalize.beginning(given, self._sight.now()) if given is not None else None
+            since = normalize.parse_start(given, self._sight.now()) if given is not None else None
         except ValueError:
             return JSONResponse({"refused": "since: give a day, or an instant with its zone"}, 400)
         found = [_change(one) for one in await self._sight.changes() if since is None or one.at >= since]

@@ -48,5 +48,5 @@ def changes(ledgers: Mapping[str, str]) -> list[Noted]:
 
 def _noted(address: str) -> Iterator[tuple[str, datetime, int]]:
     with contextlib.closing(Store(address)) as kept, kept.transaction() as connection:
-        for entry in search.noted(connection):
+        for entry in search.catalogue_notices(connection):
             yield entry.notice, to_datetime(entry.answered_at_micros), entry.sequence

@@ -80,7 +80,7 @@ class Sight:
         return catalogue, slo.read(self._settings.rules, catalogue)
 
     def _catalogue(self) -> Catalogue:
-        return loader.read(self._settings.catalogue)
+        return loader.read_catalogue(self._settings.catalogue)
 
     def _changes(self) -> list[Noted]:
         return change_feed.changes(self._settings.ledgers)

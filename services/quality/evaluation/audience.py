@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
-from estelam.core.exceptions import OperatorError
+from estelam.core.exceptions import UserFacingError
 from quality.evaluation.period_data import Key, Seen
 
 WORKING_GROUP = "working-group"
 WORKING_GROUP_PARTY = "interop-wg"
 
 
-class AudienceError(OperatorError):
+class AudienceError(UserFacingError):
     """There is no such reader; the text is for the operator."""
 
 

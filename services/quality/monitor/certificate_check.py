@@ -6,19 +6,19 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from estelam.auth import certificate
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 
 
-def hindrance(identity: Identity, clock: Clock) -> str:
+def hindrance(identity: ClientIdentity, clock: Clock) -> str:
     """The reason for which any service must turn the certificate of *identity* away; empty where it can be used."""
     try:
         shown = identity.certificate.read_bytes()
-        found = certificate.read(shown)
+        found = certificate.parse_certificate(shown)
         found.caller()
-        found.require_in_force(clock.micros())
-        trusted = _trusted(shown, identity.trust.read_bytes())
+        found.check_validity_period(clock.micros())
+        trusted = _trusted(shown, identity.ca_certificates.read_bytes())
     except Refusal as refusal:
         return refusal.reason
     except (OSError, ValueError):

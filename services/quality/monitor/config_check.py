@@ -6,7 +6,7 @@ from estelam.auth import certificate
 from estelam.catalogue import loader
 from estelam.catalogue.effective_grants import callers_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import KeyFileError
@@ -23,7 +23,7 @@ def faults(settings: QualitySettings, clock: Clock) -> list[str]:
     Raises:
         CatalogueError: the catalogue itself can't be used.
     """
-    catalogue = loader.read(settings.catalogue)
+    catalogue = loader.read_catalogue(settings.catalogue)
     try:
         slo.read(settings.rules, catalogue)
         found = []
@@ -102,20 +102,20 @@ def _certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock)
             continue
         if settings.trust is None:
             continue
-        identity = Identity(prober.certificate, prober.private_key, settings.trust)
+        identity = ClientIdentity(prober.certificate, prober.private_key, settings.trust)
         if words := _certificate(identity, party.legal_id, clock):
             yield f"probe: {prober.certificate}: {words}"
 
 
-def _certificate(identity: Identity, legal_id: str, clock: Clock) -> str:
+def _certificate(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
     """What is wrong with it as the certificate of *legal_id*; empty where nothing is."""
     try:
         identity.credentials()
-        named = certificate.read(identity.certificate.read_bytes()).organization_id
+        named = certificate.parse_certificate(identity.certificate.read_bytes()).organization_id
     except (OSError, KeyFileError):
         return "is no certificate with its key that can be read"
     except Refusal as refusal:
-        return refusal.words.en
+        return refusal.spec.en
     if named != legal_id:
         return "names another organisation"
     match certificate_check.hindrance(identity, clock):

@@ -13,7 +13,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.writer import block_table, entry_table, header_of
 from estelam.receipts import receipt
 from estelam.storage import coverage
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from quality import histogram, repository
 from quality.attribution import Fault, fault_of
 from quality.periods import minute_of
@@ -43,7 +43,7 @@ def read_on(settings: QualitySettings, service: str, clock: Clock, *, until: int
         until = clock.micros() - SETTLED_MICROS
     entries, more = 0, True
     with (
-        contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as quality,
+        contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as quality,
         contextlib.closing(Store(settings.ledgers[service])) as kept,
     ):
         while more:
@@ -86,7 +86,7 @@ def collect(quality: Connection, ledger: Connection, service: str, *, now: int, 
 
 def how_fresh(facts: Connection, service: str, *, now: int) -> Freshness | None:
     """How old the data of *service* is, by what its store declares; None where it declares nothing."""
-    declared = coverage.read(facts)
+    declared = coverage.read_coverage(facts)
     if declared is None:
         return None
     return Freshness(now, service, max(now - minute_of(declared.through), 0), declared.since)

@@ -12,11 +12,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from estelam.auth.grants import AccessError
+from estelam.auth.grants import AccessConfigError
 from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
-from estelam.core.clock import IRAN, Clock
-from estelam.storage.store import Mode, Store, StoreError, check_schema
+from estelam.core.clock import TEHRAN, Clock
+from estelam.storage.store import AccessMode, Store, StoreError, check_schema
 from quality import repository as seen
 from quality.monitor import ledger_collector, metrics_scraper, prober
 from quality.monitor.metrics_scraper import ScrapeError
@@ -67,7 +67,7 @@ class Watch:
     def __init__(self, settings: QualitySettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._catalogue = catalogues.read(settings.catalogue)
+        self._catalogue = catalogues.read_catalogue(settings.catalogue)
         self._unkept = Unkept()
         self._asking_since: int | None = None
         self._asked = asyncio.Event()
@@ -83,7 +83,7 @@ class Watch:
         now = self._clock.now()
         minute, self._asking_since = minute_of(now), self._clock.micros()
         try:
-            errands = prober.errands(self._settings, self._latest_catalogue(), now.astimezone(IRAN).date())
+            errands = prober.errands(self._settings, self._latest_catalogue(), now.astimezone(TEHRAN).date())
             runs = [
                 prober.run(errand, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
                 for errand in errands
@@ -132,8 +132,8 @@ class Watch:
 
     def _latest_catalogue(self) -> Catalogue:
         try:
-            self._catalogue = catalogues.read(self._settings.catalogue)
-        except AccessError as error:
+            self._catalogue = catalogues.read_catalogue(self._settings.catalogue)
+        except AccessConfigError as error:
             # What was read last holds: a slip of the pen must not end the watch.
             log.error("catalogue.unreadable", error=type(error).__name__)
         return self._catalogue
@@ -162,7 +162,7 @@ class Watch:
 
     def _write(self, write: Callable[[Connection], None]) -> None:
         with (
-            contextlib.closing(Store(self._settings.store, facts=Mode.WRITE)) as store,
+            contextlib.closing(Store(self._settings.store, facts=AccessMode.WRITE)) as store,
             store.transaction() as connection,
         ):
             write(connection)
@@ -175,7 +175,7 @@ async def watching(settings: QualitySettings, clock: Clock) -> AsyncIterator[Wat
     Raises:
         StoreError, AccessError: what keeps it from starting.
     """
-    with contextlib.closing(Store(settings.store)) as store, store.sole_owner():
+    with contextlib.closing(Store(settings.store)) as store, store.single_writer_lock():
         try:
             check_schema(store, seen.SCRIPTS)
         except StoreError:

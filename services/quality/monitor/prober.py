@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.model import Catalogue, Method
-from estelam.client.channel import Identity, aio_connections
+from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import KeyFileError
@@ -35,7 +35,7 @@ class Errand:
 
     consumer: str
     """Its legal id."""
-    identity: Identity
+    identity: ClientIdentity
     service: str
     wire: str
     address: str
@@ -71,7 +71,7 @@ def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Itera
         if party is None or party.legal_id is None:
             log.error("probe.unknown", consumer=prober.consumer)
             continue
-        identity = Identity(prober.certificate, prober.private_key, settings.trust)
+        identity = ClientIdentity(prober.certificate, prober.private_key, settings.trust)
         for service in catalogue.services:
             names = [service.full_name(method.name) for method in service.methods if _lives(method, day)]
             asked = [found for name in names if (party.legal_id, name) in granted for found in _asked(settings, name)]

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from enum import StrEnum
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 
 _CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID = 10, 9  # X509_V_ERR_… of OpenSSL
 
@@ -24,7 +24,7 @@ class There(StrEnum):
     """The service, which keeps the connection open."""
 
 
-async def look(address: str, identity: Identity, seconds: float) -> There:
+async def look(address: str, identity: ClientIdentity, seconds: float) -> There:
     """Who is at *address* (host:port) for whoever shows *identity*."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -49,8 +49,8 @@ async def look(address: str, identity: Identity, seconds: float) -> There:
         writer.transport.abort()
 
 
-def _context(identity: Identity) -> ssl.SSLContext:
-    tls = ssl.create_default_context(cafile=identity.trust)
+def _context(identity: ClientIdentity) -> ssl.SSLContext:
+    tls = ssl.create_default_context(cafile=identity.ca_certificates)
     tls.load_cert_chain(identity.certificate, identity.private_key)
     tls.set_alpn_protocols(["h2"])
     return tls

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue
 from estelam.core import normalize
-from estelam.core.clock import IRAN
-from estelam.core.exceptions import OperatorError
+from estelam.core.clock import TEHRAN
+from estelam.core.exceptions import UserFacingError
 from estelam.pipeline.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
 from quality import repository
 from quality.periods import instant_of, minute_of
@@ -20,7 +20,7 @@ from quality.repository import Announced
 _ZWNJ = "\u200c"
 
 
-class AnnouncementError(OperatorError):
+class AnnouncementError(UserFacingError):
     """An announcement that can't be taken; the text is for the operator."""
 
 
@@ -32,9 +32,9 @@ def instant(text: str) -> datetime:
     """
     day, _, time = text.strip().partition(" ")
     try:
-        hour, minute = (int(part) for part in normalize.number(time).split(":"))
-        found = normalize.day(day)
-        return datetime(found.year, found.month, found.day, hour, minute, tzinfo=IRAN)
+        hour, minute = (int(part) for part in normalize.normalize_digits(time).split(":"))
+        found = normalize.parse_date(day)
+        return datetime(found.year, found.month, found.day, hour, minute, tzinfo=TEHRAN)
     except (ValueError, OverflowError):
         raise AnnouncementError("a time is written YYYY-MM-DD HH:MM, as 1405-08-12 22:00") from None
 

@@ -12,8 +12,8 @@ from estelam.catalogue.model import Catalogue
 from estelam.cli import output
 from estelam.core import normalize
 from estelam.core.clock import Clock
-from estelam.core.settings import load
-from estelam.storage.store import Mode, Store
+from estelam.core.settings import load_settings
+from estelam.storage.store import AccessMode, Store
 from quality import repository as seen
 from quality import slo
 from quality.cli_errors import plain_failures
@@ -37,8 +37,8 @@ def announce(
 ) -> None:
     """Announce an outage: told early enough, it is counted apart; within it the service says until when."""
     with plain_failures(as_json=as_json):
-        settings, now = load(QualitySettings), Clock().now()
-        catalogue = loader.read(settings.catalogue)
+        settings, now = load_settings(QualitySettings), Clock().now()
+        catalogue = loader.read_catalogue(settings.catalogue)
         rules = slo.read(settings.rules, catalogue)
         told = announcement(
             catalogue,
@@ -52,7 +52,9 @@ def announce(
         with _notice(settings, catalogue, now) as notice:
             kept = notice.announce(told)
         apart = announced_in_time(kept, rules)
-    output.say(_facts(kept, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json)
+    output.print_record(
+        _facts(kept, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
+    )
 
 
 @app.command()
@@ -62,10 +64,10 @@ def end(
 ) -> None:
     """End an outage early, with the minute that runs; one that has not begun is withdrawn."""
     with plain_failures(as_json=as_json):
-        settings, now = load(QualitySettings), Clock().now()
-        with _notice(settings, loader.read(settings.catalogue), now) as notice:
+        settings, now = load_settings(QualitySettings), Clock().now()
+        with _notice(settings, loader.read_catalogue(settings.catalogue), now) as notice:
             ended = notice.end(number)
-    output.say(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
+    output.print_record(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
 
 
 @app.command("list")
@@ -75,19 +77,22 @@ def listing(
 ) -> None:
     """List what was announced, in the order of the numbers."""
     with plain_failures(as_json=as_json):
-        settings, now = load(QualitySettings), minute_of(Clock().now())
+        settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
             found = seen.announcements(connection)
     found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
     rows = [_facts(one, as_json=as_json, now=now) for one in found]
     columns = list(_facts(Announced("", 0, 0, 1, "", ""), as_json=as_json, now=0))
-    output.say_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
+    output.print_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
 
 
 @contextlib.contextmanager
 def _notice(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[Notice]:
     """Announcements to be changed: all that is done within is kept and published, or nothing of it."""
-    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as opened, opened.transaction() as connection:
+    with (
+        contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as opened,
+        opened.transaction() as connection,
+    ):
         yield Notice(connection, catalogue, settings.outages, minute_of(now))
 
 
@@ -107,4 +112,4 @@ def _facts(outage: Announced, *, as_json: bool, now: int | None = None) -> dict[
 
 def _told(minute: int, *, as_json: bool) -> str:
     there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else f"{normalize.jalali(there.date())} {there:%H:%M}"
+    return there.isoformat(timespec="minutes") if as_json else f"{normalize.format_jalali(there.date())} {there:%H:%M}"

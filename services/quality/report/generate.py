@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock
-from estelam.core.keys import Signer
+from estelam.core.keys import SigningKey
 from estelam.storage.store import Store
 from quality import slo
 from quality.evaluation.audience import Audience
@@ -46,16 +46,16 @@ def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], c
     which, now = Month.parse(month), clock.now()
     if which.first_minute > minute_of(now):
         raise MonthError(f"{which} has not begun yet")
-    catalogue = loader.read(settings.catalogue)
+    catalogue = loader.read_catalogue(settings.catalogue)
     readers = [Audience.parse(audience, catalogue) for audience in audiences]
     rules = slo.read(settings.rules, catalogue)
-    signer = Signer.load(settings.signing_key)
+    signer = SigningKey.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
         seen = see(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
     return [_report(settings, gather(Cut(seen, reader, catalogue, rules), now), signer) for reader in readers]
 
 
-def _report(settings: QualitySettings, figures: Figures, signer: Signer) -> Written:
+def _report(settings: QualitySettings, figures: Figures, signer: SigningKey) -> Written:
     data = as_json(figures)
     files = {"figures.json": data, "figures.csv": as_csv(figures)}
     proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 from quality.evaluation.report_model import Named
 from quality.periods import NAMES_EN, NAMES_FA, Month, jalali
 
@@ -229,7 +229,7 @@ class Wording:
 
     def instant(self, instant: datetime) -> str:
         """An instant to the minute, on Iran's clocks."""
-        local = instant.astimezone(IRAN)
+        local = instant.astimezone(TEHRAN)
         found = jalali(local.date())
         return _LTR + self.digits(f"{found.year}/{found.month:02}/{found.day:02} {local:%H:%M}") + _END
 

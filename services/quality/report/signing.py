@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from estelam.core.keys import Signer
+from estelam.core.keys import SigningKey
 
 CONTEXT = b"estelam.quality.report.v1\0"
 FILE = "signature.json"
@@ -23,7 +23,7 @@ def statement(name: str, content: bytes) -> bytes:
     return CONTEXT + name.encode() + b"\0" + hashlib.sha256(content).digest()
 
 
-def sign(files: Mapping[str, bytes], signer: Signer) -> bytes:
+def sign(files: Mapping[str, bytes], signer: SigningKey) -> bytes:
     """The signature file of *files*."""
     signed = {
         name: {

@@ -17,12 +17,12 @@ _PLAIN = re.compile(r"[0-9A-Za-z-]{0,32}")
 
 def folded(typed: Mapping[str, str]) -> dict[str, str]:
     """Each field as the contract takes it, as far as it can be."""
-    found = {name: normalize.number(typed.get(name, "")) for name in FIELDS}
-    found["executive_agency_id"] = normalize.code(typed.get("executive_agency_id", ""))
+    found = {name: normalize.normalize_digits(typed.get(name, "")) for name in FIELDS}
+    found["executive_agency_id"] = normalize.normalize_identifier(typed.get("executive_agency_id", ""))
     try:
-        found[AMOUNT] = str(normalize.whole_number(typed.get(AMOUNT, "")))
+        found[AMOUNT] = str(normalize.parse_amount(typed.get(AMOUNT, "")))
     except ValueError:
-        found[AMOUNT] = normalize.code(typed.get(AMOUNT, ""))
+        found[AMOUNT] = normalize.normalize_identifier(typed.get(AMOUNT, ""))
     return found
 
 
@@ -44,7 +44,7 @@ def asked(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
         wrong.setdefault(AMOUNT, Violation(AMOUNT, AMOUNT_RULE, "is not a whole number of rials"))
     request = pb.VerifyNoteRequest(**plain, amount_rials=1 if AMOUNT in wrong else int(amount))
     try:
-        validation.check(request)
+        validation.validate(request)
     except Refusal as refusal:
         for violation in refusal.violations:
             wrong.setdefault(violation.field, violation)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.clock import Clock
-from estelam.pipeline.handler import Desk
-from estelam.web.listener import Bounds, listening
+from estelam.pipeline.handler import InquiryHandler
+from estelam.web.listener import ListenerLimits, listening
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import json_body
@@ -18,14 +18,14 @@ from sataad_adapter.web.ui import Office, page
 
 @contextlib.asynccontextmanager
 async def faces(
-    settings: SetadSettings, desk: Desk, keys: Mapping[str, Ed25519PublicKey], clock: Clock
+    settings: SetadSettings, desk: InquiryHandler, keys: Mapping[str, Ed25519PublicKey], clock: Clock
 ) -> AsyncIterator[None]:
     """Serve what the settings name, until left.
 
     Raises:
         ServerError: a port is taken, or the certificate can't be used.
     """
-    bounds = Bounds(settings.connections, settings.drain_seconds, settings.shares_port)
+    bounds = ListenerLimits(settings.connections, settings.drain_seconds, settings.shares_port)
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
             app = api(desk.handler(VERIFY_NOTE, json_body.from_json))

@@ -47,7 +47,7 @@ def from_json(kind: type[Message], text: bytes) -> Message:
         json_format.Parse(text, message)
     except (ValueError, json_format.ParseError, RecursionError):
         raise Refusal(_fault(kind, text)) from None
-    return validation.parse(kind, message.SerializeToString(deterministic=True))
+    return validation.parse_request(kind, message.SerializeToString(deterministic=True))
 
 
 def _fault(kind: type[Message], text: bytes) -> Reason:

@@ -9,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from estelam.server.grpc_server import ServerError
-from estelam.web.listener import Bounds, Listening, Patient, listening
+from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, listening
 from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()
@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def certified(settings: SetadSettings, app: ASGIApp, bounds: Bounds) -> AsyncIterator[Listening]:
+async def certified(settings: SetadSettings, app: ASGIApp, bounds: ListenerLimits) -> AsyncIterator[Listener]:
     """Serve *app* over mTLS where the settings say, under the certificate of the gRPC server.
 
     Raises:
@@ -35,7 +35,7 @@ async def certified(settings: SetadSettings, app: ASGIApp, bounds: Bounds) -> As
             await asyncio.gather(watch, return_exceptions=True)
 
 
-class _Certified(Patient):
+class _Certified(IdleTimeoutProtocol):
     """A connection whose requests know the certificate that it was opened with."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

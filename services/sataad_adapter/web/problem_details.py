@@ -14,7 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 
 def details(refusal: Refusal) -> dict[str, Any]:
     """What is said of *refusal*, in words of the table alone."""
-    words = refusal.words
+    words = refusal.spec
     found: dict[str, Any] = {
         "type": f"urn:estelam:refusal:{refusal.reason}",
         "title": "No answer",

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import archive
-from estelam.receipts.receipt import InvalidReceipt, Proven, Verifier
+from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import replies_of
 
@@ -24,7 +24,7 @@ class Kept:
 
     method: str
     request: Message
-    proven: Proven
+    proven: VerifiedReceipt
 
     @property
     def outcome(self) -> str:
@@ -39,7 +39,9 @@ class Kept:
 
 def lines_of(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -> str:
     """What is kept of *reply*: a line for each of the ministry's replies that it was made of."""
-    return b"".join(archive.to_line(archive.SavedReply(*proof)) for proof in replies_of(request, reply)).decode("ascii")
+    return b"".join(archive.encode(archive.ReceiptRecord(*proof)) for proof in replies_of(request, reply)).decode(
+        "ascii"
+    )
 
 
 def check(text: str, keys: Mapping[str, Ed25519PublicKey]) -> Sequence[Kept]:
@@ -56,7 +58,7 @@ def check(text: str, keys: Mapping[str, Ed25519PublicKey]) -> Sequence[Kept]:
 
 
 def _proven(line: str, verifier: Verifier) -> Kept:
-    item = archive.from_line(line.encode("utf-8"))
+    item = archive.decode(line.encode("utf-8"))
     service, _, name = item.method.partition("/")
     # The ministry's key proves nothing of another's methods.
     if service != _MINISTRY:

@@ -14,7 +14,7 @@ from estelam.core.errors import Reason, Refusal
 from estelam.data_model import model, openapi
 from estelam.pipeline.handler import PURPOSE_KEYS, Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.web.middleware import Calm
+from estelam.web.middleware import ErrorBoundary
 from sataad_adapter.web import json_body, problem_details
 from sataad_adapter.web.request_context import Declined, bring
 
@@ -57,4 +57,4 @@ def api(verify: Handler) -> ASGIApp:
 
     routes = [Route(VERIFY, answer, methods=["POST"]), Route(OPENAPI, describe)]
     app = Starlette(routes=routes, exception_handlers={404: unknown, 405: unknown, Exception: failed})
-    return Calm(app, problem_details.response(Refusal(Reason.SERVICE_FAILED)))
+    return ErrorBoundary(app, problem_details.response(Refusal(Reason.SERVICE_FAILED)))

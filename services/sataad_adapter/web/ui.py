@@ -24,8 +24,8 @@ from estelam.pipeline.handler import Handler
 from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import CHOICE, View, in_language, language_of
-from estelam.web.middleware import Calm
-from estelam.web.rendering import Look
+from estelam.web.middleware import ErrorBoundary
+from estelam.web.rendering import SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
 from sataad_adapter.web.request_context import Declined, Spoken, bring
 
@@ -33,7 +33,7 @@ MAX_FORM_BYTES = 262_144
 
 Typed = Mapping[str, str]
 
-LOOK = Look(__package__, fields=form.FIELDS, instant_of=to_datetime)
+LOOK = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
 
 
 class Unnamed(Exception):  # noqa: N818 - reads as what it is
@@ -97,7 +97,7 @@ def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
             Exception: _notice("none", 500),
         },
     )
-    return Calm(app, PlainTextResponse("پاسخی داده نشد. No answer.", 500))
+    return ErrorBoundary(app, PlainTextResponse("پاسخی داده نشد. No answer.", 500))
 
 
 class _Pages:

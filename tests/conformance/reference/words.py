@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
-from estelam.core.errors import TABLE, Reason
+from estelam.core.errors import ERROR_CATALOGUE, Reason
 
 PASSING = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
 CROWDED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
@@ -26,7 +26,7 @@ class Declined(Exception):  # noqa: N818 - it is an outcome, not a fault
 
 def status(declined: Declined) -> Status:
     """What grpc-status-details-bin holds."""
-    row = TABLE[declined.reason]
+    row = ERROR_CATALOGUE[declined.reason]
     found = Status(code=row.status, message=row.en)
     for detail in _details(declined):
         found.details.add().Pack(detail)
@@ -34,7 +34,7 @@ def status(declined: Declined) -> Status:
 
 
 def _details(declined: Declined) -> list[Message]:
-    row = TABLE[declined.reason]
+    row = ERROR_CATALOGUE[declined.reason]
     said: list[Message] = [
         details.ErrorInfo(reason=declined.reason.value, domain="estelam", metadata={"layer": row.layer.value}),
         details.LocalizedMessage(locale="fa", message=row.fa),
@@ -60,7 +60,7 @@ def _details(declined: Declined) -> list[Message]:
 
 def retry_after(declined: Declined) -> float | None:
     """When it may be tried again, if that may help: its own word, else the table's."""
-    return TABLE[declined.reason].retry_seconds if declined.retry_seconds is None else declined.retry_seconds
+    return ERROR_CATALOGUE[declined.reason].retry_seconds if declined.retry_seconds is None else declined.retry_seconds
 
 
 def pushback(declined: Declined, *, relays: bool) -> int | None:

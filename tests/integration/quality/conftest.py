@@ -12,7 +12,7 @@ import yaml
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from quality import histogram, slo
 from quality import repository as seen
 from quality.attribution import Fault
@@ -59,7 +59,10 @@ class Watch:
 
     def write(self, keep: Callable[..., object], *rows: object) -> None:
         """Keep *rows* in the store."""
-        with contextlib.closing(Store(self.settings.store, facts=Mode.WRITE)) as store, store.transaction() as opened:
+        with (
+            contextlib.closing(Store(self.settings.store, facts=AccessMode.WRITE)) as store,
+            store.transaction() as opened,
+        ):
             keep(opened, rows)
 
     def observe(self, minutes: Iterable[int], method: str, consumer: str, what: Tally) -> None:
@@ -88,7 +91,7 @@ class Watch:
 
     def figures(self, audience: str = "working-group", month: Month = ABAN) -> Figures:
         """The figures for one reader."""
-        catalogue = loader.read(self.settings.catalogue)
+        catalogue = loader.read_catalogue(self.settings.catalogue)
         rules = slo.read(self.settings.rules, catalogue)
         now = self.clock().now()
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:

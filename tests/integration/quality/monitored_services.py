@@ -14,7 +14,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 from sqlalchemy import Connection
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.storage.store import Store, migrate
 from quality import repository as seen
@@ -65,7 +65,7 @@ def until_healthy(sandbox: Sandbox, address: str) -> None:
 def until_said(sandbox: Sandbox, address: str, name: str, status: int) -> None:
     """Wait until what is at *address* says *status* of the service *name*."""
     deadline = time.monotonic() + 30
-    with plain_channel(address, Identity.named(sandbox.pki, "setad")) as channel:
+    with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
         stub = HealthStub(channel)  # type: ignore[no-untyped-call]
         while stub.Check(HealthCheckRequest(service=name), timeout=20).status != status:
             assert time.monotonic() < deadline

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock
 from quality.monitor import config_check
 from quality.settings import QualitySettings
@@ -96,8 +96,8 @@ def test_a_certificate_to_probe_with_is_looked_at(
     whole: Sandbox, tmp_path: Path, consumer: str, certificate: str, words: str
 ) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=400)
-    Authority(whole.pki).issue("old", [CBI], since=long_ago, lifetime=timedelta(days=30))
-    Authority.create(tmp_path).issue("foreign", [CBI])
+    DevCertificateAuthority(whole.pki).issue("old", [CBI], since=long_ago, lifetime=timedelta(days=30))
+    DevCertificateAuthority.create(tmp_path).issue("foreign", [CBI])
     folder = tmp_path if certificate == "foreign" else whole.pki
 
     assert words in told(whole.quality(), probe=(prober(consumer, folder / f"{certificate}.crt"),))

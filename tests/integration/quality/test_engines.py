@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from estelam.storage.store import Mode, Store, migrate
+from estelam.storage.store import AccessMode, Store, migrate
 from quality import repository as seen
 from quality.attribution import Fault
 from quality.repository import Freshness, Observation, Probe, Reading, SeenHead
@@ -24,14 +24,14 @@ def test_what_is_kept_comes_back_and_adds_up(engine: str, request: pytest.Fixtur
         migrate(url, seen.SCRIPTS)
 
     for _ in range(2):
-        with contextlib.closing(Store(url, facts=Mode.WRITE)) as store, store.transaction() as opened:
+        with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
             seen.record(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
             seen.probed(opened, [Probe(7, CHECK_NOTE, SETAD, Fault.EXCHANGE)])
             seen.aged(opened, [Freshness(7, "s", 60, None)])
             seen.headed(opened, [SeenHead(7, "s", 3, bytes(32), 9)])
             seen.read_off(opened, [Reading(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)])
             seen.own(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
-    with contextlib.closing(Store(url, facts=Mode.WRITE)) as store, store.transaction() as opened:
+    with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
         seen.forget_own(opened, 6)
         assert [seen.met(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [{b"1"}, set(), set()]
     with contextlib.closing(Store(url)) as store, store.transaction() as opened:

@@ -4,13 +4,13 @@ import contextlib
 
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.ledger import verify
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.attribution import Fault
 from quality.monitor import ledger_collector
@@ -27,7 +27,7 @@ SERVICE = "cheque-case-inquiry"
 def ask(sandbox: Sandbox, numbers: list[str]) -> None:
     with (
         RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service,
-        plain_channel(service.address, Identity.named(sandbox.pki, "cbi")) as channel,
+        plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel,
     ):
         stub = ChequeCaseInquiryServiceStub(channel)
         for number in numbers:
@@ -38,7 +38,7 @@ def ask(sandbox: Sandbox, numbers: list[str]) -> None:
 def collect(watch: Watch, sandbox: Sandbox) -> int:
     now = minute_of(Clock().now())
     with (
-        contextlib.closing(Store(watch.settings.store, facts=Mode.WRITE)) as kept,
+        contextlib.closing(Store(watch.settings.store, facts=AccessMode.WRITE)) as kept,
         contextlib.closing(Store(sandbox.judiciary().store)) as ledger,
         kept.transaction() as quality,
         ledger.transaction() as entries,
@@ -68,7 +68,7 @@ def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sand
 
     settings = loaded.judiciary()
     with contextlib.closing(Store(settings.store)) as ledger, ledger.transaction() as entries:
-        *_, last = verify.verify(entries, verifying_keys(settings.signing_certificates))
+        *_, last = verify.verify_ledger(entries, verifying_keys(settings.signing_certificates))
     tally, head = seen(watch)
     assert (tally.counts[None], tally.counts[Fault.CONSUMER], tally.latencies.total()) == (3, 1, 3)
     assert head == str(last)

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from quality.attribution import Fault, Unheard, fault_of
 from tests.conftest import judiciary_opening, promissory_opening
 from tests.integration.quality.conftest import AGENCY, CBI, SETAD
@@ -46,7 +46,7 @@ def nowhere() -> str:
 
 def stranger(folder: Path, *, hosts: tuple[str, ...] = ()) -> Path:
     """A certificate of an authority that nobody here knows."""
-    return Authority.create(folder / "elsewhere").issue("setad", [SETAD], hosts=hosts)
+    return DevCertificateAuthority.create(folder / "elsewhere").issue("setad", [SETAD], hosts=hosts)
 
 
 def test_the_rules_in_words_count_what_probes_find_to_whom_the_code_does() -> None:
@@ -187,7 +187,7 @@ def test_a_refusal_is_an_answer_and_counted_apart(
 
 def expired(sandbox: Sandbox, name: str, organization: str, *, hosts: tuple[str, ...] = ()) -> Path:
     """A certificate of the sandbox's own authority that was good once."""
-    authority = Authority(sandbox.pki)
+    authority = DevCertificateAuthority(sandbox.pki)
     return authority.issue(name, [organization], hosts=hosts, since=LONG_AGO, lifetime=timedelta(days=1))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue, Method
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -50,7 +50,7 @@ def ask(sandbox: Sandbox, address: str, name: str) -> None:
     note = pb.CheckNoteRequest(
         serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
     )
-    with plain_channel(address, Identity.named(sandbox.pki, name)) as channel:
+    with plain_channel(address, ClientIdentity.named(sandbox.pki, name)) as channel:
         PromissoryNoteInquiryServiceStub(channel).CheckNote(note, timeout=20)
 
 
@@ -187,7 +187,7 @@ def locked(settings: QualitySettings) -> Iterator[None]:
 
 def test_a_method_is_asked_in_its_life_and_within_its_grant_alone(shared: Sandbox, tmp_path: Path) -> None:
     settings = settings_of(shared, tmp_path, {NOTES: "127.0.0.1:1", CASES: "127.0.0.1:1"})
-    catalogue = loader.read(settings.catalogue)
+    catalogue = loader.read_catalogue(settings.catalogue)
     services = [
         service.model_copy(update={"methods": [ending(method) for method in service.methods]})
         for service in catalogue.services

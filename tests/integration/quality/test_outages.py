@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from estelam.core.clock import IRAN
+from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason
 from estelam.pipeline.outages import OutageTable
-from estelam.storage.store import Mode, Store, migrate
+from estelam.storage.store import AccessMode, Store, migrate
 from quality import repository as seen
 from quality.attribution import Fault
 from quality.periods import Month, instant_of, minute_of
@@ -60,7 +60,7 @@ class Desk:
 
 
 def typed(instant: datetime) -> str:
-    return f"{instant.astimezone(IRAN):%Y-%m-%d %H:%M}"
+    return f"{instant.astimezone(TEHRAN):%Y-%m-%d %H:%M}"
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def desk(loaded: Sandbox, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Desk
     services, _, _ = loaded.config.read_text("utf-8").partition("[quality]")
     loaded.config.write_text(f"{services}[quality]\n{table}", "utf-8")
     time = Time()
-    for module in ("outage.command", "commands"):
+    for module in ("outages.cli", "cli"):
         monkeypatch.setattr(f"quality.{module}.Clock", lambda: time.clock)
     return Desk(loaded, watch, time)
 
@@ -214,14 +214,14 @@ def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_rele
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
         migrate(url, seen.SCRIPTS)
-    with contextlib.closing(Store(url, facts=Mode.CREATE)) as opened, opened.transaction() as connection:
+    with contextlib.closing(Store(url, facts=AccessMode.CREATE)) as opened, opened.transaction() as connection:
         for later in ("own_inquiry", "reading"):
             connection.execute(text(f"DROP TABLE facts.{later}"))
         connection.execute(text("ALTER TABLE facts.outage DROP COLUMN announced_end_minute"))
         connection.execute(text("UPDATE facts.alembic_version SET version_num = '0001'"))
         connection.execute(text("INSERT INTO facts.outage VALUES (1, 's', 0, 100, 200, 'ف', 'e')"))
     migrate(url, seen.SCRIPTS)
-    with contextlib.closing(Store(url, facts=Mode.WRITE)) as opened, opened.transaction() as connection:
+    with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as opened, opened.transaction() as connection:
         [before] = seen.announced(connection, 0, 1000)
         seen.end_early(connection, 1, 150)
         [after] = seen.announced(connection, 0, 1000)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Receipt
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -28,7 +28,7 @@ ASKED = 4
 def asked(loaded: Sandbox, start: Start) -> list[str]:
     """The ids of a consumer's inquiries, which stand in the ministry's ledger."""
     service = start(promissory_opening(loaded, leave_seconds=0))
-    with plain_channel(service.address, Identity.named(loaded.pki, "setad")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)
         return [stub.CheckNote(NOTE, timeout=20).receipt.inquiry_id for _ in range(ASKED)]
 

@@ -171,7 +171,7 @@ def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, chan
     wrong.write_text(text.replace(*change), "utf-8")
 
     with pytest.raises(slo.RulebookError, match="wrong"):
-        slo.read(wrong, loader.read(watch.settings.catalogue))
+        slo.read(wrong, loader.read_catalogue(watch.settings.catalogue))
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.data_model.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from quality import repository as seen
 from quality.periods import Month, minute_of
 from quality.report.generate import Written, report
@@ -91,7 +91,7 @@ def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
 
 def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Way) -> Iterator[Message]:
     """What is said when *way* is walked, request and reply."""
-    with plain_channel(addresses[way.method.split(".")[1]], Identity.named(sandbox.pki, way.caller)) as channel:
+    with plain_channel(addresses[way.method.split(".")[1]], ClientIdentity.named(sandbox.pki, way.caller)) as channel:
         rpc: Any = channel.unary_unary(f"/{way.method}")
         reply = rpc(way.request, timeout=20, metadata=list(way.metadata.items()))
     yield read(way.method, way.request)
@@ -164,7 +164,10 @@ def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -
     slipped = Home(home.said, home.settings.model_copy(update=moved), [])
     now = minute_of(Clock().now())
     slip = Announced(NOTES, now, now - 1, now + 60, Wording("fa").count(int(OBLIGOR)), OBLIGOR)
-    with contextlib.closing(Store(slipped.settings.store, facts=Mode.WRITE)) as kept, kept.transaction() as opened:
+    with (
+        contextlib.closing(Store(slipped.settings.store, facts=AccessMode.WRITE)) as kept,
+        kept.transaction() as opened,
+    ):
         seen.announce(opened, slip)
     written(slipped.settings)
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from estelam.core.settings import SettingsError
 from estelam.server.grpc_server import ServerError
-from estelam.web.rendering import spoken
+from estelam.web.rendering import messages_for
 from tests.integration.setad.adapter_process import Faces, faces
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
@@ -139,7 +139,7 @@ def test_a_form_without_this_browsers_token_asks_nothing(officer: httpx.Client, 
 
 
 def test_a_browser_is_held_to_strict_rules_on_every_response(officer: httpx.Client) -> None:
-    found = [officer.get(path) for path in ("/fa/", "/en/receipt", "/static/face.css", "/nowhere/at/all", "/de/")]
+    found = [officer.get(path) for path in ("/fa/", "/en/receipt", "/static/site.css", "/nowhere/at/all", "/de/")]
 
     for response in found:
         assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -221,7 +221,7 @@ def test_a_port_that_is_taken_keeps_the_adapter_from_starting(shared: Sandbox, o
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    fa, en = spoken("sataad_adapter.web", "fa"), spoken("sataad_adapter.web", "en")
+    fa, en = messages_for("sataad_adapter.web", "fa"), messages_for("sataad_adapter.web", "en")
 
     assert fa.keys() == en.keys()
     assert all(fa.values())
@@ -231,11 +231,11 @@ def test_every_word_is_there_in_both_languages() -> None:
 def test_every_rule_of_the_form_has_words_of_its_own() -> None:
     rules = {"string.note_serial", "string.agency_id", "string.person_id.form", "page.empty", "page.amount"}
 
-    assert {f"rule_{rule}" for rule in rules} <= spoken("sataad_adapter.web", "fa").keys()
+    assert {f"rule_{rule}" for rule in rules} <= messages_for("sataad_adapter.web", "fa").keys()
 
 
 def test_what_the_page_needs_is_in_the_package() -> None:
     packages = ("estelam.web", "sataad_adapter.web")
     held = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
 
-    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"face.css", "face.js"}} == held
+    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"site.css", "site.js"}} == held

@@ -9,8 +9,8 @@ import grpc
 import httpx
 import pytest
 
-from estelam.client.channel import Identity, channel
-from estelam.core.clock import IRAN
+from estelam.client.channel import ClientIdentity, channel
+from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, from_grpc
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
@@ -54,7 +54,7 @@ def lasts(seconds: float, end: datetime) -> bool:
 @pytest.mark.timeout(120)
 def test_every_face_says_no_answer_and_until_when(loaded: Sandbox, office: tuple[Faces, datetime]) -> None:
     found, end = office
-    with channel(found.service.address, Identity.named(loaded.pki, "setad")) as opened:
+    with channel(found.service.address, ClientIdentity.named(loaded.pki, "setad")) as opened:
         with pytest.raises(grpc.RpcError) as caught:
             NoteVerificationServiceStub(opened).VerifyNote(REQUEST, timeout=20)
         told = from_grpc(caught.value)
@@ -77,7 +77,7 @@ def test_the_officer_reads_the_minute_on_irans_clocks(office: tuple[Faces, datet
     found, end = office
     with httpx.Client(base_url=found.page, trust_env=False) as browser:
         response = ask(browser, language=language)
-    clock = f"{end.astimezone(IRAN):%H:%M}"
+    clock = f"{end.astimezone(TEHRAN):%H:%M}"
     shown = clock if language == "en" else clock.translate({ord(str(n)): chr(0x06F0 + n) for n in range(10)})
 
     assert (503, "none alert") == (response.status_code, verdict(response))

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from google.protobuf import json_format
 
-from estelam.core.errors import TABLE, Reason
+from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.core.keys import verifying_keys
 from estelam.data_model import openapi
 from estelam.receipts import receipt
@@ -158,4 +158,4 @@ def test_the_description_names_the_path_every_field_and_every_status(setad: http
 
 
 def test_every_reason_has_a_status_on_http() -> None:
-    assert {words.status for words in TABLE.values()} <= set(openapi.STATUS)
+    assert {words.status for words in ERROR_CATALOGUE.values()} <= set(openapi.STATUS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from tests.integration.setad.adapter_process import GENUINE, caller, faces
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, Sandbox
@@ -36,7 +36,7 @@ def test_a_new_certificate_and_a_new_authority_are_used_and_the_old_ones_are_not
     sandbox: Sandbox, promissory: RunningService, tmp_path: Path
 ) -> None:
     successor = tmp_path / "successor"
-    authority = Authority.create(successor, "the next authority")
+    authority = DevCertificateAuthority.create(successor, "the next authority")
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=["localhost"])
     authority.issue("setad", [ORGANIZATIONS["setad"]])
     served = {"certificate": "server.crt", "private_key": "server.key", "trust": "callers.crt"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason, from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
@@ -33,7 +33,7 @@ def stub(shared: Sandbox, promissory: RunningService) -> Iterator[NoteVerificati
     settings = shared.setad(listen="127.0.0.1:0", provider=promissory.address)
     with (
         RunningService(lambda: adapter(settings)) as service,
-        plain_channel(service.address, Identity.named(shared.pki, "setad")) as channel,
+        plain_channel(service.address, ClientIdentity.named(shared.pki, "setad")) as channel,
     ):
         yield NoteVerificationServiceStub(channel)
 

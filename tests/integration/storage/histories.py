@@ -13,16 +13,16 @@ from google.protobuf.message import Message
 from uuid_utils import UUID
 
 from estelam.core.clock import Clock, to_datetime
-from estelam.core.keys import Keyring, Signer
-from estelam.core.model import Answered, Caller, Finding, Inquiry, Method
+from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.model import Answer, Caller, Inquiry, LookupResult, Method
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
-from estelam.ledger.recall import Facts, Recalled
-from estelam.ledger.writer import Ledger
-from estelam.loading import Declaration, Feed, load
-from estelam.pipeline.recorder import LookUp, Reading, Registrar
+from estelam.ledger.recall import Recalled, RecallSource
+from estelam.ledger.writer import LedgerWriter
+from estelam.loading import CoverageDeclaration, Feed, load
+from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
 from estelam.storage import coverage
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 
 HOUR = 3_600_000_000
 CALLERS = ("99001187852", "99000712713")
@@ -55,12 +55,12 @@ class History:
     """A store, who fills it, who asks it, and a clock that goes on two hours with whatever is done."""
 
     settings: StoreSettings
-    questions: Mapping[Method, LookUp]
+    questions: Mapping[Method, Lookup]
     asked: Sequence[tuple[Method, Message]]
     """Every question that has the same answer whoever asks it, and when."""
     feed: Feed
     first_date: date
-    facts: Facts
+    facts: RecallSource
     folder: Path
     given: dict[str, Given] = field(default_factory=dict)
     words: list[dict[Question, str]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class History:
 
     def __post_init__(self) -> None:
         self.clock = Clock(micros=lambda: self.micros)
-        self.store = Store(self.settings.store, ledger=Mode.WRITE)
+        self.store = Store(self.settings.store, ledger=AccessMode.WRITE)
         self.words.append(self._words())
 
     def rotate(self) -> None:
@@ -78,8 +78,8 @@ class History:
         self.keys += 1
 
     @property
-    def keyring(self) -> Keyring:
-        return Keyring({f"k{number}": bytes([number]) * 32 for number in range(1, self.keys + 1)})
+    def keyring(self) -> HmacKeyring:
+        return HmacKeyring({f"k{number}": bytes([number]) * 32 for number in range(1, self.keys + 1)})
 
     def load(self, rows: Sequence[Mapping[str, Any]], *, since: date | None = None, replace: bool = False) -> None:
         self.micros += 2 * HOUR
@@ -88,12 +88,12 @@ class History:
             writer = csv.DictWriter(file, self.feed.columns)
             writer.writeheader()
             writer.writerows(rows)
-        with closing(Store(self.settings.store, facts=Mode.WRITE)) as store:
+        with closing(Store(self.settings.store, facts=AccessMode.WRITE)) as store:
             loaded = load(
                 store,
                 self.feed,
                 path,
-                declaration=Declaration(since=since, through=self.clock.now()),
+                declaration=CoverageDeclaration(since=since, through=self.clock.now()),
                 first_date=self.first_date,
                 rejects=self.folder / "rejects.csv",
                 clock=self.clock,
@@ -105,10 +105,10 @@ class History:
 
     def ask(self, asked: Sequence[tuple[Method, Message]], caller: str) -> None:
         self.micros += 2 * HOUR
-        keyring, signer = self.keyring, Signer.load(self.settings.signing_key)
-        registrar = Registrar(
+        keyring, signer = self.keyring, SigningKey.load(self.settings.signing_key)
+        registrar = InquiryRecorder(
             store=self.store,
-            ledger=Ledger(keyring=keyring, signer=signer, clock=self.clock),
+            ledger=LedgerWriter(keyring=keyring, signer=signer, clock=self.clock),
             keyring=keyring,
             look_ups={method.name: look_up for method, look_up in self.questions.items()},
             max_staleness=timedelta(days=365),
@@ -116,8 +116,8 @@ class History:
             last_sealed=to_datetime(0),
         )
         inquiries = [Inquiry(_id(), method, Caller(caller, "0" * 64), 0.0, request=each) for method, each in asked]
-        for inquiry, answer in zip(inquiries, registrar.settle(inquiries), strict=True):
-            if isinstance(answer, Answered):
+        for inquiry, answer in zip(inquiries, registrar.answer_batch(inquiries), strict=True):
+            if isinstance(answer, Answer):
                 self.given[str(inquiry.id)] = Given(
                     Question.of(inquiry), answer.outcome, len(self.words) - 1, self.micros
                 )
@@ -150,9 +150,9 @@ class History:
 
     def _words(self) -> dict[Question, str]:
         with self.store.transaction() as connection:
-            covered = coverage.read(connection)
+            covered = coverage.read_coverage(connection)
             now = covered.through if covered else to_datetime(self.micros)
-            reading = Reading(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
+            reading = LookupContext(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
             words: dict[Question, str] = {}
             for method in {method for method, _ in self.asked}:
                 look_up = self.questions[method]
@@ -162,7 +162,7 @@ class History:
                     if found is method
                 ]
                 for inquiry, finding in zip(inquiries, look_up(reading, inquiries), strict=True):
-                    word = finding.outcome if isinstance(finding, Finding) else "REFUSED"
+                    word = finding.outcome if isinstance(finding, LookupResult) else "REFUSED"
                     words[Question.of(inquiry)] = str(word)
         return words
 

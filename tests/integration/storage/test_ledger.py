@@ -10,16 +10,16 @@ from alembic import command
 from sqlalchemy import Connection, column, insert, select, table, text, update
 
 from estelam.core.clock import Clock
-from estelam.core.keys import Keyring, Signer, verifying_keys
-from estelam.core.model import Caller, Inquiry, Outcome, person
+from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
+from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import search, verify
-from estelam.ledger.verify import BrokenLedger, Head
-from estelam.ledger.writer import SUBJECT_COLUMNS, Ledger, Line, block_table, entry_table
+from estelam.ledger.verify import Head, LedgerCorruptError
+from estelam.ledger.writer import SUBJECT_COLUMNS, EntryDraft, LedgerWriter, block_table, entry_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.storage import store
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
 from tools.env.sandbox import Sandbox
@@ -34,10 +34,10 @@ class Writer:
 
     def __init__(self, box: Sandbox) -> None:
         settings = box.promissory()
-        self.store = Store(settings.store, ledger=Mode.WRITE)
+        self.store = Store(settings.store, ledger=AccessMode.WRITE)
         self.keys = verifying_keys(settings.signing_certificates)
-        self.keyring = Keyring.load(settings.subject_keys)
-        self._ledger = Ledger(keyring=self.keyring, signer=Signer.load(settings.signing_key), clock=Clock())
+        self.keyring = HmacKeyring.load(settings.subject_keys)
+        self._ledger = LedgerWriter(keyring=self.keyring, signer=SigningKey.load(settings.signing_key), clock=Clock())
 
     def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
         """One block of a YES about each of *amounts*; the receipts. A *fault* ends it before the commit."""
@@ -51,15 +51,15 @@ class Writer:
 
     def walk(self) -> list[Head]:
         with self.store.transaction() as connection:
-            return list(verify.verify(connection, self.keys))
+            return list(verify.verify_ledger(connection, self.keys))
 
     @staticmethod
-    def _line(amount: int) -> Line:
+    def _line(amount: int) -> EntryDraft:
         request = pb.CheckNoteRequest(
             serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=amount
         )
         inquiry = Inquiry(uuid_utils.uuid7(), METHOD, CALLER, 0.0, request=request)
-        return Line(inquiry, Outcome.YES, pb.CheckNoteResponse(answer=ANSWER_YES))
+        return EntryDraft(inquiry, Outcome.YES, pb.CheckNoteResponse(answer=ANSWER_YES))
 
 
 @pytest.fixture
@@ -111,15 +111,15 @@ def test_what_is_changed_afterwards_is_found(writer: Writer, change: str) -> Non
     with writer.store.transaction() as connection:
         CHANGES[change](connection)
 
-    with pytest.raises(BrokenLedger):
+    with pytest.raises(LedgerCorruptError):
         writer.walk()
 
 
 def test_whom_an_entry_is_about_is_found_by_any_of_its_parts_and_by_nothing_else(writer: Writer) -> None:
     receipts = [*writer.write(1, 2), *writer.write(3)]
     with writer.store.transaction() as connection:
-        obligor = search.who_asked(connection, writer.keyring, person("9990000018"))
-        stranger = search.who_asked(connection, writer.keyring, person("9990000026"))
+        obligor = search.entries_about(connection, writer.keyring, person_subject("9990000018"))
+        stranger = search.entries_about(connection, writer.keyring, person_subject("9990000026"))
 
     assert [receipt.entry for receipt in receipts] == [entry.SerializeToString() for entry in obligor]
     assert [] == stranger
@@ -130,14 +130,14 @@ def test_a_ledger_of_the_first_schema_is_the_same_chain_after_it_was_migrated(wr
     writer.write(4)
     before = writer.walk()
     settings = sandbox.promissory()
-    old = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(old), old.transaction() as connection:
         _back_to_the_first_schema(connection)
     store.migrate(settings.store, settings.MIGRATIONS)
 
     assert before == writer.walk()
     with writer.store.transaction() as connection:
-        assert 4 == len(search.who_asked(connection, writer.keyring, person("99000554330")))
+        assert 4 == len(search.entries_about(connection, writer.keyring, person_subject("99000554330")))
 
 
 def _back_to_the_first_schema(connection: Connection) -> None:
@@ -145,7 +145,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     blocks = connection.execute(select(block_table)).mappings().all()
     for statement in ("DROP TABLE ledger.entry", "DROP TABLE ledger.block", "DELETE FROM ledger.alembic_version"):
         connection.execute(text(statement))
-    command.upgrade(store._alembic("estelam:migrations", "ledger", connection), "0001")
+    command.upgrade(store._alembic("estelam.storage:migrations", "ledger", connection), "0001")
     connection.execute(insert(block_table), [dict(block) for block in blocks])
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}

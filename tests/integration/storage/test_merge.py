@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Table, select
 
 from estelam.core.clock import Clock
-from estelam.loading import Declaration, Feed, Loaded, LoadError, load
+from estelam.loading import CoverageDeclaration, Feed, LoadError, LoadResult, load
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from judiciary.repository import case_table
@@ -40,15 +40,15 @@ class Register:
     url: str
     folder: Path
 
-    def load(self, feed: Feed, *rows: str, replace: bool = False, **claimed: Any) -> Loaded:
+    def load(self, feed: Feed, *rows: str, replace: bool = False, **claimed: Any) -> LoadResult:
         path = self.folder / "rows.csv"
         path.write_text("\n".join([",".join(feed.columns), *rows, ""]), "utf-8")
-        with closing(Store(self.url, facts=Mode.WRITE)) as store:
+        with closing(Store(self.url, facts=AccessMode.WRITE)) as store:
             return load(
                 store,
                 feed,
                 path,
-                declaration=Declaration(**claimed),
+                declaration=CoverageDeclaration(**claimed),
                 first_date=FIRST_DATE,
                 rejects=self.folder / "rejects.csv",
                 clock=Clock(),
@@ -71,7 +71,7 @@ class Register:
 
     def coverage(self) -> Coverage | None:
         with closing(Store(self.url)) as store, store.transaction() as connection:
-            return coverage.read(connection)
+            return coverage.read_coverage(connection)
 
     def rejects(self) -> Sequence[str]:
         return (self.folder / "rejects.csv").read_text("utf-8").split()[1:]
@@ -151,7 +151,7 @@ def test_a_load_large_beside_what_is_there_leaves_the_same_facts_and_indexes(cas
     cases.load(CASES, *many, *WHOLE)
 
     assert len(cases.changed()) == 1004
-    with closing(Store(cases.url, facts=Mode.WRITE)) as store, store.transaction() as connection:
+    with closing(Store(cases.url, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         for index in case_table.indexes:
             index.drop(connection)
 
@@ -237,7 +237,7 @@ def test_the_list_of_agencies_is_always_whole(notes: Register) -> None:
 
 
 def test_of_two_loads_at_once_one_is_told_to_wait(cases: Register) -> None:
-    with closing(Store(cases.url, facts=Mode.WRITE)) as store, store.transaction():  # noqa: SIM117
+    with closing(Store(cases.url, facts=AccessMode.WRITE)) as store, store.transaction():  # noqa: SIM117
         with pytest.raises(LoadError, match="the store can't be written"):
             cases.load(CASES, FOURTH)
     assert cases.load(CASES, FOURTH).rows == 1

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Date, column, insert, select, table, text
 
 from estelam.core.settings import StoreSettings
 from estelam.storage import store
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
 from promissory.repository import members, note_table
 from tests.conftest import both_engines
@@ -55,7 +55,7 @@ NOTE: dict[str, Any] = dict.fromkeys((each.name for each in note_table.columns i
 
 def upgraded(settings: StoreSettings, rows: Rows) -> Store:
     """A store of the first schema with *rows*, brought to the newest one."""
-    opened = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    opened = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(opened), opened.transaction() as connection:
         _back_to_the_first_schema(connection, settings.MIGRATIONS)
         for name, each in rows.items():

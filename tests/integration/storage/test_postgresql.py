@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.storage import postgresql, store
-from estelam.storage.store import Mode, Store, StoreError
+from estelam.storage.store import AccessMode, Store, StoreError
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.integration.storage.test_ledger import Writer
@@ -73,7 +73,7 @@ def test_a_writer_sees_all_that_was_committed_before_its_turn(sandbox: Sandbox) 
 def test_whoever_waits_too_long_for_a_turn_is_told_so_and_goes_on_afterwards(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_SECONDS", 0.2)
     first, second = Writer(sandbox), Writer(sandbox)
     with closing(first.store), closing(second.store):
         with first.store.transaction(), pytest.raises(DBAPIError):
@@ -109,7 +109,10 @@ def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: Cluster
     database = sandbox.promissory().store.partition("@/")[2].partition("?")[0]
     with cluster.connect(database) as connection:
         connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
-    with closing(Store(sandbox.promissory().store, ledger=Mode.WRITE)) as opened, opened.transaction() as connection:
+    with (
+        closing(Store(sandbox.promissory().store, ledger=AccessMode.WRITE)) as opened,
+        opened.transaction() as connection,
+    ):
         assert "on" == connection.exec_driver_sql("SHOW synchronous_commit").scalar()
 
 

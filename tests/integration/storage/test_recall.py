@@ -15,14 +15,14 @@ from sqlalchemy import text
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from estelam.storage.store import Mode, Store, StoreError, migrate
+from estelam.storage.store import AccessMode, Store, StoreError, migrate
 from judiciary import cases
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
-from judiciary.recall import CaseFacts
+from judiciary.recall import CaseRecallSource
 from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, questions
-from promissory.recall import NoteFacts
+from promissory.recall import NoteRecallSource
 from tests.conftest import both_engines
 from tests.integration.storage.histories import CALLERS, Given, History
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
@@ -55,7 +55,7 @@ def of_cases(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
         asked=[*persons, *cheques],
         feed=CASES,
         first_date=cases.FIRST_DATE,
-        facts=CaseFacts(),
+        facts=CaseRecallSource(),
         folder=tmp_path,
     )
     with closing(history.store):
@@ -81,7 +81,7 @@ class OfNotes(History):
         serial = notes_pb.GetNotePartiesRequest.FromString(given.question.request).serial
         if serial not in self.known or self.known[serial]["state"] != "ISSUED":
             return "REFUSED"
-        return "UNSURE" if given.at < self.changed_at[serial] else "DISCLOSED"
+        return "INDETERMINATE" if given.at < self.changed_at[serial] else "DISCLOSED"
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def of_notes(sandbox: Sandbox, tmp_path: Path) -> Iterator[OfNotes]:
         asked=[(CHECK_NOTE, request) for request in requests],
         feed=NOTES,
         first_date=FIRST_DATE,
-        facts=NoteFacts(),
+        facts=NoteRecallSource(),
         folder=tmp_path,
     )
     with closing(history.store):
@@ -136,7 +136,7 @@ def note(random: Random, serial: str) -> dict[str, Any]:
 
 def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recall against all questions asked anew; entries are looked for in both ways."""
-    monkeypatch.setattr(search, "PROBED_MARKS", random.choice((0, 512)))
+    monkeypatch.setattr(search, "PROBED_KEYS", random.choice((0, 512)))
     different = history.different()
     last = len(history.words) - 1
     found = history.recalled(0)
@@ -208,7 +208,7 @@ def test_a_store_from_before_loads_remembered_their_coverage_is_recalled_from_it
     history, settings = of_cases, of_cases.settings
     for number in (1, 2):
         history.load([LATE | {"case_number": str(number), "national_id": PERSONS[1]}])
-    old = Store(settings.store, facts=Mode.CREATE, ledger=Mode.CREATE)
+    old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(old), old.transaction() as connection:
         connection.execute(text("ALTER TABLE facts.load DROP COLUMN covered_since"))
         connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))

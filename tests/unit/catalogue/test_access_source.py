@@ -7,12 +7,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from estelam.auth.authorization import Access
+from estelam.auth.authorization import Authorizer
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
-from estelam.catalogue.loader import CatalogueError, read
-from estelam.client.channel import Identity
-from estelam.core.clock import IRAN, Clock, to_micros
+from estelam.catalogue.loader import CatalogueError, read_catalogue
+from estelam.client.channel import ClientIdentity
+from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
 from judiciary.methods import QUESTIONS
@@ -25,7 +25,7 @@ from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandb
 
 CONSENT = "    secretariat_consent: { on: 2021-08-24, reference: R2.0 }\n"
 SHUT = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
-TODAY = datetime.now(IRAN).date()
+TODAY = datetime.now(TEHRAN).date()
 
 
 def clock_on(day: date) -> Clock:
@@ -40,17 +40,17 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
     edit("grants.yaml", CONSENT, CONSENT.replace("2021-08-24", "1405-01-10"))  # of G14
     edit("grants.yaml", "method: GetNoteParties\n", "method: GetNoteParties\n    until: 1405-01-09\n")
     edit("grants.yaml", "since: 2021-08-24\n    quota: { rate: 1000", "since: 1405-01-11\n    quota: { rate: 1000")
-    catalogue = read(folder)
+    catalogue = read_catalogue(folder)
     methods = [*questions(shared.promissory()), *QUESTIONS, VERIFY_NOTE]
     admitted = set()
 
     for day in [date(2026, 3, 29) + timedelta(days=number) for number in range(4)] + [date(2021, 8, 23)]:
-        access = Access(folder, clock_on(day))
+        access = Authorizer(folder, clock_on(day))
         for party in catalogue.parties:
             for method in methods:
                 said = explain(catalogue, consumer=party.slug, method=method.name, day=day)
                 try:
-                    access.admit(Caller(party.legal_id or "", "0" * 64), method)
+                    access.authorize(Caller(party.legal_id or "", "0" * 64), method)
                 except Refusal:
                     assert said.why
                 else:
@@ -89,7 +89,7 @@ def test_why_a_call_would_not_be_admitted_is_said_exactly(
 ) -> None:
     edit("grants.yaml", old, new)
 
-    said = explain(read(folder), consumer="setad", method="CheckNote", day=TODAY)
+    said = explain(read_catalogue(folder), consumer="setad", method="CheckNote", day=TODAY)
 
     assert [words] == [why[: len(words)] for why in said.why]
 
@@ -106,14 +106,14 @@ def test_why_a_call_would_not_be_admitted_is_said_exactly(
     ],
 )
 def test_what_was_never_granted_or_is_not_known_is_said_to_be_so(consumer: str, method: str, words: str) -> None:
-    said = explain(read(COMMITTED), consumer=consumer, method=method, day=TODAY)
+    said = explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
 
     assert [words] == [why[: len(words)] for why in said.why]
 
 
 def test_a_grant_to_whom_no_certificate_can_name_admits_nobody(folder: Path, edit: Edit) -> None:
     edit("grants.yaml", "consumer: cbi", "consumer: fic")
-    catalogue = read(folder)
+    catalogue = read_catalogue(folder)
 
     said = explain(catalogue, consumer="fic", method="CheckByNationalId", day=TODAY)
 
@@ -122,7 +122,7 @@ def test_a_grant_to_whom_no_certificate_can_name_admits_nobody(folder: Path, edi
 
 
 def test_a_listed_service_is_granted_though_no_process_here_answers_it() -> None:
-    said = explain(read(COMMITTED), consumer="fic", method="postal-code-address", day=TODAY)
+    said = explain(read_catalogue(COMMITTED), consumer="fic", method="postal-code-address", day=TODAY)
 
     assert said.admitted
     assert said.grant is not None
@@ -140,7 +140,7 @@ def test_a_running_service_follows_a_change_of_the_catalogue_within_moments(
             time.sleep(0.05)
         return time.monotonic() - began
 
-    with caller(loaded, service.address, Identity.named(loaded.pki, "setad")) as ask:
+    with caller(loaded, service.address, ClientIdentity.named(loaded.pki, "setad")) as ask:
         first = ask()
         edit("grants.yaml", CONSENT, "")
         shut = seconds_until(SHUT)
@@ -160,32 +160,32 @@ def test_a_certificate_barred_in_the_catalogue_is_barred(folder: Path) -> None:
     line = f"denied:\n  - {{ certificate: {barred}, party: setad, reason: lost key }}\n"
     (folder / "certificates.yaml").write_text(line, "utf-8")
 
-    access = Access(folder, Clock())
+    access = Authorizer(folder, Clock())
 
-    assert access.barred(barred)
-    assert not access.barred("cd" * 32)
+    assert access.is_denied(barred)
+    assert not access.is_denied("cd" * 32)
 
 
 def test_no_service_starts_with_a_catalogue_that_does_not_hold(folder: Path, edit: Edit) -> None:
     edit("grants.yaml", "consumer: cra", "consumer: crab")
 
     with pytest.raises(CatalogueError):
-        Access(folder, Clock())
+        Authorizer(folder, Clock())
 
 
 def test_the_last_grants_end_ends_it_though_nothing_is_granted_any_more(folder: Path, edit: Edit) -> None:
     text = (folder / "grants.yaml").read_text("utf-8")
     (folder / "grants.yaml").write_text(text.replace(CONSENT, "").replace(CONSENT.replace("R2", "R3"), ""), "utf-8")
 
-    assert () == access_table(read(folder)).grant
+    assert () == access_table(read_catalogue(folder)).grant
 
 
 def test_a_quota_is_the_grants_own(folder: Path, shared: Sandbox) -> None:
-    access = Access(folder, Clock())
+    access = Authorizer(folder, Clock())
     by_name = {method.name: method for method in questions(shared.promissory())}
 
     admitted = [
-        access.admit(Caller(ORGANIZATIONS["setad"], ""), by_name[name]) for name in (CHECK_NOTE, GET_NOTE_PARTIES)
+        access.authorize(Caller(ORGANIZATIONS["setad"], ""), by_name[name]) for name in (CHECK_NOTE, GET_NOTE_PARTIES)
     ]
 
     assert [(200, 400, 20), (100, 200, 1)] == [

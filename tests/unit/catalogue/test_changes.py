@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from estelam.catalogue.changes import Name, changes, facts, from_notice, noted_facts, to_notice
-from estelam.catalogue.loader import read
+from estelam.catalogue.changes import RecordKey, changes, from_notice, recorded_snapshot, snapshot, to_notice
+from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
-from estelam.core.keys import Keyring, Signer, verifying_keys
+from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import search, verify
-from estelam.ledger.writer import Ledger
-from estelam.server.catalogue_audit import note
-from estelam.storage.store import Mode, Store
+from estelam.ledger.writer import LedgerWriter
+from estelam.server.catalogue_audit import record_changes
+from estelam.storage.store import AccessMode, Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.catalogue.conftest import COMMITTED, Edit
@@ -33,18 +33,18 @@ class Noter:
 
     def __init__(self, box: Sandbox) -> None:
         self._settings = box.promissory()
-        keyring = Keyring.load(self._settings.subject_keys)
-        self._ledger = Ledger(keyring=keyring, signer=Signer.load(self._settings.signing_key), clock=Clock())
+        keyring = HmacKeyring.load(self._settings.subject_keys)
+        self._ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(self._settings.signing_key), clock=Clock())
 
     def note(self, folder: Path) -> None:
-        with closing(Store(self._settings.store, ledger=Mode.WRITE)) as store:
-            note(store, self._ledger, read(folder))
+        with closing(Store(self._settings.store, ledger=AccessMode.WRITE)) as store:
+            record_changes(store, self._ledger, read_catalogue(folder))
 
     def noted(self) -> list[Any]:
         keys = verifying_keys(self._settings.signing_certificates)
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            heads = list(verify.verify(connection, keys))
-            found = [from_notice(entry.notice) for entry in search.noted(connection)]
+            heads = list(verify.verify_ledger(connection, keys))
+            found = [from_notice(entry.notice) for entry in search.catalogue_notices(connection)]
         assert len(found) == (heads[-1].entries if heads else 0)
         return found
 
@@ -71,16 +71,16 @@ def test_a_change_is_noted_once_whoever_sees_it_and_however_often(sandbox: Sandb
     then = noters[0].noted()[len(first) :]
 
     assert {"added"} == {change.word for change in first}
-    assert facts(read(COMMITTED)).keys() == {change.name for change in first}
-    assert [(Name("grants", "G13"), "changed", CHANGED)] == [(c.name, c.word, c.details) for c in then]
+    assert snapshot(read_catalogue(COMMITTED)).keys() == {change.name for change in first}
+    assert [(RecordKey("grants", "G13"), "changed", CHANGED)] == [(c.name, c.word, c.details) for c in then]
 
 
 def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) -> None:
-    before = facts(read(COMMITTED))
+    before = snapshot(read_catalogue(COMMITTED))
     edit("grants.yaml", *QUOTA)
     edit("grants.yaml", "id: G14", "id: G99")
     edit("parties.yaml", '    legal_id: "99000712713"\n', "")
-    after = facts(read(folder))
+    after = snapshot(read_catalogue(folder))
 
     found = changes(before, after)
 
@@ -88,7 +88,7 @@ def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) 
     assert [("G13", "changed"), ("G99", "added"), ("cbi", "withdrawn"), ("G14", "withdrawn")] == [
         (change.name.key, change.word) for change in found
     ]
-    assert after == noted_facts(map(to_notice, [*changes({}, before), *found]))
+    assert after == recorded_snapshot(map(to_notice, [*changes({}, before), *found]))
 
 
 def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_change(

@@ -5,7 +5,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
@@ -29,7 +29,7 @@ def test_what_is_left_of_a_quota_by_the_ledger_is_what_the_service_itself_says(
 
     with (
         Service("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service,
-        plain_channel(service.address, Identity.named(loaded.pki, "setad")) as channel,
+        plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel,
     ):
         ask = PromissoryNoteInquiryServiceStub(channel).CheckNote
         for request in (NOTE, no, notes.CheckNoteRequest(), *[no] * 6):

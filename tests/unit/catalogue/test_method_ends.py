@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import Start, plain_channel, promissory_opening
@@ -24,7 +24,7 @@ def test_a_deprecated_method_tells_its_callers_with_every_reply_and_refusal_and_
 ) -> None:
     edit("services.yaml", "introduced: 2021-08-24", ENDS)
     service = start(promissory_opening(loaded, access=folder, leave_seconds=0))
-    with plain_channel(service.address, Identity.named(loaded.pki, "setad")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)
         _, answered = stub.CheckNote.with_call(NOTE, timeout=10)
         refused = stub.CheckNote.future(notes.CheckNoteRequest(), timeout=10)

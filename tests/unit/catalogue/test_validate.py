@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from estelam.catalogue.effective_grants import access_table
-from estelam.catalogue.loader import LARGEST_FILE, CatalogueError, Fault, read
+from estelam.catalogue.loader import LARGEST_FILE, CatalogueError, ConfigIssue, read_catalogue
 from tests.e2e.conftest import CommandLine
 from tests.unit.catalogue.conftest import COMMITTED, Edit
 from tests.unit.test_contract import MANDATED
 from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 
 
-def faults(folder: Path) -> list[Fault]:
+def faults(folder: Path) -> list[ConfigIssue]:
     with pytest.raises(CatalogueError) as caught:
-        read(folder)
+        read_catalogue(folder)
     return list(caught.value.faults)
 
 
@@ -26,7 +26,7 @@ def only_fault(folder: Path) -> tuple[str, str, str]:
 
 
 def test_the_committed_catalogue_holds_all_that_the_resolutions_name() -> None:
-    catalogue = read(COMMITTED)
+    catalogue = read_catalogue(COMMITTED)
 
     first = [grant for grant in catalogue.grants if grant.clause.startswith("R1.")]
     assert (29, 23) == (len(catalogue.registries), len({registry.custodian for registry in catalogue.registries}))
@@ -36,7 +36,7 @@ def test_the_committed_catalogue_holds_all_that_the_resolutions_name() -> None:
 
 
 def test_the_committed_catalogue_provides_exactly_the_contracts_methods() -> None:
-    catalogue = read(COMMITTED)
+    catalogue = read_catalogue(COMMITTED)
 
     assert {f"{service}/{method}" for service, methods in MANDATED.items() for method in methods} == {
         name for name, _, _ in catalogue.methods()
@@ -44,14 +44,14 @@ def test_the_committed_catalogue_provides_exactly_the_contracts_methods() -> Non
 
 
 def test_the_derived_table_grants_what_the_sandbox_does() -> None:
-    table = access_table(read(COMMITTED))
+    table = access_table(read_catalogue(COMMITTED))
 
     expected = {(ORGANIZATIONS[name], method, clause) for name, method, clause in GRANTS}
     assert expected == {(grant.caller, grant.method, grant.clause) for grant in table.grant}
 
 
 def test_the_providers_legal_ids_are_those_of_the_sandbox() -> None:
-    catalogue = read(COMMITTED)
+    catalogue = read_catalogue(COMMITTED)
     ids = {party.slug: party.legal_id for party in catalogue.parties}
 
     assert (MINISTRY, JUDICIARY) == (ids["mefa"], ids["judiciary-stat-center"])
@@ -202,7 +202,7 @@ def test_two_grants_of_one_method_may_follow_each_other(folder: Path, edit: Edit
     edit("grants.yaml", text[begin:end], text[begin:end] + "    until: 1405-12-29\n")
     (folder / "grants.yaml").write_text((folder / "grants.yaml").read_text("utf-8") + second, "utf-8")
 
-    assert 19 == len(read(folder).grants)
+    assert 19 == len(read_catalogue(folder).grants)
 
 
 def test_the_command_says_the_faults_and_exits_1(estelam: CommandLine, folder: Path, edit: Edit) -> None:

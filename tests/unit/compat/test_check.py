@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from estelam.catalogue.loader import read
+from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Catalogue, Method
 from estelam.cli import application
-from estelam.compat.baseline import Published
-from estelam.compat.check import Release, breaches
-from estelam.compat.policy import NOTICE, OVERLAP
+from estelam.compat.baseline import Baseline
+from estelam.compat.check import Release, compatibility_violations
+from estelam.compat.policy import MIN_NOTICE, OVERLAP
 from estelam.compat.surface import listing
 from estelam.data_model import descriptors
 from tools.commands.generate_protos import ROOT
 
-CATALOGUE = read(ROOT / "catalogue")
+CATALOGUE = read_catalogue(ROOT / "catalogue")
 FACTS = listing(descriptors.files())
 CHEQUES = "estelam.judiciary.v1"
 BY_NATIONAL_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByNationalId"
@@ -26,8 +26,8 @@ BY_TRACKING_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByTrackingId"
 TODAY = date(2027, 1, 1)
 
 
-def published(ends: Mapping[str, date] | None = None) -> Published:
-    return Published(frozenset(FACTS), ends or {})
+def published(ends: Mapping[str, date] | None = None) -> Baseline:
+    return Baseline(frozenset(FACTS), ends or {})
 
 
 def living(**lives: Mapping[str, object]) -> Catalogue:
@@ -44,9 +44,11 @@ def living(**lives: Mapping[str, object]) -> Catalogue:
 
 
 def broken_rules(
-    known: Published, *, facts: Iterable[str] = FACTS, catalogue: Catalogue = CATALOGUE, day: date = TODAY
+    known: Baseline, *, facts: Iterable[str] = FACTS, catalogue: Catalogue = CATALOGUE, day: date = TODAY
 ) -> list[tuple[str, str]]:
-    return [(found.rule, found.about) for found in breaches(known, Release(list(facts), catalogue, day))]
+    return [
+        (found.rule, found.about) for found in compatibility_violations(known, Release(list(facts), catalogue, day))
+    ]
 
 
 def without(text: str) -> list[str]:
@@ -54,7 +56,9 @@ def without(text: str) -> list[str]:
 
 
 def test_what_stands_here_may_go_out() -> None:
-    assert [] == breaches(Published.read(ROOT / "protos" / "published.txt"), Release(FACTS, CATALOGUE, TODAY))
+    assert [] == compatibility_violations(
+        Baseline.read(ROOT / "protos" / "published.txt"), Release(FACTS, CATALOGUE, TODAY)
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_a_method_that_the_catalogue_does_not_know_is_refused() -> None:
 
 
 def test_a_version_may_go_once_all_its_methods_are_past_their_sunset() -> None:
-    over = {"notice": TODAY - NOTICE, "deprecated": TODAY - NOTICE, "sunset": TODAY}
+    over = {"notice": TODAY - MIN_NOTICE, "deprecated": TODAY - MIN_NOTICE, "sunset": TODAY}
     told = published({BY_NATIONAL_ID: TODAY, BY_TRACKING_ID: TODAY})
     gone = without(f"{CHEQUES}.")
 
@@ -107,11 +111,11 @@ def test_a_version_may_go_once_all_its_methods_are_past_their_sunset() -> None:
 @pytest.mark.parametrize(
     ("life", "kept"),
     [
-        ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + NOTICE}, True),
-        ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + NOTICE - timedelta(days=1)}, False),
-        ({"deprecated": TODAY, "sunset": TODAY + 2 * NOTICE}, False),
+        ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}, True),
+        ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE - timedelta(days=1)}, False),
+        ({"deprecated": TODAY, "sunset": TODAY + 2 * MIN_NOTICE}, False),
         ({"notice": TODAY, "deprecated": TODAY - timedelta(days=1)}, False),
-        ({"notice": TODAY - NOTICE, "deprecated": TODAY, "sunset": TODAY + timedelta(days=1)}, False),
+        ({"notice": TODAY - MIN_NOTICE, "deprecated": TODAY, "sunset": TODAY + timedelta(days=1)}, False),
     ],
     ids=["in time", "a day short", "untold", "deprecated first", "written back"],
 )
@@ -125,7 +129,7 @@ def test_notice_comes_in_time_and_counts_from_the_release_that_tells_it(
 
 
 def test_a_told_end_comes_later_or_as_told_but_never_sooner() -> None:
-    end = TODAY + 2 * NOTICE
+    end = TODAY + 2 * MIN_NOTICE
     told = published({BY_NATIONAL_ID: end})
 
     def moved(days: int) -> list[tuple[str, str]]:
@@ -138,7 +142,7 @@ def test_a_told_end_comes_later_or_as_told_but_never_sooner() -> None:
 
 @pytest.mark.parametrize(("days", "kept"), [(OVERLAP.days, True), (OVERLAP.days - 1, False)])
 def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(*, days: int, kept: bool) -> None:
-    end = TODAY + NOTICE
+    end = TODAY + MIN_NOTICE
     old = {"notice": TODAY, "deprecated": TODAY, "sunset": end, "replaced_by": BY_TRACKING_ID}
     new = {"introduced": end - timedelta(days=days)}
     found = broken_rules(published(), catalogue=living(CheckByNationalId=old, CheckByTrackingId=new))
@@ -147,7 +151,7 @@ def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(*, days:
 
 
 def test_a_replacement_does_not_end_with_what_it_replaces() -> None:
-    life = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + NOTICE}
+    life = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}
     old = {**life, "replaced_by": BY_TRACKING_ID}
     found = broken_rules(published(), catalogue=living(CheckByNationalId=old, CheckByTrackingId=life))
 
@@ -186,7 +190,7 @@ def test_publish_takes_in_what_is_new_and_the_ends_that_are_told(run: Run, tmp_p
     register.write_text("".join(f"{fact}\n" for fact in without("postal_code")))
 
     assert 0 == run("publish")[0]
-    assert set(FACTS) == Published.read(register).facts
+    assert set(FACTS) == Baseline.read(register).facts
     before = register.read_bytes()
     assert 0 == run("publish")[0]
     assert before == register.read_bytes()
@@ -204,9 +208,9 @@ def test_a_spoilt_register_or_day_is_one_plain_line(run: Run, tmp_path: Path, te
 
 def test_the_policy_in_words_has_the_rules_and_figures_that_are_checked() -> None:
     policy = (ROOT / "docs" / "change-policy.md").read_text("utf-8")
-    code = (ROOT / "services" / "estelam" / "change" / "check.py").read_text("utf-8")
+    code = (ROOT / "services" / "estelam" / "compat" / "check.py").read_text("utf-8")
     rules = {line.split('Breach("')[1].split('"')[0] for line in code.splitlines() if 'Breach("' in line}
 
     assert {rule for rule in rules if f"`{rule}`" not in policy} == set()
-    assert f"{NOTICE.days} days" in policy
+    assert f"{MIN_NOTICE.days} days" in policy
     assert f"{OVERLAP.days} days" in policy

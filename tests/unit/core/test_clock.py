@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from estelam.core.clock import Clock, steady
+from estelam.core.clock import Clock, monotonic_wall_clock
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Hands:
 
 def test_a_steady_clock_goes_with_the_one_it_reads() -> None:
     hands = Hands()
-    clock = steady(hands.clock)
+    clock = monotonic_wall_clock(hands.clock)
     hands.pass_seconds(90)
 
     assert (hands.micros, hands.monotonic) == (clock.micros(), clock.monotonic())
@@ -31,7 +31,7 @@ def test_a_steady_clock_goes_with_the_one_it_reads() -> None:
 
 def test_a_steady_clock_that_is_set_back_goes_on() -> None:
     hands = Hands()
-    clock = steady(hands.clock)
+    clock = monotonic_wall_clock(hands.clock)
     hands.pass_seconds(5)
     hands.micros -= 3600 * 1_000_000
     hands.pass_seconds(5)
@@ -41,7 +41,7 @@ def test_a_steady_clock_that_is_set_back_goes_on() -> None:
 
 def test_a_steady_clock_that_is_set_forward_goes_along_and_comes_back_once_that_is_put_right() -> None:
     hands = Hands()
-    clock = steady(hands.clock)
+    clock = monotonic_wall_clock(hands.clock)
     hands.micros += 3600 * 1_000_000
     ahead = clock.micros()
     hands.micros -= 3600 * 1_000_000

@@ -5,14 +5,14 @@ import pytest
 from google.rpc import error_details_pb2
 
 from estelam.core.errors import (
-    TABLE,
+    ERROR_CATALOGUE,
     Layer,
     QuotaState,
     Reason,
     Refusal,
     Violation,
     from_grpc,
-    retry_seconds,
+    retry_delay,
     to_grpc,
     to_status,
 )
@@ -31,7 +31,7 @@ def has_persian(text: str) -> bool:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_in_both_languages_a_status_and_a_layer(reason: Reason) -> None:
-    words = TABLE[reason]
+    words = ERROR_CATALOGUE[reason]
 
     assert words.en.isascii()
     assert words.en.endswith(".") or words.en.endswith("-")
@@ -41,7 +41,11 @@ def test_every_reason_has_words_in_both_languages_a_status_and_a_layer(reason: R
 
 
 def test_no_two_reasons_say_the_same() -> None:
-    assert len(TABLE) == len({words.en for words in TABLE.values()}) == len({words.fa for words in TABLE.values()})
+    assert (
+        len(ERROR_CATALOGUE)
+        == len({words.en for words in ERROR_CATALOGUE.values()})
+        == len({words.fa for words in ERROR_CATALOGUE.values()})
+    )
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -78,4 +82,4 @@ def test_a_proxys_pushback_is_heard_where_there_are_no_words_of_ours(pushback: s
     error = grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailing)
 
     assert from_grpc(error) is None
-    assert seconds == retry_seconds(error)
+    assert seconds == retry_delay(error)

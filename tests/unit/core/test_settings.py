@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from estelam.core.settings import CONFIG, SettingsError, load
+from estelam.core.settings import CONFIG, SettingsError, load_settings
 from promissory.settings import PromissorySettings
 from tools.env.sandbox import Sandbox
 
@@ -23,7 +23,7 @@ def test_paths_in_the_file_are_relative_to_the_file(sandbox: Sandbox) -> None:
 
 def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
     environ = {**sandbox.environ, "ESTELAM_PROMISSORY_ANSWER_SECONDS": "3", "ESTELAM_PROMISSORY_MAX_STALENESS": "PT1H"}
-    settings = load(PromissorySettings, environ=environ)
+    settings = load_settings(PromissorySettings, environ=environ)
 
     assert (3, 3600) == (settings.answer_seconds, settings.max_staleness.total_seconds())
 
@@ -31,7 +31,7 @@ def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
 def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
     environ = {**sandbox.environ, "ESTELAM_PROMISSORY_LISTEN": "127.0.0.1:1"}
 
-    assert "127.0.0.1:2" == load(PromissorySettings, environ=environ, listen="127.0.0.1:2").listen
+    assert "127.0.0.1:2" == load_settings(PromissorySettings, environ=environ, listen="127.0.0.1:2").listen
 
 
 @pytest.mark.parametrize(
@@ -39,23 +39,23 @@ def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
 )
 def test_an_unknown_variable_is_refused_by_name(sandbox: Sandbox, variable: str) -> None:
     with pytest.raises(SettingsError, match=variable):
-        load(PromissorySettings, environ={**sandbox.environ, variable: "x"})
+        load_settings(PromissorySettings, environ={**sandbox.environ, variable: "x"})
 
 
 def test_a_variable_lists_proxies_as_it_lists_paths(sandbox: Sandbox) -> None:
     environ = {**sandbox.environ, "ESTELAM_PROMISSORY_PROXIES": f"{'0' * 64}:{'f' * 64}"}
 
-    assert ("0" * 64, "f" * 64) == load(PromissorySettings, environ=environ).proxies
+    assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).proxies
 
 
 @pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
 def test_a_proxy_is_named_by_a_whole_fingerprint_or_not_at_all(sandbox: Sandbox, proxy: str) -> None:
     with pytest.raises(SettingsError, match=r"promissory\.proxies"):
-        load(PromissorySettings, environ=sandbox.environ, proxies=[proxy])
+        load_settings(PromissorySettings, environ=sandbox.environ, proxies=[proxy])
 
 
 def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -> None:
-    load(PromissorySettings, environ={**sandbox.environ, "ESTELAM_JUDICIARY_LISTEN": "127.0.0.1:1"})
+    load_settings(PromissorySettings, environ={**sandbox.environ, "ESTELAM_JUDICIARY_LISTEN": "127.0.0.1:1"})
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -
 )
 def test_a_wrong_file_is_refused_and_the_place_named(sandbox: Sandbox, old: str, new: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        load(PromissorySettings, environ=rewritten(sandbox, old, new))
+        load_settings(PromissorySettings, environ=rewritten(sandbox, old, new))
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="nowhere"):
-        load(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})
+        load_settings(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from estelam.catalogue.loader import read
+from estelam.catalogue.loader import read_catalogue
 from estelam.data_model import descriptors
 from estelam.data_model.model import Enum, Field, Message, Method, levels, load
 from estelam.inquiry.v1 import data_model_pb2 as pb
@@ -45,7 +45,7 @@ def test_every_message_enum_value_and_method_has_its_name_in_persian_and_its_mea
 
 
 def test_every_registry_is_one_of_the_catalogues() -> None:
-    known = {registry.slug for registry in read(ROOT / "catalogue").registries}
+    known = {registry.slug for registry in read_catalogue(ROOT / "catalogue").registries}
     named = {slug for field in FIELDS for slug in field.told.registries}
 
     assert {"natural-person-identity", "legal-person-identity", "national-addressing"} <= named

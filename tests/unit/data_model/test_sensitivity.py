@@ -14,12 +14,12 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 from structlog.testing import capture_logs
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.data_model.model import load
-from estelam.data_model.sensitivity import unlogged
+from estelam.data_model.sensitivity import redacted_fields
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.loading import Declaration
+from estelam.loading import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.telemetry import logs
@@ -43,7 +43,7 @@ def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteR
     corrected = folder / "notes.csv"
     text = (suite.SAMPLES / "notes.csv").read_text("utf-8")
     corrected.write_text(text.replace(str(NOTE.amount_rials), str(amount)), "utf-8")
-    suite.load_file(sandbox.promissory(), NOTES, corrected, Declaration(through=datetime.now(UTC)))
+    suite.load_file(sandbox.promissory(), NOTES, corrected, CoverageDeclaration(through=datetime.now(UTC)))
     return notes.CheckNoteRequest(
         serial=NOTE.serial, obligor_id=NOTE.obligor_id, beneficiary_id=NOTE.beneficiary_id, amount_rials=amount
     )
@@ -55,7 +55,7 @@ def asked(loaded: Sandbox, start: Start, tmp_path: Path) -> tuple[list[Message],
     note = with_amount(loaded, tmp_path, AMOUNT)
     with capture_logs() as events:
         service = start(promissory_opening(loaded, leave_seconds=0))
-        with plain_channel(service.address, Identity.named(loaded.pki, "setad")) as channel:
+        with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
             stub = PromissoryNoteInquiryServiceStub(channel)
             parties = notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id=MEMBER)
             said: list[Message] = [note, stub.CheckNote(note), parties, stub.GetNoteParties(parties)]
@@ -116,13 +116,13 @@ def test_no_log_is_given_what_is_not_open() -> None:
     }
 
     assert {"method", "inquiry_id", "reason"} <= given
-    assert given & unlogged() == set()
+    assert given & redacted_fields() == set()
 
 
 def test_a_log_that_is_given_it_all_the_same_withholds_it() -> None:
     out = io.StringIO()
     with contextlib.redirect_stderr(out):
-        logs.configure()
+        logs.configure_logging()
         structlog.get_logger().info("slip", serial=NOTE.serial, obligor_id=NOTE.obligor_id, method="CheckNote")
     structlog.reset_defaults()
     said = json.loads(out.getvalue())

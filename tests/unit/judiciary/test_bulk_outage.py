@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from estelam.client.bulk import Why
-from estelam.core.clock import IRAN
-from estelam.core.normalize import jalali
+from estelam.client.bulk import StopReason
+from estelam.core.clock import TEHRAN
+from estelam.core.normalize import format_jalali
 from judiciary.bulk.run import Manner
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
@@ -48,7 +48,12 @@ def test_an_outage_of_hours_ends_the_sweep_at_once_and_the_next_one_goes_on(begi
     again = bank.sweep()
 
     assert stop is not None
-    assert (Why.OUTAGE, "OUTAGE_ANNOUNCED", 0, 40) == (stop.why, words(stop.words), asked, tally.answers["UNANSWERED"])
+    assert (StopReason.OUTAGE, "OUTAGE_ANNOUNCED", 0, 40) == (
+        stop.why,
+        words(stop.words),
+        asked,
+        tally.answers["UNANSWERED"],
+    )
     assert timedelta(seconds=stop.again or 0) > 3 * HOUR - timedelta(minutes=1)
     assert {"OUTAGE_ANNOUNCED", "UNASKED"} == reasons
     # One question went ahead, and no second one before it was told.
@@ -66,7 +71,7 @@ def test_the_last_moments_of_an_outage_are_waited_out(begin: Begin) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sandbox, tmp_path: Path) -> None:
-    end = datetime.now(IRAN).replace(second=0, microsecond=0) + 3 * HOUR
+    end = datetime.now(TEHRAN).replace(second=0, microsecond=0) + 3 * HOUR
     publish(loaded.folder / "outages.toml", outage(JUDICIARY, end - 4 * HOUR, end))
     estelam = CommandLine(loaded)
     with Service("judiciary", loaded) as service:
@@ -75,7 +80,7 @@ def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sand
         told = estelam("judiciary", "sweep", bank.source, "--out", bank.out, "--address", bank.address, "--json")
         check = ("judiciary", "check-cheque", "--tracking-id", "1", "--address", bank.address)
         plain, asked = estelam(*check), estelam(*check, "--json")
-    when = f"{jalali(end.date())} {end:%H:%M}"
+    when = f"{format_jalali(end.date())} {end:%H:%M}"
 
     assert (22, "OUTAGE", when) == (told.code, told.json["stopped"], told.json["go_on_after"])
     assert (20, True) == (plain.code, f"Try again after {when} in Tehran." in plain.err)
@@ -87,4 +92,4 @@ def test_nobody_there_is_still_out_of_reach(loaded: Sandbox, tmp_path: Path) -> 
     bank.lists_ids(many(3))
     stop, _, _ = bank.sweep(Manner(patience=1))
 
-    assert Why.UNAVAILABLE == (stop and stop.why)
+    assert StopReason.UNAVAILABLE == (stop and stop.why)

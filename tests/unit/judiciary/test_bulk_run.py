@@ -14,12 +14,12 @@ from typing import Any
 import grpc
 import pytest
 
-from estelam.client.bulk import Stop, Why
-from estelam.client.channel import Identity
+from estelam.client.bulk import Stop, StopReason
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.receipts.archive import from_line
+from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import COLUMNS, InputError
@@ -71,13 +71,13 @@ class Bank:
         with self.begin() as begun:
             begun.take_up(lambda _done: None)
             before = begun.answered
-            identity = Identity.named(self.sandbox.pki, self.caller)
+            identity = ClientIdentity.named(self.sandbox.pki, self.caller)
             if stop_after is not None:
                 take = begun._take
 
                 def take_some(key: str, wire: bytes) -> Stop | None:
                     return take(key, wire) or (
-                        Stop(Why.TOLD, "enough") if begun.answered - before >= stop_after else None
+                        Stop(StopReason.INTERRUPTED, "enough") if begun.answered - before >= stop_after else None
                     )
 
                 begun._take = take_some  # type: ignore[method-assign]
@@ -155,7 +155,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_stopped_and_asks_nothing_twic
     third = bank.sweep()[2]
     rows = bank.answers()
 
-    assert (Why.TOLD, None) == (stop and stop.why, again)
+    assert (StopReason.INTERRUPTED, None) == (stop and stop.why, again)
     assert 0 < tally.answers["UNANSWERED"] == sum(row["answer"] == "UNANSWERED" for row in half)
     assert {"UNASKED"} == {words(row["reason"]) for row in half if row["answer"] == "UNANSWERED"}
     assert len(set(ids)) == first + second
@@ -214,7 +214,7 @@ def test_receipts_of_a_service_that_is_not_trusted_are_no_answers(bank: Bank) ->
     bank.lists_ids(many(20))
     stop, tally, asked = replace(bank, trusted="promissory-receipts").sweep()
 
-    assert (Why.UNPROVEN, 0) == (stop and stop.why, asked)
+    assert (StopReason.UNPROVEN, 0) == (stop and stop.why, asked)
     assert {"UNANSWERED": 20} == tally.answers
     assert not bank.receipts.read_bytes()
 
@@ -230,14 +230,14 @@ NO_ALONE = pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
 def test_what_says_no_or_nothing_without_proof_is_no_answer(bank: Bank, reply: bytes | str) -> None:
     bank.lists_ids([WITHOUT_CASE])
     bank.sweep()
-    proven = from_line(bank.receipts.read_bytes()).reply.SerializeToString()
+    proven = decode(bank.receipts.read_bytes()).reply.SerializeToString()
     for left in bank.folder.iterdir():
         left.unlink()
     bank.lists_ids(many(3))
     with liar(bank.sandbox, reply if isinstance(reply, bytes) else proven) as port:
         stop, tally, _ = replace(bank, address=f"localhost:{port}").sweep()
 
-    assert (Why.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.why, tally.answers)
+    assert (StopReason.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.why, tally.answers)
     assert not bank.receipts.read_bytes()
 
 
@@ -303,7 +303,7 @@ def test_a_caller_without_a_grant_asks_once_and_no_more(bank: Bank) -> None:
     reasons = [words(row["reason"]) for row in bank.answers()]
 
     assert stop is not None
-    assert (Why.REFUSED, "NOT_GRANTED") == (stop.why, words(stop.words))
+    assert (StopReason.REFUSED, "NOT_GRANTED") == (stop.why, words(stop.words))
     assert 1 == reasons.count("NOT_GRANTED")
 
 
@@ -312,7 +312,7 @@ def test_where_nobody_answers_the_sweep_soon_says_so(bank: Bank) -> None:
     began = time.monotonic()
     stop, tally, _ = replace(bank, address="localhost:1").sweep(Manner(patience=1))
 
-    assert (Why.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.why, tally.answers)
+    assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.why, tally.answers)
     assert time.monotonic() - began < 5
 
 
@@ -322,7 +322,7 @@ def test_a_deadline_that_has_passed_asks_nothing_and_one_to_come_ends_the_asking
     kept = bank.sweep(Manner(until=time.monotonic() + 60))
 
     assert passed[0] is not None
-    assert (Why.DEADLINE, 0, None, 5) == (passed[0].why, passed[2], kept[0], kept[2])
+    assert (StopReason.DEADLINE, 0, None, 5) == (passed[0].why, passed[2], kept[0], kept[2])
 
 
 Limited = Callable[..., Bank]
@@ -355,7 +355,12 @@ def test_a_long_wait_for_the_quota_ends_the_sweep_and_the_next_one_goes_on(limit
     again = bank.sweep()
 
     assert stop is not None
-    assert (Why.EXHAUSTED, "QUOTA_EXHAUSTED", 7, 2) == (stop.why, words(stop.words), asked, tally.answers["UNANSWERED"])
+    assert (StopReason.RATE_LIMITED, "QUOTA_EXHAUSTED", 7, 2) == (
+        stop.why,
+        words(stop.words),
+        asked,
+        tally.answers["UNANSWERED"],
+    )
     assert {"QUOTA_EXHAUSTED"} <= reasons <= {"QUOTA_EXHAUSTED", "UNASKED"}
     assert 0 == again[2]
 
@@ -366,7 +371,7 @@ def test_stale_data_gives_yes_but_never_a_no(loaded: Sandbox, start: Start, tmp_
     bank.lists_ids([WITH_CASE, WITHOUT_CASE])
     stop, _, _ = bank.sweep(Manner(window=1))
 
-    assert Why.UNAVAILABLE == (stop and stop.why)
+    assert StopReason.UNAVAILABLE == (stop and stop.why)
     assert [("YES", ""), ("UNANSWERED", "DATA_STALE")] == [
         (row["answer"], words(row["reason"])) for row in bank.answers()
     ]

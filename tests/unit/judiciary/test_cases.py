@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
@@ -20,7 +20,7 @@ HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n
 
 @pytest.fixture(scope="module")
 def stub(shared: Sandbox, judiciary: RunningService) -> Iterator[ChequeCaseInquiryServiceStub]:
-    with plain_channel(judiciary.address, Identity.named(shared.pki, "cbi")) as channel:
+    with plain_channel(judiciary.address, ClientIdentity.named(shared.pki, "cbi")) as channel:
         yield ChequeCaseInquiryServiceStub(channel)
 
 
@@ -47,7 +47,7 @@ def test_another_role_than_the_drawers_is_no(loaded: Sandbox, start: Start, role
     load_file(loaded.judiciary(), CASES, file)
     service = start(judiciary_opening(loaded))
 
-    with plain_channel(service.address, Identity.named(loaded.pki, "cbi")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         assert person(ChequeCaseInquiryServiceStub(channel), "99000791909").answer == ANSWER_NO
 
 
@@ -58,7 +58,7 @@ def test_civil_and_criminal_claims_count_alike(loaded: Sandbox, start: Start, ki
     load_file(loaded.judiciary(), CASES, file)
     service = start(judiciary_opening(loaded))
 
-    with plain_channel(service.address, Identity.named(loaded.pki, "cbi")) as channel:
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         asked = ChequeCaseInquiryServiceStub(channel)
 
         assert person(asked, "99000791909").answer == ANSWER_YES

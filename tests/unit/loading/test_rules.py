@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest, CheckByTrackingIdRequest
 from estelam.loading import cel
-from estelam.loading.rules import Rules
+from estelam.loading.rules import FieldRules
 from estelam.promissory.v1.note_inquiry_pb2 import CheckNoteRequest, GetNotePartiesRequest
 
 VALUES = int(os.environ.get("ESTELAM_TEST_VALUES", "20000"))
 
-PERSON = Rules(CheckByNationalIdRequest, "national_id")
+PERSON = FieldRules(CheckByNationalIdRequest, "national_id")
 TEXTS = {
     "person": PERSON,
-    "serial": Rules(CheckNoteRequest, "serial"),
-    "tracking": Rules(CheckByTrackingIdRequest, "tracking_id"),
-    "agency": Rules(GetNotePartiesRequest, "executive_agency_id"),
+    "serial": FieldRules(CheckNoteRequest, "serial"),
+    "tracking": FieldRules(CheckByTrackingIdRequest, "tracking_id"),
+    "agency": FieldRules(GetNotePartiesRequest, "executive_agency_id"),
 }
-AMOUNT = Rules(CheckNoteRequest, "amount_rials")
+AMOUNT = FieldRules(CheckNoteRequest, "amount_rials")
 
 ODD = [
     "",
@@ -60,8 +60,8 @@ ODD = [
 ]
 
 
-def agree(rules: Rules, values: list[str] | list[int]) -> None:
-    doubtful = rules.doubtful(pa.array(values)).to_pylist()
+def agree(rules: FieldRules, values: list[str] | list[int]) -> None:
+    doubtful = rules.suspect(pa.array(values)).to_pylist()
     for value, doubt in zip(values, doubtful, strict=True):
         assert doubt == (rules.breach(value) is not None), value
 
@@ -137,9 +137,9 @@ def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: py
         raise cel.NotUnderstoodError
 
     monkeypatch.setattr(cel, "compile_rule", fail)
-    rules = Rules(CheckByNationalIdRequest, "national_id")
+    rules = FieldRules(CheckByNationalIdRequest, "national_id")
 
-    assert rules.doubtful(pa.array(["9990000050", "9990000051"])).to_pylist() == [True, True]
+    assert rules.suspect(pa.array(["9990000050", "9990000051"])).to_pylist() == [True, True]
     assert [rules.breach("9990000050"), rules.breach("9990000051")] == [None, PERSON.breach("9990000051")]
 
 

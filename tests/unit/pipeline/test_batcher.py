@@ -9,7 +9,7 @@ import pytest
 
 import estelam.pipeline.batcher
 from estelam.core.errors import Reason, Refusal
-from estelam.pipeline.batcher import Batch, BatchLimits
+from estelam.pipeline.batcher import Batcher, BatchLimits
 
 Scenario = Callable[[], Awaitable[None]]
 
@@ -28,7 +28,7 @@ def doubled(items: Sequence[int]) -> list[int]:
 
 def test_each_gets_its_own_result() -> None:
     async def scenario() -> None:
-        batch: Batch[int, int] = Batch(doubled, BatchLimits())
+        batch: Batcher[int, int] = Batcher(doubled, BatchLimits())
 
         assert await asyncio.gather(*(batch.submit(number, 5) for number in range(4))) == [0, 2, 4, 6]
         await batch.close()
@@ -39,7 +39,7 @@ def test_each_gets_its_own_result() -> None:
 def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
+        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
 
         async def caller(number: int) -> None:
             for _ in range(20):
@@ -55,10 +55,10 @@ def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
 
 
 def test_a_lone_caller_never_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estelam.pipeline.batcher, "LULL_SECONDS", 3600)
+    monkeypatch.setattr(estelam.pipeline.batcher, "IDLE_AFTER_SECONDS", 3600)
 
     async def scenario() -> None:
-        batch: Batch[int, int] = Batch(doubled, BatchLimits())
+        batch: Batcher[int, int] = Batcher(doubled, BatchLimits())
 
         for number in range(20):
             await batch.submit(number, 5)
@@ -75,7 +75,7 @@ def test_beyond_the_queues_bound_an_item_is_refused_at_once() -> None:
             gate.wait(10)
             return items
 
-        batch: Batch[int, int] = Batch(held, BatchLimits(size=1, queue=2))
+        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=1, queue=2))
         waiting = [asyncio.create_task(batch.submit(number, 10)) for number in range(3)]
         await asyncio.sleep(0.05)
         waiting.append(asyncio.create_task(batch.submit(3, 10)))
@@ -102,7 +102,7 @@ def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_e
             order.extend(items)
             return items
 
-        batch: Batch[int, int] = Batch(held, BatchLimits(size=4, queue=20, short=2))
+        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=4, queue=20, short=2))
         flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(22)]
         await asyncio.sleep(0.05)
         quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]
@@ -129,7 +129,7 @@ def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -
             finished.extend(items)
             return items
 
-        batch: Batch[int, int] = Batch(slow, BatchLimits())
+        batch: Batcher[int, int] = Batcher(slow, BatchLimits())
         with pytest.raises(Refusal) as caught:
             await batch.submit(7, 0.05)
         await batch.close()
@@ -150,7 +150,7 @@ def test_who_gave_up_before_their_turn_costs_no_work() -> None:
             seen.extend(items)
             return items
 
-        batch: Batch[int, int] = Batch(held, BatchLimits(size=1))
+        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=1))
         first = asyncio.create_task(batch.submit(1, 10))
         await asyncio.sleep(0.05)
         impatient = asyncio.create_task(batch.submit(2, 10))
@@ -175,7 +175,7 @@ def test_a_fault_in_the_work_reaches_every_waiter_and_the_next_round_is_served()
                 raise faults.pop()
             return items
 
-        batch: Batch[int, int] = Batch(faulty, BatchLimits())
+        batch: Batcher[int, int] = Batcher(faulty, BatchLimits())
         with pytest.raises(ValueError, match="once"):
             await batch.submit(1, 5)
 
@@ -187,7 +187,7 @@ def test_a_fault_in_the_work_reaches_every_waiter_and_the_next_round_is_served()
 
 def test_closing_finishes_what_is_waiting() -> None:
     async def scenario() -> None:
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=2))
+        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=2))
         waiting = [asyncio.create_task(batch.submit(number, 5)) for number in range(9)]
         await asyncio.sleep(0)
         await batch.close()
@@ -216,7 +216,7 @@ def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_tur
                 loop.call_soon_threadsafe(come, 6)
             return items
 
-        batch: Batch[str, str] = Batch(work, BatchLimits(size=8, short=4))
+        batch: Batcher[str, str] = Batcher(work, BatchLimits(size=8, short=4))
         await asyncio.gather(*(batch.submit("loud", 5, "loud") for _ in range(40)))
         await late[0]
         await batch.close()
@@ -229,7 +229,7 @@ def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_tur
 def test_in_a_crowd_turns_are_shorter_so_that_whoever_comes_meanwhile_waits_less() -> None:
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batch[int, int] = Batch(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
+        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
         await asyncio.gather(*(batch.submit(number, 5) for number in range(64)))
         await batch.close()
 

@@ -12,11 +12,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
-from estelam.client.channel import Identity, channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason, from_grpc
-from estelam.core.settings import load
+from estelam.core.settings import load_settings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.pipeline.outages import SPREAD_SECONDS, OutageError, Outages, OutageTable
+from estelam.pipeline.outages import SPREAD_SECONDS, OutageError, OutageSchedule, OutageTable
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.settings import PromissorySettings
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 def left(path: Path, at: datetime, service: str = PROMISSORY) -> float | None:
     time = Time()
     time.passed = at - datetime.now(UTC)
-    found = Outages(path, time.clock).seconds_left(service)
+    found = OutageSchedule(path, time.clock).remaining_seconds(service)
     return None if found is None else round(found)
 
 
@@ -103,18 +103,18 @@ def test_a_file_that_cannot_be_meant_is_refused_with_its_name(path: Path, text: 
 
 def test_what_cannot_be_read_changes_nothing_and_is_logged(path: Path) -> None:
     time = Time()
-    outages = Outages(path, time.clock)
+    outages = OutageSchedule(path, time.clock)
     with capture_logs() as quiet:
-        before = outages.seconds_left(PROMISSORY)
+        before = outages.remaining_seconds(PROMISSORY)
     publish(path, outage(PROMISSORY, time.began - HOUR, time.began + HOUR))
     time.passed += 2 * SECOND
-    within = outages.seconds_left(PROMISSORY)
+    within = outages.remaining_seconds(PROMISSORY)
     kept = []
     for change in (lambda: path.write_text(GOOD[:40], "utf-8"), path.unlink):
         change()
         time.passed += 2 * SECOND
         with capture_logs() as logs:
-            kept.append(outages.seconds_left(PROMISSORY))
+            kept.append(outages.remaining_seconds(PROMISSORY))
         assert ["outages.unreadable"] == [line["event"] for line in logs]
     publish(path)
     time.passed += 2 * SECOND
@@ -122,14 +122,14 @@ def test_what_cannot_be_read_changes_nothing_and_is_logged(path: Path) -> None:
     assert (None, []) == (before, quiet)
     assert within is not None
     assert None not in kept
-    assert outages.seconds_left(PROMISSORY) is None
+    assert outages.remaining_seconds(PROMISSORY) is None
 
 
 def test_the_setting_names_a_file_beside_the_settings_and_may_be_missing(sandbox: Sandbox) -> None:
     assert sandbox.folder / "outages.toml" == sandbox.promissory().outages
     given = {**sandbox.environ, "ESTELAM_PROMISSORY_OUTAGES": "/elsewhere/outages.toml"}
-    assert Path("/elsewhere/outages.toml") == load(PromissorySettings, environ=given).outages
-    assert Outages(None, Time().clock).seconds_left(PROMISSORY) is None
+    assert Path("/elsewhere/outages.toml") == load_settings(PromissorySettings, environ=given).outages
+    assert OutageSchedule(None, Time().clock).remaining_seconds(PROMISSORY) is None
 
 
 class House:
@@ -144,7 +144,7 @@ class House:
 
     def health(self) -> list[int]:
         """Of the service by its name, and of the whole server."""
-        with plain_channel(self.service.address, Identity.named(self.sandbox.pki, "setad")) as opened:
+        with plain_channel(self.service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as opened:
             stub = HealthStub(opened)  # type: ignore[no-untyped-call]
             return [stub.Check(HealthCheckRequest(service=name), timeout=10).status for name in (PROMISSORY, "")]
 
@@ -159,7 +159,7 @@ def house(loaded: Sandbox, start: Start) -> House:
 
 @pytest.fixture
 def stub(house: House) -> Iterator[Any]:
-    with plain_channel(house.service.address, Identity.named(house.sandbox.pki, "setad")) as opened:
+    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
         yield PromissoryNoteInquiryServiceStub(opened)
 
 
@@ -196,7 +196,7 @@ def test_a_caller_is_told_until_when_and_its_grpc_not_to_try_by_itself(house: Ho
 
 def test_within_an_outage_who_may_not_ask_or_asks_wrongly_is_told_that_as_ever(house: House, stub: Any) -> None:
     house.time.go_to(house.first)
-    with plain_channel(house.service.address, Identity.named(house.sandbox.pki, "stranger")) as opened:
+    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "stranger")) as opened:
         stranger = refusal(lambda: PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=10))
     malformed = refusal(lambda: stub.CheckNote(pb.CheckNoteRequest(serial="1"), timeout=10))
 
@@ -231,7 +231,7 @@ def test_within_its_outage_a_service_whose_store_is_gone_says_so_all_the_same(ho
 @pytest.mark.timeout(120)
 def test_our_own_client_takes_the_word_and_does_not_wait_for_hours(house: House) -> None:
     house.time.go_to(house.first)
-    with channel(house.service.address, Identity.named(house.sandbox.pki, "setad")) as opened:
+    with channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
         told = refusal(lambda: PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=20))
 
     assert OUT == told

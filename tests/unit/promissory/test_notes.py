@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -29,7 +29,7 @@ ENDORSED = pb.CheckNoteRequest(
 
 @pytest.fixture(scope="module")
 def stub(shared: Sandbox, promissory: RunningService) -> Iterator[PromissoryNoteInquiryServiceStub]:
-    with plain_channel(promissory.address, Identity.named(shared.pki, "setad")) as channel:
+    with plain_channel(promissory.address, ClientIdentity.named(shared.pki, "setad")) as channel:
         yield PromissoryNoteInquiryServiceStub(channel)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
-from estelam.receipts.archive import SavedReply, save
+from estelam.receipts.archive import ReceiptRecord, write_archive
 from tests.conftest import judiciary_opening, plain_channel
 from tests.guarantees.recorded_ledger import Office, receipt_of
 from tests.support.service import RunningService
@@ -33,11 +33,11 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     return Office(tmp_path_factory.mktemp("elsewhere") / "suite")
 
 
-def check(folder: Path, certificate: Path, *kept: SavedReply) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, certificate: Path, *kept: ReceiptRecord) -> subprocess.CompletedProcess[str]:
     """What the page's program says of *kept*."""
     (program,) = re.findall(r"^```perl\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (folder / "check.pl").write_text(program, "utf-8")
-    save(folder / "saved.json", kept)
+    write_archive(folder / "saved.json", kept)
     command = ["perl", "check.pl", "saved.json", str(certificate)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
@@ -62,10 +62,10 @@ def test_the_judiciarys_no_is_proven_with_what_was_asked_and_its_coverage(office
     requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
     with (
         RunningService(judiciary_opening(office.sandbox, leave_seconds=0)) as service,
-        plain_channel(service.address, Identity.named(office.sandbox.pki, "cbi")) as channel,
+        plain_channel(service.address, ClientIdentity.named(office.sandbox.pki, "cbi")) as channel,
     ):
         ask = ChequeCaseInquiryServiceStub(channel).CheckByTrackingId
-        kept = [SavedReply(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
+        kept = [ReceiptRecord(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
     yes, no = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", *kept).stdout.splitlines()
 
     assert yes.endswith(f"about {requests[0].tracking_id} asked by {CENTRAL_BANK}: YES, complete since 2021-03-21")
@@ -130,7 +130,7 @@ def test_another_method_another_services_certificate_and_nothing_are_refused(
     kept = office.kept(ANSWER_YES)
     told = office.kept(ANSWER_UNSPECIFIED)
     foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", kept)
-    other = check(tmp_path, certificate, SavedReply(told.method, kept.request, kept.reply))
+    other = check(tmp_path, certificate, ReceiptRecord(told.method, kept.request, kept.reply))
     none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", kept)
 
     assert ["4", "1"] == [done.stderr[0] for done in (foreign, other)]

@@ -6,12 +6,12 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from estelam.server.grpc_patch import DOORS, MendedServer
+from estelam.server.grpc_patch import CONCURRENT_ACCEPTS, PatchedServer
 
 
 def test_a_call_that_goes_wrong_at_a_door_shuts_none_and_leaving_shuts_all() -> None:
     async def scenario() -> tuple[list[int], bool]:
-        core: Any = MendedServer([], None)._server
+        core: Any = PatchedServer([], None)._server
         serve: Callable[..., Awaitable[None]] = core._serve
         asked: list[asyncio.Future[Any]] = []
 
@@ -24,9 +24,9 @@ def test_a_call_that_goes_wrong_at_a_door_shuts_none_and_leaving_shuts_all() -> 
                 await asyncio.sleep(0)
 
         serving = asyncio.ensure_future(serve(request, "method", None))
-        await once_all_are_asked(DOORS)
+        await once_all_are_asked(CONCURRENT_ACCEPTS)
         asked[0].set_exception(cygrpc._RequestCallError())
-        await once_all_are_asked(DOORS + 1)
+        await once_all_are_asked(CONCURRENT_ACCEPTS + 1)
         waiting = [place for place, future in enumerate(asked) if not future.done()]
         leaving = asyncio.ensure_future(core.shutdown(None))
         await asyncio.sleep(0)
@@ -36,4 +36,4 @@ def test_a_call_that_goes_wrong_at_a_door_shuts_none_and_leaving_shuts_all() -> 
         await leaving
         return waiting, isinstance(ended[0], cygrpc._RequestCallError)
 
-    assert (list(range(1, DOORS + 1)), True) == asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert (list(range(1, CONCURRENT_ACCEPTS + 1)), True) == asyncio.run(asyncio.wait_for(scenario(), 20))

@@ -59,7 +59,7 @@ def test_a_target_is_met_at_its_bound() -> None:
 def test_a_measurement_ends_in_a_table_that_names_the_machine() -> None:
     small = ("--seconds", "0.2", "--rounds", "1", "--notes", "50")
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "alone", *small], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tools.bench", "alone", *small], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
     assert "one caller alone" in done.stdout
@@ -75,7 +75,7 @@ def test_a_seeded_month_has_as_many_inquiries_as_asked_for_and_all_of_them_are_r
 
 def test_a_measurement_that_is_not_known_is_refused_in_one_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "speed"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tools.bench", "speed"], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 2

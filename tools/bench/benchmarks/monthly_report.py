@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from estelam.storage.store import Mode, Store
+from estelam.storage.store import AccessMode, Store
 from quality.periods import Month
 from tools.bench.environment import World
 from tools.bench.metric import Figure, at_most
@@ -64,7 +64,7 @@ def reported(folder: Path, least: int) -> Reported:
         RuntimeError: it can't be reported, or not whole.
     """
     settings = quality_home(folder)
-    with contextlib.closing(Store(settings.store, facts=Mode.WRITE)) as store, store.transaction() as connection:
+    with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         seeded = synthetic_month.seed(connection, _MONTH, least=least)
     started = time.perf_counter()
     words = [sys.executable, "-m", "tools.bench.report_worker", str(_MONTH), str(day_after(_MONTH).micros())]

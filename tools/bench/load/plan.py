@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from estelam.client.channel import Identity
+from estelam.client.channel import ClientIdentity
 
 
 class Protocol(StrEnum):
@@ -40,7 +40,7 @@ class Plan:
 
     host: str
     port: int
-    identity: Identity
+    identity: ClientIdentity
     questions: Questions
     crowd: Crowd
     seconds: float

@@ -11,16 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.auth import grants
 from estelam.catalogue.changes import from_notice
-from estelam.catalogue.effective_grants import Standing, beginning, standing
+from estelam.catalogue.effective_grants import GrantStatus, effective_from, grant_status
 from estelam.catalogue.explain import Explanation, explain
-from estelam.catalogue.loader import CatalogueError, read
+from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
 from estelam.cli import output
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize
-from estelam.core.clock import IRAN, Clock, to_datetime
-from estelam.core.settings import CatalogueSettings, SettingsError, load
+from estelam.core.clock import TEHRAN, Clock, to_datetime
+from estelam.core.settings import CatalogueSettings, SettingsError, load_settings
 from estelam.ledger import search
 from estelam.storage.store import Store, StoreError
 
@@ -39,11 +39,11 @@ def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
     except CatalogueError as error:
         rows = [(fault.file, fault.line, fault.place, fault.words) for fault in error.faults]
         if as_json:
-            output.say_rows(("file", "line", "place", "words"), rows, as_json=True)
+            output.print_rows(("file", "line", "place", "words"), rows, as_json=True)
             raise typer.Exit(output.EXIT_FAILED) from None
-        output.fail(str(error), as_json=False)
+        output.exit_error(str(error), as_json=False)
     counts = {name: len(getattr(found, name)) for name in Catalogue.model_fields}
-    output.say({"holds": True, **counts}, as_json=as_json)
+    output.print_record({"holds": True, **counts}, as_json=as_json)
 
 
 @app.command()
@@ -61,9 +61,9 @@ def show(
         return
     record = next((record for key, record in _named(found) if key == name), None)
     if record is None:
-        output.fail(f"nothing in the catalogue is called {name}", as_json=as_json)
+        output.exit_error(f"nothing in the catalogue is called {name}", as_json=as_json)
     facts = record.model_dump(mode="json", exclude_none=True)
-    output.say(facts, as_json=as_json, title=name)
+    output.print_record(facts, as_json=as_json, title=name)
 
 
 @app.command("grants")
@@ -76,7 +76,7 @@ def list_grants(
     found, today = _opened(catalogue, as_json=as_json), _today()
     columns = ("id", "clause", "consumer", "service", "period", "standing", "quota")
     rows = [_grant_row(grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
-    output.say_rows(columns, rows, as_json=as_json)
+    output.print_rows(columns, rows, as_json=as_json)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def registries(catalogue: Folder = None, as_json: output.AsJson = False) -> None
         custodian = found.party(registry.custodian)
         names = (custodian.fa, custodian.en) if custodian else ("", "")
         rows.append((registry.n, registry.slug, registry.fa, registry.en, registry.custodian, *names))
-    output.say_rows(columns, rows, as_json=as_json)
+    output.print_rows(columns, rows, as_json=as_json)
 
 
 @app.command("explain")
@@ -106,12 +106,12 @@ def explain_call(
     """
     found = _opened(catalogue, as_json=as_json)
     try:
-        day = normalize.day(on) if on else _today()
+        day = normalize.parse_date(on) if on else _today()
     except ValueError:
-        output.fail("--on: there is no such day", as_json=as_json)
+        output.exit_error("--on: there is no such day", as_json=as_json)
     explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
-    output.say(facts if as_json else facts | {"why_not": "\n".join(explained.why) or None}, as_json=as_json)
+    output.print_record(facts if as_json else facts | {"why_not": "\n".join(explained.why) or None}, as_json=as_json)
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
 
 
@@ -123,28 +123,28 @@ def changes(
     as_json: output.AsJson = False,
 ) -> None:
     """List the changes of the catalogue that the services have noted in their ledgers, oldest first."""
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         after = _instant(since, as_json=as_json)
         seen = [row for name in service or list(kinds()) for row in _noted(name, after, about)]
     columns = ("noted_at", "service", "entry", "kind", "name", "change", "details")
-    output.say_rows(columns, sorted(seen), as_json=as_json)
+    output.print_rows(columns, sorted(seen), as_json=as_json)
 
 
 def _instant(since: str | None, *, as_json: bool) -> datetime:
     try:
-        return normalize.beginning(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
+        return normalize.parse_start(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
     except ValueError:
-        output.fail("--since: give a day, or an instant with its zone", as_json=as_json)
+        output.exit_error("--since: give a day, or an instant with its zone", as_json=as_json)
 
 
 def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
     with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
-        noted = search.noted(connection)
+        noted = search.catalogue_notices(connection)
     for entry in noted:
         change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
         named = {change.name.key, *((change.after or change.before or {}).get(key) for key in ("consumer", "service"))}
         if at >= since and about in {None, *named}:
-            when = at.astimezone(IRAN).isoformat(timespec="seconds")
+            when = at.astimezone(TEHRAN).isoformat(timespec="seconds")
             yield (
                 when,
                 service,
@@ -162,13 +162,13 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.why) or None,
-        "day": f"{day} ({normalize.jalali(day)})",
+        "day": f"{day} ({normalize.format_jalali(day)})",
         "consumer": asked.party and f"{asked.party.slug} ({asked.party.legal_id or 'no legal id on record'})",
         "method": asked.full_name or (asked.service and f"{asked.service.slug}, answered by its provider, not here"),
         "provider": asked.service and asked.service.provider,
         "grant": grant and grant.id,
         "clause": grant and grant.clause,
-        "in_force_since": grant and beginning(grant),
+        "in_force_since": grant and effective_from(grant),
         "in_force_until": grant and grant.until,
         "quota": access and access.quota.model_dump(),
         "quota_left": access and _left(access),
@@ -187,7 +187,9 @@ def _left(access: grants.Grant) -> str:
         return "told with each reply (ratelimit)"
     try:
         with contextlib.closing(Store(settings_of(area).store)) as store, store.transaction() as connection:
-            return f"{quota_usage.left(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
+            return (
+                f"{quota_usage.remaining(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
+            )
     except (SettingsError, StoreError, SQLAlchemyError):
         return f"told with each reply (ratelimit); the ledger of {area} can't be read from here"
 
@@ -207,7 +209,7 @@ def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
             held = [grant.consumer for grant in catalogue.grants if (grant.service, grant.method) == about]
             shown = method or service
             rows.append((_what(*about), shown.fa, shown.en, shown.clause, service.provider, ", ".join(held)))
-    output.say_rows(("service", "fa", "en", "clause", "provider", "consumers"), rows, as_json=as_json)
+    output.print_rows(("service", "fa", "en", "clause", "provider", "consumers"), rows, as_json=as_json)
 
 
 def _grant_row(grant: Grant, today: date) -> tuple[Any, ...]:
@@ -223,25 +225,25 @@ def _what(service: str, method: str | None) -> str:
 
 def _standing(grant: Grant, today: date) -> str:
     words = {
-        Standing.LACKING: "a precondition is missing",
-        Standing.COMING: f"from {beginning(grant)}",
-        Standing.IN_FORCE: "in force",
-        Standing.ENDED: "ended",
+        GrantStatus.INCOMPLETE: "a precondition is missing",
+        GrantStatus.PENDING: f"from {effective_from(grant)}",
+        GrantStatus.IN_FORCE: "in force",
+        GrantStatus.ENDED: "ended",
     }
-    return words[standing(grant, today)]
+    return words[grant_status(grant, today)]
 
 
 def _today() -> date:
-    return Clock().now().astimezone(IRAN).date()
+    return Clock().now().astimezone(TEHRAN).date()
 
 
 def _read(folder: Path | None, *, as_json: bool) -> Catalogue:
-    with output.plain_failures(as_json=as_json):
-        where = folder or load(CatalogueSettings).folder
-    return read(where)
+    with output.user_errors(as_json=as_json):
+        where = folder or load_settings(CatalogueSettings).folder
+    return read_catalogue(where)
 
 
 def _opened(folder: Path | None, *, as_json: bool) -> Catalogue:
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         return _read(folder, as_json=as_json)
     raise AssertionError

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from estelam.catalogue.loader import read
+from estelam.catalogue.loader import read_catalogue
 from estelam.cli import output
-from estelam.compat.baseline import Published, PublishedError
-from estelam.compat.check import Breach, Release, breaches
+from estelam.compat.baseline import Baseline, BaselineError
+from estelam.compat.check import CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import listing
 from estelam.core import normalize
-from estelam.core.clock import IRAN
-from estelam.core.settings import CatalogueSettings, load
+from estelam.core.clock import TEHRAN
+from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import descriptors
 
 app = typer.Typer(help="Rules for change: nothing published breaks, no end comes as a surprise.", no_args_is_help=True)
@@ -32,9 +32,9 @@ def check(
 ) -> None:
     """Say whether this release may go out. Exit 0: it may; 1: it breaks a rule, and which."""
     known, release = _read(catalogue, published, on, as_json=as_json)
-    _held(breaches(known, release), as_json=as_json)
+    _held(compatibility_violations(known, release), as_json=as_json)
     added = len(set(release.facts) - known.facts)
-    output.say({"may_go_out": True, "published": len(known.facts), "added": added}, as_json=as_json)
+    output.print_record({"may_go_out": True, "published": len(known.facts), "added": added}, as_json=as_json)
 
 
 @app.command()
@@ -43,30 +43,30 @@ def publish(
 ) -> None:
     """Take this release into what is published, if it may go out: from now on callers may rely on it."""
     known, release = _read(catalogue, published, on, as_json=as_json)
-    _held(breaches(known, release), as_json=as_json)
+    _held(compatibility_violations(known, release), as_json=as_json)
     after = known.and_now(release.facts, release.catalogue)
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         after.write(published)
-    output.say({"published": len(after.facts), "ends_told": len(after.ends)}, as_json=as_json)
+    output.print_record({"published": len(after.facts), "ends_told": len(after.ends)}, as_json=as_json)
 
 
-def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Published, Release]:
+def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Baseline, Release]:
     try:
-        day = normalize.day(on) if on else datetime.now(IRAN).date()
+        day = normalize.parse_date(on) if on else datetime.now(TEHRAN).date()
     except ValueError:
-        output.fail("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        found = read(catalogue or load(CatalogueSettings).folder)
+        output.exit_error("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        found = read_catalogue(catalogue or load_settings(CatalogueSettings).folder)
         try:
-            return Published.read(published), Release(listing(descriptors.files()), found, day)
-        except PublishedError as error:
-            output.fail(str(error), as_json=as_json)
+            return Baseline.read(published), Release(listing(descriptors.files()), found, day)
+        except BaselineError as error:
+            output.exit_error(str(error), as_json=as_json)
 
 
-def _held(found: list[Breach], *, as_json: bool) -> None:
+def _held(found: list[CompatibilityViolation], *, as_json: bool) -> None:
     """Show what is broken and exit, unless nothing is."""
     if not found:
         return
     rows = [(breach.rule, breach.about, breach.words) for breach in found]
-    output.say_rows(("rule", "about", "words"), rows, as_json=as_json)
+    output.print_rows(("rule", "about", "words"), rows, as_json=as_json)
     raise typer.Exit(output.EXIT_FAILED)

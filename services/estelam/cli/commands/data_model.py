@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from estelam.catalogue.loader import read
+from estelam.catalogue.loader import read_catalogue
 from estelam.cli import output
-from estelam.core.settings import CatalogueSettings, load
+from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import export, model
 from estelam.data_model.dictionary import registries_of
 
@@ -33,7 +33,7 @@ def export_model(
     as_json: output.AsJson = False,
 ) -> None:
     """Write the dictionary as a page in both languages and as CSV; JSON Schema; and OpenAPI of what HTTP may ask."""
-    with output.plain_failures(as_json=as_json):
-        registries = registries_of(read(catalogue or load(CatalogueSettings).folder))
+    with output.user_errors(as_json=as_json):
+        registries = registries_of(read_catalogue(catalogue or load_settings(CatalogueSettings).folder))
         written = export.write(model.load(), folder, registries)
-    output.say({path.name: path for path in written}, as_json=as_json, title="Data reference model")
+    output.print_record({path.name: path for path in written}, as_json=as_json, title="Data reference model")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from estelam.auth.dev_ca import Authority
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.cli import output
 
 app = typer.Typer(help="Make development certificates.", no_args_is_help=True)
@@ -18,10 +18,10 @@ Folder = Annotated[Path, typer.Argument(help="Where the authority and its certif
 def init(folder: Folder, as_json: output.AsJson = False) -> None:
     """Create an authority."""
     if (folder / "ca.crt").exists():
-        output.fail(f"{folder} has an authority already", as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        Authority.create(folder)
-    output.say({"authority": str(folder / "ca.crt")}, as_json=as_json)
+        output.exit_error(f"{folder} has an authority already", as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        DevCertificateAuthority.create(folder)
+    output.print_record({"authority": str(folder / "ca.crt")}, as_json=as_json)
 
 
 @app.command()
@@ -36,14 +36,14 @@ def issue(
 ) -> None:
     """Issue a certificate for an organisation."""
     if not (organization_id.isascii() and organization_id.isdigit() and len(organization_id) == 11):
-        output.fail("--organization-id must be 11 digits", as_json=as_json)
+        output.exit_error("--organization-id must be 11 digits", as_json=as_json)
     if (folder / f"{name}.crt").exists():
-        output.fail(f"{folder} has a certificate {name} already", as_json=as_json)
-    with output.plain_failures(as_json=as_json):
-        authority = Authority(folder)
+        output.exit_error(f"{folder} has a certificate {name} already", as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        authority = DevCertificateAuthority(folder)
         lifetime = timedelta(days=days)
         if signing:
             path = authority.issue_signing(name, organization_id, lifetime=lifetime)
         else:
             path = authority.issue(name, [organization_id], hosts=host or (), lifetime=lifetime)
-    output.say({"certificate": str(path), "private_key": str(path.with_suffix(".key"))}, as_json=as_json)
+    output.print_record({"certificate": str(path), "private_key": str(path.with_suffix(".key"))}, as_json=as_json)

@@ -9,7 +9,7 @@ from estelam.cli import output
 from estelam.cli.stores import Service, settings_of
 from estelam.core import normalize
 from estelam.core.clock import to_datetime
-from estelam.core.keys import Keyring, verifying_keys
+from estelam.core.keys import HmacKeyring, verifying_keys
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search, verify
@@ -26,21 +26,23 @@ def verify_ledger(
     as_json: output.AsJson = False,
 ) -> None:
     """Walk the whole chain. Exit 0: it holds; 1: it does not."""
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
         last = verify.Head(0, GENESIS, 0)
         seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                for last in verify.verify(connection, keys):
+                for last in verify.verify_ledger(connection, keys):
                     seen = seen or str(last) == head
-            except verify.BrokenLedger as error:
-                output.fail(f"BROKEN: {error}", as_json=as_json)
+            except verify.LedgerCorruptError as error:
+                output.exit_error(f"BROKEN: {error}", as_json=as_json)
     if not seen:
-        output.fail("BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json)
+        output.exit_error(
+            "BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json
+        )
     facts = {"holds": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
-    output.say(facts, as_json=as_json)
+    output.print_record(facts, as_json=as_json)
 
 
 @app.command("who-asked")
@@ -51,13 +53,13 @@ def who_asked(
     as_json: output.AsJson = False,
 ) -> None:
     """List every inquiry about one identifier: for the person concerned."""
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         settings = settings_of(service)
-        keyring = Keyring.load(settings.subject_keys)
-        subject = Subject(kind, normalize.number(identifier))
+        keyring = HmacKeyring.load(settings.subject_keys)
+        subject = Subject(kind, normalize.normalize_digits(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            rows = [_row(entry) for entry in search.who_asked(connection, keyring, subject)]
-    output.say_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
+            rows = [_row(entry) for entry in search.entries_about(connection, keyring, subject)]
+    output.print_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
 
 
 def _row(entry: pb.Entry) -> tuple[str, str, str, str, int]:

@@ -15,9 +15,9 @@ def migrate(
 ) -> None:
     """Create the stores, or bring them to the newest schema."""
     done = {}
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         for service in services or list(kinds()):
             settings = settings_of(service)
             store.migrate(settings.store, settings.MIGRATIONS)
             done[service] = "current"
-    output.say(done, as_json=as_json)
+    output.print_record(done, as_json=as_json)

@@ -10,7 +10,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
 
 # Declined before the quota is asked, or by it: these cost nothing.
-UNSPENT = frozenset(
+FREE_REASONS = frozenset(
     {
         Reason.CERTIFICATE_UNUSABLE,
         Reason.CERTIFICATE_EXPIRED,
@@ -31,13 +31,13 @@ WINDOWS = 4
 LONGEST_MICROS = 24 * 3_600_000_000
 
 
-def left(connection: Connection, grant: Grant, now_micros: int) -> int:
+def remaining(connection: Connection, grant: Grant, now_micros: int) -> int:
     """What the ledger leaves of *grant*'s quota: exact where one worker serves, since each keeps a quota of its own."""
     quota = grant.quota
     at = now_micros - min(int(WINDOWS * quota.burst / quota.rate * 1e6), LONGEST_MICROS)
     tokens = float(quota.burst)
-    for entry in search.since(connection, at):
-        if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in UNSPENT:
+    for entry in search.entries_since(connection, at):
+        if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in FREE_REASONS:
             tokens = min(quota.burst, tokens + (entry.answered_at_micros - at) * quota.rate / 1e6)
             tokens -= quota.miss_cost if entry.outcome == pb.OUTCOME_NO else 1
             at = entry.answered_at_micros

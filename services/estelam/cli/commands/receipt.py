@@ -10,10 +10,10 @@ from google.protobuf.json_format import MessageToDict
 from estelam.cli import output
 from estelam.core.clock import to_datetime
 from estelam.core.keys import verifying_keys
-from estelam.core.settings import ClientSettings, load
+from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
-from estelam.receipts.archive import SavedReply, read
+from estelam.receipts.archive import ReceiptRecord, read_archive
 
 SHOWN = 100
 
@@ -39,10 +39,10 @@ def verify(
     Of a file with more than 100 replies only the numbers are told.
     """
     count, outcomes, first = 0, Counter[str](), []
-    with output.plain_failures(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         verifiers = _Verifiers(certificate)
         try:
-            for item in read(file):
+            for item in read_archive(file):
                 proven = verifiers.verify(item)
                 count += 1
                 outcomes[_outcome(proven)] += 1
@@ -50,15 +50,15 @@ def verify(
                     first.append(_facts(item, proven))
         except receipt.InvalidReceipt as error:
             where = f" (reply {count + 1})" if count else ""
-            output.fail(f"NOT PROVEN: {error}{where}", as_json=as_json)
+            output.exit_error(f"NOT PROVEN: {error}{where}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
     if count > SHOWN:
-        output.say({"proven": True, **numbers}, as_json=as_json, title="PROVEN")
+        output.print_record({"proven": True, **numbers}, as_json=as_json, title="PROVEN")
     elif as_json:
-        output.say({"proven": True, **numbers, "replies": first}, as_json=True)
+        output.print_record({"proven": True, **numbers, "replies": first}, as_json=True)
     else:
         for facts in first:
-            output.say(facts, as_json=False, title="PROVEN")
+            output.print_record(facts, as_json=False, title="PROVEN")
 
 
 class _Verifiers:
@@ -68,17 +68,17 @@ class _Verifiers:
         self._certificates = certificates
         self._by_area: dict[str, receipt.Verifier] = {}
 
-    def verify(self, item: SavedReply) -> receipt.Proven:
+    def verify(self, item: ReceiptRecord) -> receipt.VerifiedReceipt:
         """What *item* proves."""
         # One service's key proves nothing of another's methods: estelam.AREA.v1 is signed by AREA-receipts.crt.
         area = item.method.split(".")[1]
         if area not in self._by_area:
-            certificates = self._certificates or [load(ClientSettings).pki / f"{area}-receipts.crt"]
+            certificates = self._certificates or [load_settings(ClientSettings).pki / f"{area}-receipts.crt"]
             self._by_area[area] = receipt.Verifier(verifying_keys(certificates))
         return self._by_area[area].verify(item.method, item.request, item.reply)
 
 
-def _facts(item: SavedReply, proven: receipt.Proven) -> dict[str, Any]:
+def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, Any]:
     entry = proven.entry
     return {
         "method": item.method,
@@ -92,5 +92,5 @@ def _facts(item: SavedReply, proven: receipt.Proven) -> dict[str, Any]:
     }
 
 
-def _outcome(proven: receipt.Proven) -> str:
+def _outcome(proven: receipt.VerifiedReceipt) -> str:
     return pb.Outcome.Name(proven.entry.outcome).removeprefix("OUTCOME_")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from estelam.catalogue.loader import read
+from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
-from estelam.core.keys import Keyring, Signer
+from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.settings import StoreSettings
-from estelam.ledger.writer import Ledger
-from estelam.server.catalogue_audit import note
-from estelam.storage.store import Mode, Store
+from estelam.ledger.writer import LedgerWriter
+from estelam.server.catalogue_audit import record_changes
+from estelam.storage.store import AccessMode, Store
 from quality.dashboard import app, change_feed
 from quality.dashboard.change_feed import Noted
 from tests.integration.quality.conftest import Watch
@@ -38,10 +38,10 @@ class Ledgers:
         """Let each note what the catalogue is now, a minute apart."""
         for service in self._services.values():
             self._micros += 60_000_000
-            keyring, signer = Keyring.load(service.subject_keys), Signer.load(service.signing_key)
-            ledger = Ledger(keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros))
-            with closing(Store(service.store, ledger=Mode.WRITE)) as store:
-                note(store, ledger, read(self.catalogue))
+            keyring, signer = HmacKeyring.load(service.subject_keys), SigningKey.load(service.signing_key)
+            ledger = LedgerWriter(keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros))
+            with closing(Store(service.store, ledger=AccessMode.WRITE)) as store:
+                record_changes(store, ledger, read_catalogue(self.catalogue))
 
     def change(self, before: str, after: str) -> None:
         """Change the grants, and let it be noted."""

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from estelam.server.grpc_server import ServerError
-from estelam.web.rendering import spoken
+from estelam.web.rendering import messages_for
 from quality.attribution import Unheard
 from quality.periods import instant_of
 from quality.settings import QualitySettings
@@ -267,7 +267,7 @@ def test_nothing_can_be_changed_through_the_board(reader: httpx.Client) -> None:
 
 
 def test_a_browser_is_held_to_strict_rules_on_every_page(reader: httpx.Client) -> None:
-    for path in (*(f"/en/{page}" for page in PAGES), "/nowhere/at/all", "/static/face.css"):
+    for path in (*(f"/en/{page}" for page in PAGES), "/nowhere/at/all", "/static/site.css"):
         response = reader.get(path)
 
         assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -288,7 +288,7 @@ def test_the_board_listens_on_this_host_alone_and_needs_its_port(watch_over: Wat
 
 
 def test_every_word_is_there_in_both_languages() -> None:
-    fa, en = (spoken("quality.dashboard", language) for language in ("fa", "en"))
+    fa, en = (messages_for("quality.dashboard", language) for language in ("fa", "en"))
 
     assert fa.keys() == en.keys()
     assert all((*fa.values(), *en.values()))
