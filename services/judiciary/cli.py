@@ -14,7 +14,7 @@ from estelam.core import normalize
 from estelam.core.settings import load_settings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
-from judiciary.bulk.cli import sweep
+from judiciary.bulk.cli import bulk_check
 from judiciary.cases import FIRST_DATE
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.recall import CaseRecallSource
@@ -97,7 +97,7 @@ def check_cheque(
     answer(reply, _facts(reply), options)
 
 
-app.command("sweep")(sweep)
+app.command("bulk-check")(bulk_check)
 
 
 def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -> dict[str, Any]:

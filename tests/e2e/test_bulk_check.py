@@ -34,7 +34,7 @@ def answers(out: Path) -> list[str]:
 
 
 def begin(sandbox: Sandbox, source: Path, out: Path, service: Service) -> subprocess.Popen[str]:
-    words = (COMMAND, "judiciary", "sweep", source, "--out", out, "--window", str(WINDOW), "--json")
+    words = (COMMAND, "judiciary", "bulk-check", source, "--out", out, "--window", str(WINDOW), "--json")
     return subprocess.Popen(
         [*words, "--address", service.address], env=environment(sandbox), stdout=subprocess.PIPE, text=True
     )
@@ -50,9 +50,9 @@ def test_a_sweep_exits_0_when_every_row_is_answered_and_its_receipts_prove_each(
     estelam: CommandLine, tmp_path: Path
 ) -> None:
     source, out, receipts = listed(tmp_path, [*many(130), WITH_CASE])
-    said = estelam("judiciary", "sweep", source, "--out", out, "--json")
+    said = estelam("judiciary", "bulk-check", source, "--out", out, "--json")
     proven = estelam("receipt", "verify", receipts, "--json")
-    plain = estelam("judiciary", "sweep", source, "--out", out)
+    plain = estelam("judiciary", "bulk-check", source, "--out", out)
 
     assert (0, 131, 1, 130, 0) == (said.code, *(said.json[name] for name in ("rows", "yes", "no", "unanswered")))
     assert {"CERTIFICATE_DATE_UNKNOWN": 130} == said.json["of_these_no"]
@@ -66,7 +66,7 @@ def test_the_exit_code_tells_refused_rows_an_early_stop_and_a_service_out_of_rea
 ) -> None:
     source, out, _ = listed(tmp_path, [WITH_CASE, "x"])
     nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
-    sweep = ("judiciary", "sweep", source, "--out", out, "--json")
+    sweep = ("judiciary", "bulk-check", source, "--out", out, "--json")
     codes = [
         estelam(*sweep, *more).code
         for more in (
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     source = tmp_path / "certificates.csv"
     if text is not None:
         source.write_text(text, "utf-8")
-    said = estelam("judiciary", "sweep", source, "--out", tmp_path / out)
+    said = estelam("judiciary", "bulk-check", source, "--out", tmp_path / out)
 
     assert (1, "", 1) == (said.code, said.out, len(said.err.splitlines()))
     assert words in said.err
@@ -123,7 +123,7 @@ def test_a_wrong_address_or_certificate_is_named(
     for name, certificate, key in (("foreign", blank.pki, blank.pki), ("mixed", pki, blank.pki)):
         shutil.copy(certificate / "cbi.crt", pki / f"{name}.crt")
         shutil.copy(key / "cbi.key", pki / f"{name}.key")
-    said = estelam("judiciary", "sweep", source, "--out", out, "--patience", "1", *how, "--json")
+    said = estelam("judiciary", "bulk-check", source, "--out", out, "--patience", "1", *how, "--json")
 
     assert (code, True) == (said.code, words in said.out)
     assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)

@@ -1,1 +1,1 @@
-"""Bulk check of certificates of bounced cheques: `estelam judiciary sweep`."""
+"""Bulk check of certificates of bounced cheques: `estelam judiciary bulk-check`."""

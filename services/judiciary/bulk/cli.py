@@ -1,4 +1,4 @@
-"""`estelam judiciary sweep`: the command round a sweep: options, progress, signals, the last word and the exit code."""
+"""`estelam judiciary bulk-check`: the command round a sweep: options, progress, signals, the last word and the exit code."""
 
 import asyncio
 import signal
@@ -35,7 +35,7 @@ _EXITS = {
 
 
 @inquiry("judiciary", "cbi", without=("save_receipt",))
-def sweep(
+def bulk_check(
     file: Annotated[Path, typer.Argument(help="CSV, UTF-8: tracking_id and, if known, certificate_issued_on.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go, row for row.")],
     options: Options,

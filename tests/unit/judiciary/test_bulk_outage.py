@@ -77,7 +77,7 @@ def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sand
     with Service("judiciary", loaded) as service:
         bank = Bank(loaded, tmp_path, service.address)
         bank.lists_ids(many(40))
-        told = estelam("judiciary", "sweep", bank.source, "--out", bank.out, "--address", bank.address, "--json")
+        told = estelam("judiciary", "bulk-check", bank.source, "--out", bank.out, "--address", bank.address, "--json")
         check = ("judiciary", "check-cheque", "--tracking-id", "1", "--address", bank.address)
         plain, asked = estelam(*check), estelam(*check, "--json")
     when = f"{format_jalali(end.date())} {end:%H:%M}"

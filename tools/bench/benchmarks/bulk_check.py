@@ -9,7 +9,7 @@ from tools.bench.metric import Figure, at_least, remarks
 
 
 def measure(world: World) -> Iterator[Figure]:
-    """Tracking ids a second of `estelam judiciary sweep` / calls a second that the load generator gets."""
+    """Tracking ids a second of `estelam judiciary bulk-check` / calls a second that the load generator gets."""
     scale, suite = world.scale, world.with_cases(world.scale.few_rows)
     certificates, answers = world.folder / "certificates.csv", world.folder / "answers.csv"
     certificates.write_text("\n".join(["tracking_id", *cases.tracking_ids(scale.few_rows, scale.ids), ""]), "ascii")
@@ -18,7 +18,7 @@ def measure(world: World) -> Iterator[Figure]:
         best = [load(server, asked, suite.caller("cbi"), seconds=scale.seconds)]
         address = f"127.0.0.1:{server.port}"
         swept = suite.command(
-            "judiciary", "sweep", certificates, "--out", answers, "--address", address, core=LOAD_CORE
+            "judiciary", "bulk-check", certificates, "--out", answers, "--address", address, core=LOAD_CORE
         )
         best.append(load(server, asked, suite.caller("cbi"), seconds=scale.seconds))
     throughput = statistics.mean(report.throughput for report in best)

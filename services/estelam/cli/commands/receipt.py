@@ -27,7 +27,7 @@ def _group() -> None:
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="What --save-receipt or a sweep wrote.")],
+    file: Annotated[Path, typer.Argument(help="What --save-receipt or a bulk check wrote.")],
     certificate: Annotated[
         list[Path] | None,
         typer.Option(help="A signing certificate (PEM); default: the service's own in the pki folder."),
