@@ -16,7 +16,7 @@ OWN_GROUPS = {
     "pki": "dev_ca",
     "catalogue": "catalogue",
     "change": "compat",
-    "drm": "data_model",
+    "data-model": "data_model",
 }
 """The groups that every installation has, each with its module in `cli.commands`."""
 

@@ -176,7 +176,7 @@ class _Pages:
         return Response(content, headers=_REPORT | headers, media_type=FILES[wanted])
 
     async def dictionary(self, _request: Request) -> Response:
-        """The data dictionary, as `estelam drm export` writes it."""
+        """The data dictionary, as `estelam data-model export` writes it."""
         registries = registries_of(await self._sight.catalogue())
         text = await asyncio.to_thread(export.page, model.load(), registries)
         return HTMLResponse(text, headers={"content-security-policy": export.policy()})

@@ -1,4 +1,4 @@
-"""`estelam drm export`: the page needs nothing else, and the schemas fit what really travels."""
+"""`estelam data-model export`: the page needs nothing else, and the schemas fit what really travels."""
 
 import csv
 import json
@@ -35,8 +35,8 @@ TOLD = setad.VerifyNoteResponse(answer=inquiry_pb2.ANSWER_YES, obligor=PARTY, ch
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drm") / "made" / "here"
-    command = ["drm", "export", str(folder), "--catalogue", str(ROOT / "catalogue"), "--json"]
+    folder = tmp_path_factory.mktemp("data-model") / "made" / "here"
+    command = ["data-model", "export", str(folder), "--catalogue", str(ROOT / "catalogue"), "--json"]
     done = CliRunner().invoke(application(), command)
     assert done.exit_code == 0, done.output
     assert set(json.loads(done.output)) == {"index.html", "dictionary.csv", "schema.json", "openapi.json"}
@@ -106,7 +106,7 @@ def test_openapi_describes_the_adapters_one_method_and_every_way_it_declines(exp
 def test_a_folder_that_cannot_be_made_is_one_plain_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder, catalogue = str(tmp_path / "file" / "below"), str(ROOT / "catalogue")
-    done = CliRunner().invoke(application(), ["drm", "export", folder, "--catalogue", catalogue, "--json"])
+    done = CliRunner().invoke(application(), ["data-model", "export", folder, "--catalogue", catalogue, "--json"])
 
     assert done.exit_code == 1
     assert set(json.loads(done.output)) == {"error"}

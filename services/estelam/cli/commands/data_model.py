@@ -1,4 +1,4 @@
-"""`estelam drm`: the data reference model of the contracts."""
+"""`estelam data-model`: the data reference model of the contracts."""
 
 from pathlib import Path
 from typing import Annotated
