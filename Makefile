@@ -33,7 +33,7 @@ check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for chang
 	$(BIN)/mypy
 	$(BIN)/python -m tools.commands.lint_protos
 	$(BIN)/estelam catalogue check --catalogue catalogue
-	$(BIN)/estelam change check --catalogue catalogue
+	$(BIN)/estelam compat check --catalogue catalogue
 	$(PYTEST)
 
 .PHONY: conformance

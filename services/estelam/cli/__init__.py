@@ -15,7 +15,7 @@ OWN_GROUPS = {
     "ledger": "ledger",
     "pki": "dev_ca",
     "catalogue": "catalogue",
-    "change": "compat",
+    "compat": "compat",
     "data-model": "data_model",
 }
 """The groups that every installation has, each with its module in `cli.commands`."""

@@ -1,4 +1,4 @@
-"""`estelam change check`: what is alive stays as published, and no end comes as a surprise."""
+"""`estelam compat check`: what is alive stays as published, and no end comes as a surprise."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -168,7 +168,7 @@ def run(tmp_path: Path) -> Run:
 
     def change(*command: str, catalogue: Path = ROOT / "catalogue") -> tuple[int, str]:
         options = ["--published", str(register), "--catalogue", str(catalogue), "--json"]
-        done = CliRunner().invoke(application(), ["change", *command, *options])
+        done = CliRunner().invoke(application(), ["compat", *command, *options])
         return done.exit_code, done.output
 
     return change

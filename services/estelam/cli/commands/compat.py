@@ -1,4 +1,4 @@
-"""`estelam change`: whether a release keeps the rules for change, and taking it into what is published."""
+"""`estelam compat`: whether a release keeps the rules for change, and taking it into what is published."""
 
 from datetime import datetime
 from pathlib import Path
