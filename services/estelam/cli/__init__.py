@@ -13,7 +13,7 @@ import typer
 OWN_GROUPS = {
     "receipt": "receipt",
     "ledger": "ledger",
-    "pki": "dev_ca",
+    "dev-ca": "dev_ca",
     "catalogue": "catalogue",
     "compat": "compat",
     "data-model": "data_model",

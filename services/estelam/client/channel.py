@@ -44,7 +44,7 @@ class ClientIdentity:
 
     @classmethod
     def named(cls, folder: Path, name: str) -> "ClientIdentity":
-        """The identity *name* of a folder that `estelam pki` keeps."""
+        """The identity *name* of a folder that `estelam dev-ca` keeps."""
         return cls(folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
 
     def credentials(self) -> grpc.ChannelCredentials:

@@ -1,4 +1,4 @@
-"""`estelam pki`: a small certificate authority for development."""
+"""`estelam dev-ca`: a small certificate authority for development."""
 
 from datetime import timedelta
 from pathlib import Path
