@@ -230,7 +230,7 @@ def test_a_head_is_printed_whole_for_a_person_too(estelam: CommandLine) -> None:
 def test_a_person_may_learn_who_asked_about_them(estelam: CommandLine) -> None:
     estelam(*CHECK, *options(**ENDORSED), "--as", "agency")
 
-    rows = estelam("ledger", "who-asked", "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
+    rows = estelam("ledger", "subject-report", "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
 
     assert ("99000316764", "YES") == (rows[-1]["caller"], rows[-1]["outcome"])
 

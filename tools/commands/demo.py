@@ -80,7 +80,7 @@ STORY = (
     Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "PROVEN"),
     Step("The head from before it is in the chain", "ledger verify promissory --head {head}", "HOLDS"),
     Step("The service answers as before", f"promissory check {LIVE}", "YES"),
-    Step("Who asked about this obligor", "ledger who-asked promissory 9990000018", "2 ENTRIES"),
+    Step("Who asked about this obligor", "ledger subject-report promissory 9990000018", "2 ENTRIES"),
 )
 
 

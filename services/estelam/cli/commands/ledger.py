@@ -45,8 +45,8 @@ def verify_ledger(
     output.print_record(facts, as_json=as_json)
 
 
-@app.command("who-asked")
-def who_asked(
+@app.command("subject-report")
+def subject_report(
     service: Service,
     identifier: Annotated[str, typer.Argument(help="The identifier asked about.")],
     kind: Annotated[str, typer.Option(help="What it is: person, serial or tracking.")] = "person",
