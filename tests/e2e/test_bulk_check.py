@@ -57,7 +57,7 @@ def test_a_sweep_exits_0_when_every_row_is_answered_and_its_receipts_prove_each(
     assert (0, 131, 1, 130, 0) == (said.code, *(said.json[name] for name in ("rows", "yes", "no", "unanswered")))
     assert {"CERTIFICATE_DATE_UNKNOWN": 130} == said.json["of_these_no"]
     assert ["NO"] * 130 + ["YES"] == answers(out)
-    assert (0, {"proven": True, "count": 131, "outcomes": {"NO": 130, "YES": 1}}) == (proven.code, proven.json)
+    assert (0, {"valid": True, "count": 131, "outcomes": {"NO": 130, "YES": 1}}) == (proven.code, proven.json)
     assert (0, True) == (plain.code, "131" in plain.out)
 
 

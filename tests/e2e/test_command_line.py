@@ -173,9 +173,9 @@ def test_a_kept_receipt_is_proven_offline_and_one_changed_bit_is_found(estelam: 
 
     refused = estelam("receipt", "verify", kept, "--json")
 
-    assert (0, True) == (proven.code, proven.json["proven"])
+    assert (0, True) == (proven.code, proven.json["valid"])
     assert ["YES"] == [reply["outcome"] for reply in proven.json["replies"]]
-    assert (1, True) == (refused.code, refused.json["error"].startswith("NOT PROVEN"))
+    assert (1, True) == (refused.code, refused.json["error"].startswith("INVALID"))
 
 
 def test_a_kept_verification_proves_both_of_the_ministrys_replies(estelam: CommandLine, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_receipt_is_not_proven_by_another_services_certificate(
 
     refused = estelam("receipt", "verify", kept, "--certificate", running.pki / "judiciary-receipts.crt")
 
-    assert (1, True) == (refused.code, refused.err.startswith("NOT PROVEN"))
+    assert (1, True) == (refused.code, refused.err.startswith("INVALID"))
 
 
 def test_the_ledger_of_a_serving_service_can_be_walked_and_an_earlier_head_found_in_it(estelam: CommandLine) -> None:
@@ -206,8 +206,8 @@ def test_the_ledger_of_a_serving_service_can_be_walked_and_an_earlier_head_found
     number, _, digest = head.partition(":")
     forged = estelam("ledger", "verify", "promissory", "--head", f"{number}:{digest[::-1]}", "--json")
 
-    assert (0, True) == (later.code, later.json["holds"])
-    assert (1, True) == (forged.code, forged.json["error"].startswith("BROKEN"))
+    assert (0, True) == (later.code, later.json["valid"])
+    assert (1, True) == (forged.code, forged.json["error"].startswith("Verification failed: "))
 
 
 def test_the_head_of_an_empty_ledger_is_the_beginning_of_every_chain(estelam: CommandLine, sandbox: Sandbox) -> None:

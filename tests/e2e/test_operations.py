@@ -75,7 +75,7 @@ def test_the_page_for_operators_works_as_it_stands(cluster: Cluster, tmp_path: P
     words, events = log.read_text("utf-8"), (tmp_path / "etc" / "serve.log").read_text("utf-8")
 
     assert 0 == done.returncode, words
-    assert "PROVEN" in words
+    assert "\nVALID\n" in words
     assert 2 == words.count("بلی / YES")
     assert 3 == events.count('"event": "workers.renewed"')
     assert '"level": "error"' not in events

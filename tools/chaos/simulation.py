@@ -253,7 +253,7 @@ class History:
         try:
             proven = receipt.verify(question.method.name, request(question), reply, self._keys)
         except receipt.InvalidReceipt:
-            return Answer("NOT PROVEN")
+            return Answer("INVALID")
         self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer bears another time")
         return told(reply)
 

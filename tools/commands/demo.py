@@ -66,10 +66,10 @@ STORY = (
     Step("A note that is settled", f"promissory check {SETTLED}", "NO"),
     Step("An organisation without a grant", f"promissory check {LIVE} --as stranger", "NOT_GRANTED"),
     Step("A check digit mistyped", f"promissory check {MISTYPED}", "FIELD_INVALID"),
-    Step("The kept receipt, checked offline", f"receipt verify {RECEIPT}", "PROVEN"),
+    Step("The kept receipt, checked offline", f"receipt verify {RECEIPT}", "VALID"),
     Step("One bit of a copy of it turned over", flip_a_byte, "DONE"),
-    Step("The copy proves nothing any more", f"receipt verify {FLIPPED}", "NOT PROVEN"),
-    Step("The whole ledger, its head noted", "ledger verify promissory", "HOLDS"),
+    Step("The copy proves nothing any more", f"receipt verify {FLIPPED}", "INVALID"),
+    Step("The whole ledger, its head noted", "ledger verify promissory", "VALID"),
     Step("A buyer in Setad: both methods in one", f"setad verify {ENDORSED} --agency SETAD-0001", "YES"),
     Step("A drawer with a case over a cheque", "judiciary check-person --national-id 9990000050", "YES"),
     Step("A person with none", "judiciary check-person --national-id 9990000042", "NO"),
@@ -77,8 +77,8 @@ STORY = (
     Step("The data is deepened to 1399", "judiciary load-cases {cases} --since 1399-01-01 --through now", "LOADED"),
     Step("The same person again", "judiciary check-person --national-id 9990000085", "YES"),
     Step("The promissory service killed, then restarted", kill_and_restart, "ENDED BY 9"),
-    Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "PROVEN"),
-    Step("The head from before it is in the chain", "ledger verify promissory --head {head}", "HOLDS"),
+    Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "VALID"),
+    Step("The head from before it is in the chain", "ledger verify promissory --head {head}", "VALID"),
     Step("The service answers as before", f"promissory check {LIVE}", "YES"),
     Step("Who asked about this obligor", "ledger subject-report promissory 9990000018", "2 ENTRIES"),
 )
@@ -110,14 +110,12 @@ def outcome(code: int, said: Any) -> str:
             word = reason
         case 0, {"obligor": _, "beneficiary": _}:
             word = "TOLD"
-        case 0, {"proven": True}:
-            word = "PROVEN"
-        case 0, {"holds": True}:
-            word = "HOLDS"
+        case 0, {"valid": True}:
+            word = "VALID"
         case 0, {"loaded": int(rows), "rejected": 0} if rows:
             word = "LOADED"
-        case 1, {"error": str(error)} if error.startswith("NOT PROVEN"):
-            word = "NOT PROVEN"
+        case 1, {"error": str(error)} if error.startswith("INVALID"):
+            word = "INVALID"
         case _:
             word = f"exit {code}: {json.dumps(said, ensure_ascii=False)}"
     return word

@@ -176,7 +176,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_check_exits_0_where_a_release_may_go_out_and_1_with_the_rule_where_not(run: Run, tmp_path: Path) -> None:
     code, said = run("check")
-    assert (0, True) == (code, json.loads(said)["may_go_out"])
+    assert (0, True) == (code, json.loads(said)["valid"])
 
     with (tmp_path / "published.txt").open("a") as file:
         file.write("field estelam.setad.v1.VerifyNoteRequest.gone = 9 string\n")

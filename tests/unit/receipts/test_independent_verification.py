@@ -53,7 +53,7 @@ def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Pa
 
     assert (0, "", len(office.replies)) == (done.returncode, done.stderr, len(lines))
     for line, kept in zip(lines, office.replies, strict=True):
-        assert line.startswith(f"PROVEN {receipt_of(kept).inquiry_id} at ")
+        assert line.startswith(f"VALID {receipt_of(kept).inquiry_id} at ")
         assert kept.method in line
     assert {"YES", "NO", "DISCLOSED"} == {line.rsplit(" ", 1)[1] for line in lines}
 

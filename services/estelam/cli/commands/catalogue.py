@@ -43,7 +43,7 @@ def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
             raise typer.Exit(output.EXIT_FAILED) from None
         output.exit_error(str(error), as_json=False)
     counts = {name: len(getattr(found, name)) for name in Catalogue.model_fields}
-    output.print_record({"holds": True, **counts}, as_json=as_json)
+    output.print_record({"valid": True, **counts}, as_json=as_json)
 
 
 @app.command()

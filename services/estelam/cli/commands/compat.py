@@ -34,7 +34,7 @@ def check(
     known, release = _read(catalogue, published, on, as_json=as_json)
     _held(compatibility_violations(known, release), as_json=as_json)
     added = len(set(release.facts) - known.facts)
-    output.print_record({"may_go_out": True, "published": len(known.facts), "added": added}, as_json=as_json)
+    output.print_record({"valid": True, "published": len(known.facts), "added": added}, as_json=as_json)
 
 
 @app.command()

@@ -36,12 +36,13 @@ def verify_ledger(
                 for last in verify.verify_ledger(connection, keys):
                     seen = seen or str(last) == head
             except verify.LedgerCorruptError as error:
-                output.exit_error(f"BROKEN: {error}", as_json=as_json)
+                output.exit_error(f"Verification failed: {error}", as_json=as_json)
     if not seen:
         output.exit_error(
-            "BROKEN: the given head is not in this chain; its end was cut off or rewritten", as_json=as_json
+            f"Verification failed: head {head} is not in this ledger. Entries after it were removed or rewritten.",
+            as_json=as_json,
         )
-    facts = {"holds": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
+    facts = {"valid": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
     output.print_record(facts, as_json=as_json)
 
 

@@ -50,15 +50,15 @@ def verify(
                     first.append(_facts(item, proven))
         except receipt.InvalidReceipt as error:
             where = f" (reply {count + 1})" if count else ""
-            output.exit_error(f"NOT PROVEN: {error}{where}", as_json=as_json)
+            output.exit_error(f"INVALID: {error}{where}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
     if count > SHOWN:
-        output.print_record({"proven": True, **numbers}, as_json=as_json, title="PROVEN")
+        output.print_record({"valid": True, **numbers}, as_json=as_json, title="VALID")
     elif as_json:
-        output.print_record({"proven": True, **numbers, "replies": first}, as_json=True)
+        output.print_record({"valid": True, **numbers, "replies": first}, as_json=True)
     else:
         for facts in first:
-            output.print_record(facts, as_json=False, title="PROVEN")
+            output.print_record(facts, as_json=False, title="VALID")
 
 
 class _Verifiers:
