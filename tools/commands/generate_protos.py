@@ -34,10 +34,19 @@ def generate(into: Path, *, image: Path | None = None) -> None:
         wire = [f"--{kind}_out={into}" for kind in ("grpc_python", "mypy_grpc")]
         _protoc([*search, *stubs, "buf/validate/validate.proto", *ours])
         _protoc([*search, *wire, *(name for name in ours if "\nservice " in (PROTOS / name).read_text())])
+        _write_packages(into, ours)
         (into / CONTRACTS).parent.mkdir(parents=True, exist_ok=True)
         _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
         if image:
             _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours])
+
+
+def _write_packages(into: Path, protos: list[str]) -> None:
+    """Make the folders of our stubs regular packages: import-linter does not see namespace packages."""
+    folders = {folder for name in protos for folder in list(Path(name).parents)[:-2]}
+    for folder in folders:
+        package = ".".join(folder.parts)
+        (into / folder / "__init__.py").write_text(f'"""Generated stubs of the contract `{package}`."""\n')
 
 
 def _rules_descriptor_set() -> bytes:
