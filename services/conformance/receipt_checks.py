@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 from conformance.contract import service_name
 from conformance.target import Target
 from estelam.core.clock import to_datetime
+from estelam.core.model import PURPOSE_KEYS
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.pipeline.handler import PURPOSE_KEYS
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier, canonical
 

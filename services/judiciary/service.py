@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from estelam.server.grpc_server import wait_for_shutdown, write_port
+from estelam.server.process import wait_for_shutdown, write_port
 from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
 from judiciary.methods import QUESTIONS

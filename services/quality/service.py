@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from estelam.core.clock import Clock
-from estelam.server.grpc_server import wait_for_shutdown, write_port
+from estelam.server.process import wait_for_shutdown, write_port
 from estelam.telemetry import logs
 from quality.dashboard.app import board
 from quality.monitor.monitor import watching

@@ -10,13 +10,15 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
+from estelam.catalogue.access_source import AccessSource
 from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.server.grpc_server import Server, run_server, wait_for_shutdown, write_port
+from estelam.server.grpc_server import Server, run_server
+from estelam.server.process import wait_for_shutdown, write_port
 from estelam.server.service import refusal_record_quota
 from estelam.telemetry import logs
 from estelam.telemetry.metrics import Metrics
@@ -52,7 +54,7 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
                 raise ConnectionError("the ministry's service does not serve")
 
         keys = verifying_keys(settings.provider_certificates)
-        access, outages = Authorizer(settings.access, clock), OutageSchedule(settings.outages, clock)
+        access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
         desk = InquiryHandler(
             authenticator=Authenticator(settings, barred=access.is_denied, clock=clock),
             authorizer=access,

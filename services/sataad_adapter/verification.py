@@ -10,9 +10,8 @@ from google.protobuf.message import Message
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, from_grpc
-from estelam.core.model import Answer, Inquiry, Outcome
+from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.pipeline.handler import PURPOSE_KEYS
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb

@@ -55,6 +55,7 @@ FRONT = (
     "estelam/core/validation.py",
     "estelam/telemetry/metrics.py",
     *(f"estelam/auth/{name}.py" for name in ("authentication", "authorization", "certificate", "rate_limit")),
+    "estelam/catalogue/access_source.py",
     *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "outages")),
 )
 FILES = (
@@ -149,6 +150,8 @@ OUTLIVED = {
     "FairQueue.move": "the same; and one that was taken out is in the batch, which goes on",
     "Batcher._serve": "after the last waiter has its recorded result, nothing is left to lose",
     "Authorizer._load": "an unreadable table leaves the one last read in force",
+    "AccessSource.load": "the same",
+    "AccessSource.stamp": "the same",
     "AccessTable.load": "the same",
     "OutageSchedule._refresh": "an unreadable file leaves the outages last read in force",
     "OutageSchedule._take": "the same",

@@ -18,7 +18,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
-from estelam.server.grpc_server import options, wait_for_shutdown, write_port
+from estelam.server.grpc_server import options
+from estelam.server.process import wait_for_shutdown, write_port
 from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
 from tools.bench.load.plan import Report
 from tools.bench.processes import Running, running

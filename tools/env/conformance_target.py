@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, make_url, text
 from conformance.case import Instance
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server.grpc_server import Server, wait_for_shutdown
+from estelam.server.grpc_server import Server
+from estelam.server.process import wait_for_shutdown
 from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
 from judiciary.methods import QUESTIONS

@@ -1,16 +1,14 @@
-"""Who may ask what: one table of exact caller x exact method, and a deny-list. Anything else is refused."""
+"""Authorization: one table of exact caller x exact method, and a deny list. Every other call is refused."""
 
+import contextlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from estelam.auth.grants import AccessConfigError, AccessTable, Grant
-from estelam.catalogue.effective_grants import access_table
-from estelam.catalogue.loader import file_stamps, read_catalogue
-from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller, Method
@@ -18,9 +16,19 @@ from estelam.core.model import Caller, Method
 log = structlog.get_logger()
 
 
+class AccessSource(Protocol):
+    """Where the access table is loaded from."""
+
+    def stamp(self) -> Hashable:
+        """A value that differs once the source has changed; OSError where there is no source."""
+
+    def load(self) -> AccessTable:
+        """The whole table, or AccessConfigError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A calendar day in Iran and the instants it lies between, by the zone's own rules."""
+    """A calendar day in Iran and the two instants that bound it, by the rules of its time zone."""
 
     day: date
     begins_micros: int
@@ -28,7 +36,7 @@ class Day:
 
     @classmethod
     def containing(cls, micros: int) -> "Day":
-        """The day that an instant lies in."""
+        """The day that contains an instant in microseconds since 1970."""
         today = to_datetime(micros).astimezone(TEHRAN).date()
         begins = datetime.combine(today, time(), TEHRAN)
         ends = datetime.combine(today + timedelta(days=1), time(), TEHRAN)
@@ -36,22 +44,24 @@ class Day:
 
 
 class Authorizer:
-    """The table in force: read from its file or a catalogue's folder, and again within a second of a change there."""
+    """Authorizes calls by the table of *source*, which it reloads within a second of a change.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    Raises:
+        AccessConfigError: the table can't be loaded at the start.
+    """
+
+    def __init__(self, source: AccessSource, clock: Clock) -> None:
+        self._source = source
         self._clock = clock
-        self._next_look = 0.0
-        self._seen: Hashable = None
+        self._next_check = 0.0
+        self._stamp: Hashable = None
         self._day = Day.containing(clock.micros())
         self._grants: Mapping[tuple[str, str], tuple[Grant, ...]] = {}
         self._denied: frozenset[str] = frozenset()
-        self.catalogue: Catalogue | None = None
-        """The catalogue that the table in force was derived from, if it was."""
         self._load()
 
     def authorize(self, caller: Caller, method: Method) -> Grant:
-        """The grant by which *caller* may ask *method* today, by Iran's calendar day.
+        """Return the grant under which *caller* may call *method* today, by Iran's calendar day.
 
         Raises:
             Refusal: CERTIFICATE_DENIED or NOT_GRANTED.
@@ -64,7 +74,7 @@ class Authorizer:
         raise Refusal(Reason.NOT_GRANTED)
 
     def is_denied(self, fingerprint: str) -> bool:
-        """Whether the deny-list bars the certificate *fingerprint*."""
+        """Whether the certificate with this SHA-256 *fingerprint* is on the deny list."""
         self.refresh()
         return fingerprint in self._denied
 
@@ -74,30 +84,28 @@ class Authorizer:
         return self._day.day
 
     def refresh(self) -> None:
-        """Look whether the table has changed, at most once a second."""
-        if (now := self._clock.monotonic()) < self._next_look:
+        """Reload the table if its source has changed; checks at most once a second."""
+        if (now := self._clock.monotonic()) < self._next_check:
             return
-        self._next_look = now + 1
+        self._next_check = now + 1
         try:
-            if self._stamps() != self._seen:
+            if self._source.stamp() != self._stamp:
                 self._load()
         except (OSError, AccessConfigError) as error:
-            # The table last read stays in force: a slip of the pen must not open or close every door.
+            # The last valid table stays in force: a typing error must not grant or revoke everything.
             log.error("access.unreadable", error=type(error).__name__)
 
-    def _stamps(self) -> Hashable:
-        return file_stamps(self._path) if self._path.is_dir() else self._path.stat().st_mtime_ns
-
     def _load(self) -> None:
-        # Looked at before it is read: what changes meanwhile is seen the next time.
-        seen = self._stamps() if self._path.exists() else None
-        catalogue = read_catalogue(self._path) if self._path.is_dir() else None
-        table = access_table(catalogue) if catalogue else AccessTable.load(self._path)
+        stamp: Hashable = None
+        # Taken before the load, so that the next check notices a change made during the load.
+        with contextlib.suppress(FileNotFoundError):
+            stamp = self._source.stamp()
+        table = self._source.load()
         grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
         for grant in table.grant:
             key = grant.caller, grant.method
             grants[key] = (*grants.get(key, ()), grant)
         denied = frozenset(denial.certificate for denial in table.deny)
-        # All or none: new grants never stand beside an old deny-list.
-        self._grants, self._denied, self._seen, self.catalogue = grants, denied, seen, catalogue
+        # Replaced together: new grants never apply with an old deny list.
+        self._grants, self._denied, self._stamp = grants, denied, stamp
         log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))

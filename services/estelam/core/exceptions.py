@@ -3,3 +3,7 @@
 
 class UserFacingError(Exception):
     """Something can't be used or done; the text is for the operator, and a command says it in one plain line."""
+
+
+class ServerError(UserFacingError):
+    """A server can't start; the text is for the operator."""

@@ -69,6 +69,10 @@ class Purpose:
     operator: str = ""
 
 
+PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
+"""The metadata keys that state an inquiry's purpose, each with its attribute of `Purpose`."""
+
+
 class Outcome(StrEnum):
     """What a completed look-up found."""
 

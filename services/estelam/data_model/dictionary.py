@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from estelam.catalogue.model import Catalogue
 from estelam.data_model.json_schema import json_name
 from estelam.data_model.model import Field, Message, Model, levels
 
@@ -39,17 +38,6 @@ class Row:
     sensitivity: str
     sensitivity_fa: str
     rules: str
-
-
-def registries_of(catalogue: Catalogue) -> dict[str, Registry]:
-    """The registries of *catalogue*, each with who keeps it."""
-    keepers = {party.slug: party for party in catalogue.parties}
-    return {
-        registry.slug: Registry(
-            f"{registry.fa} ({keepers[registry.custodian].fa})", f"{registry.en} ({keepers[registry.custodian].en})"
-        )
-        for registry in catalogue.registries
-    }
 
 
 def rows(model: Model, registries: Mapping[str, Registry]) -> Iterator[Row]:

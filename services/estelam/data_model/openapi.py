@@ -6,9 +6,9 @@ from typing import Any
 from google.rpc import code_pb2
 
 from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
+from estelam.core.model import PURPOSE_KEYS
 from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
-from estelam.pipeline.handler import PURPOSE_KEYS
 
 _AT = "#/components/schemas/"
 STATUS = {

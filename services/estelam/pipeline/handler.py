@@ -27,7 +27,7 @@ from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal, Violation, to_grpc
-from estelam.core.model import Answer, Inquiry, Method, Outcome, Purpose
+from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Method, Outcome, Purpose
 from estelam.pipeline import metadata
 from estelam.pipeline.batcher import is_cancelled
 from estelam.pipeline.outages import OutageSchedule
@@ -41,7 +41,6 @@ Handler = Callable[[bytes, Context], Awaitable[bytes]]
 RequestParser = Callable[[type[Message], bytes], Message]
 """How a request is read from what came over the wire: whole and well formed, or a Refusal."""
 
-PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 # Faults that may pass within a second: a caller's gRPC may ask again by itself, when it likes. Where there is too much
 # to do, it is told when. All other refusals tell it not to, and a service that asks another has tried already: five
 # times five would help nobody.

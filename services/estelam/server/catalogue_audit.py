@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from estelam.auth.authorization import Authorizer
+from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.changes import changes, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.model import Catalogue
 from estelam.ledger import search
@@ -30,17 +31,19 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
     log.info("catalogue.noted", changes=len(found))
 
 
-async def watch_catalogue(access: Authorizer, noting: Callable[[Catalogue], Awaitable[None]]) -> None:
+async def watch_catalogue(
+    authorizer: Authorizer, source: AccessSource, record: Callable[[Catalogue], Awaitable[None]]
+) -> None:
     """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds.
 
     Of a plain table, which is of no catalogue, nothing is noted.
     """
     noted: Catalogue | None = None
-    while access.catalogue is not None:
+    while source.catalogue is not None:
         try:
-            access.refresh()
-            if (seen := access.catalogue) is not noted:
-                await noting(seen)
+            authorizer.refresh()
+            if (seen := source.catalogue) is not noted:
+                await record(seen)
                 noted = seen
         except Exception as error:  # noqa: BLE001 - whatever it is, the change is still to be noted
             log.error("catalogue.unnoted", error=type(error).__name__)

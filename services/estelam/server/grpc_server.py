@@ -3,11 +3,8 @@
 import asyncio
 import contextlib
 import gc
-import multiprocessing
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import ServerError
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
 from estelam.pipeline.outages import OutageSchedule
@@ -32,10 +29,6 @@ HEALTH_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
 SHORTEST_SECONDS = 0.01
 _SAID = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
-
-
-class ServerError(UserFacingError):
-    """The server can't start; the text is for the operator."""
 
 
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
@@ -209,22 +202,3 @@ async def _watch_health(
             await server.set_health(healthy=healthy, in_outage=out)
         # On the instant at which an outage begins or ends, not within a second of it: whoever counts minutes sees it.
         await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), SHORTEST_SECONDS))
-
-
-async def wait_for_shutdown() -> None:
-    """Wait for SIGTERM or SIGINT or, in a worker, for the parent's end."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    if parent := multiprocessing.parent_process():
-        loop.add_reader(parent.sentinel, told.set)  # a worker does not outlive whoever would stop it
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()
-
-
-def write_port(path: Path | None, port: int) -> None:
-    """Tell whoever started this process, through the file *path*, which port was bound."""
-    if path is not None:
-        draft = path.with_suffix(".new")
-        draft.write_text(f"{port}\n", "ascii")
-        draft.rename(path)

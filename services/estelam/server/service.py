@@ -8,6 +8,7 @@ from functools import partial
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
+from estelam.catalogue.access_source import AccessSource
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
@@ -35,7 +36,8 @@ async def run_recording_service(
     """
     clock = clock or monotonic_wall_clock(Clock())
     metrics = Metrics()
-    access, outages = Authorizer(settings.access, clock), OutageSchedule(settings.outages, clock)
+    source = AccessSource(settings.access)
+    authorizer, outages = Authorizer(source, clock), OutageSchedule(settings.outages, clock)
     keyring = HmacKeyring.load(settings.subject_keys)
     ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(settings.signing_key), clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
@@ -55,8 +57,8 @@ async def run_recording_service(
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batch: Batcher[Inquiry, Answer | Refusal] = Batcher(registrar.answer_batch, limits, observe=metrics.batch)
         desk = InquiryHandler(
-            authenticator=Authenticator(settings, barred=access.is_denied, clock=clock),
-            authorizer=access,
+            authenticator=Authenticator(settings, barred=authorizer.is_denied, clock=clock),
+            authorizer=authorizer,
             outages=outages,
             backend=BatchedBackend(batch),
             metrics=metrics,
@@ -66,7 +68,7 @@ async def run_recording_service(
         )
         handlers = {method.name: desk.handler(method) for method in questions}
         noting = watch_catalogue(
-            access, lambda catalogue: batch.run_exclusive(partial(record_changes, store, ledger, catalogue))
+            authorizer, source, lambda catalogue: batch.run_exclusive(partial(record_changes, store, ledger, catalogue))
         )
         following = asyncio.create_task(noting)
         try:

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from estelam.core.exceptions import ServerError
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server.grpc_server import ServerError, write_port
+from estelam.server.process import write_port
 from estelam.storage.store import is_single_process
 from estelam.telemetry import logs
 

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from estelam.server.grpc_server import ServerError
+from estelam.core.exceptions import ServerError
 
 log = structlog.get_logger()
 

@@ -17,11 +17,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.catalogue.effective_grants import effective_from, grant_status
+from estelam.catalogue.registry_labels import registries_of
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
-from estelam.data_model.dictionary import registries_of
 from estelam.web.i18n import CHOICE, View, in_language, language_of
 from estelam.web.listener import Listener, ListenerLimits, listening
 from estelam.web.middleware import POLICY, ErrorBoundary

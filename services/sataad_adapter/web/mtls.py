@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import structlog
 from starlette.types import ASGIApp
 
-from estelam.server.grpc_server import ServerError
+from estelam.core.exceptions import ServerError
 from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, listening
 from sataad_adapter.settings import SetadSettings
 

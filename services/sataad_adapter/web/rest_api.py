@@ -11,8 +11,9 @@ from starlette.types import ASGIApp
 
 from estelam.auth.xfcc import HEADER
 from estelam.core.errors import Reason, Refusal
+from estelam.core.model import PURPOSE_KEYS
 from estelam.data_model import model, openapi
-from estelam.pipeline.handler import PURPOSE_KEYS, Handler
+from estelam.pipeline.handler import Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import ErrorBoundary
 from sataad_adapter.web import json_body, problem_details

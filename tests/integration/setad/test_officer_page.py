@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from estelam.core.exceptions import ServerError
 from estelam.core.settings import SettingsError
-from estelam.server.grpc_server import ServerError
 from estelam.web.rendering import messages_for
 from tests.integration.setad.adapter_process import Faces, faces
 from tests.support.service import RunningService

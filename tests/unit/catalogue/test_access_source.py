@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from estelam.auth.authorization import Authorizer
+from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
@@ -45,7 +46,7 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
     admitted = set()
 
     for day in [date(2026, 3, 29) + timedelta(days=number) for number in range(4)] + [date(2021, 8, 23)]:
-        access = Authorizer(folder, clock_on(day))
+        access = Authorizer(AccessSource(folder), clock_on(day))
         for party in catalogue.parties:
             for method in methods:
                 said = explain(catalogue, consumer=party.slug, method=method.name, day=day)
@@ -160,7 +161,7 @@ def test_a_certificate_barred_in_the_catalogue_is_barred(folder: Path) -> None:
     line = f"denied:\n  - {{ certificate: {barred}, party: setad, reason: lost key }}\n"
     (folder / "certificates.yaml").write_text(line, "utf-8")
 
-    access = Authorizer(folder, Clock())
+    access = Authorizer(AccessSource(folder), Clock())
 
     assert access.is_denied(barred)
     assert not access.is_denied("cd" * 32)
@@ -170,7 +171,7 @@ def test_no_service_starts_with_a_catalogue_that_does_not_hold(folder: Path, edi
     edit("grants.yaml", "consumer: cra", "consumer: crab")
 
     with pytest.raises(CatalogueError):
-        Authorizer(folder, Clock())
+        Authorizer(AccessSource(folder), Clock())
 
 
 def test_the_last_grants_end_ends_it_though_nothing_is_granted_any_more(folder: Path, edit: Edit) -> None:
@@ -181,7 +182,7 @@ def test_the_last_grants_end_ends_it_though_nothing_is_granted_any_more(folder: 
 
 
 def test_a_quota_is_the_grants_own(folder: Path, shared: Sandbox) -> None:
-    access = Authorizer(folder, Clock())
+    access = Authorizer(AccessSource(folder), Clock())
     by_name = {method.name: method for method in questions(shared.promissory())}
 
     admitted = [

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import bindparam, insert, select
 
 from estelam.core.settings import ServingSettings
-from estelam.server.grpc_server import write_port
+from estelam.server.process import write_port
 from tools.bench.fastapi_peer.engine import engine_of
 from tools.bench.fastapi_peer.tables import audit_table, note_table
 

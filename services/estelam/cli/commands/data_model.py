@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from estelam.catalogue.loader import read_catalogue
+from estelam.catalogue.registry_labels import registries_of
 from estelam.cli import output
 from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import export, model
-from estelam.data_model.dictionary import registries_of
 
 app = typer.Typer(help="The data reference model: what each field is, means and comes from.", no_args_is_help=True)
 

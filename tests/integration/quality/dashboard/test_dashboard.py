@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from estelam.server.grpc_server import ServerError
+from estelam.core.exceptions import ServerError
 from estelam.web.rendering import messages_for
 from quality.attribution import Unheard
 from quality.periods import instant_of
