@@ -20,7 +20,7 @@ from tests.support import scheduling
 from tests.support.service import RunningService
 from tools.env import postgres
 from tools.env import sandbox as suite
-from tools.env.postgres import Cluster
+from tools.env.postgres import PostgresCluster
 from tools.env.sandbox import Sandbox
 
 ENGINES = ("sqlite", "postgresql")
@@ -58,7 +58,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[PostgresCluster]:
     """A PostgreSQL server of one's own; tests make databases in it, and leave it running."""
     with postgres.cluster() as running:
         yield running
@@ -69,9 +69,9 @@ def blank(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
     """A suite whose stores are migrated and empty: to be copied, not to be changed."""
     folder = tmp_path_factory.mktemp("blank")
     if engine == "sqlite":
-        return suite.create(folder)
-    cluster: Cluster = request.getfixturevalue("cluster")
-    return suite.create(folder, stores={name: cluster.url(cluster.database()) for name in STORING})
+        return suite.create_sandbox(folder)
+    cluster: PostgresCluster = request.getfixturevalue("cluster")
+    return suite.create_sandbox(folder, stores={name: cluster.url(cluster.database()) for name in STORING})
 
 
 Build = Callable[[Sandbox, Path], Sandbox]
@@ -82,12 +82,12 @@ def build(engine: str, request: pytest.FixtureRequest) -> Build:
     """Makes a copy of a suite that nobody serves, in a folder: the keys are the same, the stores its own."""
     if engine == "sqlite":
         return copy
-    cluster: Cluster = request.getfixturevalue("cluster")
+    cluster: PostgresCluster = request.getfixturevalue("cluster")
 
     def build(of: Sandbox, folder: Path) -> Sandbox:
         stores = {"promissory": of.promissory().store, "judiciary": of.judiciary().store}
         copied = {name: cluster.url(cluster.database(str(make_url(url).database))) for name, url in stores.items()}
-        return suite.create(copy(of, folder).folder, stores=copied)
+        return suite.create_sandbox(copy(of, folder).folder, stores=copied)
 
     return build
 

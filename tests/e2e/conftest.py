@@ -18,7 +18,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
 from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, Service, free_ports
+from tools.env.processes import SERVICES, ServiceProcess, free_ports
 from tools.env.sandbox import Sandbox
 
 LIVE = {"serial": "1404000000000017", "obligor": "9990000018", "beneficiary": "99000554330", "amount": "2500000000"}
@@ -75,9 +75,9 @@ class CommandLine:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """All three services with the samples: to be asked, not to be changed."""
-    sandbox = suite.create(tmp_path_factory.mktemp("running"), ports=free_ports(*SERVICES))
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("running"), ports=free_ports(*SERVICES))
     suite.load_samples(sandbox)
-    services = [Service(name, sandbox).launch() for name in SERVICES]
+    services = [ServiceProcess(name, sandbox).launch() for name in SERVICES]
     try:
         for service in services:
             service.wait()

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tests.e2e.test_serving import until
 from tools.env import sandbox as suite
-from tools.env.processes import Service, free_ports
+from tools.env.processes import ServiceProcess, free_ports
 from tools.env.sandbox import Sandbox
 
 VERIFY = ("setad", "verify", "--json")
@@ -17,20 +17,20 @@ NOTE = options(**ENDORSED, agency="SETAD-0001")
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A suite whose ministry has loaded nothing yet."""
-    return suite.create(tmp_path_factory.mktemp("empty"), ports=free_ports("promissory", "setad"))
+    return suite.create_sandbox(tmp_path_factory.mktemp("empty"), ports=free_ports("promissory", "setad"))
 
 
 @pytest.fixture(scope="module")
-def ministry(empty: Sandbox) -> Iterator[Service]:
+def ministry(empty: Sandbox) -> Iterator[ServiceProcess]:
     """The ministry's service, which tests may stop if they start it again."""
-    with Service("promissory", empty) as service:
+    with ServiceProcess("promissory", empty) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def adapter(empty: Sandbox, ministry: Service) -> Iterator[CommandLine]:
+def adapter(empty: Sandbox, ministry: ServiceProcess) -> Iterator[CommandLine]:
     """The command line before an adapter that asks *ministry*."""
-    with Service("setad", empty):
+    with ServiceProcess("setad", empty):
         yield CommandLine(empty)
 
 
@@ -56,7 +56,7 @@ def test_the_ministrys_no_is_the_adapters_no_and_discloses_nobody(estelam: Comma
 
 
 def test_an_outage_of_the_ministry_is_an_error_never_a_no_and_ends_with_it(
-    adapter: CommandLine, ministry: Service
+    adapter: CommandLine, ministry: ServiceProcess
 ) -> None:
     ministry.kill()
     outage = adapter(*VERIFY, *NOTE)
@@ -70,7 +70,7 @@ def test_an_outage_of_the_ministry_is_an_error_never_a_no_and_ends_with_it(
 def test_an_answer_whose_receipt_is_signed_by_an_unknown_key_is_no_answer(running: Sandbox) -> None:
     trusted = {"ESTELAM_SETAD_PROVIDER_CERTIFICATES": str(running.pki / "judiciary-receipts.crt")}
 
-    with Service("setad", running, listen="127.0.0.1:0", environ=trusted) as doubting:
+    with ServiceProcess("setad", running, listen="127.0.0.1:0", environ=trusted) as doubting:
         refused = [
             CommandLine(running)(*VERIFY, *options(**note, agency="SETAD-0001"), "--address", doubting.address)
             for note in (ENDORSED, SETTLED)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import CommandLine
-from tools.env.processes import COMMAND, Service, environment, free_ports
+from tools.env.processes import COMMAND, ServiceProcess, environment, free_ports
 from tools.env.sandbox import Sandbox
 
 WITH_CASE = "140000000000000001"
@@ -33,7 +33,7 @@ def answers(out: Path) -> list[str]:
         return [row["answer"] for row in csv.DictReader(file)]
 
 
-def begin(sandbox: Sandbox, source: Path, out: Path, service: Service) -> subprocess.Popen[str]:
+def begin(sandbox: Sandbox, source: Path, out: Path, service: ServiceProcess) -> subprocess.Popen[str]:
     words = (COMMAND, "judiciary", "bulk-check", source, "--out", out, "--window", str(WINDOW), "--json")
     return subprocess.Popen(
         [*words, "--address", service.address], env=environment(sandbox), stdout=subprocess.PIPE, text=True
@@ -134,7 +134,7 @@ def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_unde
 ) -> None:
     source, out, receipts = listed(tmp_path, many(1500))
     kills = (1, 200, 500, 501, 1200)
-    with Service("judiciary", loaded) as service:
+    with ServiceProcess("judiciary", loaded) as service:
         for lines in kills:
             sweep = begin(loaded, source, out, service)
             wait_for(receipts, lines, sweep)
@@ -154,7 +154,7 @@ def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_unde
 
 def test_a_service_killed_during_a_sweep_and_started_again_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
     source, out, receipts = listed(tmp_path, many(1500))
-    with Service("judiciary", loaded) as service:
+    with ServiceProcess("judiciary", loaded) as service:
         sweep = begin(loaded, source, out, service)
         wait_for(receipts, 300, sweep)
         service.kill()
@@ -166,7 +166,7 @@ def test_a_service_killed_during_a_sweep_and_started_again_loses_no_row(loaded: 
 
 def test_a_sweep_told_to_stop_writes_out_what_it_has(loaded: Sandbox, tmp_path: Path) -> None:
     source, out, receipts = listed(tmp_path, many(1800))
-    with Service("judiciary", loaded) as service:
+    with ServiceProcess("judiciary", loaded) as service:
         sweep = begin(loaded, source, out, service)
         wait_for(receipts, 100, sweep)
         sweep.send_signal(signal.SIGTERM)

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from tools.chaos import oracle, simulation
-from tools.chaos.__main__ import TRIALS
-from tools.chaos.scenario import Task, Trial
+from tools.chaos.__main__ import SCENARIOS
+from tools.chaos.scenario import Scenario, Task
 from tools.env.sandbox import Sandbox
 
 # To be killed is promise 2, which has its own tests.
-SHORT = [trial for trial in TRIALS if not trial.name.startswith("kill")]
+SHORT = [trial for trial in SCENARIOS if not trial.name.startswith("kill")]
 
 
 @pytest.mark.parametrize("trial", SHORT, ids=[trial.name for trial in SHORT])
-def test_nothing_is_lost_in_the_short_form(trial: Trial, tmp_path: Path) -> None:
+def test_nothing_is_lost_in_the_short_form(trial: Scenario, tmp_path: Path) -> None:
     done: list[int] = []
 
-    result = trial.run(Task(tmp_path, trial.short, seed=1404, told=done.append))
+    result = trial.run(Task(tmp_path, trial.short, seed=1404, progress=done.append))
 
     assert [] == result.losses
     assert sum(done) == result.rounds >= trial.short
@@ -33,7 +33,7 @@ def test_nothing_is_lost_in_the_short_form(trial: Trial, tmp_path: Path) -> None
         lambda patch: patch.setattr(oracle, "WINDOW", timedelta(hours=1)),
         lambda patch: patch.setattr(oracle, "FIRST_DATE", date(2021, 3, 20)),
         lambda patch: patch.setattr(oracle, "MAY_HAVE_DRAWN", {"DRAWER"}),
-        lambda patch: patch.setattr(oracle.Notes, "remember", lambda *_: None),
+        lambda patch: patch.setattr(oracle.NotesOracle, "remember", lambda *_: None),
     ],
     ids=["staleness", "window", "first date", "role", "memory"],
 )
@@ -42,4 +42,4 @@ def test_a_history_in_which_a_rule_is_broken_is_found_out(
 ) -> None:
     wrong(monkeypatch)
 
-    assert any(simulation.live(sandbox.folder, [seed]).losses for seed in range(100))
+    assert any(simulation.run_histories(sandbox.folder, [seed]).losses for seed in range(100))

@@ -32,7 +32,7 @@ def test_the_installed_command_exits_0_for_yes_10_for_no_20_when_refused_21_when
     }
 
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda words: processes.estelam(running, *CHECK, *words), commands.values())
+        done = pool.map(lambda words: processes.run_command(running, *CHECK, *words), commands.values())
 
     assert list(commands) == [command.returncode for command in done]
 

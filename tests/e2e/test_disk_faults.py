@@ -25,7 +25,7 @@ from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 from tools.env import postgres
 from tools.env import sandbox as suite
-from tools.env.processes import Service
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 SOURCE = Path(__file__).parents[1] / "support" / "disk.c"
@@ -40,7 +40,7 @@ class House:
     """A suite whose promissory service writes to a disk that does as it is told."""
 
     sandbox: Sandbox
-    service: Service
+    service: ServiceProcess
     disk: Path
 
     def head(self) -> Head:
@@ -55,7 +55,7 @@ class House:
 def house(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("disk")
     sandbox = copy(template, folder / "suite")
-    with Service("promissory", sandbox, environ=before_the_disk(folder)) as service:
+    with ServiceProcess("promissory", sandbox, environ=before_the_disk(folder)) as service:
         yield House(sandbox, service, folder / "told")
 
 
@@ -67,9 +67,9 @@ def behind(tmp_path: Path) -> Iterator[House]:
         cluster.environ = before_the_disk(cluster.folder)
         cluster.stop()
         cluster.start()
-        sandbox = suite.create(tmp_path / "suite", stores={"promissory": cluster.url(cluster.database())})
+        sandbox = suite.create_sandbox(tmp_path / "suite", stores={"promissory": cluster.url(cluster.database())})
         suite.load_samples(sandbox)
-        with Service("promissory", sandbox) as service:
+        with ServiceProcess("promissory", sandbox) as service:
             yield House(sandbox, service, cluster.folder / "told")
 
 

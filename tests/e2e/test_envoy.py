@@ -28,8 +28,8 @@ from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerpri
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS, Envoy, render, validate
-from tools.env.postgres import Cluster
-from tools.env.processes import Service
+from tools.env.postgres import PostgresCluster
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import GRANTS, MINISTRY, Sandbox
 
 KINDS = ("pass-through.yaml", "terminating.yaml")
@@ -43,7 +43,7 @@ class Farm:
     """Two workers of one service on one store, and an Envoy of each kind before them."""
 
     sandbox: Sandbox
-    workers: Sequence[Service]
+    workers: Sequence[ServiceProcess]
     envoys: dict[str, Envoy]
 
     def pem(self, name: str) -> bytes:
@@ -51,14 +51,14 @@ class Farm:
 
 
 @pytest.fixture(scope="module")
-def farm(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def farm(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     store = {"promissory": cluster.url(cluster.database())}
-    sandbox = suite.create(tmp_path_factory.mktemp("farm"), stores=store)
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("farm"), stores=store)
     suite.load_samples(sandbox)
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     proxy = {"ESTELAM_PROMISSORY_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
     with ExitStack() as stack:
-        workers = [stack.enter_context(Service("promissory", sandbox, environ=proxy)) for _ in range(2)]
+        workers = [stack.enter_context(ServiceProcess("promissory", sandbox, environ=proxy)) for _ in range(2)]
         envoys = {
             kind: stack.enter_context(
                 Envoy(kind, sandbox.folder / kind, pki=sandbox.pki, workers=[worker.port for worker in workers])
@@ -200,7 +200,7 @@ def test_a_worker_that_is_killed_or_told_to_leave_under_load_costs_no_call(farm:
     with ThreadPoolExecutor(CLIENTS) as clients, ExitStack() as at_last:
         at_last.callback(over.set)
         asking = [clients.submit(ask_until, over, envoy.address, setad) for _ in range(CLIENTS)]
-        for worker, end in zip(farm.workers, (Service.kill, Service.stop), strict=True):
+        for worker, end in zip(farm.workers, (ServiceProcess.kill, ServiceProcess.stop), strict=True):
             over.wait(0.5)
             end(worker)
             over.wait(0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools.env.envoy import CONFIGS
-from tools.env.postgres import Cluster
+from tools.env.postgres import PostgresCluster
 from tools.env.processes import free_ports
 
 ROOT = CONFIGS.parent.parent
@@ -37,7 +37,7 @@ def row_of_ports(length: int) -> int:
 
 
 @pytest.fixture
-def elsewhere(cluster: Cluster, tmp_path: Path) -> dict[str, str]:
+def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
     """Where on this machine lies what the page names; and less patience, where it waits for a leave."""
     ports = free_ports("50051", "50151", "9901")
     return {
@@ -58,7 +58,9 @@ def put(text: str, elsewhere: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(SECONDS + 30)
-def test_the_page_for_operators_works_as_it_stands(cluster: Cluster, tmp_path: Path, elsewhere: dict[str, str]) -> None:
+def test_the_page_for_operators_works_as_it_stands(
+    cluster: PostgresCluster, tmp_path: Path, elsewhere: dict[str, str]
+) -> None:
     source = tmp_path / "source"
     for name in ("deploy", "samples"):
         shutil.copytree(ROOT / name, source / name)

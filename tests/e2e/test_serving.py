@@ -26,7 +26,7 @@ from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import caller, refusal
-from tools.env.processes import Service
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -41,8 +41,8 @@ def home(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox
 
 
 @pytest.fixture(scope="module")
-def service(home: Sandbox) -> Iterator[Service]:
-    with Service("promissory", home) as service:
+def service(home: Sandbox) -> Iterator[ServiceProcess]:
+    with ServiceProcess("promissory", home) as service:
         yield service
 
 
@@ -90,7 +90,7 @@ def test_health_names_every_service_and_the_server_as_a_whole(
 
 
 def test_a_store_that_goes_away_is_an_outage_never_a_no_and_is_taken_up_again_when_it_is_back(
-    home: Sandbox, service: Service
+    home: Sandbox, service: ServiceProcess
 ) -> None:
     here, away = home.folder / "promissory", home.folder / "away"
     before = answers(home)
@@ -110,7 +110,7 @@ def test_a_store_that_goes_away_is_an_outage_never_a_no_and_is_taken_up_again_wh
 
 
 @pytest.mark.parametrize("half", ["facts", "ledger"])
-def test_half_a_store_is_no_store(home: Sandbox, service: Service, tmp_path: Path, half: str) -> None:
+def test_half_a_store_is_no_store(home: Sandbox, service: ServiceProcess, tmp_path: Path, half: str) -> None:
     files = sorted((home.folder / "promissory").glob(f"{half}.db*"))
     before = answers(home)
     with caller(home, service.address) as ask:
@@ -129,7 +129,7 @@ def test_half_a_store_is_no_store(home: Sandbox, service: Service, tmp_path: Pat
 
 
 def test_a_full_disk_is_an_outage_that_loses_nothing_and_ends_when_there_is_room(
-    home: Sandbox, service: Service
+    home: Sandbox, service: ServiceProcess
 ) -> None:
     room = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
     before = answers(home)

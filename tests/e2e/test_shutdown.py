@@ -15,7 +15,7 @@ from estelam.client.channel import ClientIdentity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE
-from tools.env.processes import Service
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 CLIENTS = 4
@@ -26,7 +26,7 @@ class Balancer(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[ServiceProcess]) -> None:
         super().__init__(("127.0.0.1", 0), Relay)
         self.services = services
 
@@ -59,7 +59,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def balanced(services: Sequence[Service]) -> Iterator[str]:
+def balanced(services: Sequence[ServiceProcess]) -> Iterator[str]:
     """The address of a balancer before *services*."""
     with Balancer(services) as balancer:
         threading.Thread(target=balancer.serve_forever, daemon=True).start()
@@ -68,16 +68,16 @@ def balanced(services: Sequence[Service]) -> Iterator[str]:
 
 
 @pytest.fixture
-def pair(loaded: Sandbox) -> Iterator[tuple[Service, Service]]:
+def pair(loaded: Sandbox) -> Iterator[tuple[ServiceProcess, ServiceProcess]]:
     """Two processes of one service; on SQLite each has a store of its own."""
     shutil.copytree(loaded.folder / "promissory", loaded.folder / "second")
     other = {"ESTELAM_PROMISSORY_STORE": f"sqlite:///{loaded.folder / 'second'}"}
-    with Service("promissory", loaded) as first, Service("promissory", loaded, environ=other) as second:
+    with ServiceProcess("promissory", loaded) as first, ServiceProcess("promissory", loaded, environ=other) as second:
         yield first, second
 
 
 def test_a_rolling_restart_under_load_loses_no_call_of_a_client_that_retries(
-    pair: tuple[Service, Service], loaded: Sandbox
+    pair: tuple[ServiceProcess, ServiceProcess], loaded: Sandbox
 ) -> None:
     over = threading.Event()
     setad = ClientIdentity.named(loaded.pki, "setad")

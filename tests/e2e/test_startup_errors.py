@@ -6,18 +6,18 @@ import pytest
 
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
-from tools.env.processes import ProcessError, Service
+from tools.env.processes import ProcessError, ServiceProcess
 from tools.env.sandbox import Sandbox
 
 
-def refused(service: Service) -> str:
+def refused(service: ServiceProcess) -> str:
     """What *service*, a real process, says instead of starting."""
     try:
         with pytest.raises(ProcessError) as caught:
             service.start()
     finally:
         service.kill()
-    assert service.ended == 1
+    assert service.exit_status == 1
     return str(caught.value)
 
 
@@ -29,7 +29,7 @@ def serve(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
 
 
 def test_one_sqlite_store_is_served_by_one_process(running: Sandbox) -> None:
-    second = Service("promissory", running, listen="127.0.0.1:0")
+    second = ServiceProcess("promissory", running, listen="127.0.0.1:0")
 
     assert "another process serves from this store" in refused(second)
 
@@ -37,7 +37,7 @@ def test_one_sqlite_store_is_served_by_one_process(running: Sandbox) -> None:
 def test_a_port_that_is_taken_is_said_to_be(running: Sandbox, sandbox: Sandbox) -> None:
     taken = running.promissory().listen
 
-    words = refused(Service("promissory", sandbox, listen=taken))
+    words = refused(ServiceProcess("promissory", sandbox, listen=taken))
 
     assert f"{taken} can't be bound; is another server there?" in words
     assert "Traceback" not in words
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_said_to_be(running: Sandbox, sandbox: Sandbox) 
 def test_a_store_that_was_never_migrated_is_not_served_and_not_made(sandbox: Sandbox, tmp_path: Path) -> None:
     store = {"ESTELAM_PROMISSORY_STORE": f"sqlite:///{tmp_path / 'nowhere'}"}
 
-    assert refused(Service("promissory", sandbox, environ=store)).endswith("run: estelam migrate")
+    assert refused(ServiceProcess("promissory", sandbox, environ=store)).endswith("run: estelam migrate")
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -16,8 +16,8 @@ from tests.e2e.conftest import caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 from tools.env import postgres
 from tools.env import sandbox as suite
-from tools.env.postgres import Cluster
-from tools.env.processes import Service
+from tools.env.postgres import PostgresCluster
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE)
@@ -27,9 +27,9 @@ LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE)
 class House:
     """A suite on a PostgreSQL server of its own, and its promissory service."""
 
-    cluster: Cluster
+    cluster: PostgresCluster
     sandbox: Sandbox
-    service: Service
+    service: ServiceProcess
 
     def says(self, status: int) -> bool:
         """Whether health says *status* before patience ends."""
@@ -40,15 +40,15 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with postgres.cluster() as cluster:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
-        sandbox = suite.create(tmp_path_factory.mktemp("gone"), stores=stores)
+        sandbox = suite.create_sandbox(tmp_path_factory.mktemp("gone"), stores=stores)
         suite.load_samples(sandbox)
         environ = {"ESTELAM_PROMISSORY_ANSWER_SECONDS": "2"}
-        with Service("promissory", sandbox, environ=environ) as service:
+        with ServiceProcess("promissory", sandbox, environ=environ) as service:
             yield House(cluster, sandbox, service)
 
 
 @contextmanager
-def standing_still(cluster: Cluster) -> Iterator[None]:
+def standing_still(cluster: PostgresCluster) -> Iterator[None]:
     """While the block runs, no process of the server does anything: nothing is refused, and nothing is answered."""
     first = int((cluster.data / "postmaster.pid").read_text("ascii").splitlines()[0])
     children = Path(f"/proc/{first}/task/{first}/children").read_text("ascii").split()

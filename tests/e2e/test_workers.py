@@ -18,29 +18,29 @@ from estelam.storage.store import Store
 from tests.conftest import STORING
 from tests.e2e.conftest import NOTE
 from tools.env import sandbox as suite
-from tools.env.postgres import Cluster
-from tools.env.processes import ProcessError, Service
+from tools.env.postgres import PostgresCluster
+from tools.env.processes import ProcessError, ServiceProcess
 from tools.env.sandbox import Sandbox
 
 SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def crowded(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+def crowded(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A suite on PostgreSQL, with the samples."""
     stores = {name: cluster.url(cluster.database()) for name in STORING}
-    sandbox = suite.create(tmp_path_factory.mktemp("crowded"), stores=stores)
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("crowded"), stores=stores)
     suite.load_samples(sandbox)
     return sandbox
 
 
 @pytest.fixture
-def service(crowded: Sandbox) -> Iterator[Service]:
-    with Service("promissory", crowded, workers=2) as service:
+def service(crowded: Sandbox) -> Iterator[ServiceProcess]:
+    with ServiceProcess("promissory", crowded, workers=2) as service:
         yield service
 
 
-def workers(service: Service) -> set[int]:
+def workers(service: ServiceProcess) -> set[int]:
     """The processes of the service that serve: all but the one that watches them and Python's own of shared things."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text("ascii").split()
     return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
@@ -53,7 +53,7 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def ask(sandbox: Sandbox, service: Service, times: int) -> list[int]:
+def ask(sandbox: Sandbox, service: ServiceProcess, times: int) -> list[int]:
     """Ask over a new connection each time, through our own client: with its retries."""
     answers: list[int] = []
     for _ in range(times):
@@ -62,7 +62,9 @@ def ask(sandbox: Sandbox, service: Service, times: int) -> list[int]:
     return answers
 
 
-def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(crowded: Sandbox, service: Service) -> None:
+def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(
+    crowded: Sandbox, service: ServiceProcess
+) -> None:
     before = workers(service)
     os.kill(min(before), signal.SIGKILL)
     answers = ask(crowded, service, 20)
@@ -72,7 +74,9 @@ def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(crowded: S
     assert max(before) in workers(service)
 
 
-def test_a_renewal_replaces_every_worker_and_every_caller_is_answered(crowded: Sandbox, service: Service) -> None:
+def test_a_renewal_replaces_every_worker_and_every_caller_is_answered(
+    crowded: Sandbox, service: ServiceProcess
+) -> None:
     before = workers(service)
     answers: list[int] = []
     os.kill(service.pid, signal.SIGHUP)
@@ -82,7 +86,7 @@ def test_a_renewal_replaces_every_worker_and_every_caller_is_answered(crowded: S
     assert {ANSWER_YES} == set(answers)
 
 
-def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, service: Service) -> None:
+def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, service: ServiceProcess) -> None:
     settings = crowded.promissory()
 
     def entries() -> int:
@@ -96,7 +100,7 @@ def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, serv
     assert before + 30 == entries()
 
 
-def test_workers_end_with_whoever_watches_them(service: Service) -> None:
+def test_workers_end_with_whoever_watches_them(service: ServiceProcess) -> None:
     before = workers(service)
     service.kill()
 
@@ -105,9 +109,9 @@ def test_workers_end_with_whoever_watches_them(service: Service) -> None:
 
 def test_on_sqlite_more_than_one_worker_is_refused_with_the_reason(sandbox: Sandbox) -> None:
     with pytest.raises(ProcessError, match="SQLite allows one serving process"):
-        Service("promissory", sandbox, workers=2).start()
+        ServiceProcess("promissory", sandbox, workers=2).start()
 
 
-def test_a_port_that_is_taken_is_not_shared(crowded: Sandbox, service: Service) -> None:
+def test_a_port_that_is_taken_is_not_shared(crowded: Sandbox, service: ServiceProcess) -> None:
     with pytest.raises(ProcessError, match="can't be bound"):
-        Service("promissory", crowded, listen=service.address, workers=2).start()
+        ServiceProcess("promissory", crowded, listen=service.address, workers=2).start()

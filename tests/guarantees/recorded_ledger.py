@@ -29,7 +29,7 @@ class Office:
     """A real service's ledger of two dozen entries, and the replies it gave."""
 
     def __init__(self, folder: Path) -> None:
-        self.sandbox = suite.create(folder)
+        self.sandbox = suite.create_sandbox(folder)
         suite.load_samples(self.sandbox)
         self.replies: list[ReceiptRecord] = []
         with RunningService(promissory_opening(self.sandbox, leave_seconds=0)) as service:

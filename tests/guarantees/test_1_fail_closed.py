@@ -263,7 +263,7 @@ def database() -> DatabaseFaults:
 
 @pytest.fixture(scope="module")
 def houses(tmp_path_factory: pytest.TempPathFactory, database: DatabaseFaults) -> Iterator[dict[str, House]]:
-    box = suite.create(tmp_path_factory.mktemp("faults"))
+    box = suite.create_sandbox(tmp_path_factory.mktemp("faults"))
     suite.load_samples(box)
     faults = Faults(SERVICES, FILES)
     promissory, judiciary = box.promissory(listen="127.0.0.1:0"), box.judiciary(listen="127.0.0.1:0")

@@ -32,7 +32,7 @@ class Gate(House):
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Question]]:
     """A service that names a proxy, and a question that comes through it."""
-    box = suite.create(tmp_path_factory.mktemp("proxied"))
+    box = suite.create_sandbox(tmp_path_factory.mktemp("proxied"))
     suite.load_samples(box)
     DevCertificateAuthority(box.pki).issue("proxy", [])
     proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))

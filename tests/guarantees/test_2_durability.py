@@ -12,17 +12,17 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.storage.store import AccessMode, Store
 from tools.chaos import deployments, kill, load_clients
 from tools.chaos.load_clients import Acknowledged
-from tools.chaos.scenario import Task, Trial
-from tools.env.processes import Service
+from tools.chaos.scenario import Scenario, Task
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("trial", [kill.TRIAL, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
-def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(trial: Trial, tmp_path: Path) -> None:
+def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(trial: Scenario, tmp_path: Path) -> None:
     told: list[int] = []
 
-    result = trial.run(Task(tmp_path, trial.short, seed=1404, told=told.append))
+    result = trial.run(Task(tmp_path, trial.short, seed=1404, progress=told.append))
 
     assert ([], trial.short, [1] * trial.short) == (result.losses, result.rounds, told)
     assert result.checked > trial.short
@@ -32,7 +32,7 @@ def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
     with deployments.on_sqlite(tmp_path) as build:
         home = build("home")
     with (
-        Service("promissory", home.sandbox) as service,
+        ServiceProcess("promissory", home.sandbox) as service,
         channel(service.address, ClientIdentity.named(home.sandbox.pki, "setad")) as opened,
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)

@@ -139,7 +139,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("grid")
-    sandbox, clock = suite.create(folder / "suite"), Time()
+    sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
     promissory = promissory_opening(sandbox, clock.clock, leave_seconds=0)
     judiciary = judiciary_opening(sandbox, clock.clock, leave_seconds=0)

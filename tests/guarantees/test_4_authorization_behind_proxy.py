@@ -65,7 +65,7 @@ class Gate:
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     folder = tmp_path_factory.mktemp("gate")
-    sandbox, clock = suite.create(folder / "suite"), Time()
+    sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
     issue(sandbox, folder)
     proxies = [fingerprint((sandbox.pki / f"{name}.crt").read_bytes()) for name in ("proxy", "other proxy", "brief")]

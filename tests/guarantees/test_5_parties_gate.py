@@ -142,7 +142,7 @@ def told(call: Any) -> Told:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    sandbox = suite.create(tmp_path_factory.mktemp("parties") / "suite")
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("parties") / "suite")
     grants = [*GRANTS, ("agency", GET_NOTE_PARTIES, "R2.2")]
     suite.write_access(sandbox, grants, rate=1_000_000, burst=1_000_000)
     made = World(sandbox, sandbox.promissory())

@@ -142,7 +142,7 @@ def eavesdropped(port: int, identity: ClientIdentity, method: str) -> Iterator[t
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    made = suite.create(tmp_path_factory.mktemp("lengths"))
+    made = suite.create_sandbox(tmp_path_factory.mktemp("lengths"))
     suite.load_samples(made)
     return made
 

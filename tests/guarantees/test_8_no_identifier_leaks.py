@@ -30,7 +30,7 @@ from promissory.methods import CHECK_NOTE as CHECK_METHOD
 from sataad_adapter.service import adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, Service, free_ports
+from tools.env.processes import SERVICES, ServiceProcess, free_ports
 from tools.env.sandbox import (
     CHECK_BY_NATIONAL_ID,
     CHECK_BY_TRACKING_ID,
@@ -145,7 +145,7 @@ demands = ["x-case-reference"]
 
 def furnish(folder: Path) -> Sandbox:
     """A suite whose stores hold what is asked about here."""
-    sandbox = suite.create(folder, ports=free_ports("promissory", "judiciary", "setad"))
+    sandbox = suite.create_sandbox(folder, ports=free_ports("promissory", "judiciary", "setad"))
     suite.write_access(sandbox, [grant for grant in GRANTS if grant[0] != "agency"], rate=100, burst=1000)
     with sandbox.access.open("a", encoding="utf-8") as table:
         table.write(MORE_GRANTS)
@@ -278,7 +278,7 @@ class Evidence:
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     sandbox = furnish(tmp_path_factory.mktemp("canaries") / "suite")
     services = {
-        name: Service(name, sandbox, environ={f"ESTELAM_{name.upper()}_LOG_LEVEL": "debug"}) for name in SERVICES
+        name: ServiceProcess(name, sandbox, environ={f"ESTELAM_{name.upper()}_LOG_LEVEL": "debug"}) for name in SERVICES
     }
     with contextlib.ExitStack() as running:
         for service in services.values():
@@ -311,7 +311,7 @@ def unledgered(sandbox: Sandbox) -> Iterator[None]:
     away.rename(ledger)
 
 
-def scrape(service: Service) -> bytes:
+def scrape(service: ServiceProcess) -> bytes:
     events = [json.loads(line) for line in service.log.read_text("utf-8").splitlines() if line.startswith("{")]
     port = next(event["metrics_port"] for event in events if event["event"] == "server.started")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:

@@ -31,7 +31,7 @@ from tests.e2e.conftest import caller
 from tools.env import postgres
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS
-from tools.env.postgres import BIN, Cluster
+from tools.env.postgres import BIN, PostgresCluster
 from tools.env.sandbox import GRANTS, Sandbox
 
 DEPLOY = CONFIGS.parent
@@ -242,7 +242,7 @@ def test_systemd_waits_as_long_as_a_leave_takes() -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
+def server() -> Iterator[PostgresCluster]:
     """A server as Patroni would set it, but for what needs other machines."""
     patroni = yaml.safe_load((DEPLOY / "postgresql" / "patroni.yaml").read_text("utf-8"))
     given = patroni["bootstrap"]["dcs"]["postgresql"]["parameters"] | {"archive_command": "true"}
@@ -266,7 +266,7 @@ def test_pgbouncer_lends_a_connection_for_a_transaction_and_keeps_prepared_state
     assert int(pooler["pgbouncer"]["max_prepared_statements"]) > 0
 
 
-def psql(server: Cluster, database: str, script: str, *, password: str = "", **variables: str) -> None:
+def psql(server: PostgresCluster, database: str, script: str, *, password: str = "", **variables: str) -> None:
     given = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
     command: list[str | Path] = [
         BIN / "psql",
@@ -284,10 +284,10 @@ def psql(server: Cluster, database: str, script: str, *, password: str = "", **v
     subprocess.run([*command, *given, "-f", path], check=True, env={"ESTELAM_PASSWORD": password})
 
 
-def with_role(server: Cluster, tmp_path: Path, role: str) -> tuple[Sandbox, str, str]:
+def with_role(server: PostgresCluster, tmp_path: Path, role: str) -> tuple[Sandbox, str, str]:
     """A suite with the samples whose database knows *role* by its script; the database and how that role reaches it."""
     database = server.database()
-    sandbox = suite.create(tmp_path / "suite", stores={"promissory": server.url(database)})
+    sandbox = suite.create_sandbox(tmp_path / "suite", stores={"promissory": server.url(database)})
     suite.load_samples(sandbox)
     with server.connect(database) as connection:
         connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
@@ -296,7 +296,7 @@ def with_role(server: Cluster, tmp_path: Path, role: str) -> tuple[Sandbox, str,
 
 
 def test_the_serving_role_answers_and_records_and_can_change_nothing(
-    server: Cluster, tmp_path: Path, start: Start
+    server: PostgresCluster, tmp_path: Path, start: Start
 ) -> None:
     sandbox, database, address = with_role(server, tmp_path, "serving")
     service = start(promissory_opening(sandbox, store=address))
@@ -318,7 +318,7 @@ def test_the_serving_role_answers_and_records_and_can_change_nothing(
 
 
 def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
-    server: Cluster, tmp_path: Path, start: Start
+    server: PostgresCluster, tmp_path: Path, start: Start
 ) -> None:
     sandbox, database, address = with_role(server, tmp_path, "watching")
     service = start(promissory_opening(sandbox))
@@ -333,7 +333,7 @@ def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
             connection.execute(forbidden)
 
 
-def test_the_databases_are_made_by_their_script(server: Cluster) -> None:
+def test_the_databases_are_made_by_their_script(server: PostgresCluster) -> None:
     psql(server, "postgres", "databases.sql", password="secret")
     with server.connect("judiciary", "estelam_owner") as connection:
         connection.execute("CREATE SCHEMA facts")

@@ -12,8 +12,8 @@ from rich.console import Console
 from tools.bench import machine
 from tools.bench.benchmarks import MEASUREMENTS
 from tools.bench.config import FULL, QUICK
-from tools.bench.environment import World
-from tools.bench.metric import Figure
+from tools.bench.environment import BenchEnvironment
+from tools.bench.metric import Metric
 from tools.bench.report import table
 
 _PAGE = 140
@@ -52,10 +52,10 @@ def main(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PAGE)
-    figures: list[Figure] = []
+    figures: list[Metric] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="estelam-bench-", dir=folder) as name:
-        with World(Path(name), scale) as world:
+        with BenchEnvironment(Path(name), scale) as world:
             for measurement in chosen:
                 with console.status(f"measuring: {measurement}"):
                     try:

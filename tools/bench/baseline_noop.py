@@ -20,15 +20,15 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
 )
 from estelam.server.grpc_server import options
 from estelam.server.process import wait_for_shutdown, write_port
-from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
+from tools.bench.environment import SERVER_CORE, BenchEnvironment, Engine, check_note, load, promissory_server
 from tools.bench.load.plan import Report
-from tools.bench.processes import Running, running
+from tools.bench.processes import RunningServer, run_server
 from tools.env.sandbox import CHECK_NOTE
 
 Ask = Callable[..., Report]
 
 
-class BareServicer(PromissoryNoteInquiryServiceServicer):
+class NoopServicer(PromissoryNoteInquiryServiceServicer):
     """Gives every request the same reply."""
 
     def __init__(self, reply: pb.CheckNoteResponse) -> None:
@@ -50,7 +50,7 @@ def main(settings: ServingSettings, reply: bytes, port_file: Path) -> None:
 
 async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_file: Path) -> None:
     server = grpc.aio.server(options=options(settings))
-    add_PromissoryNoteInquiryServiceServicer_to_server(BareServicer(reply), server)
+    add_PromissoryNoteInquiryServiceServicer_to_server(NoopServicer(reply), server)
     pair = (settings.private_key.read_bytes(), settings.certificate.read_bytes())
     credentials = grpc.ssl_server_credentials([pair], settings.trust.read_bytes(), require_client_auth=True)
     port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -61,25 +61,25 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class Comparison:
     """A full promissory service and a bare handler with replies as long, side by side, and how to load each."""
 
     full: Ask
-    bare: Ask
+    baseline: Ask
 
 
 @contextmanager
-def contest(world: World, engine: Engine = Engine.SQLITE) -> Iterator[Contest]:
+def compare_with_baseline(world: BenchEnvironment, engine: Engine = Engine.SQLITE) -> Iterator[Comparison]:
     """Both, idle until asked."""
     suite, questions = world.with_notes(engine), check_note(world.scale)
     caller = suite.caller("setad")
     with promissory_server(suite) as full:
         reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))
-        with running(main, suite.promissory(), reply, core=SERVER_CORE) as bare:
-            yield Contest(partial(load, full, questions, caller), partial(load, bare, questions, caller))
+        with run_server(main, suite.promissory(), reply, core=SERVER_CORE) as bare:
+            yield Comparison(partial(load, full, questions, caller), partial(load, bare, questions, caller))
 
 
-async def _typical_reply(server: Running, caller: ClientIdentity, requests: Sequence[bytes]) -> bytes:
+async def _typical_reply(server: RunningServer, caller: ClientIdentity, requests: Sequence[bytes]) -> bytes:
     async with aio_channel(f"127.0.0.1:{server.port}", caller) as channel:
         check: Any = channel.unary_unary(f"/{CHECK_NOTE}")
         for _ in range(4):  # The first to come are answered alone; a crowd must have gathered.

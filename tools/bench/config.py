@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class BenchConfig:
     """What every measurement is told of how large it is to be."""
 
     seconds: float
@@ -29,7 +29,7 @@ class Scale:
     """Inquiries of the busy month that is reported."""
 
 
-FULL = Scale(
+FULL = BenchConfig(
     seconds=5,
     rounds=5,
     notes=10_000,
@@ -41,7 +41,7 @@ FULL = Scale(
     few_inquiries=1_000_000,
     inquiries=10_000_000,
 )
-QUICK = Scale(
+QUICK = BenchConfig(
     seconds=1,
     rounds=1,
     notes=2_000,

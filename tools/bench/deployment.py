@@ -17,24 +17,24 @@ from tools.env.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandRun:
     """A command that has ended well."""
 
     seconds: float
     cpu_seconds: float
-    said: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
-class Suite:
+class Deployment:
     """A sandbox whose quotas no load generator reaches."""
 
     sandbox: Sandbox
 
     @classmethod
-    def create(cls, folder: Path, stores: Mapping[str, str]) -> "Suite":
+    def create(cls, folder: Path, stores: Mapping[str, str]) -> "Deployment":
         """A suite in *folder*, its stores empty: those at the given addresses, the others on SQLite."""
-        return cls(sandbox.create(folder, stores=stores, rate=1e7, burst=100_000_000))
+        return cls(sandbox.create_sandbox(folder, stores=stores, rate=1e7, burst=100_000_000))
 
     def promissory(self) -> PromissorySettings:
         """The promissory service's settings."""
@@ -48,7 +48,7 @@ class Suite:
         """Who asks."""
         return ClientIdentity.named(self.sandbox.pki, name)
 
-    def command(self, *arguments: str | Path, core: int | None = None) -> Done:
+    def command(self, *arguments: str | Path, core: int | None = None) -> CommandRun:
         """Run a command to its end, on one *core* if given.
 
         Raises:
@@ -68,7 +68,7 @@ class Suite:
         taken = time.perf_counter() - started
         if done.returncode:
             raise RuntimeError(f"estelam {' '.join(map(str, arguments))}: {done.stderr or done.stdout}")
-        return Done(taken, _cpu_of_children() - before, done.stdout)
+        return CommandRun(taken, _cpu_of_children() - before, done.stdout)
 
 
 def _cpu_of_children() -> float:

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from tools.bench.load.plan import Report
 
-First = TypeVar("First")
-Second = TypeVar("Second")
+Baseline = TypeVar("Baseline")
+Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def at_most(bound: float) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One row of the table."""
 
     name: str
@@ -47,13 +47,15 @@ class Figure:
     """How the value and its target are written, unit included."""
 
 
-def paired(rounds: int, first: Callable[[], First], second: Callable[[], Second]) -> tuple[list[First], list[Second]]:
+def paired(
+    rounds: int, first: Callable[[], Baseline], second: Callable[[], Candidate]
+) -> tuple[list[Baseline], list[Candidate]]:
     """What both give, run right after one another so many times.
 
     Who goes first changes each time, so that a drift of the machine favours neither.
     """
-    firsts: list[First] = []
-    seconds: list[Second] = []
+    firsts: list[Baseline] = []
+    seconds: list[Candidate] = []
     for turn in range(rounds):
         if turn % 2:
             seconds.append(second())

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from tools.bench.metric import Figure
+from tools.bench.metric import Metric
 
 
-def table(figures: Sequence[Figure]) -> Table:
+def table(figures: Sequence[Metric]) -> Table:
     """Each figure with what was measured, and whether it reaches its target."""
     shown = Table(
         title="Medians of paired runs; in brackets the lowest and the highest ratio of a pair", show_lines=True

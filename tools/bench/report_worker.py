@@ -13,7 +13,7 @@ from tools.bench.processes import peak_mib
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class ReportCost:
     """What a report took, all that is imported for it included."""
 
     inquiries: int
@@ -21,12 +21,12 @@ class Took:
     peak_mib: float
 
 
-def main(month: str, micros: int) -> Took:
+def main(month: str, micros: int) -> ReportCost:
     """Report *month* at an instant, by the settings that come in."""
     settings = QualitySettings.model_validate_json(sys.stdin.read())
     clock = replace(Clock(), micros=lambda: micros)
     [written] = report(settings, month=month, audiences=[WORKING_GROUP], clock=clock)
-    return Took(written.inquiries, time.process_time(), peak_mib())
+    return ReportCost(written.inquiries, time.process_time(), peak_mib())
 
 
 if __name__ == "__main__":

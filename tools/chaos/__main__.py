@@ -12,9 +12,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tools.chaos import failover, flood, fuzz, kill, overload, rolling_restart, simulation
-from tools.chaos.scenario import Result, Task, Trial
+from tools.chaos.scenario import Result, Scenario, Task
 
-TRIALS: Sequence[Trial] = (
+SCENARIOS: Sequence[Scenario] = (
     kill.TRIAL,
     kill.POSTGRESQL,
     failover.TRIAL,
@@ -38,14 +38,14 @@ def main(
     seed: Annotated[int, typer.Option(help="What moments and questions are drawn from.")] = 1,
 ) -> None:
     """Torture the product. Exit 0: nothing was lost; 1: something was."""
-    chosen = [trial for trial in TRIALS if name in {"", trial.name}]
+    chosen = [trial for trial in SCENARIOS if name in {"", trial.name}]
     if not chosen or (rounds and not name):
-        err.print(f"name one of: {', '.join(trial.name for trial in TRIALS)}", style="red")
+        err.print(f"name one of: {', '.join(trial.name for trial in SCENARIOS)}", style="red")
         raise typer.Exit(2)
     table = Table("trial", *("rounds", "checked", "losses", "seconds"), "what was seen", title=f"seed {seed}")
     losses: list[str] = []
     for trial in chosen:
-        result, seconds = _try(trial, rounds or trial.short, seed)
+        result, seconds = _run_scenario(trial, rounds or trial.short, seed)
         losses += [f"{trial.name}: {loss}" for loss in (*result.losses, *result.missed)]
         table.add_row(trial.name, *_figures(result, seconds), "; ".join(result.remarks) or trial.about)
     out.print(table)
@@ -54,7 +54,7 @@ def main(
     raise typer.Exit(1 if losses else 0)
 
 
-def _try(trial: Trial, rounds: int, seed: int) -> tuple[Result, float]:
+def _run_scenario(trial: Scenario, rounds: int, seed: int) -> tuple[Result, float]:
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="estelam-torture-") as folder,

@@ -15,7 +15,7 @@ STORE = "ESTELAM_PROMISSORY_STORE"
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Deployment:
     """A suite of its own; `store` is where its promissory service keeps everything."""
 
     sandbox: Sandbox
@@ -32,36 +32,36 @@ class Home:
         return self.sandbox.promissory(store=self.store)
 
 
-Build = Callable[[str], Home]
+DeploymentFactory = Callable[[str], Deployment]
 
 
 @contextmanager
-def on_sqlite(folder: Path) -> Iterator[Build]:
+def on_sqlite(folder: Path) -> Iterator[DeploymentFactory]:
     """Homes in *folder*."""
     template = _template(folder / "template")
 
-    def build(name: str) -> Home:
+    def build(name: str) -> Deployment:
         copied = Path(shutil.copytree(template.folder, folder / name))
-        return Home(Sandbox(copied), f"sqlite:///{copied / 'promissory'}")
+        return Deployment(Sandbox(copied), f"sqlite:///{copied / 'promissory'}")
 
     yield build
 
 
 @contextmanager
-def on_postgresql(folder: Path) -> Iterator[Build]:
+def on_postgresql(folder: Path) -> Iterator[DeploymentFactory]:
     """Homes in *folder*, each with a database of one server, which runs for as long as the block."""
     with postgres.cluster() as cluster:
         names = {name: cluster.database() for name in ("promissory", "judiciary")}
         template = _template(folder / "template", {name: cluster.url(database) for name, database in names.items()})
 
-        def build(name: str) -> Home:
+        def build(name: str) -> Deployment:
             copied = Path(shutil.copytree(template.folder, folder / name))
-            return Home(Sandbox(copied), cluster.url(cluster.database(names["promissory"])))
+            return Deployment(Sandbox(copied), cluster.url(cluster.database(names["promissory"])))
 
         yield build
 
 
 def _template(folder: Path, stores: dict[str, str] | None = None) -> Sandbox:
-    sandbox = suite.create(folder, stores=stores, rate=1e6, burst=10**6)
+    sandbox = suite.create_sandbox(folder, stores=stores, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     return sandbox

@@ -13,14 +13,15 @@ from random import Random
 from estelam.client.channel import ClientIdentity
 from estelam.ledger import verify
 from estelam.receipts import receipt
-from tools.chaos.deployments import Home
+from tools.chaos.deployments import Deployment
 from tools.chaos.kill import Ledger
-from tools.chaos.load_clients import Crowd
-from tools.chaos.scenario import Result, Task, Trial
+from tools.chaos.load_clients import LoadClients
+from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import postgres
 from tools.env import sandbox as suite
-from tools.env.fork_server import Nursery, Nursling
-from tools.env.postgres import Cluster
+from tools.env.fork_server import ForkServer
+from tools.env.postgres import PostgresCluster
+from tools.env.processes import ServiceProcess
 
 LOAD_SECONDS = (0.1, 0.6)
 PAUSE_SECONDS = 0.02
@@ -33,15 +34,17 @@ def run(task: Task) -> Result:
     with ExitStack() as at_last:
         first = at_last.enter_context(postgres.cluster())
         database = first.database()
-        home = suite.create(task.folder, stores={"promissory": first.url(database)}, rate=1e6, burst=10**6)
+        home = suite.create_sandbox(task.folder, stores={"promissory": first.url(database)}, rate=1e6, burst=10**6)
         suite.load_samples(home)
         second = first.standby()
         at_last.callback(second.remove)
-        ledger = Ledger(Home(home, first.url(database, second)))
-        nursery = at_last.enter_context(Nursery())
-        service = at_last.enter_context(Nursling(nursery, "promissory", home, environ=ledger.home.environ))
+        ledger = Ledger(Deployment(home, first.url(database, second)))
+        fork_server = at_last.enter_context(ForkServer())
+        service = at_last.enter_context(
+            ServiceProcess("promissory", home, environ=ledger.home.environ, launcher=fork_server.launch)
+        )
         setad = ClientIdentity.named(home.pki, "setad")
-        crowd = at_last.enter_context(Crowd(service.address, setad, random, pause=PAUSE_SECONDS))
+        crowd = at_last.enter_context(LoadClients(service.address, setad, random, pause=PAUSE_SECONDS))
         primary, standby = first, second
         try:
             for _ in range(task.rounds):
@@ -49,7 +52,7 @@ def run(task: Task) -> Result:
                 total.add(ledger.look(crowd.take()))  # 5
                 primary, standby = standby, standby.standby(primary)  # 6
                 total.rounds += 1
-                task.told(1)
+                task.progress(1)
         except TimeoutError:
             total.losses.append("calls did not resume")
         except (verify.LedgerCorruptError, receipt.InvalidReceipt) as error:
@@ -59,19 +62,19 @@ def run(task: Task) -> Result:
     return total
 
 
-def _fall(primary: Cluster, standby: Cluster, crowd: Crowd, random: Random) -> float:
+def _fall(primary: PostgresCluster, standby: PostgresCluster, crowd: LoadClients, random: Random) -> float:
     """Let *primary* fall; returns after how many seconds there was an answer again."""
     _await_step(primary)
-    crowd.wait_for_an_answer()
+    crowd.wait_for_reply()
     time.sleep(random.uniform(*LOAD_SECONDS))
     primary.kill()
     fell = time.monotonic()
     standby.promote()
-    crowd.wait_for_an_answer()
+    crowd.wait_for_reply()
     return time.monotonic() - fell
 
 
-def _await_step(primary: Cluster) -> None:
+def _await_step(primary: PostgresCluster) -> None:
     """Wait until commits on *primary* wait for its standby."""
     deadline = time.monotonic() + IN_STEP_SECONDS
     with primary.connect() as connection:
@@ -81,4 +84,4 @@ def _await_step(primary: Cluster) -> None:
             time.sleep(0.02)
 
 
-TRIAL = Trial("failover", "the primary killed, its standby promoted", 1, 50, run)
+TRIAL = Scenario("failover", "the primary killed, its standby promoted", 1, 50, run)

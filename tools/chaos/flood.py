@@ -21,20 +21,27 @@ from hpack import Encoder
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from tools.bench.processes import SPAWN
 from tools.chaos.fuzz import NOTE, TARGETS, headers_of
-from tools.chaos.raw_http2 import END_HEADERS, HEADERS, RST_STREAM, Hangup, Wire, frame, trusting
-from tools.chaos.scenario import Result, Task, Trial
+from tools.chaos.raw_http2 import (
+    END_HEADERS,
+    HEADERS,
+    RST_STREAM,
+    ConnectionClosed,
+    RawConnection,
+    client_tls_context,
+    frame,
+)
+from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
-from tools.env.processes import Service
+from tools.env.processes import SPAWN, ServiceProcess
 from tools.env.sandbox import MINISTRY, Sandbox
 
 CALM_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
 CALL_SECONDS = 10.0
 AT_ONCE = 100
-PEACE = 3.0
+MAX_LATENCY_RATIO = 3.0
 CANCEL = (8).to_bytes(4)
 # The beginning of a handshake that is never gone on with.
 HALF_OPEN = bytes.fromhex("1603010200")
@@ -43,7 +50,7 @@ CHECK_NOTE = TARGETS[0]
 Flood = Callable[[int, Path, int, Connection], None]
 
 
-class Honest:
+class QuietClient:
     """A caller at a steady pace, who knows how long each answer took."""
 
     def __init__(self, address: str, identity: ClientIdentity) -> None:
@@ -80,31 +87,31 @@ class Honest:
 
 def run(task: Task, kind: str, whole: int) -> Result:
     """Flood the Envoy of one *kind*; one in so many of the idle connections has ended its handshake."""
-    sandbox = suite.create(task.folder, rate=1e6, burst=10**6)
+    sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     with ExitStack() as at_last:
-        worker = at_last.enter_context(Service("promissory", sandbox, environ=_believing_the_proxy(sandbox)))
+        worker = at_last.enter_context(ServiceProcess("promissory", sandbox, environ=_trust_proxy(sandbox)))
         folder = task.folder / "envoy"
         envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
-        honest = Honest(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
+        honest = QuietClient(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
         calm = honest.p99_while(partial(time.sleep, CALM_SECONDS))
         with _flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
             held = flood.recv()
             silent = honest.p99_while(partial(time.sleep, CALM_SECONDS))
         with _flood(_reset, envoy.port, sandbox, task.rounds) as flood:
             reset = honest.p99_while(flood.recv)
-    task.told(task.rounds)
+    task.progress(task.rounds)
     rises = {f"{held:,} idle connections": silent / calm, f"{task.rounds:,} resets": reset / calm}
     return Result(
         rounds=task.rounds,
         checked=honest.asked,
         losses=[f"an honest call failed: {status}" for status in honest.failed],
-        missed=[f"p99 rose {rise:.1f} times under {what}" for what, rise in rises.items() if rise > PEACE],
+        missed=[f"p99 rose {rise:.1f} times under {what}" for what, rise in rises.items() if rise > MAX_LATENCY_RATIO],
         remarks=[f"p99 {calm:.1f} ms", *(f"{rise:.1f} times that under {what}" for what, rise in rises.items())],
     )
 
 
-def _believing_the_proxy(sandbox: Sandbox) -> dict[str, str]:
+def _trust_proxy(sandbox: Sandbox) -> dict[str, str]:
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     certificate = x509.load_pem_x509_certificate((sandbox.pki / "proxy.crt").read_bytes())
     return {"ESTELAM_PROMISSORY_PROXIES": certificate.fingerprint(SHA256()).hex()}
@@ -126,12 +133,12 @@ def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Co
 
 def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> None:
     """Hold *count* connections: by turns one says nothing, one begins a handshake, and some have ended theirs."""
-    tls = trusting(pki, "agency")
+    tls = client_tls_context(pki, "agency")
     held: list[object] = []
     for number in range(count):
-        with suppress(OSError, Hangup):
+        with suppress(OSError, ConnectionClosed):
             if not number % whole:
-                held.append(Wire(port, tls))
+                held.append(RawConnection(port, tls))
                 continue
             silent = socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS)
             held.append(silent)
@@ -143,16 +150,16 @@ def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> 
 
 def _reset(port: int, pki: Path, count: int, told: Connection) -> None:
     """Open *count* streams and cut each off at once, over one connection after the other."""
-    tls = trusting(pki, "agency")
+    tls = client_tls_context(pki, "agency")
     sent = 0
     while sent < count:
         encoder = Encoder()
-        with suppress(OSError, Hangup), closing(Wire(port, tls)) as opened:
+        with suppress(OSError, ConnectionClosed), closing(RawConnection(port, tls)) as opened:
             for first in range(1, 2**31, 2 * AT_ONCE):
                 streams = range(first, first + 2 * AT_ONCE, 2)
                 opened.write(b"".join(_cut_off(stream, encoder) for stream in streams))
                 sent += AT_ONCE
-                opened.hear_out(0.001)
+                opened.drain(0.001)
                 if sent >= count:
                     break
     told.send(sent)
@@ -163,7 +170,7 @@ def _cut_off(stream: int, encoder: Encoder) -> bytes:
     return frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, CANCEL)
 
 
-PASSED_THROUGH = Trial(
+PASSED_THROUGH = Scenario(
     "flood-passed-through",
     "idle connections and stream resets through the Envoy that passes TLS through",
     2_000,
@@ -171,7 +178,7 @@ PASSED_THROUGH = Trial(
     # A worker takes no more than 480 connections through it.
     partial(run, kind="pass-through.yaml", whole=30),
 )
-TERMINATED = Trial(
+TERMINATED = Scenario(
     "flood-terminated",
     "idle connections and stream resets at the Envoy that ends TLS",
     2_000,

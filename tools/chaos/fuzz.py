@@ -28,10 +28,21 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from tools.chaos import mutations, raw_http2
-from tools.chaos.raw_http2 import DATA, END_HEADERS, END_STREAM, HEADERS, Hangup, Reply, Wire, frame, trusting
-from tools.chaos.scenario import Result, Task, Trial
+from tools.chaos.raw_http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    ConnectionClosed,
+    RawConnection,
+    Reply,
+    client_tls_context,
+    frame,
+)
+from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
-from tools.env.fork_server import Nursery, Nursling
+from tools.env.fork_server import ForkServer
+from tools.env.processes import ServiceProcess
 
 STREAMS = 64
 CONNECTIONS = 16
@@ -86,9 +97,9 @@ TARGETS = (
 class Service:
     """A service under fire."""
 
-    process: Nursling
+    process: ServiceProcess
     tls: ssl.SSLContext
-    judge: "Judge"
+    judge: "ReplyChecker"
 
 
 class Sent(NamedTuple):
@@ -103,7 +114,7 @@ UNSENT = Sent(b"", b"", None)
 """A stream that was not opened on purpose."""
 
 
-class Judge:
+class ReplyChecker:
     """Says of each reply whether it may be, and counts what came."""
 
     def __init__(self, keys: Mapping[str, Ed25519PublicKey], result: Result, seen: Counter[str]) -> None:
@@ -171,16 +182,16 @@ def _reason(reply: Reply) -> Reason | None:
     return Reason(info.reason)
 
 
-class Shot(NamedTuple):
+class Volley(NamedTuple):
     """One connection, what was sent over it, and how: "http2" means that it will hardly last."""
 
-    opened: Wire
+    opened: RawConnection
     target: Target
     level: str
     calls: Mapping[int, Sent]
 
 
-class Fuzz:
+class Fuzzer:
     """Fires at both services, and has judged what comes back."""
 
     def __init__(self, services: Mapping[str, Service], random: Random, result: Result, seen: Counter[str]) -> None:
@@ -197,11 +208,11 @@ class Fuzz:
         for target in TARGETS:
             self._live(target)
 
-    def _fire(self) -> Shot:
+    def _fire(self) -> Volley:
         target = self._random.choice(TARGETS)
         level = self._random.choices(list(LEVELS), list(LEVELS.values()))[0]
         service, encoder = self._services[target.service], Encoder()
-        opened = Wire(service.process.port, service.tls)
+        opened = RawConnection(service.process.port, service.tls)
         if level == "http2":
             calls = {1: _sound(target)}
             frames = mutations.frames(self._random, [_frames(*call) for call in calls.items()])
@@ -209,18 +220,18 @@ class Fuzz:
             calls = {1 + 2 * n: self._spoilt(target, level, encoder) for n in range(STREAMS)}
             frames = [_frames(*call) for call in calls.items()]
         self._result.rounds += len(frames)
-        with suppress(Hangup):
+        with suppress(ConnectionClosed):
             opened.write(b"".join(frames))
-        return Shot(opened, target, level, calls)
+        return Volley(opened, target, level, calls)
 
-    def _collect(self, shot: Shot) -> None:
+    def _collect(self, shot: Volley) -> None:
         opened = shot.opened
         try:
             if shot.level == "http2":
-                opened.hear_out(SILENCE_SECONDS)
+                opened.drain(SILENCE_SECONDS)
             else:
                 opened.read(list(shot.calls))
-        except Hangup:
+        except ConnectionClosed:
             self._seen["hung up"] += 1
         finally:
             opened.close()
@@ -243,7 +254,7 @@ class Fuzz:
     def _live(self, target: Target) -> None:
         """An honest caller is answered."""
         service, sound = self._services[target.service], _sound(target)
-        with closing(Wire(service.process.port, service.tls)) as opened, suppress(Hangup):
+        with closing(RawConnection(service.process.port, service.tls)) as opened, suppress(ConnectionClosed):
             opened.write(_frames(1, sound))
             opened.read([1])
             service.judge.judge(target, sound, opened.replies[1])
@@ -276,22 +287,22 @@ def _frames(stream: int, sent: Sent) -> bytes:
 
 def run(task: Task) -> Result:
     """Fire as many frames as told, or a few more."""
-    sandbox = suite.create(task.folder, rate=1e6, burst=10**6)
+    sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     result, seen = Result(), Counter[str]()
-    with Nursery() as nursery, ExitStack() as at_last:
+    with ForkServer() as fork_server, ExitStack() as at_last:
         services = {}
         for settings, caller in ((sandbox.promissory(), "setad"), (sandbox.judiciary(), "cbi")):
-            process = at_last.enter_context(Nursling(nursery, settings.SECTION, sandbox))
-            judge = Judge(verifying_keys(settings.signing_certificates), result, seen)
-            services[settings.SECTION] = Service(process, trusting(sandbox.pki, caller), judge)
-        fuzz = Fuzz(services, Random(task.seed), result, seen)
+            process = at_last.enter_context(ServiceProcess(settings.SECTION, sandbox, launcher=fork_server.launch))
+            judge = ReplyChecker(verifying_keys(settings.signing_certificates), result, seen)
+            services[settings.SECTION] = Service(process, client_tls_context(sandbox.pki, caller), judge)
+        fuzz = Fuzzer(services, Random(task.seed), result, seen)
         while (before := result.rounds) < task.rounds:
             fuzz.volley()
-            task.told(result.rounds - before)
-        result.losses += [f"{name} has ended" for name, it in services.items() if it.process.ended is not None]
+            task.progress(result.rounds - before)
+        result.losses += [f"{name} has ended" for name, it in services.items() if it.process.exit_status is not None]
     result.remarks.append(", ".join(f"{what} {count:,}" for what, count in seen.most_common()))
     return result
 
 
-TRIAL = Trial("fuzz", "spoilt messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)
+TRIAL = Scenario("fuzz", "spoilt messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)

@@ -21,7 +21,7 @@ from judiciary import methods as judiciary
 from promissory import feeds as promissory_load
 from promissory import methods as promissory
 from promissory.settings import PromissorySettings
-from tools.chaos.oracle import Answer, Cases, Notes, Row
+from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, Row
 
 PEOPLE = ("9990000018", "9990000026", "99000554330", "999441044163")
 SERIALS = ("1405000000000001", "1405000000000002", "1405000000000003")
@@ -49,7 +49,7 @@ class Load(NamedTuple):
     since: date | None = None
 
 
-class Question(NamedTuple):
+class RandomRequest(NamedTuple):
     """One inquiry: who asks what."""
 
     method: Method
@@ -58,29 +58,29 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Model:
     """What the histories of one service are made of."""
 
     name: str
-    oracle: Callable[[], Notes | Cases]
+    oracle: Callable[[], NotesOracle | CasesOracle]
     feeds: Mapping[str, Feed]
     first_date: date
     questions: Callable[[StoreSettings], Mapping[Method, Lookup]]
     """Each method with its look-up."""
     replies: Mapping[str, type[Message]]
     load: Callable[[Random], Load]
-    ask: Callable[[Random, Any], Question]
+    ask: Callable[[Random, Any], RandomRequest]
     """A question that may well be about what the oracle knows."""
 
 
-def request(question: Question) -> Message:
+def request(question: RandomRequest) -> Message:
     """*question* as the contract asks it."""
     kind = question.method.request
     numbers = {name: int(value) if name == "amount_rials" else value for name, value in question.asked.items()}
     return kind(**numbers)
 
 
-def told(reply: Any) -> Answer:
+def outcome_of(reply: Any) -> Answer:
     """What *reply* says, in the oracle's words."""
     if isinstance(reply, notes_pb.GetNotePartiesResponse):
         parties = (reply.obligor, reply.beneficiary)
@@ -116,13 +116,13 @@ def _note(random: Random, serial: str) -> Row:
     return note | {"issued_on": "2026-01-01", "due_on": random.choice(("", "2027-01-01")), "payment_place": "a bank"}
 
 
-def _about_notes(random: Random, known: Notes) -> Question:
+def _about_notes(random: Random, known: NotesOracle) -> RandomRequest:
     caller, serial = random.choice(CALLERS), random.choice(SERIALS)
     if random.random() < 0.3:
         if known.told_yes and random.random() < 0.7:
             caller, serial = random.choice(list(known.told_yes))
         asked = {"serial": serial, "executive_agency_id": random.choice(AGENCIES)}
-        return Question(promissory.GET_NOTE_PARTIES, caller, asked)
+        return RandomRequest(promissory.GET_NOTE_PARTIES, caller, asked)
     people = {"obligor_id": random.choice(PEOPLE[:3]), "beneficiary_id": random.choice(PEOPLE[:3])}
     asked = {"serial": serial, **people, "amount_rials": random.choice(AMOUNTS)}
     if (note := known.notes.get(serial)) and random.random() < 0.8:
@@ -130,7 +130,7 @@ def _about_notes(random: Random, known: Notes) -> Question:
         genuine |= {"amount_rials": note["amount_rials"]}
         wrong = {name: asked[name] for name in genuine if random.random() < 0.1}
         asked |= genuine | wrong
-    return Question(promissory.CHECK_NOTE, caller, asked)
+    return RandomRequest(promissory.CHECK_NOTE, caller, asked)
 
 
 def _cases(random: Random) -> Load:
@@ -151,11 +151,11 @@ def _case(random: Random, number: str) -> list[Row]:
     return [{**case, "national_id": person, "role": random.choice(ROLES)} for person in parties]
 
 
-def _about_cases(random: Random, _known: Cases) -> Question:
+def _about_cases(random: Random, _known: CasesOracle) -> RandomRequest:
     caller = random.choice(CALLERS)
     if random.random() < 0.5:
-        return Question(judiciary.CHECK_BY_NATIONAL_ID, caller, {"national_id": random.choice(PEOPLE)})
-    return Question(judiciary.CHECK_BY_TRACKING_ID, caller, {"tracking_id": random.choice(TRACKING_IDS)})
+        return RandomRequest(judiciary.CHECK_BY_NATIONAL_ID, caller, {"national_id": random.choice(PEOPLE)})
+    return RandomRequest(judiciary.CHECK_BY_TRACKING_ID, caller, {"tracking_id": random.choice(TRACKING_IDS)})
 
 
 def _perhaps_spoilt(random: Random, load: Load, person: str) -> Load:
@@ -174,10 +174,10 @@ def _promissory_questions(settings: StoreSettings) -> Mapping[Method, Lookup]:
     return promissory.questions(settings)
 
 
-WORLDS = {
-    "promissory": World(
+MODELS = {
+    "promissory": Model(
         "promissory",
-        Notes,
+        NotesOracle,
         {"notes": promissory_load.NOTES, "members": promissory_load.MEMBERS},
         promissory_load.FIRST_DATE,
         _promissory_questions,
@@ -185,9 +185,9 @@ WORLDS = {
         _notes,
         _about_notes,
     ),
-    "judiciary": World(
+    "judiciary": Model(
         "judiciary",
-        Cases,
+        CasesOracle,
         {"cases": judiciary_load.CASES},
         cases.FIRST_DATE,
         lambda _settings: judiciary.QUESTIONS,

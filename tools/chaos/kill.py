@@ -24,11 +24,11 @@ from estelam.ledger import verify
 from estelam.receipts import receipt
 from estelam.storage.store import Store
 from tools.chaos import deployments
-from tools.chaos.deployments import Build, Home
-from tools.chaos.load_clients import Acknowledged, Crowd
-from tools.chaos.scenario import Result, Task, Trial
-from tools.env.fork_server import Nursery, Nursling
-from tools.env.processes import ProcessError, Service
+from tools.chaos.deployments import Deployment, DeploymentFactory
+from tools.chaos.load_clients import Acknowledged, LoadClients
+from tools.chaos.scenario import Result, Scenario, Task
+from tools.env.fork_server import ForkServer
+from tools.env.processes import ProcessError, ServiceProcess
 from tools.env.sandbox import CHECK_NOTE
 
 LOAD_SECONDS = (0.02, 0.3)
@@ -38,7 +38,7 @@ VICTIMS = 2
 KILLS = 25
 
 
-class Sealed(NamedTuple):
+class SealedBlock(NamedTuple):
     """The block that a receipt names: its number and its hash."""
 
     block: int
@@ -49,8 +49,8 @@ class Sealed(NamedTuple):
 class Ledger:
     """A ledger, and what callers may hold it to."""
 
-    home: Home
-    owed: Counter[Sealed] = field(default_factory=Counter)
+    home: Deployment
+    owed: Counter[SealedBlock] = field(default_factory=Counter)
     """Where each acknowledged answer must stand, for ever."""
 
     def look(self, given: Sequence[Acknowledged]) -> Result:
@@ -65,25 +65,25 @@ class Ledger:
         result = Result(checked=len(given))
         for answer in given:
             proven = receipt.verify(CHECK_NOTE, answer.request, answer.reply, keys)
-            sealed = Sealed(proven.block.number, hashlib.sha256(answer.reply.receipt.block_header).digest())
+            sealed = SealedBlock(proven.block.number, hashlib.sha256(answer.reply.receipt.block_header).digest())
             self.owed[sealed] += 1
             if not answer.right:
                 result.losses.append(f"a wrong answer, block {sealed.block}")
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            whole = {Sealed(head.number, head.hash) for head in verify.verify_ledger(connection, keys)}
+            whole = {SealedBlock(head.number, head.hash) for head in verify.verify_ledger(connection, keys)}
         for sealed in [sealed for sealed in self.owed if sealed not in whole]:
             result.losses += [f"an answer is missing, block {sealed.block}"] * self.owed.pop(sealed)
         return result
 
 
-def torture(begin: Callable[[], Service], ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
+def run_rounds(begin: Callable[[], ServiceProcess], ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
     """Kill the service that *begin* makes, under load, *rounds* times; one result for each."""
     setad = ClientIdentity.named(ledger.home.sandbox.pki, "setad")
     service = begin().start()
     try:
         for _ in range(rounds):
-            with Crowd(service.address, setad, random) as crowd:  # 1
-                crowd.wait_for_an_answer()
+            with LoadClients(service.address, setad, random) as crowd:  # 1
+                crowd.wait_for_reply()
                 time.sleep(random.uniform(*LOAD_SECONDS))
                 service.kill()  # 2
             service = begin().start()  # 3
@@ -94,7 +94,9 @@ def torture(begin: Callable[[], Service], ledger: Ledger, rounds: int, random: R
         service.kill()
 
 
-def run(task: Task, engine: Callable[[Path], AbstractContextManager[Build]] = deployments.on_sqlite) -> Result:
+def run(
+    task: Task, engine: Callable[[Path], AbstractContextManager[DeploymentFactory]] = deployments.on_sqlite
+) -> Result:
     """Torture several victims at a time, as many rounds as told in all."""
     kills = min(KILLS, -(-task.rounds // VICTIMS))
     lives = [range(first, min(first + kills, task.rounds)) for first in range(0, task.rounds, kills)]
@@ -102,9 +104,9 @@ def run(task: Task, engine: Callable[[Path], AbstractContextManager[Build]] = de
     total = Result()
 
     def live(share: range) -> Result:
-        return _live(build(f"victim-{share.start}"), nursery, share, task, over)
+        return _live(build(f"victim-{share.start}"), fork_server, share, task, over)
 
-    with engine(task.folder) as build, Nursery() as nursery, ThreadPoolExecutor(VICTIMS) as pool:
+    with engine(task.folder) as build, ForkServer() as fork_server, ThreadPoolExecutor(VICTIMS) as pool:
         try:
             for result in pool.map(live, lives):
                 total.add(result)
@@ -114,16 +116,16 @@ def run(task: Task, engine: Callable[[Path], AbstractContextManager[Build]] = de
     return total
 
 
-def _live(home: Home, nursery: Nursery, share: range, task: Task, over: threading.Event) -> Result:
+def _live(home: Deployment, fork_server: ForkServer, share: range, task: Task, over: threading.Event) -> Result:
     total = Result()
 
-    def begin() -> Service:
-        return Nursling(nursery, "promissory", home.sandbox, environ=home.environ)
+    def begin() -> ServiceProcess:
+        return ServiceProcess("promissory", home.sandbox, environ=home.environ, launcher=fork_server.launch)
 
     try:
-        for result in torture(begin, Ledger(home), len(share), Random(f"{task.seed} {share.start}")):
+        for result in run_rounds(begin, Ledger(home), len(share), Random(f"{task.seed} {share.start}")):
             total.add(result)
-            task.told(1)
+            task.progress(1)
             if over.is_set():
                 break
     except (verify.LedgerCorruptError, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
@@ -133,8 +135,8 @@ def _live(home: Home, nursery: Nursery, share: range, task: Task, over: threadin
     return total
 
 
-TRIAL = Trial("kill", "kill -9 of the service under load, on SQLite", 20, 1000, run)
-POSTGRESQL = Trial(
+TRIAL = Scenario("kill", "kill -9 of the service under load, on SQLite", 20, 1000, run)
+POSTGRESQL = Scenario(
     "kill-postgresql",
     "kill -9 of the service under load, on PostgreSQL",
     6,

@@ -15,7 +15,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 
 CLIENTS = 8
 CALL_SECONDS = 30.0
-PATIENCE_SECONDS = 30.0
+REPLY_TIMEOUT_SECONDS = 30.0
 PAUSE_SECONDS = 0.01
 
 SERIAL, OBLIGOR, HOLDER, RIALS = "1404000000000017", "9990000018", "99000554330", 2_500_000_000
@@ -33,7 +33,7 @@ class Acknowledged(NamedTuple):
         return self.reply.answer == (ANSWER_YES if self.request.amount_rials == RIALS else ANSWER_NO)
 
 
-class Crowd:
+class LoadClients:
     """Asks from the beginning of a block to its end; *address* names one server, which all share one channel to."""
 
     def __init__(self, address: str, identity: ClientIdentity, random: Random, *, pause: float = 0.0) -> None:
@@ -53,9 +53,9 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.go_home()
+        self.stop()
 
-    def go_home(self) -> None:
+    def stop(self) -> None:
         """Ask no more; what is under way is waited for."""
         self._over.set()
         self._channel.close()
@@ -69,7 +69,7 @@ class Crowd:
         taken, self._given[:count] = self._given[:count], []
         return taken
 
-    def wait_for_an_answer(self) -> float:
+    def wait_for_reply(self) -> float:
         """Wait for the next answer; returns how many seconds that took.
 
         Raises:
@@ -77,7 +77,7 @@ class Crowd:
         """
         started, before = time.monotonic(), len(self._given)
         while len(self._given) == before:
-            if time.monotonic() - started > PATIENCE_SECONDS:
+            if time.monotonic() - started > REPLY_TIMEOUT_SECONDS:
                 raise TimeoutError("the service gives no answer")
             time.sleep(0.002)
         return time.monotonic() - started

@@ -64,28 +64,28 @@ def message(random: Random, good: bytes) -> bytes:
     return spoilt[:16000]
 
 
-class Framed(NamedTuple):
+class FramedRequest(NamedTuple):
     """What is sent as the data of one call; `first` is the message in it that a server may answer, if there is one."""
 
     data: bytes
     first: bytes | None
 
 
-FRAMES: Mapping[str, Callable[[Draft], Framed]] = {
-    "cut short": lambda d: Framed(raw_http2.message(d.good)[: d.at], None),
-    "a length that lies": lambda d: Framed(raw_http2.message(d.good, length=d.at), d.good[: d.at]),
-    "a length beyond the end": lambda d: Framed(raw_http2.message(d.good, length=len(d.good) + 1 + d.at), None),
-    "a huge length": lambda d: Framed(raw_http2.message(d.good, length=2**32 - 1 - d.at), None),
-    "packed, it says": lambda d: Framed(raw_http2.message(d.good, flag=1 + 2 * (d.at % 128)), None),
-    "a second message": lambda d: Framed(raw_http2.message(d.good) + raw_http2.message(d.some), d.good),
-    "more behind it": lambda d: Framed(raw_http2.message(d.good) + d.some, d.good),
-    "nothing before it": lambda d: Framed(raw_http2.message(b"") + raw_http2.message(d.good), b""),
-    "any bytes": lambda d: Framed(d.some * 3, None),
+FRAMES: Mapping[str, Callable[[Draft], FramedRequest]] = {
+    "cut short": lambda d: FramedRequest(raw_http2.message(d.good)[: d.at], None),
+    "a length that lies": lambda d: FramedRequest(raw_http2.message(d.good, length=d.at), d.good[: d.at]),
+    "a length beyond the end": lambda d: FramedRequest(raw_http2.message(d.good, length=len(d.good) + 1 + d.at), None),
+    "a huge length": lambda d: FramedRequest(raw_http2.message(d.good, length=2**32 - 1 - d.at), None),
+    "packed, it says": lambda d: FramedRequest(raw_http2.message(d.good, flag=1 + 2 * (d.at % 128)), None),
+    "a second message": lambda d: FramedRequest(raw_http2.message(d.good) + raw_http2.message(d.some), d.good),
+    "more behind it": lambda d: FramedRequest(raw_http2.message(d.good) + d.some, d.good),
+    "nothing before it": lambda d: FramedRequest(raw_http2.message(b"") + raw_http2.message(d.good), b""),
+    "any bytes": lambda d: FramedRequest(d.some * 3, None),
 }
 """Ways to spoil the frame that gRPC puts around a message."""
 
 
-def framed(random: Random, good: bytes) -> Framed:
+def framed(random: Random, good: bytes) -> FramedRequest:
     """*good* in a frame that is spoilt."""
     form = random.choice(list(FRAMES.values()))
     return form(Draft(good, random.randrange(len(good)), random.randbytes(random.randint(0, 40))))

@@ -20,7 +20,7 @@ class Coverage(NamedTuple):
     through: datetime
 
 
-class Watch(NamedTuple):
+class OracleClock(NamedTuple):
     """What a service takes for the time: never set back while it runs, doubted where its own ledger is ahead of it."""
 
     wall: datetime
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Facts:
+class Oracle:
     """What every service's data has: how far it reaches."""
 
     coverage: Coverage | None = None
@@ -77,7 +77,7 @@ class Facts:
 
 
 @dataclass
-class Notes(Facts):
+class NotesOracle(Oracle):
     """The ministry's rules (R2.1, R2.2)."""
 
     notes: dict[str, Row] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Notes(Facts):
 
 
 @dataclass
-class Cases(Facts):
+class CasesOracle(Oracle):
     """The judiciary's rules (R3.1.1, R3.1.2)."""
 
     cases: dict[str, list[Row]] = field(default_factory=dict)

@@ -12,16 +12,16 @@ from dataclasses import replace
 import promissory.service
 from estelam.client.channel import ClientIdentity
 from tools.bench.datasets import notes
-from tools.bench.load.plan import Crowd, Plan, Protocol, Questions, Report
+from tools.bench.load.plan import Concurrency, Plan, Protocol, Report, Requests
 from tools.bench.load.run import run as load
-from tools.bench.processes import Running, resident_mib, running
-from tools.chaos.scenario import Result, Task, Trial
+from tools.bench.processes import RunningServer, resident_mib, run_server
+from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 
 SERVER_CORE, LOAD_CORE = 0, 1
-CAPACITY, FLOOD, QUIET = Crowd(8, 16), Crowd(14, 90), Crowd(1, 1)
+CAPACITY, FLOOD, QUIET = Concurrency(8, 16), Concurrency(14, 90), Concurrency(1, 1)
 QUIET_RATE = 20.0
-GOODPUT, PEACE, MIB = 0.9, 3.0, 64.0
+GOODPUT, MAX_LATENCY_RATIO, MIB = 0.9, 3.0, 64.0
 DEADLINE_MS = 10_000.0
 NOTES = 2_400
 # Refused for the crowd (8), or not let in as a stream at all, after which gRPC tries again by itself.
@@ -30,29 +30,29 @@ ENDINGS = {"YES", "NO", "status 8", "status reset"}
 
 def run(task: Task) -> Result:
     """Flood the service for as many seconds as told."""
-    sandbox = suite.create(task.folder, rate=1e7, burst=10**8)
+    sandbox = suite.create_sandbox(task.folder, rate=1e7, burst=10**8)
     suite.load_samples(sandbox)
     settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
-    with running(promissory.service.main, settings, core=SERVER_CORE) as server:
+    with run_server(promissory.service.main, settings, core=SERVER_CORE) as server:
         many = _plan(server, ClientIdentity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
-        quiet = replace(many, identity=ClientIdentity.named(sandbox.pki, "agency"), crowd=QUIET, rate=QUIET_RATE)
+        quiet = replace(many, identity=ClientIdentity.named(sandbox.pki, "agency"), concurrency=QUIET, rate=QUIET_RATE)
         calm, capacity = load(quiet), load(many)  # 1
         before = resident_mib(server.pid)
         with ThreadPoolExecutor(2) as pool:  # 2
-            flood, disturbed = pool.map(load, (replace(many, crowd=FLOOD), quiet))
+            flood, disturbed = pool.map(load, (replace(many, concurrency=FLOOD), quiet))
         grown = resident_mib(server.pid) - before
-    task.told(task.rounds)
-    return _judge(task.rounds, capacity, flood, calm, disturbed, grown)
+    task.progress(task.rounds)
+    return _evaluate(task.rounds, capacity, flood, calm, disturbed, grown)
 
 
-def _plan(server: Running, caller: ClientIdentity, crowd: Crowd, seconds: float) -> Plan:
+def _plan(server: RunningServer, caller: ClientIdentity, crowd: Concurrency, seconds: float) -> Plan:
     requests = [note.as_message() for note in notes.asked(NOTES)]
     return Plan(
         host="127.0.0.1",
         port=server.port,
         identity=caller,
-        questions=Questions(Protocol.GRPC, suite.CHECK_NOTE, requests),
-        crowd=crowd,
+        requests=Requests(Protocol.GRPC, suite.CHECK_NOTE, requests),
+        concurrency=crowd,
         seconds=seconds,
         warm_up_seconds=1.0,
         server=server.pid,
@@ -60,7 +60,7 @@ def _plan(server: Running, caller: ClientIdentity, crowd: Crowd, seconds: float)
     )
 
 
-def _judge(rounds: int, capacity: Report, flood: Report, calm: Report, disturbed: Report, grown: float) -> Result:
+def _evaluate(rounds: int, capacity: Report, flood: Report, calm: Report, disturbed: Report, grown: float) -> Result:
     goodput, peace = flood.throughput / capacity.throughput, disturbed.p99 / calm.p99
     odd = (set(flood.endings) | set(disturbed.endings)) - ENDINGS
     bounds = {
@@ -71,7 +71,7 @@ def _judge(rounds: int, capacity: Report, flood: Report, calm: Report, disturbed
     }
     timely = {
         f"goodput fell to {goodput:.0%}": goodput >= GOODPUT,
-        f"the second caller's p99 rose {peace:.1f} times": peace <= PEACE,
+        f"the second caller's p99 rose {peace:.1f} times": peace <= MAX_LATENCY_RATIO,
     }
     return Result(
         rounds=rounds,
@@ -87,4 +87,4 @@ def _judge(rounds: int, capacity: Report, flood: Report, calm: Report, disturbed
     )
 
 
-TRIAL = Trial("overload", "one caller asks ten times what can be answered, another now and then", 2, 60, run)
+TRIAL = Scenario("overload", "one caller asks ten times what can be answered, another now and then", 2, 60, run)

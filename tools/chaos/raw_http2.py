@@ -48,11 +48,11 @@ class Reply:
         return int(text) if text is not None and text.isdigit() else None
 
 
-class Hangup(Exception):  # noqa: N818 - reads as what it is
+class ConnectionClosed(Exception):  # noqa: N818 - reads as what it is
     """The server has ended the connection, or said nothing for long."""
 
 
-class Wire:
+class RawConnection:
     """One connection. Its errors of protocol are the server's to find: what is written goes out as it is."""
 
     def __init__(self, port: int, tls: ssl.SSLContext) -> None:
@@ -76,7 +76,7 @@ class Wire:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise Hangup from error
+            raise ConnectionClosed from error
 
     def read(self, streams: Sequence[int]) -> None:
         """Read until each of *streams* has ended.
@@ -89,13 +89,13 @@ class Wire:
             self._take()
             waiting = {stream for stream in waiting if not self._ended(stream)}
 
-    def hear_out(self, seconds: float) -> None:
+    def drain(self, seconds: float) -> None:
         """Read what comes until *seconds* of silence, or the end."""
         self._socket.settimeout(seconds)
         try:
             while True:
                 self._take()
-        except Hangup:
+        except ConnectionClosed:
             return
         finally:
             self._socket.settimeout(_SILENCE_SECONDS)
@@ -111,9 +111,9 @@ class Wire:
         try:
             chunk = self._socket.recv(65536)
         except OSError as error:
-            raise Hangup from error
+            raise ConnectionClosed from error
         if not chunk:
-            raise Hangup
+            raise ConnectionClosed
         inbox = self._inbox + chunk
         at, end = 0, len(inbox)
         while end - at >= 9 and (after := at + 9 + int.from_bytes(inbox[at : at + 3])) <= end:
@@ -141,11 +141,11 @@ class Wire:
             try:
                 reply.headers |= {name.decode(): value for name, value in self._decoder.decode(payload, raw=True)}
             except HPACKError as error:
-                raise Hangup from error
+                raise ConnectionClosed from error
         reply.ended = reply.ended or bool(flags & END_STREAM)
 
 
-def trusting(pki: Path, name: str) -> ssl.SSLContext:
+def client_tls_context(pki: Path, name: str) -> ssl.SSLContext:
     """The TLS of the caller *name*."""
     tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
     tls.load_cert_chain(pki / f"{name}.crt", pki / f"{name}.key")

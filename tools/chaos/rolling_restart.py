@@ -12,9 +12,9 @@ from random import Random
 from estelam.client.channel import ClientIdentity
 from tools.chaos import deployments
 from tools.chaos.kill import Ledger
-from tools.chaos.load_clients import Crowd
-from tools.chaos.scenario import Result, Task, Trial
-from tools.env.processes import Service
+from tools.chaos.load_clients import LoadClients
+from tools.chaos.scenario import Result, Scenario, Task
+from tools.env.processes import ServiceProcess
 
 WORKERS = 2
 PAUSE_SECONDS = 0.02
@@ -27,22 +27,22 @@ def run(task: Task) -> Result:
     total = Result()
     with ExitStack() as at_last:
         home = at_last.enter_context(deployments.on_postgresql(task.folder))("home")
-        service = Service("promissory", home.sandbox, workers=WORKERS, environ=home.environ)
+        service = ServiceProcess("promissory", home.sandbox, workers=WORKERS, environ=home.environ)
         at_last.enter_context(service)
         setad = ClientIdentity.named(home.sandbox.pki, "setad")
-        with Crowd(service.address, setad, Random(task.seed), pause=PAUSE_SECONDS) as crowd:
+        with LoadClients(service.address, setad, Random(task.seed), pause=PAUSE_SECONDS) as crowd:
             for _ in range(task.rounds):
-                crowd.wait_for_an_answer()  # 1
+                crowd.wait_for_reply()  # 1
                 _renew(service)  # 2, 3
                 total.rounds += 1
-                task.told(1)
-            crowd.wait_for_an_answer()
+                task.progress(1)
+            crowd.wait_for_reply()
         total.add(Ledger(home).look(crowd.take()))
     total.losses += [f"a call failed: {status}" for status in crowd.failed]
     return total
 
 
-def _renew(service: Service) -> None:
+def _renew(service: ServiceProcess) -> None:
     before = service.log.read_bytes().count(RENEWED)
     service.signal(signal.SIGHUP)
     deadline = time.monotonic() + ROUND_SECONDS
@@ -52,4 +52,4 @@ def _renew(service: Service) -> None:
         time.sleep(0.05)
 
 
-TRIAL = Trial("rolling", "rolling restarts of two workers under load", 1, 100, run)
+TRIAL = Scenario("rolling", "rolling restarts of two workers under load", 1, 100, run)

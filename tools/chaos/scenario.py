@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-Told = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Hears how many rounds are done since it was last told."""
 
 
@@ -36,11 +36,11 @@ class Task(NamedTuple):
     folder: Path
     rounds: int
     seed: int
-    told: Told
+    progress: ProgressCallback
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Scenario:
     """One way to torture."""
 
     name: str

@@ -23,18 +23,18 @@ from estelam.loading import CoverageDeclaration, Feed, LoadResult, load
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.storage.facts import load_table
 from estelam.storage.store import AccessMode, Store
-from tools.chaos.generators import Question, World, request
+from tools.chaos.generators import Model, RandomRequest, request
 from tools.chaos.oracle import Row
 
 JOURNALS = ("facts.db-wal", "ledger.db-wal")
 
 
-class Crash(BaseException):  # not an Exception: no code may catch the end of its own process
+class SimulatedCrash(BaseException):  # not an Exception: no code may catch the end of its own process
     """The process ends here."""
 
 
 @dataclass(slots=True)
-class Time:
+class SimulatedTime:
     """A clock that goes when it is told to."""
 
     micros: int = 1_790_000_000_000_000
@@ -85,12 +85,12 @@ class Interruption:
 
 
 @dataclass(slots=True)
-class Life:
+class SimulatedService:
     """The store of one service, and whoever serves from it or loads into it."""
 
-    world: World
+    world: Model
     settings: StoreSettings
-    time: Time
+    time: SimulatedTime
     store: Store = field(init=False)
     registrar: InquiryRecorder = field(init=False)
     folder: Path = field(init=False)
@@ -148,7 +148,7 @@ class Life:
                 journal.truncate(length)
         return after
 
-    def go_on(self, after: Path) -> None:
+    def restart(self, after: Path) -> None:
         """Start again from a snapshot; what was is given up."""
         before, self.folder = self.folder, after
         self.store.close()
@@ -168,7 +168,9 @@ class Life:
         path.write_text(path.read_text("ascii") + new_keyring_line(name), "ascii")
         self.reopen()
 
-    def ask(self, questions: Sequence[Question], interruption: Interruption | None = None) -> list[Answer | Refusal]:
+    def ask(
+        self, questions: Sequence[RandomRequest], interruption: Interruption | None = None
+    ) -> list[Answer | Refusal]:
         """Put *questions* to the service, all in one transaction."""
         inquiries = [
             Inquiry(

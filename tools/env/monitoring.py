@@ -25,7 +25,7 @@ PROBED_AS = {"setad": "setad", "cbi": "cbi", "sample-agency": "agency"}
 
 _NOTE = {"serial": "1404000000000017", "obligorId": "9990000018", "beneficiaryId": "99000554330"}
 _ASKED = _NOTE | {"amountRials": "2500000000"}
-QUESTIONS: dict[str, dict[str, str]] = {
+PROBE_REQUESTS: dict[str, dict[str, str]] = {
     "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote": _ASKED,
     "estelam.promissory.v1.PromissoryNoteInquiryService/GetNoteParties": {
         "serial": _NOTE["serial"],
@@ -74,7 +74,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
     for consumer, name in PROBED_AS.items():
         own = {"consumer": consumer, "certificate": f"pki/{name}.crt", "private_key": f"pki/{name}.key"}
         lines += ["[[quality.probe]]", *_pairs(own)]
-    for method, question in QUESTIONS.items():
+    for method, question in PROBE_REQUESTS.items():
         lines += [f"[quality.questions.{json.dumps(method)}]", *_pairs(question)]
     return "\n".join(lines) + "\n"
 

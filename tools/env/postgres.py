@@ -22,7 +22,7 @@ USER = "estelam"
 _SECONDS = 60
 
 
-class Cluster:
+class PostgresCluster:
     """One server: it is asked through a socket in its folder, and listens on no port."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Cluster:
         self._names = count(1)
 
     @classmethod
-    def create(cls, settings: Mapping[str, str] | None = None) -> "Cluster":
+    def create(cls, settings: Mapping[str, str] | None = None) -> "PostgresCluster":
         """A new cluster in a folder of the temporary directory, running. Commits wait for the disk."""
         cluster = cls(_folder())
         _run("initdb", "-D", cluster.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
@@ -46,12 +46,12 @@ class Cluster:
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = {value}\n" for name, value in ours.items())
 
-    def standby(self, fallen: "Cluster | None" = None) -> "Cluster":
+    def standby(self, fallen: "PostgresCluster | None" = None) -> "PostgresCluster":
         """A second cluster that follows this one and, once started, is waited for by every commit of this one.
 
         It takes the place of one that has *fallen*, if given, with nothing of what that one held.
         """
-        other = fallen or Cluster(_folder())
+        other = fallen or PostgresCluster(_folder())
         shutil.rmtree(other.data, ignore_errors=True)
         source = f"host={self.folder} user={USER} application_name=standby"
         _run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync")
@@ -62,7 +62,7 @@ class Cluster:
             connection.execute("SELECT pg_reload_conf()")
         return other
 
-    def start(self) -> "Cluster":
+    def start(self) -> "PostgresCluster":
         """Start, and wait until it takes connections; after `kill`, once the last process of before has gone."""
         deadline = time.monotonic() + _SECONDS
         while True:
@@ -108,7 +108,7 @@ class Cluster:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def url(self, database: str, *others: "Cluster") -> str:
+    def url(self, database: str, *others: "PostgresCluster") -> str:
         """A store's address; with *others*, whichever of the servers is the primary is asked."""
         hosts = "&".join(f"host={cluster.folder}" for cluster in (self, *others))
         primary = "&target_session_attrs=read-write" if others else ""
@@ -116,9 +116,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+def cluster(settings: Mapping[str, str] | None = None) -> Iterator[PostgresCluster]:
     """A running cluster, removed at the end."""
-    made = Cluster.create(settings)
+    made = PostgresCluster.create(settings)
     try:
         yield made
     finally:

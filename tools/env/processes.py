@@ -1,6 +1,12 @@
-"""The real services as processes of their own, through the real command line: started, awaited, stopped, killed."""
+"""Services as processes, started in one of two ways.
+
+`ServiceProcess` runs the real command line (`estelam SERVICE serve`); a launcher decides how its process is created:
+`spawn_command` starts a new interpreter, `tools.env.fork_server` forks one that has imported everything.
+`PythonProcess` runs a function of ours in a new interpreter: baselines, peers, services with a controlled clock.
+"""
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
@@ -8,10 +14,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Self
+from typing import Any, Protocol, Self
 
 from tools.env.sandbox import Sandbox
 
@@ -19,30 +25,74 @@ SERVICES = ("promissory", "judiciary", "setad")
 """In the order in which they start; each needs only those before it."""
 
 QUALITY = "quality"
-"""The process that watches them; it needs none of them to start."""
+"""The process that monitors them; it needs none of them to start."""
 
 COMMAND = Path(sys.executable).with_name("estelam")
-# Whoever starts a service may be killed; on Linux the service is then told to stop, and leaves no port taken behind.
-_TIE = """\
+# If the parent is killed, Linux sends SIGTERM to the service, so that no port stays taken.
+_SET_PDEATHSIG = """\
 import ctypes, os, sys
 PR_SET_PDEATHSIG, SIGTERM = 1, 15
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGTERM)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-TIED = (sys.executable, "-SEc", _TIE)
+TIED_TO_PARENT = (sys.executable, "-SEc", _SET_PDEATHSIG)
+"""Command prefix: the command ends with SIGTERM when its parent ends."""
+
+SPAWN = multiprocessing.get_context("spawn")
+"""New interpreters, since a forked child would share gRPC's and SQLite's state with its parent."""
+
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-UNASSIGNED = range(16_000, 32_000)
+POLL_SECONDS = 0.02
+UNASSIGNED_PORTS = range(16_000, 32_000)
 COMMAND_SECONDS = 120.0
 
 
 class ProcessError(Exception):
-    """A service did not start or stop as told; the text says what it said itself."""
+    """A process did not start or stop in time; the text includes what it printed."""
 
 
-class Service:
-    """One service of a sandbox as a process; from its first start on it keeps its port."""
+class LaunchedProcess(Protocol):
+    """What `ServiceProcess` needs of a process; `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit status."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+Launcher = Callable[[Sequence[str], Mapping[str, str], Path], LaunchedProcess]
+"""Starts `estelam *arguments*` with an environment; stdout and stderr are appended to the log file."""
+
+
+def spawn_command(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> LaunchedProcess:
+    """Start `estelam *arguments*` in a new interpreter and a new session.
+
+    Ctrl-C then reaches only the parent, which stops the services in order.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*TIED_TO_PARENT, COMMAND, *arguments],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+class ServiceProcess:
+    """One service of a sandbox in a process of its own; it keeps the port of its first start."""
 
     def __init__(
         self,
@@ -52,71 +102,60 @@ class Service:
         listen: str | None = None,
         workers: int = 1,
         environ: Mapping[str, str] | None = None,
+        launcher: Launcher = spawn_command,
     ) -> None:
         self.name = name
         self.port = 0
         self.log = sandbox.folder / "logs" / f"{name}.log"
+        self.environ = environment(sandbox, environ)
         self._port_file = sandbox.folder / f"{name}.port"
         self._listen = listen
         self._workers = workers
-        self.environ = environment(sandbox, environ)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launcher = launcher
+        self._process: LaunchedProcess | None = None
         self._log_start = 0
 
     @property
     def address(self) -> str:
-        """Where the service is."""
+        """Its host:port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The id of its process."""
+        """The id of its process; 0 before the first launch."""
         return 0 if self._process is None else self._process.pid
 
     @property
-    def ended(self) -> int | None:
-        """With which status the process ended; None while it runs or before it was launched."""
+    def exit_status(self) -> int | None:
+        """The status with which the process ended; None while it runs or before it was launched."""
         return None if self._process is None else self._process.poll()
 
     def launch(self) -> Self:
-        """Begin to start; `wait` for the end of it."""
+        """Start the process without waiting until it listens; `wait` does."""
         self._port_file.unlink(missing_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        self._log_start = self.log.stat().st_size
         listen = ["--listen", self._listen] if self._listen else []
         workers = ["--workers", str(self._workers)] if self._workers > 1 else []
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = self.begin(
-                [self.name, "serve", *listen, *workers, "--port-file", str(self._port_file)], log
-            )
+        arguments = [self.name, "serve", *listen, *workers, "--port-file", str(self._port_file)]
+        self._process = self._launcher(arguments, self.environ, self.log)
         return self
-
-    def begin(self, words: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        """A new process in which `estelam *words*` runs, with the service's own environment."""
-        return subprocess.Popen(
-            [*TIED, COMMAND, *words],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # Ctrl-C is for whoever started the services, who then stops them in order.
-            start_new_session=True,
-        )
 
     def wait(self) -> Self:
         """Wait until the service listens.
 
         Raises:
-            ProcessError: it ended instead, or takes too long.
+            ProcessError: it ended instead, or takes longer than START_SECONDS.
         """
         deadline = time.monotonic() + START_SECONDS
         while not self._port_file.exists():
-            if self.ended is not None:
-                raise ProcessError(f"{self.name} did not start: {self.words() or f'status {self.ended}'}")
+            if self.exit_status is not None:
+                raise ProcessError(f"{self.name} did not start: {self.output() or f'status {self.exit_status}'}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise ProcessError(f"{self.name} did not start within {START_SECONDS:.0f} s")
-            time.sleep(0.02)
+            time.sleep(POLL_SECONDS)
         self.port = int(self._port_file.read_text("ascii"))
         self._listen = self._listen if self._listen and not self._listen.endswith(":0") else self.address
         return self
@@ -127,22 +166,22 @@ class Service:
 
     def signal(self, number: int) -> None:
         """Send a signal, if it still runs."""
-        if self._process is not None and self.ended is None:
+        if self._process is not None and self.exit_status is None:
             self._process.send_signal(number)
 
-    def tell_to_stop(self) -> None:
+    def terminate(self) -> None:
         """Send SIGTERM."""
         self.signal(signal.SIGTERM)
 
     def stop(self) -> int:
-        """Send SIGTERM and wait for an orderly end; returns the exit status.
+        """Send SIGTERM, wait for an orderly end, and return the exit status.
 
         Raises:
-            ProcessError: it had to be killed.
+            ProcessError: it had to be killed after STOP_SECONDS.
         """
         if self._process is None:
             return 0
-        self.tell_to_stop()
+        self.terminate()
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -150,13 +189,13 @@ class Service:
             raise ProcessError(f"{self.name} did not stop within {STOP_SECONDS:.0f} s") from None
 
     def kill(self) -> None:
-        """End the process with SIGKILL, which it can't notice."""
+        """End the process with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_SECONDS)
 
-    def words(self) -> str:
-        """What the process has said since its launch, its log events left out."""
+    def output(self) -> str:
+        """What the process has printed since its launch, without its log events."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode("utf-8", "replace").splitlines()
@@ -169,14 +208,84 @@ class Service:
         self.stop()
 
 
+class PythonProcess:
+    """A function in a new interpreter, which serves until SIGTERM.
+
+    Args:
+        main: called with *arguments* and, last, the path of a file to write when it is ready.
+        arguments: must be picklable.
+        core: the only CPU core that it may use; None for any.
+        log: the file that its stderr is appended to; None for ours.
+    """
+
+    def __init__(
+        self,
+        main: Callable[..., None],
+        *arguments: Any,
+        ready_file: Path,
+        core: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self._ready_file = ready_file
+        self._log = log
+        self._process = SPAWN.Process(target=_run_main, args=(main, (*arguments, ready_file), core, log))
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid or 0
+
+    def wait_until_ready(self) -> str:
+        """Wait for the ready file and return its text.
+
+        Raises:
+            ProcessError: the process ended instead, or takes longer than START_SECONDS.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready_file.exists():
+            if not self._process.is_alive() or time.monotonic() > deadline:
+                raise ProcessError(f"the process did not start: {self._output()}")
+            time.sleep(POLL_SECONDS)
+        return self._ready_file.read_text("ascii")
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
+
+    def _output(self) -> str:
+        return self._log.read_text("utf-8", "replace")[-2000:] if self._log and self._log.exists() else "see its output"
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+        self._process.join(STOP_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join(STOP_SECONDS)
+
+
+def _run_main(main: Callable[..., None], arguments: tuple[Any, ...], core: int | None, log: Path | None) -> None:
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    if log is not None:
+        with log.open("ab") as output:
+            os.dup2(output.fileno(), 2)
+    main(*arguments)
+
+
 def environment(sandbox: Sandbox, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a command that uses *sandbox*; settings of the surrounding shell don't reach it."""
+    """The environment of a command that uses *sandbox*: ours without any ESTELAM_ variable, plus *more*."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESTELAM_")}
     return {**inherited, **(more or {}), **sandbox.environ}
 
 
-def estelam(sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one command on *sandbox*, in *folder* if given, and keep what it says."""
+def run_command(
+    sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one `estelam` command on *sandbox*, in *folder* if given, and capture its output."""
     return subprocess.run(
         [COMMAND, *arguments],
         env=environment(sandbox),
@@ -190,12 +299,12 @@ def estelam(sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None
 
 
 def free_ports(*names: str) -> dict[str, int]:
-    """A port for each of *names*, free a moment ago and not of those that the system hands out by itself meanwhile."""
-    with ExitStack() as held:
-        return {name: held.enter_context(_held()).getsockname()[1] for name in names}
+    """A free port for each of *names*, outside the range from which the system assigns ports by itself."""
+    with ExitStack() as reserved:
+        return {name: reserved.enter_context(_reserve_port()).getsockname()[1] for name in names}
 
 
-def _held() -> socket.socket:
+def _reserve_port() -> socket.socket:
     while True:
         with contextlib.suppress(OSError):
-            return socket.create_server(("127.0.0.1", random.choice(UNASSIGNED)))
+            return socket.create_server(("127.0.0.1", random.choice(UNASSIGNED_PORTS)))

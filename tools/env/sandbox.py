@@ -44,7 +44,7 @@ CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTra
 VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
 
 # What the adapter serves besides gRPC.
-FACES = ("page", "api")
+FRONTENDS = ("page", "api")
 
 # Who may ask what, by the clause that grants it.
 GRANTS = (
@@ -100,7 +100,7 @@ class Sandbox:
         return settings.load_settings(QualitySettings, environ=self.environ, **overrides)
 
 
-def create(
+def create_sandbox(
     folder: Path,
     *,
     ports: Mapping[str, int] | None = None,
@@ -253,7 +253,7 @@ def _write_settings(
         client_certificate = "pki/setad.crt"
         client_key = "pki/setad.key"
         """)
-    adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FACES if face in ports)
+    adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FRONTENDS if face in ports)
     addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in monitoring.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in monitoring.STORING}

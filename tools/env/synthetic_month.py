@@ -79,14 +79,14 @@ _SLOW_DAYS = range(16, 22)
 
 
 @dataclass(frozen=True, slots=True)
-class Seeded:
+class SyntheticMonth:
     """How much stands in a store."""
 
     inquiries: int
     observations: int
 
 
-def seed(connection: Connection, month: Month, *, least: int | None = None) -> Seeded:
+def seed(connection: Connection, month: Month, *, least: int | None = None) -> SyntheticMonth:
     """Fill an empty store with *month*, as busy as its streams say or so that it has *least* inquiries and few more."""
     chance = random.Random(str(month))
     times = 1.0 if least is None else MARGIN * least / _expected(month)
@@ -114,7 +114,7 @@ def seed(connection: Connection, month: Month, *, least: int | None = None) -> S
     )
     seen.aged(connection, _freshness(month, chance))
     seen.headed(connection, _heads(month, chance))
-    return Seeded(total, observations)
+    return SyntheticMonth(total, observations)
 
 
 def _observations(month: Month, times: float, chance: random.Random) -> Iterator[Observation]:

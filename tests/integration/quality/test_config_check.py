@@ -12,7 +12,7 @@ from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI
 from tests.integration.quality.monitored_services import prober
 from tools.env import sandbox as suite
-from tools.env.processes import estelam
+from tools.env.processes import run_command
 from tools.env.sandbox import Sandbox
 
 PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
@@ -21,7 +21,7 @@ PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A suite of which everything has an address."""
-    return suite.create(tmp_path_factory.mktemp("whole"), ports=PORTS)
+    return suite.create_sandbox(tmp_path_factory.mktemp("whole"), ports=PORTS)
 
 
 def agreeing(folder: Path, agreement: str) -> Path:
@@ -42,7 +42,7 @@ def told(settings: QualitySettings, **overrides: object) -> str:
 
 
 def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
-    done = estelam(whole, "quality", "check", "--json")
+    done = run_command(whole, "quality", "check", "--json")
 
     assert (0, '{"valid": true}\n', "") == (done.returncode, done.stdout, done.stderr)
 
@@ -104,8 +104,8 @@ def test_a_certificate_to_probe_with_is_looked_at(
 
 
 def test_a_fault_is_a_plain_line_and_no_success(whole: Sandbox, tmp_path: Path) -> None:
-    sandbox = suite.create(tmp_path / "suite")
-    done = estelam(sandbox, "quality", "check")
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    done = run_command(sandbox, "quality", "check")
 
     assert (1, "") == (done.returncode, done.stdout)
     assert "[quality] addresses: nothing says where note-verification is, so it is not probed\n" in done.stderr

@@ -12,7 +12,7 @@ from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI, SETAD
 from tests.integration.quality.monitored_services import met, readings
 from tools.env import sandbox as suite
-from tools.env.processes import QUALITY, SERVICES, ProcessError, Service, estelam, free_ports
+from tools.env.processes import QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports, run_command
 from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,19 +24,21 @@ QUICK = {"ESTELAM_QUALITY_EVERY_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": 
 def whole(tmp_path: Path) -> Sandbox:
     """A suite with the samples, and the watch's own store, of which everything has an address."""
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
-    sandbox = suite.create(tmp_path / "suite", ports=free_ports(*names, "board"))
+    sandbox = suite.create_sandbox(tmp_path / "suite", ports=free_ports(*names, "board"))
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
     return sandbox
 
 
 @pytest.fixture
-def begin(whole: Sandbox) -> Iterator[Callable[..., dict[str, Service]]]:
+def begin(whole: Sandbox) -> Iterator[Callable[..., dict[str, ServiceProcess]]]:
     """Starts services of the suite, and the watch over them, each a process of its own."""
-    services: dict[str, Service] = {}
+    services: dict[str, ServiceProcess] = {}
 
-    def start(*names: str) -> dict[str, Service]:
-        services.update({name: Service(name, whole, environ=QUICK if name == QUALITY else None) for name in names})
+    def start(*names: str) -> dict[str, ServiceProcess]:
+        services.update(
+            {name: ServiceProcess(name, whole, environ=QUICK if name == QUALITY else None) for name in names}
+        )
         for service in services.values():
             service.launch()
         for service in services.values():
@@ -65,7 +67,7 @@ def shown(board: str) -> tuple[bool, str]:
 
 
 def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
-    whole: Sandbox, begin: Callable[..., dict[str, Service]]
+    whole: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]
 ) -> None:
     services = begin(*SERVICES, QUALITY)
     settings: QualitySettings = whole.quality()
@@ -86,18 +88,18 @@ def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
     assert 0 == services[QUALITY].stop()
 
 
-def test_one_store_has_one_watch(whole: Sandbox, begin: Callable[..., dict[str, Service]]) -> None:
+def test_one_store_has_one_watch(whole: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
     services = begin(QUALITY)
-    second = Service(QUALITY, whole)
+    second = ServiceProcess(QUALITY, whole)
     services["another"] = second
 
     with pytest.raises(ProcessError, match="another process serves from this store"):
         second.start()
-    assert services[QUALITY].ended is None
+    assert services[QUALITY].exit_status is None
 
 
 def test_a_watch_without_a_store_says_what_to_do(tmp_path: Path) -> None:
-    done = estelam(suite.create(tmp_path / "suite"), "quality", "serve")
+    done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")
 
     assert (1, "") == (done.returncode, done.stdout)
     assert "the quality store is not there or not current; run: estelam quality migrate\n" == done.stderr

@@ -65,7 +65,7 @@ def test_the_reply_tells_the_inquirys_id_the_callers_own_and_the_quota(setad: ht
 def test_without_a_certificate_of_the_trusted_authority_nothing_is_said(
     shared: Sandbox, office: Faces, tmp_path: Path
 ) -> None:
-    foreign = suite.create(tmp_path / "other").pki / "setad.crt"
+    foreign = suite.create_sandbox(tmp_path / "other").pki / "setad.crt"
 
     for certificate in (None, foreign):
         with caller(shared.pki / "ca.crt", certificate) as nobody, pytest.raises(httpx.TransportError):

@@ -19,7 +19,7 @@ from tests.e2e.conftest import caller, refusal
 from tests.integration.storage.test_ledger import Writer
 from tools.env import postgres
 from tools.env import sandbox as suite
-from tools.env.postgres import Cluster
+from tools.env.postgres import PostgresCluster
 from tools.env.sandbox import Sandbox
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
@@ -84,7 +84,7 @@ def test_whoever_waits_too_long_for_a_turn_is_told_so_and_goes_on_afterwards(
 
 
 @on_postgresql
-def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: Cluster, sandbox: Sandbox) -> None:
+def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: PostgresCluster, sandbox: Sandbox) -> None:
     url, faults = cluster.url(cluster.database()), []
 
     def migrate() -> None:
@@ -105,7 +105,7 @@ def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: Cluster
 
 
 @on_postgresql
-def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: Cluster, sandbox: Sandbox) -> None:
+def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: PostgresCluster, sandbox: Sandbox) -> None:
     database = sandbox.promissory().store.partition("@/")[2].partition("?")[0]
     with cluster.connect(database) as connection:
         connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
@@ -117,16 +117,18 @@ def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: Cluster
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Iterator[tuple[Cluster, Sandbox]]:
+def alone(tmp_path: Path) -> Iterator[tuple[PostgresCluster, Sandbox]]:
     """A server that this test may harm, with a suite on it."""
     with postgres.cluster() as cluster:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
-        sandbox = suite.create(tmp_path / "alone", stores=stores)
+        sandbox = suite.create_sandbox(tmp_path / "alone", stores=stores)
         suite.load_samples(sandbox)
         yield cluster, sandbox
 
 
-def test_a_server_that_would_lose_commits_is_not_served_from(alone: tuple[Cluster, Sandbox], start: Start) -> None:
+def test_a_server_that_would_lose_commits_is_not_served_from(
+    alone: tuple[PostgresCluster, Sandbox], start: Start
+) -> None:
     cluster, sandbox = alone
     cluster.stop()
     cluster.configure({"fsync": "off"})
@@ -136,7 +138,7 @@ def test_a_server_that_would_lose_commits_is_not_served_from(alone: tuple[Cluste
         start(promissory_opening(sandbox))
 
 
-def follow(cluster: Cluster, standby: str) -> None:
+def follow(cluster: PostgresCluster, standby: str) -> None:
     """From now on a commit on *cluster* waits for *standby*; for nobody where it is empty."""
     with cluster.connect() as connection:
         connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
@@ -144,7 +146,7 @@ def follow(cluster: Cluster, standby: str) -> None:
     time.sleep(0.5)
 
 
-def cancel_waits(cluster: Cluster, over: threading.Event) -> None:
+def cancel_waits(cluster: PostgresCluster, over: threading.Event) -> None:
     """What an operator may do who has lost patience with a standby."""
     with cluster.connect() as connection:
         while not over.wait(0.05):
@@ -152,7 +154,7 @@ def cancel_waits(cluster: Cluster, over: threading.Event) -> None:
 
 
 def test_an_answer_that_no_standby_has_confirmed_is_not_spoken_even_if_the_wait_is_cancelled(
-    alone: tuple[Cluster, Sandbox], start: Start
+    alone: tuple[PostgresCluster, Sandbox], start: Start
 ) -> None:
     cluster, sandbox = alone
     service = start(promissory_opening(sandbox, leave_seconds=0, answer_seconds=3))
@@ -174,7 +176,7 @@ def test_an_answer_that_no_standby_has_confirmed_is_not_spoken_even_if_the_wait_
 
 
 def test_a_server_that_falls_and_comes_back_is_an_outage_and_then_taken_up_again(
-    alone: tuple[Cluster, Sandbox], start: Start
+    alone: tuple[PostgresCluster, Sandbox], start: Start
 ) -> None:
     cluster, sandbox = alone
     service = start(promissory_opening(sandbox, leave_seconds=0))

@@ -21,7 +21,7 @@ from estelam.storage.store import AccessMode, Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.catalogue.conftest import COMMITTED, Edit
-from tools.env.processes import Service
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 QUOTA = ("quota: { rate: 200, burst: 400, miss_cost: 20 }", "quota: { rate: 50, burst: 100, miss_cost: 20 }")
@@ -100,7 +100,7 @@ def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_ch
         rows: list[dict[str, Any]] = estelam("catalogue", "changes", "--service", "promissory", "--json", *options).json
         return rows
 
-    with Service("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service:
+    with ServiceProcess("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service:
         assert until(lambda: len(feed()) > 0)
         first = feed()
         edit("grants.yaml", *QUOTA)

@@ -11,7 +11,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, CommandLine
 from tests.unit.catalogue.conftest import Edit
-from tools.env.processes import Service
+from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
 SLOW = "quota: { rate: 0.001, burst: 40, miss_cost: 6 }"
@@ -28,7 +28,7 @@ def test_what_is_left_of_a_quota_by_the_ledger_is_what_the_service_itself_says(
     left, by_ledger = [], []
 
     with (
-        Service("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service,
+        ServiceProcess("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service,
         plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel,
     ):
         ask = PromissoryNoteInquiryServiceStub(channel).CheckNote

@@ -14,7 +14,7 @@ from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
 from tests.unit.judiciary.test_bulk_run import Bank, many, words
-from tools.env.processes import Service, free_ports
+from tools.env.processes import ServiceProcess, free_ports
 from tools.env.sandbox import Sandbox
 
 Begin = Callable[[timedelta], Bank]
@@ -74,7 +74,7 @@ def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sand
     end = datetime.now(TEHRAN).replace(second=0, microsecond=0) + 3 * HOUR
     publish(loaded.folder / "outages.toml", outage(JUDICIARY, end - 4 * HOUR, end))
     estelam = CommandLine(loaded)
-    with Service("judiciary", loaded) as service:
+    with ServiceProcess("judiciary", loaded) as service:
         bank = Bank(loaded, tmp_path, service.address)
         bank.lists_ids(many(40))
         told = estelam("judiciary", "bulk-check", bank.source, "--out", bank.out, "--address", bank.address, "--json")

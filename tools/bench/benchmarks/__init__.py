@@ -14,10 +14,10 @@ from tools.bench.benchmarks import (
     tail_latency,
     throughput,
 )
-from tools.bench.environment import World
-from tools.bench.metric import Figure
+from tools.bench.environment import BenchEnvironment
+from tools.bench.metric import Metric
 
-Measurement = Callable[[World], Iterator[Figure]]
+Measurement = Callable[[BenchEnvironment], Iterator[Metric]]
 
 MEASUREMENTS: Mapping[str, Measurement] = {
     "throughput": throughput.measure,

@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Iterator
 
 from tools.bench.datasets import cases
-from tools.bench.environment import LOAD_CORE, World, check_by_tracking_id, judiciary_server, load
-from tools.bench.metric import Figure, at_least, remarks
+from tools.bench.environment import LOAD_CORE, BenchEnvironment, check_by_tracking_id, judiciary_server, load
+from tools.bench.metric import Metric, at_least, remarks
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Tracking ids a second of `estelam judiciary bulk-check` / calls a second that the load generator gets."""
     scale, suite = world.scale, world.with_cases(world.scale.few_rows)
     certificates, answers = world.folder / "certificates.csv", world.folder / "answers.csv"
@@ -22,7 +22,7 @@ def measure(world: World) -> Iterator[Figure]:
         )
         best.append(load(server, asked, suite.caller("cbi"), seconds=scale.seconds))
     throughput = statistics.mean(report.throughput for report in best)
-    yield Figure(
+    yield Metric(
         f"sweep of {scale.ids:,} tracking ids / the server at its best",
         f"{scale.ids / swept.seconds:,.0f} ids/s / {throughput:,.0f} calls/s before and after; {remarks(best)}",
         scale.ids / swept.seconds / throughput,

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from functools import partial
 
-from tools.bench.environment import World, check_by_national_id, check_by_tracking_id, judiciary_server, load
-from tools.bench.metric import Figure, at_least, compare, paired, remarks
+from tools.bench.environment import BenchEnvironment, check_by_national_id, check_by_tracking_id, judiciary_server, load
+from tools.bench.metric import Metric, at_least, compare, paired, remarks
 
 _METHODS = {"CheckByNationalId": check_by_national_id, "CheckByTrackingId": check_by_tracking_id}
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Throughput of both judiciary methods with many cases on record / with few."""
     scale = world.scale
     many, few = world.with_cases(scale.rows), world.with_cases(scale.few_rows)
@@ -21,7 +21,7 @@ def measure(world: World) -> Iterator[Figure]:
                 partial(load, small, questions(scale.few_rows), few.caller("cbi"), seconds=scale.seconds),
             )
             ratio, words = compare(full, empty, lambda report: report.throughput, "{:,.0f}")
-            yield Figure(
+            yield Metric(
                 f"{name}, {scale.rows:,} cases / {scale.few_rows:,}",
                 f"{words} calls/s; {remarks([*full, *empty])}",
                 ratio,

@@ -7,29 +7,29 @@ from functools import partial
 from sqlalchemy import insert
 
 from tools.bench.datasets import notes
-from tools.bench.environment import SERVER_CORE, Engine, World, check_note, load, promissory_server
+from tools.bench.environment import SERVER_CORE, BenchEnvironment, Engine, check_note, load, promissory_server
 from tools.bench.fastapi_peer import app
 from tools.bench.fastapi_peer.engine import engine_of
 from tools.bench.fastapi_peer.tables import TABLES, note_table
-from tools.bench.load.plan import Crowd, Protocol, Questions, Report
-from tools.bench.metric import Figure, at_least, compare, paired, remarks
-from tools.bench.processes import running
+from tools.bench.load.plan import Concurrency, Protocol, Report, Requests
+from tools.bench.metric import Metric, at_least, compare, paired, remarks
+from tools.bench.processes import run_server
 
 # As many calls under way as elsewhere: HTTP/1.1 bears one on each connection.
-_MANY = Crowd(128, 1)
+_MANY = Concurrency(128, 1)
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Throughput of the full service / of FastAPI on uvicorn with SQLAlchemy async, both over mTLS."""
     for engine, url in _databases(world).items():
         asyncio.run(_fill(url, world.scale.notes))
         ours, theirs = _runs(world, engine, url)
         ratio, words = compare(ours, theirs, lambda report: report.throughput, "{:,.0f}")
         measured = f"{words} calls/s; {remarks([*ours, *theirs])}"
-        yield Figure(f"full CheckNote / FastAPI and SQLAlchemy async, {engine}", measured, ratio, at_least(3))
+        yield Metric(f"full CheckNote / FastAPI and SQLAlchemy async, {engine}", measured, ratio, at_least(3))
 
 
-def _databases(world: World) -> Mapping[Engine, str]:
+def _databases(world: BenchEnvironment) -> Mapping[Engine, str]:
     database = world.cluster.database()
     return {
         Engine.SQLITE: f"sqlite+aiosqlite:///{world.folder / 'peer.db'}",
@@ -37,10 +37,10 @@ def _databases(world: World) -> Mapping[Engine, str]:
     }
 
 
-def _runs(world: World, engine: Engine, url: str) -> tuple[list[Report], list[Report]]:
+def _runs(world: BenchEnvironment, engine: Engine, url: str) -> tuple[list[Report], list[Report]]:
     scale, suite = world.scale, world.with_notes(engine)
-    asked = Questions(Protocol.JSON, app.PATH, [note.as_json() for note in notes.asked(scale.notes)])
-    with promissory_server(suite) as full, running(app.main, suite.promissory(), url, core=SERVER_CORE) as peer:
+    asked = Requests(Protocol.JSON, app.PATH, [note.as_json() for note in notes.asked(scale.notes)])
+    with promissory_server(suite) as full, run_server(app.main, suite.promissory(), url, core=SERVER_CORE) as peer:
         ask = partial(load, caller=suite.caller("setad"), seconds=scale.seconds)
         return paired(scale.rounds, partial(ask, full, check_note(scale)), partial(ask, peer, asked, crowd=_MANY))
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tools.bench.deployment import Suite
-from tools.bench.environment import SERVER_CORE, World, check_note, load, promissory_server
-from tools.bench.metric import Figure, at_least
+from tools.bench.deployment import Deployment
+from tools.bench.environment import SERVER_CORE, BenchEnvironment, check_note, load, promissory_server
+from tools.bench.metric import Metric, at_least
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Entries that `ledger verify` walks in a second of CPU time, beyond what the command takes on an empty ledger."""
     suite = world.with_notes(name="ledger")  # of a crowd's answers alone, whatever else is measured
     while (walk := _verify(suite)).entries < world.scale.entries:
@@ -17,7 +17,7 @@ def measure(world: World) -> Iterator[Figure]:
     nothing = world.empty("nothing")
     idle = min(_verify(nothing).seconds for _ in range(3))
     whole = min(_verify(suite).seconds for _ in range(3))
-    yield Figure(
+    yield Metric(
         "ledger verify, by CPU time",
         f"{walk.entries:,} entries in {walk.blocks:,} blocks, in {whole:.2f} CPU seconds, "
         f"less {idle:.2f} s that the command takes on an empty ledger",
@@ -27,7 +27,7 @@ def measure(world: World) -> Iterator[Figure]:
     )
 
 
-class Walk(NamedTuple):
+class VerifyRun(NamedTuple):
     """What it took to walk a ledger of what size."""
 
     seconds: float
@@ -35,13 +35,13 @@ class Walk(NamedTuple):
     blocks: int
 
 
-def _verify(suite: Suite) -> Walk:
+def _verify(suite: Deployment) -> VerifyRun:
     done = suite.command("ledger", "verify", "promissory", "--json", core=SERVER_CORE)
-    said = json.loads(done.said)
-    return Walk(done.cpu_seconds, said["entries"], said["blocks"])
+    said = json.loads(done.output)
+    return VerifyRun(done.cpu_seconds, said["entries"], said["blocks"])
 
 
-def _fill(world: World, suite: Suite, entries: int) -> None:
+def _fill(world: BenchEnvironment, suite: Deployment, entries: int) -> None:
     """Let the service answer about so many inquiries, or fewer."""
     with promissory_server(suite) as server:
         while entries > 0:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tools.bench.datasets import cases
-from tools.bench.environment import Engine, World
-from tools.bench.metric import Figure, at_least
+from tools.bench.environment import BenchEnvironment, Engine
+from tools.bench.metric import Metric, at_least
 from tools.env.postgres import BIN, USER
 
 _TARGETS: Mapping[Engine, float] = {Engine.SQLITE: 0.4, Engine.POSTGRESQL: 0.5}
@@ -17,7 +17,7 @@ _TABLE = f"CREATE TABLE cheque_case ({', '.join(f'{column} text' for column in c
 _INDEXES = "".join(f"CREATE INDEX {column} ON cheque_case ({column});\n" for column in ("tracking_id", "national_id"))
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Rows a second of `load-cases` / of the raw import, with the look-ups' indexes and without."""
     rows = world.scale.rows
     for engine in Engine:
@@ -27,7 +27,7 @@ def measure(world: World) -> Iterator[Figure]:
             (f"{_IMPORTS[engine]} and two indexes", imported + indexed, at_least(_TARGETS[engine])),
             (f"{_IMPORTS[engine]} without any", imported, None),
         ):
-            yield Figure(
+            yield Metric(
                 f"load of {rows:,} cases, checked / {peer}",
                 f"{rows / ours:,.0f} / {rows / taken:,.0f} rows/s, once: {ours:,.1f} and {taken:,.1f} s",
                 taken / ours,
@@ -35,7 +35,7 @@ def measure(world: World) -> Iterator[Figure]:
             )
 
 
-def _import(world: World, engine: Engine) -> tuple[float, float]:
+def _import(world: BenchEnvironment, engine: Engine) -> tuple[float, float]:
     """How long the database's own shell takes to import the file, and then to build the indexes."""
     path = world.cases_file(world.scale.rows)
     if engine is Engine.SQLITE:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from tools.bench.environment import World, check_by_national_id, check_by_tracking_id, judiciary_server, load
+from tools.bench.environment import BenchEnvironment, check_by_national_id, check_by_tracking_id, judiciary_server, load
 from tools.bench.load.plan import Report
-from tools.bench.metric import Figure, at_most, remarks
+from tools.bench.metric import Metric, at_most, remarks
 from tools.bench.processes import resident_mib
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Resident memory of the server with many cases on record, and what it grows by with calls."""
     scale = world.scale
     suite = world.with_cases(scale.rows)
@@ -24,14 +24,14 @@ def measure(world: World) -> Iterator[Figure]:
             reports.append(load(server, questions, suite.caller("cbi"), seconds=4 * scale.seconds))
             seen.append(resident_mib(server.pid))
     calls = sum(report.calls for report in reports)
-    yield Figure(
+    yield Metric(
         f"resident memory, serving {scale.rows:,} cases",
         f"{seen[0]:.1f} MiB at first, {seen[-1]:.1f} after {calls:,} calls, {max(seen):.1f} at most",
         max(seen),
         at_most(200),
         "{:,.1f} MiB",
     )
-    yield Figure(
+    yield Metric(
         f"its growth over {scale.calls:,} calls",
         f"over {calls:,} calls, {seen[-1] - seen[len(seen) // 2]:.1f} MiB of it in the second half; {remarks(reports)}",
         seen[-1] - seen[0],

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from estelam.storage.store import AccessMode, Store
 from quality.periods import Month
-from tools.bench.environment import World
-from tools.bench.metric import Figure, at_most
-from tools.bench.report_worker import Took
+from tools.bench.environment import BenchEnvironment
+from tools.bench.metric import Metric, at_most
+from tools.bench.report_worker import ReportCost
 from tools.commands.report import day_after, quality_home
 from tools.env import synthetic_month
 
@@ -21,12 +21,12 @@ _MONTH = Month(1405, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class ReportRun:
     """A month and what its report took, in a process of its own."""
 
     observations: int
     seconds: float
-    took: Took
+    took: ReportCost
 
     def __str__(self) -> str:
         took = self.took
@@ -36,20 +36,20 @@ class Reported:
         )
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Seconds of the working group's report of a month, and its peak memory / that of a quieter month's."""
     scale = world.scale
     quiet, busy = (
         reported(world.folder / f"month of {least}", least) for least in (scale.few_inquiries, scale.inquiries)
     )
-    yield Figure(
+    yield Metric(
         f"report of a month of {scale.inquiries:,} inquiries",
         f"{busy}; {quiet}",
         busy.seconds,
         at_most(60),
         "{:,.1f} s",
     )
-    yield Figure(
+    yield Metric(
         f"its peak memory / that of {scale.few_inquiries:,} inquiries",
         f"{busy.took.peak_mib:.1f} / {quiet.took.peak_mib:.1f} MiB",
         busy.took.peak_mib / quiet.took.peak_mib,
@@ -57,7 +57,7 @@ def measure(world: World) -> Iterator[Figure]:
     )
 
 
-def reported(folder: Path, least: int) -> Reported:
+def reported(folder: Path, least: int) -> ReportRun:
     """Seed a month in *folder*, and report it.
 
     Raises:
@@ -72,7 +72,7 @@ def reported(folder: Path, least: int) -> Reported:
     seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(done.stderr)
-    took = Took(**json.loads(done.stdout))
+    took = ReportCost(**json.loads(done.stdout))
     if took.inquiries != seeded.inquiries:
         raise RuntimeError(f"{took.inquiries:,} inquiries were reported, of {seeded.inquiries:,}")
-    return Reported(seeded.observations, seconds, took)
+    return ReportRun(seeded.observations, seconds, took)

@@ -3,30 +3,30 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from tools.bench.baseline_noop import contest
-from tools.bench.environment import Engine, World
+from tools.bench.baseline_noop import compare_with_baseline
+from tools.bench.environment import BenchEnvironment, Engine
 from tools.bench.load.plan import Report
-from tools.bench.metric import Figure, Target, at_least, at_most, compare, paired, remarks
+from tools.bench.metric import Metric, Target, at_least, at_most, compare, paired, remarks
 
 
-def measure(world: World) -> Iterator[Figure]:
+def measure(world: BenchEnvironment) -> Iterator[Metric]:
     """Throughput of the full service / of the bare handler on both engines, and CPU time on SQLite."""
     full, bare = _runs(world, Engine.SQLITE)
     yield _throughput(full, bare, Engine.SQLITE, at_least(0.95))
     ratio, words = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
-    yield Figure("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
+    yield Metric("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
     full, bare = _runs(world, Engine.POSTGRESQL)
     yield _throughput(full, bare, Engine.POSTGRESQL, at_least(0.75))
 
 
-def _runs(world: World, engine: Engine) -> tuple[list[Report], list[Report]]:
+def _runs(world: BenchEnvironment, engine: Engine) -> tuple[list[Report], list[Report]]:
     scale = world.scale
-    with contest(world, engine) as both:
-        ask = (partial(one, seconds=scale.seconds) for one in (both.full, both.bare))
+    with compare_with_baseline(world, engine) as both:
+        ask = (partial(one, seconds=scale.seconds) for one in (both.full, both.baseline))
         return paired(scale.rounds, *ask)
 
 
-def _throughput(full: Sequence[Report], bare: Sequence[Report], engine: Engine, target: Target) -> Figure:
+def _throughput(full: Sequence[Report], bare: Sequence[Report], engine: Engine, target: Target) -> Metric:
     ratio, words = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
     measured = f"{words} calls/s; {remarks([*full, *bare])}"
-    return Figure(f"full CheckNote / bare handler, {engine}", measured, ratio, target)
+    return Metric(f"full CheckNote / bare handler, {engine}", measured, ratio, target)

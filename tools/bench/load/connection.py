@@ -36,7 +36,7 @@ class Connection(ABC):
         """*request* as it goes onto the wire."""
 
     @abstractmethod
-    def ask(self, since: float) -> None:
+    def send(self, since: float) -> None:
         """Put the next call into the outbox; its latency counts from *since*."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Connection(ABC):
 
     @property
     @abstractmethod
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many calls have not ended."""
 
     def fileno(self) -> int:

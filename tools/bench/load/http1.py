@@ -18,7 +18,7 @@ class JsonConnection(Connection):
     """One HTTP/1.1 connection; it bears one call at a time."""
 
     def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
-        if plan.crowd.streams != 1:
+        if plan.concurrency.streams != 1:
             raise ProtocolError("HTTP/1.1 bears one call at a time on a connection")
         super().__init__(plan, tls, tally, requests)
         self._since: float | None = None
@@ -28,17 +28,17 @@ class JsonConnection(Connection):
     def framed(plan: Plan, request: bytes) -> Framed:
         """*request* as it goes onto the wire; HTTP/1.1 numbers no calls."""
         head = (
-            f"POST {plan.questions.path} HTTP/1.1\r\nhost: {plan.host}:{plan.port}\r\n"
+            f"POST {plan.requests.path} HTTP/1.1\r\nhost: {plan.host}:{plan.port}\r\n"
             f"content-type: application/json\r\nuser-agent: estelam-bench\r\ncontent-length: {len(request)}"
         )
         return head.encode("ascii") + _END_OF_HEADERS, request
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many calls have not ended: one or none."""
         return self._since is not None
 
-    def ask(self, since: float) -> None:
+    def send(self, since: float) -> None:
         """Put the next call into the outbox; its latency counts from *since*."""
         self._since = since
         self._outbox += next(self._requests)
@@ -67,4 +67,4 @@ class JsonConnection(Connection):
         else:
             self._tally.endings[f"status {status.decode('ascii')}"] += 1
         if self.refill:
-            self.ask(now)
+            self.send(now)

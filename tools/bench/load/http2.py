@@ -49,7 +49,7 @@ class GrpcConnection(Connection):
     def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
         super().__init__(plan, tls, tally, requests)
         self._status = StatusReader()
-        first, later = request_blocks(plan.questions.path, f"{plan.host}:{plan.port}")
+        first, later = request_blocks(plan.requests.path, f"{plan.host}:{plan.port}")
         self._first_block, self._block = (_frame_start(_HEADERS, _END_HEADERS, block) for block in (first, later))
         self._calls: dict[int, _Call] = {}
         self._next_stream = 1
@@ -65,11 +65,11 @@ class GrpcConnection(Connection):
         return _frame_start(_DATA, _END_STREAM, b"\0" + len(request).to_bytes(4) + request)
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """How many calls have not ended."""
         return len(self._calls)
 
-    def ask(self, since: float) -> None:
+    def send(self, since: float) -> None:
         """Put the next call into the outbox; its latency counts from *since*."""
         stream = self._next_stream
         self._next_stream += 2
@@ -123,7 +123,7 @@ class GrpcConnection(Connection):
         else:
             self._tally.endings[f"status {status}"] += 1
         if self.refill:
-            self.ask(now)
+            self.send(now)
 
 
 def _frame_start(kind: int, flags: int, payload: bytes) -> Framed:

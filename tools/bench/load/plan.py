@@ -17,7 +17,7 @@ class Protocol(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class Concurrency:
     """How many ask at once: connections, and calls under way on each."""
 
     connections: int
@@ -25,7 +25,7 @@ class Crowd:
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class Requests:
     """What to ask, over and over, and how."""
 
     protocol: Protocol
@@ -41,8 +41,8 @@ class Plan:
     host: str
     port: int
     identity: ClientIdentity
-    questions: Questions
-    crowd: Crowd
+    requests: Requests
+    concurrency: Concurrency
     seconds: float
     warm_up_seconds: float
     server: int

@@ -13,7 +13,8 @@ from tools.bench.load.connection import Connection
 from tools.bench.load.http1 import JsonConnection
 from tools.bench.load.http2 import GrpcConnection
 from tools.bench.load.plan import Plan, Protocol, Report, Tally
-from tools.bench.processes import SPAWN, cpu_seconds
+from tools.bench.processes import cpu_seconds
+from tools.env.processes import SPAWN
 
 _DRAIN_SECONDS = 5.0
 _MOST_STREAMS = 100
@@ -30,12 +31,12 @@ def _run(plan: Plan) -> Report:
     os.sched_setaffinity(0, {plan.core})
     tls = ssl.create_default_context(cafile=str(plan.identity.ca_certificates))
     tls.load_cert_chain(plan.identity.certificate, plan.identity.private_key)
-    tls.set_alpn_protocols(["h2" if plan.questions.protocol is Protocol.GRPC else "http/1.1"])
+    tls.set_alpn_protocols(["h2" if plan.requests.protocol is Protocol.GRPC else "http/1.1"])
     tally = Tally()
     connections = _connect(plan, tls, tally)
     try:
         if plan.rate is None:
-            _fill(connections, plan.crowd.streams)
+            _fill(connections, plan.concurrency.streams)
         _drive(plan, connections, plan.warm_up_seconds)
         tally.clear()
         before = (cpu_seconds(plan.server), time.process_time())
@@ -50,8 +51,8 @@ def _run(plan: Plan) -> Report:
 
 
 def _connect(plan: Plan, tls: ssl.SSLContext, tally: Tally) -> list[Connection]:
-    kind, count = _CONNECTIONS[plan.questions.protocol], plan.crowd.connections
-    framed = [kind.framed(plan, request) for request in plan.questions.requests]
+    kind, count = _CONNECTIONS[plan.requests.protocol], plan.concurrency.connections
+    framed = [kind.framed(plan, request) for request in plan.requests.requests]
     # Each begins elsewhere: what is asked twice at the same time would be looked up once.
     starts = [len(framed) * turn // count for turn in range(count)]
     return [kind(plan, tls, tally, cycle(framed[start:] + framed[:start])) for start in starts]
@@ -60,7 +61,7 @@ def _connect(plan: Plan, tls: ssl.SSLContext, tally: Tally) -> list[Connection]:
 def _fill(connections: Sequence[Connection], streams: int) -> None:
     for connection in connections:
         for _ in range(streams):
-            connection.ask(time.perf_counter())
+            connection.send(time.perf_counter())
         connection.flush()
 
 
@@ -99,8 +100,8 @@ def _pace(connections: Sequence[Connection], seconds: float, rate: float) -> flo
 def _start(turns: "cycle[Connection]", connections: int, due: float) -> None:
     for _ in range(connections):
         connection = next(turns)
-        if connection.under_way < _MOST_STREAMS:
-            connection.ask(due)
+        if connection.in_flight < _MOST_STREAMS:
+            connection.send(due)
             connection.flush()
             return
     raise RuntimeError("the server has fallen so far behind that no call can be started")
@@ -111,5 +112,5 @@ def _drain(connections: Sequence[Connection]) -> None:
     for connection in connections:
         connection.refill = False
     deadline = time.perf_counter() + _DRAIN_SECONDS
-    while any(connection.under_way for connection in connections) and time.perf_counter() < deadline:
+    while any(connection.in_flight for connection in connections) and time.perf_counter() < deadline:
         _loop(connections, 0.02)
