@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from conformance import contract
 from conformance.case import Case, Stage, Title
+from estelam.core.exceptions import UserFacingError
 
 FOLDER = Path(__file__).resolve().parent / "cases"
 CLAUSES = Path(__file__).resolve().parent / "clauses.yaml"
@@ -21,7 +22,7 @@ _INSIDE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
 _STAGES = list(Stage)
 
 
-class BookError(Exception):
+class BookError(UserFacingError):
     """A case file has an error; the text says in which file and case, where, and what."""
 
     def __init__(self, file: Path, case: str, place: str, message: str) -> None:

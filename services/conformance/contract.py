@@ -1,12 +1,13 @@
 """The contract's methods as cases name them, and the bytes of their requests: all that the kit knows of a target."""
 
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pool import Default
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from conformance.case import Step
+from estelam.core.contract import UnknownMethodError, find_method
+from estelam.core.exceptions import UserFacingError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as verification
@@ -18,7 +19,7 @@ _SERVICES = {
 }
 
 
-class RequestError(Exception):
+class RequestError(UserFacingError):
     """A step's request is no message of its method; the text is for whoever wrote the case."""
 
 
@@ -42,10 +43,9 @@ def path_of(call: str, service: str) -> str:
 
 def method_at(path: str) -> MethodDescriptor | None:
     """The contract's method at *path*, if it is one."""
-    service, _, method = path.removeprefix("/").partition("/")
     try:
-        return Default().FindServiceByName(service).methods_by_name[method]
-    except KeyError:
+        return find_method(path.removeprefix("/"))
+    except UnknownMethodError:
         return None
 
 

@@ -10,9 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from estelam.core.clock import TEHRAN
+from estelam.core.exceptions import UserFacingError
 
 
-class KnownError(Exception):
+class KnownError(UserFacingError):
     """The list can't be used; the text says where and why."""
 
 

@@ -4,7 +4,6 @@ import base64
 import binascii
 import contextlib
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -79,15 +78,6 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def tls_context(identity: ClientIdentity) -> ssl.SSLContext:
-    """A client's TLS under *identity*, which takes only the fixtures' authority and offers HTTP/2."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(identity.ca_certificates)
-    context.load_cert_chain(identity.certificate, identity.private_key)
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
 def connected(sending: Sending, deadline: float, *, tls: bool = True) -> socket.socket:
     """A connection to the target.
 
@@ -99,7 +89,7 @@ def connected(sending: Sending, deadline: float, *, tls: bool = True) -> socket.
     if not tls:
         return plain
     try:
-        return tls_context(sending.identity).wrap_socket(plain, server_hostname=host)
+        return sending.identity.ssl_context().wrap_socket(plain, server_hostname=host)
     except BaseException:
         plain.close()
         raise

@@ -14,11 +14,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
 from estelam.client.channel import ClientIdentity
+from estelam.core.exceptions import UserFacingError
 from estelam.core.keys import KeyFileError, verifying_keys
 from estelam.receipts.receipt import Verifier
 
 
-class TargetError(Exception):
+class TargetError(UserFacingError):
     """The fixtures' folder can't be used; the text is for whoever runs the kit."""
 
 

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from estelam.core.clock import TEHRAN
+from estelam.core.exceptions import UserFacingError
+from estelam.core.files import write_atomic
 
 
-class SteeringError(Exception):
+class SteeringError(UserFacingError):
     """A steering file can't be read or written; the text is for whoever runs the kit."""
 
 
@@ -53,10 +55,8 @@ class Steering:
 
     @staticmethod
     def _write(path: Path, text: str) -> None:
-        draft = path.with_name(f"{path.name}.new")
         try:
-            draft.write_text(text, "ascii")
-            draft.rename(path)
+            write_atomic(path, text)
         except OSError:
             raise SteeringError(f"{path} can't be written") from None
 

@@ -1,15 +1,15 @@
 """Quality rules as data: what is measured, which bounds a set of rules puts on it, and what an agreement promises."""
 
-import tomllib
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from estelam.catalogue.model import Catalogue
 from estelam.core.exceptions import UserFacingError
+from estelam.core.model_files import load_model
 
 Value = float | date
 
@@ -123,13 +123,7 @@ def read(path: Path, catalogue: Catalogue) -> Rulebook:
     Raises:
         RulebookError: the file can't be read, or a rule is wrong.
     """
-    try:
-        rules = Rulebook.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RulebookError(f"{path}: {error}") from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise RulebookError(f"{path}: {faults}") from None
+    rules = load_model(path, Rulebook, RulebookError)
     if missing := {*rules.stands_on, *rules.stands_on.values()} - {service.slug for service in catalogue.services}:
         raise RulebookError(f"{path}: no service is called {', '.join(sorted(missing))}")
     known = {found.slug for found in rules.set}

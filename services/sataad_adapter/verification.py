@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import Message
 
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal, from_grpc
+from estelam.core.errors import Reason, Refusal
+from estelam.core.grpc_status import from_grpc
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes

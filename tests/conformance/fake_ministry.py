@@ -13,7 +13,8 @@ import uuid_utils
 from conformance.case import Case
 from conformance.target import Target
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.core.errors import Refusal, to_grpc
+from estelam.core.errors import Refusal
+from estelam.core.grpc_status import to_grpc
 from estelam.core.keys import SigningKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel

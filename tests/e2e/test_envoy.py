@@ -18,7 +18,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel

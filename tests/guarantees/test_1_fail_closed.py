@@ -27,7 +27,8 @@ from sqlalchemy.exc import OperationalError
 from estelam.auth import certificate
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal, from_grpc
+from estelam.core.errors import Reason, Refusal
+from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.core.model import Answer, Inquiry, LookupResult, Method
 from estelam.core.settings import StoreSettings

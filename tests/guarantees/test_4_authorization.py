@@ -22,7 +22,8 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.grants import AccessConfigError
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad

@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.loading import CoverageDeclaration

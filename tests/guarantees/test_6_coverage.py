@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.loading import CoverageDeclaration, LoadResult, load

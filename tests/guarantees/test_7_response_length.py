@@ -15,9 +15,9 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from estelam.cli.inquire import find_method
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
+from estelam.core.contract import find_method
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases

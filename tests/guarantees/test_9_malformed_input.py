@@ -14,7 +14,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
-from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal, from_grpc
+from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
+from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.core.model import Inquiry, LookupResult
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES

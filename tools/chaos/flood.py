@@ -28,7 +28,6 @@ from tools.chaos.raw_http2 import (
     RST_STREAM,
     ConnectionClosed,
     RawConnection,
-    client_tls_context,
     frame,
 )
 from tools.chaos.scenario import Result, Scenario, Task
@@ -133,7 +132,7 @@ def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Co
 
 def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> None:
     """Hold *count* connections: by turns one says nothing, one begins a handshake, and some have ended theirs."""
-    tls = client_tls_context(pki, "agency")
+    tls = ClientIdentity.named(pki, "agency").ssl_context()
     held: list[object] = []
     for number in range(count):
         with suppress(OSError, ConnectionClosed):
@@ -150,7 +149,7 @@ def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> 
 
 def _reset(port: int, pki: Path, count: int, told: Connection) -> None:
     """Open *count* streams and cut each off at once, over one connection after the other."""
-    tls = client_tls_context(pki, "agency")
+    tls = ClientIdentity.named(pki, "agency").ssl_context()
     sent = 0
     while sent < count:
         encoder = Encoder()

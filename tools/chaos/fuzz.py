@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 
+from estelam.client.channel import ClientIdentity
 from estelam.core import validation
 from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason, Refusal
 from estelam.core.keys import verifying_keys
@@ -36,7 +37,6 @@ from tools.chaos.raw_http2 import (
     ConnectionClosed,
     RawConnection,
     Reply,
-    client_tls_context,
     frame,
 )
 from tools.chaos.scenario import Result, Scenario, Task
@@ -295,7 +295,9 @@ def run(task: Task) -> Result:
         for settings, caller in ((sandbox.promissory(), "setad"), (sandbox.judiciary(), "cbi")):
             process = at_last.enter_context(ServiceProcess(settings.SECTION, sandbox, launcher=fork_server.launch))
             judge = ReplyChecker(verifying_keys(settings.signing_certificates), result, seen)
-            services[settings.SECTION] = Service(process, client_tls_context(sandbox.pki, caller), judge)
+            services[settings.SECTION] = Service(
+                process, ClientIdentity.named(sandbox.pki, caller).ssl_context(), judge
+            )
         fuzz = Fuzzer(services, Random(task.seed), result, seen)
         while (before := result.rounds) < task.rounds:
             fuzz.volley()

@@ -4,7 +4,6 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hpack import Decoder, HPACKError
 
@@ -143,11 +142,3 @@ class RawConnection:
             except HPACKError as error:
                 raise ConnectionClosed from error
         reply.ended = reply.ended or bool(flags & END_STREAM)
-
-
-def client_tls_context(pki: Path, name: str) -> ssl.SSLContext:
-    """The TLS of the caller *name*."""
-    tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-    tls.load_cert_chain(pki / f"{name}.crt", pki / f"{name}.key")
-    tls.set_alpn_protocols(["h2"])
-    return tls

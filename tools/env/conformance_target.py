@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from conformance.case import Instance
 from estelam.core.clock import Clock, monotonic_wall_clock
+from estelam.core.files import write_atomic
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.grpc_server import Server
 from estelam.server.process import wait_for_shutdown
@@ -68,9 +69,7 @@ def write_access(folder: Path, table: Path) -> str:
     with (folder / "data" / "grants.csv").open(encoding="utf-8", newline="") as file:
         lines = [*_grants(csv.DictReader(file))]
     lines += [f'[[deny]]\ncertificate = "{fingerprint}"\nreason = "lost key"\n' for fingerprint in sorted(denied)]
-    draft = table.with_suffix(".new")
-    draft.write_text("\n".join(lines), "utf-8")
-    draft.rename(table)
+    write_atomic(table, "\n".join(lines))
     return steered
 
 

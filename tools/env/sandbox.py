@@ -9,6 +9,7 @@ from pathlib import Path
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core import settings
 from estelam.core.clock import Clock
+from estelam.core.files import write_atomic
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
 from estelam.loading import CoverageDeclaration, Feed, load
@@ -207,9 +208,7 @@ def write_access(
         for name, method, clause in grants
     ]
     table += [f'[[deny]]\ncertificate = "{fingerprint}"\nreason = "lost key"\n' for fingerprint in denied]
-    draft = sandbox.access.with_suffix(".new")
-    draft.write_text("\n".join(table), "utf-8")
-    draft.rename(sandbox.access)
+    write_atomic(sandbox.access, "\n".join(table))
 
 
 def _issue(sandbox: Sandbox) -> None:

@@ -18,11 +18,12 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from conformance.reports.labels import counted, outcome
 from conformance.results import Result, Verdict
+from estelam.core.exceptions import UserFacingError
 
 KIND = "estelam conformance report v1"
 
 
-class SignatureError(Exception):
+class SignatureError(UserFacingError):
     """A report can't be signed, or is not what its examiner signed; the text is for whoever holds it."""
 
 

@@ -1,9 +1,9 @@
 """Authorization: one table of exact caller x exact method, and a deny list. Every other call is refused."""
 
-import contextlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from estelam.auth.grants import AccessConfigError, AccessTable, Grant
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
+from estelam.core.files import FileReloader
 from estelam.core.model import Caller, Method
 
 log = structlog.get_logger()
@@ -19,8 +20,8 @@ log = structlog.get_logger()
 class AccessSource(Protocol):
     """Where the access table is loaded from."""
 
-    def stamp(self) -> Hashable:
-        """A value that differs once the source has changed; OSError where there is no source."""
+    def files(self) -> Sequence[Path]:
+        """The files that the table depends on."""
 
     def load(self) -> AccessTable:
         """The whole table, or AccessConfigError."""
@@ -43,6 +44,14 @@ class Day:
         return cls(today, to_micros(begins), to_micros(ends))
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Grants and deny list, replaced together: new grants never apply with an old deny list."""
+
+    grants: Mapping[tuple[str, str], tuple[Grant, ...]]
+    denied: frozenset[str]
+
+
 class Authorizer:
     """Authorizes calls by the table of *source*, which it reloads within a second of a change.
 
@@ -53,12 +62,9 @@ class Authorizer:
     def __init__(self, source: AccessSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        self._next_check = 0.0
-        self._stamp: Hashable = None
         self._day = Day.containing(clock.micros())
-        self._grants: Mapping[tuple[str, str], tuple[Grant, ...]] = {}
-        self._denied: frozenset[str] = frozenset()
-        self._load()
+        self._reloader = FileReloader(source.files, self._load, interval_seconds=1.0, monotonic=clock.monotonic)
+        self._reloader.refresh()
 
     def authorize(self, caller: Caller, method: Method) -> Grant:
         """Return the grant under which *caller* may call *method* today, by Iran's calendar day.
@@ -68,7 +74,7 @@ class Authorizer:
         """
         if self.is_denied(caller.certificate):
             raise Refusal(Reason.CERTIFICATE_DENIED)
-        for grant in self._grants.get((caller.organization_id, method.name), ()):
+        for grant in self._reloader.value.grants.get((caller.organization_id, method.name), ()):
             if grant.in_force(self._today()):
                 return grant
         raise Refusal(Reason.NOT_GRANTED)
@@ -76,7 +82,7 @@ class Authorizer:
     def is_denied(self, fingerprint: str) -> bool:
         """Whether the certificate with this SHA-256 *fingerprint* is on the deny list."""
         self.refresh()
-        return fingerprint in self._denied
+        return fingerprint in self._reloader.value.denied
 
     def _today(self) -> date:
         if not self._day.begins_micros <= (now := self._clock.micros()) < self._day.ends_micros:
@@ -85,27 +91,17 @@ class Authorizer:
 
     def refresh(self) -> None:
         """Reload the table if its source has changed; checks at most once a second."""
-        if (now := self._clock.monotonic()) < self._next_check:
-            return
-        self._next_check = now + 1
         try:
-            if self._source.stamp() != self._stamp:
-                self._load()
+            self._reloader.refresh()
         except (OSError, AccessConfigError) as error:
             # The last valid table stays in force: a typing error must not grant or revoke everything.
             log.error("access.unreadable", error=type(error).__name__)
 
-    def _load(self) -> None:
-        stamp: Hashable = None
-        # Taken before the load, so that the next check notices a change made during the load.
-        with contextlib.suppress(FileNotFoundError):
-            stamp = self._source.stamp()
+    def _load(self) -> _Table:
         table = self._source.load()
         grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
         for grant in table.grant:
             key = grant.caller, grant.method
             grants[key] = (*grants.get(key, ()), grant)
-        denied = frozenset(denial.certificate for denial in table.deny)
-        # Replaced together: new grants never apply with an old deny list.
-        self._grants, self._denied, self._stamp = grants, denied, stamp
         log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))
+        return _Table(grants, frozenset(denial.certificate for denial in table.deny))

@@ -1,13 +1,13 @@
 """The access table as data: one grant for each exact caller and exact method, and a deny-list."""
 
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from estelam.core.exceptions import UserFacingError
+from estelam.core.model_files import load_model
 from estelam.core.settings import Fingerprint
 
 RequiredMetadata = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
@@ -73,13 +73,7 @@ class AccessTable(BaseModel):
         Raises:
             AccessError: it can't be read, has an unknown key, holds no grant, or grants one caller one method twice.
         """
-        try:
-            table = cls.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise AccessConfigError(f"{path}: {faults}") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise AccessConfigError(f"{path}: {error}") from error
+        table = load_model(path, cls, AccessConfigError)
         if not table.grant:
             raise AccessConfigError(f"{path}: no caller is granted anything")
         pairs = [(grant.caller, grant.method) for grant in table.grant]

@@ -19,6 +19,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 from estelam.auth.certificate import ClientCertificate, parse_certificate
 from estelam.core.clock import Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
+from estelam.core.files import FileReloader
 
 log = structlog.get_logger()
 
@@ -37,9 +38,7 @@ class XfccVerifier:
         self._proxies = frozenset(proxies)
         self._trust = trust
         self._clock = clock
-        self._next_look = 0.0
-        self._seen = 0
-        self._read: Callable[[str], ClientCertificate] | None = None
+        self._reloader = FileReloader(lambda: (trust,), self._load, interval_seconds=1.0, monotonic=clock.monotonic)
 
     def is_trusted_proxy(self, fingerprint: str) -> bool:
         """Whether the certificate *fingerprint* is a proxy's that may vouch for callers."""
@@ -60,19 +59,17 @@ class XfccVerifier:
 
     def _reader(self) -> Callable[[str], ClientCertificate]:
         """What reads a header by the authorities trusted now; looks for a change of their file once a second."""
-        if self._read is not None and self._clock.monotonic() < self._next_look:
-            return self._read
-        self._next_look = self._clock.monotonic() + 1
         try:
-            seen = self._trust.stat().st_mtime_ns
-            if self._read is None or seen != self._seen:
-                store = Store(x509.load_pem_x509_certificates(self._trust.read_bytes()))
-                self._read, self._seen = lru_cache(maxsize=1024)(partial(_verified, store, self._clock)), seen
+            self._reloader.refresh()
         except (OSError, ValueError) as error:
-            if self._read is None:
+            if not self._reloader.is_loaded:
                 raise
             log.warning("trust.unreadable", error=type(error).__name__)
-        return self._read
+        return self._reloader.value
+
+    def _load(self) -> Callable[[str], ClientCertificate]:
+        store = Store(x509.load_pem_x509_certificates(self._trust.read_bytes()))
+        return lru_cache(maxsize=1024)(partial(_verified, store, self._clock))
 
 
 def _verified(store: Store, clock: Clock, header: str) -> ClientCertificate:

@@ -1,11 +1,11 @@
 """Source of the access table: a TOML file, or a catalogue folder from which the table is derived."""
 
-from collections.abc import Hashable
+from collections.abc import Sequence
 from pathlib import Path
 
 from estelam.auth.grants import AccessTable
 from estelam.catalogue.effective_grants import access_table
-from estelam.catalogue.loader import file_stamps, read_catalogue
+from estelam.catalogue.loader import catalogue_files, read_catalogue
 from estelam.catalogue.model import Catalogue
 
 
@@ -17,13 +17,9 @@ class AccessSource:
         self.catalogue: Catalogue | None = None
         """The catalogue that the table last loaded was derived from; None for a TOML file."""
 
-    def stamp(self) -> Hashable:
-        """A value that differs once the file or a file of the folder has changed.
-
-        Raises:
-            OSError: the file does not exist or can't be examined.
-        """
-        return file_stamps(self._path) if self._path.is_dir() else self._path.stat().st_mtime_ns
+    def files(self) -> Sequence[Path]:
+        """The files that the table depends on."""
+        return catalogue_files(self._path) if self._path.is_dir() else [self._path]
 
     def load(self) -> AccessTable:
         """Read the whole table.

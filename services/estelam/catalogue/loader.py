@@ -63,17 +63,9 @@ def read_catalogue(folder: Path) -> Catalogue:
     return catalogue
 
 
-def file_stamps(folder: Path) -> Hashable:
-    """What differs once a file of *folder* has changed."""
-    return tuple(_stamp(folder / file) for file in FILES.values())
-
-
-def _stamp(path: Path) -> Hashable:
-    try:
-        at = path.stat()
-    except OSError:
-        return None
-    return at.st_mtime_ns, at.st_size, at.st_ino
+def catalogue_files(folder: Path) -> list[Path]:
+    """Return the files of the catalogue in *folder*."""
+    return [folder / file for file in FILES.values()]
 
 
 def _fault(pages: Mapping[str, "_YamlFile"], place: Place, words: str) -> ConfigIssue:

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 import grpc
 import typer
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from estelam.cli import output
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize
-from estelam.core.errors import Reason, Refusal, Violation, from_grpc
+from estelam.core.contract import find_method
+from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
@@ -135,16 +136,6 @@ def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
 def receipt_facts(receipt: inquiry_pb2.Receipt) -> dict[str, Any]:
     """What of a receipt is worth showing."""
     return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToJsonString()}
-
-
-def find_method(name: str) -> MethodDescriptor:
-    """The method package.Service/Method of a contract that is installed.
-
-    Raises:
-        KeyError: there is none.
-    """
-    service, _, method = name.partition("/")
-    return Default().FindServiceByName(service).methods_by_name[method]
 
 
 def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, options: Options) -> Message:

@@ -14,7 +14,8 @@ from enum import StrEnum
 import grpc
 
 from estelam.client.channel import describe_transport_error
-from estelam.core.errors import Reason, from_grpc, retry_delay
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc, retry_delay
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 

@@ -5,6 +5,8 @@ again; so is RESOURCE_EXHAUSTED, when the server has said and not before.
 """
 
 import json
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
 from estelam.core.keys import KeyFileError
+from estelam.core.tls import client_context
 
 _SERVICE_CONFIG = json.dumps(
     {
@@ -65,6 +68,14 @@ class ClientIdentity:
         if not fits:
             raise KeyFileError(f"{self.certificate} and {self.private_key} are no certificate and its key")
         return grpc.ssl_channel_credentials(trust, key, certificate)
+
+    def ssl_context(self, *, alpn: Sequence[str] = ("h2",)) -> ssl.SSLContext:
+        """Return a TLS context with these files for a connection that gRPC does not open.
+
+        Raises:
+            OSError: a file can't be read or used.
+        """
+        return client_context(self.certificate, self.private_key, self.ca_certificates, alpn=alpn)
 
 
 def describe_transport_error(error: grpc.RpcError) -> str:

@@ -6,11 +6,12 @@ from datetime import date
 from pathlib import Path
 
 from estelam.catalogue.model import Catalogue
+from estelam.core.exceptions import UserFacingError
 
 _END = "end "
 
 
-class BaselineError(Exception):
+class BaselineError(UserFacingError):
     """The file can't be used; the text is for who releases."""
 
 

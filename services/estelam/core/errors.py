@@ -3,16 +3,11 @@
 One reason has one meaning for ever. Nothing but this table reaches a caller: no subject, query or exception text.
 """
 
-import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import grpc
-from google.protobuf.any_pb2 import Any
-from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.rpc import code_pb2
 
 DOMAIN = "estelam"
 
@@ -269,84 +264,3 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
         """The reason and its words on one line, or what is wrong with each field."""
         found = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
         return f"{self.reason}: {found or self.spec.en}"
-
-
-def to_status(refusal: Refusal) -> status_pb2.Status:
-    """The refusal as google.rpc.Status with its details."""
-    words = refusal.spec
-    details = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata={"layer": words.layer}),
-        error_details_pb2.LocalizedMessage(locale="fa", message=words.fa),
-        error_details_pb2.LocalizedMessage(locale="en", message=words.en),
-    ]
-    if refusal.violations:
-        details.append(_bad_request(refusal.violations))
-    if refusal.quota:
-        details.append(_quota_failure(refusal.quota))
-    if refusal.retry_seconds is not None:
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(int(refusal.retry_seconds * 1000))
-        details.append(retry)
-    packed = []
-    for detail in details:
-        packed.append(Any())
-        packed[-1].Pack(detail)
-    return status_pb2.Status(code=words.status, message=words.en, details=packed)
-
-
-def to_grpc(refusal: Refusal) -> grpc.Status:
-    """The refusal as gRPC sends it: code, constant words, and the details in trailing metadata."""
-    status: grpc.Status = rpc_status.to_status(to_status(refusal))  # type: ignore[no-untyped-call]
-    return status
-
-
-def from_grpc(error: grpc.RpcError) -> Refusal | None:
-    """The refusal that a service of this house gave, as its caller sees it; None where it gave none."""
-    details = _details(error)
-    info = error_details_pb2.ErrorInfo()
-    if not any(detail.Unpack(info) for detail in details) or info.domain != DOMAIN or info.reason not in set(Reason):
-        return None
-    fields = error_details_pb2.BadRequest()
-    if any(detail.Unpack(fields) for detail in details):
-        violations = [Violation(found.field, found.reason, found.description) for found in fields.field_violations]
-    else:
-        violations = []
-    return Refusal(Reason(info.reason), violations, retry_seconds=retry_delay(error))
-
-
-def retry_delay(error: grpc.RpcError) -> float | None:
-    """When whoever gave *error* says that it may be tried again: in RetryInfo or, as proxies do, by pushback."""
-    retry = error_details_pb2.RetryInfo()
-    if any(detail.Unpack(retry) for detail in _details(error)):
-        return float(retry.retry_delay.ToMilliseconds() / 1000)
-    pushback = [value for key, value in _trailing(error) if key == "grpc-retry-pushback-ms"]
-    # A negative one only tells gRPC not to try by itself.
-    return int(pushback[0]) / 1000 if pushback and str(pushback[0]).isdecimal() else None
-
-
-def _details(error: grpc.RpcError) -> Sequence[Any]:
-    for key, value in _trailing(error):
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            with contextlib.suppress(DecodeError):  # whoever sent this, it was no service of this house
-                return status_pb2.Status.FromString(value).details
-    return ()
-
-
-def _trailing(error: grpc.RpcError) -> Iterable[tuple[str, str | bytes]]:
-    return error.trailing_metadata() or () if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ()
-
-
-def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, reason=v.rule, description=v.description)
-            for v in violations
-        ]
-    )
-
-
-def _quota_failure(quota: QuotaState) -> error_details_pb2.QuotaFailure:
-    description = f"limit {quota.limit}, remaining {quota.remaining}, full again in {quota.reset_seconds} s"
-    return error_details_pb2.QuotaFailure(
-        violations=[error_details_pb2.QuotaFailure.Violation(subject=quota.policy, description=description)]
-    )

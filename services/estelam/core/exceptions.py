@@ -1,9 +1,12 @@
-"""What the operator of a service can mend, apart from what declines a caller: see `estelam.core.errors` for that."""
+"""Errors for the operator of a command or a service. For those that a caller receives see `estelam.core.errors`."""
 
 
 class UserFacingError(Exception):
-    """Something can't be used or done; the text is for the operator, and a command says it in one plain line."""
+    """A file, a setting or a store can't be used, or a command can't be carried out.
+
+    The text says what is wrong, where, and what to do; a command prints it on one line, without a stack trace.
+    """
 
 
 class ServerError(UserFacingError):
-    """A server can't start; the text is for the operator."""
+    """The server can't start."""

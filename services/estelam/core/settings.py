@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
@@ -13,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from estelam.core.exceptions import UserFacingError
+from estelam.core.model_files import load_toml, validation_summary
 
 PREFIX = "ESTELAM_"
 CONFIG = PREFIX + "CONFIG"
@@ -143,18 +143,14 @@ def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{kind.SECTION}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(faults) from None
+        raise SettingsError(validation_summary(error, f"{kind.SECTION}.")) from None
 
 
 def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
     path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
     if CONFIG not in environ and not path.exists():
         return {}
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+    tables = load_toml(path, SettingsError)
     if unknown := set(tables) - _sections():
         raise SettingsError(f"{path}: unknown table: {', '.join(sorted(unknown))}")
     return {name: _resolve_path(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}

@@ -9,6 +9,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
 from buf.validate import validate_pb2
+from estelam.core.exceptions import UserFacingError
 from estelam.data_model import descriptors
 from estelam.inquiry.v1 import data_model_pb2 as pb
 
@@ -18,7 +19,7 @@ FDP = FieldDescriptorProto
 _PERSIAN = re.compile(r" \(([^()]*[\u0600-\u06ff][^()]*)\)")
 
 
-class ModelError(Exception):
+class ModelError(UserFacingError):
     """The contracts say too little, or contradict themselves; the text is for who writes them."""
 
 

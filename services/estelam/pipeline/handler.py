@@ -26,7 +26,8 @@ from estelam.auth.grants import Grant, Quota
 from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal, Violation, to_grpc
+from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.grpc_status import to_grpc
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Method, Outcome, Purpose
 from estelam.pipeline import metadata
 from estelam.pipeline.batcher import is_cancelled

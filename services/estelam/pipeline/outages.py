@@ -5,26 +5,26 @@ nothing within an outage of their own: they say so, and for how long.
 """
 
 import math
-import os
 import random
-import tomllib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Self
 
 import structlog
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, model_validator
 
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import UserFacingError
+from estelam.core.files import FileReloader, open_atomic
+from estelam.core.model_files import load_model
 
 log = structlog.get_logger()
 
 LONGEST = timedelta(days=31)
 LONGEST_REASON = 200
-LARGEST_FILE = 1 << 20
 SPREAD_SECONDS = 30.0
 """Over how long those who were turned away come back, so that the first second after an outage is not the next one."""
 
@@ -32,7 +32,7 @@ Instant = Annotated[AwareDatetime, Strict()]
 Words = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
 
 
-class OutageError(Exception):
+class OutageError(UserFacingError):
     """The file of outages can't be used; the text is for the operator."""
 
 
@@ -70,25 +70,13 @@ class OutageTable(BaseModel):
         Raises:
             OutageError: it can't be read, has an unknown key, or an outage that can't be meant.
         """
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise OutageError(f"{path}: is larger than a mebibyte")
-            return cls.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise OutageError(f"{path}: {faults}") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-            raise OutageError(f"{path}: {error}") from None
+        return load_model(path, cls, OutageError)
 
     def save(self, path: Path) -> None:
         """Put this in *path*'s place at once: who reads it sees the old file or the new one."""
-        draft = path.with_name(f"{path.name}.new")
-        with draft.open("w", encoding="utf-8") as file:
+        with open_atomic(path, encoding="utf-8", durable=True) as file:
             file.write("# Announced outages, written by `estelam quality outage`; what is over is left out.\n")
             file.writelines(_written(outage) for outage in self.outage)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
 
 
 def _written(outage: Outage) -> str:
@@ -114,11 +102,15 @@ class OutageSchedule:
     """
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
-        self._path = path
         self._clock = clock
-        self._next_look = 0.0
-        self._seen: Hashable = None
-        self._spans: Mapping[str, tuple[Span, ...]] = {}
+        self._path = path
+        self._reloader: FileReloader[Mapping[str, tuple[Span, ...]]] = FileReloader(
+            lambda: () if path is None else (path,),
+            self._load,
+            interval_seconds=1.0,
+            monotonic=clock.monotonic,
+            initial={},
+        )
 
     def check(self, service: str) -> None:
         """Let nobody past while *service* is out.
@@ -134,7 +126,7 @@ class OutageSchedule:
         """How long *service* is out still; None where it is not. Outages that meet are one."""
         self._refresh()
         now = end = self._clock.micros()
-        for since, until in self._spans.get(service, ()):
+        for since, until in self._reloader.value.get(service, ()):
             if since <= end < until:
                 end = until
         return (end - now) / 1e6 if end > now else None
@@ -142,33 +134,20 @@ class OutageSchedule:
     def seconds_until_edge(self, services: Iterable[str], longest: float) -> float:
         """How long until an outage of one of *services* begins or ends; at most *longest*."""
         now = self._clock.micros()
-        edges = (edge for service in services for span in self._spans.get(service, ()) for edge in span)
+        edges = (edge for service in services for span in self._reloader.value.get(service, ()) for edge in span)
         return min((longest, *((edge - now) / 1e6 for edge in edges if edge > now)))
 
     def _refresh(self) -> None:
-        if self._path is None or (now := self._clock.monotonic()) < self._next_look:
-            return
-        self._next_look = now + 1
         try:
-            if (seen := _stamp(self._path)) != self._seen:
-                self._take(OutageTable.load(self._path))
-                self._seen = seen
+            self._reloader.refresh()
         except Exception as error:  # noqa: BLE001 - nothing that the file may hold is a reason to fail an inquiry
             log.error("outages.unreadable", error=type(error).__name__)
 
-    def _take(self, table: OutageTable) -> None:
+    def _load(self) -> Mapping[str, tuple[Span, ...]]:
+        table = OutageTable.load(self._path) if self._path else OutageTable()
         spans: dict[str, tuple[Span, ...]] = {}
         for outage in sorted(table.outage, key=lambda one: one.since):
             span = to_micros(outage.since), to_micros(outage.until)
             spans[outage.service] = (*spans.get(outage.service, ()), span)
-        self._spans = spans
         log.info("outages.loaded", outages=len(table.outage))
-
-
-def _stamp(path: Path) -> Hashable:
-    """What differs once the file has changed; None where there is none."""
-    try:
-        at = path.stat()
-    except FileNotFoundError:
-        return None
-    return at.st_mtime_ns, at.st_size, at.st_ino
+        return spans

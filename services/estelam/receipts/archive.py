@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from estelam.core.contract import UnknownMethodError, find_method
 from estelam.receipts.receipt import InvalidReceipt, canonical
 
 FORMAT = "estelam-saved-reply/2"
@@ -67,7 +67,7 @@ def decode(line: bytes) -> ReceiptRecord:
             request.FromString(base64.b64decode(kept["request"])),
             reply.FromString(base64.b64decode(kept["reply"])),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError, UnknownMethodError):
         raise InvalidReceipt("the file is damaged") from None
     if line != encode(item):
         raise InvalidReceipt("the file is not as it was saved")
@@ -76,8 +76,7 @@ def decode(line: bytes) -> ReceiptRecord:
 
 @cache
 def _messages(name: str) -> tuple[type[Message], type[Message]]:
-    service, _, method = name.partition("/")
-    found: Any = Default().FindServiceByName(service).methods_by_name[method]
+    found: Any = find_method(name)
     return GetMessageClass(found.input_type), GetMessageClass(found.output_type)
 
 

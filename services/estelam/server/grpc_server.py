@@ -17,6 +17,7 @@ from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError
+from estelam.core.files import FileReloader
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
 from estelam.pipeline.outages import OutageSchedule
@@ -63,8 +64,9 @@ class ReloadingCredentials:
 
     def __init__(self, settings: ServingSettings) -> None:
         self._files = (settings.private_key, settings.certificate, settings.trust)
-        self._stamps = self._look()
-        self.first = self._read()
+        self._reloader = FileReloader(lambda: self._files, self._read)
+        self._reloader.refresh()
+        self.first = self._reloader.value
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """What this handshake and the next ones use; None to go on with the last, as half-way through a rotation.
@@ -73,17 +75,13 @@ class ReloadingCredentials:
         given one at each handshake, a server crashed within a few thousand connections.
         """
         try:
-            if (stamps := self._look()) == self._stamps:
+            if not self._reloader.refresh():
                 return None
-            new, self._stamps = self._read(), stamps
         except (OSError, ValueError) as error:
             log.warning("certificate.unreadable", error=type(error).__name__)
             return None
         log.info("certificate.rotated")
-        return new
-
-    def _look(self) -> list[int]:
-        return [path.stat().st_mtime_ns for path in self._files]
+        return self._reloader.value
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         key, certificate, trust = (path.read_bytes() for path in self._files)

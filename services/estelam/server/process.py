@@ -5,6 +5,8 @@ import multiprocessing
 import signal
 from pathlib import Path
 
+from estelam.core.files import write_atomic
+
 
 async def wait_for_shutdown() -> None:
     """Wait for SIGTERM or SIGINT or, in a worker, for the parent's end."""
@@ -20,6 +22,4 @@ async def wait_for_shutdown() -> None:
 def write_port(path: Path | None, port: int) -> None:
     """Tell whoever started this process, through the file *path*, which port was bound."""
     if path is not None:
-        draft = path.with_suffix(".new")
-        draft.write_text(f"{port}\n", "ascii")
-        draft.rename(path)
+        write_atomic(path, f"{port}\n")

@@ -19,8 +19,8 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
-from judiciary.bulk.rows import UNANSWERED, InputError
-from judiciary.bulk.run import Manner, Sweep, SweepError, Tally
+from judiciary.bulk.rows import UNANSWERED
+from judiciary.bulk.run import Manner, Sweep, Tally
 
 REASONS = 10
 _EXITS = {
@@ -66,12 +66,9 @@ def bulk_check(
         settings = load_settings(ClientSettings)
         address, identity = whom_and_as_whom(options, settings)
         verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
-        try:
-            with Sweep(file, out, verifier) as begun:
-                stop = _ask(begun, address, identity, manner, as_json=options.as_json)
-                tally = begun.write_out(stop)
-        except (SweepError, InputError) as error:
-            output.exit_error(str(error), as_json=options.as_json)
+        with Sweep(file, out, verifier) as begun:
+            stop = _ask(begun, address, identity, manner, as_json=options.as_json)
+            tally = begun.write_out(stop)
     _report(begun, tally, stop, as_json=options.as_json)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from estelam.core import normalize, validation
 from estelam.core.errors import Refusal
+from estelam.core.exceptions import UserFacingError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
@@ -36,7 +37,7 @@ ANSWERS = {ANSWER_YES: YES, ANSWER_NO: NO}
 CONCLUSIVE, TOO_EARLY, DATELESS = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
 
 
-class InputError(Exception):
+class InputError(UserFacingError):
     """The list can't be read; the text is for the operator."""
 
 

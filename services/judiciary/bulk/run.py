@@ -10,7 +10,6 @@ before it is kept, 4 write the answers out.
 import asyncio
 import csv
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +23,8 @@ from google.protobuf.message import DecodeError
 
 from estelam.client.bulk import Ask, BulkCaller, BulkRequest, Stop, StopReason
 from estelam.client.channel import ClientIdentity, aio_connections
+from estelam.core.exceptions import UserFacingError
+from estelam.core.files import open_atomic
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import ReceiptJournal
@@ -40,7 +41,7 @@ SYNC_SECONDS = 0.5
 Progress = Callable[[int], None]
 
 
-class SweepError(Exception):
+class SweepError(UserFacingError):
     """The sweep can't begin or go on; nothing is lost. The text is for the operator."""
 
 
@@ -158,20 +159,15 @@ class Sweep:
             SweepError: the list has changed meanwhile.
         """
         tally = Tally()
-        draft = self.out.with_name(f"{self.out.name}.new")
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             for certificate in rows.read(self._source):  # 4
                 row = self._row(certificate, stop)
                 tally.count(row)
                 writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
-        if _digest(self._source) != self._digest:
-            draft.unlink()
-            raise SweepError(f"{self._source} was changed during the sweep; put it back and start again")
-        draft.rename(self.out)
+            if _digest(self._source) != self._digest:
+                raise SweepError(f"{self._source} was changed during the sweep; put it back and start again")
         return tally
 
     def close(self) -> None:

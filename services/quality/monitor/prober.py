@@ -14,7 +14,8 @@ from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.model import Catalogue, Method
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import KeyFileError
 from quality.attribution import Unheard, fault_of
 from quality.monitor import probe_requests, tls_probe

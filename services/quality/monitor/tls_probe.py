@@ -30,7 +30,7 @@ async def look(address: str, identity: ClientIdentity, seconds: float) -> There:
     host = host.strip("[]")
     try:
         async with asyncio.timeout(seconds):
-            tls = _context(identity)
+            tls = identity.ssl_context()
             reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         dated = error.verify_code in {_CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID}
@@ -47,10 +47,3 @@ async def look(address: str, identity: ClientIdentity, seconds: float) -> There:
         return There.AVERSE
     finally:
         writer.transport.abort()
-
-
-def _context(identity: ClientIdentity) -> ssl.SSLContext:
-    tls = ssl.create_default_context(cafile=identity.ca_certificates)
-    tls.load_cert_chain(identity.certificate, identity.private_key)
-    tls.set_alpn_protocols(["h2"])
-    return tls

@@ -9,6 +9,8 @@ import structlog
 from starlette.types import ASGIApp
 
 from estelam.core.exceptions import ServerError
+from estelam.core.files import FileReloader
+from estelam.core.tls import server_context
 from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, listening
 from sataad_adapter.settings import SetadSettings
 
@@ -51,11 +53,11 @@ class _Tls:
     def __init__(self, settings: SetadSettings) -> None:
         self._files = (settings.certificate, settings.private_key, settings.trust)
         try:
-            self._stamps = self._look()
-            self._now = self._read()
+            self._reloader = FileReloader(lambda: self._files, self._read)
+            self._reloader.refresh()
+            self.context = self._read()
         except (OSError, ValueError) as error:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
-        self.context = self._read()
         self.context.sni_callback = self._begin
 
     async def watch(self) -> None:
@@ -63,24 +65,13 @@ class _Tls:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                if (stamps := self._look()) != self._stamps:
-                    self._now, self._stamps = self._read(), stamps
+                if self._reloader.refresh():
                     log.info("certificate.rotated")
             except (OSError, ValueError) as error:
                 log.warning("certificate.unreadable", error=type(error).__name__)
 
     def _begin(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        handshake.context = self._now
-
-    def _look(self) -> list[int]:
-        return [path.stat().st_mtime_ns for path in self._files]
+        handshake.context = self._reloader.value
 
     def _read(self) -> ssl.SSLContext:
-        certificate, key, trust = self._files
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.num_tickets = 0  # a session taken up again would not show its certificate to a changed trust
-        context.options |= ssl.OP_NO_TICKET
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(trust)
-        return context
+        return server_context(*self._files)

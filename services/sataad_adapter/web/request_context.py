@@ -7,7 +7,8 @@ from typing import Any, NoReturn, cast
 import grpc
 from grpc.aio import AbortError, AioRpcError
 
-from estelam.core.errors import Reason, Refusal, from_grpc
+from estelam.core.errors import Reason, Refusal
+from estelam.core.grpc_status import from_grpc
 from estelam.pipeline.handler import Context, Handler
 
 Pairs = tuple[tuple[str, str], ...]

@@ -66,7 +66,7 @@ def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"rules": Path("none.toml")}, "none.toml: [Errno 2]"),
+        ({"rules": Path("none.toml")}, "none.toml: can't be read: No such file"),
         ({"ledgers": {"x": "sqlite:///x"}}, "[quality] ledgers.x: no service of that name is provided here"),
         ({"addresses": {}}, "[quality] addresses: nothing says where cheque-case-inquiry is, so it is not probed"),
         ({"questions": {}}, f"[quality] questions: nothing is to be asked of {suite.VERIFY_NOTE}, so it is not probed"),

@@ -11,7 +11,8 @@ import pytest
 
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import TEHRAN
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
 from tests.conftest import Start, promissory_opening

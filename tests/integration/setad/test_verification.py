@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from estelam.client.channel import ClientIdentity
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipts import receipt

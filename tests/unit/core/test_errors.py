@@ -4,18 +4,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from estelam.core.errors import (
-    ERROR_CATALOGUE,
-    Layer,
-    QuotaState,
-    Reason,
-    Refusal,
-    Violation,
-    from_grpc,
-    retry_delay,
-    to_grpc,
-    to_status,
-)
+from estelam.core.errors import ERROR_CATALOGUE, Layer, QuotaState, Reason, Refusal, Violation
+from estelam.core.grpc_status import from_grpc, retry_delay, to_grpc, to_status
 
 
 def declined(refusal: Refusal) -> grpc.aio.AioRpcError:

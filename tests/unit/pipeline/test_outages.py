@@ -13,7 +13,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
 from estelam.client.channel import ClientIdentity, channel
-from estelam.core.errors import Reason, from_grpc
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import load_settings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.pipeline.outages import SPREAD_SECONDS, OutageError, OutageSchedule, OutageTable

@@ -29,9 +29,7 @@ def run(plan: Plan) -> Report:
 
 def _run(plan: Plan) -> Report:
     os.sched_setaffinity(0, {plan.core})
-    tls = ssl.create_default_context(cafile=str(plan.identity.ca_certificates))
-    tls.load_cert_chain(plan.identity.certificate, plan.identity.private_key)
-    tls.set_alpn_protocols(["h2" if plan.requests.protocol is Protocol.GRPC else "http/1.1"])
+    tls = plan.identity.ssl_context(alpn=["h2" if plan.requests.protocol is Protocol.GRPC else "http/1.1"])
     tally = Tally()
     connections = _connect(plan, tls, tally)
     try:

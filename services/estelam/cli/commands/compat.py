@@ -8,7 +8,7 @@ import typer
 
 from estelam.catalogue.loader import read_catalogue
 from estelam.cli import output
-from estelam.compat.baseline import Baseline, BaselineError
+from estelam.compat.baseline import Baseline
 from estelam.compat.check import CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import listing
 from estelam.core import normalize
@@ -57,10 +57,7 @@ def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: b
         output.exit_error("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
     with output.user_errors(as_json=as_json):
         found = read_catalogue(catalogue or load_settings(CatalogueSettings).folder)
-        try:
-            return Baseline.read(published), Release(listing(descriptors.files()), found, day)
-        except BaselineError as error:
-            output.exit_error(str(error), as_json=as_json)
+        return Baseline.read(published), Release(listing(descriptors.files()), found, day)
 
 
 def _held(found: list[CompatibilityViolation], *, as_json: bool) -> None:

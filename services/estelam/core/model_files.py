@@ -1,0 +1,53 @@
+"""TOML files that are loaded into pydantic models, with one form of error: `path: key: message`."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from estelam.core.exceptions import UserFacingError
+
+MAX_FILE_BYTES = 1 << 20
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_model(path: Path, kind: type[M], error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> M:
+    """Read the TOML file *path* into a model of *kind*.
+
+    Raises:
+        error: The file can't be read, is not TOML in UTF-8, is larger than *max_bytes*, or breaks the model's rules.
+    """
+    content = load_toml(path, error, max_bytes=max_bytes)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as invalid:
+        raise error(f"{path}: {validation_summary(invalid)}") from None
+
+
+def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
+    """Read the TOML file *path*; a byte order mark is skipped.
+
+    Raises:
+        error: The file can't be read, is not TOML in UTF-8, or is larger than *max_bytes*.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise error(f"{path}: larger than {max_bytes} bytes")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as fault:
+        raise error(f"{path}: can't be read: {fault.strerror}") from None
+    except UnicodeDecodeError:
+        raise error(f"{path}: not UTF-8") from None
+    except tomllib.TOMLDecodeError as fault:
+        raise error(f"{path}: not TOML: {fault}") from None
+    except RecursionError:
+        raise error(f"{path}: not TOML: nested too deeply") from None
+
+
+def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
+    """Return `key: message` for each error of *invalid* on one line; *prefix* precedes each key."""
+    return "; ".join(f"{prefix}{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in invalid.errors())
