@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.loading import Feed
 from estelam.loading.checks import Columns, contract, day, one_of, refuse, words
+from estelam.loading.feed import Feed
 from judiciary.repository import Kind, Role, case_table
 
 

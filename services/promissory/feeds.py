@@ -5,7 +5,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from estelam.loading import Feed
 from estelam.loading.checks import (
     Check,
     Columns,
@@ -19,6 +18,7 @@ from estelam.loading.checks import (
     whole_number,
     words,
 )
+from estelam.loading.feed import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.repository import State, member_table, note_table
 

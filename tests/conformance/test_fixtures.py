@@ -14,7 +14,7 @@ from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
 from estelam.core.clock import TEHRAN
-from estelam.loading import CoverageDeclaration
+from estelam.loading.feed import CoverageDeclaration
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right

@@ -27,7 +27,7 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.loading import CoverageDeclaration
+from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.feeds import MEMBERS, NOTES

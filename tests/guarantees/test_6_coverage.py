@@ -21,7 +21,8 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading import CoverageDeclaration, LoadResult, load
+from estelam.loading.feed import CoverageDeclaration, LoadResult
+from estelam.loading.load import load
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage

@@ -21,7 +21,7 @@ from estelam.core.grpc_status import from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading import CoverageDeclaration, Feed
+from estelam.loading.feed import CoverageDeclaration, Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.server.service import run_recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad

@@ -12,7 +12,7 @@ from estelam.core.model import Method
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
-from estelam.loading import Feed
+from estelam.loading.feed import Feed
 from estelam.pipeline.recorder import Lookup
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from judiciary import cases

@@ -19,7 +19,8 @@ from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
 from estelam.ledger.writer import LedgerWriter, last_block_time
-from estelam.loading import CoverageDeclaration, Feed, LoadResult, load
+from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
+from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.storage.facts import load_table
 from estelam.storage.store import AccessMode, Store

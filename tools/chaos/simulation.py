@@ -15,7 +15,7 @@ from estelam.core.clock import to_datetime
 from estelam.core.errors import Refusal
 from estelam.core.model import Answer as RecordedAnswer
 from estelam.core.settings import StoreSettings
-from estelam.loading import CoverageDeclaration, LoadError
+from estelam.loading.feed import CoverageDeclaration, LoadError
 from estelam.receipts import receipt
 from estelam.telemetry import logs
 from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, request

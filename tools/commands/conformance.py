@@ -22,7 +22,7 @@ from conformance.case import Instance
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.loading import CoverageDeclaration
+from estelam.loading.feed import CoverageDeclaration
 from estelam.storage.store import migrate
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings

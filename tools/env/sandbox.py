@@ -12,7 +12,8 @@ from estelam.core.clock import Clock
 from estelam.core.files import write_atomic
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
-from estelam.loading import CoverageDeclaration, Feed, load
+from estelam.loading.feed import CoverageDeclaration, Feed
+from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store, migrate
 from judiciary import cases
 from judiciary import feeds as judiciary_load

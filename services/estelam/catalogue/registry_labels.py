@@ -1,15 +1,16 @@
 """Labels of the base registries for the data dictionary: each registry's name with its custodian's name."""
 
 from estelam.catalogue.model import Catalogue
-from estelam.data_model.dictionary import Registry
+from estelam.data_model.dictionary import RegistryLabel
 
 
-def registries_of(catalogue: Catalogue) -> dict[str, Registry]:
-    """The registries of *catalogue* by slug, each labelled with its own name and its custodian's, in both languages."""
-    keepers = {party.slug: party for party in catalogue.parties}
+def registry_labels(catalogue: Catalogue) -> dict[str, RegistryLabel]:
+    """Return the label of every registry of *catalogue*, by slug."""
+    parties = {party.slug: party for party in catalogue.parties}
     return {
-        registry.slug: Registry(
-            f"{registry.fa} ({keepers[registry.custodian].fa})", f"{registry.en} ({keepers[registry.custodian].en})"
+        registry.slug: RegistryLabel(
+            fa=f"{registry.fa} ({parties[registry.custodian].fa})",
+            en=f"{registry.en} ({parties[registry.custodian].en})",
         )
         for registry in catalogue.registries
     }

@@ -12,7 +12,8 @@ from estelam.cli import output
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import StoreSettings
-from estelam.loading import CoverageDeclaration, Feed, LoadResult, load
+from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
+from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store
 
 

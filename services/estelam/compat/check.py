@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from estelam.catalogue.model import Catalogue, Method
 from estelam.compat.baseline import Baseline
-from estelam.compat.policy import MIN_NOTICE, OVERLAP
 from estelam.compat.surface import broken
+
+MIN_NOTICE = timedelta(days=180)
+"""Least time between the notice of a method's end and its sunset."""
+MIN_OVERLAP = timedelta(days=90)
+"""Least time for which a method and its replacement are both in service."""
 
 _RPC = re.compile(r"^rpc ((\S+)\.[^./]+/[^(]+)\(")
 _NAMED = re.compile(r"^(?:field|rule|enum) (\S+)")
@@ -98,11 +102,11 @@ def _ending(name: str, method: Method, published: Baseline, release: Release) ->
 
 
 def _replaced(name: str, sunset: date, successor: Method) -> Iterator[CompatibilityViolation]:
-    if sunset - successor.introduced < OVERLAP:
+    if sunset - successor.introduced < MIN_OVERLAP:
         yield CompatibilityViolation(
-            "overlap", name, f"ends less than {OVERLAP.days} days after what replaces it was introduced"
+            "overlap", name, f"ends less than {MIN_OVERLAP.days} days after what replaces it was introduced"
         )
-    if successor.sunset is not None and successor.sunset - sunset < OVERLAP:
+    if successor.sunset is not None and successor.sunset - sunset < MIN_OVERLAP:
         yield CompatibilityViolation("overlap", name, "is replaced by what itself ends too soon after it")
 
 

@@ -13,8 +13,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
-    """A base registry, and who keeps it, in both languages."""
+class RegistryLabel:
+    """A base registry and its custodian, in Persian and in English."""
 
     fa: str
     en: str
@@ -40,7 +40,7 @@ class Row:
     rules: str
 
 
-def rows(model: Model, registries: Mapping[str, Registry]) -> Iterator[Row]:
+def rows(model: Model, registries: Mapping[str, RegistryLabel]) -> Iterator[Row]:
     """A row for each field of *model*; a registry that *registries* doesn't know goes by its slug."""
     for message, field in model.fields():
         yield _row(message, field, registries)
@@ -56,9 +56,9 @@ def as_csv(found: list[Row]) -> str:
     return out.getvalue()
 
 
-def _row(message: Message, field: Field, registries: Mapping[str, Registry]) -> Row:
+def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]) -> Row:
     told, level = field.told, levels()[field.told.sensitivity]
-    known = [registries.get(slug, Registry(slug, slug)) for slug in told.registries]
+    known = [registries.get(slug, RegistryLabel(slug, slug)) for slug in told.registries]
     return Row(
         field=told.full_name,
         message=message.told.full_name,

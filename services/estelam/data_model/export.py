@@ -13,11 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from estelam.data_model import json_schema, openapi
-from estelam.data_model.dictionary import Registry, as_csv, rows
+from estelam.data_model.dictionary import RegistryLabel, as_csv, rows
 from estelam.data_model.model import Model, levels
 
 
-def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> list[Path]:
+def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -> list[Path]:
     """Write every form of *model* into *folder*, which is made if need be.
 
     Raises:
@@ -35,7 +35,7 @@ def write(model: Model, folder: Path, registries: Mapping[str, Registry]) -> lis
     return [folder / name for name in forms]
 
 
-def page(model: Model, registries: Mapping[str, Registry]) -> str:
+def page(model: Model, registries: Mapping[str, RegistryLabel]) -> str:
     """The dictionary as one page that needs nothing else: no server, no network; its own script and style alone run."""
     style, script = _asset("dictionary.css"), _asset("dictionary.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined)

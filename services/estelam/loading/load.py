@@ -1,23 +1,58 @@
 """One load of one file, from its first byte to the commit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
+from estelam.loading.checks import Check
 from estelam.loading.coverage_claims import declare, refuse_the_future, refuse_to_go_back
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
 from estelam.loading.merge import Merge
-from estelam.loading.reader import batches
-from estelam.loading.rejects import Rejects
-from estelam.loading.sifting import apply_checks
-from estelam.loading.staging import Source, Staging
+from estelam.loading.reader import Batch, batches
+from estelam.loading.rejects import Reject, Rejects
+from estelam.loading.staging import FAULTS, Source, Staging
 from estelam.storage import coverage
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
+
+
+def load(
+    store: Store,
+    feed: Feed,
+    path: Path,
+    *,
+    declaration: CoverageDeclaration,
+    first_date: date,
+    rejects: Path,
+    clock: Clock,
+    progress: Callable[[int], None],
+    replace: bool = False,
+) -> LoadResult:
+    """Load *path* in one transaction.
+
+    What is on record as the file has it stays untouched, so the same file again changes nothing. A file with any bad
+    row changes nothing: each such row is written to *rejects*. *progress* is told bytes read so far. *first_date* is
+    what coverage begins with where none was declared before. To *replace* is to take the file for the whole register:
+    what it lacks is gone, and coverage may be taken back.
+
+    Raises:
+        LoadError: the file or its header can't be read, or would take coverage back; or the store can't be written.
+    """
+    job = LoadJob(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
+    try:
+        return job.run()
+    except FAULTS as error:
+        raise LoadError(f"the store can't be written: {_fault(error)}; nothing was changed") from error
+    finally:
+        store.close()  # The connection has carried a load, and may hold on to what was staged.
 
 
 class _RejectedError(Exception):
@@ -103,3 +138,24 @@ class LoadJob:
             "covered_since": covered.since if covered else self.first_date,
         }
         connection.execute(insert(load_table).values(load))
+
+
+def apply_checks(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, Any], list[Reject]]:
+    """Numbers and texts of the rows that keep all *checks*, and what was refused, in the order of the file."""
+    bad: dict[int, Reject] = {}
+    for check in checks:
+        doubtful = check.suspect(batch.columns)
+        for place in pc.indices_nonzero(doubtful).to_pylist() if pc.any(doubtful).as_py() else ():
+            if place not in bad and (reason := check.reason(batch.columns, place)):
+                bad[place] = Reject(batch.numbers[place].as_py(), check.column, reason)
+    if not bad:
+        return batch.numbers, batch.columns, batch.rejects
+    kept = pa.array([place not in bad for place in range(len(batch.numbers))], pa.bool_())
+    texts = {name: column.filter(kept) for name, column in batch.columns.items()}
+    return batch.numbers.filter(kept), texts, sorted([*batch.rejects, *bad.values()])
+
+
+def _fault(error: Exception) -> str:
+    # What PostgreSQL says may quote a row; SQLite's words are constant.
+    fault = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(fault, "sqlstate", None) or fault)

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.catalogue.effective_grants import effective_from, grant_status
-from estelam.catalogue.registry_labels import registries_of
+from estelam.catalogue.registry_labels import registry_labels
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import ERROR_CATALOGUE, Reason
@@ -177,7 +177,7 @@ class _Pages:
 
     async def dictionary(self, _request: Request) -> Response:
         """The data dictionary, as `estelam data-model export` writes it."""
-        registries = registries_of(await self._sight.catalogue())
+        registries = registry_labels(await self._sight.catalogue())
         text = await asyncio.to_thread(export.page, model.load(), registries)
         return HTMLResponse(text, headers={"content-security-policy": export.policy()})
 

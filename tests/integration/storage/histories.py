@@ -19,7 +19,8 @@ from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
 from estelam.ledger.recall import Recalled, RecallSource
 from estelam.ledger.writer import LedgerWriter
-from estelam.loading import CoverageDeclaration, Feed, load
+from estelam.loading.feed import CoverageDeclaration, Feed
+from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Table, select
 
 from estelam.core.clock import Clock
-from estelam.loading import CoverageDeclaration, Feed, LoadError, LoadResult, load
+from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
+from estelam.loading.load import load
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table

@@ -12,8 +12,7 @@ from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Catalogue, Method
 from estelam.cli import application
 from estelam.compat.baseline import Baseline
-from estelam.compat.check import Release, compatibility_violations
-from estelam.compat.policy import MIN_NOTICE, OVERLAP
+from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP, Release, compatibility_violations
 from estelam.compat.surface import listing
 from estelam.data_model import descriptors
 from tools.commands.generate_protos import ROOT
@@ -140,7 +139,7 @@ def test_a_told_end_comes_later_or_as_told_but_never_sooner() -> None:
     assert [("never-sooner", BY_NATIONAL_ID)] == moved(-1)
 
 
-@pytest.mark.parametrize(("days", "kept"), [(OVERLAP.days, True), (OVERLAP.days - 1, False)])
+@pytest.mark.parametrize(("days", "kept"), [(MIN_OVERLAP.days, True), (MIN_OVERLAP.days - 1, False)])
 def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(*, days: int, kept: bool) -> None:
     end = TODAY + MIN_NOTICE
     old = {"notice": TODAY, "deprecated": TODAY, "sunset": end, "replaced_by": BY_TRACKING_ID}
@@ -213,4 +212,4 @@ def test_the_policy_in_words_has_the_rules_and_figures_that_are_checked() -> Non
 
     assert {rule for rule in rules if f"`{rule}`" not in policy} == set()
     assert f"{MIN_NOTICE.days} days" in policy
-    assert f"{OVERLAP.days} days" in policy
+    assert f"{MIN_OVERLAP.days} days" in policy

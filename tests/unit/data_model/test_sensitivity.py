@@ -19,7 +19,7 @@ from estelam.data_model.model import load
 from estelam.data_model.sensitivity import redacted_fields
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.loading import CoverageDeclaration
+from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.telemetry import logs

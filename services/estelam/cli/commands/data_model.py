@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from estelam.catalogue.loader import read_catalogue
-from estelam.catalogue.registry_labels import registries_of
+from estelam.catalogue.registry_labels import registry_labels
 from estelam.cli import output
 from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import export, model
@@ -34,6 +34,6 @@ def export_model(
 ) -> None:
     """Write the dictionary as a page in both languages and as CSV; JSON Schema; and OpenAPI of what HTTP may ask."""
     with output.user_errors(as_json=as_json):
-        registries = registries_of(read_catalogue(catalogue or load_settings(CatalogueSettings).folder))
+        registries = registry_labels(read_catalogue(catalogue or load_settings(CatalogueSettings).folder))
         written = export.write(model.load(), folder, registries)
     output.print_record({path.name: path for path in written}, as_json=as_json, title="Data reference model")
