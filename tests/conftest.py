@@ -14,8 +14,8 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.server.service import run_recording_service
-from judiciary.methods import QUESTIONS
-from promissory.methods import questions
+from judiciary.methods import LOOKUPS
+from promissory.methods import lookups
 from tests.support import scheduling
 from tests.support.service import RunningService
 from tools.env import postgres
@@ -143,13 +143,13 @@ def start() -> Iterator[Callable[[Any], RunningService]]:
 def promissory_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """What opens the promissory service of *sandbox* on a free port."""
     settings = sandbox.promissory(listen="127.0.0.1:0", **overrides)
-    return lambda: run_recording_service(settings, questions(settings), clock=clock)
+    return lambda: run_recording_service(settings, lookups(settings), clock=clock)
 
 
 def judiciary_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """What opens the judiciary service of *sandbox* on a free port."""
     settings = sandbox.judiciary(listen="127.0.0.1:0", **overrides)
-    return lambda: run_recording_service(settings, QUESTIONS, clock=clock)
+    return lambda: run_recording_service(settings, LOOKUPS, clock=clock)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.loading.checks import Columns, contract, day, one_of, refuse, words
+from estelam.loading.checks import Columns, contract_rules, iso_date, one_of, reject_where, text
 from estelam.loading.feed import Feed
 from judiciary.repository import Kind, Role, case_table
 
@@ -22,18 +22,18 @@ CASES = Feed(
     table=case_table,
     columns=("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role"),
     checks=(
-        refuse("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _neither),
-        contract("tracking_id", pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
-        contract("national_id", pb.CheckByNationalIdRequest, "national_id", optional=True),
+        reject_where("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _neither),
+        contract_rules("tracking_id", pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
+        contract_rules("national_id", pb.CheckByNationalIdRequest, "national_id", optional=True),
         one_of("role", frozenset(Role)),
-        refuse("role", "ROLE_WITHOUT_PERSON", _role_of_nobody),
-        words("case_number", at_most=32),
+        reject_where("role", "ROLE_WITHOUT_PERSON", _role_of_nobody),
+        text("case_number", at_most=32),
         one_of("kind", frozenset(Kind)),
-        day("filed_on"),
-        words("registered_at"),
+        iso_date("filed_on"),
+        text("registered_at"),
     ),
     key=("case_number", "national_id", "role"),
-    agree=("kind", "filed_on", "registered_at", "tracking_id"),
+    consistent=("kind", "filed_on", "registered_at", "tracking_id"),
     subjects={"tracking": "tracking_id", "person": "national_id"},
 )
 """Cases; one that is already known is replaced, with its parties."""

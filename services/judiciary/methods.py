@@ -21,7 +21,7 @@ def _cheque_subjects(request: pb.CheckByTrackingIdRequest) -> tuple[Subject, ...
 CHECK_BY_NATIONAL_ID = Method(f"{SERVICE}/CheckByNationalId", pb.CheckByNationalIdRequest, _person_subjects)
 CHECK_BY_TRACKING_ID = Method(f"{SERVICE}/CheckByTrackingId", pb.CheckByTrackingIdRequest, _cheque_subjects)
 
-QUESTIONS: Mapping[Method, Lookup] = {
+LOOKUPS: Mapping[Method, Lookup] = {
     CHECK_BY_NATIONAL_ID: cases.by_national_id,
     CHECK_BY_TRACKING_ID: cases.by_tracking_id,
 }

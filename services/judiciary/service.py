@@ -6,7 +6,7 @@ from pathlib import Path
 from estelam.server.process import wait_for_shutdown, write_port
 from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
-from judiciary.methods import QUESTIONS
+from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
 
 
@@ -17,6 +17,6 @@ def main(settings: JudiciarySettings, port_file: Path | None = None) -> None:
 
 
 async def _serve(settings: JudiciarySettings, port_file: Path | None) -> None:
-    async with run_recording_service(settings, QUESTIONS) as server:
+    async with run_recording_service(settings, LOOKUPS) as server:
         write_port(port_file, server.port)
         await wait_for_shutdown()

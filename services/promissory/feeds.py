@@ -8,15 +8,15 @@ import pyarrow.compute as pc
 from estelam.loading.checks import (
     Check,
     Columns,
-    amount,
-    contract,
-    day,
+    contract_amount,
+    contract_rules,
+    iso_date,
+    matching,
     numbers,
     one_of,
-    pattern,
-    refuse,
+    reject_where,
+    text,
     whole_number,
-    words,
 )
 from estelam.loading.feed import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -32,9 +32,9 @@ def _more_than_the_face_amount(columns: Columns) -> Any:
 
 def _party(side: str) -> tuple[Check, ...]:
     return (
-        pattern(f"{side}_postal_code", "NOT_A_POSTAL_CODE", "[0-9]{10}"),
-        words(f"{side}_name"),
-        words(f"{side}_address"),
+        matching(f"{side}_postal_code", "NOT_A_POSTAL_CODE", "[0-9]{10}"),
+        text(f"{side}_name"),
+        text(f"{side}_address"),
     )
 
 
@@ -44,16 +44,16 @@ NOTES = Feed(
     checks=(
         whole_number("amount_rials"),
         whole_number("remaining_rials"),
-        refuse("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _more_than_the_face_amount),
-        contract("serial", pb.CheckNoteRequest, "serial"),
-        contract("obligor_id", pb.CheckNoteRequest, "obligor_id"),
-        contract("holder_id", pb.CheckNoteRequest, "beneficiary_id"),
-        amount("amount_rials", pb.CheckNoteRequest, "amount_rials"),
-        contract("beneficiary_id", pb.CheckNoteRequest, "beneficiary_id"),
+        reject_where("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _more_than_the_face_amount),
+        contract_rules("serial", pb.CheckNoteRequest, "serial"),
+        contract_rules("obligor_id", pb.CheckNoteRequest, "obligor_id"),
+        contract_rules("holder_id", pb.CheckNoteRequest, "beneficiary_id"),
+        contract_amount("amount_rials", pb.CheckNoteRequest, "amount_rials"),
+        contract_rules("beneficiary_id", pb.CheckNoteRequest, "beneficiary_id"),
         one_of("state", frozenset(State)),
-        day("issued_on"),
-        day("due_on", optional=True),
-        words("payment_place"),
+        iso_date("issued_on"),
+        iso_date("due_on", optional=True),
+        text("payment_place"),
         *_party("obligor"),
         *_party("holder"),
     ),
@@ -65,8 +65,8 @@ NOTES = Feed(
 MEMBERS = Feed(
     table=member_table,
     columns=("agency_id", "name"),
-    checks=(contract("agency_id", pb.GetNotePartiesRequest, "executive_agency_id"), words("name")),
+    checks=(contract_rules("agency_id", pb.GetNotePartiesRequest, "executive_agency_id"), text("name")),
     key=("agency_id",),
-    whole=True,
+    full_snapshot=True,
 )
 """The whole list of Setad's member agencies: one that is not in the file is a member no more."""

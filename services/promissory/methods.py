@@ -31,9 +31,9 @@ CHECK_NOTE = Method(f"{SERVICE}/CheckNote", pb.CheckNoteRequest, _check_subjects
 GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest, _parties_subjects, _agency)
 
 
-def questions(settings: PromissorySettings) -> Mapping[Method, Lookup]:
+def lookups(settings: PromissorySettings) -> Mapping[Method, Lookup]:
     """Each method of the contract with its look-up."""
     return {
-        CHECK_NOTE: notes.check,
-        GET_NOTE_PARTIES: notes.parties_after(CHECK_NOTE.name, settings.parties_window),
+        CHECK_NOTE: notes.check_note,
+        GET_NOTE_PARTIES: notes.parties_lookup(CHECK_NOTE.name, settings.parties_window),
     }

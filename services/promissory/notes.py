@@ -19,12 +19,12 @@ from promissory.repository import State
 _KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
 
 
-def check(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
+def check_note(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
     """YES where the note exists, is issued and live, and its obligor, present holder and face amount are as asked.
 
     Everything else is NO, without a reason: a reason would let a caller find the facts out one by one.
     """
-    notes = repository.facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+    notes = repository.note_facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
     return [_judge(reading, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
 
 
@@ -43,14 +43,16 @@ def _judge(
     return reading.no_or_refusal(pb.CheckNoteResponse(answer=ANSWER_NO))
 
 
-def parties_after(check_method: str, window: timedelta) -> Lookup:
+def parties_lookup(check_method: str, window: timedelta) -> Lookup:
     """The question of method two, opened by the caller's own YES from *check_method* within *window*."""
 
     def parties(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
         if reading.clock_is_behind:
             return [Refusal(Reason.CLOCK_BEHIND) for _ in inquiries]
-        members = repository.members(reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries})
-        notes = repository.parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
+        members = repository.member_agencies(
+            reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries}
+        )
+        notes = repository.note_parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
         confirmed = _confirmed(reading, inquiries, check_method, window)
         return [
             _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))

@@ -86,16 +86,16 @@ _PARTIES = select(
 _MEMBERS = select(member_table.c.agency_id).where(member_table.c.agency_id.in_(_ASKED))
 
 
-def facts(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
     """State, obligor, holder and face amount of the notes that exist, by serial."""
     return {row.serial: row for row in connection.execute(_FACTS, {"asked": list(serials)})}
 
 
-def parties(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def note_parties(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
     """State, obligor and holder, with names and addresses, of the notes that exist, by serial."""
     return {row.serial: row for row in connection.execute(_PARTIES, {"asked": list(serials)})}
 
 
-def members(connection: Connection, agencies: Collection[str]) -> set[str]:
+def member_agencies(connection: Connection, agencies: Collection[str]) -> set[str]:
     """Those of *agencies* that are registered members of Setad."""
     return set(connection.execute(_MEMBERS, {"asked": list(agencies)}).scalars())

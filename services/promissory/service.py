@@ -6,7 +6,7 @@ from pathlib import Path
 from estelam.server.process import wait_for_shutdown, write_port
 from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
-from promissory.methods import questions
+from promissory.methods import lookups
 from promissory.settings import PromissorySettings
 
 
@@ -17,6 +17,6 @@ def main(settings: PromissorySettings, port_file: Path | None = None) -> None:
 
 
 async def _serve(settings: PromissorySettings, port_file: Path | None) -> None:
-    async with run_recording_service(settings, questions(settings)) as server:
+    async with run_recording_service(settings, lookups(settings)) as server:
         write_port(port_file, server.port)
         await wait_for_shutdown()

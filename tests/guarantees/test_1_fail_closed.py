@@ -41,8 +41,8 @@ from estelam.receipts import receipt
 from estelam.server import grpc_server
 from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
-from judiciary.methods import QUESTIONS
-from promissory.methods import questions
+from judiciary.methods import LOOKUPS
+from promissory.methods import lookups
 from tests.conftest import plain_channel
 from tests.support.faults import DatabaseFaults, Faults, Point, errors
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
@@ -270,8 +270,8 @@ def houses(tmp_path_factory: pytest.TempPathFactory, database: DatabaseFaults) -
     promissory, judiciary = box.promissory(listen="127.0.0.1:0"), box.judiciary(listen="127.0.0.1:0")
     with (
         _made_to_fail(faults, database),
-        House(box, promissory, faults).opened(questions(promissory)) as of_notes,
-        House(box, judiciary, faults).opened(QUESTIONS) as of_cases,
+        House(box, promissory, faults).opened(lookups(promissory)) as of_notes,
+        House(box, judiciary, faults).opened(LOOKUPS) as of_cases,
     ):
         of_notes.ask(ANSWERED["a note, YES"])  # opens the parties
         yield {"setad": of_notes, "agency": of_notes, "cbi": of_cases}

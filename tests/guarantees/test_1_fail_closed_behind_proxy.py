@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
-from promissory.methods import questions
+from promissory.methods import lookups
 from tests.guarantees import test_1_fail_closed as whole
 from tests.guarantees.test_1_fail_closed import ANSWERED, FILES, SERVICES, House, Question, faulty, points
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
@@ -41,7 +41,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Que
     question = replace(ANSWERED["a note, YES"], caller="proxy", metadata=((HEADER, forwarded(setad)),))
     with (
         whole._made_to_fail(faults, DatabaseFaults()),
-        Gate(box, settings, faults).opened(questions(settings)) as house,
+        Gate(box, settings, faults).opened(lookups(settings)) as house,
     ):
         yield house, question
 

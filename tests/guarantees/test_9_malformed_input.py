@@ -25,7 +25,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.server.service import run_recording_service
 from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
-from judiciary.methods import QUESTIONS
+from judiciary.methods import LOOKUPS
 from tests.conftest import Start, plain_channel
 from tests.support.service import RunningService
 from tools.chaos.mutations import MESSAGES, Draft
@@ -311,10 +311,10 @@ def test_a_call_without_a_deadline_or_with_a_long_one_has_the_servers_own(
     def slow(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
         held.set()
         free.wait(30)
-        return QUESTIONS[BY_NATIONAL_ID](reading, inquiries)
+        return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
 
     own = loaded.judiciary(listen="127.0.0.1:0", answer_seconds=0.3, leave_seconds=0)
-    service = start(lambda: run_recording_service(own, {**QUESTIONS, BY_NATIONAL_ID: slow}))
+    service = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}))
     method = METHODS["CheckByNationalId"]
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         wire = Wire({"cbi": channel}, {})

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from estelam.data_model.model import Field, load
 from tests.guarantees.test_8_no_identifier_leaks import forms
 
-FIELDS = {field.told.full_name: field for _, field in load().fields()}
+FIELDS = {field.doc.full_name: field for _, field in load().fields()}
 
 
 def values(message: Message) -> Iterator[tuple[Field, Any]]:

@@ -7,14 +7,14 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from estelam.compat.baseline import Baseline
-from estelam.compat.surface import broken, listing
+from estelam.compat.surface import contract_surface, missing_lines
 from estelam.data_model import descriptors
 from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
 from estelam.setad.v1 import note_verification_pb2
-from judiciary.methods import QUESTIONS
-from promissory.methods import questions
+from judiciary.methods import LOOKUPS
+from promissory.methods import lookups
 from tools.commands import generate_protos, lint_protos
 from tools.commands.generate_protos import ROOT
 from tools.env.sandbox import Sandbox
@@ -58,7 +58,7 @@ def test_the_contract_is_exactly_the_mandated_methods() -> None:
 
 
 def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: Sandbox) -> None:
-    served = {method.name: method for method in (*questions(sandbox.promissory()), *QUESTIONS)}
+    served = {method.name: method for method in (*lookups(sandbox.promissory()), *LOOKUPS)}
 
     for file in (note_inquiry_pb2.DESCRIPTOR, cheque_case_inquiry_pb2.DESCRIPTOR):
         for service in file.services_by_name.values():
@@ -72,28 +72,28 @@ def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: S
 def test_nothing_that_was_published_has_changed() -> None:
     published = Baseline.read(PUBLISHED)
 
-    assert broken(published.facts, listing(descriptors.files())) == []
+    assert missing_lines(published.surface, contract_surface(descriptors.files())) == []
 
 
 def test_an_added_field_breaks_nothing() -> None:
     def add(fields: Fields) -> None:
         fields.add(name="note", number=9, type=FieldDescriptorProto.TYPE_STRING)
 
-    assert broken(listing(descriptors.files()), listing(_edited(add))) == []
+    assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(add))) == []
 
 
 def test_a_renumbered_field_is_found() -> None:
     def renumber(fields: Fields) -> None:
         fields[0].number = 15
 
-    assert broken(listing(descriptors.files()), listing(_edited(renumber))) != []
+    assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(renumber))) != []
 
 
 def test_a_removed_rule_is_found() -> None:
     def unbind(fields: Fields) -> None:
         fields[0].ClearField("options")
 
-    assert broken(listing(descriptors.files()), listing(_edited(unbind))) != []
+    assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(unbind))) != []
 
 
 def _edited(edit: Callable[[Fields], object]) -> list[FileDescriptorProto]:

@@ -171,7 +171,7 @@ def _perhaps_spoilt(random: Random, load: Load, person: str) -> Load:
 def _promissory_questions(settings: StoreSettings) -> Mapping[Method, Lookup]:
     if not isinstance(settings, PromissorySettings):
         raise TypeError("the promissory service has settings of its own")
-    return promissory.questions(settings)
+    return promissory.lookups(settings)
 
 
 MODELS = {
@@ -190,7 +190,7 @@ MODELS = {
         CasesOracle,
         {"cases": judiciary_load.CASES},
         cases.FIRST_DATE,
-        lambda _settings: judiciary.QUESTIONS,
+        lambda _settings: judiciary.LOOKUPS,
         {
             "CheckByNationalId": cases_pb.CheckByNationalIdResponse,
             "CheckByTrackingId": cases_pb.CheckByTrackingIdResponse,

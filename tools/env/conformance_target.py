@@ -19,9 +19,9 @@ from estelam.server.grpc_server import Server
 from estelam.server.process import wait_for_shutdown
 from estelam.server.service import run_recording_service
 from estelam.telemetry import logs
-from judiciary.methods import QUESTIONS
+from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
-from promissory.methods import questions
+from promissory.methods import lookups
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import adapter
 from sataad_adapter.settings import SetadSettings
@@ -109,9 +109,9 @@ async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], read
 def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManager[Server]:
     match settings:
         case PromissorySettings():
-            return run_recording_service(settings, questions(settings), clock=clock)
+            return run_recording_service(settings, lookups(settings), clock=clock)
         case JudiciarySettings():
-            return run_recording_service(settings, QUESTIONS, clock=clock)
+            return run_recording_service(settings, LOOKUPS, clock=clock)
         case SetadSettings():
             return adapter(settings, clock=clock)
         case _:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from estelam.catalogue.model import Catalogue
 
 # What bears on who may ask what, and for how long yet; names and registries are only described.
-KINDS: Mapping[str, str] = {
+KEY_FIELDS: Mapping[str, str] = {
     "parties": "slug",
     "services": "slug",
     "grants": "id",
@@ -32,12 +32,12 @@ Snapshot = Mapping[RecordKey, Mapping[str, Any]]
 class Change:
     """One record that is new, is not what it was, or is gone."""
 
-    name: RecordKey
+    record: RecordKey
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
 
     @property
-    def word(self) -> str:
+    def action(self) -> str:
         """What has become of it."""
         if self.before is None:
             return "added"
@@ -57,7 +57,7 @@ def snapshot(catalogue: Catalogue) -> Snapshot:
     """All of *catalogue* that notices are given of."""
     return {
         RecordKey(kind, getattr(record, key)): record.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        for kind, key in KINDS.items()
+        for kind, key in KEY_FIELDS.items()
         for record in getattr(catalogue, kind)
         if kind != "parties" or record.legal_id or record.member_of
     }
@@ -71,7 +71,7 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
 
 def to_notice(change: Change) -> str:
     """*change* as the ledger keeps it."""
-    told = {"kind": change.name.kind, "name": change.name.key, "before": change.before, "after": change.after}
+    told = {"kind": change.record.kind, "name": change.record.key, "before": change.before, "after": change.after}
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -86,9 +86,9 @@ def recorded_snapshot(noted: Iterable[str]) -> Snapshot:
     found: dict[RecordKey, Mapping[str, Any]] = {}
     for change in map(from_notice, noted):
         if change.after is None:
-            found.pop(change.name, None)
+            found.pop(change.record, None)
         else:
-            found[change.name] = change.after
+            found[change.record] = change.after
     return found
 
 

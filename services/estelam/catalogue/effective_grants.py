@@ -12,12 +12,12 @@ from estelam.catalogue.model import Catalogue, Grant
 def access_table(catalogue: Catalogue) -> AccessTable:
     """Who may ask what by *catalogue*."""
     return AccessTable(
-        grant=tuple(derived for grant in catalogue.grants for derived in callers_grants(catalogue, grant)),
+        grant=tuple(derived for grant in catalogue.grants for derived in effective_grants(catalogue, grant)),
         deny=tuple(Denial(certificate=barred.certificate, reason=barred.reason) for barred in catalogue.denied),
     )
 
 
-def callers_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
+def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
     """What *grant* yields for each caller that it holds for: nothing where it is of no method here, or lacks assent."""
     service, begins = catalogue.service(grant.service), effective_from(grant)
     method = service.method(grant.method) if service else None

@@ -6,7 +6,7 @@ from datetime import date
 from difflib import get_close_matches
 
 from estelam.auth import grants
-from estelam.catalogue.effective_grants import callers_grants
+from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
 from estelam.core import normalize
 
@@ -15,7 +15,7 @@ LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Target:
     """What a question is about, as far as the catalogue knows it."""
 
     party: Party | None
@@ -32,16 +32,16 @@ class Asked:
 class Explanation:
     """The answer: admitted by *grant*, or not, for each reason of *why*."""
 
-    asked: Asked
+    target: Target
     grant: Grant | None
-    why: tuple[str, ...]
-    access: grants.Grant | None = None
+    denial_reasons: tuple[str, ...]
+    effective_grant: grants.Grant | None = None
     """What the services hold the call against, where one of them answers it."""
 
     @property
     def admitted(self) -> bool:
         """Whether the call would be admitted."""
-        return not self.why
+        return not self.denial_reasons
 
 
 def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> Explanation:
@@ -49,7 +49,7 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
 
     *method* is a method's short or full name, or the name of a service that is listed alone.
     """
-    asked = Asked(_party(catalogue, consumer), *_method(catalogue, method))
+    asked = Target(_party(catalogue, consumer), *_method(catalogue, method))
     unknown = _unknown(catalogue, asked, consumer=consumer, method=method)
     if unknown or asked.party is None or asked.service is None:
         return Explanation(asked, None, tuple(unknown))
@@ -70,11 +70,11 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
     return Explanation(asked, found[-1], tuple(why))
 
 
-def _granted(catalogue: Catalogue, asked: Asked, grant: Grant) -> Explanation:
+def _granted(catalogue: Catalogue, asked: Target, grant: Grant) -> Explanation:
     if asked.method is None:
         return Explanation(asked, grant, ())
     derived = [
-        found for found in callers_grants(catalogue, grant) if asked.party and found.caller == asked.party.legal_id
+        found for found in effective_grants(catalogue, grant) if asked.party and found.caller == asked.party.legal_id
     ]
     if not derived:
         return Explanation(asked, grant, ("the consumer has no legal id on record, so no certificate can be its own",))
@@ -99,7 +99,7 @@ def _denial_reasons(grant: Grant, day: date) -> list[str]:
     return found
 
 
-def _holds_for(grant: Grant, party: Party, asked: Asked) -> bool:
+def _holds_for(grant: Grant, party: Party, asked: Target) -> bool:
     about = asked.service and asked.service.slug, asked.method and asked.method.name
     return grant.consumer in {party.slug, party.member_of} and (grant.service, grant.method) == about
 
@@ -117,7 +117,7 @@ def _method(catalogue: Catalogue, name: str) -> tuple[Service | None, Method | N
     return (listed, None) if listed and not listed.methods else (None, None)
 
 
-def _unknown(catalogue: Catalogue, asked: Asked, *, consumer: str, method: str) -> list[str]:
+def _unknown(catalogue: Catalogue, asked: Target, *, consumer: str, method: str) -> list[str]:
     found = []
     if asked.party is None:
         parties = [party.slug for party in catalogue.parties]

@@ -13,7 +13,7 @@ from estelam.catalogue.model import FILES, Catalogue
 from estelam.catalogue.validate import violations
 
 LARGEST_FILE = 1 << 20
-Place = tuple[Hashable, ...]
+Location = tuple[Hashable, ...]
 
 # The types of YAML 1.1, but dates stay as typed: an impossible one is a fault with a place, like any other.
 _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float")}
@@ -25,12 +25,12 @@ class ConfigIssue:
 
     file: str
     line: int
-    place: str
+    location: str
     """Keys and numbers from the file's top to what is wrong, dotted; empty for a whole file."""
-    words: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.place}{': ' if self.place else ''}{self.words}"
+        return f"{self.file}:{self.line}: {self.location}{': ' if self.location else ''}{self.message}"
 
 
 class CatalogueError(AccessConfigError):
@@ -38,7 +38,7 @@ class CatalogueError(AccessConfigError):
 
     def __init__(self, folder: Path, faults: Sequence[ConfigIssue]) -> None:
         super().__init__("\n".join(f"{folder}/{fault}" for fault in faults))
-        self.faults = tuple(faults)
+        self.issues = tuple(faults)
 
 
 def read_catalogue(folder: Path) -> Catalogue:
@@ -57,7 +57,7 @@ def read_catalogue(folder: Path) -> Catalogue:
         except ValidationError as error:
             faults = [_fault(pages, found["loc"], _said(found["msg"])) for found in error.errors()]
         else:
-            faults = [_fault(pages, flaw.place, flaw.words) for flaw in violations(catalogue)]
+            faults = [_fault(pages, flaw.location, flaw.message) for flaw in violations(catalogue)]
     if faults:
         raise CatalogueError(folder, faults)
     return catalogue
@@ -68,7 +68,7 @@ def catalogue_files(folder: Path) -> list[Path]:
     return [folder / file for file in FILES.values()]
 
 
-def _fault(pages: Mapping[str, "_YamlFile"], place: Place, words: str) -> ConfigIssue:
+def _fault(pages: Mapping[str, "_YamlFile"], place: Location, words: str) -> ConfigIssue:
     page = pages[str(place[0])]
     return ConfigIssue(page.path.name, page.line(place), ".".join(map(str, place)), words)
 
@@ -85,7 +85,7 @@ class _YamlFile:
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
     faults: list[ConfigIssue] = field(default_factory=list)
-    _lines: dict[Place, int] = field(default_factory=dict)
+    _lines: dict[Location, int] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class _YamlFile:
         if not self.faults and set(self.content) != {name}:
             self.faults.append(ConfigIssue(self.path.name, 1, "", f"must have the key {name}, and no other"))
 
-    def line(self, place: Place) -> int:
+    def line(self, place: Location) -> int:
         """The line of *place* or, where it is missing, of what it is missing from."""
         return next((self._lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self._lines), 1)
 
@@ -128,7 +128,7 @@ class _YamlFile:
             raise _Unreadable("is empty")
         return node
 
-    def _plain(self, node: yaml.Node, place: Place) -> Any:
+    def _plain(self, node: yaml.Node, place: Location) -> Any:
         line = node.start_mark.line + 1
         self._lines[place] = line
         if id(node) in self._seen:
@@ -140,7 +140,7 @@ class _YamlFile:
             return [self._plain(item, (*place, at)) for at, item in enumerate(node.value)]
         return _scalar(node, line)
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, place: Location) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1

@@ -29,7 +29,7 @@ Day = Annotated[date, BeforeValidator(_day)]
 """A day in Iran; a year before 1700 is Jalali."""
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
-Words = Annotated[str, Field(min_length=1, max_length=500)]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Record(BaseModel):
@@ -42,16 +42,16 @@ class Party(Record):
     """An organisation that has a part in the exchange, or a class of them that others are members of."""
 
     slug: Slug
-    fa: Words
-    en: Words
-    text_fa: Words | None = None
+    fa: Text
+    en: Text
+    text_fa: Text | None = None
     """The name as the published text writes it, where that differs."""
     roles: list[Slug] = []
     legal_id: Annotated[str, Field(pattern="^[0-9]{11}$")] | None = None
     """What its certificates name; without one it can't ask anything here."""
     member_of: Slug | None = None
     """The class of parties whose grants hold for it too."""
-    note: Words | None = None
+    note: Text | None = None
 
 
 class Registry(Record):
@@ -59,9 +59,9 @@ class Registry(Record):
 
     n: int = Field(ge=1)
     slug: Slug
-    fa: Words
-    en: Words
-    text_fa: Words | None = None
+    fa: Text
+    en: Text
+    text_fa: Text | None = None
     custodian: Slug
 
 
@@ -69,8 +69,8 @@ class Method(Record):
     """One method of a service that is provided here, and where it stands in its life."""
 
     name: str = Field(pattern="^[A-Z][A-Za-z]*$")
-    fa: Words
-    en: Words
+    fa: Text
+    en: Text
     clause: Clause
     introduced: Day
     notice: Day | None = None
@@ -87,8 +87,8 @@ class Service(Record):
     """A service of the exchange: provided here where it has a wire name, listed alone where it has none."""
 
     slug: Slug
-    fa: Words
-    en: Words
+    fa: Text
+    en: Text
     clause: Clause
     provider: Slug
     registry: Slug | None = None
@@ -108,7 +108,7 @@ class Approval(Record):
     """One precondition of a grant, met."""
 
     on: Day
-    reference: Words
+    reference: Text
 
 
 class Grant(Record):
@@ -126,7 +126,7 @@ class Grant(Record):
     """The last day."""
     quota: Quota | None = None
     demands: list[RequiredMetadata] = []
-    note: Words | None = None
+    note: Text | None = None
 
 
 class Agreement(Record):
@@ -140,14 +140,14 @@ class Agreement(Record):
     """The last day."""
     rules: Slug
     """The set of quality rules that it promises."""
-    reference: Words
+    reference: Text
 
 
 class Denied(Record):
     """A barred certificate."""
 
     certificate: Fingerprint
-    reason: Words
+    reason: Text
     party: Slug | None = None
 
 

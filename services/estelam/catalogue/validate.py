@@ -13,8 +13,8 @@ from estelam.catalogue.model import Agreement, Catalogue, Grant, Method, Service
 class Violation:
     """What does not fit, and where: keys and numbers from the catalogue down."""
 
-    place: tuple[Hashable, ...]
-    words: str
+    location: tuple[Hashable, ...]
+    message: str
 
 
 def violations(catalogue: Catalogue) -> list[Violation]:
@@ -34,7 +34,7 @@ def _names_are_given_once(catalogue: Catalogue) -> Iterator[Violation]:
     yield from _twice("denied", catalogue.denied, "certificate")
     for at, service in enumerate(catalogue.services):
         for flaw in _twice("methods", service.methods, "name"):
-            yield Violation(("services", at, *flaw.place), flaw.words)
+            yield Violation(("services", at, *flaw.location), flaw.message)
 
 
 def _twice(kind: str, records: Sequence[Any], key: str) -> Iterator[Violation]:

@@ -19,8 +19,8 @@ class BaselineError(UserFacingError):
 class Baseline:
     """One fact a line in its file: what a contract holds, or `end METHOD DAY`."""
 
-    facts: frozenset[str]
-    ends: Mapping[str, date]
+    surface: frozenset[str]
+    sunsets: Mapping[str, date]
 
     @classmethod
     def read(cls, path: Path) -> "Baseline":
@@ -39,10 +39,10 @@ class Baseline:
 
     def write(self, path: Path) -> None:
         """Write it to *path*, sorted."""
-        ends = {f"{_END}{method} {day}" for method, day in self.ends.items()}
-        path.write_text("".join(f"{line}\n" for line in sorted(self.facts | ends)), "utf-8")
+        ends = {f"{_END}{method} {day}" for method, day in self.sunsets.items()}
+        path.write_text("".join(f"{line}\n" for line in sorted(self.surface | ends)), "utf-8")
 
-    def and_now(self, facts: Iterable[str], catalogue: Catalogue) -> "Baseline":
+    def with_release(self, facts: Iterable[str], catalogue: Catalogue) -> "Baseline":
         """What is published once a release with *facts* and *catalogue* is out."""
         told = {name: method.sunset for name, _, method in catalogue.methods() if method.sunset}
-        return Baseline(self.facts | set(facts), {**self.ends, **told})
+        return Baseline(self.surface | set(facts), {**self.sunsets, **told})

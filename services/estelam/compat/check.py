@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from estelam.catalogue.model import Catalogue, Method
 from estelam.compat.baseline import Baseline
-from estelam.compat.surface import broken
+from estelam.compat.surface import missing_lines
 
 MIN_NOTICE = timedelta(days=180)
 """Least time between the notice of a method's end and its sunset."""
@@ -25,15 +25,15 @@ class CompatibilityViolation:
 
     rule: str
     """By the name that docs/change-policy.md gives it."""
-    about: str
-    words: str
+    element: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """What is about to go out: the contract's facts, the catalogue, and the day."""
 
-    facts: Sequence[str]
+    surface: Sequence[str]
     catalogue: Catalogue
     day: date
 
@@ -56,9 +56,9 @@ def compatibility_violations(published: Baseline, release: Release) -> list[Comp
 
 def _broken(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """What was published and is no longer so, of every version that is still alive."""
-    methods, over = _methods(published.facts), _over(release)
+    methods, over = _methods(published.surface), _over(release)
     dead = {package for package in methods.values() if {name for name, of in methods.items() if of == package} <= over}
-    for fact in broken(published.facts, release.facts):
+    for fact in missing_lines(published.surface, release.surface):
         found = _RPC.match(fact)
         if (found and found[1] in over) or _package(fact, dead):
             continue
@@ -67,9 +67,9 @@ def _broken(published: Baseline, release: Release) -> Iterator[CompatibilityViol
 
 def _demanded(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """What callers who know only what was published would be refused for."""
-    known = {_about(fact) for fact in published.facts}
+    known = {_about(fact) for fact in published.surface}
     messages = {name.rpartition(".")[0] for name in known}
-    for fact in release.facts:
+    for fact in release.surface:
         found = _DEMAND.match(fact)
         if found and found[1] in messages and _about(fact) not in known:
             yield CompatibilityViolation(
@@ -79,7 +79,7 @@ def _demanded(published: Baseline, release: Release) -> Iterator[CompatibilityVi
 
 def _unknown(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """Methods of which nobody could look up when they end."""
-    alive = {*_methods(published.facts), *_methods(release.facts)}
+    alive = {*_methods(published.surface), *_methods(release.surface)}
     for name in sorted(alive - set(release.methods)):
         yield CompatibilityViolation(
             "in-the-catalogue", name, "stands in a contract but not in the catalogue, which tells of its life"
@@ -92,7 +92,7 @@ def _ending(name: str, method: Method, published: Baseline, release: Release) ->
     if method.sunset is None:
         return
     # A date can be written at will: what no release has told so far counts from this one at the earliest.
-    earliest = date.min if name in published.ends else release.day
+    earliest = date.min if name in published.sunsets else release.day
     if method.notice is None or method.sunset - max(method.notice, earliest) < MIN_NOTICE:
         yield CompatibilityViolation(
             "notice", name, f"ends less than {MIN_NOTICE.days} days after its callers were told"
@@ -112,7 +112,7 @@ def _replaced(name: str, sunset: date, successor: Method) -> Iterator[Compatibil
 
 def _hastened(published: Baseline, release: Release) -> Iterator[CompatibilityViolation]:
     """Ends that callers were told of, and that come sooner now."""
-    for name, told in published.ends.items():
+    for name, told in published.sunsets.items():
         method = release.methods.get(name)
         if method and method.sunset and method.sunset < told:
             yield CompatibilityViolation(

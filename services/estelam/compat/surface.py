@@ -15,12 +15,12 @@ from estelam.inquiry.v1 import data_model_pb2
 FDP = FieldDescriptorProto
 
 
-def listing(files: Iterable[FileDescriptorProto]) -> list[str]:
+def contract_surface(files: Iterable[FileDescriptorProto]) -> list[str]:
     """The facts of *files*. The data model's file is not listed: its words explain, and may always be bettered."""
     return sorted(line for file in files if file.name != data_model_pb2.DESCRIPTOR.name for line in _facts(file))
 
 
-def broken(published: Iterable[str], now: Iterable[str]) -> list[str]:
+def missing_lines(published: Iterable[str], now: Iterable[str]) -> list[str]:
     """What was published and is no longer so."""
     return sorted(set(published) - set(now))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from estelam.data_model.json_schema import json_name
-from estelam.data_model.model import Field, Message, Model, levels
+from estelam.data_model.model import Field, Message, Model, sensitivity_levels
 
 # A spreadsheet would take such a beginning for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -46,7 +46,7 @@ def rows(model: Model, registries: Mapping[str, RegistryLabel]) -> Iterator[Row]
         yield _row(message, field, registries)
 
 
-def as_csv(found: list[Row]) -> str:
+def to_csv(found: list[Row]) -> str:
     """*found* as RFC 4180 has it, after a mark by which spreadsheets know UTF-8."""
     out = io.StringIO(newline="")
     out.write("\ufeff")
@@ -57,11 +57,11 @@ def as_csv(found: list[Row]) -> str:
 
 
 def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]) -> Row:
-    told, level = field.told, levels()[field.told.sensitivity]
+    told, level = field.doc, sensitivity_levels()[field.doc.sensitivity]
     known = [registries.get(slug, RegistryLabel(slug, slug)) for slug in told.registries]
     return Row(
         field=told.full_name,
-        message=message.told.full_name,
+        message=message.doc.full_name,
         name=told.name,
         json_name=json_name(told.name),
         type=f"{'repeated ' if field.repeated else ''}{field.type_name}",

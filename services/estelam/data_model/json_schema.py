@@ -47,8 +47,8 @@ def document(model: Model) -> Schema:
 
 def definitions(model: Model, at: str) -> dict[str, Schema]:
     """A schema for each message and enum by its full name; they refer to each other below *at*."""
-    made = {message.told.full_name: _message(message, at) for message in model.messages}
-    return made | {enum.told.full_name: _enum(enum) for enum in model.enums}
+    made = {message.doc.full_name: _message(message, at) for message in model.messages}
+    return made | {enum.doc.full_name: _enum(enum) for enum in model.enums}
 
 
 def json_name(name: str) -> str:
@@ -58,12 +58,12 @@ def json_name(name: str) -> str:
 
 
 def _message(message: Message, at: str) -> Schema:
-    required = [json_name(field.told.name) for field in message.fields if field.rules.ByteSize()]
+    required = [json_name(field.doc.name) for field in message.fields if field.rules.ByteSize()]
     return {
-        "title": message.told.fa,
-        "description": message.told.meaning_en,
+        "title": message.doc.fa,
+        "description": message.doc.meaning_en,
         "type": "object",
-        "properties": {json_name(field.told.name): _field(field, at) for field in message.fields},
+        "properties": {json_name(field.doc.name): _field(field, at) for field in message.fields},
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }
@@ -72,19 +72,19 @@ def _message(message: Message, at: str) -> Schema:
 def _field(field: Field, at: str) -> Schema:
     value = _value(field, at)
     return {
-        "title": field.told.fa,
-        "description": f"{field.told.meaning_en}\n\n{field.told.meaning_fa}".strip(),
+        "title": field.doc.fa,
+        "description": f"{field.doc.meaning_en}\n\n{field.doc.meaning_fa}".strip(),
         **({"type": "array", "items": value} if field.repeated else value),
-        "x-registries": list(field.told.registries),
-        "x-sensitivity": pb.Sensitivity.Name(field.told.sensitivity).removeprefix("SENSITIVITY_"),
+        "x-registries": list(field.doc.registries),
+        "x-sensitivity": pb.Sensitivity.Name(field.doc.sensitivity).removeprefix("SENSITIVITY_"),
     }
 
 
 def _value(field: Field, at: str) -> Schema:
-    if field.of in _KNOWN:
-        return _KNOWN[field.of]
-    if field.of:
-        return {"$ref": f"{at}{field.of}"}
+    if field.type_ref in _KNOWN:
+        return _KNOWN[field.type_ref]
+    if field.type_ref:
+        return {"$ref": f"{at}{field.type_ref}"}
     if field.rules.int64.gt == 0 and field.rules.int64.HasField("gt"):
         return {"type": "string", "pattern": "^0*[1-9][0-9]*$"}
     if (pattern := _pattern(field)) is not None:
@@ -104,8 +104,8 @@ def _pattern(field: Field) -> str | None:
 def _enum(enum: Enum) -> Schema:
     said = "\n".join(f"{told.name}: {told.meaning_en} ({told.fa})" for told, _ in enum.values)
     return {
-        "title": enum.told.fa,
-        "description": f"{enum.told.meaning_en}\n\n{said}",
+        "title": enum.doc.fa,
+        "description": f"{enum.doc.meaning_en}\n\n{said}",
         "type": "string",
         "enum": [told.name for told, _ in enum.values],
     }

@@ -40,10 +40,10 @@ class Documentation:
 class Field:
     """One field of a message."""
 
-    told: Documentation
+    doc: Documentation
     number: int
     kind: "FieldDescriptorProto.Type.ValueType"
-    of: str
+    type_ref: str
     """The full name of its message or enum; empty for a scalar."""
     repeated: bool
     rules: Rules
@@ -51,7 +51,7 @@ class Field:
     @property
     def type_name(self) -> str:
         """Its type as the contract writes it."""
-        return self.of or FDP.Type.Name(self.kind).removeprefix("TYPE_").lower()
+        return self.type_ref or FDP.Type.Name(self.kind).removeprefix("TYPE_").lower()
 
     @property
     def rule_names(self) -> str:
@@ -67,7 +67,7 @@ class Field:
 class Message:
     """One message and its fields, in the order in which they stand."""
 
-    told: Documentation
+    doc: Documentation
     package: str
     fields: tuple[Field, ...]
 
@@ -76,7 +76,7 @@ class Message:
 class Enum:
     """One enum and its values."""
 
-    told: Documentation
+    doc: Documentation
     package: str
     values: tuple[tuple[Documentation, int], ...]
 
@@ -85,7 +85,7 @@ class Enum:
 class Method:
     """One method, and how it is asked over HTTP if it is."""
 
-    told: Documentation
+    doc: Documentation
     package: str
     request: str
     response: str
@@ -107,11 +107,11 @@ class Model:
 
     def message(self, full_name: str) -> Message | None:
         """The message of that name, if it is one of the contracts' own."""
-        return next((message for message in self.messages if message.told.full_name == full_name), None)
+        return next((message for message in self.messages if message.doc.full_name == full_name), None)
 
     def enum(self, full_name: str) -> Enum | None:
         """The enum of that name, if it is one of the contracts' own."""
-        return next((enum for enum in self.enums if enum.told.full_name == full_name), None)
+        return next((enum for enum in self.enums if enum.doc.full_name == full_name), None)
 
 
 @cache
@@ -131,10 +131,10 @@ def load() -> Model:
 
 
 @cache
-def levels() -> dict[int, Documentation]:
+def sensitivity_levels() -> dict[int, Documentation]:
     """What each level of sensitivity is called and means."""
     file = _File(next(file for file in descriptors.files() if file.name == descriptors.MODEL_FILE))
-    enum = next(enum for enum in file.enums() if enum.told.name == "Sensitivity")
+    enum = next(enum for enum in file.enums() if enum.doc.name == "Sensitivity")
     return {number: told for told, number in enum.values if number}
 
 

@@ -11,7 +11,7 @@ from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
 
 _AT = "#/components/schemas/"
-STATUS = {
+HTTP_STATUS = {
     code_pb2.INVALID_ARGUMENT: 400,
     code_pb2.FAILED_PRECONDITION: 400,
     code_pb2.UNAUTHENTICATED: 401,
@@ -48,19 +48,19 @@ def document(model: Model) -> dict[str, Any]:
     }
 
 
-def status(reason: Reason) -> int:
+def http_status(reason: Reason) -> int:
     """The HTTP status that says *reason*."""
-    return next(http for code, http in STATUS.items() if code == ERROR_CATALOGUE[reason].status)
+    return next(http for code, http in HTTP_STATUS.items() if code == ERROR_CATALOGUE[reason].status)
 
 
 def _operation(method: Method) -> dict[str, Any]:
     problems: dict[int, list[Reason]] = {}
     for reason in Reason:
-        problems.setdefault(status(reason), []).append(reason)
+        problems.setdefault(http_status(reason), []).append(reason)
     return {
-        "operationId": method.told.name,
-        "summary": method.told.fa,
-        "description": method.told.meaning_en,
+        "operationId": method.doc.name,
+        "summary": method.doc.fa,
+        "description": method.doc.meaning_en,
         "parameters": [{"$ref": f"#/components/parameters/{key}"} for key in PURPOSE_KEYS],
         "requestBody": {"required": True, "content": _json(method.request)},
         "responses": {"200": {"description": "The answer, with its proof.", "content": _json(method.response)}}

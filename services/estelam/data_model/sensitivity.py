@@ -9,4 +9,4 @@ from estelam.inquiry.v1 import data_model_pb2 as pb
 @cache
 def redacted_fields() -> frozenset[str]:
     """The names of all fields that are not open, in whichever message."""
-    return frozenset(field.told.name for _, field in load().fields() if field.told.sensitivity != pb.SENSITIVITY_OPEN)
+    return frozenset(field.doc.name for _, field in load().fields() if field.doc.sensitivity != pb.SENSITIVITY_OPEN)

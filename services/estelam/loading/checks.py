@@ -30,12 +30,12 @@ class Check:
     """Why the row at this place is refused; None where it is not."""
 
 
-def refuse(column: str, reason: str, broken: Callable[[Columns], Mask]) -> Check:
+def reject_where(column: str, reason: str, broken: Callable[[Columns], Mask]) -> Check:
     """Refuse the rows where *broken* is true."""
     return Check(column, broken, lambda _columns, _place: reason)
 
 
-def contract(column: str, message: type[Message], field: str, *, optional: bool = False) -> Check:
+def contract_rules(column: str, message: type[Message], field: str, *, optional: bool = False) -> Check:
     """The contract's rules for *field* of *message*; an optional column may be empty."""
     rules = FieldRules(message, field)
 
@@ -43,20 +43,20 @@ def contract(column: str, message: type[Message], field: str, *, optional: bool 
         values = columns[column]
         return pc.and_(pc.not_equal(values, ""), rules.suspect(values)) if optional else rules.suspect(values)
 
-    return Check(column, doubtful, lambda columns, place: rules.breach(columns[column][place].as_py()))
+    return Check(column, doubtful, lambda columns, place: rules.violation(columns[column][place].as_py()))
 
 
-def amount(column: str, message: type[Message], field: str) -> Check:
+def contract_amount(column: str, message: type[Message], field: str) -> Check:
     """The contract's rules for the whole number *field* of *message*; it comes after `whole_number`."""
     rules = FieldRules(message, field)
     return Check(
         column,
         lambda columns: rules.suspect(numbers(columns[column])),
-        lambda columns, place: rules.breach(numbers(columns[column])[place].as_py()),
+        lambda columns, place: rules.violation(numbers(columns[column])[place].as_py()),
     )
 
 
-def words(column: str, *, at_most: int = 200) -> Check:
+def text(column: str, *, at_most: int = 200) -> Check:
     """A text, not empty and without control characters."""
 
     def broken(columns: Columns) -> Mask:
@@ -65,16 +65,16 @@ def words(column: str, *, at_most: int = 200) -> Check:
         long = pc.greater(pc.utf8_length(text), at_most)
         return pc.or_(pc.or_(blank, long), pc.match_substring_regex(text, "[\\x00-\\x1f]"))
 
-    return refuse(column, "NOT_A_TEXT", broken)
+    return reject_where(column, "NOT_A_TEXT", broken)
 
 
 def one_of(column: str, allowed: frozenset[str]) -> Check:
     """One of the *allowed* words."""
     known = pa.array(sorted(allowed), pa.string())
-    return refuse(column, "NOT_A_KNOWN_WORD", lambda columns: pc.invert(pc.is_in(columns[column], known)))
+    return reject_where(column, "NOT_A_KNOWN_WORD", lambda columns: pc.invert(pc.is_in(columns[column], known)))
 
 
-def day(column: str, *, optional: bool = False) -> Check:
+def iso_date(column: str, *, optional: bool = False) -> Check:
     """A Gregorian date as YYYY-MM-DD; an optional column may be empty."""
 
     def broken(columns: Columns) -> Mask:
@@ -83,7 +83,7 @@ def day(column: str, *, optional: bool = False) -> Check:
         judged = [not (optional and text == "") and not _is_day(text) for text in days.dictionary.to_pylist()]
         return pc.take(pa.array(judged, pa.bool_()), days.indices)
 
-    return refuse(column, "NOT_A_DATE", broken)
+    return reject_where(column, "NOT_A_DATE", broken)
 
 
 def _is_day(text: str) -> bool:
@@ -93,16 +93,16 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def pattern(column: str, reason: str, expression: str) -> Check:
+def matching(column: str, reason: str, expression: str) -> Check:
     """A text of the form that the regular *expression* describes."""
-    return refuse(
+    return reject_where(
         column, reason, lambda columns: pc.invert(pc.match_substring_regex(columns[column], f"^(?:{expression})$"))
     )
 
 
 def whole_number(column: str) -> Check:
     """An int64 in ASCII digits."""
-    return refuse(column, "NOT_A_WHOLE_NUMBER", lambda columns: pc.invert(_whole(columns[column])))
+    return reject_where(column, "NOT_A_WHOLE_NUMBER", lambda columns: pc.invert(_whole(columns[column])))
 
 
 def numbers(text: Any) -> Any:

@@ -10,13 +10,13 @@ from estelam.storage import coverage
 from estelam.storage.coverage import coverage_table
 
 
-def refuse_the_future(declaration: CoverageDeclaration, now: datetime) -> None:
+def reject_future_claim(declaration: CoverageDeclaration, now: datetime) -> None:
     """Raise LoadError where *declaration* claims more than can be known *now*."""
     if declaration.through and declaration.through > now + CLOCK_TOLERANCE:
         raise LoadError("--through: no feed is loaded up to a time that is yet to come")
 
 
-def refuse_to_go_back(connection: Connection, declaration: CoverageDeclaration) -> None:
+def reject_coverage_loss(connection: Connection, declaration: CoverageDeclaration) -> None:
     """Raise LoadError where *declaration* claims less than the store already does."""
     if (before := coverage.read_coverage(connection)) is None:
         return
@@ -27,7 +27,7 @@ def refuse_to_go_back(connection: Connection, declaration: CoverageDeclaration) 
         raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace takes it back")
 
 
-def declare(connection: Connection, declaration: CoverageDeclaration, first_date: date) -> None:
+def declare_coverage(connection: Connection, declaration: CoverageDeclaration, first_date: date) -> None:
     """Move coverage; it begins with *first_date* where none was declared before."""
     before = coverage.read_coverage(connection)
     through = declaration.through or (before.through if before else None)

@@ -28,11 +28,11 @@ class Feed:
     key: tuple[str, ...]
     """What no two rows of one file may share. A file speaks of all rows that share the first of these: what was known
     besides is no more."""
-    agree: tuple[str, ...] = ()
+    consistent: tuple[str, ...] = ()
     """What rows that share the first of the key must have in common."""
     subjects: Mapping[str, str] = field(default_factory=dict)
     """The columns by which answers may have been given, by kind of subject."""
-    whole: bool = False
+    full_snapshot: bool = False
     """Whether a file is always the whole register."""
 
 

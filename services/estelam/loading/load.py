@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
 from estelam.loading.checks import Check
-from estelam.loading.coverage_claims import declare, refuse_the_future, refuse_to_go_back
+from estelam.loading.coverage_claims import declare_coverage, reject_coverage_loss, reject_future_claim
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
 from estelam.loading.merge import Merge
 from estelam.loading.reader import Batch, batches
-from estelam.loading.rejects import Reject, Rejects
-from estelam.loading.staging import FAULTS, Source, Staging
+from estelam.loading.rejects import Reject, RejectFile
+from estelam.loading.staging import STORE_ERRORS, Source, Staging
 from estelam.storage import coverage
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
@@ -49,7 +49,7 @@ def load(
     job = LoadJob(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
     try:
         return job.run()
-    except FAULTS as error:
+    except STORE_ERRORS as error:
         raise LoadError(f"the store can't be written: {_fault(error)}; nothing was changed") from error
     finally:
         store.close()  # The connection has carried a load, and may hold on to what was staged.
@@ -90,36 +90,36 @@ class LoadJob:
             return self._attempt(straight=False)
 
     def _attempt(self, *, straight: bool) -> LoadResult:
-        with Rejects(self.rejects) as refused:
+        with RejectFile(self.rejects) as refused:
             try:
                 with self.store.transaction() as connection:
                     return self._load(connection, refused, straight=straight)
             except _RejectedError:
                 return LoadResult(0, refused.count, self.rejects)
 
-    def _load(self, connection: Connection, refused: Rejects, *, straight: bool) -> LoadResult:
-        refuse_the_future(self.declaration, self.clock.now())
+    def _load(self, connection: Connection, refused: RejectFile, *, straight: bool) -> LoadResult:
+        reject_future_claim(self.declaration, self.clock.now())
         if not self.replace:
-            refuse_to_go_back(connection, self.declaration)
+            reject_coverage_loss(connection, self.declaration)
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
-        merge = Merge(connection, self.feed, staging, number=number, whole=self.replace or self.feed.whole)
+        merge = Merge(connection, self.feed, staging, number=number, whole=self.replace or self.feed.full_snapshot)
         if straight and merge.can_copy_directly:
             if not merge.copy_directly(self._sound(refused, straight=True)):
                 raise _CrookedError
         else:
-            staging.fill(self._sound(refused, straight=False), keyed=not merge.first)
-            refused.add(merge.contradictions())
+            staging.fill(self._sound(refused, straight=False), keyed=not merge.table_is_empty)
+            refused.add(merge.conflicts())
             if refused.count:
                 raise _RejectedError
             merge.run()
-        if merge.whole and not staging.count:
+        if merge.full_snapshot and not staging.count:
             raise LoadError(f"{self.path}: holds no row; an empty register is not taken for the whole one")
-        declare(connection, self.declaration, self.first_date)
+        declare_coverage(connection, self.declaration, self.first_date)
         self._record(connection, number, staging.count)
         return LoadResult(staging.count, 0, None, number)
 
-    def _sound(self, refused: Rejects, *, straight: bool) -> Source:
+    def _sound(self, refused: RejectFile, *, straight: bool) -> Source:
         for batch in batches(self.path, self.feed.columns):
             numbers, texts, found = apply_checks(batch, self.feed.checks)
             if found and straight:

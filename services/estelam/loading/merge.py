@@ -41,27 +41,27 @@ class Merge:
         self._feed = feed
         self._staging = staging
         self._number = number
-        self.whole = whole
-        self.first = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
+        self.full_snapshot = whole
+        self.table_is_empty = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
         """Whether there is nothing on record yet that the file's rows could be compared with."""
 
     @property
     def can_copy_directly(self) -> bool:
         """Whether the file's rows may be put where they belong at once, as long as nothing is wrong with any."""
-        return self.first and self._staging.on_postgresql
+        return self.table_is_empty and self._staging.on_postgresql
 
     def copy_directly(self, source: Source) -> bool:
         """Make the rows of *source* the facts; False where they contradict one another."""
         try:
             with self._rebuilding(self._feed.table.indexes):
-                self._staging.copy_straight(source, self._number)
+                self._staging.copy_to_table(source, self._number)
         except IntegrityError:
             return False
         # Without statistics the first inquiries would be looked up by reading everything.
         self._staging.analyze(self._feed.table)
         return not self._at_odds(self._feed.table)
 
-    def contradictions(self) -> list[Reject]:
+    def conflicts(self) -> list[Reject]:
         """The rows of the file that contradict others of it."""
         found = {reject.row: reject for reject in self._disagreements()}
         if not self._staging.unique:
@@ -70,7 +70,7 @@ class Merge:
 
     def run(self) -> None:
         """Make the file's rows part of the facts."""
-        if self.first:
+        if self.table_is_empty:
             self._fill()
         else:
             self._compare()
@@ -117,11 +117,11 @@ class Merge:
 
     def _at_odds(self, rows: Table) -> Sequence[str]:
         """What is shared by rows that do not agree."""
-        if not self._feed.agree or self._staging.ascending:
+        if not self._feed.consistent or self._staging.ascending:
             return ()
         shared = rows.c[self._feed.key[0]]
         several = select(shared).group_by(shared).having(func.count() > 1).subquery()
-        said = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.agree]
+        said = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.consistent]
         at_odds = (
             select(shared)
             .join(several, several.c[shared.name] == shared)
@@ -135,7 +135,7 @@ class Merge:
         query = select(rows).where(rows.c[shared].in_(shared_by)).order_by(rows.c.row)
         first: dict[str, list[object]] = {}
         for row in self._connection.execute(query).mappings():
-            says = [row[name] for name in self._feed.agree]
+            says = [row[name] for name in self._feed.consistent]
             if first.setdefault(row[shared], says) != says:
                 yield Reject(row["row"], shared, "DIFFERS_FROM_AN_EARLIER_ROW")
 
@@ -144,12 +144,12 @@ class Merge:
         keys = [table.c[name] for name in self._feed.key]
         same = and_(self._same_key(), *(rows.c[name].is_not_distinct_from(table.c[name]) for name in self._values()))
         stale = select(*keys).where(~exists(select(1).select_from(rows).where(same).correlate(table)))
-        if not self.whole:
+        if not self.full_snapshot:
             stale = stale.where(keys[0].in_(select(rows.c[self._feed.key[0]])))
         self._connection.execute(insert(self._staging.stale).from_select(list(self._feed.key), stale))
         fresh = select(rows.c.row).where(~exists(select(1).select_from(table).where(same).correlate(rows)))
-        self._connection.execute(insert(self._staging.fresh).from_select(["row"], fresh))
-        self._staging.analyze(self._staging.stale, self._staging.fresh)
+        self._connection.execute(insert(self._staging.changed).from_select(["row"], fresh))
+        self._staging.analyze(self._staging.stale, self._staging.changed)
 
     def _values(self) -> list[str]:
         return [name for name in self._feed.columns if name not in self._feed.key]
@@ -161,14 +161,14 @@ class Merge:
     def _replace(self) -> None:
         with self._rebuilding(self._worth_rebuilding()):
             self._forget()
-            self._insert(self._said().where(self._staging.rows.c.row.in_(select(self._staging.fresh.c.row))))
+            self._insert(self._said().where(self._staging.rows.c.row.in_(select(self._staging.changed.c.row))))
         self._staging.analyze(self._feed.table)
 
     def _worth_rebuilding(self) -> list[Index]:
         # On PostgreSQL the inquiries under way would wait for it; on SQLite they see nothing of it.
         if self._staging.on_postgresql:
             return []
-        many = self._count(self._staging.fresh) + self._count(self._staging.stale)
+        many = self._count(self._staging.changed) + self._count(self._staging.stale)
         if many < _MANY * self._count(self._feed.table):
             return []
         return self._indexes_but("load_number", self._feed.key[0])

@@ -14,7 +14,7 @@ class Reject(NamedTuple):
     reason: str
 
 
-class Rejects:
+class RejectFile:
     """The file of rejects, made when the first one comes."""
 
     def __init__(self, path: Path) -> None:

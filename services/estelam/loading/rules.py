@@ -43,7 +43,7 @@ class FieldRules:
             certain = pc.and_(certain, pc.fill_null(mask, fill_value=False))
         return pc.invert(certain)
 
-    def breach(self, value: Any) -> str | None:
+    def violation(self, value: Any) -> str | None:
         """The first rule that *value* breaks, in the contract's words; None where it keeps them all."""
         try:
             validation.validate(self._message(**{self._name: value}))

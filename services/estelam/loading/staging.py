@@ -28,11 +28,11 @@ T = TypeVar("T")
 Source = Iterator[tuple[Any, dict[str, Any]]]
 """A file's rows in batches, each of them numbers and texts by column."""
 
-FAULTS = (DBAPIError, adbc.Error, psycopg.Error, OSError)
+STORE_ERRORS = (DBAPIError, adbc.Error, psycopg.Error, OSError)
 """How a store fails, by whichever door the rows come."""
 
 
-def ahead(source: Iterator[T]) -> Iterator[T]:
+def prefetch(source: Iterator[T]) -> Iterator[T]:
     """*source*, its next item made in a thread while this one is used."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, source, None)
@@ -60,7 +60,7 @@ class Staging:
         ]
         self.rows = self._temporary("row", *columns) if self.on_postgresql else _attached(*columns)
         """The file's rows and their numbers."""
-        self.fresh = self._temporary("fresh", Column("row", number))
+        self.changed = self._temporary("fresh", Column("row", number))
         """Those that are not on record as they are."""
         self.stale = self._temporary("stale", *(Column(name, texts[name]) for name in feed.key))
         """The keys of what is on record and shall not stay as it is."""
@@ -71,9 +71,9 @@ class Staging:
         `unique` then tells that no two of them share a key, and `ascending` that each is beyond the one before, so that
         no two share even the first of it. Only a *keyed* staging can be compared with what is on record.
         """
-        self.fresh.create(self._connection)
+        self.changed.create(self._connection)
         self.stale.create(self._connection)
-        batches = (self._batch(texts, row=numbers) for numbers, texts in ahead(source))
+        batches = (self._batch(texts, row=numbers) for numbers, texts in prefetch(source))
         if self.on_postgresql:
             self.rows.create(self._connection)
             self._copy(self.rows, batches)
@@ -81,11 +81,11 @@ class Staging:
         else:
             self.unique = self._ingest(batches, keyed=keyed)
 
-    def copy_straight(self, source: Source, number: int) -> None:
+    def copy_to_table(self, source: Source, number: int) -> None:
         """Copy the rows of *source* into PostgreSQL's table of facts itself, under the *number* of this load."""
         batches = (
             self._batch(texts, load_number=pa.repeat(pa.scalar(number), len(numbers)))
-            for numbers, texts in ahead(source)
+            for numbers, texts in prefetch(source)
         )
         self._copy(self._feed.table, batches)
 

@@ -20,7 +20,7 @@ from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import UNANSWERED
-from judiciary.bulk.run import Manner, Sweep, Tally
+from judiciary.bulk.run import BulkOptions, BulkCheck, Summary
 
 REASONS = 10
 _EXITS = {
@@ -55,18 +55,18 @@ def bulk_check(
     can't be reached or believed; 22: stopped by a quota, an announced outage, the deadline or Ctrl-C; 1: nothing could
     be done.
     """
-    manner = Manner(
+    manner = BulkOptions(
         window=window,
         timeout=options.timeout,
-        patience=patience,
-        until=_until(deadline, as_json=options.as_json),
+        idle_timeout=patience,
+        deadline=_until(deadline, as_json=options.as_json),
         metadata=options.metadata(),
     )
     with output.user_errors(as_json=options.as_json):
         settings = load_settings(ClientSettings)
         address, identity = whom_and_as_whom(options, settings)
         verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
-        with Sweep(file, out, verifier) as begun:
+        with BulkCheck(file, out, verifier) as begun:
             stop = _ask(begun, address, identity, manner, as_json=options.as_json)
             tally = begun.write_out(stop)
     _report(begun, tally, stop, as_json=options.as_json)
@@ -82,17 +82,19 @@ def _until(deadline: str | None, *, as_json: bool) -> float | None:
         output.exit_error(f"--deadline: {error}", as_json=as_json)
 
 
-def _ask(begun: Sweep, address: str, identity: ClientIdentity, manner: Manner, *, as_json: bool) -> Stop | None:
+def _ask(
+    begun: BulkCheck, address: str, identity: ClientIdentity, manner: BulkOptions, *, as_json: bool
+) -> Stop | None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=output.err, transient=True, disable=as_json) as bar:
         task = bar.add_task("reading what was answered", total=begun.distinct)
-        begun.take_up(lambda done: bar.update(task, completed=done))
+        begun.resume(lambda done: bar.update(task, completed=done))
         bar.reset(task, completed=begun.answered, description="asking")
         return asyncio.run(_until_told(begun, address, identity, manner, lambda done: bar.update(task, completed=done)))
 
 
 async def _until_told(
-    begun: Sweep, address: str, identity: ClientIdentity, manner: Manner, progress: Callable[[int], None]
+    begun: BulkCheck, address: str, identity: ClientIdentity, manner: BulkOptions, progress: Callable[[int], None]
 ) -> Stop | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(
@@ -101,7 +103,7 @@ async def _until_told(
     return await begun.ask(address, identity, manner, progress)
 
 
-def _report(begun: Sweep, tally: Tally, stop: Stop | None, *, as_json: bool) -> NoReturn:
+def _report(begun: BulkCheck, tally: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
     unanswered = tally.answers[UNANSWERED]
     output.print_record(
         {

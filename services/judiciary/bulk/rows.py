@@ -49,11 +49,11 @@ class Certificate:
     tracking_id: str | None
     """None where the contract refuses it."""
     issued_on: date | None
-    fault: str = ""
+    problem: str = ""
     """What is wrong with the row."""
 
 
-def read(path: Path) -> Iterator[Certificate]:
+def read_certificates(path: Path) -> Iterator[Certificate]:
     """The certificates that *path* lists, one at a time.
 
     Raises:
@@ -92,17 +92,17 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VerifiedAnswer:
     """What a proven reply says, without the proof: there may be many of these in memory."""
 
-    word: str
+    answer: str
     covered_since: date | None
     data_as_of: str
     answered_at: datetime
     inquiry_id: str
 
     @classmethod
-    def of(cls, reply: pb.CheckByTrackingIdResponse) -> "Answer":
+    def from_reply(cls, reply: pb.CheckByTrackingIdResponse) -> "VerifiedAnswer":
         """The answer that *reply* gives."""
         since, as_of = _coverage(reply.coverage.SerializeToString())
         receipt = reply.receipt
@@ -121,12 +121,12 @@ def _coverage(wire: bytes) -> tuple[date | None, str]:
     )
 
 
-def answered(certificate: Certificate, answer: Answer) -> dict[str, Any]:
+def answered_row(certificate: Certificate, answer: VerifiedAnswer) -> dict[str, Any]:
     """The row of a certificate that is answered."""
     return {
         **_known(certificate),
-        "answer": answer.word,
-        "reason": certificate.fault,
+        "answer": answer.answer,
+        "reason": certificate.problem,
         "standing": _standing(certificate, answer),
         "covered_since": answer.covered_since,
         "data_as_of": answer.data_as_of,
@@ -135,7 +135,7 @@ def answered(certificate: Certificate, answer: Answer) -> dict[str, Any]:
     }
 
 
-def unanswered(certificate: Certificate, reason: str) -> dict[str, Any]:
+def unanswered_row(certificate: Certificate, reason: str) -> dict[str, Any]:
     """The row of a certificate without an answer, for *reason*."""
     return {**_known(certificate), "answer": UNANSWERED, "reason": reason, "standing": UNANSWERED}
 
@@ -149,8 +149,8 @@ def _known(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def _standing(certificate: Certificate, answer: Answer) -> str:
-    if answer.word == YES:
+def _standing(certificate: Certificate, answer: VerifiedAnswer) -> str:
+    if answer.answer == YES:
         return CONCLUSIVE
     if certificate.issued_on is None or answer.covered_since is None:
         return DATELESS

@@ -30,7 +30,7 @@ from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import ReceiptJournal
 from estelam.receipts.receipt import InvalidReceipt, Verifier
 from judiciary.bulk import rows
-from judiciary.bulk.rows import COLUMNS, NO, UNANSWERED, Answer, Certificate
+from judiciary.bulk.rows import COLUMNS, NO, UNANSWERED, Certificate, VerifiedAnswer
 from judiciary.methods import CHECK_BY_TRACKING_ID
 
 METHOD = CHECK_BY_TRACKING_ID.name
@@ -41,27 +41,27 @@ SYNC_SECONDS = 0.5
 Progress = Callable[[int], None]
 
 
-class SweepError(UserFacingError):
+class BulkCheckError(UserFacingError):
     """The sweep can't begin or go on; nothing is lost. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class BulkOptions:
     """How to ask."""
 
     window: int = 128
     """Calls under way at a time, at most."""
     timeout: float = 5.0
     """Seconds that one call may take."""
-    patience: float = 30.0
+    idle_timeout: float = 30.0
     """Seconds without any reply after which no more is asked."""
-    until: float | None = None
+    deadline: float | None = None
     """The monotonic instant from which on no more is asked in any case."""
     metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
-class Tally:
+class Summary:
     """The rows as they were written out."""
 
     rows: int = 0
@@ -79,22 +79,22 @@ class Tally:
             self.reasons[row["reason"]] += 1
 
 
-class Sweep:
+class BulkCheck:
     """One list, its answers and its journal; open for one process at a time."""
 
     def __init__(self, source: Path, out: Path, verifier: Verifier) -> None:
         self._source, self.out, self._verifier = source, out, verifier
         self._digest = _digest(source)
         # A tracking id that stands twice is asked once.
-        self._answers: dict[str, Answer | None] = {  # 1
-            found.tracking_id: None for found in rows.read(source) if found.tracking_id is not None
+        self._answers: dict[str, VerifiedAnswer | None] = {  # 1
+            found.tracking_id: None for found in rows.read_certificates(source) if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
         self._pipeline: BulkCaller | None = None
         self.answered = 0
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
-            raise SweepError(f"{out} is there already and is no sweep's; give another --out")
+            raise BulkCheckError(f"{out} is there already and is no sweep's; give another --out")
         self._journal = ReceiptJournal(self.receipts, about=self._digest)
 
     @property
@@ -102,27 +102,27 @@ class Sweep:
         """How many tracking ids there are to ask about."""
         return len(self._answers)
 
-    def take_up(self, progress: Progress) -> None:
+    def resume(self, progress: Progress) -> None:
         """Learn what was answered before.
 
         Raises:
             JournalError: the journal is damaged.
-            SweepError: it holds a reply that is not of this list or not proven.
+            BulkCheckError: it holds a reply that is not of this list or not proven.
         """
         for item in self._journal.replay():  # 2
             key = getattr(item.request, "tracking_id", None)
             if item.method != METHOD or key not in self._answers:
-                raise SweepError(f"{self.receipts} holds a reply that is not of this list")
+                raise BulkCheckError(f"{self.receipts} holds a reply that is not of this list")
             try:
                 answer = self._prove(item.request, item.reply)
             except InvalidReceipt as error:
-                raise SweepError(f"{self.receipts} holds a reply that is not proven: {error}") from None
+                raise BulkCheckError(f"{self.receipts} holds a reply that is not proven: {error}") from None
             self.answered += self._answers[key] is None
             self._answers[key] = answer
             if self.answered % 1000 == 0:
                 progress(self.answered)
 
-    async def ask(self, address: str, identity: ClientIdentity, manner: Manner, progress: Progress) -> Stop | None:
+    async def ask(self, address: str, identity: ClientIdentity, manner: BulkOptions, progress: Progress) -> Stop | None:
         """Ask *address* about what has no answer yet; returns why that ended early, if it did."""
         async with AsyncExitStack() as stack:
             channels = aio_connections(address, identity, -(-manner.window // CALLS_PER_CONNECTION))
@@ -135,15 +135,15 @@ class Sweep:
             self._pipeline = BulkCaller(
                 asks,
                 window=manner.window,
-                idle_timeout=manner.patience,
+                idle_timeout=manner.idle_timeout,
                 on_reply=self._take,
                 on_refusal=self._reasons.__setitem__,
             )
-            if manner.until is not None:
+            if manner.deadline is not None:
                 passed = Stop(StopReason.DEADLINE, "the deadline has passed")
-                timer = asyncio.get_running_loop().call_at(manner.until, self.stop, passed)
+                timer = asyncio.get_running_loop().call_at(manner.deadline, self.stop, passed)
                 stack.callback(timer.cancel)
-                if manner.until <= time.monotonic():
+                if manner.deadline <= time.monotonic():
                     self.stop(passed)
             return await self._run(self._pipeline, progress)
 
@@ -152,22 +152,22 @@ class Sweep:
         if self._pipeline:
             self._pipeline.stop(stop)
 
-    def write_out(self, stop: Stop | None) -> Tally:
+    def write_out(self, stop: Stop | None) -> Summary:
         """Write a row for every row of the list; the answers of an earlier run stand until that is done.
 
         Raises:
-            SweepError: the list has changed meanwhile.
+            BulkCheckError: the list has changed meanwhile.
         """
-        tally = Tally()
+        tally = Summary()
         with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
-            for certificate in rows.read(self._source):  # 4
+            for certificate in rows.read_certificates(self._source):  # 4
                 row = self._row(certificate, stop)
                 tally.count(row)
                 writer.writerow(row)
             if _digest(self._source) != self._digest:
-                raise SweepError(f"{self._source} was changed during the sweep; put it back and start again")
+                raise BulkCheckError(f"{self._source} was changed during the sweep; put it back and start again")
         return tally
 
     def close(self) -> None:
@@ -216,22 +216,22 @@ class Sweep:
         self.answered += 1
         return None
 
-    def _prove(self, request: Any, reply: Any) -> Answer:
+    def _prove(self, request: Any, reply: Any) -> VerifiedAnswer:
         self._verifier.verify(METHOD, request, reply)
-        answer = Answer.of(reply)
-        if answer.word == NO and answer.covered_since is None:
+        answer = VerifiedAnswer.from_reply(reply)
+        if answer.answer == NO and answer.covered_since is None:
             raise InvalidReceipt("a no that does not say what it covers")
         return answer
 
     def _row(self, certificate: Certificate, stop: Stop | None) -> dict[str, Any]:
         key = certificate.tracking_id
         if key is None:
-            return rows.unanswered(certificate, certificate.fault)
+            return rows.unanswered_row(certificate, certificate.problem)
         # A list that has changed may hold what was never read: that is found once it is read to its end.
         if answer := self._answers.get(key):
-            return rows.answered(certificate, answer)
+            return rows.answered_row(certificate, answer)
         unasked = f"UNASKED: {stop.words if stop else 'the list was changed'}"
-        return rows.unanswered(certificate, self._reasons.get(key, unasked))
+        return rows.unanswered_row(certificate, self._reasons.get(key, unasked))
 
 
 def _digest(path: Path) -> str:

@@ -178,8 +178,8 @@ class _Pages:
     async def dictionary(self, _request: Request) -> Response:
         """The data dictionary, as `estelam data-model export` writes it."""
         registries = registry_labels(await self._sight.catalogue())
-        text = await asyncio.to_thread(export.page, model.load(), registries)
-        return HTMLResponse(text, headers={"content-security-policy": export.policy()})
+        text = await asyncio.to_thread(export.render_page, model.load(), registries)
+        return HTMLResponse(text, headers={"content-security-policy": export.content_security_policy()})
 
     async def data(self, _request: Request) -> Response:
         """The overview's figures, for machines."""
@@ -202,8 +202,8 @@ def _overview(present: Present) -> dict[str, Any]:
 
 def _change(noted: Noted) -> dict[str, Any]:
     change = noted.change
-    told = {"noted_at": noted.at, "entries": noted.entries, "kind": change.name.kind, "name": change.name.key}
-    return told | {"change": change.word, "before": change.before, "after": change.after}
+    told = {"noted_at": noted.at, "entries": noted.entries, "kind": change.record.kind, "name": change.record.key}
+    return told | {"change": change.action, "before": change.before, "after": change.after}
 
 
 def _as_json(plain: Any) -> str:

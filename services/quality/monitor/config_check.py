@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from estelam.auth import certificate
 from estelam.catalogue import loader
-from estelam.catalogue.effective_grants import callers_grants
+from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
@@ -51,7 +51,7 @@ def _may_ask(catalogue: Catalogue, agreement: Agreement) -> bool:
         derived.caller in callers
         for grant in catalogue.grants
         if grant.service == agreement.service
-        for derived in callers_grants(catalogue, grant)
+        for derived in effective_grants(catalogue, grant)
     )
 
 

@@ -18,7 +18,7 @@ def details(refusal: Refusal) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": f"urn:estelam:refusal:{refusal.reason}",
         "title": "No answer",
-        "status": openapi.status(refusal.reason),
+        "status": openapi.http_status(refusal.reason),
         "detail": words.en,
         "detail_fa": words.fa,
         "reason": refusal.reason.value,
@@ -42,4 +42,4 @@ def retry_header(refusal: Refusal) -> dict[str, str]:
 def response(refusal: Refusal, trailer: Pairs = ()) -> JSONResponse:
     """*refusal* as a response."""
     headers = {**dict(trailer), **retry_header(refusal)}
-    return JSONResponse(details(refusal), openapi.status(refusal.reason), headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(details(refusal), openapi.http_status(refusal.reason), headers=headers, media_type=MEDIA_TYPE)

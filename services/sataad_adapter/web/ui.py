@@ -127,7 +127,7 @@ class _Pages:
             refusal, trailer = declined.refusal, dict(declined.trailer)
             again_at = self._office.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
             told = {"refusal": refusal, "again_at": again_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
-            status, headers = openapi.status(refusal.reason), problem_details.retry_header(refusal)
+            status, headers = openapi.http_status(refusal.reason), problem_details.retry_header(refusal)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **told, **shown)
         kept = receipts.lines_of(asked, reply)
         shown |= {"asked": asked, "reply": reply, "kept": kept, "answered_at": _answered_at(reply)}

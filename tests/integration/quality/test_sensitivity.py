@@ -138,16 +138,16 @@ def test_all_that_was_asked_is_seen_and_told(home: Home) -> None:
 
 def test_neither_the_store_nor_a_report_says_what_is_not_open(home: Home) -> None:
     found = [(field, value) for message in home.said for field, value in values(message)]
-    levels = {field.told.sensitivity for field, _ in found}
+    levels = {field.doc.sensitivity for field, _ in found}
     kept = {
-        (name, field.told.full_name)
+        (name, field.doc.full_name)
         for name, content in home.files().items()
         for field, value in found
         if told(value, content)
     }
 
     assert {pb.SENSITIVITY_OFFICIAL, pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= levels
-    assert set() == {(name, field) for name, field in kept if FIELDS[field].told.sensitivity != pb.SENSITIVITY_OPEN}
+    assert set() == {(name, field) for name, field in kept if FIELDS[field].doc.sensitivity != pb.SENSITIVITY_OPEN}
 
 
 def test_neither_the_store_nor_a_report_names_what_was_asked_about_whether_answered_or_refused(home: Home) -> None:
@@ -180,9 +180,9 @@ def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -
 def test_every_value_that_a_contract_asks_for_or_tells_of_a_party_is_looked_for_unless_it_is_open(home: Home) -> None:
     messages = {method.request for method in load().methods} | {"estelam.promissory.v1.Party"}
     fields = {
-        field.told.full_name
+        field.doc.full_name
         for message, field in load().fields()
-        if message.told.full_name in messages and not field.of and field.told.sensitivity != pb.SENSITIVITY_OPEN
+        if message.doc.full_name in messages and not field.type_ref and field.doc.sensitivity != pb.SENSITIVITY_OPEN
     }
 
-    assert fields <= {field.told.full_name for message in home.said for field, _ in values(message)}
+    assert fields <= {field.doc.full_name for message in home.said for field, _ in values(message)}

@@ -154,8 +154,8 @@ def test_the_description_names_the_path_every_field_and_every_status(setad: http
     operation = described["paths"]["/v1/notes:verify"]["post"]
 
     assert set(GENUINE) == set(described["components"]["schemas"]["estelam.setad.v1.VerifyNoteRequest"]["properties"])
-    assert {"200", *map(str, openapi.STATUS.values())} == set(operation["responses"])
+    assert {"200", *map(str, openapi.HTTP_STATUS.values())} == set(operation["responses"])
 
 
 def test_every_reason_has_a_status_on_http() -> None:
-    assert {words.status for words in ERROR_CATALOGUE.values()} <= set(openapi.STATUS)
+    assert {words.status for words in ERROR_CATALOGUE.values()} <= set(openapi.HTTP_STATUS)

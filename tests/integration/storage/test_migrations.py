@@ -12,7 +12,7 @@ from estelam.core.settings import StoreSettings
 from estelam.storage import store
 from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
-from promissory.repository import members, note_table
+from promissory.repository import member_agencies, note_table
 from tests.conftest import both_engines
 from tools.env.sandbox import Sandbox
 
@@ -94,4 +94,4 @@ def test_notes_and_agencies_stay_what_they_are(sandbox: Sandbox) -> None:
     with closing(upgraded(sandbox.promissory(), rows)) as opened, opened.transaction() as connection:
         (note,) = connection.execute(select(note_table)).mappings()
         assert dict(note) == {**NOTE, "due_on": None}
-        assert members(connection, ["A", "B"]) == {"A"}
+        assert member_agencies(connection, ["A", "B"]) == {"A"}

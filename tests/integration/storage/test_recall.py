@@ -18,10 +18,10 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.storage.store import AccessMode, Store, StoreError, migrate
 from judiciary import cases
 from judiciary.feeds import CASES
-from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, QUESTIONS
+from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS
 from judiciary.recall import CaseRecallSource
 from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
-from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, questions
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from promissory.recall import NoteRecallSource
 from tests.conftest import both_engines
 from tests.integration.storage.histories import CALLERS, Given, History
@@ -51,7 +51,7 @@ def of_cases(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
     cheques = [(CHECK_BY_TRACKING_ID, cases_pb.CheckByTrackingIdRequest(tracking_id=cheque)) for cheque in CHEQUES]
     history = History(
         settings=sandbox.judiciary(),
-        questions=QUESTIONS,
+        questions=LOOKUPS,
         asked=[*persons, *cheques],
         feed=CASES,
         first_date=cases.FIRST_DATE,
@@ -95,7 +95,7 @@ def of_notes(sandbox: Sandbox, tmp_path: Path) -> Iterator[OfNotes]:
     ]
     history = OfNotes(
         settings=settings,
-        questions=questions(settings),
+        questions=lookups(settings),
         asked=[(CHECK_NOTE, request) for request in requests],
         feed=NOTES,
         first_date=FIRST_DATE,

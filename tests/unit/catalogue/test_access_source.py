@@ -16,8 +16,8 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
-from judiciary.methods import QUESTIONS
-from promissory.methods import questions
+from judiciary.methods import LOOKUPS
+from promissory.methods import lookups
 from sataad_adapter.methods import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
@@ -42,7 +42,7 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
     edit("grants.yaml", "method: GetNoteParties\n", "method: GetNoteParties\n    until: 1405-01-09\n")
     edit("grants.yaml", "since: 2021-08-24\n    quota: { rate: 1000", "since: 1405-01-11\n    quota: { rate: 1000")
     catalogue = read_catalogue(folder)
-    methods = [*questions(shared.promissory()), *QUESTIONS, VERIFY_NOTE]
+    methods = [*lookups(shared.promissory()), *LOOKUPS, VERIFY_NOTE]
     admitted = set()
 
     for day in [date(2026, 3, 29) + timedelta(days=number) for number in range(4)] + [date(2021, 8, 23)]:
@@ -53,9 +53,9 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
                 try:
                     access.authorize(Caller(party.legal_id or "", "0" * 64), method)
                 except Refusal:
-                    assert said.why
+                    assert said.denial_reasons
                 else:
-                    assert not said.why
+                    assert not said.denial_reasons
                     admitted.add((party.slug, method.short_name, day.day))
 
     assert {
@@ -92,7 +92,7 @@ def test_why_a_call_would_not_be_admitted_is_said_exactly(
 
     said = explain(read_catalogue(folder), consumer="setad", method="CheckNote", day=TODAY)
 
-    assert [words] == [why[: len(words)] for why in said.why]
+    assert [words] == [why[: len(words)] for why in said.denial_reasons]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_why_a_call_would_not_be_admitted_is_said_exactly(
 def test_what_was_never_granted_or_is_not_known_is_said_to_be_so(consumer: str, method: str, words: str) -> None:
     said = explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
 
-    assert [words] == [why[: len(words)] for why in said.why]
+    assert [words] == [why[: len(words)] for why in said.denial_reasons]
 
 
 def test_a_grant_to_whom_no_certificate_can_name_admits_nobody(folder: Path, edit: Edit) -> None:
@@ -118,7 +118,7 @@ def test_a_grant_to_whom_no_certificate_can_name_admits_nobody(folder: Path, edi
 
     said = explain(catalogue, consumer="fic", method="CheckByNationalId", day=TODAY)
 
-    assert ("the consumer has no legal id on record, so no certificate can be its own",) == said.why
+    assert ("the consumer has no legal id on record, so no certificate can be its own",) == said.denial_reasons
     assert 5 == len(access_table(catalogue).grant)
 
 
@@ -127,7 +127,7 @@ def test_a_listed_service_is_granted_though_no_process_here_answers_it() -> None
 
     assert said.admitted
     assert said.grant is not None
-    assert ("G10", "R1.3", None) == (said.grant.id, said.grant.clause, said.access)
+    assert ("G10", "R1.3", None) == (said.grant.id, said.grant.clause, said.effective_grant)
 
 
 def test_a_running_service_follows_a_change_of_the_catalogue_within_moments(
@@ -183,7 +183,7 @@ def test_the_last_grants_end_ends_it_though_nothing_is_granted_any_more(folder: 
 
 def test_a_quota_is_the_grants_own(folder: Path, shared: Sandbox) -> None:
     access = Authorizer(AccessSource(folder), Clock())
-    by_name = {method.name: method for method in questions(shared.promissory())}
+    by_name = {method.name: method for method in lookups(shared.promissory())}
 
     admitted = [
         access.authorize(Caller(ORGANIZATIONS["setad"], ""), by_name[name]) for name in (CHECK_NOTE, GET_NOTE_PARTIES)

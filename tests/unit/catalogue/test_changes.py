@@ -70,9 +70,9 @@ def test_a_change_is_noted_once_whoever_sees_it_and_however_often(sandbox: Sandb
         worker.join()
     then = noters[0].noted()[len(first) :]
 
-    assert {"added"} == {change.word for change in first}
-    assert snapshot(read_catalogue(COMMITTED)).keys() == {change.name for change in first}
-    assert [(RecordKey("grants", "G13"), "changed", CHANGED)] == [(c.name, c.word, c.details) for c in then]
+    assert {"added"} == {change.action for change in first}
+    assert snapshot(read_catalogue(COMMITTED)).keys() == {change.record for change in first}
+    assert [(RecordKey("grants", "G13"), "changed", CHANGED)] == [(c.record, c.action, c.details) for c in then]
 
 
 def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) -> None:
@@ -86,7 +86,7 @@ def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) 
 
     assert found == [from_notice(to_notice(change)) for change in found]
     assert [("G13", "changed"), ("G99", "added"), ("cbi", "withdrawn"), ("G14", "withdrawn")] == [
-        (change.name.key, change.word) for change in found
+        (change.record.key, change.action) for change in found
     ]
     assert after == recorded_snapshot(map(to_notice, [*changes({}, before), *found]))
 

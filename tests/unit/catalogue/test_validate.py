@@ -16,13 +16,13 @@ from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 def faults(folder: Path) -> list[ConfigIssue]:
     with pytest.raises(CatalogueError) as caught:
         read_catalogue(folder)
-    return list(caught.value.faults)
+    return list(caught.value.issues)
 
 
 def only_fault(folder: Path) -> tuple[str, str, str]:
     """File, place and words of the one fault, which stands on the line that the words are about."""
     (fault,) = faults(folder)
-    return fault.file, fault.place, fault.words
+    return fault.file, fault.location, fault.message
 
 
 def test_the_committed_catalogue_holds_all_that_the_resolutions_name() -> None:
@@ -138,8 +138,8 @@ def test_a_fault_is_told_with_file_place_and_words(
 
     found = faults(folder)
 
-    assert (file, place) == (found[0].file, found[0].place)
-    assert words in found[0].words
+    assert (file, place) == (found[0].file, found[0].location)
+    assert words in found[0].message
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_every_fault_is_told_at_once(folder: Path, edit: Edit) -> None:
     edit("grants.yaml", "consumer: cra", "consumer: crab")
     edit("registries.yaml", "custodian: nocr", "custodian: nobody")
 
-    assert {"grants.0.consumer", "registries.0.custodian"} == {fault.place for fault in faults(folder)}
+    assert {"grants.0.consumer", "registries.0.custodian"} == {fault.location for fault in faults(folder)}
 
 
 @pytest.mark.parametrize(

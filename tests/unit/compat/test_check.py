@@ -13,12 +13,12 @@ from estelam.catalogue.model import Catalogue, Method
 from estelam.cli import application
 from estelam.compat.baseline import Baseline
 from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP, Release, compatibility_violations
-from estelam.compat.surface import listing
+from estelam.compat.surface import contract_surface
 from estelam.data_model import descriptors
 from tools.commands.generate_protos import ROOT
 
 CATALOGUE = read_catalogue(ROOT / "catalogue")
-FACTS = listing(descriptors.files())
+FACTS = contract_surface(descriptors.files())
 CHEQUES = "estelam.judiciary.v1"
 BY_NATIONAL_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByNationalId"
 BY_TRACKING_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByTrackingId"
@@ -46,7 +46,7 @@ def broken_rules(
     known: Baseline, *, facts: Iterable[str] = FACTS, catalogue: Catalogue = CATALOGUE, day: date = TODAY
 ) -> list[tuple[str, str]]:
     return [
-        (found.rule, found.about) for found in compatibility_violations(known, Release(list(facts), catalogue, day))
+        (found.rule, found.element) for found in compatibility_violations(known, Release(list(facts), catalogue, day))
     ]
 
 
@@ -189,7 +189,7 @@ def test_publish_takes_in_what_is_new_and_the_ends_that_are_told(run: Run, tmp_p
     register.write_text("".join(f"{fact}\n" for fact in without("postal_code")))
 
     assert 0 == run("publish")[0]
-    assert set(FACTS) == Baseline.read(register).facts
+    assert set(FACTS) == Baseline.read(register).surface
     before = register.read_bytes()
     assert 0 == run("publish")[0]
     assert before == register.read_bytes()

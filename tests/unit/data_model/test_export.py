@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def test_the_page_tells_of_every_field_in_both_languages_and_of_its_registry_by_name(exported: Path) -> None:
     page = (exported / "index.html").read_text("utf-8")
 
-    assert [field.told.full_name for _, field in load().fields() if f'id="{field.told.full_name}"' not in page] == []
+    assert [field.doc.full_name for _, field in load().fields() if f'id="{field.doc.full_name}"' not in page] == []
     assert "سریال سفته" in page
     assert "the Treasury&#39;s unique id" in page
     assert "پایگاه ملی هویت اشخاص حقیقی (سازمان ثبت احوال کشور)" in page
@@ -69,7 +69,7 @@ def test_the_table_has_a_row_for_each_field(exported: Path) -> None:
     with (exported / "dictionary.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
 
-    assert [row["field"] for row in rows] == [field.told.full_name for _, field in load().fields()]
+    assert [row["field"] for row in rows] == [field.doc.full_name for _, field in load().fields()]
     assert all(row["fa"] and row["meaning_fa"] and row["meaning_en"] and row["sensitivity"] for row in rows)
 
 

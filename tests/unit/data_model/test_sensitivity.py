@@ -67,25 +67,25 @@ def asked(loaded: Sandbox, start: Start, tmp_path: Path) -> tuple[list[Message],
 def test_a_ledger_keeps_in_the_clear_only_what_is_open_or_official(asked: tuple[list[Message], bytes, bytes]) -> None:
     said, ledger, _ = asked
     found = [(field, value) for message in said for field, value in values(message)]
-    kept = {field.told.full_name for field, value in found if stands_in(value, ledger)}
+    kept = {field.doc.full_name for field, value in found if stands_in(value, ledger)}
 
-    assert {pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= {field.told.sensitivity for field, _ in found}
+    assert {pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= {field.doc.sensitivity for field, _ in found}
     assert "estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id" in kept
-    assert {name for name in kept if FIELDS[name].told.sensitivity not in LEDGERED} == set()
+    assert {name for name in kept if FIELDS[name].doc.sensitivity not in LEDGERED} == set()
 
 
 def test_a_log_says_only_what_is_open(asked: tuple[list[Message], bytes, bytes]) -> None:
     said, _, events = asked
     found = [(field, value) for message in said for field, value in values(message)]
-    logged = {field.told.full_name for field, value in found if stands_in(value, events)}
+    logged = {field.doc.full_name for field, value in found if stands_in(value, events)}
 
     assert "estelam.inquiry.v1.Receipt.inquiry_id" in logged
-    assert {name for name in logged if FIELDS[name].told.sensitivity != pb.SENSITIVITY_OPEN} == set()
+    assert {name for name in logged if FIELDS[name].doc.sensitivity != pb.SENSITIVITY_OPEN} == set()
 
 
 def test_an_entry_has_no_field_that_a_ledger_may_not_keep() -> None:
     sealed = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.BlockHeader.DESCRIPTOR.full_name)
-    levels = {field.told.sensitivity for message, field in load().fields() if message.told.full_name in sealed}
+    levels = {field.doc.sensitivity for message, field in load().fields() if message.doc.full_name in sealed}
 
     assert levels == LEDGERED
 
@@ -94,11 +94,11 @@ def test_every_personal_field_that_is_asked_is_one_that_leaks_are_searched_for()
     """The levels of the model and the values that promise 8 looks for keep each other complete."""
     requests = {method.request for method in load().methods}
     fields = {
-        field.told.full_name
+        field.doc.full_name
         for message, field in load().fields()
-        if message.told.full_name in requests and field.told.sensitivity not in LEDGERED
+        if message.doc.full_name in requests and field.doc.sensitivity not in LEDGERED
     }
-    searched = {field.told.full_name for message in _well_formed() for field, value in values(message) if known(value)}
+    searched = {field.doc.full_name for message in _well_formed() for field, value in values(message) if known(value)}
 
     assert fields <= searched
 
@@ -136,7 +136,7 @@ def known(value: object) -> bool:
 
 def _well_formed() -> Iterator[Message]:
     pool = descriptor_pool.Default()
-    requests = {method.told.full_name: method.request for method in load().methods}
+    requests = {method.doc.full_name: method.request for method in load().methods}
     for way in WAYS:
         if way.method in requests:
             kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(requests[way.method]))

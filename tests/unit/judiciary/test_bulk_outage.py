@@ -9,7 +9,7 @@ import pytest
 from estelam.client.bulk import StopReason
 from estelam.core.clock import TEHRAN
 from estelam.core.normalize import format_jalali
-from judiciary.bulk.run import Manner
+from judiciary.bulk.run import BulkOptions
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
@@ -64,7 +64,7 @@ def test_an_outage_of_hours_ends_the_sweep_at_once_and_the_next_one_goes_on(begi
 @pytest.mark.timeout(180)
 def test_the_last_moments_of_an_outage_are_waited_out(begin: Begin) -> None:
     bank = begin(2 * SECOND)
-    stop, tally, _ = bank.sweep(Manner(patience=90))
+    stop, tally, _ = bank.sweep(BulkOptions(idle_timeout=90))
 
     assert (None, 0) == (stop, tally.answers["UNANSWERED"])
 
@@ -90,6 +90,6 @@ def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sand
 def test_nobody_there_is_still_out_of_reach(loaded: Sandbox, tmp_path: Path) -> None:
     bank = Bank(loaded, tmp_path, f"127.0.0.1:{free_ports('nobody')['nobody']}")
     bank.lists_ids(many(3))
-    stop, _, _ = bank.sweep(Manner(patience=1))
+    stop, _, _ = bank.sweep(BulkOptions(idle_timeout=1))
 
     assert StopReason.UNAVAILABLE == (stop and stop.why)

@@ -23,14 +23,14 @@ from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import COLUMNS, InputError
-from judiciary.bulk.run import METHOD, Manner, Sweep, SweepError, Tally
+from judiciary.bulk.run import METHOD, BulkCheck, BulkCheckError, BulkOptions, Summary
 from tests.conftest import Start, judiciary_opening
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 WITH_CASE, WITHOUT_CASE = "140000000000000001", "140000000000000002"
-AT_ONCE = Manner()
+AT_ONCE = BulkOptions()
 Row = dict[str, str]
 
 
@@ -62,14 +62,16 @@ class Bank:
     def lists_ids(self, ids: Sequence[str]) -> None:
         self.lists("\n".join(("tracking_id", *ids, "")))
 
-    def begin(self) -> Sweep:
+    def begin(self) -> BulkCheck:
         verifier = Verifier(verifying_keys([self.sandbox.pki / f"{self.trusted}.crt"]))
-        return Sweep(self.source, self.out, verifier)
+        return BulkCheck(self.source, self.out, verifier)
 
-    def sweep(self, manner: Manner = AT_ONCE, *, stop_after: int | None = None) -> tuple[Stop | None, Tally, int]:
+    def sweep(
+        self, manner: BulkOptions = AT_ONCE, *, stop_after: int | None = None
+    ) -> tuple[Stop | None, Summary, int]:
         """One run: why it ended early, what was written out, and how many replies it got itself."""
         with self.begin() as begun:
-            begun.take_up(lambda _done: None)
+            begun.resume(lambda _done: None)
             before = begun.answered
             identity = ClientIdentity.named(self.sandbox.pki, self.caller)
             if stop_after is not None:
@@ -149,7 +151,7 @@ def test_a_no_is_conclusive_only_for_a_certificate_issued_within_coverage(bank: 
 def test_a_sweep_that_was_stopped_goes_on_where_it_stopped_and_asks_nothing_twice(bank: Bank) -> None:
     ids = many(150)
     bank.lists_ids(ids)
-    stop, tally, first = bank.sweep(Manner(window=8), stop_after=40)
+    stop, tally, first = bank.sweep(BulkOptions(window=8), stop_after=40)
     half = bank.answers()
     again, whole, second = bank.sweep()
     third = bank.sweep()[2]
@@ -184,7 +186,7 @@ def test_a_journal_with_a_changed_byte_is_refused_and_left_alone(bank: Bank) -> 
         broken = bytearray(whole)
         broken[place] ^= 1
         bank.receipts.write_bytes(broken)
-        with pytest.raises((JournalError, SweepError)):
+        with pytest.raises((JournalError, BulkCheckError)):
             bank.sweep()
 
         assert bytes(broken) == bank.receipts.read_bytes()
@@ -204,7 +206,7 @@ def test_files_of_another_list_are_refused_and_left_alone(bank: Bank) -> None:
 def test_a_file_that_is_no_sweeps_is_not_written_over(bank: Bank) -> None:
     bank.lists_ids(many(5))
     bank.out.write_text("precious")
-    with pytest.raises(SweepError, match="no sweep's"):
+    with pytest.raises(BulkCheckError, match="no sweep's"):
         bank.sweep()
 
     assert bank.out.read_text() == "precious"
@@ -262,7 +264,7 @@ def test_a_list_that_changes_during_the_sweep_leaves_the_last_answers_as_they_we
     bank.lists_ids(many(5))
     with bank.begin() as begun:
         bank.lists_ids(many(6))
-        with pytest.raises(SweepError, match="was changed"):
+        with pytest.raises(BulkCheckError, match="was changed"):
             begun.write_out(None)
 
     assert not bank.out.exists()
@@ -310,7 +312,7 @@ def test_a_caller_without_a_grant_asks_once_and_no_more(bank: Bank) -> None:
 def test_where_nobody_answers_the_sweep_soon_says_so(bank: Bank) -> None:
     bank.lists_ids(many(5))
     began = time.monotonic()
-    stop, tally, _ = replace(bank, address="localhost:1").sweep(Manner(patience=1))
+    stop, tally, _ = replace(bank, address="localhost:1").sweep(BulkOptions(idle_timeout=1))
 
     assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.why, tally.answers)
     assert time.monotonic() - began < 5
@@ -318,8 +320,8 @@ def test_where_nobody_answers_the_sweep_soon_says_so(bank: Bank) -> None:
 
 def test_a_deadline_that_has_passed_asks_nothing_and_one_to_come_ends_the_asking(bank: Bank) -> None:
     bank.lists_ids(many(5))
-    passed = bank.sweep(Manner(until=time.monotonic() - 1))
-    kept = bank.sweep(Manner(until=time.monotonic() + 60))
+    passed = bank.sweep(BulkOptions(deadline=time.monotonic() - 1))
+    kept = bank.sweep(BulkOptions(deadline=time.monotonic() + 60))
 
     assert passed[0] is not None
     assert (StopReason.DEADLINE, 0, None, 5) == (passed[0].why, passed[2], kept[0], kept[2])
@@ -350,7 +352,7 @@ def test_a_short_wait_for_the_quota_is_waited_and_every_row_answered(limited: Li
 def test_a_long_wait_for_the_quota_ends_the_sweep_and_the_next_one_goes_on(limited: Limited) -> None:
     bank = limited(rate=0.02, burst=7)
     bank.lists_ids(many(9))
-    stop, tally, asked = bank.sweep(Manner(window=3))
+    stop, tally, asked = bank.sweep(BulkOptions(window=3))
     reasons = {words(row["reason"]) for row in bank.answers() if row["answer"] == "UNANSWERED"}
     again = bank.sweep()
 
@@ -369,7 +371,7 @@ def test_stale_data_gives_yes_but_never_a_no(loaded: Sandbox, start: Start, tmp_
     service = start(judiciary_opening(loaded, max_staleness=timedelta(0)))
     bank = Bank(loaded, tmp_path, service.address)
     bank.lists_ids([WITH_CASE, WITHOUT_CASE])
-    stop, _, _ = bank.sweep(Manner(window=1))
+    stop, _, _ = bank.sweep(BulkOptions(window=1))
 
     assert StopReason.UNAVAILABLE == (stop and stop.why)
     assert [("YES", ""), ("UNANSWERED", "DATA_STALE")] == [

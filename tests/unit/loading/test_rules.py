@@ -63,7 +63,7 @@ ODD = [
 def agree(rules: FieldRules, values: list[str] | list[int]) -> None:
     doubtful = rules.suspect(pa.array(values)).to_pylist()
     for value, doubt in zip(values, doubtful, strict=True):
-        assert doubt == (rules.breach(value) is not None), value
+        assert doubt == (rules.violation(value) is not None), value
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -140,7 +140,7 @@ def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: py
     rules = FieldRules(CheckByNationalIdRequest, "national_id")
 
     assert rules.suspect(pa.array(["9990000050", "9990000051"])).to_pylist() == [True, True]
-    assert [rules.breach("9990000050"), rules.breach("9990000051")] == [None, PERSON.breach("9990000051")]
+    assert [rules.violation("9990000050"), rules.violation("9990000051")] == [None, PERSON.violation("9990000051")]
 
 
 @pytest.mark.parametrize(

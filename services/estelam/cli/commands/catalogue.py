@@ -37,7 +37,7 @@ def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
     try:
         found = _read(catalogue, as_json=as_json)
     except CatalogueError as error:
-        rows = [(fault.file, fault.line, fault.place, fault.words) for fault in error.faults]
+        rows = [(fault.file, fault.line, fault.location, fault.message) for fault in error.issues]
         if as_json:
             output.print_rows(("file", "line", "place", "words"), rows, as_json=True)
             raise typer.Exit(output.EXIT_FAILED) from None
@@ -111,7 +111,9 @@ def explain_call(
         output.exit_error("--on: there is no such day", as_json=as_json)
     explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
-    output.print_record(facts if as_json else facts | {"why_not": "\n".join(explained.why) or None}, as_json=as_json)
+    output.print_record(
+        facts if as_json else facts | {"why_not": "\n".join(explained.denial_reasons) or None}, as_json=as_json
+    )
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
 
 
@@ -142,26 +144,29 @@ def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[s
         noted = search.catalogue_notices(connection)
     for entry in noted:
         change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
-        named = {change.name.key, *((change.after or change.before or {}).get(key) for key in ("consumer", "service"))}
+        named = {
+            change.record.key,
+            *((change.after or change.before or {}).get(key) for key in ("consumer", "service")),
+        }
         if at >= since and about in {None, *named}:
             when = at.astimezone(TEHRAN).isoformat(timespec="seconds")
             yield (
                 when,
                 service,
                 entry.sequence,
-                change.name.kind,
-                change.name.key,
-                change.word,
+                change.record.kind,
+                change.record.key,
+                change.action,
                 "; ".join(change.details),
             )
 
 
 def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:
-    asked, grant, access = explained.asked, explained.grant, explained.access
+    asked, grant, access = explained.target, explained.grant, explained.effective_grant
     barred = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if asked.party and d.party == asked.party.slug]
     return {
         "admitted": explained.admitted,
-        "why_not": list(explained.why) or None,
+        "why_not": list(explained.denial_reasons) or None,
         "day": f"{day} ({normalize.format_jalali(day)})",
         "consumer": asked.party and f"{asked.party.slug} ({asked.party.legal_id or 'no legal id on record'})",
         "method": asked.full_name or (asked.service and f"{asked.service.slug}, answered by its provider, not here"),

@@ -10,7 +10,7 @@ from estelam.catalogue.loader import read_catalogue
 from estelam.cli import output
 from estelam.compat.baseline import Baseline
 from estelam.compat.check import CompatibilityViolation, Release, compatibility_violations
-from estelam.compat.surface import listing
+from estelam.compat.surface import contract_surface
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN
 from estelam.core.settings import CatalogueSettings, load_settings
@@ -33,8 +33,8 @@ def check(
     """Say whether this release may go out. Exit 0: it may; 1: it breaks a rule, and which."""
     known, release = _read(catalogue, published, on, as_json=as_json)
     _held(compatibility_violations(known, release), as_json=as_json)
-    added = len(set(release.facts) - known.facts)
-    output.print_record({"valid": True, "published": len(known.facts), "added": added}, as_json=as_json)
+    added = len(set(release.surface) - known.surface)
+    output.print_record({"valid": True, "published": len(known.surface), "added": added}, as_json=as_json)
 
 
 @app.command()
@@ -44,10 +44,10 @@ def publish(
     """Take this release into what is published, if it may go out: from now on callers may rely on it."""
     known, release = _read(catalogue, published, on, as_json=as_json)
     _held(compatibility_violations(known, release), as_json=as_json)
-    after = known.and_now(release.facts, release.catalogue)
+    after = known.with_release(release.surface, release.catalogue)
     with output.user_errors(as_json=as_json):
         after.write(published)
-    output.print_record({"published": len(after.facts), "ends_told": len(after.ends)}, as_json=as_json)
+    output.print_record({"published": len(after.surface), "ends_told": len(after.sunsets)}, as_json=as_json)
 
 
 def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Baseline, Release]:
@@ -57,13 +57,13 @@ def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: b
         output.exit_error("--on takes a day of either calendar, written YYYY-MM-DD", as_json=as_json)
     with output.user_errors(as_json=as_json):
         found = read_catalogue(catalogue or load_settings(CatalogueSettings).folder)
-        return Baseline.read(published), Release(listing(descriptors.files()), found, day)
+        return Baseline.read(published), Release(contract_surface(descriptors.files()), found, day)
 
 
 def _held(found: list[CompatibilityViolation], *, as_json: bool) -> None:
     """Show what is broken and exit, unless nothing is."""
     if not found:
         return
-    rows = [(breach.rule, breach.about, breach.words) for breach in found]
+    rows = [(breach.rule, breach.element, breach.message) for breach in found]
     output.print_rows(("rule", "about", "words"), rows, as_json=as_json)
     raise typer.Exit(output.EXIT_FAILED)

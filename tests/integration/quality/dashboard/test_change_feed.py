@@ -67,15 +67,15 @@ def test_a_change_that_both_services_noted_is_told_once_with_both_entries(ledger
     ledgers.change(*QUOTA)
     newest = ledgers.feed()[0]
 
-    assert ("grants", "G13", "changed") == (newest.change.name.kind, newest.change.name.key, newest.change.word)
+    assert ("grants", "G13", "changed") == (newest.change.record.kind, newest.change.record.key, newest.change.action)
     assert {NOTES, CASES} == newest.entries.keys()
-    assert 1 == sum(one.change.name.key == "G13" and one.change.word == "changed" for one in ledgers.feed())
+    assert 1 == sum(one.change.record.key == "G13" and one.change.action == "changed" for one in ledgers.feed())
 
 
 def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: Ledgers) -> None:
     for before, after in (QUOTA, QUOTA[::-1], QUOTA):
         ledgers.change(before, after)
-    quotas = [one for one in ledgers.feed() if one.change.word == "changed"]
+    quotas = [one for one in ledgers.feed() if one.change.action == "changed"]
 
     assert 3 == len(quotas)
     assert quotas[0].change == quotas[2].change
