@@ -20,7 +20,7 @@ from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import UNANSWERED
-from judiciary.bulk.run import BulkOptions, BulkCheck, Summary
+from judiciary.bulk.run import BulkCheck, BulkOptions, Summary
 
 REASONS = 10
 _EXITS = {
