@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sqlalchemy import BindParameter, Column, Connection, Date, Index, Integer, Table, Text, bindparam, select
 
-from estelam.storage.coverage import CODE, FACTS
+from estelam.storage.facts import CODE, FACTS_METADATA
 
 
 class Kind(StrEnum):
@@ -30,7 +30,7 @@ class Role(StrEnum):
 # an index alone, however many rows there are.
 case_table = Table(
     "cheque_case",
-    FACTS,
+    FACTS_METADATA,
     Column("case_number", CODE, nullable=False),
     Column("kind", CODE, nullable=False),
     Column("filed_on", Date, nullable=False),

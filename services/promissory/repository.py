@@ -19,7 +19,7 @@ from sqlalchemy import (
     select,
 )
 
-from estelam.storage.coverage import CODE, FACTS
+from estelam.storage.facts import CODE, FACTS_METADATA
 
 
 class State(StrEnum):
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 note_table = Table(
     "note",
-    FACTS,
+    FACTS_METADATA,
     Column("serial", CODE, nullable=False),
     Column("state", CODE, nullable=False),
     Column("obligor_id", CODE, nullable=False),
@@ -58,7 +58,7 @@ note_table = Table(
 
 member_table = Table(
     "setad_member",
-    FACTS,
+    FACTS_METADATA,
     Column("agency_id", CODE, nullable=False),
     Column("name", Text, nullable=False),
     Column("load_number", Integer, nullable=False),

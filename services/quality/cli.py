@@ -10,7 +10,7 @@ from estelam.cli.serve import Listen, PortFile
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
-from estelam.storage import store
+from estelam.storage.migrate import migrate as migrate_store
 from quality import repository as seen
 from quality import service as process
 from quality.cli_errors import plain_failures
@@ -27,7 +27,7 @@ app.add_typer(outage.app, name="outage")
 def migrate(as_json: output.AsJson = False) -> None:
     """Create the quality store, or bring it to the newest schema."""
     with plain_failures(as_json=as_json):
-        store.migrate(load_settings(QualitySettings).store, seen.SCRIPTS)
+        migrate_store(load_settings(QualitySettings).store, seen.SCRIPTS)
     output.print_record({"quality": "current"}, as_json=as_json)
 
 

@@ -23,7 +23,7 @@ from estelam.ledger.writer import block_table
 from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.storage.coverage import coverage_table
+from estelam.storage.facts import coverage_table
 from estelam.storage.store import AccessMode, Store
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening

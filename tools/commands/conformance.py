@@ -23,7 +23,7 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading.feed import CoverageDeclaration
-from estelam.storage.store import migrate
+from estelam.storage.migrate import migrate
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import feeds as promissory_load

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
-from estelam.storage.store import AccessMode, Store, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import AccessMode, Store
 from quality import repository as seen
 from quality.periods import Month, instant_of
 from quality.report.generate import report

@@ -14,7 +14,8 @@ from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings
 from estelam.loading.feed import CoverageDeclaration, Feed
 from estelam.loading.load import load
-from estelam.storage.store import AccessMode, Store, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import AccessMode, Store
 from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings

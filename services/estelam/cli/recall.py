@@ -19,7 +19,8 @@ from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
 from estelam.ledger.recall import Recalled, RecallSource
-from estelam.storage.store import Store, StoreError, check_schema
+from estelam.storage.migrate import check_schema
+from estelam.storage.store import Store, StoreError
 
 ChangedSince = Annotated[
     str,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.loading.feed import CoverageDeclaration, LoadError
 from estelam.storage import coverage
-from estelam.storage.coverage import coverage_table
+from estelam.storage.facts import coverage_table
 
 
 def reject_future_claim(declaration: CoverageDeclaration, now: datetime) -> None:

@@ -21,7 +21,8 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.grpc_server import Server, run_server
-from estelam.storage.store import AccessMode, Store, check_schema
+from estelam.storage.migrate import check_schema
+from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
 
 

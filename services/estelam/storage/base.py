@@ -1,6 +1,10 @@
-"""The two halves of a store, and how a process opens each."""
+"""The two halves of a store, how a process opens each, and what an engine provides."""
 
+from contextlib import AbstractContextManager
 from enum import StrEnum
+from typing import Protocol
+
+from sqlalchemy import Engine
 
 from estelam.core.exceptions import UserFacingError
 
@@ -8,7 +12,7 @@ FACTS, LEDGER = "facts", "ledger"
 
 
 class AccessMode(StrEnum):
-    """How a process opens one of the two halves."""
+    """How a process opens one half of a store."""
 
     READ = "ro"
     WRITE = "rw"
@@ -16,4 +20,19 @@ class AccessMode(StrEnum):
 
 
 class StoreError(UserFacingError):
-    """The store can't be used as asked; the text is for the operator."""
+    """The store can't be used as requested."""
+
+
+class Backend(Protocol):
+    """What differs between the engines."""
+
+    engine: Engine
+
+    def check_before_begin(self) -> None:
+        """Raise StoreError if a transaction must not begin."""
+
+    def check_after_commit(self) -> None:
+        """Raise StoreError if the commit that has just returned is not known to be durable."""
+
+    def single_writer_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of the only serving process, if the engine allows only one."""

@@ -1,28 +1,41 @@
-"""What loads leave on record beside the facts: their own list, and whom the facts no longer mention.
+"""Tables that the facts of every service have: coverage, loads, and former subjects.
 
-Apart from loading itself, which stands on far more than whoever only reads these.
+They are apart from `estelam.loading`, which needs much more than the readers of these tables do.
 """
 
-from sqlalchemy import BigInteger, Column, Date, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text
 
-from estelam.storage.coverage import FACTS
+from estelam.storage.base import FACTS
 
-# Every load that was committed. Rows carry the number of the load that changed them last.
+FACTS_METADATA = MetaData(schema=FACTS)
+CODE = Text().with_variant(Text(collation="C"), "postgresql")
+"""Type of an identifier or a code word: compared and ordered by its bytes, whatever the locale of the database."""
+
+# One row. `since`: the first date from which the facts are complete. `through`: the feed is loaded up to this instant.
+coverage_table = Table(
+    "coverage",
+    FACTS_METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("since", Date, nullable=False),
+    Column("through_micros", BigInteger, nullable=False),
+)
+
+# Every committed load. Rows of the facts carry the number of the load that changed them last.
 load_table = Table(
     "load",
-    FACTS,
+    FACTS_METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("file", Text, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("loaded_at_micros", BigInteger, nullable=False),
-    # The first date that counts after it. None: made before loads remembered this and what they took away.
+    # The first covered date after the load. NULL: the load is older than this column and `former_subject`.
     Column("covered_since", Date),
 )
 
-# What rows that a load changed or removed used to mention: whoever asked about it may have been told otherwise.
+# Subjects of rows that a load changed or removed: earlier answers about them may differ from today's.
 former_subject_table = Table(
     "former_subject",
-    FACTS,
+    FACTS_METADATA,
     Column("load_number", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("value", Text, nullable=False),

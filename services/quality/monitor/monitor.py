@@ -16,7 +16,8 @@ from estelam.auth.grants import AccessConfigError
 from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock
-from estelam.storage.store import AccessMode, Store, StoreError, check_schema
+from estelam.storage.migrate import check_schema
+from estelam.storage.store import AccessMode, Store, StoreError
 from quality import repository as seen
 from quality.monitor import ledger_collector, metrics_scraper, prober
 from quality.monitor.metrics_scraper import ScrapeError

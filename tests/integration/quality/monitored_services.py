@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.storage.store import Store, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import Store
 from quality import repository as seen
 from quality.attribution import Fault
 from quality.monitor.monitor import Watch

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from estelam.storage.store import AccessMode, Store, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import AccessMode, Store
 from quality import repository as seen
 from quality.attribution import Fault
 from quality.repository import Freshness, Observation, Probe, Reading, SeenHead

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason
 from estelam.pipeline.outages import OutageTable
-from estelam.storage.store import AccessMode, Store, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import AccessMode, Store
 from quality import repository as seen
 from quality.attribution import Fault
 from quality.periods import Month, instant_of, minute_of

@@ -18,7 +18,7 @@ from estelam.ledger import search, verify
 from estelam.ledger.verify import Head, LedgerCorruptError
 from estelam.ledger.writer import SUBJECT_COLUMNS, EntryDraft, LedgerWriter, block_table, entry_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.storage import store
+from estelam.storage import migrate
 from estelam.storage.store import AccessMode, Store
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
@@ -133,7 +133,7 @@ def test_a_ledger_of_the_first_schema_is_the_same_chain_after_it_was_migrated(wr
     old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(old), old.transaction() as connection:
         _back_to_the_first_schema(connection)
-    store.migrate(settings.store, settings.MIGRATIONS)
+    migrate.migrate(settings.store, settings.MIGRATIONS)
 
     assert before == writer.walk()
     with writer.store.transaction() as connection:
@@ -145,7 +145,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     blocks = connection.execute(select(block_table)).mappings().all()
     for statement in ("DROP TABLE ledger.entry", "DROP TABLE ledger.block", "DELETE FROM ledger.alembic_version"):
         connection.execute(text(statement))
-    command.upgrade(store._alembic("estelam.storage:migrations", "ledger", connection), "0001")
+    command.upgrade(migrate.alembic_config("estelam.storage:migrations", "ledger", connection), "0001")
     connection.execute(insert(block_table), [dict(block) for block in blocks])
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}

@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import Connection, Date, column, insert, select, table, text
 
 from estelam.core.settings import StoreSettings
-from estelam.storage import store
+from estelam.storage import migrate
 from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
 from promissory.repository import member_agencies, note_table
@@ -62,7 +62,7 @@ def upgraded(settings: StoreSettings, rows: Rows) -> Store:
             for row in each:
                 columns = [column(key, Date() if isinstance(value, date) else None) for key, value in row.items()]
                 connection.execute(insert(table(name, *columns, schema="facts")).values(**row))
-    store.migrate(settings.store, settings.MIGRATIONS)
+    migrate.migrate(settings.store, settings.MIGRATIONS)
     return Store(settings.store)
 
 
@@ -74,7 +74,7 @@ def _back_to_the_first_schema(connection: Connection, scripts: str) -> None:
     for name in tables[scripts]:
         connection.execute(text(f"DROP TABLE facts.{name}"))
     connection.execute(text("DELETE FROM facts.alembic_version"))
-    command.upgrade(store._alembic(scripts, "facts", connection), "0001")
+    command.upgrade(migrate.alembic_config(scripts, "facts", connection), "0001")
 
 
 def test_cases_and_their_parties_become_rows_of_one_table(sandbox: Sandbox) -> None:

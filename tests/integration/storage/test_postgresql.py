@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.storage import postgresql, store
+from estelam.storage import migrate as migrations
+from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
@@ -89,7 +90,7 @@ def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: Postgre
 
     def migrate() -> None:
         try:
-            store.migrate(url, sandbox.promissory().MIGRATIONS)
+            migrations.migrate(url, sandbox.promissory().MIGRATIONS)
         except Exception as error:  # noqa: BLE001 - looked at below
             faults.append(error)
 
@@ -99,7 +100,7 @@ def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: Postgre
     for thread in threads:
         thread.join(60)
     with closing(Store(url)) as opened:
-        store.check_schema(opened, sandbox.promissory().MIGRATIONS)
+        migrations.check_schema(opened, sandbox.promissory().MIGRATIONS)
 
     assert [] == faults
 

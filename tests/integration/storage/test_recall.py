@@ -15,7 +15,8 @@ from sqlalchemy import text
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from estelam.storage.store import AccessMode, Store, StoreError, migrate
+from estelam.storage.migrate import migrate
+from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary import cases
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS

@@ -6,7 +6,7 @@ import typer
 
 from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
-from estelam.storage import store
+from estelam.storage.migrate import migrate as migrate_store
 
 
 def migrate(
@@ -18,6 +18,6 @@ def migrate(
     with output.user_errors(as_json=as_json):
         for service in services or list(kinds()):
             settings = settings_of(service)
-            store.migrate(settings.store, settings.MIGRATIONS)
+            migrate_store(settings.store, settings.MIGRATIONS)
             done[service] = "current"
     output.print_record(done, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Alembic's door: run the chain of one schema on the connection given by `estelam.storage.store`."""
+"""Alembic environment of every chain: runs it on the connection and schema that `estelam.storage.migrate` provides."""
 
 from alembic import context
 
