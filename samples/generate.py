@@ -16,6 +16,8 @@ from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from tools.env.identifiers import legal_id, natural_id
+
 NOTES = 2_400
 CASES_SINCE_1400 = 2_600
 CASES_OF_1399 = 400
@@ -26,6 +28,9 @@ YEAR_1399 = (date(2020, 3, 20), date(2021, 3, 20))
 SINCE_1400 = (date(2021, 3, 21), LAST_DAY)
 TEHRAN = ZoneInfo("Asia/Tehran")
 
+# Ids of natural persons begin with 999, those of legal persons with 990.
+_SAMPLE_NATURAL = 999_000_000
+_SAMPLE_LEGAL = 9_900_000_000
 # The middle of an id, between its prefix and its check digit. Random ids keep clear of the fixed ones, which are lower,
 # and of 999999, which would make ten nines.
 NATURAL_OF_NOTES, NATURAL_OF_CASES = range(100_000, 550_000), range(550_000, 999_999)
@@ -118,22 +123,6 @@ class Case(NamedTuple):
     role: str
 
 
-def natural_id(middle: int) -> str:
-    """The id of a natural person: 999, six digits and the check digit."""
-    digits = f"999{middle:06d}"
-    rest = sum(int(digit) * weight for digit, weight in zip(digits, range(10, 1, -1), strict=True)) % 11
-    return f"{digits}{rest if rest < 2 else 11 - rest}"
-
-
-def legal_id(middle: int) -> str:
-    """The id of a legal person: 990, seven digits and the check digit."""
-    digits = f"990{middle:07d}"
-    weights = (29, 27, 23, 19, 17) * 2
-    shift = int(digits[-1]) + 2
-    rest = sum((int(digit) + shift) * weight for digit, weight in zip(digits, weights, strict=True)) % 11
-    return f"{digits}{rest % 10}"
-
-
 def foreign_id(middle: int) -> str:
     """The id of a foreign national: 999 and nine digits; no check digit is known."""
     return f"999{middle:09d}"
@@ -180,8 +169,8 @@ def _random_note(random: Random, persons: Sequence[Person], body: int) -> Note:
 
 
 def _persons(random: Random) -> list[Person]:
-    natural = [natural_id(middle) for middle in random.sample(NATURAL_OF_NOTES, 900)]
-    legal = [legal_id(middle) for middle in random.sample(LEGAL_OF_NOTES, 200)]
+    natural = [natural_id(_SAMPLE_NATURAL + middle) for middle in random.sample(NATURAL_OF_NOTES, 900)]
+    legal = [legal_id(_SAMPLE_LEGAL + middle) for middle in random.sample(LEGAL_OF_NOTES, 200)]
     foreign = [foreign_id(middle) for middle in random.sample(FOREIGN_OF_NOTES, 60)]
     people = [" ".join(pair) for pair in product(FIRST_NAMES, FAMILY_NAMES)]
     firms = [" نمونه ".join(pair) for pair in product(FIRMS, FIRM_NAMES)]
@@ -231,8 +220,8 @@ def cases() -> Iterator[Case]:
     days += [_day(random, *SINCE_1400) for _ in range(CASES_SINCE_1400 - 2)]
     numbers = random.sample(range(10**11, 10**12), len(days))
     cheques = random.sample(range(2 * 10**14, 10**15), len(days))
-    persons = [natural_id(middle) for middle in random.sample(NATURAL_OF_CASES, 1_600)]
-    persons += [legal_id(middle) for middle in random.sample(LEGAL_OF_CASES, 300)]
+    persons = [natural_id(_SAMPLE_NATURAL + middle) for middle in random.sample(NATURAL_OF_CASES, 1_600)]
+    persons += [legal_id(_SAMPLE_LEGAL + middle) for middle in random.sample(LEGAL_OF_CASES, 300)]
     persons += [foreign_id(middle) for middle in random.sample(FOREIGN_OF_CASES, 80)]
     for filed, number, cheque in zip(sorted(days), numbers, cheques, strict=True):
         yield from _random_case(random, persons, filed, f"{_jalali_year(filed)}{number}", cheque)

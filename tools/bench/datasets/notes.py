@@ -8,6 +8,7 @@ from pathlib import Path
 
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.feeds import NOTES
+from tools.env.identifiers import natural_id
 
 AMOUNT_RIALS = 5_000_000_000
 
@@ -40,13 +41,6 @@ class Note:
         """The same question in JSON."""
         asked = {"serial": self.serial, "obligor_id": self.obligor_id, "beneficiary_id": self.holder_id}
         return json.dumps(asked | {"amount_rials": AMOUNT_RIALS}).encode("ascii")
-
-
-def natural_id(nine_digits: int) -> str:
-    """A natural person's id with its check digit."""
-    digits = f"{nine_digits:09d}"
-    rest = sum(int(digit) * (10 - place) for place, digit in enumerate(digits)) % 11
-    return f"{digits}{rest if rest < 2 else 11 - rest}"
 
 
 def asked(notes: int, questions: int = 2000) -> list[Note]:
