@@ -18,7 +18,7 @@ from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trial", [kill.TRIAL, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize("trial", [kill.SCENARIO, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
 def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(trial: Scenario, tmp_path: Path) -> None:
     told: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Measure what the project promises, and print one table: `python -m bench`. Nothing is asserted."""
+"""`python -m tools.bench`: run the benchmarks and print one table of metrics. Nothing is asserted."""
 
 import tempfile
 import traceback
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tools.bench import machine
-from tools.bench.benchmarks import MEASUREMENTS
+from tools.bench.benchmarks import BENCHMARKS
 from tools.bench.config import FULL, QUICK
 from tools.bench.environment import BenchEnvironment
 from tools.bench.metric import Metric
@@ -18,26 +18,28 @@ from tools.bench.report import table
 
 _PAGE = 140
 
-Names = Annotated[list[str] | None, typer.Argument(help=f"Some of: {', '.join(MEASUREMENTS)}. Default: all.")]
+Names = Annotated[list[str] | None, typer.Argument(help=f"Some of: {', '.join(BENCHMARKS)}. Default: all.")]
 
 
 def main(
     names: Names = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small and short: the direction, not the figure.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small and short: shows the direction, not publishable values.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option(help="Measured seconds of each run.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Pairs of runs; medians are printed.")] = None,
-    notes: Annotated[int | None, typer.Option(help="Notes on record.")] = None,
-    rows: Annotated[int | None, typer.Option(help="Cases on record, and in the file that is loaded.")] = None,
-    calls: Annotated[int | None, typer.Option(help="Calls over which the growth of memory is taken.")] = None,
-    ids: Annotated[int | None, typer.Option(help="Tracking ids that are swept.")] = None,
-    entries: Annotated[int | None, typer.Option(help="Entries that the verified ledger holds at least.")] = None,
-    inquiries: Annotated[int | None, typer.Option(help="Inquiries of the month that is reported.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where stores are put; default: the temporary folder.")] = None,
+    notes: Annotated[int | None, typer.Option(help="Notes in the store.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Cases in the store, and in the file that is loaded.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Calls over which memory growth is measured.")] = None,
+    ids: Annotated[int | None, typer.Option(help="Tracking ids in the bulk check.")] = None,
+    entries: Annotated[int | None, typer.Option(help="Minimum number of entries of the verified ledger.")] = None,
+    inquiries: Annotated[int | None, typer.Option(help="Inquiries of the reported month.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the stores; default: the temporary folder.")] = None,
 ) -> None:
-    """Print each figure beside its target."""
-    chosen = names or list(MEASUREMENTS)
-    if unknown := set(chosen) - set(MEASUREMENTS):
-        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(MEASUREMENTS)}")
+    """Run benchmarks and print each metric with its target."""
+    chosen = names or list(BENCHMARKS)
+    if unknown := set(chosen) - set(BENCHMARKS):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(BENCHMARKS)}")
     given: dict[str, Any] = {
         "seconds": seconds,
         "rounds": rounds,
@@ -52,23 +54,23 @@ def main(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PAGE)
-    figures: list[Metric] = []
+    metrics: list[Metric] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="estelam-bench-", dir=folder) as name:
-        with BenchEnvironment(Path(name), scale) as world:
-            for measurement in chosen:
-                with console.status(f"measuring: {measurement}"):
+        with BenchEnvironment(Path(name), scale) as environment:
+            for benchmark in chosen:
+                with console.status(f"running: {benchmark}"):
                     try:
-                        figures.extend(MEASUREMENTS[measurement](world))
-                    except Exception:  # noqa: BLE001 - hours of other figures are not to be lost with it
-                        failed.append(measurement)
+                        metrics.extend(BENCHMARKS[benchmark](environment))
+                    except Exception:  # noqa: BLE001 - one failed benchmark must not discard hours of others
+                        failed.append(benchmark)
                         traceback.print_exc()
         facts = machine.describe(Path(name))
-    if figures:
-        console.print(table(figures))
+    if metrics:
+        console.print(table(metrics))
     console.print(*(f"{fact}: {value}" for fact, value in facts.items()), sep="\n", highlight=False)
     if failed:
-        console.print(f"Not measured, for the reasons above: {', '.join(failed)}")
+        console.print(f"Failed, for the reasons above: {', '.join(failed)}")
         raise typer.Exit(1)
 
 

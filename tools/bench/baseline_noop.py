@@ -1,4 +1,4 @@
-"""The bare handler: the same contract, limits and TLS as the full service, and nothing behind them."""
+"""The baseline: a handler that does nothing, with the same contract, limits and TLS as the full service."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -29,17 +29,17 @@ Ask = Callable[..., Report]
 
 
 class NoopServicer(PromissoryNoteInquiryServiceServicer):
-    """Gives every request the same reply."""
+    """Returns the same reply to every request."""
 
     def __init__(self, reply: pb.CheckNoteResponse) -> None:
         self._reply = reply
 
     async def CheckNote(self, _request: pb.CheckNoteRequest, _context: Context) -> pb.CheckNoteResponse:  # noqa: N802
-        """Say what is always said."""
+        """Return the constant reply."""
         return self._reply
 
     async def GetNoteParties(self, _request: Any, _context: Context) -> pb.GetNotePartiesResponse:  # noqa: N802
-        """Nobody asks this here."""
+        """Not called by the benchmarks."""
         raise NotImplementedError
 
 
@@ -62,16 +62,16 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A full promissory service and a bare handler with replies as long, side by side, and how to load each."""
+    """Functions that load the full promissory service and the baseline, whose replies have the same length."""
 
     full: Ask
     baseline: Ask
 
 
 @contextmanager
-def compare_with_baseline(world: BenchEnvironment, engine: Engine = Engine.SQLITE) -> Iterator[Comparison]:
-    """Both, idle until asked."""
-    suite, questions = world.with_notes(engine), check_note(world.scale)
+def compare_with_baseline(environment: BenchEnvironment, engine: Engine = Engine.SQLITE) -> Iterator[Comparison]:
+    """Start both; they are idle until loaded."""
+    suite, questions = environment.with_notes(engine), check_note(environment.scale)
     caller = suite.caller("setad")
     with promissory_server(suite) as full:
         reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))
@@ -82,7 +82,7 @@ def compare_with_baseline(world: BenchEnvironment, engine: Engine = Engine.SQLIT
 async def _typical_reply(server: RunningServer, caller: ClientIdentity, requests: Sequence[bytes]) -> bytes:
     async with aio_channel(f"127.0.0.1:{server.port}", caller) as channel:
         check: Any = channel.unary_unary(f"/{CHECK_NOTE}")
-        for _ in range(4):  # The first to come are answered alone; a crowd must have gathered.
+        for _ in range(4):  # The first calls are answered in batches of one; take a reply from a full batch.
             replies = await asyncio.gather(*(check(request, timeout=10) for request in requests))
     ordered: list[bytes] = sorted(replies, key=len)
     return ordered[len(ordered) // 2]

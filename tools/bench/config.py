@@ -1,32 +1,32 @@
-"""How large a measurement is."""
+"""Sizes and durations of the benchmarks."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """What every measurement is told of how large it is to be."""
+    """Sizes and durations of one benchmark run."""
 
     seconds: float
     """Measured seconds of each run."""
     rounds: int
-    """Pairs of runs of which the median is taken."""
+    """Pairs of runs; the median is reported."""
     notes: int
-    """Notes on record."""
+    """Notes in the store."""
     few_rows: int
-    """Cases on record in the small store."""
+    """Cases in the small store."""
     rows: int
-    """Cases on record in the large store, and in the file that is loaded."""
+    """Cases in the large store, and in the file that is loaded."""
     calls: int
-    """Calls over which the growth of memory is taken."""
+    """Calls over which memory growth is measured."""
     entries: int
-    """Entries that the verified ledger holds at least."""
+    """Minimum number of entries of the verified ledger."""
     ids: int
-    """Tracking ids that are swept."""
+    """Tracking ids in the bulk check."""
     few_inquiries: int
-    """Inquiries of the quiet month that is reported."""
+    """Inquiries of the reported quiet month."""
     inquiries: int
-    """Inquiries of the busy month that is reported."""
+    """Inquiries of the reported busy month."""
 
 
 FULL = BenchConfig(

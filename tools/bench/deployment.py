@@ -1,4 +1,4 @@
-"""One suite of services to measure, its stores filled through the real command line."""
+"""The services of one sandbox, whose stores are filled through the real command line."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ from tools.env.sandbox import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class CommandRun:
-    """A command that has ended well."""
+    """A command that exited with 0, and its cost."""
 
     seconds: float
     cpu_seconds: float
@@ -27,13 +27,13 @@ class CommandRun:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A sandbox whose quotas no load generator reaches."""
+    """A sandbox with quotas above what a load generator can reach."""
 
     sandbox: Sandbox
 
     @classmethod
     def create(cls, folder: Path, stores: Mapping[str, str]) -> "Deployment":
-        """A suite in *folder*, its stores empty: those at the given addresses, the others on SQLite."""
+        """Create the sandbox in *folder* with empty stores: at the URLs in *stores*, else on SQLite."""
         return cls(sandbox.create_sandbox(folder, stores=stores, rate=1e7, burst=100_000_000))
 
     def promissory(self) -> PromissorySettings:
@@ -45,14 +45,14 @@ class Deployment:
         return self.sandbox.judiciary(listen="127.0.0.1:0", log_level="error")
 
     def caller(self, name: str) -> ClientIdentity:
-        """Who asks."""
+        """The client identity of the load generator."""
         return ClientIdentity.named(self.sandbox.pki, name)
 
     def command(self, *arguments: str | Path, core: int | None = None) -> CommandRun:
-        """Run a command to its end, on one *core* if given.
+        """Run a command, on one *core* if given.
 
         Raises:
-            RuntimeError: it failed, with what it said.
+            RuntimeError: it failed; the text includes its output.
         """
         cores = os.sched_getaffinity(0) if core is None else {core}
         before, started = _cpu_of_children(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""A world to measure in, made piece by piece as measurements ask for it: suites, servers, and load on them."""
+"""The environment of the benchmarks, created on demand: deployments, servers, and load on them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -25,14 +25,14 @@ ONE = Concurrency(1, 1)
 
 
 class Engine(StrEnum):
-    """Where stores stand, each as durable as it can be."""
+    """The database engine of a store; both sync every commit."""
 
     SQLITE = "SQLite"
     POSTGRESQL = "PostgreSQL"
 
 
 class BenchEnvironment:
-    """What several measurements share is made once."""
+    """Deployments and data files shared by several benchmarks, each created once."""
 
     def __init__(self, folder: Path, scale: BenchConfig) -> None:
         self.folder = folder
@@ -49,18 +49,18 @@ class BenchEnvironment:
 
     @cached_property
     def cluster(self) -> PostgresCluster:
-        """A PostgreSQL server with its own defaults, free to run on every core."""
+        """A PostgreSQL server with default settings, not bound to a core."""
         return self._belongings.enter_context(cluster())
 
     def empty(self, name: str, engine: Engine = Engine.SQLITE) -> Deployment:
-        """A new suite, its stores empty."""
+        """A new deployment with empty stores."""
         stores: dict[str, str] = {}
         if engine is Engine.POSTGRESQL:
             stores = {service: self.cluster.url(self.cluster.database()) for service in ("promissory", "judiciary")}
         return Deployment.create(self.folder / f"{name} on {engine}", stores)
 
     def with_notes(self, engine: Engine = Engine.SQLITE, *, name: str = "notes") -> Deployment:
-        """A suite with the notes on record, one for each *name*."""
+        """A deployment with the notes loaded; one per *name*."""
 
         def fill(suite: Deployment) -> None:
             path = self.folder / "notes.csv"
@@ -70,7 +70,7 @@ class BenchEnvironment:
         return self._filled(name, engine, fill)
 
     def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Deployment:
-        """A suite with so many cases on record."""
+        """A deployment with *rows* cases loaded."""
         name = f"{rows} cases"
 
         def fill(suite: Deployment) -> None:
@@ -80,12 +80,12 @@ class BenchEnvironment:
         return self._filled(name, engine, fill)
 
     def load_seconds(self, rows: int, engine: Engine) -> float:
-        """How long `load-cases` took for so many."""
+        """Seconds that `load-cases` took for *rows* cases."""
         self.with_cases(rows, engine)
         return self._load_seconds[f"{rows} cases", engine]
 
     def cases_file(self, rows: int) -> Path:
-        """A file of so many cases."""
+        """A CSV file of *rows* cases."""
         path = self.folder / f"{rows} cases.csv"
         if not path.exists():
             cases.write(path, rows)
@@ -100,27 +100,27 @@ class BenchEnvironment:
 
 
 def promissory_server(suite: Deployment) -> AbstractContextManager[RunningServer]:
-    """The full promissory service of *suite*."""
+    """Run the full promissory service of *suite*."""
     return run_server(promissory.service.main, suite.promissory(), core=SERVER_CORE)
 
 
 def judiciary_server(suite: Deployment) -> AbstractContextManager[RunningServer]:
-    """The full judiciary service of *suite*."""
+    """Run the full judiciary service of *suite*."""
     return run_server(judiciary.service.main, suite.judiciary(), core=SERVER_CORE)
 
 
 def check_note(scale: BenchConfig) -> Requests:
-    """CheckNote, half of them to be answered YES."""
-    return _questions(CHECK_NOTE, [note.as_message() for note in notes.asked(scale.notes)])
+    """CheckNote requests; the answer to half of them is YES."""
+    return _questions(CHECK_NOTE, [note.as_message() for note in notes.sample_requests(scale.notes)])
 
 
 def check_by_national_id(rows: int) -> Requests:
-    """CheckByNationalId, half of them to be answered YES."""
+    """CheckByNationalId requests; the answer to half of them is YES."""
     return _questions(CHECK_BY_NATIONAL_ID, cases.by_national_id(rows))
 
 
 def check_by_tracking_id(rows: int) -> Requests:
-    """CheckByTrackingId, half of them to be answered YES."""
+    """CheckByTrackingId requests; the answer to half of them is YES."""
     return _questions(CHECK_BY_TRACKING_ID, cases.by_tracking_id(rows))
 
 
@@ -134,16 +134,16 @@ def load(
     caller: ClientIdentity,
     *,
     seconds: float,
-    crowd: Concurrency = MANY,
+    concurrency: Concurrency = MANY,
     rate: float | None = None,
 ) -> Report:
-    """Ask *server*, from the other core."""
+    """Load *server* from the other core."""
     plan = Plan(
         host="127.0.0.1",
         port=server.port,
         identity=caller,
         requests=questions,
-        concurrency=crowd,
+        concurrency=concurrency,
         seconds=seconds,
         warm_up_seconds=min(1.0, seconds / 2),
         server=server.pid,

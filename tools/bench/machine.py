@@ -1,4 +1,4 @@
-"""The machine that figures were taken on; without it they mean nothing."""
+"""A description of the machine that the metrics were measured on."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ import grpc
 
 
 def describe(folder: Path) -> Mapping[str, str]:
-    """What the figures depend on; *folder* is where the store was."""
+    """Processor, system, software and storage; *folder* is the folder of the store."""
     kind, micros = _filesystem(folder), _fsync_micros(folder)
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",

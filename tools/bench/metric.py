@@ -1,4 +1,4 @@
-"""A figure, the target that it is held against, and what paired runs say."""
+"""Metrics with targets, and the comparison of paired runs."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ Candidate = TypeVar("Candidate")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure should reach."""
+    """A bound that a metric should reach."""
 
     bound: float
     at_least: bool
@@ -24,35 +24,35 @@ class Target:
 
 
 def at_least(bound: float) -> Target:
-    """A figure of which more is better."""
+    """The target of a metric of which more is better."""
     return Target(bound, at_least=True)
 
 
 def at_most(bound: float) -> Target:
-    """A figure of which less is better."""
+    """The target of a metric of which less is better."""
     return Target(bound, at_least=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table."""
+    """One row of the result table."""
 
     name: str
     measured: str
-    """What was seen on the way, in words."""
+    """Intermediate measurements, as text."""
     value: float
     target: Target | None = None
-    """None: worth knowing, and held against nothing."""
+    """None: reported without a target."""
     form: str = "{:,.2f}"
-    """How the value and its target are written, unit included."""
+    """Format of the value and its target, with the unit."""
 
 
 def paired(
     rounds: int, first: Callable[[], Baseline], second: Callable[[], Candidate]
 ) -> tuple[list[Baseline], list[Candidate]]:
-    """What both give, run right after one another so many times.
+    """The results of both, run one after the other *rounds* times.
 
-    Who goes first changes each time, so that a drift of the machine favours neither.
+    The order changes each round, so that a drift of the machine favours neither.
     """
     firsts: list[Baseline] = []
     seconds: list[Candidate] = []
@@ -69,14 +69,14 @@ def paired(
 def compare(
     firsts: Sequence[Report], seconds: Sequence[Report], value: Callable[[Report], float], form: str
 ) -> tuple[float, str]:
-    """The median over the pairs of the first's *value* / the second's, and in words both medians and the spread."""
+    """The median over the pairs of first / second, and a text with both medians and the spread."""
     ratios = [value(one) / max(value(other), 1e-9) for one, other in zip(firsts, seconds, strict=True)]
     medians = " / ".join(form.format(statistics.median(map(value, reports))) for reports in (firsts, seconds))
     return statistics.median(ratios), f"{medians} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def remarks(reports: Sequence[Report]) -> str:
-    """What must be known to believe *reports*: how busy the load generator was, and how many calls failed."""
+    """How busy the load generator was and how many calls failed, as text."""
     failed = sum(report.failed for report in reports)
     busy = statistics.median(report.client_share for report in reports)
     return f"generator {busy:.0%} busy, {failed:,} of {sum(report.calls for report in reports) + failed:,} failed"

@@ -1,4 +1,4 @@
-"""The one table that all measurements end in."""
+"""The result table of all benchmarks."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from rich.table import Table
 from tools.bench.metric import Metric
 
 
-def table(figures: Sequence[Metric]) -> Table:
-    """Each figure with what was measured, and whether it reaches its target."""
+def table(metrics: Sequence[Metric]) -> Table:
+    """One row per metric: what was measured, value, target, and whether it is met."""
     shown = Table(
         title="Medians of paired runs; in brackets the lowest and the highest ratio of a pair", show_lines=True
     )
-    for heading in ("figure", "what was measured"):
+    for heading in ("metric", "what was measured"):
         shown.add_column(heading)
     for heading in ("value", "target", "met"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    for figure in figures:
-        target = figure.target
-        bound = f"{'>=' if target.at_least else '<='} {figure.form.format(target.bound)}" if target else ""
-        met = ("yes" if target.met(figure.value) else "no") if target else ""
-        shown.add_row(figure.name, figure.measured, figure.form.format(figure.value), bound, met)
+    for metric in metrics:
+        target = metric.target
+        bound = f"{'>=' if target.at_least else '<='} {metric.form.format(target.bound)}" if target else ""
+        met = ("yes" if target.met(metric.value) else "no") if target else ""
+        shown.add_row(metric.name, metric.measured, metric.form.format(metric.value), bound, met)
     return shown

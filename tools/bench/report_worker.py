@@ -1,4 +1,4 @@
-"""A process that reports a month to the working group and tells what it took: settings come in, figures go out."""
+"""A process that generates a monthly report and prints its cost: settings on stdin, JSON on stdout."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from tools.bench.processes import peak_mib
 
 @dataclass(frozen=True, slots=True)
 class ReportCost:
-    """What a report took, all that is imported for it included."""
+    """The cost of a report, including imports."""
 
     inquiries: int
     cpu_seconds: float
@@ -22,7 +22,7 @@ class ReportCost:
 
 
 def main(month: str, micros: int) -> ReportCost:
-    """Report *month* at an instant, by the settings that come in."""
+    """Generate the report of *month* as of an instant in microseconds, with the settings from stdin."""
     settings = QualitySettings.model_validate_json(sys.stdin.read())
     clock = replace(Clock(), micros=lambda: micros)
     [written] = report(settings, month=month, audiences=[WORKING_GROUP], clock=clock)

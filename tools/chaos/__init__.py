@@ -1,1 +1,1 @@
-"""The product tortured: one module for each trial, each seeded, each told in one line of one table."""
+"""Chaos tests: one module per scenario, each with a seed, each reported on one line of a table."""

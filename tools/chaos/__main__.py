@@ -1,4 +1,4 @@
-"""`make torture`: every trial in its short form, or one at length, each in one line of a table; exit 1 on any loss."""
+"""`make chaos`: run every scenario in its short form, or one at length; exit 1 on any loss."""
 
 import tempfile
 import time
@@ -15,57 +15,57 @@ from tools.chaos import failover, flood, fuzz, kill, overload, rolling_restart, 
 from tools.chaos.scenario import Result, Scenario, Task
 
 SCENARIOS: Sequence[Scenario] = (
-    kill.TRIAL,
+    kill.SCENARIO,
     kill.POSTGRESQL,
-    failover.TRIAL,
-    rolling_restart.TRIAL,
-    overload.TRIAL,
+    failover.SCENARIO,
+    rolling_restart.SCENARIO,
+    overload.SCENARIO,
     flood.PASSED_THROUGH,
     flood.TERMINATED,
-    fuzz.TRIAL,
-    simulation.TRIAL,
+    fuzz.SCENARIO,
+    simulation.SCENARIO,
 )
 SHOWN = 20
-"""So many losses are told in full."""
+"""The number of losses that are printed in full."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="[TRIAL]", help="One trial alone; else all of them.")] = "",
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of that one trial; else its short form.")] = None,
+    name: Annotated[str, typer.Argument(metavar="[SCENARIO]", help="One scenario alone; else all of them.")] = "",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of that one scenario; else its short form.")] = None,
     seed: Annotated[int, typer.Option(help="What moments and questions are drawn from.")] = 1,
 ) -> None:
-    """Torture the product. Exit 0: nothing was lost; 1: something was."""
-    chosen = [trial for trial in SCENARIOS if name in {"", trial.name}]
+    """Run chaos scenarios. Exit 0: no loss; 1: at least one loss."""
+    chosen = [scenario for scenario in SCENARIOS if name in {"", scenario.name}]
     if not chosen or (rounds and not name):
-        err.print(f"name one of: {', '.join(trial.name for trial in SCENARIOS)}", style="red")
+        err.print(f"name one of: {', '.join(scenario.name for scenario in SCENARIOS)}", style="red")
         raise typer.Exit(2)
-    table = Table("trial", *("rounds", "checked", "losses", "seconds"), "what was seen", title=f"seed {seed}")
+    table = Table("scenario", *("rounds", "checked", "losses", "seconds"), "what was seen", title=f"seed {seed}")
     losses: list[str] = []
-    for trial in chosen:
-        result, seconds = _run_scenario(trial, rounds or trial.short, seed)
-        losses += [f"{trial.name}: {loss}" for loss in (*result.losses, *result.missed)]
-        table.add_row(trial.name, *_figures(result, seconds), "; ".join(result.remarks) or trial.about)
+    for scenario in chosen:
+        result, seconds = _run_scenario(scenario, rounds or scenario.short, seed)
+        losses += [f"{scenario.name}: {loss}" for loss in (*result.losses, *result.missed)]
+        table.add_row(scenario.name, *_columns(result, seconds), "; ".join(result.remarks) or scenario.about)
     out.print(table)
     for loss in losses[:SHOWN]:
         out.print(loss, style="bold red", markup=False)
     raise typer.Exit(1 if losses else 0)
 
 
-def _run_scenario(trial: Scenario, rounds: int, seed: int) -> tuple[Result, float]:
+def _run_scenario(scenario: Scenario, rounds: int, seed: int) -> tuple[Result, float]:
     started = time.monotonic()
     with (
-        tempfile.TemporaryDirectory(prefix="estelam-torture-") as folder,
+        tempfile.TemporaryDirectory(prefix="estelam-chaos-") as folder,
         Progress(console=err, transient=True) as bar,
     ):
-        told = bar.add_task(trial.name, total=rounds)
-        result = trial.run(Task(Path(folder), rounds, seed, lambda done: bar.advance(told, done)))
+        progress = bar.add_task(scenario.name, total=rounds)
+        result = scenario.run(Task(Path(folder), rounds, seed, lambda done: bar.advance(progress, done)))
     return result, time.monotonic() - started
 
 
-def _figures(result: Result, seconds: float) -> tuple[str, str, str, str]:
+def _columns(result: Result, seconds: float) -> tuple[str, str, str, str]:
     return (
         f"{result.rounds:,}",
         f"{result.checked:,}",

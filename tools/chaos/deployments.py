@@ -1,4 +1,4 @@
-"""Suites to be harmed, as many as wanted: copies of one with the samples, on either engine."""
+"""Disposable deployments: copies of one sandbox with the samples, on either engine."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ STORE = "ESTELAM_PROMISSORY_STORE"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A suite of its own; `store` is where its promissory service keeps everything."""
+    """A sandbox; `store` is the URL of its promissory service's store."""
 
     sandbox: Sandbox
     store: str
 
     @property
     def environ(self) -> dict[str, str]:
-        """What tells a process of that store."""
+        """The environment variables that set that store."""
         return {STORE: self.store}
 
     @property
@@ -37,7 +37,7 @@ DeploymentFactory = Callable[[str], Deployment]
 
 @contextmanager
 def on_sqlite(folder: Path) -> Iterator[DeploymentFactory]:
-    """Homes in *folder*."""
+    """Yield a factory of deployments in *folder*."""
     template = _template(folder / "template")
 
     def build(name: str) -> Deployment:
@@ -49,7 +49,7 @@ def on_sqlite(folder: Path) -> Iterator[DeploymentFactory]:
 
 @contextmanager
 def on_postgresql(folder: Path) -> Iterator[DeploymentFactory]:
-    """Homes in *folder*, each with a database of one server, which runs for as long as the block."""
+    """Yield a factory of deployments in *folder*, each with a database of one PostgreSQL server."""
     with postgres.cluster() as cluster:
         names = {name: cluster.database() for name in ("promissory", "judiciary")}
         template = _template(folder / "template", {name: cluster.url(database) for name, database in names.items()})

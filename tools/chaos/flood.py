@@ -1,7 +1,7 @@
-"""Connections that say nothing and streams that are cut off at once, by the thousand, before the committed Envoy.
+"""Scenario: thousands of silent connections and reset streams against the committed Envoy configuration.
 
-A round is a stream that is reset; for each ten of them there is one connection that is idle or half open. An honest
-caller asks all the while: none of its calls may fail, and its p99 may rise to three times what it is when all is calm.
+A round is a stream that is reset; for ten of them there is one connection that is idle or half open. A regular client
+calls meanwhile: none of its calls may fail, and its p99 may rise to at most three times its p99 without the flood.
 """
 
 import socket
@@ -42,7 +42,7 @@ CALL_SECONDS = 10.0
 AT_ONCE = 100
 MAX_LATENCY_RATIO = 3.0
 CANCEL = (8).to_bytes(4)
-# The beginning of a handshake that is never gone on with.
+# The beginning of a TLS handshake that is never continued.
 HALF_OPEN = bytes.fromhex("1603010200")
 CHECK_NOTE = TARGETS[0]
 
@@ -50,7 +50,7 @@ Flood = Callable[[int, Path, int, Connection], None]
 
 
 class QuietClient:
-    """A caller at a steady pace, who knows how long each answer took."""
+    """A client at a steady rate that measures the latency of its calls."""
 
     def __init__(self, address: str, identity: ClientIdentity) -> None:
         self._address = address
@@ -59,7 +59,7 @@ class QuietClient:
         self.failed: list[str] = []
 
     def p99_while(self, something: Callable[[], object]) -> float:
-        """Ask while *something* is done: the p99 of the answers, in milliseconds."""
+        """Call until *something* has ended; returns the p99 latency in milliseconds."""
         taken: list[float] = []
         over = threading.Event()
         asking = threading.Thread(target=self._ask, args=(taken, over))
@@ -85,26 +85,26 @@ class QuietClient:
 
 
 def run(task: Task, kind: str, whole: int) -> Result:
-    """Flood the Envoy of one *kind*; one in so many of the idle connections has ended its handshake."""
+    """Flood the Envoy configuration *kind*; every *whole*-th idle connection has completed its handshake."""
     sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     with ExitStack() as at_last:
         worker = at_last.enter_context(ServiceProcess("promissory", sandbox, environ=_trust_proxy(sandbox)))
         folder = task.folder / "envoy"
         envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
-        honest = QuietClient(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
-        calm = honest.p99_while(partial(time.sleep, CALM_SECONDS))
+        client = QuietClient(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
+        calm = client.p99_while(partial(time.sleep, CALM_SECONDS))
         with _flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
             held = flood.recv()
-            silent = honest.p99_while(partial(time.sleep, CALM_SECONDS))
+            silent = client.p99_while(partial(time.sleep, CALM_SECONDS))
         with _flood(_reset, envoy.port, sandbox, task.rounds) as flood:
-            reset = honest.p99_while(flood.recv)
+            reset = client.p99_while(flood.recv)
     task.progress(task.rounds)
     rises = {f"{held:,} idle connections": silent / calm, f"{task.rounds:,} resets": reset / calm}
     return Result(
         rounds=task.rounds,
-        checked=honest.asked,
-        losses=[f"an honest call failed: {status}" for status in honest.failed],
+        checked=client.asked,
+        losses=[f"a regular call failed: {status}" for status in client.failed],
         missed=[f"p99 rose {rise:.1f} times under {what}" for what, rise in rises.items() if rise > MAX_LATENCY_RATIO],
         remarks=[f"p99 {calm:.1f} ms", *(f"{rise:.1f} times that under {what}" for what, rise in rises.items())],
     )
@@ -118,7 +118,7 @@ def _trust_proxy(sandbox: Sandbox) -> dict[str, str]:
 
 @contextmanager
 def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Connection]:
-    """A process that floods *port* until the end of the block; what it has to say comes over the connection."""
+    """Run a process that floods *port* until the end of the block; it reports over the yielded connection."""
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=flood, args=(port, sandbox.pki, count, theirs), daemon=True)
     process.start()
@@ -130,8 +130,8 @@ def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Co
         process.join()
 
 
-def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> None:
-    """Hold *count* connections: by turns one says nothing, one begins a handshake, and some have ended theirs."""
+def _hold(port: int, pki: Path, count: int, progress: Connection, *, whole: int) -> None:
+    """Hold *count* connections: silent ones, half-open handshakes, and some complete handshakes."""
     tls = ClientIdentity.named(pki, "agency").ssl_context()
     held: list[object] = []
     for number in range(count):
@@ -143,12 +143,12 @@ def _hold(port: int, pki: Path, count: int, told: Connection, *, whole: int) -> 
             held.append(silent)
             if number % 2:
                 silent.sendall(HALF_OPEN)
-    told.send(len(held))
+    progress.send(len(held))
     threading.Event().wait()
 
 
-def _reset(port: int, pki: Path, count: int, told: Connection) -> None:
-    """Open *count* streams and cut each off at once, over one connection after the other."""
+def _reset(port: int, pki: Path, count: int, progress: Connection) -> None:
+    """Open *count* streams and reset each at once, on one connection after the other."""
     tls = ClientIdentity.named(pki, "agency").ssl_context()
     sent = 0
     while sent < count:
@@ -161,7 +161,7 @@ def _reset(port: int, pki: Path, count: int, told: Connection) -> None:
                 opened.drain(0.001)
                 if sent >= count:
                     break
-    told.send(sent)
+    progress.send(sent)
 
 
 def _cut_off(stream: int, encoder: Encoder) -> bytes:
@@ -174,7 +174,7 @@ PASSED_THROUGH = Scenario(
     "idle connections and stream resets through the Envoy that passes TLS through",
     2_000,
     100_000,
-    # A worker takes no more than 480 connections through it.
+    # A worker accepts at most 480 connections through it.
     partial(run, kind="pass-through.yaml", whole=30),
 )
 TERMINATED = Scenario(

@@ -1,8 +1,8 @@
-"""Fuzzed frames on the wire of both services: only statuses of the table come back, and the servers live on.
+"""Scenario: fuzzed frames to both services; only catalogued errors come back, and the servers stay up.
 
-A status is the table's where it comes with its reason, in its words. Calls that are no gRPC, or no HTTP/2, end before
-any handler: gRPC itself refuses them, with its own statuses and words, with a reset, or by hanging up. Those are told
-apart and counted; an answer among them, or any other status, is a loss.
+A catalogued error has a reason of the catalogue and its text. Calls that are not valid gRPC or HTTP/2 end before any
+handler: gRPC itself rejects them with its own statuses, a reset, or by closing the connection. Those are counted
+separately; an answer among them, or any other status, is a loss.
 """
 
 import ssl
@@ -49,7 +49,7 @@ CONNECTIONS = 16
 SILENCE_SECONDS = 0.02
 PROVEN_IN = 50
 LEVELS = {"message": 55, "frame": 15, "headers": 15, "http2": 15}
-# What gRPC itself says of calls that never reach a handler: too late, too large, no gRPC at all, no HTTP/2 at all.
+# gRPC's own texts for calls that never reach a handler: too late, too large, not gRPC, not HTTP/2.
 GRPCS_OWN = {4, 8, 13, 14}
 NOTE = notes.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
@@ -58,7 +58,7 @@ NOTE = notes.CheckNoteRequest(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A method, who may call it, and a request to which the answer is yes."""
+    """A method, a caller with a grant, and a request whose answer is YES."""
 
     service: str
     caller: str
@@ -95,15 +95,15 @@ TARGETS = (
 
 @dataclass(slots=True)
 class Service:
-    """A service under fire."""
+    """A service under test."""
 
     process: ServiceProcess
     tls: ssl.SSLContext
-    judge: "ReplyChecker"
+    checker: "ReplyChecker"
 
 
 class Sent(NamedTuple):
-    """A call: its header block, its data, and the message in it that may be answered, if any."""
+    """A sent call: header block, data, and the message in it that may be answered, if any."""
 
     block: bytes
     data: bytes
@@ -111,19 +111,19 @@ class Sent(NamedTuple):
 
 
 UNSENT = Sent(b"", b"", None)
-"""A stream that was not opened on purpose."""
+"""A stream that was not opened deliberately."""
 
 
 class ReplyChecker:
-    """Says of each reply whether it may be, and counts what came."""
+    """Checks whether each reply is allowed, and counts replies by kind."""
 
     def __init__(self, keys: Mapping[str, Ed25519PublicKey], result: Result, seen: Counter[str]) -> None:
         self._keys = keys
         self._result = result
         self._seen = seen
 
-    def judge(self, target: Target, sent: Sent, reply: Reply) -> None:
-        """Judge what came for *sent*."""
+    def check(self, target: Target, sent: Sent, reply: Reply) -> None:
+        """Check the reply to *sent*."""
         self._result.checked += 1
         if reply.status is None:
             self._seen["no status"] += 1
@@ -142,7 +142,7 @@ class ReplyChecker:
             request = validation.parse_request(type(target.good), sent.first or b"")
             answer: Any = target.reply.FromString(body)
         except (Refusal, DecodeError):
-            self._result.losses.append(f"{target.name} answered what breaks the contract")
+            self._result.losses.append(f"{target.name} answered a request that violates the contract")
             return
         said, same = getattr(answer, "answer", ANSWER_YES), request == target.good
         self._must(said in {ANSWER_YES, ANSWER_NO}, f"{target.name} answered neither yes nor no")
@@ -152,7 +152,7 @@ class ReplyChecker:
             try:
                 receipt.verify(target.name, request, answer, self._keys)
             except receipt.InvalidReceipt:
-                self._result.losses.append(f"{target.name} answered without proof")
+                self._result.losses.append(f"{target.name} answered without a valid receipt")
 
     def _refused(self, reply: Reply) -> None:
         reason = _reason(reply)
@@ -171,7 +171,7 @@ class ReplyChecker:
 
 
 def _reason(reply: Reply) -> Reason | None:
-    """The reason that *reply* gives, where it gives one of ours."""
+    """The reason in *reply* if it is one of ours."""
     packed = reply.headers.get("grpc-status-details-bin")
     if packed is None:
         return None
@@ -183,7 +183,7 @@ def _reason(reply: Reply) -> Reason | None:
 
 
 class Volley(NamedTuple):
-    """One connection, what was sent over it, and how: "http2" means that it will hardly last."""
+    """One connection, the calls sent over it, and the mutated level: "http2" usually breaks the connection."""
 
     opened: RawConnection
     target: Target
@@ -192,7 +192,7 @@ class Volley(NamedTuple):
 
 
 class Fuzzer:
-    """Fires at both services, and has judged what comes back."""
+    """Sends mutated calls to both services and checks the replies."""
 
     def __init__(self, services: Mapping[str, Service], random: Random, result: Result, seen: Counter[str]) -> None:
         self._services = services
@@ -201,7 +201,7 @@ class Fuzzer:
         self._seen = seen
 
     def volley(self) -> None:
-        """Fire over many connections at once, since gRPC puts off what it refuses itself; then honest callers ask."""
+        """Send over many connections at once, since gRPC delays its own rejections; then regular calls must succeed."""
         shots = [self._fire() for _ in range(CONNECTIONS)]
         for shot in shots:
             self._collect(shot)
@@ -217,7 +217,7 @@ class Fuzzer:
             calls = {1: _sound(target)}
             frames = mutations.frames(self._random, [_frames(*call) for call in calls.items()])
         else:
-            calls = {1 + 2 * n: self._spoilt(target, level, encoder) for n in range(STREAMS)}
+            calls = {1 + 2 * n: self._mutated_call(target, level, encoder) for n in range(STREAMS)}
             frames = [_frames(*call) for call in calls.items()]
         self._result.rounds += len(frames)
         with suppress(ConnectionClosed):
@@ -235,36 +235,36 @@ class Fuzzer:
             self._seen["hung up"] += 1
         finally:
             opened.close()
-        judge = self._services[shot.target.service].judge
+        checker = self._services[shot.target.service].checker
         for stream, reply in opened.replies.items():
-            judge.judge(shot.target, shot.calls.get(stream, UNSENT), reply)
+            checker.check(shot.target, shot.calls.get(stream, UNSENT), reply)
 
-    def _spoilt(self, target: Target, level: str, encoder: Encoder) -> Sent:
-        """A call that is spoilt in its message, its frame or its headers."""
+    def _mutated_call(self, target: Target, level: str, encoder: Encoder) -> Sent:
+        """A call with a mutation in its message, frame or headers."""
         good = target.good.SerializeToString()
         if level == "headers":
             block = encoder.encode(mutations.headers(self._random, headers_of(target)))
             return Sent(block, raw_http2.message(good), good)
         if level == "frame":
-            # A message that is cut short is waited for until its deadline.
+            # For a truncated message the server waits until the deadline.
             return Sent(encoder.encode(headers_of(target, deadline=b"200m")), *mutations.framed(self._random, good))
-        spoilt = mutations.message(self._random, good)
-        return Sent(encoder.encode(headers_of(target)), raw_http2.message(spoilt), spoilt)
+        mutated = mutations.message(self._random, good)
+        return Sent(encoder.encode(headers_of(target)), raw_http2.message(mutated), mutated)
 
     def _live(self, target: Target) -> None:
-        """An honest caller is answered."""
+        """Check that a regular call is answered."""
         service, sound = self._services[target.service], _sound(target)
         with closing(RawConnection(service.process.port, service.tls)) as opened, suppress(ConnectionClosed):
             opened.write(_frames(1, sound))
             opened.read([1])
-            service.judge.judge(target, sound, opened.replies[1])
+            service.checker.check(target, sound, opened.replies[1])
             if opened.replies[1].status == 0:
                 return
-        self._result.losses.append(f"an honest caller of {target.name} was not answered")
+        self._result.losses.append(f"a regular call of {target.name} was not answered")
 
 
 def headers_of(target: Target, *, deadline: bytes = b"10S") -> mutations.Headers:
-    """The headers of a sound call."""
+    """The headers of a valid call."""
     return [
         (b":method", b"POST"),
         (b":scheme", b"https"),
@@ -286,7 +286,7 @@ def _frames(stream: int, sent: Sent) -> bytes:
 
 
 def run(task: Task) -> Result:
-    """Fire as many frames as told, or a few more."""
+    """Send at least *task.rounds* frames."""
     sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     result, seen = Result(), Counter[str]()
@@ -294,9 +294,9 @@ def run(task: Task) -> Result:
         services = {}
         for settings, caller in ((sandbox.promissory(), "setad"), (sandbox.judiciary(), "cbi")):
             process = at_last.enter_context(ServiceProcess(settings.SECTION, sandbox, launcher=fork_server.launch))
-            judge = ReplyChecker(verifying_keys(settings.signing_certificates), result, seen)
+            checker = ReplyChecker(verifying_keys(settings.signing_certificates), result, seen)
             services[settings.SECTION] = Service(
-                process, ClientIdentity.named(sandbox.pki, caller).ssl_context(), judge
+                process, ClientIdentity.named(sandbox.pki, caller).ssl_context(), checker
             )
         fuzz = Fuzzer(services, Random(task.seed), result, seen)
         while (before := result.rounds) < task.rounds:
@@ -307,4 +307,4 @@ def run(task: Task) -> Result:
     return result
 
 
-TRIAL = Scenario("fuzz", "spoilt messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)
+SCENARIO = Scenario("fuzz", "mutated messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)

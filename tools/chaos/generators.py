@@ -1,4 +1,4 @@
-"""Two small worlds, one for each service, in which chance brings everything about: few people, few notes, few cases."""
+"""Random loads and requests for each service over few people, notes and cases, so that they often meet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,56 +32,56 @@ CALLERS = ("99001187852", "99000316764")
 CASE_NUMBERS = ("140001", "140002", "140003", "140004")
 TRACKING_IDS = ("140000000000000001", "140000000000000002", "1", "139900000000000001")
 ROLES = ("DRAWER", "DRAWER", "HOLDER", "ENDORSER", "GUARANTOR", "")
-# Around both of the dates that coverage may begin with.
+# Around both dates with which coverage may begin.
 FILED = ("2019-06-01", "2020-03-19", "2020-03-20", "2021-03-20", "2021-03-21", "2024-06-01")
 SINCE = (None, None, None, date(2020, 3, 20), date(2021, 3, 21), date(2024, 6, 1))
 
 
 class Load(NamedTuple):
-    """A file to be loaded, and what it lets the store claim."""
+    """A file to load, and the coverage that it claims."""
 
     kind: str
     rows: list[Row]
     sound: bool = True
-    """Whether every row keeps the rules; else nothing may change."""
+    """Whether every row is valid; otherwise the load must change nothing."""
     claims: bool = True
-    """Whether it is of the kind that may claim anything."""
+    """Whether a load of this kind may declare coverage."""
     since: date | None = None
 
 
 class RandomRequest(NamedTuple):
-    """One inquiry: who asks what."""
+    """One inquiry: method, caller and its fields."""
 
     method: Method
     caller: str
-    asked: Row
+    fields: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the histories of one service are made of."""
+    """The random events of one service's histories."""
 
     name: str
     oracle: Callable[[], NotesOracle | CasesOracle]
     feeds: Mapping[str, Feed]
     first_date: date
     questions: Callable[[StoreSettings], Mapping[Method, Lookup]]
-    """Each method with its look-up."""
+    """The look-up of each method."""
     replies: Mapping[str, type[Message]]
     load: Callable[[Random], Load]
     ask: Callable[[Random, Any], RandomRequest]
-    """A question that may well be about what the oracle knows."""
+    """Makes a request that is often about something that the oracle knows."""
 
 
 def request(question: RandomRequest) -> Message:
-    """*question* as the contract asks it."""
+    """*question* as a request message."""
     kind = question.method.request
-    numbers = {name: int(value) if name == "amount_rials" else value for name, value in question.asked.items()}
+    numbers = {name: int(value) if name == "amount_rials" else value for name, value in question.fields.items()}
     return kind(**numbers)
 
 
 def outcome_of(reply: Any) -> Answer:
-    """What *reply* says, in the oracle's words."""
+    """*reply* in the oracle's terms."""
     if isinstance(reply, notes_pb.GetNotePartiesResponse):
         parties = (reply.obligor, reply.beneficiary)
         return Answer("DISCLOSED", [[party.id, party.full_name, party.address, party.postal_code] for party in parties])
@@ -102,7 +102,7 @@ def _notes(random: Random) -> Load:
         members = random.sample(AGENCIES[:2], random.randint(1, 2))
         return Load("members", [{"agency_id": agency, "name": "a buyer"} for agency in members], claims=False)
     serials = random.sample(SERIALS, random.randint(1, len(SERIALS)))
-    return _perhaps_spoilt(random, Load("notes", [_note(random, serial) for serial in serials]), "obligor_id")
+    return _sometimes_invalid(random, Load("notes", [_note(random, serial) for serial in serials]), "obligor_id")
 
 
 def _note(random: Random, serial: str) -> Row:
@@ -119,25 +119,25 @@ def _note(random: Random, serial: str) -> Row:
 def _about_notes(random: Random, known: NotesOracle) -> RandomRequest:
     caller, serial = random.choice(CALLERS), random.choice(SERIALS)
     if random.random() < 0.3:
-        if known.told_yes and random.random() < 0.7:
-            caller, serial = random.choice(list(known.told_yes))
-        asked = {"serial": serial, "executive_agency_id": random.choice(AGENCIES)}
-        return RandomRequest(promissory.GET_NOTE_PARTIES, caller, asked)
+        if known.confirmed_at and random.random() < 0.7:
+            caller, serial = random.choice(list(known.confirmed_at))
+        fields = {"serial": serial, "executive_agency_id": random.choice(AGENCIES)}
+        return RandomRequest(promissory.GET_NOTE_PARTIES, caller, fields)
     people = {"obligor_id": random.choice(PEOPLE[:3]), "beneficiary_id": random.choice(PEOPLE[:3])}
-    asked = {"serial": serial, **people, "amount_rials": random.choice(AMOUNTS)}
+    fields = {"serial": serial, **people, "amount_rials": random.choice(AMOUNTS)}
     if (note := known.notes.get(serial)) and random.random() < 0.8:
         genuine = {"obligor_id": note["obligor_id"], "beneficiary_id": note["holder_id"]}
         genuine |= {"amount_rials": note["amount_rials"]}
-        wrong = {name: asked[name] for name in genuine if random.random() < 0.1}
-        asked |= genuine | wrong
-    return RandomRequest(promissory.CHECK_NOTE, caller, asked)
+        wrong = {name: fields[name] for name in genuine if random.random() < 0.1}
+        fields |= genuine | wrong
+    return RandomRequest(promissory.CHECK_NOTE, caller, fields)
 
 
 def _cases(random: Random) -> Load:
     numbers = random.sample(CASE_NUMBERS, random.randint(1, len(CASE_NUMBERS)))
     rows = [row for number in numbers for row in _case(random, number)]
     random.shuffle(rows)
-    return _perhaps_spoilt(random, Load("cases", rows, since=random.choice(SINCE)), "national_id")
+    return _sometimes_invalid(random, Load("cases", rows, since=random.choice(SINCE)), "national_id")
 
 
 def _case(random: Random, number: str) -> list[Row]:
@@ -158,8 +158,8 @@ def _about_cases(random: Random, _known: CasesOracle) -> RandomRequest:
     return RandomRequest(judiciary.CHECK_BY_TRACKING_ID, caller, {"tracking_id": random.choice(TRACKING_IDS)})
 
 
-def _perhaps_spoilt(random: Random, load: Load, person: str) -> Load:
-    """*load*, now and then with a row that breaks a rule: its id has a wrong check digit, or it stands there twice."""
+def _sometimes_invalid(random: Random, load: Load, person: str) -> Load:
+    """*load*, sometimes with an invalid row: a wrong check digit or a duplicate."""
     if random.random() > 0.15:
         return load
     row = random.choice(load.rows)

@@ -1,7 +1,7 @@
-"""kill -9 of the promissory service under load: no answer that a caller was given may be missing from the ledger.
+"""Scenario: SIGKILL of the promissory service under load; no acknowledged answer may be missing from the ledger.
 
-A round: 1 clients ask, 2 the service is killed at an instant nobody chose, 3 it is started again, 4 every answer that a
-client was given, in this round or before, is looked for in the ledger, and the whole chain is verified.
+A round: 1 clients call, 2 the service is killed at a random instant, 3 it is restarted, 4 every answer that was
+acknowledged so far is looked up in the ledger, and the whole chain is verified.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ from tools.env.processes import ProcessError, ServiceProcess
 from tools.env.sandbox import CHECK_NOTE
 
 LOAD_SECONDS = (0.02, 0.3)
-# Two services at a time, each with a store of its own: one alone would leave a core idle while it starts.
-VICTIMS = 2
-# So often is one store's service killed before another takes its place: looking costs more the longer its ledger is.
+# Two services at a time, each with its own store: a single one would leave a core idle while it starts.
+CONCURRENT_SERVICES = 2
+# Kills per store: after these a new store is used, since verification costs more as the ledger grows.
 KILLS = 25
 
 
 class SealedBlock(NamedTuple):
-    """The block that a receipt names: its number and its hash."""
+    """The number and hash of the block that a receipt names."""
 
     block: int
     hash: bytes
@@ -47,20 +47,20 @@ class SealedBlock(NamedTuple):
 
 @dataclass(slots=True)
 class Ledger:
-    """A ledger, and what callers may hold it to."""
+    """A ledger and the receipts that clients hold for it."""
 
-    home: Deployment
+    deployment: Deployment
     owed: Counter[SealedBlock] = field(default_factory=Counter)
-    """Where each acknowledged answer must stand, for ever."""
+    """The blocks that acknowledged answers must be in, with counts."""
 
     def look(self, given: Sequence[Acknowledged]) -> Result:
-        """Look for every answer that is owed, *given* now or before.
+        """Look up every acknowledged answer, including those newly *given*.
 
-        It is lost where the chain has another block, or none, in its place. A receipt proves that its entry, sequence
-        and every byte, lies in a block of a certain hash; `chain.verify` proves that the entries in the store are those
-        that each block sealed. So the entry is there if that very block is.
+        An answer is lost if the chain has another block, or none, at its number. A receipt proves that its entry is in
+        a block with a certain hash; `verify_ledger` proves that the stored entries are those of each block. So the
+        entry is present if that block is.
         """
-        settings = self.home.settings
+        settings = self.deployment.settings
         keys = verifying_keys(settings.signing_certificates)
         result = Result(checked=len(given))
         for answer in given:
@@ -77,17 +77,17 @@ class Ledger:
 
 
 def run_rounds(begin: Callable[[], ServiceProcess], ledger: Ledger, rounds: int, random: Random) -> Iterator[Result]:
-    """Kill the service that *begin* makes, under load, *rounds* times; one result for each."""
-    setad = ClientIdentity.named(ledger.home.sandbox.pki, "setad")
+    """Kill the service that *begin* creates *rounds* times under load; yields one result per round."""
+    setad = ClientIdentity.named(ledger.deployment.sandbox.pki, "setad")
     service = begin().start()
     try:
         for _ in range(rounds):
-            with LoadClients(service.address, setad, random) as crowd:  # 1
-                crowd.wait_for_reply()
+            with LoadClients(service.address, setad, random) as clients:  # 1
+                clients.wait_for_reply()
                 time.sleep(random.uniform(*LOAD_SECONDS))
                 service.kill()  # 2
             service = begin().start()  # 3
-            result = ledger.look(crowd.take())  # 4
+            result = ledger.look(clients.take())  # 4
             result.rounds = 1
             yield result
     finally:
@@ -97,16 +97,16 @@ def run_rounds(begin: Callable[[], ServiceProcess], ledger: Ledger, rounds: int,
 def run(
     task: Task, engine: Callable[[Path], AbstractContextManager[DeploymentFactory]] = deployments.on_sqlite
 ) -> Result:
-    """Torture several victims at a time, as many rounds as told in all."""
-    kills = min(KILLS, -(-task.rounds // VICTIMS))
+    """Run *task.rounds* rounds in total on several services at a time."""
+    kills = min(KILLS, -(-task.rounds // CONCURRENT_SERVICES))
     lives = [range(first, min(first + kills, task.rounds)) for first in range(0, task.rounds, kills)]
     over = threading.Event()
     total = Result()
 
     def live(share: range) -> Result:
-        return _live(build(f"victim-{share.start}"), fork_server, share, task, over)
+        return _live(build(f"service-{share.start}"), fork_server, share, task, over)
 
-    with engine(task.folder) as build, ForkServer() as fork_server, ThreadPoolExecutor(VICTIMS) as pool:
+    with engine(task.folder) as build, ForkServer() as fork_server, ThreadPoolExecutor(CONCURRENT_SERVICES) as pool:
         try:
             for result in pool.map(live, lives):
                 total.add(result)
@@ -116,14 +116,14 @@ def run(
     return total
 
 
-def _live(home: Deployment, fork_server: ForkServer, share: range, task: Task, over: threading.Event) -> Result:
+def _live(deployment: Deployment, fork_server: ForkServer, share: range, task: Task, over: threading.Event) -> Result:
     total = Result()
 
     def begin() -> ServiceProcess:
-        return ServiceProcess("promissory", home.sandbox, environ=home.environ, launcher=fork_server.launch)
+        return ServiceProcess("promissory", deployment.sandbox, environ=deployment.environ, launcher=fork_server.launch)
 
     try:
-        for result in run_rounds(begin, Ledger(home), len(share), Random(f"{task.seed} {share.start}")):
+        for result in run_rounds(begin, Ledger(deployment), len(share), Random(f"{task.seed} {share.start}")):
             total.add(result)
             task.progress(1)
             if over.is_set():
@@ -131,11 +131,11 @@ def _live(home: Deployment, fork_server: ForkServer, share: range, task: Task, o
     except (verify.LedgerCorruptError, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
-        shutil.rmtree(home.sandbox.folder)
+        shutil.rmtree(deployment.sandbox.folder)
     return total
 
 
-TRIAL = Scenario("kill", "kill -9 of the service under load, on SQLite", 20, 1000, run)
+SCENARIO = Scenario("kill", "kill -9 of the service under load, on SQLite", 20, 1000, run)
 POSTGRESQL = Scenario(
     "kill-postgresql",
     "kill -9 of the service under load, on PostgreSQL",

@@ -1,4 +1,4 @@
-"""Callers of the promissory service: they ask as fast as they are answered, through our own client, and keep all."""
+"""Closed-loop clients of the promissory service that use our own client and keep all answers."""
 
 import threading
 import time
@@ -22,19 +22,19 @@ SERIAL, OBLIGOR, HOLDER, RIALS = "1404000000000017", "9990000018", "99000554330"
 
 
 class Acknowledged(NamedTuple):
-    """What a client asked and was told."""
+    """A request and its acknowledged reply."""
 
     request: pb.CheckNoteRequest
     reply: pb.CheckNoteResponse
 
     @property
     def right(self) -> bool:
-        """Whether the answer is the right one."""
+        """Whether the answer is correct."""
         return self.reply.answer == (ANSWER_YES if self.request.amount_rials == RIALS else ANSWER_NO)
 
 
 class LoadClients:
-    """Asks from the beginning of a block to its end; *address* names one server, which all share one channel to."""
+    """Clients that call from the beginning to the end of a with block, over one channel to *address*."""
 
     def __init__(self, address: str, identity: ClientIdentity, random: Random, *, pause: float = 0.0) -> None:
         self._channel = channel(address, identity)
@@ -45,7 +45,7 @@ class LoadClients:
         self._asking: list[Future[None]] = []
         self._given: list[Acknowledged] = []
         self.failed: list[str] = []
-        """The status of each call that came to nothing."""
+        """The status of each failed call."""
 
     def __enter__(self) -> Self:
         dice = [Random(self._random.random()) for _ in range(CLIENTS)]
@@ -56,7 +56,7 @@ class LoadClients:
         self.stop()
 
     def stop(self) -> None:
-        """Ask no more; what is under way is waited for."""
+        """Stop calling and wait for the calls in flight."""
         self._over.set()
         self._channel.close()
         self._pool.shutdown()
@@ -64,16 +64,16 @@ class LoadClients:
             client.result()
 
     def take(self) -> list[Acknowledged]:
-        """All that was given and not taken yet."""
+        """Remove and return the answers received so far."""
         count = len(self._given)
         taken, self._given[:count] = self._given[:count], []
         return taken
 
     def wait_for_reply(self) -> float:
-        """Wait for the next answer; returns how many seconds that took.
+        """Wait for the next answer; returns the seconds waited.
 
         Raises:
-            TimeoutError: none comes.
+            TimeoutError: no answer within REPLY_TIMEOUT_SECONDS.
         """
         started, before = time.monotonic(), len(self._given)
         while len(self._given) == before:

@@ -1,4 +1,4 @@
-"""Good calls spoilt in every way that comes to mind: the message, gRPC's frame, the headers, HTTP/2 itself."""
+"""Mutations of valid calls: of the message, the gRPC frame, the headers, and the HTTP/2 frames."""
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -14,18 +14,18 @@ NUMBERS = (0, 1, 5, 127, 128, 255, 16384, 65535, 2**16, 2**31 - 1, 2**31, 2**32 
 
 
 def tag(number: int, kind: int) -> bytes:
-    """What stands before a field of protobuf."""
+    """The tag of a protobuf field."""
     return bytes([number << 3 | kind])
 
 
 def text(number: int, value: bytes) -> bytes:
-    """A field of bytes, its length right for up to 16 KiB."""
+    """A length-delimited field of up to 16 KiB."""
     size = len(value)
     return tag(number, 2) + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])) + value
 
 
 class Draft(NamedTuple):
-    """A good request, a place in it, and some bytes."""
+    """A valid request, a position in it, and some bytes."""
 
     good: bytes
     at: int
@@ -50,22 +50,22 @@ MESSAGES: Mapping[str, Callable[[Draft], bytes]] = {
     "groups in groups": lambda d: d.good + tag(15, 3) * (d.at + 1) * 40,
     "Persian digits": lambda d: d.good + text(1, "۱۲۳۴۵۶۷۸۹۰".encode()),
 }
-"""Ways to spoil a message."""
+"""Mutations of a message."""
 
 
 def message(random: Random, good: bytes) -> bytes:
-    """*good* spoilt once or a few times; now and then nothing like it."""
+    """*good* with one or a few mutations; sometimes random bytes."""
     if random.random() < 0.05:
         return random.randbytes(random.choice((0, 1, 40, 300, 4096, 4097)))
-    spoilt = good
+    mutated = good
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         form = random.choice(list(MESSAGES.values()))
-        spoilt = form(Draft(spoilt, random.randint(0, len(spoilt)), random.randbytes(random.randint(0, 40))))
-    return spoilt[:16000]
+        mutated = form(Draft(mutated, random.randint(0, len(mutated)), random.randbytes(random.randint(0, 40))))
+    return mutated[:16000]
 
 
 class FramedRequest(NamedTuple):
-    """What is sent as the data of one call; `first` is the message in it that a server may answer, if there is one."""
+    """The data of one call; `first` is the message in it that a server may answer, if any."""
 
     data: bytes
     first: bytes | None
@@ -82,11 +82,11 @@ FRAMES: Mapping[str, Callable[[Draft], FramedRequest]] = {
     "nothing before it": lambda d: FramedRequest(raw_http2.message(b"") + raw_http2.message(d.good), b""),
     "any bytes": lambda d: FramedRequest(d.some * 3, None),
 }
-"""Ways to spoil the frame that gRPC puts around a message."""
+"""Mutations of the gRPC frame around a message."""
 
 
 def framed(random: Random, good: bytes) -> FramedRequest:
-    """*good* in a frame that is spoilt."""
+    """*good* in a mutated gRPC frame."""
     form = random.choice(list(FRAMES.values()))
     return form(Draft(good, random.randrange(len(good)), random.randbytes(random.randint(0, 40))))
 
@@ -102,24 +102,24 @@ NAMES = (
 
 
 def headers(random: Random, good: Headers) -> Headers:
-    """*good* headers spoilt once or a few times."""
-    spoilt = list(good)
+    """*good* headers with one or a few mutations."""
+    mutated = list(good)
     for _ in range(random.choice((1, 1, 2, 3))):
-        at = random.randrange(len(spoilt))
+        at = random.randrange(len(mutated))
         way = random.randrange(5)
         if way == 0:
-            del spoilt[at]
+            del mutated[at]
         elif way == 1:
-            spoilt[at] = (spoilt[at][0], _value(random))
+            mutated[at] = (mutated[at][0], _value(random))
         elif way == 2:
-            spoilt.insert(random.randint(0, len(spoilt)), (random.choice(NAMES), _value(random)))
+            mutated.insert(random.randint(0, len(mutated)), (random.choice(NAMES), _value(random)))
         elif way == 3:
-            spoilt.append(spoilt[at])
+            mutated.append(mutated[at])
         else:
-            random.shuffle(spoilt)
-        if not spoilt:
+            random.shuffle(mutated)
+        if not mutated:
             break
-    return spoilt
+    return mutated
 
 
 def _value(random: Random) -> bytes:
@@ -129,7 +129,7 @@ def _value(random: Random) -> bytes:
 
 
 def frames(random: Random, good: Sequence[bytes]) -> list[bytes]:
-    """Some frames of HTTP/2, most of them wrong; *good* are those of a sound call, which may stand among them."""
+    """HTTP/2 frames, most of them invalid; *good*, the frames of a valid call, may be among them."""
     sent = [_frame(random) for _ in range(random.randint(1, 8))]
     if random.random() < 0.5:
         sent[random.randint(0, len(sent)) : 0] = good
@@ -185,4 +185,4 @@ PAYLOADS: Mapping[int, Callable[[Random], bytes]] = {
     raw_http2.HEADERS: _block,
     raw_http2.CONTINUATION: _block,
 }
-"""What frames of each kind hold, in the right form."""
+"""A valid payload for each frame type."""

@@ -1,4 +1,4 @@
-"""What must be answered: the rules of both services over plain dictionaries, written without a look at the product."""
+"""The expected answers: the rules of both services over plain dictionaries, independent of the product's code."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -14,30 +14,30 @@ Row = dict[str, str]
 
 
 class Coverage(NamedTuple):
-    """Complete since a date, loaded through an instant."""
+    """Data complete since a date and loaded through an instant."""
 
     since: date | None
     through: datetime
 
 
 class OracleClock(NamedTuple):
-    """What a service takes for the time: never set back while it runs, doubted where its own ledger is ahead of it."""
+    """A service's view of time: monotonic while it runs, and doubted if its ledger is ahead of it."""
 
     wall: datetime
     monotonic: float
     last_sealed: datetime | None
 
     def now(self, wall: datetime, monotonic: float) -> datetime:
-        """The time, where the machine's clock says *wall*."""
+        """The service's time if the machine's clock is *wall*."""
         return max(wall, self.wall + timedelta(microseconds=int((monotonic - self.monotonic) * 1e6)))
 
     def behind(self, now: datetime) -> bool:
-        """Whether the clock must be wrong."""
+        """Whether the clock is behind the ledger."""
         return self.last_sealed is not None and self.last_sealed > now + TOLERANCE
 
 
 class Answer(NamedTuple):
-    """YES, NO, DISCLOSED or the reason of a refusal; and what else the reply must say."""
+    """YES, NO, DISCLOSED or the reason of a refusal, and the other expected contents of the reply."""
 
     word: str
     said: Any = None
@@ -45,19 +45,19 @@ class Answer(NamedTuple):
 
 @dataclass
 class Oracle:
-    """What every service's data has: how far it reaches."""
+    """The coverage rules that both services share."""
 
     coverage: Coverage | None = None
 
     def declare(self, since: date | None, through: datetime | None) -> None:
-        """A load that claims something. A date alone claims nothing until the feed's end is known."""
+        """Apply a load's claim. A date alone has no effect until the feed's end is known."""
         before = self.coverage
         ends = through or (before.through if before else None)
         if ends is not None and (since or through):
             self.coverage = Coverage(since or (before.since if before else None), ends)
 
     def refuses(self, since: date | None, through: datetime | None, now: datetime, first_date: date) -> bool:
-        """Whether a load may not claim so much: it would take coverage back, or speaks of times to come."""
+        """Whether a claim is refused: it would reduce coverage, or lies in the future."""
         if through and through > now + TOLERANCE:
             return True
         if self.coverage is None:
@@ -66,7 +66,7 @@ class Oracle:
         return later or (through is not None and through < self.coverage.through)
 
     def no(self, now: datetime, said: Any = None) -> Answer:
-        """NO, where it is earned."""
+        """NO if coverage permits it, otherwise the refusal."""
         if self.coverage is None:
             return Answer("COVERAGE_UNDECLARED")
         if self.coverage.through > now + TOLERANCE:
@@ -78,12 +78,12 @@ class Oracle:
 
 @dataclass
 class NotesOracle(Oracle):
-    """The ministry's rules (R2.1, R2.2)."""
+    """The Ministry's rules (R2.1, R2.2)."""
 
     notes: dict[str, Row] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
-    told_yes: dict[tuple[str, str], list[datetime]] = field(default_factory=dict)
-    """When each caller was told YES about each serial: the last need not be the latest, where a clock was wrong."""
+    confirmed_at: dict[tuple[str, str], list[datetime]] = field(default_factory=dict)
+    """The instants of each caller's YES per serial; not sorted, since a clock may have been wrong."""
 
     def load(self, kind: str, rows: list[Row]) -> None:
         """Notes replace those of the same serial; the list of members is replaced whole."""
@@ -92,27 +92,27 @@ class NotesOracle(Oracle):
         else:
             self.notes |= {row["serial"]: row for row in rows}
 
-    def answer(self, method: str, caller: str, asked: Row, now: datetime) -> Answer:
-        """What *caller* must be told."""
-        note = self.notes.get(asked["serial"])
+    def answer(self, method: str, caller: str, request: Row, now: datetime) -> Answer:
+        """The expected answer to *caller*."""
+        note = self.notes.get(request["serial"])
         if method == "CheckNote":
-            wanted = ("ISSUED", asked["obligor_id"], asked["beneficiary_id"], asked["amount_rials"])
+            wanted = ("ISSUED", request["obligor_id"], request["beneficiary_id"], request["amount_rials"])
             written = ("state", "obligor_id", "holder_id", "amount_rials")
             genuine = note is not None and tuple(note[name] for name in written) == wanted
             return Answer("YES") if genuine else self.no(now)
-        if asked["executive_agency_id"] not in self.members:
+        if request["executive_agency_id"] not in self.members:
             return Answer("AGENCY_NOT_MEMBER")
-        told = self.told_yes.get((caller, asked["serial"]), [])
-        confirmed = any(now - WINDOW <= when <= now + TOLERANCE for when in told)
+        progress = self.confirmed_at.get((caller, request["serial"]), [])
+        confirmed = any(now - WINDOW <= when <= now + TOLERANCE for when in progress)
         if note is None or note["state"] != "ISSUED" or not confirmed:
             return Answer("NOTE_NOT_CONFIRMED")
         parties = ("id", "name", "address", "postal_code")
         return Answer("DISCLOSED", [[note[f"{side}_{name}"] for name in parties] for side in ("obligor", "holder")])
 
-    def remember(self, method: str, caller: str, asked: Row, answer: Answer, now: datetime) -> None:
-        """What was answered may open another question."""
+    def remember(self, method: str, caller: str, request: Row, answer: Answer, now: datetime) -> None:
+        """Record an answer; a YES permits GetNoteParties."""
         if (method, answer.word) == ("CheckNote", "YES"):
-            self.told_yes.setdefault((caller, asked["serial"]), []).append(now)
+            self.confirmed_at.setdefault((caller, request["serial"]), []).append(now)
 
 
 @dataclass
@@ -120,26 +120,26 @@ class CasesOracle(Oracle):
     """The judiciary's rules (R3.1.1, R3.1.2)."""
 
     cases: dict[str, list[Row]] = field(default_factory=dict)
-    """The rows of each case, one for each party."""
+    """The rows of each case, one per party."""
 
     def load(self, _kind: str, rows: list[Row]) -> None:
-        """A case replaces the one of the same number, with its parties."""
+        """A case replaces the case of the same number, including its parties."""
         self.cases |= {number: [row for row in rows if row["case_number"] == number] for number in _numbers(rows)}
 
-    def answer(self, method: str, _caller: str, asked: Row, now: datetime) -> Answer:
-        """What anyone must be told."""
+    def answer(self, method: str, _caller: str, request: Row, now: datetime) -> Answer:
+        """The expected answer to any caller."""
         since = (self.coverage and self.coverage.since) or FIRST_DATE
         covered = [row for rows in self.cases.values() for row in rows if date.fromisoformat(row["filed_on"]) >= since]
         if method == "CheckByNationalId":
             named = {row["national_id"] for row in covered if row["role"] in MAY_HAVE_DRAWN}
-            yes = asked["national_id"] in named
+            yes = request["national_id"] in named
         else:
-            yes = asked["tracking_id"] in {row["tracking_id"] for row in covered}
+            yes = request["tracking_id"] in {row["tracking_id"] for row in covered}
         said = (since, self.coverage.through) if self.coverage else None
         return Answer("YES", said) if yes else self.no(now, said)
 
     def remember(self, *_: Any) -> None:
-        """No answer of the judiciary opens another question."""
+        """Nothing to record: answers of the judiciary permit nothing else."""
 
 
 def _numbers(rows: list[Row]) -> set[str]:

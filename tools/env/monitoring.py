@@ -1,4 +1,4 @@
-"""What the quality process of a sandbox is told: as whom it asks, what, and who has agreed to what."""
+"""Settings, probe requests and sample agreements for the quality process of a sandbox."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,11 @@ agreements:
   - { id: S02, service: cheque-case-inquiry, consumer: cbi, since: 1405-01-01, rules: cheque-standard,
       reference: sample }
 """
-# The services' names in the catalogue, by those of their settings.
+# The services' names in the catalogue, by the names of their settings sections.
 SLUGS = {"promissory": "promissory-note-inquiry", "judiciary": "cheque-case-inquiry", "setad": "note-verification"}
 STORING = ("promissory", "judiciary")
 PROBED_AS = {"setad": "setad", "cbi": "cbi", "sample-agency": "agency"}
-"""Consumers in the catalogue, and the names of their certificates."""
+"""The certificate name of each consumer in the catalogue that probes run as."""
 
 _NOTE = {"serial": "1404000000000017", "obligorId": "9990000018", "beneficiaryId": "99000554330"}
 _ASKED = _NOTE | {"amountRials": "2500000000"}
@@ -35,11 +35,11 @@ PROBE_REQUESTS: dict[str, dict[str, str]] = {
     "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId": {"trackingId": "140000000000000001"},
     "estelam.setad.v1.NoteVerificationService/VerifyNote": _ASKED | {"executiveAgencyId": "SETAD-0001"},
 }
-"""About a genuine note that is live and a case that is on record, of the samples."""
+"""One request per method, about a genuine ISSUED note and a recorded case of the samples."""
 
 
 def catalogue_with_agreements(folder: Path, catalogue: Path) -> None:
-    """Make *folder* show *catalogue*, as it is at any time, but with the sample agreements."""
+    """Make *folder* a view of *catalogue* (symbolic links) with the sample agreements in place of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES.values():
         shown = folder / name
@@ -80,5 +80,5 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
-    # Of strings and lists of them, JSON's form is TOML's.
+    # For strings and lists of strings, JSON syntax is valid TOML.
     return (f"{name} = {json.dumps(value)}" for name, value in values.items())

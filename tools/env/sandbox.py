@@ -1,4 +1,4 @@
-"""A whole suite in one folder, for development, tests and measurements: authority, certificates, stores, settings."""
+"""A sandbox: all services in one folder, with a CA, certificates, stores and settings, for development and tests."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -46,10 +46,10 @@ CHECK_BY_NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNat
 CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
 VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
 
-# What the adapter serves besides gRPC.
+# What the Setad adapter serves in addition to gRPC.
 FRONTENDS = ("page", "api")
 
-# Who may ask what, by the clause that grants it.
+# (certificate name, method, clause that grants it)
 GRANTS = (
     ("setad", CHECK_NOTE, "R2.1"),
     ("agency", CHECK_NOTE, "R2.1"),
@@ -62,18 +62,18 @@ GRANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The folder and what lies in it."""
+    """The paths and settings of one sandbox folder."""
 
     folder: Path
 
     @property
     def pki(self) -> Path:
-        """Where the authority and all certificates are."""
+        """The folder of the CA and all certificates."""
         return self.folder / "pki"
 
     @property
     def config(self) -> Path:
-        """The suite's settings."""
+        """The settings file."""
         return self.folder / "estelam.toml"
 
     @property
@@ -83,7 +83,7 @@ class Sandbox:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The environment that makes every command use this sandbox."""
+        """The environment variables that make a command use this sandbox."""
         return {settings.CONFIG: str(self.config)}
 
     def promissory(self, **overrides: object) -> PromissorySettings:
@@ -95,7 +95,7 @@ class Sandbox:
         return settings.load_settings(JudiciarySettings, environ=self.environ, **overrides)
 
     def setad(self, **overrides: object) -> SetadSettings:
-        """The adapter's settings."""
+        """The Setad adapter's settings."""
         return settings.load_settings(SetadSettings, environ=self.environ, **overrides)
 
     def quality(self, **overrides: object) -> QualitySettings:
@@ -142,14 +142,14 @@ def create_sandbox(
 
 
 def prepare_quality(sandbox: Sandbox) -> QualitySettings:
-    """Make the quality store, or bring it to the newest schema; its settings."""
+    """Migrate the quality store to the newest schema and return the quality settings."""
     quality = sandbox.quality()
     migrate(quality.store, seen.SCRIPTS)
     return quality
 
 
 def load_samples(sandbox: Sandbox) -> None:
-    """Load the committed samples and declare them complete and loaded through now."""
+    """Load the committed samples and declare them complete through now."""
     now = CoverageDeclaration(through=datetime.now(UTC))
     promissory, judiciary = sandbox.promissory(), sandbox.judiciary()
     load_file(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
@@ -165,7 +165,7 @@ def load_file(
     *,
     replace: bool = False,
 ) -> None:
-    """Load one file whole, or fail; to *replace* is to take it for the whole register."""
+    """Load one file, all rows or none; with *replace* it replaces the whole register."""
     store = Store(service.store, facts=AccessMode.WRITE)
     first_date = cases.FIRST_DATE if feed is judiciary_load.CASES else promissory_load.FIRST_DATE
     try:
@@ -218,7 +218,7 @@ def _issue(sandbox: Sandbox) -> None:
     for name, organization_id in ORGANIZATIONS.items():
         authority.issue(name, [organization_id])
     authority.issue("proxy", [])
-    hosts = ["localhost", "127.0.0.1", "workers"]  # the last is how a proxy knows a server behind it
+    hosts = ["localhost", "127.0.0.1", "workers"]  # the last is the name that a proxy verifies its upstream servers by
     for name, organization_id in (("promissory", MINISTRY), ("judiciary", JUDICIARY)):
         authority.issue(f"{name}-server", [organization_id], hosts=hosts)
         authority.issue_signing(f"{name}-receipts", organization_id)

@@ -1,4 +1,4 @@
-"""A month of invented observations: steady traffic, a planned outage, unplanned ones, a consumer's own fault, gaps."""
+"""A synthetic month of quality observations: traffic, planned and unplanned outages, a consumer's fault, gaps."""
 
 import math
 import random
@@ -20,12 +20,12 @@ PROMISSORY, CHEQUE, VERIFICATION = "promissory-note-inquiry", "cheque-case-inqui
 DAY = 1440
 AT_ONCE = 20_000
 MARGIN = 1.01
-"""Chance may give a little less than what is expected of it."""
+"""Factor on the expected number of inquiries, since a random sample may fall slightly below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What one consumer asks of one method: so many inquiries in a busy minute, answered in so many milliseconds."""
+    """One consumer's traffic to one method: inquiries in a busy minute, and median latency in milliseconds."""
 
     method: str
     consumer: str
@@ -35,7 +35,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that went wrong, from *first* to before *end*, counted in minutes from the month's start."""
+    """A fault from minute *first* to before minute *end*, counted from the month's start."""
 
     methods: tuple[str, ...]
     fault: Fault
@@ -45,7 +45,7 @@ class Event:
     consumer: str = ""
 
     def hits(self, minute: int, method: str, consumer: str) -> bool:
-        """Whether it keeps *consumer* from having *method* in *minute*."""
+        """Whether it affects *consumer*'s calls of *method* in *minute*."""
         return self.first <= minute < self.end and method in self.methods and self.consumer in {"", consumer}
 
 
@@ -72,7 +72,7 @@ EVENTS = (
     Event(CHEQUES, Fault.EXCHANGE, "", _at(7, 3, 20), _at(7, 3, 38)),
     Event(CHEQUES, Fault.CONSUMER, "CERTIFICATE_EXPIRED", _at(24, 8), _at(24, 13, 30), _CBI),
 )
-# No probe ran in these, and in the second nobody asked either.
+# No probe ran in these intervals; in the second there was no traffic either.
 _UNPROBED = ((_at(3, 1), _at(3, 3)), (_at(28, 2), _at(28, 5)))
 _SILENT = _UNPROBED[1]
 _SLOW_DAYS = range(16, 22)
@@ -80,14 +80,14 @@ _SLOW_DAYS = range(16, 22)
 
 @dataclass(frozen=True, slots=True)
 class SyntheticMonth:
-    """How much stands in a store."""
+    """The number of inquiries and observations written to a store."""
 
     inquiries: int
     observations: int
 
 
 def seed(connection: Connection, month: Month, *, least: int | None = None) -> SyntheticMonth:
-    """Fill an empty store with *month*, as busy as its streams say or so that it has *least* inquiries and few more."""
+    """Fill an empty store with *month*: as busy as STREAMS say, or scaled to at least *least* inquiries."""
     chance = random.Random(str(month))
     times = 1.0 if least is None else MARGIN * least / _expected(month)
     total, observations, rows = 0, 0, []
@@ -134,7 +134,7 @@ def _observations(month: Month, times: float, chance: random.Random) -> Iterator
 
 
 def _expected(month: Month) -> float:
-    """How many inquiries *month* has by what its streams ask in minutes in which nothing goes wrong."""
+    """The expected number of inquiries of *month* in minutes without a fault."""
     return sum(
         _load(at, stream.busy)
         for at in range(month.end_minute - month.first_minute)
@@ -149,7 +149,7 @@ def _event(at: int, stream: Stream) -> Event | None:
 
 def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: random.Random) -> Tally:
     if event := _event(at, stream):
-        # What never reached the service is in no ledger of it.
+        # Calls that never reached the service are not in its ledger.
         return Tally(Counter() if event.fault is Fault.EXCHANGE else Counter({event.fault: max(asked // 8, 1)}))
     counts: Counter[Fault | None] = Counter()
     for fault, rate in ((Fault.CONSUMER, 0.004), (Fault.PROVIDER, 0.0004)):
@@ -161,7 +161,7 @@ def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: ra
 
 
 def _load(at: int, busy: float) -> float:
-    """More by day, less at a week's end: every seventh day and the one before it."""
+    """Traffic in minute *at*: more by day, less on the weekly holiday and the day before it."""
     hour, rest = at % DAY / 60, (0.22, 1, 1, 1, 1, 1, 0.55)[at // DAY % 7]
     return busy * rest * (0.06 + 0.94 * math.exp(-(((hour - 11.5) / 3.4) ** 2)))
 

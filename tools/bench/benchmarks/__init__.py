@@ -1,4 +1,4 @@
-"""The measurements, each by its name on the command line."""
+"""The benchmarks by their names on the command line."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,9 +17,9 @@ from tools.bench.benchmarks import (
 from tools.bench.environment import BenchEnvironment
 from tools.bench.metric import Metric
 
-Measurement = Callable[[BenchEnvironment], Iterator[Metric]]
+Benchmark = Callable[[BenchEnvironment], Iterator[Metric]]
 
-MEASUREMENTS: Mapping[str, Measurement] = {
+BENCHMARKS: Mapping[str, Benchmark] = {
     "throughput": throughput.measure,
     "p99": tail_latency.measure,
     "alone": single_client_latency.measure,
@@ -31,4 +31,4 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "sweep": bulk_check.measure,
     "month": monthly_report.measure,
 }
-"""In the order in which they run."""
+"""The benchmarks in the order in which they run."""

@@ -1,4 +1,4 @@
-"""How much of what the server can do a bank's sweep gets."""
+"""Throughput of a bank's bulk check, relative to the server's capacity."""
 
 import statistics
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from tools.bench.environment import LOAD_CORE, BenchEnvironment, check_by_tracki
 from tools.bench.metric import Metric, at_least, remarks
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Tracking ids a second of `estelam judiciary bulk-check` / calls a second that the load generator gets."""
-    scale, suite = world.scale, world.with_cases(world.scale.few_rows)
-    certificates, answers = world.folder / "certificates.csv", world.folder / "answers.csv"
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Tracking ids per second of `estelam judiciary bulk-check` / calls per second of the load generator."""
+    scale, suite = environment.scale, environment.with_cases(environment.scale.few_rows)
+    certificates, answers = environment.folder / "certificates.csv", environment.folder / "answers.csv"
     certificates.write_text("\n".join(["tracking_id", *cases.tracking_ids(scale.few_rows, scale.ids), ""]), "ascii")
     with judiciary_server(suite) as server:
         asked = check_by_tracking_id(scale.few_rows)

@@ -1,4 +1,4 @@
-"""What a nation's cases cost beside a few."""
+"""The effect of the number of loaded cases on throughput."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,10 +9,10 @@ from tools.bench.metric import Metric, at_least, compare, paired, remarks
 _METHODS = {"CheckByNationalId": check_by_national_id, "CheckByTrackingId": check_by_tracking_id}
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Throughput of both judiciary methods with many cases on record / with few."""
-    scale = world.scale
-    many, few = world.with_cases(scale.rows), world.with_cases(scale.few_rows)
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Throughput of both judiciary methods with many cases / with few."""
+    scale = environment.scale
+    many, few = environment.with_cases(scale.rows), environment.with_cases(scale.few_rows)
     with judiciary_server(many) as large, judiciary_server(few) as small:
         for name, questions in _METHODS.items():
             full, empty = paired(

@@ -1,4 +1,4 @@
-"""The full service beside the same job as most teams would write it."""
+"""The full service compared with a typical FastAPI implementation of the same task."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -15,34 +15,34 @@ from tools.bench.load.plan import Concurrency, Protocol, Report, Requests
 from tools.bench.metric import Metric, at_least, compare, paired, remarks
 from tools.bench.processes import run_server
 
-# As many calls under way as elsewhere: HTTP/1.1 bears one on each connection.
+# As many calls in flight as elsewhere: HTTP/1.1 has one per connection.
 _MANY = Concurrency(128, 1)
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
     """Throughput of the full service / of FastAPI on uvicorn with SQLAlchemy async, both over mTLS."""
-    for engine, url in _databases(world).items():
-        asyncio.run(_fill(url, world.scale.notes))
-        ours, theirs = _runs(world, engine, url)
+    for engine, url in _databases(environment).items():
+        asyncio.run(_fill(url, environment.scale.notes))
+        ours, theirs = _runs(environment, engine, url)
         ratio, words = compare(ours, theirs, lambda report: report.throughput, "{:,.0f}")
         measured = f"{words} calls/s; {remarks([*ours, *theirs])}"
         yield Metric(f"full CheckNote / FastAPI and SQLAlchemy async, {engine}", measured, ratio, at_least(3))
 
 
-def _databases(world: BenchEnvironment) -> Mapping[Engine, str]:
-    database = world.cluster.database()
+def _databases(environment: BenchEnvironment) -> Mapping[Engine, str]:
+    database = environment.cluster.database()
     return {
-        Engine.SQLITE: f"sqlite+aiosqlite:///{world.folder / 'peer.db'}",
-        Engine.POSTGRESQL: world.cluster.url(database).replace("+psycopg", "+asyncpg"),
+        Engine.SQLITE: f"sqlite+aiosqlite:///{environment.folder / 'peer.db'}",
+        Engine.POSTGRESQL: environment.cluster.url(database).replace("+psycopg", "+asyncpg"),
     }
 
 
-def _runs(world: BenchEnvironment, engine: Engine, url: str) -> tuple[list[Report], list[Report]]:
-    scale, suite = world.scale, world.with_notes(engine)
-    asked = Requests(Protocol.JSON, app.PATH, [note.as_json() for note in notes.asked(scale.notes)])
+def _runs(environment: BenchEnvironment, engine: Engine, url: str) -> tuple[list[Report], list[Report]]:
+    scale, suite = environment.scale, environment.with_notes(engine)
+    asked = Requests(Protocol.JSON, app.PATH, [note.as_json() for note in notes.sample_requests(scale.notes)])
     with promissory_server(suite) as full, run_server(app.main, suite.promissory(), url, core=SERVER_CORE) as peer:
         ask = partial(load, caller=suite.caller("setad"), seconds=scale.seconds)
-        return paired(scale.rounds, partial(ask, full, check_note(scale)), partial(ask, peer, asked, crowd=_MANY))
+        return paired(scale.rounds, partial(ask, full, check_note(scale)), partial(ask, peer, asked, concurrency=_MANY))
 
 
 async def _fill(url: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""How fast a ledger is walked."""
+"""The speed of ledger verification."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from tools.bench.environment import SERVER_CORE, BenchEnvironment, check_note, l
 from tools.bench.metric import Metric, at_least
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Entries that `ledger verify` walks in a second of CPU time, beyond what the command takes on an empty ledger."""
-    suite = world.with_notes(name="ledger")  # of a crowd's answers alone, whatever else is measured
-    while (walk := _verify(suite)).entries < world.scale.entries:
-        _fill(world, suite, world.scale.entries - walk.entries)
-    nothing = world.empty("nothing")
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Entries that `ledger verify` verifies per CPU second, less what the command takes on an empty ledger."""
+    suite = environment.with_notes(name="ledger")  # from batched answers only, independent of other benchmarks
+    while (walk := _verify(suite)).entries < environment.scale.entries:
+        _fill(environment, suite, environment.scale.entries - walk.entries)
+    nothing = environment.empty("nothing")
     idle = min(_verify(nothing).seconds for _ in range(3))
     whole = min(_verify(suite).seconds for _ in range(3))
     yield Metric(
@@ -28,7 +28,7 @@ def measure(world: BenchEnvironment) -> Iterator[Metric]:
 
 
 class VerifyRun(NamedTuple):
-    """What it took to walk a ledger of what size."""
+    """The cost of verifying a ledger, and its size."""
 
     seconds: float
     entries: int
@@ -41,9 +41,11 @@ def _verify(suite: Deployment) -> VerifyRun:
     return VerifyRun(done.cpu_seconds, said["entries"], said["blocks"])
 
 
-def _fill(world: BenchEnvironment, suite: Deployment, entries: int) -> None:
-    """Let the service answer about so many inquiries, or fewer."""
+def _fill(environment: BenchEnvironment, suite: Deployment, entries: int) -> None:
+    """Let the service answer up to *entries* inquiries."""
     with promissory_server(suite) as server:
         while entries > 0:
-            report = load(server, check_note(world.scale), suite.caller("setad"), seconds=4 * world.scale.seconds)
+            report = load(
+                server, check_note(environment.scale), suite.caller("setad"), seconds=4 * environment.scale.seconds
+            )
             entries -= report.calls

@@ -1,4 +1,4 @@
-"""How fast cases are loaded, every row of them checked, beside the database's own import of the same file."""
+"""The speed of loading cases with all checks, relative to the database's own import of the same file."""
 
 import subprocess
 import time
@@ -13,16 +13,16 @@ from tools.env.postgres import BIN, USER
 _TARGETS: Mapping[Engine, float] = {Engine.SQLITE: 0.4, Engine.POSTGRESQL: 0.5}
 _IMPORTS: Mapping[Engine, str] = {Engine.SQLITE: "sqlite3 .import", Engine.POSTGRESQL: "psql \\copy"}
 _TABLE = f"CREATE TABLE cheque_case ({', '.join(f'{column} text' for column in cases.COLUMNS)});\n"
-# Without them no inquiry could be answered. Built after the import, which is faster than beside it.
+# The look-ups need them. They are built after the import, which is faster than during it.
 _INDEXES = "".join(f"CREATE INDEX {column} ON cheque_case ({column});\n" for column in ("tracking_id", "national_id"))
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Rows a second of `load-cases` / of the raw import, with the look-ups' indexes and without."""
-    rows = world.scale.rows
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Rows per second of `load-cases` / of the raw import, with the look-ups' indexes and without."""
+    rows = environment.scale.rows
     for engine in Engine:
-        imported, indexed = _import(world, engine)
-        ours = world.load_seconds(rows, engine)
+        imported, indexed = _import(environment, engine)
+        ours = environment.load_seconds(rows, engine)
         for peer, taken, target in (
             (f"{_IMPORTS[engine]} and two indexes", imported + indexed, at_least(_TARGETS[engine])),
             (f"{_IMPORTS[engine]} without any", imported, None),
@@ -35,14 +35,14 @@ def measure(world: BenchEnvironment) -> Iterator[Metric]:
             )
 
 
-def _import(world: BenchEnvironment, engine: Engine) -> tuple[float, float]:
-    """How long the database's own shell takes to import the file, and then to build the indexes."""
-    path = world.cases_file(world.scale.rows)
+def _import(environment: BenchEnvironment, engine: Engine) -> tuple[float, float]:
+    """Seconds that the database's shell takes to import the file, and then to build the indexes."""
+    path = environment.cases_file(environment.scale.rows)
     if engine is Engine.SQLITE:
-        shell: Sequence[str | Path] = ("sqlite3", "-batch", "-bail", world.folder / "raw.db")
+        shell: Sequence[str | Path] = ("sqlite3", "-batch", "-bail", environment.folder / "raw.db")
         command = f".mode csv\n.import --skip 1 '{path}' cheque_case\n"
     else:
-        connected = ("-h", world.cluster.folder, "-U", USER, "-d", world.cluster.database())
+        connected = ("-h", environment.cluster.folder, "-U", USER, "-d", environment.cluster.database())
         shell = (BIN / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *connected)
         command = f"\\copy cheque_case FROM '{path}' WITH (FORMAT csv, HEADER true)\n"
     _run(shell, _TABLE)

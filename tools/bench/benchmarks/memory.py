@@ -1,4 +1,4 @@
-"""What memory a nation's cases and a long day take."""
+"""Memory of the server with many cases loaded, and its growth with calls."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ from tools.bench.metric import Metric, at_most, remarks
 from tools.bench.processes import resident_mib
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Resident memory of the server with many cases on record, and what it grows by with calls."""
-    scale = world.scale
-    suite = world.with_cases(scale.rows)
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Resident memory with many cases loaded, and its growth with calls."""
+    scale = environment.scale
+    suite = environment.with_cases(scale.rows)
     asked = (check_by_tracking_id(scale.rows), check_by_national_id(scale.rows))
     with judiciary_server(suite) as server:
-        # What the first calls of each method take is taken once: growth counts from then on.
+        # The first calls of each method allocate once: growth is counted after them.
         for questions in asked:
             load(server, questions, suite.caller("cbi"), seconds=scale.seconds)
         seen = [resident_mib(server.pid)]

@@ -1,4 +1,4 @@
-"""How long the report of a busy month takes, and whether its memory knows how busy the month was."""
+"""Time and memory of the report of a busy month; memory should not depend on traffic."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _MONTH = Month(1405, 8)
 
 @dataclass(frozen=True, slots=True)
 class ReportRun:
-    """A month and what its report took, in a process of its own."""
+    """A synthetic month and the cost of its report, in a process of its own."""
 
     observations: int
     seconds: float
@@ -36,11 +36,11 @@ class ReportRun:
         )
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Seconds of the working group's report of a month, and its peak memory / that of a quieter month's."""
-    scale = world.scale
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Seconds of the working group's report of a busy month, and its peak memory / that of a quiet month."""
+    scale = environment.scale
     quiet, busy = (
-        reported(world.folder / f"month of {least}", least) for least in (scale.few_inquiries, scale.inquiries)
+        reported(environment.folder / f"month of {least}", least) for least in (scale.few_inquiries, scale.inquiries)
     )
     yield Metric(
         f"report of a month of {scale.inquiries:,} inquiries",
@@ -58,10 +58,10 @@ def measure(world: BenchEnvironment) -> Iterator[Metric]:
 
 
 def reported(folder: Path, least: int) -> ReportRun:
-    """Seed a month in *folder*, and report it.
+    """Generate a month in *folder* and its report.
 
     Raises:
-        RuntimeError: it can't be reported, or not whole.
+        RuntimeError: the report failed or is incomplete.
     """
     settings = quality_home(folder)
     with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:

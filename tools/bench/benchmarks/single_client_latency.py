@@ -1,4 +1,4 @@
-"""What a caller waits who asks alone."""
+"""Latency for a single client without concurrency."""
 
 import statistics
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from tools.bench.environment import ONE, BenchEnvironment
 from tools.bench.metric import Metric, at_most, paired, remarks
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """The p50 of the full service beyond that of the bare handler, one call at a time."""
-    scale = world.scale
-    asked = {"crowd": ONE, "seconds": scale.seconds}
-    with compare_with_baseline(world) as both:
-        full, bare = paired(scale.rounds, partial(both.full, **asked), partial(both.baseline, **asked))
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """The p50 of the full service minus that of the baseline, one call at a time."""
+    scale = environment.scale
+    options = {"concurrency": ONE, "seconds": scale.seconds}
+    with compare_with_baseline(environment) as both:
+        full, bare = paired(scale.rounds, partial(both.full, **options), partial(both.baseline, **options))
     ours, theirs = (statistics.median(report.p50 for report in reports) for reports in (full, bare))
     yield Metric(
         "one caller alone, p50 of full - bare",

@@ -1,4 +1,4 @@
-"""How long the slowest wait when the server is half busy."""
+"""Tail latency at half of the server's capacity."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,10 +8,10 @@ from tools.bench.environment import BenchEnvironment
 from tools.bench.metric import Metric, at_most, compare, paired, remarks
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """The p99 of the full service / of the bare handler, at half of what the full one can do."""
-    scale = world.scale
-    with compare_with_baseline(world) as both:
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """The p99 of the full service / of the baseline, at half of the full service's capacity."""
+    scale = environment.scale
+    with compare_with_baseline(environment) as both:
         rate = both.full(seconds=scale.seconds).throughput / 2
         # A p99 needs more calls than a mean does.
         at_half = {"rate": rate, "seconds": 2 * scale.seconds}

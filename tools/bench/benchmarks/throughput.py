@@ -1,4 +1,4 @@
-"""What a recorded, signed answer costs beside a bare handler when a crowd asks."""
+"""Throughput and CPU cost of recorded, signed answers, relative to the baseline."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -9,19 +9,19 @@ from tools.bench.load.plan import Report
 from tools.bench.metric import Metric, Target, at_least, at_most, compare, paired, remarks
 
 
-def measure(world: BenchEnvironment) -> Iterator[Metric]:
-    """Throughput of the full service / of the bare handler on both engines, and CPU time on SQLite."""
-    full, bare = _runs(world, Engine.SQLITE)
+def measure(environment: BenchEnvironment) -> Iterator[Metric]:
+    """Throughput of the full service / of the baseline on both engines, and CPU time on SQLite."""
+    full, bare = _runs(environment, Engine.SQLITE)
     yield _throughput(full, bare, Engine.SQLITE, at_least(0.95))
     ratio, words = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
     yield Metric("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
-    full, bare = _runs(world, Engine.POSTGRESQL)
+    full, bare = _runs(environment, Engine.POSTGRESQL)
     yield _throughput(full, bare, Engine.POSTGRESQL, at_least(0.75))
 
 
-def _runs(world: BenchEnvironment, engine: Engine) -> tuple[list[Report], list[Report]]:
-    scale = world.scale
-    with compare_with_baseline(world, engine) as both:
+def _runs(environment: BenchEnvironment, engine: Engine) -> tuple[list[Report], list[Report]]:
+    scale = environment.scale
+    with compare_with_baseline(environment, engine) as both:
         ask = (partial(one, seconds=scale.seconds) for one in (both.full, both.baseline))
         return paired(scale.rounds, *ask)
 

@@ -1,8 +1,8 @@
-"""Cases to measure with, as many as a nation's: millions of rows a second. Nobody in them lives.
+"""Synthetic cases, generated at millions of rows per second. All persons are invented.
 
-Every value has a fixed width, so that rows are made as columns of bytes, a hundred thousand at a time. Which cheque and
-which person a case names follows from its number by a permutation: neighbours in the file are none in the index, and
-whoever asks knows who is in the file without reading it.
+Every value has a fixed width, so that rows are built as columns of bytes, a hundred thousand at a time. The cheque and
+the person of a case follow from its number by a permutation: adjacent rows are far apart in the index, and a client
+knows which ids are in the file without reading it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
 COLUMNS = ("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role")
 MOST = 50_000_000
-# Far more than the pages that a store keeps at hand.
+# Far more than fits in a store's page cache.
 QUESTIONS = 20_000
 
 _CHUNK = 100_000
@@ -31,9 +31,9 @@ Text = npt.NDArray[np.uint8]
 
 
 def write(path: Path, cases: int) -> None:
-    """Write the first *cases* to *path* as the loader takes them."""
+    """Write the first *cases* to *path* in the loader's format."""
     if cases > MOST:
-        raise ValueError(f"at most {MOST:,} cases can be told apart")
+        raise ValueError(f"at most {MOST:,} cases have distinct ids")
     with path.open("wb") as file:
         file.write(f"{','.join(COLUMNS)}\n".encode("ascii"))
         for first in range(0, cases, _CHUNK):
@@ -41,25 +41,27 @@ def write(path: Path, cases: int) -> None:
 
 
 def by_tracking_id(cases: int, questions: int = QUESTIONS) -> list[bytes]:
-    """Serialized questions where so many *cases* are on record: by turns of a cheque that is and one that is not."""
+    """Serialized requests for *cases* loaded cases, alternating between a recorded and an unrecorded cheque."""
     known = np.linspace(0, cases - 1, questions // 2, dtype=np.int64)
-    asked = [_tracking_ids(numbers) for numbers in (known, known + MOST)]
-    return [pb.CheckByTrackingIdRequest(tracking_id=text).SerializeToString() for text in _by_turns(*asked)]
+    ids = [_tracking_ids(numbers) for numbers in (known, known + MOST)]
+    return [pb.CheckByTrackingIdRequest(tracking_id=text).SerializeToString() for text in _by_turns(*ids)]
 
 
 def by_national_id(cases: int, questions: int = QUESTIONS) -> list[bytes]:
-    """The same of persons."""
+    """The same for persons."""
     known = np.linspace(0, cases - 1, questions // 2, dtype=np.int64)
-    strangers = np.minimum(_persons(known) + _PERSONS, 2 * _PERSONS - 2)  # The last would be ten nines, which is no id.
-    asked = [_national_ids(persons) for persons in (_persons(known), strangers)]
-    return [pb.CheckByNationalIdRequest(national_id=text).SerializeToString() for text in _by_turns(*asked)]
+    strangers = np.minimum(
+        _persons(known) + _PERSONS, 2 * _PERSONS - 2
+    )  # The last would be ten nines, which is not a valid id.
+    ids = [_national_ids(persons) for persons in (_persons(known), strangers)]
+    return [pb.CheckByNationalIdRequest(national_id=text).SerializeToString() for text in _by_turns(*ids)]
 
 
-def tracking_ids(cases: int, asked: int) -> list[str]:
-    """So many tracking ids to be *asked*, all different: half of them of cases on record, where there are as many."""
-    known = np.arange(min(cases, asked // 2))
-    texts = _tracking_ids(np.concatenate([known, np.arange(MOST, MOST + asked - len(known))]))
-    order = np.random.default_rng(1).permutation(asked)
+def tracking_ids(cases: int, count: int) -> list[str]:
+    """*count* distinct tracking ids, half of them of loaded cases if there are enough."""
+    known = np.arange(min(cases, count // 2))
+    texts = _tracking_ids(np.concatenate([known, np.arange(MOST, MOST + count - len(known))]))
+    order = np.random.default_rng(1).permutation(count)
     return [text.tobytes().decode("ascii") for text in texts[order]]
 
 

@@ -1,4 +1,4 @@
-"""Notes to measure with: each is known by its number, and so are the questions about it. Nobody in them lives."""
+"""Synthetic notes, derived from their numbers, and requests about them. All persons are invented."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ AMOUNT_RIALS = 5_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What CheckNote asks about."""
+    """The four facts of a CheckNote request."""
 
     serial: str
     obligor_id: str
@@ -23,13 +23,13 @@ class Note:
 
     @classmethod
     def numbered(cls, number: int) -> "Note":
-        """Note *number*, below 4,000,000."""
-        # Spread over the whole range, as the Treasury's ids are, so that neighbours in time are none in the index.
+        """The note with this *number*, which must be below 4,000,000."""
+        # Spread over the whole range, as the Treasury's ids are, so that consecutive notes are far apart in the index.
         serial = f"{number * 7_919_000_033_337 % 10**16:016d}"
         return cls(serial, natural_id(990_000_000 + number), natural_id(994_000_000 + number))
 
     def as_message(self) -> bytes:
-        """The question about this note, as a serialized CheckNoteRequest."""
+        """This note as a serialized CheckNoteRequest."""
         return pb.CheckNoteRequest(
             serial=self.serial,
             obligor_id=self.obligor_id,
@@ -38,19 +38,19 @@ class Note:
         ).SerializeToString()
 
     def as_json(self) -> bytes:
-        """The same question in JSON."""
-        asked = {"serial": self.serial, "obligor_id": self.obligor_id, "beneficiary_id": self.holder_id}
-        return json.dumps(asked | {"amount_rials": AMOUNT_RIALS}).encode("ascii")
+        """The same request in JSON."""
+        body = {"serial": self.serial, "obligor_id": self.obligor_id, "beneficiary_id": self.holder_id}
+        return json.dumps(body | {"amount_rials": AMOUNT_RIALS}).encode("ascii")
 
 
-def asked(notes: int, questions: int = 2000) -> list[Note]:
-    """Whom to ask about where so many *notes* are on record: by turns one that is, and one that is not."""
+def sample_requests(notes: int, questions: int = 2000) -> list[Note]:
+    """Requests for *notes* loaded notes, alternating between a recorded and an unrecorded one."""
     known = range(0, notes, max(1, 2 * notes // questions))
     return [Note.numbered(number) for one in known for number in (one, notes + one)]
 
 
 def rows(notes: int) -> Iterator[Mapping[str, str | int]]:
-    """The first *notes*, as the loader's columns."""
+    """The first *notes* as rows of the loader's columns."""
     for number in range(notes):
         note = Note.numbered(number)
         yield {
@@ -74,7 +74,7 @@ def rows(notes: int) -> Iterator[Mapping[str, str | int]]:
 
 
 def write(path: Path, notes: int) -> None:
-    """Write the first *notes* to *path* as the loader takes them."""
+    """Write the first *notes* to *path* in the loader's format."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, NOTES.columns)
         writer.writeheader()

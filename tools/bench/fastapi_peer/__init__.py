@@ -1,1 +1,1 @@
-"""The same job as most teams would write it, as well as they could."""
+"""The peer: the same task as a typical FastAPI service, tuned as well as we can."""

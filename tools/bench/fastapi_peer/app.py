@@ -1,6 +1,6 @@
-"""CheckNote as most teams would write it: FastAPI on uvicorn, SQLAlchemy async, one audit commit per request.
+"""CheckNote as a typical FastAPI service: uvicorn, SQLAlchemy async, one audit commit per request.
 
-It does less than the full service does: TLS alone decides who may ask, and nothing is signed, chained or hidden.
+It does less than the full service: TLS alone authorizes, and nothing is signed, chained or hashed.
 """
 
 import socket
@@ -24,7 +24,7 @@ from tools.bench.fastapi_peer.tables import audit_table, note_table
 
 PATH = "/check-note"
 
-# Plain statements, built once: the ORM's objects would take another fifth.
+# Core statements, built once: ORM objects cost another fifth.
 _NOTE = select(note_table).where(note_table.c.serial == bindparam("serial"))
 _AUDIT = insert(audit_table)
 
@@ -51,7 +51,7 @@ PersonId = Annotated[str, Field(pattern="^[0-9]{10,12}$"), AfterValidator(_with_
 
 
 class CheckNoteRequest(BaseModel):
-    """What is asked."""
+    """The request body."""
 
     serial: Annotated[str, Field(pattern="^[0-9]{16}$")]
     obligor_id: PersonId
@@ -60,7 +60,7 @@ class CheckNoteRequest(BaseModel):
 
 
 class CheckNoteResponse(BaseModel):
-    """What is answered."""
+    """The response body."""
 
     answer: Literal["YES", "NO"]
     inquiry_id: UUID
@@ -68,7 +68,7 @@ class CheckNoteResponse(BaseModel):
 
 
 def application(url: str, port_file: Path, port: int) -> FastAPI:
-    """The whole service, on the database at *url*."""
+    """The application on the database at *url*."""
     engine = engine_of(url)
 
     @asynccontextmanager
@@ -80,20 +80,20 @@ def application(url: str, port_file: Path, port: int) -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.post(PATH)
-    async def check_note(asked: CheckNoteRequest) -> CheckNoteResponse:
+    async def check_note(body: CheckNoteRequest) -> CheckNoteResponse:
         async with engine.begin() as connection:
-            note = (await connection.execute(_NOTE, {"serial": asked.serial})).first()
+            note = (await connection.execute(_NOTE, {"serial": body.serial})).first()
             genuine = (
                 note is not None
                 and note.state == "ISSUED"
-                and note.obligor_id == asked.obligor_id
-                and note.holder_id == asked.beneficiary_id
-                and note.amount_rials == asked.amount_rials
+                and note.obligor_id == body.obligor_id
+                and note.holder_id == body.beneficiary_id
+                and note.amount_rials == body.amount_rials
             )
             reply = CheckNoteResponse(
                 answer="YES" if genuine else "NO", inquiry_id=uuid4(), answered_at=datetime.now(UTC)
             )
-            await connection.execute(_AUDIT, asked.model_dump() | reply.model_dump())
+            await connection.execute(_AUDIT, body.model_dump() | reply.model_dump())
         return reply
 
     return app

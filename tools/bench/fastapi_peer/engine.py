@@ -1,4 +1,4 @@
-"""The peer's connections to its database, as well tuned as we know how."""
+"""The peer's database engine, tuned as well as we can."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-# SQLite has one writer: more connections only wait for its lock, asleep, where a queue would hand it over at once.
+# SQLite has one writer: more connections would only sleep on its lock, where a queue hands over at once.
 _POOLS: Mapping[str, Mapping[str, Any]] = {
     "sqlite": {"pool_size": 1, "max_overflow": 0, "pool_timeout": 60, "connect_args": {"isolation_level": None}},
     "postgresql": {"pool_size": 16, "max_overflow": 0, "pool_timeout": 60},

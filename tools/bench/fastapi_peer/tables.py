@@ -1,4 +1,4 @@
-"""What the peer keeps: the notes, and a line for each answer."""
+"""The peer's tables: the notes, and an audit row per answer."""
 
 from sqlalchemy import BigInteger, Column, DateTime, MetaData, String, Table, Uuid
 

@@ -1,4 +1,4 @@
-"""Load generators that cost little: TLS and the protocol by hand, every reply checked.
+"""Cheap load generators: TLS and hand-written protocol framing; every reply is checked.
 
-A protocol's own Python client would saturate its core before the server does, and then measure itself.
+A regular Python client would saturate its core before the server does, and would measure itself.
 """

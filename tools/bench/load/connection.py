@@ -1,4 +1,4 @@
-"""What connections of every protocol share: a TLS socket that never blocks, and the loop that they are driven in."""
+"""Base of the connections of every protocol: a non-blocking TLS socket with an outbox."""
 
 import select
 import socket
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from tools.bench.load.plan import Plan, Tally
 
 Framed = tuple[bytes, bytes]
-"""A request as it goes onto the wire: what comes before the call's number, and what comes after it."""
+"""A request in wire format: the bytes before and after the stream number."""
 
 
 class ProtocolError(Exception):
-    """The server did what this small client does not understand."""
+    """The server sent something that this minimal client does not support."""
 
 
 class Connection(ABC):
-    """One connection with calls under way. With *refill*, each call that ends is followed by the next."""
+    """One connection with calls in flight. In a closed loop, each call that ends is followed by the next."""
 
     def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
         self.refill = plan.rate is None
@@ -33,7 +33,7 @@ class Connection(ABC):
     @staticmethod
     @abstractmethod
     def framed(plan: Plan, request: bytes) -> Framed:
-        """*request* as it goes onto the wire."""
+        """*request* in wire format."""
 
     @abstractmethod
     def send(self, since: float) -> None:
@@ -41,34 +41,34 @@ class Connection(ABC):
 
     @abstractmethod
     def take(self, chunk: bytes, now: float) -> None:
-        """Understand what has come."""
+        """Parse received bytes."""
 
     @property
     @abstractmethod
     def in_flight(self) -> int:
-        """How many calls have not ended."""
+        """The number of calls in flight."""
 
     def fileno(self) -> int:
         """The socket's number."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the socket."""
         self._socket.close()
 
     def read(self) -> None:
-        """Take what has come, and let each call that has ended be followed by the next."""
+        """Receive and parse what is available, then send what became due."""
         try:
             chunk = self._socket.recv(65536)
         except ssl.SSLWantReadError:
             return
         if not chunk:
-            raise ProtocolError("the server hung up")
+            raise ProtocolError("the server closed the connection")
         self.take(chunk, time.perf_counter())
         self.flush()
 
     def flush(self) -> None:
-        """Send what lies in the outbox."""
+        """Send the contents of the outbox."""
         data = b"".join(self._outbox)
         self._outbox.clear()
         while data:

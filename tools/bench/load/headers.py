@@ -1,4 +1,4 @@
-"""Header blocks (HPACK, RFC 7541): the few that a caller writes, and the one field of a reply that it must read."""
+"""HPACK header blocks (RFC 7541): those of our requests, and grpc-status in replies."""
 
 from hpack import Decoder, Encoder
 
@@ -6,9 +6,9 @@ Strings = list[tuple[str, str]]
 
 
 def request_blocks(method: str, authority: str) -> tuple[bytes, bytes]:
-    """The header block of a connection's first call, and that of all later ones.
+    """The header blocks of a connection's first call and of all later ones.
 
-    The first fills the peer's table; the others name its rows, as every gRPC client does, and so never change.
+    The first fills the server's dynamic table; later ones are constant references into it.
     """
     headers: Strings = [
         (":method", "POST"),
@@ -25,19 +25,19 @@ def request_blocks(method: str, authority: str) -> tuple[bytes, bytes]:
 
 
 class StatusReader:
-    """Finds grpc-status in the header blocks of one connection, every one of which it must be shown in order.
+    """Finds grpc-status in the header blocks of one connection, all of which must be passed in order.
 
-    Decoding in full costs as much as the rest of a call. So a block that leaves the table as it is (fields named by
-    number, literals that are not to be indexed) is only scanned; any other goes to the real decoder.
+    Full decoding costs as much as the rest of a call. So a block that does not change the dynamic table is only
+    scanned; any other goes to the real decoder.
     """
 
     def __init__(self) -> None:
         self._decoder = Decoder()
-        # Blocks of numbers alone, whose meaning holds until the table changes.
+        # Blocks of indexed fields only, valid until the table changes.
         self._known: dict[bytes, str] = {}
 
     def read(self, block: bytes) -> str:
-        """The status that *block* bears, or "" where it bears none."""
+        """The grpc-status in *block*, or "" if it has none."""
         if (known := self._known.get(block)) is not None:
             return known
         status = self._scan(block)
@@ -75,6 +75,6 @@ class StatusReader:
 
 
 def _plain(block: bytes, position: int) -> tuple[bytes | None, int]:
-    """The string at *position* and where it ends; None where it is Huffman-coded or long."""
+    """The string at *position* and its end; None if it is Huffman-coded or long."""
     end = position + 1 + block[position]
     return (block[position + 1 : end] if block[position] < 0x7F else None), end

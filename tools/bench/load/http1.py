@@ -1,4 +1,4 @@
-"""JSON over one HTTP/1.1 connection that is kept alive, by hand."""
+"""JSON over one keep-alive HTTP/1.1 connection."""
 
 import ssl
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from tools.bench.load.plan import Plan, Tally
 _END_OF_HEADERS = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length: "
 
-# How a body begins whose first member is the answer.
+# The beginning of a body whose first member is the answer.
 _ANSWERS = {b'{"answer":"YES"': "YES", b'{"answer":"NO",': "NO"}
 _BEGINNING = 15
 
 
 class JsonConnection(Connection):
-    """One HTTP/1.1 connection; it bears one call at a time."""
+    """One HTTP/1.1 connection with one call at a time."""
 
     def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
         if plan.concurrency.streams != 1:
@@ -26,7 +26,7 @@ class JsonConnection(Connection):
 
     @staticmethod
     def framed(plan: Plan, request: bytes) -> Framed:
-        """*request* as it goes onto the wire; HTTP/1.1 numbers no calls."""
+        """*request* in wire format; HTTP/1.1 has no stream numbers."""
         head = (
             f"POST {plan.requests.path} HTTP/1.1\r\nhost: {plan.host}:{plan.port}\r\n"
             f"content-type: application/json\r\nuser-agent: estelam-bench\r\ncontent-length: {len(request)}"
@@ -35,7 +35,7 @@ class JsonConnection(Connection):
 
     @property
     def in_flight(self) -> int:
-        """How many calls have not ended: one or none."""
+        """The number of calls in flight: 0 or 1."""
         return self._since is not None
 
     def send(self, since: float) -> None:
@@ -44,7 +44,7 @@ class JsonConnection(Connection):
         self._outbox += next(self._requests)
 
     def take(self, chunk: bytes, now: float) -> None:
-        """Understand the reply, once it has come whole."""
+        """Parse the reply once it is complete."""
         inbox = self._inbox = self._inbox + chunk
         head = inbox.find(_END_OF_HEADERS)
         if head < 0:
@@ -61,7 +61,7 @@ class JsonConnection(Connection):
     def _end(self, status: bytes, beginning: bytes, now: float) -> None:
         since, self._since = self._since, None
         if since is None:
-            raise ProtocolError("a reply that nobody asked for")
+            raise ProtocolError("a reply without a request")
         if status == b"200" and (answer := _ANSWERS.get(beginning)):
             self._tally.answered(answer, now - since)
         else:

@@ -1,4 +1,4 @@
-"""gRPC over one HTTP/2 connection, by hand."""
+"""gRPC over one HTTP/2 connection, with hand-written framing."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _INITIAL_WINDOW_SIZE = 4
 _WINDOW = 2**30
 _DEFAULT_WINDOW = 65535
 
-# How a reply begins whose field 1 is the answer.
+# The beginning of a reply whose field 1 is the answer.
 _ANSWERS = {b"\x08\x01": "YES", b"\x08\x02": "NO"}
 
 
 class _Call:
-    """A stream under way."""
+    """An open stream."""
 
     __slots__ = ("beginning", "length", "received", "since")
 
@@ -39,7 +39,7 @@ class _Call:
 
     @property
     def answer(self) -> str | None:
-        """What a whole message says."""
+        """The answer in a complete message."""
         return _ANSWERS.get(self.beginning) if self.received == self.length + 5 else None
 
 
@@ -61,12 +61,12 @@ class GrpcConnection(Connection):
 
     @staticmethod
     def framed(_plan: Plan, request: bytes) -> Framed:
-        """*request* as it goes onto the wire."""
+        """*request* in wire format."""
         return _frame_start(_DATA, _END_STREAM, b"\0" + len(request).to_bytes(4) + request)
 
     @property
     def in_flight(self) -> int:
-        """How many calls have not ended."""
+        """The number of calls in flight."""
         return len(self._calls)
 
     def send(self, since: float) -> None:
@@ -83,7 +83,7 @@ class GrpcConnection(Connection):
             raise ProtocolError("the server grants too small a window")
 
     def take(self, chunk: bytes, now: float) -> None:
-        """Understand the frames that have come."""
+        """Parse received frames."""
         inbox = self._inbox + chunk
         position, end = 0, len(inbox)
         while end - position >= 9 and (after := position + 9 + int.from_bytes(inbox[position : position + 3])) <= end:
@@ -127,7 +127,7 @@ class GrpcConnection(Connection):
 
 
 def _frame_start(kind: int, flags: int, payload: bytes) -> Framed:
-    """What stands before the stream's number in a frame, and what stands after it."""
+    """The bytes of a frame before and after the stream number."""
     return len(payload).to_bytes(3) + bytes((kind, flags)), payload
 
 

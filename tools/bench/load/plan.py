@@ -1,4 +1,4 @@
-"""What a load generator is told, and what it tells."""
+"""The input and output of a load generator."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from estelam.client.channel import ClientIdentity
 
 
 class Protocol(StrEnum):
-    """How requests travel."""
+    """The protocol of the requests."""
 
     GRPC = "gRPC over HTTP/2"
     JSON = "JSON over HTTP/1.1"
@@ -18,7 +18,7 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """How many ask at once: connections, and calls under way on each."""
+    """Connections, and calls in flight on each."""
 
     connections: int
     streams: int
@@ -26,17 +26,17 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What to ask, over and over, and how."""
+    """Requests that are sent repeatedly."""
 
     protocol: Protocol
     path: str
     requests: Sequence[bytes]
-    """Serialized requests, asked in turn."""
+    """Serialized requests, sent in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask whom, and how hard."""
+    """The target, the requests, and the load."""
 
     host: str
     port: int
@@ -46,37 +46,37 @@ class Plan:
     seconds: float
     warm_up_seconds: float
     server: int
-    """The process whose CPU time is read at both ends of the measured time."""
+    """The id of the process whose CPU time is measured."""
     core: int
     rate: float | None = None
-    """Calls a second, come what may; None: each call is followed by the next as soon as it has ended."""
+    """Calls per second in an open loop; None for a closed loop."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What has come back so far. Latencies are of calls that were answered, in seconds."""
+    """Results so far. Latencies are those of answered calls, in seconds."""
 
     latencies: list[float] = field(default_factory=list)
     endings: Counter[str] = field(default_factory=Counter)
-    """Calls by how they ended: the answer, or the status without one."""
+    """Number of calls by answer or error status."""
 
     def answered(self, answer: str, seconds: float) -> None:
-        """A call ended with *answer* after *seconds*."""
+        """Count a call that ended with *answer* after *seconds*."""
         self.latencies.append(seconds)
         self.endings[answer] += 1
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Discard the results so far."""
         self.latencies.clear()
         self.endings.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a plan. Latencies are in milliseconds, of calls that were answered."""
+    """The result of a plan. Latencies are those of answered calls, in milliseconds."""
 
     calls: int
-    """Calls that were answered."""
+    """Number of answered calls."""
     seconds: float
     p50: float
     p99: float
@@ -87,27 +87,27 @@ class Report:
 
     @classmethod
     def of(cls, tally: Tally, seconds: float, *, server_cpu: float, client_cpu: float) -> Self:
-        """The report on *tally*, taken in so many *seconds*."""
+        """The report on *tally*, measured over *seconds*."""
         ordered = sorted(tally.latencies) or [0.0]
         p50, p99 = (1000 * ordered[int(len(ordered) * share)] for share in (0.50, 0.99))
         return cls(len(tally.latencies), seconds, p50, p99, dict(tally.endings), server_cpu, client_cpu)
 
     @property
     def throughput(self) -> float:
-        """Answered calls a second."""
+        """Answered calls per second."""
         return self.calls / self.seconds
 
     @property
     def server_micros(self) -> float:
-        """The server's CPU microseconds for each answered call."""
+        """The server's CPU microseconds per answered call."""
         return 1e6 * self.server_cpu / max(1, self.calls)
 
     @property
     def client_share(self) -> float:
-        """How much of its core the load generator used; near 1 it would have measured itself."""
+        """Share of its core that the load generator used; near 1 it measured itself."""
         return self.client_cpu / self.seconds
 
     @property
     def failed(self) -> int:
-        """Calls that ended without an answer."""
+        """Number of calls that ended without an answer."""
         return sum(self.endings.values()) - self.calls

@@ -1,4 +1,4 @@
-"""Carrying out a plan: in a closed loop, or at a rate that does not wait for the server."""
+"""Runs a plan in a closed loop, or in an open loop at a fixed rate."""
 
 import os
 import select
@@ -22,7 +22,7 @@ _CONNECTIONS: Mapping[Protocol, type[Connection]] = {Protocol.GRPC: GrpcConnecti
 
 
 def run(plan: Plan) -> Report:
-    """Carry out *plan* in a process of its own, which keeps to its core and leaves no garbage to the next."""
+    """Run *plan* in a process of its own on one core, so that runs do not affect each other."""
     with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
         return pool.submit(_run, plan).result()
 
@@ -51,7 +51,7 @@ def _run(plan: Plan) -> Report:
 def _connect(plan: Plan, tls: ssl.SSLContext, tally: Tally) -> list[Connection]:
     kind, count = _CONNECTIONS[plan.requests.protocol], plan.concurrency.connections
     framed = [kind.framed(plan, request) for request in plan.requests.requests]
-    # Each begins elsewhere: what is asked twice at the same time would be looked up once.
+    # Each connection starts at another request: identical requests in one batch share a look-up.
     starts = [len(framed) * turn // count for turn in range(count)]
     return [kind(plan, tls, tally, cycle(framed[start:] + framed[:start])) for start in starts]
 
@@ -64,7 +64,7 @@ def _fill(connections: Sequence[Connection], streams: int) -> None:
 
 
 def _drive(plan: Plan, connections: Sequence[Connection], seconds: float) -> float:
-    """Keep *connections* busy; returns the seconds it took."""
+    """Drive *connections* for *seconds*; returns the actual duration."""
     return _loop(connections, seconds) if plan.rate is None else _pace(connections, seconds, plan.rate)
 
 
@@ -81,14 +81,14 @@ def _loop(connections: Sequence[Connection], seconds: float) -> float:
 
 
 def _pace(connections: Sequence[Connection], seconds: float, rate: float) -> float:
-    """Calls fall due at random instants, the same for all who are measured, and their latency counts from then on."""
+    """Open loop: calls are due at random instants from a fixed seed; latency counts from the due instant."""
     gaps, turns = Random(1), cycle(connections)
     started = due = time.perf_counter()
     while (now := time.perf_counter()) < started + seconds:
         while due <= now:
             _start(turns, len(connections), due)
             due += gaps.expovariate(rate)
-        # epoll would round this wait up to a whole millisecond.
+        # epoll would round this timeout up to a whole millisecond.
         ready, _, _ = select.select(connections, [], [], max(0.0, min(due, started + seconds) - time.perf_counter()))
         for connection in ready:
             connection.read()
@@ -106,7 +106,7 @@ def _start(turns: "cycle[Connection]", connections: int, due: float) -> None:
 
 
 def _drain(connections: Sequence[Connection]) -> None:
-    """Let the calls under way end, so that the server's next client finds it idle."""
+    """Wait for the calls in flight, so that the next run starts on an idle server."""
     for connection in connections:
         connection.refill = False
     deadline = time.perf_counter() + _DRAIN_SECONDS
