@@ -1,4 +1,4 @@
-"""What the judiciary service may be told."""
+"""Settings of the judiciary service."""
 
 from typing import ClassVar
 
@@ -12,3 +12,4 @@ class JudiciarySettings(StoreSettings):
     MIGRATIONS: ClassVar[str] = "judiciary:migrations"
 
     listen: str = "127.0.0.1:50052"
+    """host:port of the gRPC server."""

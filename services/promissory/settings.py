@@ -1,4 +1,4 @@
-"""What the promissory service may be told."""
+"""Settings of the promissory service."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -13,5 +13,6 @@ class PromissorySettings(StoreSettings):
     MIGRATIONS: ClassVar[str] = "promissory:migrations"
 
     listen: str = "127.0.0.1:50051"
+    """host:port of the gRPC server."""
     parties_window: timedelta = timedelta(hours=24)
-    """How long a caller's yes from CheckNote opens GetNoteParties for that serial (R2.2, "after method one")."""
+    """How long after YES from CheckNote a caller may call GetNoteParties for that serial (R2.2), as an ISO 8601 duration."""

@@ -1,4 +1,4 @@
-"""What the quality process may be told."""
+"""Settings of the quality service."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -11,14 +11,16 @@ Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 
 
 class Prober(BaseModel):
-    """A consumer as which the services are asked: its certificate and key, issued for probes."""
+    """A consumer in whose name probes call the services, with a certificate issued for probes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     consumer: str
-    """The party's name in the catalogue."""
+    """The slug of the party in the catalogue."""
     certificate: Path
+    """The client certificate (PEM) of the probes."""
     private_key: Path
+    """The key of the certificate (PEM)."""
 
 
 class QualitySettings(SettingsSection):
@@ -27,7 +29,7 @@ class QualitySettings(SettingsSection):
     SECTION: ClassVar[str] = "quality"
 
     store: str
-    """The address of its own store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
+    """The address of the quality store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     catalogue: Path
     """The catalogue's folder."""
     rules: Path
@@ -39,25 +41,26 @@ class QualitySettings(SettingsSection):
     reports: Path
     """The folder that reports are written to."""
     ledgers: dict[str, str] = Field(default_factory=dict)
-    """By a service's name in the catalogue, the address of the store that its ledger is in."""
+    """The address of the store that holds each service's ledger, by the service's name in the catalogue."""
     outages: Path | None = None
-    """The file (TOML) that announced outages are published in, for the services to follow; none: nowhere."""
+    """The file (TOML) that announced outages are written to, which the services read; without it, they are not."""
     listen: Loopback = ""
-    """host:port of the live board: plain HTTP on loopback, behind the exchange's login proxy; empty: not served."""
+    """host:port of the dashboard: plain HTTP on loopback, behind the exchange's login proxy; empty to serve none."""
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
-    """The names that the board may be asked for by, as browsers send them; another name is another site's trick."""
-    trust: Path | None = None
-    """The authorities (PEM) that services' certificates must come from; without it nothing is probed."""
+    """Host names that a request for the dashboard may carry; any other is refused (DNS rebinding)."""
+    ca_certificates: Path | None = None
+    """The authorities (PEM) that may issue the services' certificates; without it nothing is probed."""
     addresses: dict[str, str] = Field(default_factory=dict)
-    """By a service's name in the catalogue, the host:port that its consumers use."""
+    """host:port of each service as its consumers use it, by the service's name in the catalogue."""
     metrics: dict[str, Url] = Field(default_factory=dict)
-    """By a service's name in the catalogue, the address of its figures, as http://HOST:9100/metrics."""
+    """The address of each service's metrics (http://HOST:9100/metrics), by the service's name in the catalogue."""
     probe: tuple[Prober, ...] = ()
-    """As whom the services are probed."""
-    questions: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """By a method's full name, package.Service/Method, the harmless request that probes make, as proto3 JSON."""
-    every_seconds: float = Field(default=60.0, gt=0)
-    """How often probes are made; figures count minutes, so a minute it is but for trials."""
+    """The consumers in whose names the services are probed."""
+    probe_requests: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """The harmless request of each method's probe, as proto3 JSON, by the method's name (package.Service/Method)."""
+    probe_interval_seconds: float = Field(default=60.0, gt=0)
+    """Seconds between two probes; the indicators count minutes, so change it in trials only."""
     probe_seconds: float = Field(default=12.0, gt=0)
-    """How long a probe waits for each answer: longer than a service's `answer_seconds`, so that it can say why."""
+    """Timeout of each probe call in seconds: longer than `request_timeout_seconds`, so that refusals arrive."""
     log_level: str = "info"
+    """Least severe level to log: debug, info, warning, error or critical."""

@@ -44,7 +44,7 @@ async def _serve(settings: SetadSettings, port_file: Path | None) -> None:
 async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
     """A running adapter, which asks the ministry under Setad's certificate."""
     clock, metrics = clock or Clock(), Metrics()
-    identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.trust)
+    identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
     async with aio_channel(settings.provider, identity) as ministry:
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
@@ -62,7 +62,7 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
             backend=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
             metrics=metrics,
             clock=clock,
-            request_timeout_seconds=settings.answer_seconds,
+            request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
             is_forwarding=True,
         )

@@ -1,4 +1,4 @@
-"""What the adapter may be told."""
+"""Settings of Setad's adapter."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -14,18 +14,20 @@ class SetadSettings(ServingSettings):
     SECTION: ClassVar[str] = "setad"
 
     listen: str = "127.0.0.1:50053"
+    """host:port of the gRPC server."""
     provider: str
     """host:port of the ministry's promissory service."""
     provider_certificates: tuple[Path, ...] = Field(min_length=1)
     """The ministry's receipt-signing certificates (PEM)."""
     client_certificate: Path
-    """Setad's own certificate (PEM), with which the adapter asks the ministry."""
+    """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path
+    """The key of the client certificate (PEM)."""
     api_listen: str = ""
-    """host:port of HTTP with JSON over mTLS, for systems without gRPC; empty: not served."""
+    """host:port of the REST API: JSON over HTTP with mutual TLS; empty to serve none."""
     page_listen: Loopback = ""
-    """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty: not served."""
+    """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty to serve none."""
     page_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
-    """The names that the page may be asked for by, as browsers send them; another name is another site's trick."""
+    """Host names that a request for the page may carry; any other is refused (DNS rebinding)."""
     page_officer_header: str = ""
-    """The header in which the login proxy names the officer; if set, nothing is asked without it."""
+    """The header in which the login proxy names the officer; if set, requests without it are refused."""

@@ -42,7 +42,7 @@ def trusted(loaded: Sandbox) -> Path:
 
 @pytest.fixture
 def server(start: Start, loaded: Sandbox, trusted: Path) -> RunningService:
-    return start(promissory_opening(loaded, trust=trusted))
+    return start(promissory_opening(loaded, ca_certificates=trusted))
 
 
 def shown(service: RunningService, sandbox: Sandbox) -> bytes:

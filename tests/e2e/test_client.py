@@ -18,7 +18,7 @@ RATE, BURST = 4, 2
 
 def test_a_quota_that_is_used_up_for_a_moment_is_waited_out(loaded: Sandbox, start: Start) -> None:
     suite.write_access(loaded, GRANTS, rate=RATE, burst=BURST)
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     began = time.monotonic()
     with channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
@@ -30,7 +30,7 @@ def test_a_quota_that_is_used_up_for_a_moment_is_waited_out(loaded: Sandbox, sta
 
 def test_a_quota_that_is_used_up_for_long_is_not_waited_for(loaded: Sandbox, start: Start) -> None:
     suite.write_access(loaded, GRANTS, rate=0.01, burst=1)
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     with caller(loaded, service.address) as ask:
         ask()
     began = time.monotonic()

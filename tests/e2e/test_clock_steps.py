@@ -63,7 +63,7 @@ class House:
                 lambda: time.monotonic() + self.passed.total_seconds(),
             )
         )
-        service = RunningService(promissory_opening(self.sandbox, clock, leave_seconds=0, **settings))
+        service = RunningService(promissory_opening(self.sandbox, clock, shutdown_delay_seconds=0, **settings))
         self.open.callback(service.close)
         channel = plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "aged"))
         self.stub = PromissoryNoteInquiryServiceStub(self.open.enter_context(channel))

@@ -57,7 +57,7 @@ def farm(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> 
     sandbox = suite.create_sandbox(tmp_path_factory.mktemp("farm"), stores=store)
     suite.load_samples(sandbox)
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
-    proxy = {"ESTELAM_PROMISSORY_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
+    proxy = {"ESTELAM_PROMISSORY_TRUSTED_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
     with ExitStack() as stack:
         workers = [stack.enter_context(ServiceProcess("promissory", sandbox, environ=proxy)) for _ in range(2)]
         envoys = {

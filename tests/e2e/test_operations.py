@@ -45,7 +45,7 @@ def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
         "/opt/estelam/bin": str(Path(sys.executable).parent),
         "/var/run/postgresql": str(cluster.folder),
         "0.0.0.0": "127.0.0.1",  # noqa: S104
-        "leave_seconds = 3.0": "leave_seconds = 0.2",
+        "shutdown_delay_seconds = 3.0": "shutdown_delay_seconds = 0.2",
         "9100": str(row_of_ports(4)),
         **{name: str(port) for name, port in ports.items()},
     }

@@ -36,7 +36,7 @@ def told(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
     """A suite in which a drawer was told clear, and then the late case came; the inquiry's id."""
     sandbox = copy(template, tmp_path_factory.mktemp("told") / "suite")
     with (
-        RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service,
+        RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel,
     ):
         stub = ChequeCaseInquiryServiceStub(channel)
@@ -79,7 +79,7 @@ def test_a_note_settled_unknown_to_the_register_takes_back_its_yes_and_its_parti
     template: Sandbox, tmp_path: Path
 ) -> None:
     sandbox = copy(template, tmp_path / "suite")
-    with RunningService(promissory_opening(sandbox, leave_seconds=0)) as service:
+    with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
         for caller in ("agency", "setad"):
             with plain_channel(service.address, ClientIdentity.named(sandbox.pki, caller)) as channel:
                 PromissoryNoteInquiryServiceStub(channel).CheckNote(NOTE, timeout=5)
@@ -213,7 +213,7 @@ def test_a_damaged_ledger_gives_no_list(cleared: tuple[CommandLine, str], damage
 
 def test_a_rotated_key_still_finds_and_a_lost_key_is_said(cleared: tuple[CommandLine, str]) -> None:
     command, inquiry = cleared
-    keyring = command.sandbox.judiciary().subject_keys
+    keyring = command.sandbox.judiciary().hmac_keyring
     first = keyring.read_text("ascii")
     keyring.write_text(first + new_keyring_line("k2"), "ascii")
     found = recall(command, "--json").json

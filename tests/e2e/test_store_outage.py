@@ -42,7 +42,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
         sandbox = suite.create_sandbox(tmp_path_factory.mktemp("gone"), stores=stores)
         suite.load_samples(sandbox)
-        environ = {"ESTELAM_PROMISSORY_ANSWER_SECONDS": "2"}
+        environ = {"ESTELAM_PROMISSORY_REQUEST_TIMEOUT_SECONDS": "2"}
         with ServiceProcess("promissory", sandbox, environ=environ) as service:
             yield House(cluster, sandbox, service)
 

@@ -32,7 +32,7 @@ class Office:
         self.sandbox = suite.create_sandbox(folder)
         suite.load_samples(self.sandbox)
         self.replies: list[ReceiptRecord] = []
-        with RunningService(promissory_opening(self.sandbox, leave_seconds=0)) as service:
+        with RunningService(promissory_opening(self.sandbox, shutdown_delay_seconds=0)) as service:
             self._ask(service, "stranger", YES)
             self._ask(service, "setad", YES)
             self._ask(service, "setad", *[NO, PARTIES] * 4)

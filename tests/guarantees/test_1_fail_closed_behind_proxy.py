@@ -25,7 +25,7 @@ class Gate(House):
     """A house that has to read its authorities, and what a proxy says, anew for every question."""
 
     def ask(self, question: Question) -> Message | grpc.RpcError:
-        os.utime(self.settings.trust, ns=(time.time_ns(), time.time_ns()))
+        os.utime(self.settings.ca_certificates, ns=(time.time_ns(), time.time_ns()))
         return super().ask(question)
 
 
@@ -36,7 +36,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Que
     suite.load_samples(box)
     DevCertificateAuthority(box.pki).issue("proxy", [])
     proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))
-    settings = box.promissory(listen="127.0.0.1:0", proxies=[fingerprint(proxy)])
+    settings = box.promissory(listen="127.0.0.1:0", trusted_proxies=[fingerprint(proxy)])
     faults = Faults(SERVICES, (*FILES, VOUCHING))
     question = replace(ANSWERED["a note, YES"], caller="proxy", metadata=((HEADER, forwarded(setad)),))
     with (

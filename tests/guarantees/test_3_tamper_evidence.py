@@ -258,7 +258,7 @@ def test_an_end_written_anew_with_the_services_own_key_is_found_against_a_publis
     _, published = run(burgled, *LEDGER)
     cut(burgled, published["blocks"])
     with (
-        RunningService(promissory_opening(burgled, leave_seconds=0)) as service,
+        RunningService(promissory_opening(burgled, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(burgled.pki, "setad")) as channel,
     ):
         for _ in range(3):

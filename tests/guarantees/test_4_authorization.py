@@ -142,10 +142,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("grid")
     sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
-    promissory = promissory_opening(sandbox, clock.clock, leave_seconds=0)
-    judiciary = judiciary_opening(sandbox, clock.clock, leave_seconds=0)
+    promissory = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0)
+    judiciary = judiciary_opening(sandbox, clock.clock, shutdown_delay_seconds=0)
     with RunningService(promissory) as ministry, RunningService(judiciary) as courts:
-        settings = sandbox.setad(listen="127.0.0.1:0", provider=ministry.address, leave_seconds=0)
+        settings = sandbox.setad(listen="127.0.0.1:0", provider=ministry.address, shutdown_delay_seconds=0)
         with RunningService(lambda: adapter(settings, clock=clock.clock)) as buyer:
             made = House(sandbox, clock)
             made.addresses = dict.fromkeys((CHECK_NOTE, GET_NOTE_PARTIES), ministry.address)
@@ -316,7 +316,7 @@ def test_a_grant_begins_and_ends_with_the_day_in_iran(
 
 
 def test_a_changed_table_counts_within_moments_on_a_connection_that_is_open(sandbox: Sandbox, start: Start) -> None:
-    service = start(promissory_opening(sandbox, leave_seconds=0))
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "stranger")) as channel:
         before, _ = ask(channel, CHECK_NOTE)
         suite.write_access(sandbox, [*GRANTS, ("stranger", CHECK_NOTE, "R2.1")], rate=1, burst=1000)

@@ -69,7 +69,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     suite.load_samples(sandbox)
     issue(sandbox, folder)
     proxies = [fingerprint((sandbox.pki / f"{name}.crt").read_bytes()) for name in ("proxy", "other proxy", "brief")]
-    opening = promissory_opening(sandbox, clock.clock, leave_seconds=0, proxies=proxies)
+    opening = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0, trusted_proxies=proxies)
     with RunningService(opening) as service:
         yield Gate(sandbox, clock, service.address)
 
@@ -282,7 +282,7 @@ def test_an_authority_counts_from_when_it_is_trusted_until_it_is_not(changed: Ga
 
 def test_without_a_named_proxy_nobody_is_vouched_for(sandbox: Sandbox) -> None:
     DevCertificateAuthority(sandbox.pki).issue("proxy", [])
-    with RunningService(promissory_opening(sandbox, leave_seconds=0)) as service:
+    with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
         gate = Gate(sandbox, Time(), service.address)
 
         assert [NOBODY] * 2 == [gate.ask(name, forwarded(gate.pem("setad"))) for name in ("proxy", "setad")]

@@ -85,7 +85,7 @@ class World:
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def open(self) -> None:
-        how = {"leave_seconds": 0, "max_staleness": timedelta(days=3650), "parties_window": WINDOW}
+        how = {"shutdown_delay_seconds": 0, "max_staleness": timedelta(days=3650), "parties_window": WINDOW}
         self.service = RunningService(promissory_opening(self.sandbox, Clock(micros=lambda: self.micros), **how))
         for name in CALLERS:
             self.channels[name] = plain_channel(self.service.address, ClientIdentity.named(self.sandbox.pki, name))

@@ -108,8 +108,8 @@ def loaded(sandbox: Sandbox) -> Sandbox:
 
 def everywhere(ask: Asker, start: Start, **options: Any) -> Callable[[Sequence[Message]], list[Any]]:
     """Ask one thing of each method, of services started with *options*."""
-    of_notes = start(promissory_opening(ask.box, leave_seconds=0, **options))
-    of_cases = start(judiciary_opening(ask.box, leave_seconds=0, **options))
+    of_notes = start(promissory_opening(ask.box, shutdown_delay_seconds=0, **options))
+    of_cases = start(judiciary_opening(ask.box, shutdown_delay_seconds=0, **options))
     services = (of_notes, of_cases, of_cases)
     return lambda asked: [ask(*each) for each in zip(services, METHODS, asked, strict=True)]
 
@@ -197,7 +197,7 @@ def held(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator
 def test_while_a_load_is_half_done_every_answer_is_of_the_data_before_it(
     ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
 ) -> None:
-    service = start(judiciary_opening(loaded, leave_seconds=0))
+    service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     before = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
     path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
     later = CoverageDeclaration(through=datetime.now(UTC))
@@ -230,7 +230,7 @@ def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succee
     ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
 ) -> None:
     before = facts(loaded)
-    service = start(judiciary_opening(loaded, leave_seconds=0))
+    service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=200 * CHUNK)
     command: list[str | Path] = [
         COMMAND,
@@ -258,7 +258,7 @@ def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succee
     assert facts(loaded) == before
 
     service.close()
-    again = start(judiciary_opening(loaded, leave_seconds=0))
+    again = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000050")) == ANSWER_YES
     load_file(loaded.judiciary(), CASES, crowd(tmp_path / "next.csv", NEW_DRAWER, rows=10))
     assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000069")) == ANSWER_YES
@@ -281,7 +281,7 @@ def test_one_bad_row_first_or_last_changes_nothing_and_coverage_neither(loaded: 
 def test_a_case_of_1399_makes_a_yes_from_the_moment_that_coverage_reaches_it(
     ask: Asker, start: Start, loaded: Sandbox
 ) -> None:
-    service = start(judiciary_opening(loaded, leave_seconds=0))
+    service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
 
     def of_1399() -> tuple[Any, ...]:
         by_person = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000085"))

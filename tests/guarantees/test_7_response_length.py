@@ -157,7 +157,7 @@ def opened(sandbox: Sandbox, start: Start, pair: Pair, *, miss_cost: int = 1) ->
     # A calendar that stands still, for a Timestamp's own length changes with the time; the stopwatch runs.
     now = time.time_ns() // 1000
     opening = promissory_opening if pair.method == CHECK_NOTE else judiciary_opening
-    return start(opening(sandbox, Clock(micros=lambda: now), leave_seconds=0)).port
+    return start(opening(sandbox, Clock(micros=lambda: now), shutdown_delay_seconds=0)).port
 
 
 def usual(sizes: Counter[int]) -> set[int]:

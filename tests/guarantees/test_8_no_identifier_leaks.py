@@ -369,17 +369,17 @@ def quoting(_reading: object, inquiries: Sequence[Inquiry]) -> NoReturn:
 
 def test_no_event_within_the_process_names_what_was_asked_not_even_a_fault(tmp_path: Path, start: Start) -> None:
     sandbox = furnish(tmp_path / "suite")
-    settings = sandbox.promissory(listen="127.0.0.1:0", leave_seconds=0)
+    settings = sandbox.promissory(listen="127.0.0.1:0", shutdown_delay_seconds=0)
     with capture_logs() as events:
-        ministry = start(promissory_opening(sandbox, leave_seconds=0))
+        ministry = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
         doubting = sandbox.setad(
             listen="127.0.0.1:0",
             provider=ministry.address,
-            leave_seconds=0,
+            shutdown_delay_seconds=0,
             provider_certificates=(sandbox.pki / "judiciary-receipts.crt",),  # of which no promissory receipt is
         )
         addresses = {"promissory": ministry.address, "setad": start(lambda: adapter(doubting)).address}
-        addresses["judiciary"] = start(judiciary_opening(sandbox, leave_seconds=0)).address
+        addresses["judiciary"] = start(judiciary_opening(sandbox, shutdown_delay_seconds=0)).address
         doors = Doors(sandbox, addresses)
         doors.walk(*WAYS)
         ministry.close()

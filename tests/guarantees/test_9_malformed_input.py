@@ -313,7 +313,7 @@ def test_a_call_without_a_deadline_or_with_a_long_one_has_the_servers_own(
         free.wait(30)
         return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
 
-    own = loaded.judiciary(listen="127.0.0.1:0", answer_seconds=0.3, leave_seconds=0)
+    own = loaded.judiciary(listen="127.0.0.1:0", request_timeout_seconds=0.3, shutdown_delay_seconds=0)
     service = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}))
     method = METHODS["CheckByNationalId"]
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:

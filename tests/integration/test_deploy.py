@@ -134,7 +134,7 @@ def test_a_pod_has_the_time_that_its_leave_takes() -> None:
 
     for name in KINDS:
         given = settings(name)
-        assert before + given.leave_seconds + given.drain_seconds + 10 <= pod["terminationGracePeriodSeconds"]
+        assert before + given.shutdown_delay_seconds + given.drain_seconds + 10 <= pod["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("name", ["workers", "envoy"])
@@ -235,7 +235,7 @@ def test_systemd_waits_as_long_as_a_leave_takes() -> None:
 
     for name in KINDS:
         given = settings(name)
-        assert given.leave_seconds + given.drain_seconds + 10 <= int(unit["Service"]["TimeoutStopSec"])
+        assert given.shutdown_delay_seconds + given.drain_seconds + 10 <= int(unit["Service"]["TimeoutStopSec"])
 
 
 # PostgreSQL

@@ -52,7 +52,7 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
     server = grpc.aio.server(options=options(settings))
     add_PromissoryNoteInquiryServiceServicer_to_server(NoopServicer(reply), server)
     pair = (settings.private_key.read_bytes(), settings.certificate.read_bytes())
-    credentials = grpc.ssl_server_credentials([pair], settings.trust.read_bytes(), require_client_auth=True)
+    credentials = grpc.ssl_server_credentials([pair], settings.ca_certificates.read_bytes(), require_client_auth=True)
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     write_port(port_file, port)

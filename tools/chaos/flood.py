@@ -113,7 +113,7 @@ def run(task: Task, kind: str, whole: int) -> Result:
 def _trust_proxy(sandbox: Sandbox) -> dict[str, str]:
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     certificate = x509.load_pem_x509_certificate((sandbox.pki / "proxy.crt").read_bytes())
-    return {"ESTELAM_PROMISSORY_PROXIES": certificate.fingerprint(SHA256()).hex()}
+    return {"ESTELAM_PROMISSORY_TRUSTED_PROXIES": certificate.fingerprint(SHA256()).hex()}
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class SimulatedService:
         return verifying_keys(self.settings.signing_certificates)
 
     def _open(self) -> None:
-        keyring = HmacKeyring.load(self.settings.subject_keys)
+        keyring = HmacKeyring.load(self.settings.hmac_keyring)
         clock = monotonic_wall_clock(self.time.clock)
         self.store = Store(f"sqlite:///{self.folder}", ledger=AccessMode.WRITE)
         with self.store.transaction() as connection:
@@ -165,7 +165,7 @@ class SimulatedService:
 
     def rotate_subject_key(self, name: str) -> None:
         """Hash subjects with a new key from now on."""
-        path = self.settings.subject_keys
+        path = self.settings.hmac_keyring
         path.write_text(path.read_text("ascii") + new_keyring_line(name), "ascii")
         self.reopen()
 

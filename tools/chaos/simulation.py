@@ -279,7 +279,7 @@ def run_histories(folder: Path, seeds: Sequence[int]) -> Result:
         deployment = folder / f"history-{os.getpid()}"
         shutil.copytree(folder / template.SECTION, deployment / "store")
         keys = shutil.move(deployment / "store" / "subjects.keys", deployment)
-        own = template.model_copy(update={"store": f"sqlite:///{deployment / 'store'}", "subject_keys": Path(keys)})
+        own = template.model_copy(update={"store": f"sqlite:///{deployment / 'store'}", "hmac_keyring": Path(keys)})
         try:
             total.add(History(MODELS[template.SECTION], own, seed).run())
         except Exception as error:  # noqa: BLE001 - any error is a loss, and the other histories continue

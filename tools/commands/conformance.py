@@ -92,7 +92,7 @@ def _storing(folder: Path, member: Instance, store: str | None) -> StoreSettings
         store=store or f"sqlite:///{folder / 'ours' / member}",
         signing_key=pki / f"{member.service}-receipts.key",
         signing_certificates=(pki / f"{member.service}-receipts.crt",),
-        subject_keys=keyring,
+        hmac_keyring=keyring,
     )
 
 
@@ -103,9 +103,9 @@ def _serving(folder: Path, member: Instance) -> dict[str, Any]:
         "listen": "127.0.0.1:0",
         "certificate": folder / "pki" / f"{member.service}-server.crt",
         "private_key": folder / "pki" / f"{member.service}-server.key",
-        "trust": folder / "pki" / "ca.crt",
+        "ca_certificates": folder / "pki" / "ca.crt",
         "access": table,
-        "leave_seconds": 0.0,
+        "shutdown_delay_seconds": 0.0,
         "drain_seconds": 1.0,
     }
 

@@ -66,7 +66,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "signing_certificates": ["pki/quality-reports.crt"],
         "reports": "quality/reports",
         "outages": "outages.toml",
-        "trust": "pki/ca.crt",
+        "ca_certificates": "pki/ca.crt",
         "listen": f"127.0.0.1:{ports['board']}" if "board" in ports else "",
     }
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
@@ -75,7 +75,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         own = {"consumer": consumer, "certificate": f"pki/{name}.crt", "private_key": f"pki/{name}.key"}
         lines += ["[[quality.probe]]", *_pairs(own)]
     for method, question in PROBE_REQUESTS.items():
-        lines += [f"[quality.questions.{json.dumps(method)}]", *_pairs(question)]
+        lines += [f"[quality.probe_requests.{json.dumps(method)}]", *_pairs(question)]
     return "\n".join(lines) + "\n"
 
 

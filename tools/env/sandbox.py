@@ -234,7 +234,7 @@ def _write_settings(
             listen = "127.0.0.1:{ports.get(name, 0)}"
             certificate = "pki/{name}-server.crt"
             private_key = "pki/{name}-server.key"
-            trust = "pki/ca.crt"
+            ca_certificates = "pki/ca.crt"
             access = "{access.name if access.parent == sandbox.folder else access}"
             outages = "outages.toml"
             metrics_listen = "127.0.0.1:{ports.get(f"{name}-metrics", 0)}"
@@ -245,7 +245,7 @@ def _write_settings(
             store = "{stores.get(name, f"sqlite:///{name}")}"
             signing_key = "pki/{name}-receipts.key"
             signing_certificates = ["pki/{name}-receipts.crt"]
-            subject_keys = "{name}/subjects.keys"
+            hmac_keyring = "{name}/subjects.keys"
             """)
 
     adapter = serving("setad") + textwrap.dedent(f"""\

@@ -19,7 +19,7 @@ class Authenticator:
     """Tells who asks. *barred* says which certificates the deny-list bars."""
 
     def __init__(self, settings: ServingSettings, *, barred: Callable[[str], bool], clock: Clock) -> None:
-        self._vouchers = XfccVerifier(settings.proxies, settings.trust, clock)
+        self._vouchers = XfccVerifier(settings.trusted_proxies, settings.ca_certificates, clock)
         self._barred = barred
         self._clock = clock
 

@@ -76,7 +76,7 @@ def recall_answers(
 def _recalled(
     settings: StoreSettings, facts: RecallSource, since: int | datetime, now: datetime, settle: float
 ) -> Iterator[Recalled]:
-    keyring = HmacKeyring.load(settings.subject_keys)
+    keyring = HmacKeyring.load(settings.hmac_keyring)
     try:
         with contextlib.closing(Store(settings.store)) as store:
             check_schema(store, settings.MIGRATIONS)

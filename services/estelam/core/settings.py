@@ -1,4 +1,4 @@
-"""Settings: one TOML file with a table for each service, then ESTELAM_… variables; an unknown key is refused."""
+"""Settings: a TOML file with a table for each service, overridden by ESTELAM_… variables. Unknown keys are errors."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 def _on_loopback(listen: str) -> str:
     host = listen.rpartition(":")[0].strip("[]")
     if listen and not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
-        raise ValueError("the page has no login of its own, so it is served on loopback alone")
+        raise ValueError("must be a loopback address: the page has no login of its own")
     return listen
 
 
@@ -37,104 +37,113 @@ def _is_address(host: str) -> bool:
 
 
 Loopback = Annotated[str, AfterValidator(_on_loopback)]
-"""host:port on this host alone; empty for nowhere."""
+"""host:port on this host alone; empty to serve nothing."""
 
 
 class SettingsError(UserFacingError):
-    """The settings can't be used; the text is for the operator."""
+    """The settings can't be used."""
 
 
 class SettingsSection(BaseModel):
-    """One table of the file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
+    """One table of the settings file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     SECTION: ClassVar[str]
 
 
 class ServingSettings(SettingsSection):
-    """What every service needs to serve."""
+    """Settings of every gRPC service."""
 
     listen: str = "127.0.0.1:0"
-    """host:port; port 0 takes a free one."""
+    """host:port of the gRPC server; port 0 takes a free port."""
     shares_port: bool = False
-    """Whether other processes may listen on the same port; set for the workers of one `serve`."""
+    """Whether other processes may listen on the same port; `serve` sets it for its workers."""
     metrics_listen: str = "127.0.0.1:0"
-    """host:port of the figures; of several workers each takes the next port."""
+    """host:port of the metrics and `/ready`, over plain HTTP; each of several workers takes the next port."""
     certificate: Path
-    """The server's own certificate chain (PEM); replaced on disk, it is used from the next handshake on."""
+    """The server's certificate chain (PEM). A changed file is used from the next handshake on."""
     private_key: Path
-    trust: Path
-    """The authorities (PEM) that callers' certificates must come from."""
+    """The key of the server's certificate (PEM). A changed file is used from the next handshake on."""
+    ca_certificates: Path
+    """The authorities (PEM) that may issue callers' certificates. A changed file is used from the next handshake on."""
     access: Path
-    """The catalogue's folder, or an access table (TOML): grants and deny-list."""
+    """Grants and deny list: a catalogue folder, or an access table (TOML). A change is in force within a second."""
     outages: Path | None = None
-    """The file (TOML) of announced outages, within which the service refuses; none: it has no such outage."""
-    proxies: tuple[Fingerprint, ...] = ()
-    """SHA-256 of the certificates of proxies that end TLS and may say whose certificate the caller showed them."""
-    answer_seconds: float = Field(default=10.0, gt=0)
-    """The longest that any inquiry may take, whatever deadline its caller sets."""
+    """The file (TOML) of announced outages, during which the service refuses; without it, there are none."""
+    trusted_proxies: tuple[Fingerprint, ...] = ()
+    """SHA-256 fingerprints of the certificates of TLS-terminating proxies that may forward callers' certificates."""
+    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    """Longest time for one inquiry, in seconds, whatever deadline the caller sets."""
     drain_seconds: float = Field(default=5.0, ge=0)
-    """On SIGTERM: how long inquiries under way may take to finish."""
-    leave_seconds: float = Field(default=0.5, ge=0)
-    """On SIGTERM: how long health says NOT_SERVING before new inquiries are turned away."""
-    refusals_per_second: float = Field(default=10.0, gt=0)
-    """How many refusals of one caller are recorded; beyond that they are only counted."""
-    refusals_burst: int = Field(default=100, ge=1)
+    """Seconds that calls in progress may take to finish during shutdown."""
+    shutdown_delay_seconds: float = Field(default=0.5, ge=0)
+    """Seconds to report NOT_SERVING after SIGTERM before refusing new calls, so that load balancers can drain."""
+    refusal_record_rate_per_second: float = Field(default=10.0, gt=0)
+    """Refusals of one caller recorded per second; refusals beyond the rate are only counted."""
+    refusal_record_burst: int = Field(default=100, ge=1)
+    """Refusals of one caller recorded at once, before the rate applies."""
     handshake_seconds: float = Field(default=5.0, gt=0)
-    connections: int = Field(default=512, ge=1)
+    """Longest time for a TLS handshake, in seconds."""
+    max_connections: int = Field(default=512, ge=1)
+    """Most connections at a time; more are refused."""
     connection_age_seconds: float = Field(default=300.0, gt=0)
+    """Age in seconds at which the server closes a connection, so that callers spread over new workers."""
     log_level: str = "info"
+    """Least severe level to log: debug, info, warning, error or critical."""
 
 
 class StoreSettings(ServingSettings):
-    """What a service with a datastore needs besides."""
+    """Settings of a service that has a data store."""
 
     MIGRATIONS: ClassVar[str]
 
     store: str
-    """The datastore's address: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
+    """The address of the data store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     signing_key: Path
-    """The Ed25519 private key (PEM) that seals blocks."""
+    """The Ed25519 private key (PEM) that signs blocks."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)
     """The signing certificates (PEM), present and past."""
-    subject_keys: Path
-    """The keyring that hides whom an entry is about."""
+    hmac_keyring: Path
+    """The file of HMAC keys that pseudonymize the subjects of ledger entries: one key a line, the last one writes."""
     max_staleness: timedelta = timedelta(hours=24)
-    """How old the feed may be for a no to be given."""
+    """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
     batch_size: int = Field(default=128, ge=1)
+    """Most inquiries in one transaction."""
     batch_queue: int = Field(default=8192, ge=1)
+    """Most inquiries waiting for a transaction; more are refused as OVERLOADED."""
 
 
 class ClientSettings(SettingsSection):
-    """What the command line needs to ask."""
+    """Settings of the commands that call services."""
 
     SECTION: ClassVar[str] = "client"
 
     pki: Path
-    """A folder of certificates: NAME.crt, NAME.key, ca.crt."""
+    """The folder of certificates: NAME.crt, NAME.key, ca.crt."""
     addresses: dict[str, str] = {}
-    """host:port of each service, by its name."""
+    """host:port of each service, by the service's name."""
 
 
 class CatalogueSettings(SettingsSection):
-    """Where the catalogue is, for who looks into it."""
+    """Settings of the commands that read the catalogue."""
 
     SECTION: ClassVar[str] = "catalogue"
 
     folder: Path = Path("catalogue")
+    """The folder of the catalogue's files."""
 
 
 S = TypeVar("S", bound=SettingsSection)
 
 
 def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **overrides: Any) -> S:
-    """The settings of one section: *overrides*, then the environment, then the file that ESTELAM_CONFIG names.
+    """Load the section of *kind*: *overrides* first, then the environment, then the file that ESTELAM_CONFIG names.
 
-    Relative paths in the file are relative to the file.
+    Relative paths in the file are relative to the file's folder. Overrides that are None count as not given.
 
     Raises:
-        SettingsError: the file can't be read, or a key is unknown, missing or wrong.
+        SettingsError: the file can't be read, or a key is unknown, missing or invalid.
     """
     environ = os.environ if environ is None else environ
     values = _file_values(kind, environ)
@@ -156,7 +165,7 @@ def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dic
     return {name: _resolve_path(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
 
 
-def _resolve_paths_of_table(kind: type[BaseModel], row: Any, folder: Path) -> Any:
+def _resolve_row(kind: type[BaseModel], row: Any, folder: Path) -> Any:
     return (
         {name: _resolve_path(kind, name, value, folder) for name, value in row.items()}
         if isinstance(row, dict)
@@ -170,7 +179,7 @@ def _resolve_path(kind: type[BaseModel], name: str, value: Any, folder: Path) ->
         return value
     item = next(iter(get_args(field.annotation)), None)
     if isinstance(item, type) and issubclass(item, BaseModel) and isinstance(value, list):
-        return [_resolve_paths_of_table(item, row, folder) for row in value]
+        return [_resolve_row(item, row, folder) for row in value]
     if field.annotation in {Path, Path | None} and isinstance(value, str):
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):
@@ -200,12 +209,12 @@ def _environment_values(kind: type[SettingsSection], environ: Mapping[str, str])
             field = kind.model_fields.get(name)
             if field is None:
                 raise SettingsError(f"unknown variable: {variable}")
-            values[name] = _read(get_origin(field.annotation), variable, text)
+            values[name] = _parse_variable(get_origin(field.annotation), variable, text)
     return values
 
 
-def _read(kind: Any, variable: str, text: str) -> Any:
-    """What a variable says for a field of *kind*: paths are parted as in PATH, and a table is a JSON object."""
+def _parse_variable(kind: Any, variable: str, text: str) -> Any:
+    """Read a variable's text for a field of *kind*: paths are separated as in PATH, a table is a JSON object."""
     if kind is tuple:
         return text.split(os.pathsep)
     if kind is not dict:

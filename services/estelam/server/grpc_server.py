@@ -44,11 +44,11 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", 16384),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 8192),
-        ("grpc.max_allowed_incoming_connections", settings.connections),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
         # Calls that wait to be looked at at all: gRPC would cut some off at random, whosever they are, before our own
         # queue, which is fair, has seen them. Streams and connections bound them.
-        ("grpc.server.max_pending_requests", 100 * settings.connections),
-        ("grpc.server.max_pending_requests_hard_limit", 100 * settings.connections),
+        ("grpc.server.max_pending_requests", 100 * settings.max_connections),
+        ("grpc.server.max_pending_requests_hard_limit", 100 * settings.max_connections),
         ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
         ("grpc.max_connection_idle_ms", 300_000),
         ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
@@ -63,7 +63,7 @@ class ReloadingCredentials:
     """The server's certificate and its callers' authorities, read again when their files have changed."""
 
     def __init__(self, settings: ServingSettings) -> None:
-        self._files = (settings.private_key, settings.certificate, settings.trust)
+        self._files = (settings.private_key, settings.certificate, settings.ca_certificates)
         self._reloader = FileReloader(lambda: self._files, self._read)
         self._reloader.refresh()
         self.first = self._reloader.value
@@ -140,7 +140,7 @@ class Server:
     async def shutdown(self) -> None:
         """Say NOT_SERVING, wait for balancers to see it, take no more, and let what is under way finish."""
         await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(self._settings.leave_seconds)
+        await asyncio.sleep(self._settings.shutdown_delay_seconds)
         await self._server.stop(self._settings.drain_seconds)
 
 

@@ -39,7 +39,7 @@ async def run_recording_service(
     metrics = Metrics()
     source = AccessSource(settings.access)
     authorizer, outages = Authorizer(source, clock), OutageSchedule(settings.outages, clock)
-    keyring = HmacKeyring.load(settings.subject_keys)
+    keyring = HmacKeyring.load(settings.hmac_keyring)
     ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(settings.signing_key), clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
@@ -64,7 +64,7 @@ async def run_recording_service(
             backend=BatchedBackend(batch),
             metrics=metrics,
             clock=clock,
-            request_timeout_seconds=settings.answer_seconds,
+            request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
         )
         handlers = {method.name: desk.handler(method) for method in questions}
@@ -84,4 +84,4 @@ async def run_recording_service(
 
 def refusal_record_quota(settings: ServingSettings) -> Quota:
     """How many refusals of one caller are recorded."""
-    return Quota(rate=settings.refusals_per_second, burst=settings.refusals_burst)
+    return Quota(rate=settings.refusal_record_rate_per_second, burst=settings.refusal_record_burst)

@@ -31,7 +31,7 @@ class IdleTimeoutProtocol(H11Protocol):
 class ListenerLimits:
     """What a listener keeps to."""
 
-    connections: int = 512
+    max_connections: int = 512
     """More at once are told to come again."""
     drain_seconds: float = 5.0
     """How long a request that runs may go on at the end."""
@@ -65,7 +65,7 @@ async def listening(
         access_log=False,
         log_level="critical",  # a trace may quote what a request held
         server_header=False,
-        limit_concurrency=bounds.connections,
+        limit_concurrency=bounds.max_connections,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=max(1, round(bounds.drain_seconds)),
         h11_max_incomplete_event_size=16384,

@@ -64,27 +64,27 @@ def _services_are_known(settings: QualitySettings, catalogue: Catalogue) -> Iter
 
 def _questions_can_be_asked(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     known = {name for name, _, _ in catalogue.methods()}
-    for method, question in settings.questions.items():
+    for method, question in settings.probe_requests.items():
         if method not in known:
-            yield f"questions: {method} is no method of the catalogue"
+            yield f"probe_requests: {method} is no method of the catalogue"
             continue
         try:
             probe_requests.encode(method, question)
         except QuestionError as error:
-            yield f"questions: {error}"
+            yield f"probe_requests: {error}"
 
 
 def _nothing_goes_unprobed(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     if not settings.probe:
         return
-    if settings.trust is None:
-        yield "trust: without the services' authorities nothing is probed"
+    if settings.ca_certificates is None:
+        yield "ca_certificates: without the services' authorities nothing is probed"
     for service in catalogue.services:
         if service.wire and service.slug not in settings.addresses:
             yield f"addresses: nothing says where {service.slug} is, so it is not probed"
     for name, service, _ in catalogue.methods():
-        if service.slug in settings.addresses and name not in settings.questions:
-            yield f"questions: nothing is to be asked of {name}, so it is not probed"
+        if service.slug in settings.addresses and name not in settings.probe_requests:
+            yield f"probe_requests: nothing is to be asked of {name}, so it is not probed"
 
 
 _RULES: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
@@ -100,9 +100,9 @@ def _certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock)
         if party is None or party.legal_id is None:
             yield f"probe: no consumer with a legal id is called {prober.consumer}"
             continue
-        if settings.trust is None:
+        if settings.ca_certificates is None:
             continue
-        identity = ClientIdentity(prober.certificate, prober.private_key, settings.trust)
+        identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
         if words := _certificate(identity, party.legal_id, clock):
             yield f"probe: {prober.certificate}: {words}"
 

@@ -121,7 +121,7 @@ class Watch:
         await self.ask()
         self._asked.set()
         # By the wall clock, so that a round begins as its minute does; one that was set back is followed at once.
-        every = int(self._settings.every_seconds * 1e6)
+        every = int(self._settings.probe_interval_seconds * 1e6)
         due = (self._clock.micros() // every + 1) * every
         while 0 < (left := due - self._clock.micros()) <= every:  # noqa: ASYNC110 - a clock sets no event
             await asyncio.sleep(left / 1e6)

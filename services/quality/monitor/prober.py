@@ -64,7 +64,7 @@ class _Met:
 
 def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[Errand]:
     """What is to be asked on *day*: of each service with an address, each method granted to one who is probed as."""
-    if settings.trust is None:
+    if settings.ca_certificates is None:
         return
     granted = {(grant.caller, grant.method) for grant in access_table(catalogue).grant if grant.in_force(day)}
     for prober in settings.probe:
@@ -72,7 +72,7 @@ def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Itera
         if party is None or party.legal_id is None:
             log.error("probe.unknown", consumer=prober.consumer)
             continue
-        identity = ClientIdentity(prober.certificate, prober.private_key, settings.trust)
+        identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
         for service in catalogue.services:
             names = [service.full_name(method.name) for method in service.methods if _lives(method, day)]
             asked = [found for name in names if (party.legal_id, name) in granted for found in _asked(settings, name)]
@@ -86,7 +86,7 @@ def _lives(method: Method, day: date) -> bool:
 
 def _asked(settings: QualitySettings, method: str) -> Iterator[tuple[str, bytes]]:
     try:
-        yield method, probe_requests.encode(method, settings.questions[method])
+        yield method, probe_requests.encode(method, settings.probe_requests[method])
     except KeyError:
         log.warning("probe.unasked", method=method)
     except QuestionError:

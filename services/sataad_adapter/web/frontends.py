@@ -25,7 +25,7 @@ async def faces(
     Raises:
         ServerError: a port is taken, or the certificate can't be used.
     """
-    bounds = ListenerLimits(settings.connections, settings.drain_seconds, settings.shares_port)
+    bounds = ListenerLimits(settings.max_connections, settings.drain_seconds, settings.shares_port)
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
             app = api(desk.handler(VERIFY_NOTE, json_body.from_json))

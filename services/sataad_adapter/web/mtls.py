@@ -51,7 +51,7 @@ class _Tls:
     """The server's certificate and its callers' authorities; changed files count from the next handshake on."""
 
     def __init__(self, settings: SetadSettings) -> None:
-        self._files = (settings.certificate, settings.private_key, settings.trust)
+        self._files = (settings.certificate, settings.private_key, settings.ca_certificates)
         try:
             self._reloader = FileReloader(lambda: self._files, self._read)
             self._reloader.refresh()

@@ -69,13 +69,16 @@ def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
         ({"rules": Path("none.toml")}, "none.toml: can't be read: No such file"),
         ({"ledgers": {"x": "sqlite:///x"}}, "[quality] ledgers.x: no service of that name is provided here"),
         ({"addresses": {}}, "[quality] addresses: nothing says where cheque-case-inquiry is, so it is not probed"),
-        ({"questions": {}}, f"[quality] questions: nothing is to be asked of {suite.VERIFY_NOTE}, so it is not probed"),
         (
-            {"questions": {suite.CHECK_NOTE: {"seriel": "1"}}},
-            f"[quality] questions: what is to be asked of {suite.CHECK_NOTE} is no CheckNoteRequest",
+            {"probe_requests": {}},
+            f"[quality] probe_requests: nothing is to be asked of {suite.VERIFY_NOTE}, so it is not probed",
         ),
-        ({"questions": {"a.v1.B/C": {}}}, "[quality] questions: a.v1.B/C is no method of the catalogue"),
-        ({"trust": None}, "[quality] trust: without the services' authorities nothing is probed"),
+        (
+            {"probe_requests": {suite.CHECK_NOTE: {"seriel": "1"}}},
+            f"[quality] probe_requests: what is to be asked of {suite.CHECK_NOTE} is no CheckNoteRequest",
+        ),
+        ({"probe_requests": {"a.v1.B/C": {}}}, "[quality] probe_requests: a.v1.B/C is no method of the catalogue"),
+        ({"ca_certificates": None}, "[quality] ca_certificates: without the services' authorities nothing is probed"),
     ],
 )
 def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: dict[str, object], words: str) -> None:

@@ -26,7 +26,7 @@ SERVICE = "cheque-case-inquiry"
 
 def ask(sandbox: Sandbox, numbers: list[str]) -> None:
     with (
-        RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service,
+        RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel,
     ):
         stub = ChequeCaseInquiryServiceStub(channel)

@@ -131,7 +131,7 @@ def test_a_certificate_that_cant_be_read_measures_nothing_and_stops_no_other_pro
 def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sandbox, tmp_path: Path) -> None:
     shown = expired(sandbox, "promissory-late", MINISTRY, hosts=("localhost", "127.0.0.1"))
     own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
-    with RunningService(promissory_opening(sandbox, leave_seconds=0, **own)) as service:
+    with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         watch(settings)
 
@@ -141,7 +141,7 @@ def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sand
 def test_whoever_cant_prove_to_be_the_service_is_not_taken_for_it(sandbox: Sandbox, tmp_path: Path) -> None:
     shown = stranger(tmp_path, hosts=("localhost", "127.0.0.1"))
     own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
-    with RunningService(promissory_opening(sandbox, leave_seconds=0, **own)) as service:
+    with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         watch(settings)
 
@@ -158,10 +158,10 @@ def test_a_service_that_tells_its_health_and_not_the_answer_is_its_providers_fau
 
 
 def test_what_a_service_says_of_itself_is_taken_at_its_word(sandbox: Sandbox, tmp_path: Path) -> None:
-    with RunningService(judiciary_opening(sandbox, leave_seconds=0)) as service:  # nothing was ever loaded
+    with RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service:  # nothing was ever loaded
         settings = settings_of(sandbox, tmp_path, {CASES: service.address})
-        questions = {name: asked for name, asked in settings.questions.items() if "NationalId" in name}
-        watch(settings.model_copy(update={"questions": questions}))
+        questions = {name: asked for name, asked in settings.probe_requests.items() if "NationalId" in name}
+        watch(settings.model_copy(update={"probe_requests": questions}))
 
     assert {("CheckByNationalId", CBI): (Fault.PROVIDER, "COVERAGE_UNDECLARED")} == met(settings)
 
@@ -178,7 +178,7 @@ def test_a_refusal_is_an_answer_and_counted_apart(
     loaded: Sandbox, tmp_path: Path, grants: list[tuple[str, str, str]], burst: int, fault: Fault, reason: str
 ) -> None:
     suite.write_access(loaded, grants, rate=0.001, burst=burst)
-    with RunningService(promissory_opening(loaded, leave_seconds=0)) as service:
+    with RunningService(promissory_opening(loaded, shutdown_delay_seconds=0)) as service:
         settings = settings_of(loaded, tmp_path, {NOTES: service.address})
         watch(settings, rounds=2)
 

@@ -55,8 +55,10 @@ def ask(sandbox: Sandbox, address: str, name: str) -> None:
 
 
 def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
-    service = start(promissory_opening(loaded, leave_seconds=0))
-    front = start(lambda: adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, leave_seconds=0)))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
+    front = start(
+        lambda: adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, shutdown_delay_seconds=0))
+    )
     settings = settings_of(loaded, tmp_path, {NOTES: service.address, VERIFICATION: front.address})
     ask(loaded, service.address, "setad")
     watch(settings, rounds=2)
@@ -70,7 +72,7 @@ def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Star
 def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     granted = [grant for grant in suite.GRANTS if grant[0] != "agency"]
     suite.write_access(loaded, granted, rate=1000, burst=2000)
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     watch(settings := settings_of(loaded, tmp_path, {NOTES: service.address}))
 
     assert (Fault.UNGRANTED, "NOT_GRANTED") == met(settings)["CheckNote", AGENCY]
@@ -78,7 +80,7 @@ def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Pa
 
 
 def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     settings = settings_of(loaded, tmp_path, {NOTES: service.address})
 
     async def rounds() -> None:
@@ -99,7 +101,7 @@ def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tm
 def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
     loaded: Sandbox, tmp_path: Path, start: Start
 ) -> None:
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     ledgers = {CASES: f"sqlite:///{tmp_path / 'nothing'}", NOTES: loaded.promissory().store}
     settings = settings_of(loaded, tmp_path, {NOTES: service.address}, ledgers=ledgers)
     ask(loaded, service.address, "setad")
@@ -130,7 +132,7 @@ def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
 
 def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     ports = free_ports("figures", "nobody")
-    opening = promissory_opening(loaded, leave_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
+    opening = promissory_opening(loaded, shutdown_delay_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
     service = start(opening)
     ports["no figures"] = service.port
     pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
@@ -156,7 +158,7 @@ def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start
 def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(
     shared: Sandbox, tmp_path: Path, judiciary: RunningService
 ) -> None:
-    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, every_seconds=0.2)
+    settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, probe_interval_seconds=0.2)
 
     async def stopped() -> None:
         async with watching(settings, Clock()) as watch:

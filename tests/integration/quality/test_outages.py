@@ -236,7 +236,7 @@ def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_rele
 @pytest.fixture
 def service(desk: Desk, start: Start) -> Iterator[Callable[[], Any]]:
     """What the real service says to an inquiry, in the desk's time."""
-    running = start(promissory_opening(desk.sandbox, desk.time.clock, leave_seconds=0))
+    running = start(promissory_opening(desk.sandbox, desk.time.clock, shutdown_delay_seconds=0))
     with caller(desk.sandbox, running.address) as ask:
         yield ask
 

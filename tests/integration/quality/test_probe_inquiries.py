@@ -27,7 +27,7 @@ ASKED = 4
 @pytest.fixture
 def asked(loaded: Sandbox, start: Start) -> list[str]:
     """The ids of a consumer's inquiries, which stand in the ministry's ledger."""
-    service = start(promissory_opening(loaded, leave_seconds=0))
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)
         return [stub.CheckNote(NOTE, timeout=20).receipt.inquiry_id for _ in range(ASKED)]
@@ -37,8 +37,8 @@ def counted(sandbox: Sandbox, folder: Path, answer: Answer) -> int:
     """How many of the consumer's inquiries count, after probes that were met with *answer*."""
     with served(sandbox, answer) as address:
         settings = settings_of(sandbox, folder, {NOTES: address})
-        questions = {CHECK_NOTE: settings.questions[CHECK_NOTE]}
-        watch(settings.model_copy(update={"questions": questions}))
+        questions = {CHECK_NOTE: settings.probe_requests[CHECK_NOTE]}
+        watch(settings.model_copy(update={"probe_requests": questions}))
     found = traffic(settings)
     assert set(found) <= {("CheckNote", SETAD)}
     return sum(tally.total for tally in found.values())

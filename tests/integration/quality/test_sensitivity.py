@@ -64,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             sandbox,
             sandbox.folder / "quality",
             {NOTES: addresses["promissory"], CASES: addresses["judiciary"], VERIFICATION: addresses["setad"]},
-            questions={way.method: MessageToDict(read(way.method, way.request)) for way in reversed(ANSWERED)},
+            probe_requests={way.method: MessageToDict(read(way.method, way.request)) for way in reversed(ANSWERED)},
         )
         Doors(sandbox, addresses).walk(*WAYS)
         said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
@@ -80,11 +80,11 @@ def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
     """The addresses of three running services."""
     with contextlib.ExitStack() as running:
         openings = {
-            "promissory": promissory_opening(sandbox, leave_seconds=0),
-            "judiciary": judiciary_opening(sandbox, leave_seconds=0),
+            "promissory": promissory_opening(sandbox, shutdown_delay_seconds=0),
+            "judiciary": judiciary_opening(sandbox, shutdown_delay_seconds=0),
         }
         started = {name: running.enter_context(RunningService(opening)) for name, opening in openings.items()}
-        front = sandbox.setad(listen="127.0.0.1:0", provider=started["promissory"].address, leave_seconds=0)
+        front = sandbox.setad(listen="127.0.0.1:0", provider=started["promissory"].address, shutdown_delay_seconds=0)
         started["setad"] = running.enter_context(RunningService(lambda: adapter(front)))
         yield {name: service.address for name, service in started.items()}
 

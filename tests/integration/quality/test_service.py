@@ -17,7 +17,7 @@ from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(300)
 
-QUICK = {"ESTELAM_QUALITY_EVERY_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": "5"}
+QUICK = {"ESTELAM_QUALITY_PROBE_INTERVAL_SECONDS": "1", "ESTELAM_QUALITY_PROBE_SECONDS": "5"}
 
 
 @pytest.fixture

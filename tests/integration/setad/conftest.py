@@ -19,5 +19,5 @@ def office(shared: Sandbox, promissory: RunningService) -> Iterator[Faces]:
 @pytest.fixture(scope="module")
 def cut_off(shared: Sandbox) -> Iterator[Faces]:
     """Both faces, in front of a ministry that can't be reached."""
-    with faces(shared, "127.0.0.1:1", answer_seconds=2.0) as running:
+    with faces(shared, "127.0.0.1:1", request_timeout_seconds=2.0) as running:
         yield running

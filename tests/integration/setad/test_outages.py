@@ -36,8 +36,8 @@ def out(sandbox: Sandbox, start: Start, service: str) -> Iterator[tuple[Faces, d
     """The adapter before its ministry, while *service* is out, and until when that is."""
     end = datetime.now(UTC).replace(second=0, microsecond=0) + 4 * HOUR
     publish(sandbox.folder / "outages.toml", outage(service, end - 5 * HOUR, end))
-    ministry = start(promissory_opening(sandbox, leave_seconds=0))
-    with faces(sandbox, ministry.address, leave_seconds=0) as office:
+    ministry = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
+    with faces(sandbox, ministry.address, shutdown_delay_seconds=0) as office:
         yield office, end
 
 

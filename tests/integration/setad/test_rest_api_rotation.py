@@ -39,11 +39,11 @@ def test_a_new_certificate_and_a_new_authority_are_used_and_the_old_ones_are_not
     authority = DevCertificateAuthority.create(successor, "the next authority")
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=["localhost"])
     authority.issue("setad", [ORGANIZATIONS["setad"]])
-    served = {"certificate": "server.crt", "private_key": "server.key", "trust": "callers.crt"}
+    served = {"certificate": "server.crt", "private_key": "server.key", "ca_certificates": "callers.crt"}
     paths = {name: sandbox.folder / file for name, file in served.items()}
 
     def install(pki: Path, name: str) -> None:
-        shutil.copy(pki / ("ca.crt" if name == "trust" else f"setad-server{paths[name].suffix}"), paths[name])
+        shutil.copy(pki / ("ca.crt" if name == "ca_certificates" else f"setad-server{paths[name].suffix}"), paths[name])
 
     for name in served:
         install(sandbox.pki, name)
@@ -52,7 +52,7 @@ def test_a_new_certificate_and_a_new_authority_are_used_and_the_old_ones_are_not
     with faces(sandbox, promissory.address, **paths) as office:
         assert reaches(office.api, old_trust, old)
 
-        install(successor, "trust")
+        install(successor, "ca_certificates")
         assert soon_reaches(office.api, old_trust, new)
         assert not reaches(office.api, old_trust, old)
 

@@ -36,7 +36,7 @@ class Writer:
         settings = box.promissory()
         self.store = Store(settings.store, ledger=AccessMode.WRITE)
         self.keys = verifying_keys(settings.signing_certificates)
-        self.keyring = HmacKeyring.load(settings.subject_keys)
+        self.keyring = HmacKeyring.load(settings.hmac_keyring)
         self._ledger = LedgerWriter(keyring=self.keyring, signer=SigningKey.load(settings.signing_key), clock=Clock())
 
     def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:

@@ -158,7 +158,7 @@ def test_an_answer_that_no_standby_has_confirmed_is_not_spoken_even_if_the_wait_
     alone: tuple[PostgresCluster, Sandbox], start: Start
 ) -> None:
     cluster, sandbox = alone
-    service = start(promissory_opening(sandbox, leave_seconds=0, answer_seconds=3))
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0, request_timeout_seconds=3))
     with caller(sandbox, service.address) as ask:
         confirmed = ask()
         follow(cluster, "nobody")
@@ -180,7 +180,7 @@ def test_a_server_that_falls_and_comes_back_is_an_outage_and_then_taken_up_again
     alone: tuple[PostgresCluster, Sandbox], start: Start
 ) -> None:
     cluster, sandbox = alone
-    service = start(promissory_opening(sandbox, leave_seconds=0))
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
     with caller(sandbox, service.address) as ask:
         before = ask()
         cluster.kill()

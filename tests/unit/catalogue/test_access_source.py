@@ -133,7 +133,7 @@ def test_a_listed_service_is_granted_though_no_process_here_answers_it() -> None
 def test_a_running_service_follows_a_change_of_the_catalogue_within_moments(
     start: Start, loaded: Sandbox, folder: Path, edit: Edit
 ) -> None:
-    service = start(promissory_opening(loaded, access=folder, leave_seconds=0))
+    service = start(promissory_opening(loaded, access=folder, shutdown_delay_seconds=0))
 
     def seconds_until(wanted: object) -> float:
         began = time.monotonic()

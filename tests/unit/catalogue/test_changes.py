@@ -33,7 +33,7 @@ class Noter:
 
     def __init__(self, box: Sandbox) -> None:
         self._settings = box.promissory()
-        keyring = HmacKeyring.load(self._settings.subject_keys)
+        keyring = HmacKeyring.load(self._settings.hmac_keyring)
         self._ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(self._settings.signing_key), clock=Clock())
 
     def note(self, folder: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_ch
 
 
 def test_a_service_with_a_plain_table_notes_nothing(start: Start, loaded: Sandbox) -> None:
-    start(promissory_opening(loaded, leave_seconds=0))
+    start(promissory_opening(loaded, shutdown_delay_seconds=0))
     time.sleep(1.2)
 
     assert [] == Noter(loaded).noted()

@@ -23,7 +23,7 @@ def test_a_deprecated_method_tells_its_callers_with_every_reply_and_refusal_and_
     start: Start, loaded: Sandbox, folder: object, edit: Edit
 ) -> None:
     edit("services.yaml", "introduced: 2021-08-24", ENDS)
-    service = start(promissory_opening(loaded, access=folder, leave_seconds=0))
+    service = start(promissory_opening(loaded, access=folder, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)
         _, answered = stub.CheckNote.with_call(NOTE, timeout=10)

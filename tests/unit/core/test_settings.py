@@ -4,8 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from estelam.core.settings import CONFIG, SettingsError, load_settings
+from estelam.core.settings import (
+    CONFIG,
+    CatalogueSettings,
+    ClientSettings,
+    SettingsError,
+    SettingsSection,
+    load_settings,
+)
+from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
+from quality.settings import QualitySettings
+from sataad_adapter.settings import SetadSettings
 from tools.env.sandbox import Sandbox
 
 
@@ -22,10 +32,14 @@ def test_paths_in_the_file_are_relative_to_the_file(sandbox: Sandbox) -> None:
 
 
 def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
-    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_ANSWER_SECONDS": "3", "ESTELAM_PROMISSORY_MAX_STALENESS": "PT1H"}
+    environ = {
+        **sandbox.environ,
+        "ESTELAM_PROMISSORY_REQUEST_TIMEOUT_SECONDS": "3",
+        "ESTELAM_PROMISSORY_MAX_STALENESS": "PT1H",
+    }
     settings = load_settings(PromissorySettings, environ=environ)
 
-    assert (3, 3600) == (settings.answer_seconds, settings.max_staleness.total_seconds())
+    assert (3, 3600) == (settings.request_timeout_seconds, settings.max_staleness.total_seconds())
 
 
 def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
@@ -43,15 +57,15 @@ def test_an_unknown_variable_is_refused_by_name(sandbox: Sandbox, variable: str)
 
 
 def test_a_variable_lists_proxies_as_it_lists_paths(sandbox: Sandbox) -> None:
-    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_PROXIES": f"{'0' * 64}:{'f' * 64}"}
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_TRUSTED_PROXIES": f"{'0' * 64}:{'f' * 64}"}
 
-    assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).proxies
+    assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).trusted_proxies
 
 
 @pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
 def test_a_proxy_is_named_by_a_whole_fingerprint_or_not_at_all(sandbox: Sandbox, proxy: str) -> None:
-    with pytest.raises(SettingsError, match=r"promissory\.proxies"):
-        load_settings(PromissorySettings, environ=sandbox.environ, proxies=[proxy])
+    with pytest.raises(SettingsError, match=r"promissory\.trusted_proxies"):
+        load_settings(PromissorySettings, environ=sandbox.environ, trusted_proxies=[proxy])
 
 
 def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -> None:
@@ -65,8 +79,8 @@ def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -
         ("[promissory]", "[ministry]", "ministry"),
         ("[promissory]", "[promissory", "estelam.toml"),
         ('store = "', '# store = "', "store"),
-        ("listen =", 'answer_seconds = "soon"\nlisten =', "answer_seconds"),
-        ("listen =", "answer_seconds = 0\nlisten =", "answer_seconds"),
+        ("listen =", 'request_timeout_seconds = "soon"\nlisten =', "request_timeout_seconds"),
+        ("listen =", "request_timeout_seconds = 0\nlisten =", "request_timeout_seconds"),
     ],
 )
 def test_a_wrong_file_is_refused_and_the_place_named(sandbox: Sandbox, old: str, new: str, named: str) -> None:
@@ -77,3 +91,11 @@ def test_a_wrong_file_is_refused_and_the_place_named(sandbox: Sandbox, old: str,
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="nowhere"):
         load_settings(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})
+
+
+@pytest.mark.parametrize(
+    "kind", [PromissorySettings, JudiciarySettings, SetadSettings, QualitySettings, ClientSettings, CatalogueSettings]
+)
+def test_every_setting_is_described(kind: type[SettingsSection]) -> None:
+    """Every setting has a description, from which the reference page is generated."""
+    assert [] == [name for name, field in kind.model_fields.items() if not field.description]

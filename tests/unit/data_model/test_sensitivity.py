@@ -54,7 +54,7 @@ def asked(loaded: Sandbox, start: Start, tmp_path: Path) -> tuple[list[Message],
     """What was asked and answered by a running service, its ledger's bytes and its events."""
     note = with_amount(loaded, tmp_path, AMOUNT)
     with capture_logs() as events:
-        service = start(promissory_opening(loaded, leave_seconds=0))
+        service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
         with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
             stub = PromissoryNoteInquiryServiceStub(channel)
             parties = notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id=MEMBER)

@@ -141,7 +141,7 @@ class House:
         self.first = self.time.began + HOUR
         self.end = self.first + 4 * HOUR
         publish(sandbox.folder / "outages.toml", outage(PROMISSORY, self.first, self.end))
-        self.service: RunningService = start(promissory_opening(sandbox, self.time.clock, leave_seconds=0))
+        self.service: RunningService = start(promissory_opening(sandbox, self.time.clock, shutdown_delay_seconds=0))
 
     def health(self) -> list[int]:
         """Of the service by its name, and of the whole server."""

@@ -61,7 +61,7 @@ def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Pa
 def test_the_judiciarys_no_is_proven_with_what_was_asked_and_its_coverage(office: Office, tmp_path: Path) -> None:
     requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
     with (
-        RunningService(judiciary_opening(office.sandbox, leave_seconds=0)) as service,
+        RunningService(judiciary_opening(office.sandbox, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(office.sandbox.pki, "cbi")) as channel,
     ):
         ask = ChequeCaseInquiryServiceStub(channel).CheckByTrackingId

@@ -112,7 +112,7 @@ def main(settings: ServingSettings, url: str, port_file: Path) -> None:
         server_header=False,
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.private_key,
-        ssl_ca_certs=str(settings.trust),
+        ssl_ca_certs=str(settings.ca_certificates),
         ssl_cert_reqs=ssl.CERT_REQUIRED,
     )
     uvicorn.Server(config).run(sockets=[listening])

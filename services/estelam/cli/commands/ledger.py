@@ -56,7 +56,7 @@ def subject_report(
     """List every inquiry about one identifier: for the person concerned."""
     with output.user_errors(as_json=as_json):
         settings = settings_of(service)
-        keyring = HmacKeyring.load(settings.subject_keys)
+        keyring = HmacKeyring.load(settings.hmac_keyring)
         subject = Subject(kind, normalize.normalize_digits(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             rows = [_row(entry) for entry in search.entries_about(connection, keyring, subject)]

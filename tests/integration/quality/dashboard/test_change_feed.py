@@ -38,7 +38,7 @@ class Ledgers:
         """Let each note what the catalogue is now, a minute apart."""
         for service in self._services.values():
             self._micros += 60_000_000
-            keyring, signer = HmacKeyring.load(service.subject_keys), SigningKey.load(service.signing_key)
+            keyring, signer = HmacKeyring.load(service.hmac_keyring), SigningKey.load(service.signing_key)
             ledger = LedgerWriter(keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros))
             with closing(Store(service.store, ledger=AccessMode.WRITE)) as store:
                 record_changes(store, ledger, read_catalogue(self.catalogue))
