@@ -56,7 +56,7 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
         keys = verifying_keys(settings.provider_certificates)
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
         desk = InquiryHandler(
-            authenticator=Authenticator(settings, barred=access.is_denied, clock=clock),
+            authenticator=Authenticator(settings, is_denied=access.is_denied, clock=clock),
             authorizer=access,
             outages=outages,
             backend=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),

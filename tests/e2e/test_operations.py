@@ -79,5 +79,5 @@ def test_the_page_for_operators_works_as_it_stands(
     assert 0 == done.returncode, words
     assert "\nVALID\n" in words
     assert 2 == words.count("بلی / YES")
-    assert 3 == events.count('"event": "workers.renewed"')
+    assert 3 == events.count('"event": "workers.restarted"')
     assert '"level": "error"' not in events

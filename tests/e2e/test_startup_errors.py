@@ -120,4 +120,4 @@ def test_a_file_that_is_missing_or_damaged_is_named(
 def test_a_key_of_another_certificate_is_not_served_with(serve: CommandLine, sandbox: Sandbox) -> None:
     (sandbox.pki / "promissory-server.key").write_bytes((sandbox.pki / "setad.key").read_bytes())
 
-    assert "do not belong together" in serve().err
+    assert "the private key does not match the certificate" in serve().err

@@ -53,11 +53,14 @@ from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_
 SERVICES = Path(grpc_server.__file__).resolve().parents[2]
 FRONT = (
     "estelam/core/errors.py",
+    "estelam/core/files.py",
+    "estelam/core/grpc_status.py",
+    "estelam/core/model_files.py",
     "estelam/core/validation.py",
     "estelam/telemetry/metrics.py",
     *(f"estelam/auth/{name}.py" for name in ("authentication", "authorization", "certificate", "rate_limit")),
     "estelam/catalogue/access_source.py",
-    *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "outages")),
+    *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "metadata", "outages")),
 )
 FILES = (
     *FRONT,
@@ -146,7 +149,7 @@ BLAMED = {
 # Where the right answer is given in spite of a fault, and why that is sound.
 OUTLIVED = {
     "Batcher._run": "between two rounds nobody's question is in hand",
-    "Batcher._round": "before its questions are taken up they stay in the queue, and the next round takes them",
+    "Batcher._run_batch": "before its questions are taken up they stay in the queue, and the next round takes them",
     "Batcher._take": "a question not yet taken from the queue is taken by the next round",
     "FairQueue.move": "the same; and one that was taken out is in the batch, which goes on",
     "Batcher._serve": "after the last waiter has its recorded result, nothing is left to lose",
@@ -155,10 +158,14 @@ OUTLIVED = {
     "AccessSource.stamp": "the same",
     "AccessTable.load": "the same",
     "OutageSchedule._refresh": "an unreadable file leaves the outages last read in force",
-    "OutageSchedule._take": "the same",
+    "OutageSchedule._load": "the same",
     "OutageTable.load": "the same",
-    "Outage._lasts": "the same",
-    "_stamp": "the same",
+    "Outage._check_duration": "the same",
+    "FileReloader.refresh": "the same",
+    "FileReloader._known": "the same",
+    "file_stamp": "the same",
+    "load_model": "the same",
+    "load_toml": "the same",
     "InquiryHandler.handler.<locals>.handle": "a refusal has been sent before its own end is reached",
     "_end": "the same",
 }

@@ -19,7 +19,7 @@ from tools.env.processes import ServiceProcess
 WORKERS = 2
 PAUSE_SECONDS = 0.02
 ROUND_SECONDS = 60.0
-RENEWED = b'"workers.renewed"'
+RENEWED = b'"workers.restarted"'
 
 
 def run(task: Task) -> Result:

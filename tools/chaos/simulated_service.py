@@ -115,7 +115,7 @@ class SimulatedService:
             store=self.store,
             ledger=LedgerWriter(keyring=keyring, signer=SigningKey.load(self.settings.signing_key), clock=clock),
             keyring=keyring,
-            look_ups={method.name: look_up for method, look_up in self.world.questions(self.settings).items()},
+            lookups={method.name: lookup for method, lookup in self.world.questions(self.settings).items()},
             max_staleness=self.settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,

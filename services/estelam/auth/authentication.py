@@ -1,4 +1,4 @@
-"""Who asks: the one organisation that the caller's certificate names, whether or not a proxy stands between."""
+"""Authentication: the one organisation that the client certificate names, with or without a proxy in between."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,34 +16,34 @@ Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class Authenticator:
-    """Tells who asks. *barred* says which certificates the deny-list bars."""
+    """Authenticates callers. *is_denied* tells whether a certificate's fingerprint is on the deny list."""
 
-    def __init__(self, settings: ServingSettings, *, barred: Callable[[str], bool], clock: Clock) -> None:
-        self._vouchers = XfccVerifier(settings.trusted_proxies, settings.ca_certificates, clock)
-        self._barred = barred
+    def __init__(self, settings: ServingSettings, *, is_denied: Callable[[str], bool], clock: Clock) -> None:
+        self._xfcc = XfccVerifier(settings.trusted_proxies, settings.ca_certificates, clock)
+        self._is_denied = is_denied
         self._clock = clock
 
     def authenticate(self, context: ServicerContext[Any, Any], metadata: Metadata) -> Caller:
-        """The organisation whose trusted certificate this connection was opened with, or a named proxy's was.
+        """Return the organisation named by the connection's certificate or, behind a trusted proxy, by the XFCC header.
 
-        TLS has checked the chain. The dates are checked again here, since a connection outlives its handshake. From
-        anyone but a named proxy, a word about somebody else's certificate is an attempt to be somebody else.
+        TLS has verified the chain. The validity period is checked again here, since a connection outlives its
+        handshake. An XFCC header from anyone but a trusted proxy is an attempt at impersonation.
 
         Raises:
-            Refusal: CERTIFICATE_UNUSABLE, CERTIFICATE_EXPIRED, or CERTIFICATE_DENIED for the proxy's own.
+            Refusal: CERTIFICATE_UNUSABLE, CERTIFICATE_EXPIRED, or CERTIFICATE_DENIED for the proxy's own certificate.
         """
         presented = list(context.auth_context().get("x509_pem_cert", ()))
         if len(presented) != 1:
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-        credential = parse_certificate(presented[0])
-        told = [value for key, value in metadata if key == HEADER]
-        if self._vouchers.is_trusted_proxy(credential.fingerprint):
-            credential.check_validity_period(self._clock.micros())
-            if self._barred(credential.fingerprint):
+        certificate = parse_certificate(presented[0])
+        header_values = [value for key, value in metadata if key == HEADER]
+        if self._xfcc.is_trusted_proxy(certificate.fingerprint):
+            certificate.check_validity_period(self._clock.micros())
+            if self._is_denied(certificate.fingerprint):
                 raise Refusal(Reason.CERTIFICATE_DENIED)
-            credential = self._vouchers.credential(told)
-        elif told:
+            certificate = self._xfcc.client_certificate(header_values)
+        elif header_values:
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-        caller = credential.caller()
-        credential.check_validity_period(self._clock.micros())
+        caller = certificate.caller()
+        certificate.check_validity_period(self._clock.micros())
         return caller

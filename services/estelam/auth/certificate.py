@@ -1,4 +1,4 @@
-"""A caller's certificate, read: its fingerprint, the one organisation that it names, and when it is in force."""
+"""A client certificate, parsed: its fingerprint, the one organisation that it names, and its validity period."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,17 +14,17 @@ from estelam.core.model import Caller
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What a certificate says."""
+    """The parts of a client certificate that authentication needs."""
 
     fingerprint: str
     """SHA-256, hexadecimal."""
     organization_id: str | None
-    """None where it does not name exactly one organisation by an 11-digit legal id."""
+    """The 11-digit legal id; None unless the certificate names exactly one organisation."""
     not_before_micros: int
     not_after_micros: int
 
     def check_validity_period(self, now_micros: int) -> None:
-        """Refuse the certificate outside its dates.
+        """Check that *now_micros* (microseconds since 1970) is within the validity period.
 
         Raises:
             Refusal: CERTIFICATE_EXPIRED.
@@ -33,7 +33,7 @@ class ClientCertificate:
             raise Refusal(Reason.CERTIFICATE_EXPIRED)
 
     def caller(self) -> Caller:
-        """The organisation that asks with this certificate.
+        """Return the organisation that this certificate identifies.
 
         Raises:
             Refusal: CERTIFICATE_UNUSABLE.
@@ -45,7 +45,7 @@ class ClientCertificate:
 
 @lru_cache(maxsize=1024)
 def parse_certificate(pem: bytes) -> ClientCertificate:
-    """Read a PEM certificate; its caller is in its one organizationIdentifier (OID 2.5.4.97, 11 ASCII digits).
+    """Parse a PEM certificate. Its one organizationIdentifier (OID 2.5.4.97, 11 ASCII digits) names the caller.
 
     Raises:
         Refusal: CERTIFICATE_UNUSABLE.

@@ -1,4 +1,4 @@
-"""A small certificate authority for development and tests; production certificates come from the government's PKI."""
+"""Certificate authority for development and tests; production certificates come from the government's PKI."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,28 +18,28 @@ _CLOCK_SLACK = timedelta(minutes=5)
 
 
 class DevCertificateAuthority:
-    """A certificate authority kept in a folder: ca.crt, ca.key, and what it issues beside them."""
+    """A certificate authority in a folder: ca.crt, ca.key, and every certificate and key that it issues."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
         key = load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
         if not isinstance(key, EllipticCurvePrivateKey):
-            raise TypeError("the authority's key must be an elliptic-curve key")
+            raise TypeError(f"{folder / 'ca.key'}: must be an elliptic-curve key")
         self._key = key
 
     @classmethod
     def create(
         cls, folder: Path, name: str = "estelam development CA", *, since: datetime | None = None
     ) -> "DevCertificateAuthority":
-        """Make a new authority in *folder*."""
+        """Create a new authority in *folder*, valid from *since* (default: now)."""
         folder.mkdir(parents=True, exist_ok=True)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, subject, key, since or datetime.now(UTC), timedelta(days=3650))
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(key, SHA256())
         )
         _write(folder, "ca", key, certificate)
@@ -54,14 +54,14 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=365),
         since: datetime | None = None,
     ) -> Path:
-        """Issue a TLS certificate *name*.crt with its key; for a server too where *hosts* are given."""
+        """Issue a TLS client certificate *name*.crt with its key; with *hosts*, a server certificate too."""
         key = generate_private_key(SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
         builder = self._leaf(name, organization_ids, key, since or datetime.now(UTC), lifetime)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
             builder = builder.add_extension(
-                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+                x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
             )
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
@@ -73,7 +73,7 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=3650),
         since: datetime | None = None,
     ) -> Path:
-        """Issue an Ed25519 certificate *name*.crt with its key, for sealing ledgers and receipts."""
+        """Issue an Ed25519 certificate *name*.crt with its key, for signing ledger blocks."""
         key = Ed25519PrivateKey.generate()
         builder = self._leaf(name, [organization_id], key, since or datetime.now(UTC), lifetime)
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
@@ -90,7 +90,7 @@ class DevCertificateAuthority:
         return (
             _builder(subject, self.certificate.subject, key, since, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
         )
 
 
@@ -108,7 +108,7 @@ def _builder(
     )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
@@ -122,7 +122,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _host(host: str) -> x509.GeneralName:
+def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:

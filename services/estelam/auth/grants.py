@@ -1,4 +1,4 @@
-"""The access table as data: one grant for each exact caller and exact method, and a deny-list."""
+"""The access table as data: one grant for each exact caller and exact method, and a deny list."""
 
 from datetime import date
 from pathlib import Path
@@ -14,11 +14,11 @@ RequiredMetadata = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
 
 
 class AccessConfigError(UserFacingError):
-    """The access table can't be used; the text is for the operator."""
+    """The access table is invalid; the text is for the operator."""
 
 
 class Quota(BaseModel):
-    """A token bucket: it holds *burst* tokens and regains *rate* a second; an answer NO costs *miss_cost* in all."""
+    """A token bucket: *burst* tokens at most, refilled with *rate* per second; an answer NO costs *miss_cost* in all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class Quota(BaseModel):
 
 
 class Grant(BaseModel):
-    """One caller's right to one method."""
+    """One caller's permission to call one method."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,17 +40,17 @@ class Grant(BaseModel):
     quota: Quota
     demands: tuple[RequiredMetadata, ...] = ()
     deprecated: date | None = None
-    """From when on nobody should begin to use the method, by its provider's word."""
+    """The day from which no new consumer should start to use the method."""
     sunset: date | None = None
-    """From when on the method may be gone."""
+    """The day from which the method may be removed."""
 
     def in_force(self, day: date) -> bool:
-        """Whether it admits on *day*, of Iran's calendar."""
+        """Whether the grant permits calls on *day*, a calendar day in Iran."""
         return self.since <= day and (self.until is None or day <= self.until)
 
 
 class Denial(BaseModel):
-    """A barred certificate."""
+    """A certificate on the deny list."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,7 +59,7 @@ class Denial(BaseModel):
 
 
 class AccessTable(BaseModel):
-    """The whole table, as its TOML file holds it or a catalogue yields it."""
+    """All grants and denials, as read from a TOML file or derived from a catalogue."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,15 +68,16 @@ class AccessTable(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> "AccessTable":
-        """Read *path*.
+        """Load the TOML file *path*.
 
         Raises:
-            AccessError: it can't be read, has an unknown key, holds no grant, or grants one caller one method twice.
+            AccessConfigError: the file can't be read, has an unknown key or an invalid value, holds no grant, or holds
+                two grants for one caller and method.
         """
         table = load_model(path, cls, AccessConfigError)
         if not table.grant:
-            raise AccessConfigError(f"{path}: no caller is granted anything")
+            raise AccessConfigError(f"{path}: holds no grant; add a [[grant]]")
         pairs = [(grant.caller, grant.method) for grant in table.grant]
         if len(set(pairs)) != len(pairs):
-            raise AccessConfigError(f"{path}: a caller is granted a method twice")
+            raise AccessConfigError(f"{path}: two grants have the same caller and method")
         return table

@@ -1,4 +1,4 @@
-"""How much a caller may ask: a token bucket for each caller and method, whose state is never a secret."""
+"""Rate limits: a token bucket for each caller and method, whose state the caller may see."""
 
 import math
 from dataclasses import dataclass
@@ -10,27 +10,28 @@ from estelam.core.errors import QuotaState, Reason, Refusal
 
 @dataclass(slots=True)
 class TokenBucket:
-    """Tokens left, as of a monotonic instant."""
+    """The tokens left at a monotonic instant."""
 
     quota: Quota
     tokens: float
     filled: float
+    """Monotonic seconds of the last refill."""
 
     def refill(self, now: float) -> None:
-        """Add what has come back since the bucket was last looked at."""
+        """Add the tokens regained since the last refill; *now* is in monotonic seconds."""
         self.tokens = min(self.quota.burst, self.tokens + (now - self.filled) * self.quota.rate)
         self.filled = now
 
 
 class RateLimiter:
-    """The buckets of one process. A changed quota starts with a full bucket."""
+    """The token buckets of one process. A changed quota starts with a full bucket."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
     def bucket(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
-        """The bucket of one caller and method, refilled."""
+        """Return the bucket of one caller and method, refilled."""
         now = self._clock.monotonic()
         bucket = self._buckets.get((caller, policy))
         if bucket is None or bucket.quota is not quota:
@@ -41,10 +42,10 @@ class RateLimiter:
         return bucket
 
     def acquire(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
-        """Take one token.
+        """Take one token from the bucket of one caller and method, and return the bucket.
 
         Raises:
-            Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
+            Refusal: QUOTA_EXHAUSTED, with the bucket's state and the seconds until the next token.
         """
         bucket = self.bucket(caller, policy, quota)
         acquire(bucket, policy)
@@ -52,9 +53,9 @@ class RateLimiter:
 
 
 class RefusalThrottle:
-    """Lets the refusals of one caller go one after another: refusing costs about as much as answering does.
+    """Spaces the refusals of one caller: a refusal costs about as much as an answer.
 
-    A caller who presses on after a refusal, on however many calls at once, gets no more of them than this.
+    A caller who keeps sending after a refusal, on any number of connections, gets one refusal per *gap_seconds*.
     """
 
     def __init__(self, clock: Clock, *, gap_seconds: float = 0.01) -> None:
@@ -63,7 +64,7 @@ class RefusalThrottle:
         self._next: dict[str, float] = {}
 
     def delay(self, caller: str, most: float) -> float:
-        """For how many seconds, at *most*, the next refusal of *caller* is to be kept back."""
+        """Return the seconds, at *most*, by which to delay the next refusal of *caller*."""
         now = self._clock.monotonic()
         turn = min(max(now, self._next.get(caller, now)), now + most)
         self._next[caller] = turn + self._gap
@@ -74,7 +75,7 @@ def acquire(bucket: TokenBucket, policy: str) -> None:
     """Take one token from *bucket*.
 
     Raises:
-        Refusal: QUOTA_EXHAUSTED, with the state of the quota and when to come back.
+        Refusal: QUOTA_EXHAUSTED, with the bucket's state and the seconds until the next token.
     """
     if bucket.tokens < 1:
         raise Refusal(Reason.QUOTA_EXHAUSTED, quota=bucket_state(bucket, policy))
@@ -82,12 +83,12 @@ def acquire(bucket: TokenBucket, policy: str) -> None:
 
 
 def charge_miss(bucket: TokenBucket) -> None:
-    """Take what an answer NO costs beyond the first token; the bucket may go below nothing."""
+    """Charge the cost of an answer NO beyond the first token; the balance may become negative."""
     bucket.tokens -= bucket.quota.miss_cost - 1
 
 
 def bucket_state(bucket: TokenBucket, policy: str) -> QuotaState:
-    """What the caller may know of *bucket*."""
+    """Return the state of *bucket* as the caller sees it."""
     quota = bucket.quota
     return QuotaState(
         policy=policy,

@@ -1,7 +1,8 @@
-"""What a proxy that ended TLS says of the caller behind it, believed only as far as it can be checked here.
+"""Verifies the x-forwarded-client-cert (XFCC) header of a TLS-terminating proxy.
 
-The proxy is Envoy with `forward_client_cert_details: SANITIZE_SET` and nothing but `cert: true` set, so its header has
-one form and one element. The proxy vouches for one thing alone: that the caller holds the key of this certificate.
+The proxy is Envoy with `forward_client_cert_details: SANITIZE_SET` and only `cert: true` set, so the header has one
+form and one element. The proxy is trusted only for proof of key possession; chain, validity and deny list are checked
+here.
 """
 
 import re
@@ -32,7 +33,7 @@ _ELEMENT = re.compile(
 
 
 class XfccVerifier:
-    """Reads what named proxies say of their callers, and checks each certificate's chain against the file *trust*."""
+    """Verifies the XFCC headers of the trusted *proxies* (certificate fingerprints) against the authorities in *trust*."""
 
     def __init__(self, proxies: Sequence[str], trust: Path, clock: Clock) -> None:
         self._proxies = frozenset(proxies)
@@ -41,65 +42,70 @@ class XfccVerifier:
         self._reloader = FileReloader(lambda: (trust,), self._load, interval_seconds=1.0, monotonic=clock.monotonic)
 
     def is_trusted_proxy(self, fingerprint: str) -> bool:
-        """Whether the certificate *fingerprint* is a proxy's that may vouch for callers."""
+        """Whether the certificate with this SHA-256 *fingerprint* belongs to a trusted proxy."""
         return fingerprint in self._proxies
 
-    def credential(self, told: Sequence[str | bytes]) -> ClientCertificate:
-        """The caller's certificate, as the one header in *told* holds it; in force only while its whole chain is.
+    def client_certificate(self, header_values: Sequence[str | bytes]) -> ClientCertificate:
+        """Return the client certificate in the one header value; it is valid only while its whole chain is.
 
         Raises:
             Refusal: CERTIFICATE_UNUSABLE.
         """
-        if len(told) != 1 or not isinstance(told[0], str):
+        if len(header_values) != 1 or not isinstance(header_values[0], str):
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-        credential = self._reader()(told[0])
-        if self.is_trusted_proxy(credential.fingerprint):
+        certificate = self._current_verifier()(header_values[0])
+        if self.is_trusted_proxy(certificate.fingerprint):
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-        return credential
+        return certificate
 
-    def _reader(self) -> Callable[[str], ClientCertificate]:
-        """What reads a header by the authorities trusted now; looks for a change of their file once a second."""
+    def _current_verifier(self) -> Callable[[str], ClientCertificate]:
+        """Return the function that verifies a header by the current authorities; checks their file once a second."""
         try:
             self._reloader.refresh()
         except (OSError, ValueError) as error:
             if not self._reloader.is_loaded:
                 raise
-            log.warning("trust.unreadable", error=type(error).__name__)
+            log.warning("ca_certificates.unreadable", error=type(error).__name__)
         return self._reloader.value
 
     def _load(self) -> Callable[[str], ClientCertificate]:
         store = Store(x509.load_pem_x509_certificates(self._trust.read_bytes()))
-        return lru_cache(maxsize=1024)(partial(_verified, store, self._clock))
+        return lru_cache(maxsize=1024)(partial(_verify_header, store, self._clock))
 
 
-def _verified(store: Store, clock: Clock, header: str) -> ClientCertificate:
+def _verify_header(store: Store, clock: Clock, header: str) -> ClientCertificate:
     element = _ELEMENT.fullmatch(header)
     if element is None:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
     pem = unquote_to_bytes(element[2])
-    credential = parse_certificate(pem)
-    if credential.fingerprint != element[1]:
+    certificate = parse_certificate(pem)
+    if certificate.fingerprint != element[1]:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-    credential.check_validity_period(now := clock.micros())
+    certificate.check_validity_period(now := clock.micros())
     policy = (
-        PolicyBuilder().store(store).time(to_datetime(now)).extension_policies(ca_policy=_ISSUER, ee_policy=_CALLER)
+        PolicyBuilder()
+        .store(store)
+        .time(to_datetime(now))
+        .extension_policies(ca_policy=_CA_POLICY, ee_policy=_CLIENT_POLICY)
     )
     try:
         chain = policy.build_client_verifier().verify(x509.load_pem_x509_certificate(pem), []).chain
     except VerificationError:
         raise Refusal(Reason.CERTIFICATE_UNUSABLE) from None
     return replace(
-        credential,
+        certificate,
         not_before_micros=max(to_micros(link.not_valid_before_utc) for link in chain),
         not_after_micros=min(to_micros(link.not_valid_after_utc) for link in chain),
     )
 
 
-def _for_clients(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
+def _require_client_usage(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
     if usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
-        raise ValueError("the certificate is not for clients")
+        raise ValueError("the certificate is not a client certificate")
 
 
-_ISSUER = ExtensionPolicy.webpki_defaults_ca()
-# An organisation's certificate has no host name, which the web's rules would demand.
-_CALLER = ExtensionPolicy.permit_all().may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _for_clients)
+_CA_POLICY = ExtensionPolicy.webpki_defaults_ca()
+# The web PKI profile requires a host name, which an organisation's certificate does not have.
+_CLIENT_POLICY = ExtensionPolicy.permit_all().may_be_present(
+    x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _require_client_usage
+)

@@ -1,8 +1,8 @@
-"""Many inquiries, one transaction: a bounded queue before one thread.
+"""Batches inquiries: a bounded, fair queue in front of one worker thread; each batch is one transaction.
 
-Waiting for company costs a lone caller time and saves a crowd most of its cost, so only a crowd is waited for, until
-all who come together are in.
-Each caller waits in a line of their own, and each line moves on alike: a flood in one holds up no other.
+Batching adds latency when one caller is active and saves most of the commit cost when many are. So the batcher waits
+for further entries only while many arrive, until the arrivals pause.
+Each caller has a queue of its own, and all queues advance equally: a flood from one caller delays no other.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from estelam.core.errors import Reason, Refusal
 
 log = structlog.get_logger()
 
-# A door through which so few have come in so long is taken for empty, and is stood open no longer than that.
+# Arrivals are taken to have paused when so few come in so long; the batcher waits for a pause at most so long.
 IDLE_AFTER_SECONDS = 0.001
 IDLE_BELOW_ENTRIES = 4
 MAX_GATHER_SECONDS = 0.1
-# After a fault, the next round is tried no sooner.
+# The pause after a fault before the next batch.
 RETRY_PAUSE_SECONDS = 0.01
 
 T = TypeVar("T")
@@ -32,57 +32,57 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How many wait, and how many go together."""
+    """Sizes of the queue and of a batch, in entries."""
 
     size: int = 128
     queue: int = 1024
     short: int = 32
-    """How many go together where more wait than two batches: whoever comes meanwhile waits for the end of one."""
+    """The batch size while more than two full batches are queued: short batches keep new arrivals from waiting long."""
 
 
 class FairQueue(Generic[T, R]):
-    """Who waits, in lines that all move on alike."""
+    """One queue for each key; all queues advance equally."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._lines: dict[str, deque[tuple[T, asyncio.Future[R]]]] = {}
+        self._queues: dict[str, deque[tuple[T, asyncio.Future[R]]]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._queues.values()))
 
-    def append(self, line: str, waiting: tuple[T, asyncio.Future[R]]) -> None:
-        """Stand at the end of *line*; where no more may wait, the last of the longest line is turned away for it.
+    def append(self, key: str, entry: tuple[T, asyncio.Future[R]]) -> None:
+        """Add *entry* to the queue of *key*; if all is full, the last entry of the longest queue is refused.
 
         Raises:
-            Refusal: OVERLOADED, where that is this one.
+            Refusal: OVERLOADED, if the entry to refuse would be this one.
         """
         if len(self) >= self._bound:
-            longest = max(self._lines.values(), key=len)
-            if len(self._lines.get(line, ())) + 1 >= len(longest):
+            longest = max(self._queues.values(), key=len)
+            if len(self._queues.get(key, ())) + 1 >= len(longest):
                 raise Refusal(Reason.OVERLOADED)
             _, future = longest.pop()
             if not future.done():
                 future.set_exception(Refusal(Reason.OVERLOADED))
-        self._lines.setdefault(line, deque()).append(waiting)
+        self._queues.setdefault(key, deque()).append(entry)
 
     def move(self, batch: list[tuple[T, asyncio.Future[R]]], most: int) -> None:
-        """Move to *batch*, until it has *most*, an equal share of each line, and who was first behind the others."""
-        share = max(1, (most - len(batch)) // len(self._lines))
-        for name in list(self._lines)[:most]:
-            line = self._lines[name]
-            for _ in range(min(share, len(line))):
-                batch.append(line.popleft())
-                # Who has given up is let go before any work is done for them.
+        """Move an equal share of each queue to *batch*, up to *most* entries; a queue that was served goes to the back."""
+        share = max(1, (most - len(batch)) // len(self._queues))
+        for key in list(self._queues)[:most]:
+            queue = self._queues[key]
+            for _ in range(min(share, len(queue))):
+                batch.append(queue.popleft())
+                # An entry whose caller has stopped waiting is dropped before any work is done for it.
                 if batch[-1][1].done():
                     batch.pop()
-            if line:
-                self._lines[name] = self._lines.pop(name)
+            if queue:
+                self._queues[key] = self._queues.pop(key)
             else:
-                del self._lines[name]
+                del self._queues[key]
 
 
 class Batcher(Generic[T, R]):
-    """Hands what is submitted to *work*, in one thread, as many at a time as are waiting."""
+    """Passes submitted entries to *work* in batches, in one thread; *observe* gets the size of each batch."""
 
     def __init__(
         self,
@@ -95,125 +95,124 @@ class Batcher(Generic[T, R]):
         self._limits = limits
         self._observe = observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._waiting: FairQueue[T, R] = FairQueue(limits.queue)
-        self._arrival = asyncio.Event()
+        self._queue: FairQueue[T, R] = FairQueue(limits.queue)
+        self._not_empty = asyncio.Event()
         self._closing = False
-        self._last = 0
-        self._entered = 0
+        self._last_size = 0
+        self._arrivals = 0
         self._runner = asyncio.get_running_loop().create_task(self._run())
 
-    async def submit(self, item: T, seconds: float, line: str = "") -> R:
-        """What *work* makes of *item*, which waits in its own *line*, for at most *seconds*.
+    async def submit(self, item: T, seconds: float, queue_key: str = "") -> R:
+        """Return the result of *work* for *item*, which waits in the queue of *queue_key*, within *seconds*.
 
         Raises:
-            Refusal: OVERLOADED where the queue is full, for whoever came last in the longest line; ANSWER_LATE where
-                time ran out. An item that has begun is finished all the same: giving up ends the waiting, never the
-                commit.
+            Refusal: OVERLOADED if the queue is full and this caller's is the longest; ANSWER_LATE if the time has
+                passed. An item already in a batch is finished nevertheless: a timeout ends the waiting, not the commit.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         timer = loop.call_later(seconds, _expire, future)
         try:
-            self._waiting.append(line, (item, future))
-            self._entered += 1
-            self._arrival.set()
+            self._queue.append(queue_key, (item, future))
+            self._arrivals += 1
+            self._not_empty.set()
             return await future
         finally:
             timer.cancel()
 
     async def run_exclusive(self, work: Callable[[], Any]) -> Any:
-        """Run *work* in the batch's thread, between two batches."""
+        """Run *work* in the worker thread, between two batches."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def close(self) -> None:
-        """Finish what is waiting, then stop."""
+        """Finish all queued entries, then stop."""
         self._closing = True
-        self._arrival.set()
+        self._not_empty.set()
         await self._runner
         self._thread.shutdown()
 
     async def _run(self) -> None:
         while True:
             try:
-                if self._closing and not self._waiting:
+                if self._closing and not self._queue:
                     return
-                await self._round()
+                await self._run_batch()
             except BaseException as error:
-                # The runner must outlive any fault; what waits has its next round.
+                # The runner survives any fault; queued entries go into the next batch.
                 if is_cancelled(error):
                     raise
                 with contextlib.suppress(Exception):
-                    log.error("round.failed", error=type(error).__name__)
+                    log.error("batcher.failed", error=type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
-    async def _round(self) -> None:
-        await self._arrival.wait()
-        if self._last > 2 and not self._closing:
-            await self._let_in()
+    async def _run_batch(self) -> None:
+        await self._not_empty.wait()
+        if self._last_size > 2 and not self._closing:
+            await self._gather()
         batch: list[tuple[T, asyncio.Future[R]]] = []
         try:
             self._take(batch)
-            self._last = len(batch)
+            self._last_size = len(batch)
             if batch:
                 await self._serve(batch)
         except BaseException as error:
-            # Whatever it is, every waiter must hear of it.
+            # Every caller in the batch gets an error, whatever it is.
             for _, future in batch:
                 if not future.done():
                     future.set_exception(_as_exception(error))
             raise
 
-    async def _let_in(self) -> None:
-        """Let in all who stand at the door: there they wait in the order of their coming, and only in here alike.
+    async def _gather(self) -> None:
+        """Wait until arrivals pause: calls that gRPC still holds are served in order of arrival, ours are served fairly.
 
-        It costs a crowd nothing: the thread would have to share its core with the loop that lets them in.
+        Under load this costs nothing: the worker thread would share its core with the loop that accepts the calls.
         """
         loop = asyncio.get_running_loop()
         began = now = loop.time()
-        lull = False
-        while not lull and now < began + MAX_GATHER_SECONDS:
-            before, entered = now, self._entered
+        paused = False
+        while not paused and now < began + MAX_GATHER_SECONDS:
+            before, arrivals = now, self._arrivals
             await asyncio.sleep(IDLE_AFTER_SECONDS)
             now = loop.time()
-            # A loop too busy to come back in time was too busy to look at the door.
-            lull = self._entered - entered <= IDLE_BELOW_ENTRIES and now < before + 2 * IDLE_AFTER_SECONDS
+            # A loop that resumes late has not had time to accept calls.
+            paused = self._arrivals - arrivals <= IDLE_BELOW_ENTRIES and now < before + 2 * IDLE_AFTER_SECONDS
 
     def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         size = self._limits.size
-        most = min(size, self._limits.short) if len(self._waiting) > 2 * size else size
-        while self._waiting and len(batch) < most:
-            self._waiting.move(batch, most)
-        if not self._waiting and not self._closing:
-            self._arrival.clear()
+        most = min(size, self._limits.short) if len(self._queue) > 2 * size else size
+        while self._queue and len(batch) < most:
+            self._queue.move(batch, most)
+        if not self._queue and not self._closing:
+            self._not_empty.clear()
 
     async def _serve(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         self._observe(len(batch))
         items = [item for item, _ in batch]
-        results = await asyncio.get_running_loop().run_in_executor(self._thread, _whole, self._work, items)
+        results = await asyncio.get_running_loop().run_in_executor(self._thread, _call, self._work, items)
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether *error* ends this task because someone asked for that; any other cancellation is a fault like any."""
+    """Whether *error* is a requested cancellation of this task; any other CancelledError is an ordinary fault."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def _whole(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
+def _call(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
     try:
         return work(items)
     except StopIteration as error:
-        # No future takes this one: whoever waits for the thread would wait for ever.
-        raise RuntimeError("the work was broken off") from error
+        # A future can't hold StopIteration: the caller would wait for ever.
+        raise RuntimeError("the work raised StopIteration") from error
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """*error*, or what stands for it where a future or its waiter would take it for something else."""
+    """Return *error*, or a RuntimeError in place of one that a future or its waiter would interpret."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError("the round was broken off")
+    return RuntimeError("the batch was interrupted")
 
 
 def _expire(future: asyncio.Future[R]) -> None:

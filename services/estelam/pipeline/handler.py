@@ -1,16 +1,15 @@
-"""The desk: the one numbered course that every inquiry of every service takes.
+"""Request pipeline shared by all methods of all services.
 
-1 who asks, 2 may they, 3 well formed, 4 quota, 5 what is true, 6 write it down, 7 speak. Steps 5 and 6 happen behind
-the counter, in one transaction (`estelam.pipeline.recorder`), or at another service that records (the adapter).
+1 authenticate, 2 authorize, 3 validate, 4 rate-limit, 5 look up, 6 record, 7 reply. Steps 5 and 6 share one transaction
+(`estelam.pipeline.recorder`), or another service that records does them (the Setad adapter forwards its inquiries).
 """
 
 import asyncio
 import contextlib
 import random
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -20,17 +19,17 @@ from google.protobuf.message import Message
 from grpc.aio import AbortError, ServicerContext
 
 from estelam.auth import rate_limit
-from estelam.auth.authentication import Authenticator, Metadata
+from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Grant, Quota
 from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import to_grpc
-from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Method, Outcome, Purpose
-from estelam.pipeline import metadata
+from estelam.core.model import Answer, Inquiry, Method, Outcome
 from estelam.pipeline.batcher import is_cancelled
+from estelam.pipeline.metadata import parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import refusal_for
 from estelam.telemetry.metrics import Metrics
@@ -40,45 +39,48 @@ log = structlog.get_logger()
 Context = ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 RequestParser = Callable[[type[Message], bytes], Message]
-"""How a request is read from what came over the wire: whole and well formed, or a Refusal."""
+"""Parses and validates the bytes of a request, or raises a Refusal."""
 
-# Faults that may pass within a second: a caller's gRPC may ask again by itself, when it likes. Where there is too much
-# to do, it is told when. All other refusals tell it not to, and a service that asks another has tried already: five
-# times five would help nobody.
+# Faults that may be over within a second: the caller's gRPC library may retry on its own schedule.
 TRANSIENT_REASONS = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
+# Too many calls: the reply states when to retry. Every other refusal forbids automatic retries; so does every refusal
+# of a service that forwards, since it has retried already and the attempts would multiply.
 THROTTLED_REASONS = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
 MAX_RETRY_HINT_SECONDS = 5.0
-# How long such a refusal may be kept back from a caller who presses on.
+# The longest delay of a throttled refusal to a caller who keeps sending.
 MAX_REFUSAL_DELAY_SECONDS = 2.0
-# How long a refusal within an announced outage waits for its record: the store may well be what is out.
+# How long a refusal during an announced outage waits for its record: the store may be what is out of operation.
 OUTAGE_RECORD_TIMEOUT_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
-_PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
 class AnswerBackend(Protocol):
-    """Where steps 5 and 6 happen."""
+    """Performs steps 5 and 6."""
 
     async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
-        """The recorded answer within *seconds*, or a Refusal."""
+        """Return the recorded answer within *seconds*, or raise a Refusal."""
 
     async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
-        """Record *inquiry*'s refusal."""
+        """Record the refusal of *inquiry* within *seconds*, or raise a Refusal."""
 
 
 @dataclass(slots=True)
 class CallState:
-    """What is known of one call so far: the inquiry once the caller is known, then the grant, then the bucket."""
+    """What is known of one call so far: the inquiry after step 1, the grant after step 2, the bucket in step 4."""
 
     inquiry: Inquiry | None = None
     grant: Grant | None = None
     bucket: TokenBucket | None = None
     submitted: bool = False
-    """Past step 4: whoever answers or refuses from here on records it too."""
+    """Whether step 5 has begun: from here on the backend records both answers and refusals."""
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The trailing metadata of the reply."""
+        return reply_metadata(self.inquiry, self.grant, self.bucket)
 
 
 class InquiryHandler:
-    """Takes every inquiry along the course. Whatever goes wrong on the way is a refusal, never an answer."""
+    """Runs the pipeline for each inquiry. Any fault becomes a refusal, never an answer."""
 
     def __init__(
         self,
@@ -93,170 +95,134 @@ class InquiryHandler:
         refusal_record_quota: Quota,
         is_forwarding: bool = False,
     ) -> None:
-        self._door = authenticator
-        self._access = authorizer
+        self._authenticator = authenticator
+        self._authorizer = authorizer
         self._outages = outages
-        self._counter = backend
+        self._backend = backend
         self._metrics = metrics
         self._clock = clock
-        self._answer_seconds = request_timeout_seconds
-        self._relays = is_forwarding
-        self._quotas = RateLimiter(clock)
-        # Refusals are recorded too, within a budget of each caller's own, so that nobody fills the disk with them.
-        self._refusals = refusal_record_quota
-        self._refusal_quotas = RateLimiter(clock)
-        self._pace = RefusalThrottle(clock)
-        self._plainest = to_grpc(Refusal(Reason.SERVICE_FAILED))
+        self._request_timeout_seconds = request_timeout_seconds
+        self._is_forwarding = is_forwarding
+        self._rate_limiter = RateLimiter(clock)
+        # Refusals are recorded too, limited for each caller, so that no caller can fill the disk with them.
+        self._refusal_record_quota = refusal_record_quota
+        self._refusal_record_limiter = RateLimiter(clock)
+        self._refusal_throttle = RefusalThrottle(clock)
+        self._fallback_status = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
-    def handler(self, method: Method, reading: RequestParser = validation.parse_request) -> Handler:
-        """The function that answers *method* on the wire: bytes in, bytes out, nothing thrown but gRPC's own abort.
+    def handler(self, method: Method, parse: RequestParser = validation.parse_request) -> Handler:
+        """Return the function that serves *method*: bytes in, bytes out; it raises only gRPC's own abort.
 
-        *reading* is how requests of another face than gRPC's own are read, at the same step of the course.
+        Args:
+            method: The method to serve.
+            parse: Parses a request in step 3; another frontend than gRPC passes its own parser.
         """
 
         async def handle(wire: bytes, context: Context) -> bytes:
             try:
-                return await self._run(method, partial(reading, method.request, wire), context)
+                return await self._run(method, partial(parse, method.request, wire), context)
             except BaseException as error:
-                # The one place where nothing may pass: a fault while refusing is refused with the plainest words, which
-                # were made ready beforehand.
+                # The last handler of errors: a fault while refusing ends the call with a status that was built at the
+                # start.
                 if isinstance(error, AbortError) or is_cancelled(error):
                     raise
                 with contextlib.suppress(Exception):
                     log.error("refusal.failed", method=method.short_name, error=type(error).__name__)
-                return await _end(context, self._plainest)
+                return await _end(context, self._fallback_status)
 
         return handle
 
-    async def _run(self, method: Method, read: Callable[[], Message], context: Context) -> bytes:
-        visit = CallState()
+    async def _run(self, method: Method, parse: Callable[[], Message], context: Context) -> bytes:
+        call = CallState()
         try:
-            reply = await self._process(method, read, context, visit)
-            context.set_trailing_metadata(_trailer(visit))
+            reply = await self._process(method, parse, context, call)
+            context.set_trailing_metadata(call.metadata())
         except BaseException as error:
             if is_cancelled(error):
                 raise
-            return await self._refuse(method, context, visit, error)
+            return await self._refuse(method, context, call, error)
         return reply
 
-    async def _process(self, method: Method, read: Callable[[], Message], context: Context, visit: CallState) -> bytes:
-        arrived = self._clock.monotonic()
+    async def _process(self, method: Method, parse: Callable[[], Message], context: Context, call: CallState) -> bytes:
+        received_at = self._clock.monotonic()
         seconds = self._time_budget(context)
         metadata = context.invocation_metadata() or ()
-        caller = self._door.authenticate(context, metadata)  # 1 who asks
-        inquiry = Inquiry(uuid_utils.uuid7(), method, caller, arrived)
-        visit.inquiry = inquiry
-        grant = visit.grant = self._access.authorize(caller, method)  # 2 may they
-        inquiry.purpose = _purpose(metadata, grant)
-        inquiry.request = read()  # 3 well formed
-        visit.bucket = self._quotas.bucket(caller.organization_id, method.short_name, grant.quota)
-        rate_limit.acquire(visit.bucket, method.short_name)  # 4 quota
-        self._outages.check(method.service)  # within an announced outage, the course ends here
-        visit.submitted = True
-        answered = await self._counter.answer(inquiry, seconds)  # 5 what is true, 6 write it down
-        if answered.outcome is Outcome.NO:
-            rate_limit.charge_miss(visit.bucket)
-        self._metrics.answered(method.short_name, answered.outcome, self._clock.monotonic() - arrived)
-        log.debug("inquiry.answered", inquiry_id=_text_id(inquiry), method=method.short_name)
-        return answered.reply  # 7 speak
+        caller = self._authenticator.authenticate(context, metadata)  # 1 authenticate
+        inquiry = Inquiry(uuid_utils.uuid7(), method, caller, received_at)
+        call.inquiry = inquiry
+        grant = call.grant = self._authorizer.authorize(caller, method)  # 2 authorize
+        inquiry.purpose = parse_purpose(metadata, grant)  # 3 validate
+        inquiry.request = parse()
+        call.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
+        rate_limit.acquire(call.bucket, method.short_name)  # 4 rate-limit
+        self._outages.check(method.service)  # an announced outage ends the pipeline here
+        call.submitted = True
+        answer = await self._backend.answer(inquiry, seconds)  # 5 look up, 6 record
+        if answer.outcome is Outcome.NO:
+            rate_limit.charge_miss(call.bucket)
+        self._metrics.answered(method.short_name, answer.outcome, self._clock.monotonic() - received_at)
+        log.debug("inquiry.answered", inquiry_id=str(inquiry.id), method=method.short_name)
+        return answer.reply  # 7 reply
 
     def _time_budget(self, context: Context) -> float:
-        # Read once: what remains follows the wall clock, and waiting is counted on the monotonic one.
+        # Read once: gRPC computes the remaining time on the wall clock; waiting is measured on the monotonic clock.
         remaining = context.time_remaining()
-        return self._answer_seconds if remaining is None else min(remaining, self._answer_seconds)
+        return self._request_timeout_seconds if remaining is None else min(remaining, self._request_timeout_seconds)
 
-    async def _refuse(self, method: Method, context: Context, visit: CallState, error: BaseException) -> bytes:
+    async def _refuse(self, method: Method, context: Context, call: CallState, error: BaseException) -> bytes:
         refusal = refusal_for(error)
         if not isinstance(error, Refusal):
             log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
-        refusal = await self._recorded(visit, refusal)
+        refusal = await self._record(call, refusal)
         self._metrics.refused(method.short_name, refusal)
-        inquiry_id = _text_id(visit.inquiry) if visit.inquiry else None
+        inquiry_id = str(call.inquiry.id) if call.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        if visit.inquiry and refusal.reason in THROTTLED_REASONS:
+        if call.inquiry and refusal.reason in THROTTLED_REASONS:
             most = min(self._time_budget(context) / 2, MAX_REFUSAL_DELAY_SECONDS)
-            await asyncio.sleep(self._pace.delay(visit.inquiry.caller.organization_id, most))
-        return await abort(context, refusal, (*_trailer(visit), *self._retry(refusal)))
+            await asyncio.sleep(self._refusal_throttle.delay(call.inquiry.caller.organization_id, most))
+        return await abort(context, refusal, (*call.metadata(), *self._retry_metadata(refusal)))
 
-    def _retry(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
-        """What the caller's gRPC is told of asking again by itself."""
-        if refusal.reason in TRANSIENT_REASONS and not self._relays:
+    def _retry_metadata(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
+        """Return gRPC's retry pushback: when the caller's library may retry by itself; negative forbids it."""
+        if refusal.reason in TRANSIENT_REASONS and not self._is_forwarding:
             return ()
         seconds = refusal.retry_seconds or 0.0
-        if refusal.reason in THROTTLED_REASONS and seconds <= MAX_RETRY_HINT_SECONDS and not self._relays:
-            # Spread, so that those who were turned away together do not come back together.
+        if refusal.reason in THROTTLED_REASONS and seconds <= MAX_RETRY_HINT_SECONDS and not self._is_forwarding:
+            # Spread at random, so that callers who were refused together do not retry together.
             return ((_PUSHBACK, str(int(seconds * 1000 * random.uniform(1, 2)) + 1)),)  # noqa: S311 - no secret
         return ((_PUSHBACK, "-1"),)
 
-    async def _recorded(self, visit: CallState, refusal: Refusal) -> Refusal:
-        """Record *refusal*, if that is still owed and within the caller's budget; a failed record is a refusal too."""
-        inquiry = visit.inquiry
-        if inquiry is None or visit.submitted:
+    async def _record(self, call: CallState, refusal: Refusal) -> Refusal:
+        """Record *refusal* unless the backend has done so or the caller's limit is exhausted; return the one to send.
+
+        If recording fails, the failure is the refusal to send.
+        """
+        inquiry = call.inquiry
+        if inquiry is None or call.submitted:
             return refusal
         try:
-            self._refusal_quotas.acquire(inquiry.caller.organization_id, "refusals", self._refusals)
+            caller = inquiry.caller.organization_id
+            self._refusal_record_limiter.acquire(caller, "refusals", self._refusal_record_quota)
         except Refusal:
             self._metrics.unrecorded_refusal()
             return refusal
-        out = refusal.reason is Reason.OUTAGE_ANNOUNCED
+        in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
         try:
-            seconds = OUTAGE_RECORD_TIMEOUT_SECONDS if out else self._answer_seconds
-            await self._counter.record_refusal(replace(inquiry, refusal=refusal), seconds)
-        except Refusal as worse:
-            if not out:
-                return worse
-            # Recorded if that can be: until when it lasts is said all the same.
+            seconds = OUTAGE_RECORD_TIMEOUT_SECONDS if in_outage else self._request_timeout_seconds
+            await self._backend.record_refusal(replace(inquiry, refusal=refusal), seconds)
+        except Refusal as failure:
+            if not in_outage:
+                return failure
+            # The caller gets the end of the outage even where the refusal can't be recorded.
             self._metrics.unrecorded_refusal()
         return refusal
 
 
-async def abort(context: Context, refusal: Refusal, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """End the call with *refusal*'s constant words and details."""
-    return await _end(context, to_grpc(refusal), trailer)
+async def abort(context: Context, refusal: Refusal, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """End the call with the constant text and the details of *refusal*, and with trailing *metadata*."""
+    return await _end(context, to_grpc(refusal), metadata)
 
 
-async def _end(context: Context, status: grpc.Status, trailer: tuple[tuple[str, str], ...] = ()) -> bytes:
-    await context.abort(status.code, status.details, (*status.trailing_metadata, *trailer))
+async def _end(context: Context, status: grpc.Status, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *metadata))
     raise AbortError
-
-
-def _text_id(inquiry: Inquiry) -> str:
-    return str(inquiry.id)
-
-
-def _purpose(metadata: Metadata, grant: Grant) -> Purpose:
-    given: dict[str, str] = {}
-    for key, value in metadata:
-        if (name := PURPOSE_KEYS.get(key)) is None:
-            continue
-        if name in given or not isinstance(value, str) or not _PURPOSE_VALUE.fullmatch(value):
-            wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
-            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", wanted)])
-        given[name] = value
-    for key in grant.demands:
-        if PURPOSE_KEYS[key] not in given:
-            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is demanded by the grant")])
-    return Purpose(**given)
-
-
-def _trailer(visit: CallState) -> tuple[tuple[str, str], ...]:
-    """What every caller may know, in fixed widths: the inquiry's id, its own id, the method's end, the quota."""
-    if visit.inquiry is None:
-        return ()
-    trailer: list[tuple[str, str]] = [("estelam-inquiry-id", _text_id(visit.inquiry))]
-    if visit.inquiry.purpose.correlation:
-        trailer.append(("x-inquiry-id", visit.inquiry.purpose.correlation))
-    if visit.grant is not None:
-        trailer += metadata.deprecation_metadata(visit.grant.deprecated, visit.grant.sunset)
-    if visit.bucket is not None:
-        name = visit.inquiry.method.short_name
-        state = rate_limit.bucket_state(visit.bucket, name)
-        trailer.append(("ratelimit-policy", _policy(name, visit.bucket.quota)))
-        trailer.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
-    return tuple(trailer)
-
-
-@lru_cache(maxsize=1024)
-def _policy(name: str, granted: Quota) -> str:
-    window = max(1, round(granted.burst / granted.rate))
-    return f'"{name}";q={granted.burst};w={window}'

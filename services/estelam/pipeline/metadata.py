@@ -1,22 +1,84 @@
-"""What a caller is told of a method's end: the fields `deprecation` (RFC 9745) and `sunset` (RFC 8594)."""
+"""Request and reply metadata: purpose, method lifecycle (RFC 9745, RFC 8594) and rate limit."""
 
+import re
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from functools import lru_cache
 
+from estelam.auth import rate_limit
+from estelam.auth.authentication import Metadata
+from estelam.auth.grants import Grant, Quota
+from estelam.auth.rate_limit import TokenBucket
 from estelam.core.clock import TEHRAN
+from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
+
+_PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
+
+
+def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
+    """Parse the purpose of an inquiry from the request *metadata*.
+
+    Raises:
+        Refusal: METADATA_MALFORMED, or METADATA_REQUIRED where *grant* demands an entry that is missing.
+    """
+    given: dict[str, str] = {}
+    for key, value in metadata:
+        if (name := PURPOSE_KEYS.get(key)) is None:
+            continue
+        if name in given or not isinstance(value, str) or not _PURPOSE_VALUE.fullmatch(value):
+            wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
+            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", wanted)])
+        given[name] = value
+    for key in grant.demands:
+        if PURPOSE_KEYS[key] not in given:
+            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is demanded by the grant")])
+    return Purpose(**given)
+
+
+def reply_metadata(
+    inquiry: Inquiry | None, grant: Grant | None, bucket: TokenBucket | None
+) -> tuple[tuple[str, str], ...]:
+    """Return the trailing metadata of a reply, in fixed widths, as far as the call has come.
+
+    It holds the inquiry's id, the caller's own correlation id, the method's lifecycle and the state of the rate limit.
+    """
+    if inquiry is None:
+        return ()
+    found: list[tuple[str, str]] = [("estelam-inquiry-id", str(inquiry.id))]
+    if inquiry.purpose.correlation:
+        found.append(("x-inquiry-id", inquiry.purpose.correlation))
+    if grant is not None:
+        found += deprecation_metadata(grant.deprecated, grant.sunset)
+    if bucket is not None:
+        name = inquiry.method.short_name
+        state = rate_limit.bucket_state(bucket, name)
+        found.append(("ratelimit-policy", _policy(name, bucket.quota)))
+        found.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)
 def deprecation_metadata(deprecated: date | None, sunset: date | None) -> tuple[tuple[str, str], ...]:
-    """The fields that say from which day in Iran on a method is deprecated, and from which on it may be gone."""
+    """Return the fields `deprecation` (RFC 9745) and `sunset` (RFC 8594) of a method, from the start of days in Iran.
+
+    Args:
+        deprecated: The day from which the method is deprecated.
+        sunset: The day from which the method may be removed.
+    """
     found = []
     if deprecated is not None:
-        found.append(("deprecation", f"@{int(_beginning(deprecated).timestamp())}"))
+        found.append(("deprecation", f"@{int(_start_of(deprecated).timestamp())}"))
     if sunset is not None:
-        found.append(("sunset", format_datetime(_beginning(sunset).astimezone(UTC), usegmt=True)))
+        found.append(("sunset", format_datetime(_start_of(sunset).astimezone(UTC), usegmt=True)))
     return tuple(found)
 
 
-def _beginning(day: date) -> datetime:
+def _start_of(day: date) -> datetime:
     return datetime.combine(day, time(), TEHRAN)
+
+
+@lru_cache(maxsize=1024)
+def _policy(name: str, quota: Quota) -> str:
+    window = max(1, round(quota.burst / quota.rate))
+    return f'"{name}";q={quota.burst};w={window}'

@@ -1,7 +1,7 @@
-"""Announced outages: the file that tells services when they are out of operation, and who is out now.
+"""Announced outages: the file that lists them, and the schedule that services check.
 
-Written as a whole by whoever keeps the announcements, and read again within a second of a change. The services look up
-nothing within an outage of their own: they say so, and for how long.
+The publisher of the announcements replaces the file as a whole; services reload it within a second. During its own
+outage a service looks nothing up: it refuses, with the remaining seconds.
 """
 
 import math
@@ -23,17 +23,17 @@ from estelam.core.model_files import load_model
 
 log = structlog.get_logger()
 
-LONGEST = timedelta(days=31)
-LONGEST_REASON = 200
-SPREAD_SECONDS = 30.0
-"""Over how long those who were turned away come back, so that the first second after an outage is not the next one."""
+MAX_DURATION = timedelta(days=31)
+MAX_REASON_LENGTH = 200
+RETRY_SPREAD_SECONDS = 30.0
+"""Retries are spread over so long after an outage, so that they do not overload the service."""
 
 Instant = Annotated[AwareDatetime, Strict()]
-Words = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+ReasonText = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
 class OutageError(UserFacingError):
-    """The file of outages can't be used; the text is for the operator."""
+    """The file of outages is invalid; the text is for the operator."""
 
 
 class Outage(BaseModel):
@@ -42,22 +42,22 @@ class Outage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
 
     service: str = Field(pattern=r"^[a-z0-9_.]+\.[A-Z][A-Za-z]*$")
-    """The service's name on the wire, package.Service."""
+    """The service's gRPC name, package.Service."""
     since: Instant = Field(alias="from")
     until: Instant
-    """The first instant after it."""
-    reason_fa: Words
-    reason_en: Words
+    """Exclusive."""
+    reason_fa: ReasonText
+    reason_en: ReasonText
 
     @model_validator(mode="after")
-    def _lasts(self) -> Self:
-        if not timedelta() < self.until - self.since <= LONGEST:
-            raise ValueError(f"ends after it begins, and within {LONGEST.days} days")
+    def _check_duration(self) -> Self:
+        if not timedelta() < self.until - self.since <= MAX_DURATION:
+            raise ValueError(f"must end after it begins, within {MAX_DURATION.days} days")
         return self
 
 
 class OutageTable(BaseModel):
-    """All that the file holds."""
+    """The content of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,22 +65,22 @@ class OutageTable(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read *path*.
+        """Load the TOML file *path*.
 
         Raises:
-            OutageError: it can't be read, has an unknown key, or an outage that can't be meant.
+            OutageError: the file can't be read, has an unknown key, or has an invalid outage.
         """
         return load_model(path, cls, OutageError)
 
     def save(self, path: Path) -> None:
-        """Put this in *path*'s place at once: who reads it sees the old file or the new one."""
+        """Replace *path* atomically: a reader sees the old file or the new one."""
         with open_atomic(path, encoding="utf-8", durable=True) as file:
-            file.write("# Announced outages, written by `estelam quality outage`; what is over is left out.\n")
-            file.writelines(_written(outage) for outage in self.outage)
+            file.write("# Announced outages, written by `estelam quality outage`; past ones are omitted.\n")
+            file.writelines(_to_toml(outage) for outage in self.outage)
 
 
-def _written(outage: Outage) -> str:
-    # TOML's strings take what JSON's do.
+def _to_toml(outage: Outage) -> str:
+    # JSON strings are valid TOML strings.
     return (
         f"\n[[outage]]\n"
         f"service = {dumps(outage.service)}\n"
@@ -92,13 +92,13 @@ def _written(outage: Outage) -> str:
 
 
 Span = tuple[int, int]
-"""From and until, in microseconds since 1970."""
+"""Begin and end of an outage, in microseconds since 1970."""
 
 
 class OutageSchedule:
-    """The outages in force: read from *path* where there is one, and again within a second of a change there.
+    """The outages announced in the file *path*, which is reloaded within a second of a change.
 
-    What can't be read changes nothing: what was read last holds, and before anything was read, no outage.
+    If the file can't be read, the last valid content stays in force; without any, there is no outage.
     """
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
@@ -113,17 +113,17 @@ class OutageSchedule:
         )
 
     def check(self, service: str) -> None:
-        """Let nobody past while *service* is out.
+        """Check that *service* is in operation.
 
         Raises:
-            Refusal: OUTAGE_ANNOUNCED, with how long it lasts still.
+            Refusal: OUTAGE_ANNOUNCED, with the seconds after which to retry.
         """
-        if (left := self.remaining_seconds(service)) is not None:
-            spread = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - no secret
-            raise Refusal(Reason.OUTAGE_ANNOUNCED, retry_seconds=math.ceil(left + spread))
+        if (remaining := self.remaining_seconds(service)) is not None:
+            spread = random.uniform(0, RETRY_SPREAD_SECONDS)  # noqa: S311 - no secret
+            raise Refusal(Reason.OUTAGE_ANNOUNCED, retry_seconds=math.ceil(remaining + spread))
 
     def remaining_seconds(self, service: str) -> float | None:
-        """How long *service* is out still; None where it is not. Outages that meet are one."""
+        """Return the seconds until *service* is in operation, or None if it is. Adjacent outages count as one."""
         self._refresh()
         now = end = self._clock.micros()
         for since, until in self._reloader.value.get(service, ()):
@@ -132,7 +132,7 @@ class OutageSchedule:
         return (end - now) / 1e6 if end > now else None
 
     def seconds_until_edge(self, services: Iterable[str], longest: float) -> float:
-        """How long until an outage of one of *services* begins or ends; at most *longest*."""
+        """Return the seconds until an outage of one of *services* begins or ends, at most *longest*."""
         now = self._clock.micros()
         edges = (edge for service in services for span in self._reloader.value.get(service, ()) for edge in span)
         return min((longest, *((edge - now) / 1e6 for edge in edges if edge > now)))
@@ -140,7 +140,7 @@ class OutageSchedule:
     def _refresh(self) -> None:
         try:
             self._reloader.refresh()
-        except Exception as error:  # noqa: BLE001 - nothing that the file may hold is a reason to fail an inquiry
+        except Exception as error:  # noqa: BLE001 - no content of the file may make an inquiry fail
             log.error("outages.unreadable", error=type(error).__name__)
 
     def _load(self) -> Mapping[str, tuple[Span, ...]]:

@@ -1,4 +1,4 @@
-"""Steps 5 and 6 of an inquiry's course, for many at once: what is true, and writing it down, in one transaction."""
+"""Steps 5 and 6 of the pipeline, for a batch of inquiries: look up and record, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class LookupContext:
-    """What a look-up may see: one snapshot, and the right to say no if the data has earned it."""
+    """What a look-up may use: one snapshot of the store, and the check that a NO must pass."""
 
     connection: Connection
     coverage: Coverage | None
@@ -34,15 +34,15 @@ class LookupContext:
     now: datetime
     max_staleness: timedelta
     last_sealed: datetime
-    """When the ledger's last block was sealed, as of the service's start."""
+    """The time of the ledger's last block at the start of the service."""
 
     @property
     def clock_is_behind(self) -> bool:
-        """Whether the clock is known to be wrong, so that nobody can tell how much time has passed since anything."""
+        """Whether the clock is behind the ledger's last block, so that no age of data can be computed."""
         return self.last_sealed > self.now + CLOCK_TOLERANCE
 
     def no_or_refusal(self, reply: Message) -> LookupResult | Refusal:
-        """The finding NO if the data has earned it; else the refusal that takes its place."""
+        """Return NO if the data covers the question and is fresh (a NO must be earned); else the refusal."""
         if self.clock_is_behind:
             return Refusal(Reason.CLOCK_BEHIND)
         try:
@@ -54,11 +54,11 @@ class LookupContext:
 
 
 Lookup = Callable[[LookupContext, Sequence[Inquiry]], Sequence[LookupResult | Refusal]]
-"""One question asked for many inquiries: a finding or a refusal for each, in their order."""
+"""Looks up many inquiries of one method at once: a result or a refusal for each, in order."""
 
 
 class InquiryRecorder:
-    """Answers by looking up and recording. What was not recorded can't leave: only the ledger makes receipts."""
+    """Answers inquiries and records them. An unrecorded answer can't be sent: only the ledger makes receipts."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class InquiryRecorder:
         store: Store,
         ledger: LedgerWriter,
         keyring: HmacKeyring,
-        look_ups: Mapping[str, Lookup],
+        lookups: Mapping[str, Lookup],
         max_staleness: timedelta,
         clock: Clock,
         last_sealed: datetime,
@@ -74,45 +74,45 @@ class InquiryRecorder:
         self._store = store
         self._ledger = ledger
         self._keyring = keyring
-        self._look_ups = look_ups
+        self._lookups = lookups
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
 
     def answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
-        """Find and record *inquiries* in one transaction; each gets its answer or a refusal, in order.
+        """Look up and record *inquiries* in one transaction; return an answer or a refusal for each, in order.
 
-        A fault anywhere gives all of them a refusal, never an answer.
+        Any fault makes all of them refusals.
         """
         try:
             return self._answer_batch(inquiries)
-        except Exception as error:  # noqa: BLE001 - any fault at all means that nobody gets an answer
-            fault = refusal_for(error)
-            log.error("batch.failed", reason=fault.reason, error=type(error).__name__, inquiries=len(inquiries))
-            self._record_fault(inquiries, fault)
-            return [fault] * len(inquiries)
+        except Exception as error:  # noqa: BLE001 - on any fault no inquiry gets an answer
+            refusal = refusal_for(error)
+            log.error("batch.failed", reason=refusal.reason, error=type(error).__name__, inquiries=len(inquiries))
+            self._record_failure(inquiries, refusal)
+            return [refusal] * len(inquiries)
 
     def _answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         with self._store.transaction() as connection:
-            found = self._look_up(connection, inquiries)  # 5 what is true
-            lines = [
-                EntryDraft(inquiry, finding.outcome, finding.reply)
-                if isinstance(finding, LookupResult)
-                else EntryDraft(inquiry, finding.reason)
-                for inquiry, finding in zip(inquiries, found, strict=True)
+            results = self._look_up(connection, inquiries)  # 5 look up
+            drafts = [
+                EntryDraft(inquiry, result.outcome, result.reply)
+                if isinstance(result, LookupResult)
+                else EntryDraft(inquiry, result.reason)
+                for inquiry, result in zip(inquiries, results, strict=True)
             ]
-            receipts = self._ledger.append(connection, lines)  # 6 write it down
+            receipts = self._ledger.append(connection, drafts)  # 6 record
         answers: list[Answer | Refusal] = []
-        for finding, receipt in zip(found, receipts, strict=True):
-            if isinstance(finding, LookupResult):
-                finding.reply.receipt.CopyFrom(receipt)  # type: ignore[attr-defined]  # every reply has one, by test
-                answers.append(Answer(finding.outcome, canonical(finding.reply)))
+        for result, receipt in zip(results, receipts, strict=True):
+            if isinstance(result, LookupResult):
+                result.reply.receipt.CopyFrom(receipt)  # type: ignore[attr-defined]  # a test checks every reply for it
+                answers.append(Answer(result.outcome, canonical(result.reply)))
             else:
-                answers.append(finding)
+                answers.append(result)
         return answers
 
     def _look_up(self, connection: Connection, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
-        reading = LookupContext(
+        context = LookupContext(
             connection,
             coverage.read_coverage(connection),
             self._keyring,
@@ -121,46 +121,46 @@ class InquiryRecorder:
             self._last_sealed,
         )
         found: dict[UUID, LookupResult | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
-        for name, look_up in self._look_ups.items():
+        for name, lookup in self._lookups.items():
             if group := [i for i in inquiries if i.method.name == name and not i.refusal]:
-                found.update(zip((i.id for i in group), look_up(reading, group), strict=True))
+                found.update(zip((i.id for i in group), lookup(context, group), strict=True))
         return [found[inquiry.id] for inquiry in inquiries]
 
-    def _record_fault(self, inquiries: Sequence[Inquiry], fault: Refusal) -> None:
+    def _record_failure(self, inquiries: Sequence[Inquiry], refusal: Refusal) -> None:
         try:
             with self._store.transaction() as connection:
-                self._ledger.append(connection, [EntryDraft(i, (i.refusal or fault).reason) for i in inquiries])
-        except Exception as error:  # noqa: BLE001 - the callers get a refusal with or without a record of it
-            log.error("fault.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
+                self._ledger.append(connection, [EntryDraft(i, (i.refusal or refusal).reason) for i in inquiries])
+        except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
+            log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
 
     def ping(self) -> None:
-        """Raise unless the store can be read."""
+        """Raise an error unless the store can be read."""
         self._store.ping()
 
 
 def refusal_for(error: BaseException) -> Refusal:
-    """The refusal that an unforeseen *error* becomes: the store's, or the service's own."""
+    """Return *error* if it is a Refusal; else STORE_UNAVAILABLE for errors of the store, SERVICE_FAILED for others."""
     if isinstance(error, Refusal):
         return error
-    stores = isinstance(error, SQLAlchemyError | StoreError | OSError)
-    return Refusal(Reason.STORE_UNAVAILABLE if stores else Reason.SERVICE_FAILED)
+    from_store = isinstance(error, SQLAlchemyError | StoreError | OSError)
+    return Refusal(Reason.STORE_UNAVAILABLE if from_store else Reason.SERVICE_FAILED)
 
 
 class BatchedBackend:
-    """The desk's counter where a store is kept: inquiries wait here for their turn in a batch."""
+    """The backend of a service with a store: submits each inquiry to the batcher."""
 
-    def __init__(self, batch: Batcher[Inquiry, Answer | Refusal]) -> None:
-        self._batch = batch
+    def __init__(self, batcher: Batcher[Inquiry, Answer | Refusal]) -> None:
+        self._batcher = batcher
 
     async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
-        """The recorded answer to *inquiry* within *seconds*, or a Refusal."""
-        settled = await self._batch.submit(inquiry, seconds, inquiry.caller.organization_id)
-        if isinstance(settled, Refusal):
-            raise settled
-        return settled
+        """Return the recorded answer to *inquiry* within *seconds*, or raise a Refusal."""
+        result = await self._batcher.submit(inquiry, seconds, inquiry.caller.organization_id)
+        if isinstance(result, Refusal):
+            raise result
+        return result
 
     async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
-        """Record *inquiry*'s refusal; if that can't be done, the Refusal says so."""
-        settled = await self._batch.submit(inquiry, seconds, inquiry.caller.organization_id)
-        if isinstance(settled, Refusal) and settled is not inquiry.refusal:
-            raise settled
+        """Record the refusal of *inquiry* within *seconds*, or raise the Refusal that tells why it failed."""
+        result = await self._batcher.submit(inquiry, seconds, inquiry.caller.organization_id)
+        if isinstance(result, Refusal) and result is not inquiry.refusal:
+            raise result

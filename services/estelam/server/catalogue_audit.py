@@ -1,4 +1,4 @@
-"""Noting in the ledger each change of the catalogue that a serving process sees: a change is no rumour."""
+"""Records each change of the catalogue in the ledger."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,36 +15,36 @@ from estelam.storage.store import Store
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> None:
-    """Write down how *catalogue* differs from what the ledger has noted of it so far, whoever noted that.
+    """Append notices of how *catalogue* differs from its state recorded in the ledger.
 
-    Of many workers the first notes a change, and the others find it noted.
+    Of several workers, the first records a change; the others find it recorded.
     """
     with store.transaction() as connection:
         before = recorded_snapshot(entry.notice for entry in search.catalogue_notices(connection))
         found = changes(before, snapshot(catalogue))
         if found:
             ledger.append_notices(connection, [to_notice(change) for change in found])
-    log.info("catalogue.noted", changes=len(found))
+    log.info("catalogue.recorded", changes=len(found))
 
 
 async def watch_catalogue(
     authorizer: Authorizer, source: AccessSource, record: Callable[[Catalogue], Awaitable[None]]
 ) -> None:
-    """Look at the catalogue every second, also where nobody asks, and have each change noted, until that succeeds.
+    """Check the catalogue every second, also without calls, and pass each change to *record* until that succeeds.
 
-    Of a plain table, which is of no catalogue, nothing is noted.
+    Returns at once for an access table, which belongs to no catalogue.
     """
-    noted: Catalogue | None = None
+    recorded: Catalogue | None = None
     while source.catalogue is not None:
         try:
             authorizer.refresh()
-            if (seen := source.catalogue) is not noted:
+            if (seen := source.catalogue) is not recorded:
                 await record(seen)
-                noted = seen
-        except Exception as error:  # noqa: BLE001 - whatever it is, the change is still to be noted
-            log.error("catalogue.unnoted", error=type(error).__name__)
-        await asyncio.sleep(LOOK_SECONDS)
+                recorded = seen
+        except Exception as error:  # noqa: BLE001 - after any error the change is still to be recorded
+            log.error("catalogue.record_failed", error=type(error).__name__)
+        await asyncio.sleep(CHECK_SECONDS)

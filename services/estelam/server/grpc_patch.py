@@ -1,10 +1,10 @@
-"""gRPC's asyncio server with two faults mended.
+"""gRPC's asyncio server with two faults patched.
 
-As of grpcio 1.85.1 the server decodes the name of every method that is not registered. One that is no UTF-8 ends its
-loop, and with that the service, for anyone who holds a trusted certificate. And it takes one call of a method at
-a time, and waits on all methods anew for each: that costs a sixth of what a call costs, and under load calls stand
-before its door in one line that no fairness reaches. There is no public way around either, so this module alone touches
-gRPC's inside, grpcio is pinned to the minor version it was tested with, and tests send such names and such loads.
+In grpcio 1.85.1 the server decodes the name of every unregistered method. A name that is not UTF-8 ends its loop, so
+that anyone with a trusted certificate can stop the service. And it accepts one call of a method at a time and sets up
+the wait on all methods again for each: that is a sixth of the cost of a call, and under load calls wait in gRPC in
+order of arrival, where our fair queue does not reach them. There is no public way around either. So this module, and no
+other, uses gRPC's private classes; grpcio is pinned to the minor version tested; tests send such names and loads.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_server
 
 CONCURRENT_ACCEPTS = 16
-"""So many calls of one method can come in at once."""
+"""So many calls of one method can be accepted at once."""
 
 
 class PatchedServer(grpc_server.Server):
-    """As grpc.aio.server(); registered methods are found by the bytes of their names, and *unknown* takes the rest."""
+    """Like grpc.aio.server(), but finds registered methods by the bytes of their names; *unknown* serves all others."""
 
     def __init__(self, options: Sequence[tuple[str, int]], unknown: Any) -> None:
         self._loop = asyncio.get_running_loop()
@@ -29,7 +29,7 @@ class PatchedServer(grpc_server.Server):
 
 
 class _OneMethod:
-    """Gives one handler, whatever the name."""
+    """Returns one handler for any name."""
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
@@ -43,7 +43,7 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._leaving = False
+        self._stopping = False
         self._known: dict[str, _OneMethod] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -52,31 +52,31 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # it has no types
         self._known |= {name: _OneMethod(handler) for name, handler in handlers.items()}
 
     async def shutdown(self, grace: float | None) -> None:
-        self._leaving = True
+        self._stopping = True
         await super().shutdown(grace)
 
     async def _request_call(self) -> Any:
-        """Serve calls of unregistered methods, for ever, without reading their names."""
+        """Serve calls of unregistered methods for ever, without decoding their names."""
         await self._serve(super()._request_call, "unknown", self.unknown)
 
     async def _request_registered_call(self, method: bytes) -> Any:
-        """Serve calls of *method*, for ever."""
+        """Serve calls of *method* for ever."""
         request, name = super()._request_registered_call, method.decode()
         await self._serve(lambda: request(method), name, self._known[name])
 
     async def _serve(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
-        await asyncio.gather(*(self._take(request, name, method) for _ in range(CONCURRENT_ACCEPTS)))
+        await asyncio.gather(*(self._accept(request, name, method) for _ in range(CONCURRENT_ACCEPTS)))
 
-    async def _take(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
+    async def _accept(self, request: Callable[[], Awaitable[Any]], name: str, method: _OneMethod) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 state = await request()
             except cygrpc._RequestCallError:  # noqa: SLF001
-                if self._leaving:
+                if self._stopping:
                     raise
-                # One call went wrong at this door. The others stay as they are: gRPC's core holds on to where each of
-                # them waits, and would write there after they were gone.
+                # One call failed to arrive. The other waits must stay: gRPC's core holds pointers to them and would
+                # write there after they were freed.
                 continue
             answering = cygrpc._handle_rpc(name, method, (), state, loop, False)  # noqa: SLF001, FBT003
             call = loop.create_task(cygrpc._schedule_rpc_coro(answering, state, loop, name))  # noqa: SLF001

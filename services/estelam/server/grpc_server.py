@@ -1,4 +1,4 @@
-"""The server that every service runs: limits, TLS with rotation, health, signals, and an orderly leave."""
+"""The gRPC server of every service: limits, TLS with reload, health, and an orderly shutdown."""
 
 import asyncio
 import contextlib
@@ -27,26 +27,26 @@ from estelam.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 HEALTH_SECONDS = 1.0
-SWITCH_SECONDS = 0.0005
-SHORTEST_SECONDS = 0.01
-_SAID = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
+SWITCH_INTERVAL_SECONDS = 0.0005
+MIN_HEALTH_PAUSE_SECONDS = 0.01
+_HEALTH_STATUS = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
 
 
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
-    """GRPC's limits, every one of which is unlimited or far too large unless set."""
+    """Return gRPC's limits; the default of each is unlimited or far too large."""
     return [
         ("grpc.so_reuseport", int(settings.shares_port)),
         ("grpc.max_concurrent_streams", 100),
-        # It counts calls that are over but not yet tidied up, and would refuse those of a busy caller within the limit.
+        # It counts calls that have ended but are not cleaned up yet, and so refuses a busy caller within the limit.
         ("grpc.http.overload_protection", 0),
-        # Ours is 4 KiB and has words of its own; this one, without words, only bounds memory.
+        # Our own limit is 4 KiB and gives a reason; this one gives none and only bounds memory.
         ("grpc.max_receive_message_length", 65536),
         ("grpc.max_send_message_length", 16384),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 8192),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        # Calls that wait to be looked at at all: gRPC would cut some off at random, whosever they are, before our own
-        # queue, which is fair, has seen them. Streams and connections bound them.
+        # Calls not yet accepted: gRPC would drop some at random, of any caller, before they reach our own queue, which
+        # is fair. Streams and connections bound them.
         ("grpc.server.max_pending_requests", 100 * settings.max_connections),
         ("grpc.server.max_pending_requests_hard_limit", 100 * settings.max_connections),
         ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
@@ -60,7 +60,7 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
 
 
 class ReloadingCredentials:
-    """The server's certificate and its callers' authorities, read again when their files have changed."""
+    """The server's certificate and the authorities of client certificates, reloaded when their files change."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._files = (settings.private_key, settings.certificate, settings.ca_certificates)
@@ -69,10 +69,10 @@ class ReloadingCredentials:
         self.first = self._reloader.value
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What this handshake and the next ones use; None to go on with the last, as half-way through a rotation.
+        """Return the configuration for this handshake and later ones; None keeps the last, also during a rotation.
 
-        GRPC 1.85 builds its TLS context anew for every configuration that it gets, beside the handshakes under way:
-        given one at each handshake, a server crashed within a few thousand connections.
+        GRPC 1.85 builds a new TLS context for every configuration it gets, concurrently with handshakes: with one
+        configuration per handshake a server crashed within a few thousand connections.
         """
         try:
             if not self._reloader.refresh():
@@ -80,15 +80,15 @@ class ReloadingCredentials:
         except (OSError, ValueError) as error:
             log.warning("certificate.unreadable", error=type(error).__name__)
             return None
-        log.info("certificate.rotated")
+        log.info("certificate.reloaded")
         return self._reloader.value
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         key, certificate, trust = (path.read_bytes() for path in self._files)
         public = load_pem_x509_certificate(certificate).public_key()
         if load_pem_private_key(key, password=None).public_key() != public:
-            raise ValueError("the server's key and certificate do not belong together")
-        load_pem_x509_certificates(trust)  # a file without one, half written perhaps, would shut every caller out
+            raise ValueError("the private key does not match the certificate")
+        load_pem_x509_certificates(trust)  # a file without any, perhaps half written, would exclude every caller
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=trust)
 
 
@@ -101,7 +101,7 @@ class Server:
 
     def __init__(self, settings: ServingSettings, handlers: Mapping[str, Handler]) -> None:
         if api_implementation.Type() != "upb":
-            raise ServerError("protobuf runs without its C implementation")
+            raise ServerError("protobuf runs without its C implementation (upb); install a binary wheel of protobuf")
         try:
             credentials = ReloadingCredentials(settings)
         except (OSError, ValueError) as error:
@@ -115,7 +115,7 @@ class Server:
             service, _, method = name.partition("/")
             behaviour: Any = grpc.unary_unary_rpc_method_handler(handler)
             self._server.add_registered_method_handlers(service, {method: behaviour})
-        changed: Any = credentials.changed  # gRPC takes None, its types don't know
+        changed: Any = credentials.changed  # gRPC accepts None, its types do not
         tls = grpc.dynamic_ssl_server_credentials(credentials.first, changed, require_client_authentication=True)
         try:
             self.port = self._server.add_secure_port(settings.listen, tls)
@@ -123,22 +123,22 @@ class Server:
             raise ServerError(f"{settings.listen} can't be bound; is another server there?") from error
 
     async def start(self) -> None:
-        """Listen; health says NOT_SERVING until it is known to be better."""
+        """Listen; health is NOT_SERVING until the first successful check."""
         await self.set_health(healthy=False)
         await self._server.start()
 
     async def set_health(self, *, healthy: bool, in_outage: frozenset[str] = frozenset()) -> None:
-        """Say over grpc.health.v1 which services here serve, and of the whole server, whether to bring calls here.
+        """Set the grpc.health.v1 status of each service, and of the whole server, which load balancers read.
 
-        Services that are *out*, as was announced, don't serve, but their callers should come all the same: nobody else
-        can tell them until when.
+        During an announced outage (*in_outage*) a service is NOT_SERVING, but the whole server stays SERVING: callers
+        should reach it and learn when the outage ends.
         """
         for name in self.services:
-            await self._health.set(name, _SAID[healthy and name not in in_outage])
-        await self._health.set("", _SAID[healthy or in_outage == self.services])
+            await self._health.set(name, _HEALTH_STATUS[healthy and name not in in_outage])
+        await self._health.set("", _HEALTH_STATUS[healthy or in_outage == self.services])
 
     async def shutdown(self) -> None:
-        """Say NOT_SERVING, wait for balancers to see it, take no more, and let what is under way finish."""
+        """Report NOT_SERVING, wait for load balancers to drain, refuse new calls, and let running calls finish."""
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.shutdown_delay_seconds)
         await self._server.stop(self._settings.drain_seconds)
@@ -153,23 +153,27 @@ async def run_server(
     ping: Callable[[], Awaitable[Any]],
     outages: OutageSchedule,
 ) -> AsyncIterator[Server]:
-    """A server that listens, knows its own health by *ping* and *outages*, and leaves in order at the end."""
+    """Run a listening server that checks its health by *ping* and *outages*; shut it down in order at the end.
+
+    Raises:
+        ServerError: the port is taken, or the certificate can't be used.
+    """
     server = Server(settings, handlers)
     host, _, port = settings.metrics_listen.rpartition(":")
     metrics_port, http = metrics.listen(host, int(port))
     await server.start()
-    watch = asyncio.create_task(_watch_health(server, metrics, ping, outages))
-    # What was made so far lives as long as the process: the collector need not look at it again and again.
+    health_check = asyncio.create_task(_watch_health(server, metrics, ping, outages))
+    # All objects so far live as long as the process: the garbage collector need not scan them again.
     gc.collect()
     gc.freeze()
-    # The loop lets go of the interpreter at each read and write, and would wait 5 ms for the batch to give it back.
-    sys.setswitchinterval(SWITCH_SECONDS)
+    # The loop releases the GIL at each read and write, and would wait 5 ms for the batch thread to release it again.
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     log.info("server.started", port=server.port, metrics_port=metrics_port)
     try:
         yield server
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        health_check.cancel()
+        await asyncio.gather(health_check, return_exceptions=True)
         metrics.serving(healthy=False)
         await server.shutdown()
         http.shutdown()
@@ -181,22 +185,22 @@ async def _watch_health(
     server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]], outages: OutageSchedule
 ) -> None:
     healthy: bool | None = None
-    out: frozenset[str] = frozenset()
+    in_outage: frozenset[str] = frozenset()
     while True:
-        before, before_out = healthy, out
+        was_healthy, was_in_outage = healthy, in_outage
         try:
             async with asyncio.timeout(HEALTH_SECONDS * 3):
                 await ping()
             healthy = True
-        except Exception as error:  # noqa: BLE001 - whatever is wrong, the answer is NOT_SERVING
+        except Exception as error:  # noqa: BLE001 - any error means NOT_SERVING
             healthy = False
-            if before is not False:
-                log.error("health.lost", error=type(error).__name__)
-        out = frozenset(name for name in server.services if outages.remaining_seconds(name) is not None)
-        if out != before_out:
-            log.info("outage.changed", out=sorted(out))
-        if (healthy, out) != (before, before_out):
-            metrics.serving(healthy=healthy, out=out == server.services)
-            await server.set_health(healthy=healthy, in_outage=out)
-        # On the instant at which an outage begins or ends, not within a second of it: whoever counts minutes sees it.
-        await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), SHORTEST_SECONDS))
+            if was_healthy is not False:
+                log.error("health.check_failed", error=type(error).__name__)
+        in_outage = frozenset(name for name in server.services if outages.remaining_seconds(name) is not None)
+        if in_outage != was_in_outage:
+            log.info("outage.changed", services=sorted(in_outage))
+        if (healthy, in_outage) != (was_healthy, was_in_outage):
+            metrics.serving(healthy=healthy, out=in_outage == server.services)
+            await server.set_health(healthy=healthy, in_outage=in_outage)
+        # Wake at the instant at which an outage begins or ends: availability is measured in whole minutes.
+        await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), MIN_HEALTH_PAUSE_SECONDS))

@@ -1,4 +1,4 @@
-"""A recording service put together: the desk in front, the batch behind it, the store and its ledger at the back."""
+"""Composition of a recording service: handler, batcher, recorder, store and ledger."""
 
 import asyncio
 import contextlib
@@ -30,10 +30,10 @@ from estelam.telemetry.metrics import Metrics
 async def run_recording_service(
     settings: StoreSettings, questions: Mapping[Method, Lookup], *, clock: Clock | None = None
 ) -> AsyncIterator[Server]:
-    """A running service that answers *questions* from its own store and writes each answer down.
+    """Run a service that answers *questions* (a look-up for each method) from its store and records each answer.
 
     Raises:
-        StoreError, KeyFileError, AccessError, ServerError: what keeps it from starting.
+        StoreError, KeyFileError, AccessConfigError, ServerError: the service can't start.
     """
     clock = clock or monotonic_wall_clock(Clock())
     metrics = Metrics()
@@ -46,42 +46,44 @@ async def run_recording_service(
     with store.single_writer_lock(), contextlib.closing(store):
         with store.transaction() as connection:
             last_sealed = last_block_time(connection)
-        registrar = InquiryRecorder(
+        recorder = InquiryRecorder(
             store=store,
             ledger=ledger,
             keyring=keyring,
-            look_ups={method.name: look_up for method, look_up in questions.items()},
+            lookups={method.name: lookup for method, lookup in questions.items()},
             max_staleness=settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,
         )
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
-        batch: Batcher[Inquiry, Answer | Refusal] = Batcher(registrar.answer_batch, limits, observe=metrics.batch)
-        desk = InquiryHandler(
-            authenticator=Authenticator(settings, barred=authorizer.is_denied, clock=clock),
+        batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(recorder.answer_batch, limits, observe=metrics.batch)
+        inquiries = InquiryHandler(
+            authenticator=Authenticator(settings, is_denied=authorizer.is_denied, clock=clock),
             authorizer=authorizer,
             outages=outages,
-            backend=BatchedBackend(batch),
+            backend=BatchedBackend(batcher),
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
         )
-        handlers = {method.name: desk.handler(method) for method in questions}
-        noting = watch_catalogue(
-            authorizer, source, lambda catalogue: batch.run_exclusive(partial(record_changes, store, ledger, catalogue))
+        handlers = {method.name: inquiries.handler(method) for method in questions}
+        audit = watch_catalogue(
+            authorizer,
+            source,
+            lambda catalogue: batcher.run_exclusive(partial(record_changes, store, ledger, catalogue)),
         )
-        following = asyncio.create_task(noting)
+        auditing = asyncio.create_task(audit)
         try:
-            ping = partial(batch.run_exclusive, registrar.ping)
+            ping = partial(batcher.run_exclusive, recorder.ping)
             async with run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server:
                 yield server
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await batch.close()
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
+            await batcher.close()
 
 
 def refusal_record_quota(settings: ServingSettings) -> Quota:
-    """How many refusals of one caller are recorded."""
+    """Return the limit on recorded refusals of one caller."""
     return Quota(rate=settings.refusal_record_rate_per_second, burst=settings.refusal_record_burst)

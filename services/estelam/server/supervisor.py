@@ -1,7 +1,7 @@
-"""Many processes behind one port: started, watched, replaced when they fall, renewed one by one, stopped together.
+"""Runs several worker processes on one port: starts, monitors, replaces, restarts and stops them.
 
-Each worker is a whole service of its own; the kernel shares new connections out among them. On SIGHUP every worker is
-replaced by a new one that already listens before the old one leaves.
+Each worker is a complete service; the kernel distributes new connections among them. On SIGHUP each worker in turn is
+replaced by a new one, which listens before the old one shuts down.
 """
 
 import multiprocessing
@@ -29,8 +29,8 @@ log = structlog.get_logger()
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 RESTART_DELAY_SECONDS = 1.0
-"""How long a worker's place stays empty after it fell, so that one that can't start does not start all the time."""
-# A forked child would share gRPC's and the store's innards with its parent.
+"""The pause before a worker that exited is replaced, so that one that can't start is not started in a loop."""
+# A forked child would share the state of gRPC and of the store with its parent.
 _SPAWN = multiprocessing.get_context("spawn")
 
 S = TypeVar("S", bound=ServingSettings)
@@ -50,124 +50,135 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
         raise ServerError("SQLite allows one serving process; --workers needs a postgresql+psycopg:// store")
     logs.configure_logging(settings.log_level)
     with reserve_port(settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
-        crew = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
+        pool = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, crew.on_signal)
+            signal.signal(number, pool.on_signal)
         try:
-            crew.start(workers)
+            pool.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
-            crew.watch()
+            pool.watch()
         finally:
-            crew.stop()
+            pool.stop()
 
 
 @contextmanager
 def reserve_port(listen: str) -> Iterator[str]:
-    """Keep host:port for the workers alone, as far as that can be: a socket that is bound and never listens."""
+    """Reserve host:port for the workers, by a socket that is bound and never listens; yield it with the port chosen.
+
+    Raises:
+        ServerError: the port is taken.
+    """
     host, _, port = listen.rpartition(":")
-    held = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
-    with held:
+    reserved = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
+    with reserved:
         try:
-            # Bound without sharing, so that whoever listens there already does not go unnoticed; shared from then on.
-            held.bind((host.strip("[]"), int(port)))
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            # Bound without SO_REUSEPORT, so that a server already listening there is noticed; shared afterwards.
+            reserved.bind((host.strip("[]"), int(port)))
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except OSError as error:
             raise ServerError(f"{listen} can't be bound; is another server there?") from error
-        yield f"{host}:{held.getsockname()[1]}"
+        yield f"{host}:{reserved.getsockname()[1]}"
 
 
 class WorkerPool:
-    """The workers, and what their parent was told."""
+    """The worker processes, and the signals that their parent has received."""
 
     def __init__(self, main: Callable[[Any, Path | None], None], settings: ServingSettings, folder: Path) -> None:
         self._main = main
         self._settings = settings
         self._folder = folder
-        self._crew: dict[BaseProcess, int] = {}
-        self._made = 0
+        self._workers: dict[BaseProcess, int] = {}
+        """Each process with its slot: 0, 1, 2, …"""
+        self._started = 0
         self._stopping = False
-        self._renewing = False
+        self._restarting = False
         self._reader, self._writer = _SPAWN.Pipe(duplex=False)
 
     def on_signal(self, number: int, _frame: object) -> None:
-        """Take a signal."""
+        """Note a signal: SIGHUP restarts the workers, any other stops them."""
         self._stopping = self._stopping or number != signal.SIGHUP
-        self._renewing = self._renewing or number == signal.SIGHUP
+        self._restarting = self._restarting or number == signal.SIGHUP
         self._writer.send_bytes(b"!")
 
     def start(self, workers: int) -> None:
-        """Start *workers*, and wait until all listen."""
-        for process, ready in [self._begin() for _ in range(workers)]:
-            self._await(process, ready)
+        """Start *workers* processes, and wait until all listen.
+
+        Raises:
+            ServerError: a worker exited, or did not listen in time.
+        """
+        for process, port_file in [self._start_worker() for _ in range(workers)]:
+            self._wait_until_ready(process, port_file)
 
     def watch(self) -> None:
-        """Replace whoever falls, renew all when told to, until told to stop."""
+        """Replace workers that exit, and restart all on SIGHUP, until a signal to stop."""
         while not self._stopping:
-            found = wait([self._reader, *(process.sentinel for process in self._crew)])
+            found = wait([self._reader, *(process.sentinel for process in self._workers)])
             if self._reader in found:
                 self._reader.recv_bytes()
-            if self._renewing and not self._stopping:
-                self._renewing = False
+            if self._restarting and not self._stopping:
+                self._restarting = False
                 self._rolling_restart()
-            for process in [process for process in self._crew if not process.is_alive()]:
+            for process in [process for process in self._workers if not process.is_alive()]:
                 self._replace(process)
 
     def stop(self) -> None:
-        """Tell all to stop, and wait for their orderly end."""
+        """Terminate all workers, and wait for their orderly shutdown; kill those that take too long."""
         self._stopping = True
-        for process in self._crew:
+        for process in self._workers:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in self._crew:
+        for process in self._workers:
             process.join(max(0.0, deadline - time.monotonic()))
             process.kill()
 
-    def _replace(self, fallen: BaseProcess) -> None:
+    def _replace(self, exited: BaseProcess) -> None:
         if self._stopping:
             return
-        log.error("worker.fell", status=fallen.exitcode)
-        del self._crew[fallen]
+        log.error("worker.exited", status=exited.exitcode)
+        del self._workers[exited]
         time.sleep(RESTART_DELAY_SECONDS)
         if not self._stopping:
-            self._begin()
+            self._start_worker()
 
     def _rolling_restart(self) -> None:
-        for old in list(self._crew):
+        for old in list(self._workers):
             if self._stopping:
                 return
-            process, ready = self._begin()
+            process, port_file = self._start_worker()
             try:
-                self._await(process, ready)
+                self._wait_until_ready(process, port_file)
             except ServerError:
-                # The old ones stay: a renewal that fails must not take anything away.
-                log.error("workers.not_renewed")
-                del self._crew[process]
+                # The old workers stay: a failed restart must not reduce the service.
+                log.error("workers.restart_failed")
+                del self._workers[process]
                 return
             old.terminate()
             old.join(STOP_SECONDS)
-            old.kill()  # what hangs must not live on where nobody watches it
-            del self._crew[old]
-        log.info("workers.renewed", workers=len(self._crew))
+            old.kill()  # a worker that hangs would otherwise run on unmonitored
+            del self._workers[old]
+        log.info("workers.restarted", workers=len(self._workers))
 
-    def _begin(self) -> tuple[BaseProcess, Path]:
-        self._made += 1
-        ready = self._folder / str(self._made)
-        place = min(set(range(len(self._crew) + 1)) - set(self._crew.values()))
-        process = _SPAWN.Process(target=self._main, args=(self._placed(place), ready), name=f"worker-{self._made}")
+    def _start_worker(self) -> tuple[BaseProcess, Path]:
+        self._started += 1
+        port_file = self._folder / str(self._started)
+        slot = min(set(range(len(self._workers) + 1)) - set(self._workers.values()))
+        process = _SPAWN.Process(
+            target=self._main, args=(self._worker_settings(slot), port_file), name=f"worker-{self._started}"
+        )
         process.start()
-        self._crew[process] = place
-        return process, ready
+        self._workers[process] = slot
+        return process, port_file
 
-    def _placed(self, place: int) -> ServingSettings:
-        """The settings of the worker in one place: each has a port of its own for its figures, unless it is any."""
+    def _worker_settings(self, slot: int) -> ServingSettings:
+        """Return the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any)."""
         host, _, port = self._settings.metrics_listen.rpartition(":")
-        figures = f"{host}:{int(port) and int(port) + place}"
-        return self._settings.model_copy(update={"metrics_listen": figures})
+        metrics_listen = f"{host}:{int(port) and int(port) + slot}"
+        return self._settings.model_copy(update={"metrics_listen": metrics_listen})
 
-    def _await(self, process: BaseProcess, ready: Path) -> None:
+    def _wait_until_ready(self, process: BaseProcess, port_file: Path) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not ready.exists():
+        while not port_file.exists():
             if not process.is_alive() or time.monotonic() > deadline:
                 process.kill()
-                raise ServerError("a worker did not start; its own words stand above")
+                raise ServerError("a worker did not start; its error is in the log above")
             time.sleep(0.02)

@@ -11,7 +11,7 @@ from estelam.catalogue.model import Catalogue
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN
 from estelam.core.exceptions import UserFacingError
-from estelam.pipeline.outages import LONGEST, LONGEST_REASON, Outage, OutageTable
+from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
 from quality.periods import instant_of, minute_of
 from quality.repository import Announced
@@ -57,13 +57,13 @@ def announcement(
     found = catalogue.service(service)
     if found is None or found.wire is None:
         raise AnnouncementError("no service of that name is watched here")
-    if not minute_of(first) < minute_of(end) <= minute_of(first) + LONGEST.days * 1440:
-        raise AnnouncementError(f"an outage ends after it begins, and within {LONGEST.days} days")
+    if not minute_of(first) < minute_of(end) <= minute_of(first) + MAX_DURATION.days * 1440:
+        raise AnnouncementError(f"an outage ends after it begins, and within {MAX_DURATION.days} days")
     if minute_of(end) <= minute_of(now):
         raise AnnouncementError("what is over already can't be announced")
     for reason in (reason_fa, reason_en):
-        if not 1 <= len(reason) <= LONGEST_REASON or not reason.replace(_ZWNJ, "").isprintable():
-            raise AnnouncementError(f"a reason has 1 to {LONGEST_REASON} characters on one line")
+        if not 1 <= len(reason) <= MAX_REASON_LENGTH or not reason.replace(_ZWNJ, "").isprintable():
+            raise AnnouncementError(f"a reason has 1 to {MAX_REASON_LENGTH} characters on one line")
     return Announced(service, minute_of(now), minute_of(first), minute_of(end), reason_fa, reason_en)
 
 

@@ -66,7 +66,7 @@ class _Tls:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 if self._reloader.refresh():
-                    log.info("certificate.rotated")
+                    log.info("certificate.reloaded")
             except (OSError, ValueError) as error:
                 log.warning("certificate.unreadable", error=type(error).__name__)
 

@@ -111,7 +111,7 @@ class History:
             store=self.store,
             ledger=LedgerWriter(keyring=keyring, signer=signer, clock=self.clock),
             keyring=keyring,
-            look_ups={method.name: look_up for method, look_up in self.questions.items()},
+            lookups={method.name: lookup for method, lookup in self.questions.items()},
             max_staleness=timedelta(days=365),
             clock=self.clock,
             last_sealed=to_datetime(0),

@@ -17,7 +17,7 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import load_settings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.pipeline.outages import SPREAD_SECONDS, OutageError, OutageSchedule, OutageTable
+from estelam.pipeline.outages import RETRY_SPREAD_SECONDS, OutageError, OutageSchedule, OutageTable
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.settings import PromissorySettings
@@ -189,7 +189,7 @@ def test_a_caller_is_told_until_when_and_its_grpc_not_to_try_by_itself(house: Ho
 
     assert told is not None
     assert told.retry_seconds is not None
-    assert 0 <= told.retry_seconds - still <= SPREAD_SECONDS + 2
+    assert 0 <= told.retry_seconds - still <= RETRY_SPREAD_SECONDS + 2
     assert "-1" == trailers["grpc-retry-pushback-ms"]
     assert {"estelam-inquiry-id", "ratelimit", "ratelimit-policy"} <= trailers.keys()
     assert error_details_pb2.RetryInfo.DESCRIPTOR.full_name.encode() in trailers["grpc-status-details-bin"]
