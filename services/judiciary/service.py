@@ -1,22 +1,15 @@
-"""The judiciary service, put together and run until told to stop."""
+"""The judiciary service: its process."""
 
-import asyncio
+from functools import partial
 from pathlib import Path
 
-from estelam.server.process import wait_for_shutdown, write_port
+from estelam.server.process import run_until_shutdown
 from estelam.server.service import run_recording_service
-from estelam.telemetry import logs
 from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
 
 
 def main(settings: JudiciarySettings, port_file: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once listening."""
-    logs.configure_logging(settings.log_level)
-    asyncio.run(_serve(settings, port_file))
-
-
-async def _serve(settings: JudiciarySettings, port_file: Path | None) -> None:
-    async with run_recording_service(settings, LOOKUPS) as server:
-        write_port(port_file, server.port)
-        await wait_for_shutdown()
+    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once the service listens."""
+    service = partial(run_recording_service, settings, LOOKUPS)
+    run_until_shutdown(service, log_level=settings.log_level, port_file=port_file)

@@ -1,8 +1,8 @@
 """The adapter, put together and run until told to stop."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -18,9 +18,8 @@ from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server.grpc_server import Server, run_server
-from estelam.server.process import wait_for_shutdown, write_port
+from estelam.server.process import run_until_shutdown
 from estelam.server.service import refusal_record_quota
-from estelam.telemetry import logs
 from estelam.telemetry.metrics import Metrics
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
@@ -29,15 +28,8 @@ from sataad_adapter.web.frontends import faces
 
 
 def main(settings: SetadSettings, port_file: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once listening."""
-    logs.configure_logging(settings.log_level)
-    asyncio.run(_serve(settings, port_file))
-
-
-async def _serve(settings: SetadSettings, port_file: Path | None) -> None:
-    async with adapter(settings) as server:
-        write_port(port_file, server.port)
-        await wait_for_shutdown()
+    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once the service listens."""
+    run_until_shutdown(partial(adapter, settings), log_level=settings.log_level, port_file=port_file)
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ class AccessConfigError(UserFacingError):
 
 
 class Quota(BaseModel):
-    """A token bucket: *burst* tokens at most, refilled with *rate* per second; an answer NO costs *miss_cost* in all."""
+    """A token bucket: *burst* tokens at most, refilled at *rate* per second; an answer NO costs *miss_cost* tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

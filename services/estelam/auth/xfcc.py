@@ -33,7 +33,7 @@ _ELEMENT = re.compile(
 
 
 class XfccVerifier:
-    """Verifies the XFCC headers of the trusted *proxies* (certificate fingerprints) against the authorities in *trust*."""
+    """Verifies XFCC headers of trusted *proxies* (by certificate fingerprint) against the authorities in *trust*."""
 
     def __init__(self, proxies: Sequence[str], trust: Path, clock: Clock) -> None:
         self._proxies = frozenset(proxies)

@@ -66,7 +66,7 @@ class FairQueue(Generic[T, R]):
         self._queues.setdefault(key, deque()).append(entry)
 
     def move(self, batch: list[tuple[T, asyncio.Future[R]]], most: int) -> None:
-        """Move an equal share of each queue to *batch*, up to *most* entries; a queue that was served goes to the back."""
+        """Move an equal share of each queue to *batch*, up to *most* entries; a served queue goes to the back."""
         share = max(1, (most - len(batch)) // len(self._queues))
         for key in list(self._queues)[:most]:
             queue = self._queues[key]
@@ -163,7 +163,7 @@ class Batcher(Generic[T, R]):
             raise
 
     async def _gather(self) -> None:
-        """Wait until arrivals pause: calls that gRPC still holds are served in order of arrival, ours are served fairly.
+        """Wait until arrivals pause: calls that gRPC still holds wait in order of arrival; ours are served fairly.
 
         Under load this costs nothing: the worker thread would share its core with the loop that accepts the calls.
         """

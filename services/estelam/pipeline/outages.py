@@ -6,7 +6,7 @@ outage a service looks nothing up: it refuses, with the remaining seconds.
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from json import dumps
 from pathlib import Path
@@ -105,7 +105,7 @@ class OutageSchedule:
         self._clock = clock
         self._path = path
         self._reloader: FileReloader[Mapping[str, tuple[Span, ...]]] = FileReloader(
-            lambda: () if path is None else (path,),
+            self._files,
             self._load,
             interval_seconds=1.0,
             monotonic=clock.monotonic,
@@ -142,6 +142,9 @@ class OutageSchedule:
             self._reloader.refresh()
         except Exception as error:  # noqa: BLE001 - no content of the file may make an inquiry fail
             log.error("outages.unreadable", error=type(error).__name__)
+
+    def _files(self) -> Sequence[Path]:
+        return [] if self._path is None else [self._path]
 
     def _load(self) -> Mapping[str, tuple[Span, ...]]:
         table = OutageTable.load(self._path) if self._path else OutageTable()

@@ -8,13 +8,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
+from estelam.core.files import write_atomic
 from estelam.telemetry import logs
 
 
 class Listening(Protocol):
     """A running service."""
 
-    port: int
+    @property
+    def port(self) -> int:
+        """The bound port."""
 
 
 def run_until_shutdown(
@@ -29,9 +32,6 @@ async def _run(service: Callable[[], AbstractAsyncContextManager[Listening]], po
     async with service() as running:
         write_port(port_file, running.port)
         await wait_for_shutdown()
-
-
-from estelam.core.files import write_atomic
 
 
 async def wait_for_shutdown() -> None:
