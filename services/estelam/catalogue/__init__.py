@@ -1,1 +1,1 @@
-"""The catalogue of the exchange: parties, services, grants and registries as data, and all that follows from it."""
+"""The catalogue of the exchange: parties, services, grants, agreements and registries as YAML files."""

@@ -1,4 +1,4 @@
-"""What has changed from one catalogue to the next, as notices: each says what a record was and what it is now."""
+"""Differences between two versions of the catalogue, as notices for the ledger."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from estelam.catalogue.model import Catalogue
 
-# What bears on who may ask what, and for how long yet; names and registries are only described.
+# The kinds of record that decide who may call what, and for how long; registries are descriptive and left out.
 KEY_FIELDS: Mapping[str, str] = {
     "parties": "slug",
     "services": "slug",
@@ -18,19 +18,19 @@ KEY_FIELDS: Mapping[str, str] = {
 
 
 class RecordKey(NamedTuple):
-    """Which record it is."""
+    """Identifies a record: its kind, and its key within that kind."""
 
     kind: str
     key: str
 
 
 Snapshot = Mapping[RecordKey, Mapping[str, Any]]
-"""Every record that notices are given of, without what is left empty."""
+"""Every record that is compared, as JSON values without the empty ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record that is new, is not what it was, or is gone."""
+    """One record that was added, changed or withdrawn."""
 
     record: RecordKey
     before: Mapping[str, Any] | None
@@ -38,23 +38,23 @@ class Change:
 
     @property
     def action(self) -> str:
-        """What has become of it."""
+        """`added`, `changed` or `withdrawn`."""
         if self.before is None:
             return "added"
         return "changed" if self.after is not None else "withdrawn"
 
     @property
     def details(self) -> list[str]:
-        """What is different in a changed record, value by value; a new one and one that is gone are so as a whole."""
+        """One line for each value that differs; empty for a record that was added or withdrawn."""
         if self.before is None or self.after is None:
             return []
-        before, after = dict(_values(self.before)), dict(_values(self.after))
+        before, after = dict(_flatten(self.before)), dict(_flatten(self.after))
         keys = [key for key in before | after if before.get(key) != after.get(key)]
-        return [f"{key}: {_told(before.get(key))} → {_told(after.get(key))}" for key in keys]
+        return [f"{key}: {_text(before.get(key))} → {_text(after.get(key))}" for key in keys]
 
 
 def snapshot(catalogue: Catalogue) -> Snapshot:
-    """All of *catalogue* that notices are given of."""
+    """Return the records of *catalogue* whose changes are recorded."""
     return {
         RecordKey(kind, getattr(record, key)): record.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         for kind, key in KEY_FIELDS.items()
@@ -64,43 +64,43 @@ def snapshot(catalogue: Catalogue) -> Snapshot:
 
 
 def changes(before: Snapshot, after: Snapshot) -> list[Change]:
-    """What is different: new and changed records in their order, then those that are gone."""
-    found = [Change(name, before.get(name), record) for name, record in after.items() if before.get(name) != record]
-    return found + [Change(name, record, None) for name, record in before.items() if name not in after]
+    """Return the differences: added and changed records in the order of *after*, then the withdrawn ones."""
+    found = [Change(key, before.get(key), record) for key, record in after.items() if before.get(key) != record]
+    return found + [Change(key, record, None) for key, record in before.items() if key not in after]
 
 
 def to_notice(change: Change) -> str:
-    """*change* as the ledger keeps it."""
-    told = {"kind": change.record.kind, "name": change.record.key, "before": change.before, "after": change.after}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    """Encode *change* as a notice, the form in which the ledger stores it."""
+    notice = {"kind": change.record.kind, "name": change.record.key, "before": change.before, "after": change.after}
+    return json.dumps(notice, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_notice(notice: str) -> Change:
-    """What a *notice* of the ledger says."""
-    told = json.loads(notice)
-    return Change(RecordKey(told["kind"], told["name"]), told["before"], told["after"])
+    """Decode a *notice* of the ledger."""
+    decoded = json.loads(notice)
+    return Change(RecordKey(decoded["kind"], decoded["name"]), decoded["before"], decoded["after"])
 
 
-def recorded_snapshot(noted: Iterable[str]) -> Snapshot:
-    """What the records are after all notices, oldest first."""
-    found: dict[RecordKey, Mapping[str, Any]] = {}
-    for change in map(from_notice, noted):
+def recorded_snapshot(notices: Iterable[str]) -> Snapshot:
+    """Return the records after applying *notices*, which come oldest first."""
+    records: dict[RecordKey, Mapping[str, Any]] = {}
+    for change in map(from_notice, notices):
         if change.after is None:
-            found.pop(change.record, None)
+            records.pop(change.record, None)
         else:
-            found[change.record] = change.after
-    return found
+            records[change.record] = change.after
+    return records
 
 
-def _values(record: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of *record*, by its dotted place."""
+def _flatten(record: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every scalar of *record* with its dotted path."""
     if not isinstance(record, Mapping | list):
-        yield key, record
+        yield path, record
         return
     items = record.items() if isinstance(record, Mapping) else enumerate(record)
     for name, value in items:
-        yield from _values(value, f"{key}.{name}" if key else str(name))
+        yield from _flatten(value, f"{path}.{name}" if path else str(name))
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return "nothing" if value is None else str(value)

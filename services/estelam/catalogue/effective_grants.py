@@ -1,4 +1,4 @@
-"""What the catalogue means for access: no grant is written twice, and one that lacks a precondition admits nobody."""
+"""Derive the access table from the catalogue; a grant that lacks a precondition yields no access."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -10,18 +10,21 @@ from estelam.catalogue.model import Catalogue, Grant
 
 
 def access_table(catalogue: Catalogue) -> AccessTable:
-    """Who may ask what by *catalogue*."""
+    """Return the access table that *catalogue* yields."""
     return AccessTable(
         grant=tuple(derived for grant in catalogue.grants for derived in effective_grants(catalogue, grant)),
-        deny=tuple(Denial(certificate=barred.certificate, reason=barred.reason) for barred in catalogue.denied),
+        deny=tuple(Denial(certificate=denied.certificate, reason=denied.reason) for denied in catalogue.denied),
     )
 
 
 def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
-    """What *grant* yields for each caller that it holds for: nothing where it is of no method here, or lacks assent."""
-    service, begins = catalogue.service(grant.service), effective_from(grant)
+    """Yield the grant of each caller that *grant* applies to.
+
+    Yields nothing for a service that is listed only, and while a precondition of the grant is missing.
+    """
+    service, first_day = catalogue.service(grant.service), effective_from(grant)
     method = service.method(grant.method) if service else None
-    if service is None or method is None or grant.quota is None or begins is None:
+    if service is None or method is None or grant.quota is None or first_day is None:
         return
     for party in catalogue.consumers(grant.consumer):
         if party.legal_id is not None:
@@ -29,7 +32,7 @@ def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Gran
                 caller=party.legal_id,
                 method=service.full_name(method.name),
                 clause=grant.clause,
-                since=begins,
+                since=first_day,
                 until=grant.until,
                 quota=grant.quota,
                 demands=tuple(grant.demands),
@@ -39,14 +42,14 @@ def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Gran
 
 
 def effective_from(grant: Grant) -> date | None:
-    """The first day on which *grant* admits: its own, and both its preconditions met; None while one is not."""
+    """Return the day from which *grant* applies and both preconditions (R1.0) are met; None while one is missing."""
     if grant.provider_agreement is None or grant.secretariat_consent is None:
         return None
     return max(grant.since, grant.provider_agreement.on, grant.secretariat_consent.on)
 
 
 class GrantStatus(StrEnum):
-    """Where a grant stands on a day."""
+    """Status of a grant on a given day."""
 
     INCOMPLETE = "incomplete"
     """A precondition is missing."""
@@ -56,10 +59,10 @@ class GrantStatus(StrEnum):
 
 
 def grant_status(grant: Grant, day: date) -> GrantStatus:
-    """Whether *grant* admits on *day* and, if not, why not."""
-    begins = effective_from(grant)
-    if begins is None:
+    """Return the status of *grant* on *day*."""
+    first_day = effective_from(grant)
+    if first_day is None:
         return GrantStatus.INCOMPLETE
     if grant.until is not None and grant.until < day:
         return GrantStatus.ENDED
-    return GrantStatus.IN_FORCE if begins <= day else GrantStatus.PENDING
+    return GrantStatus.IN_FORCE if first_day <= day else GrantStatus.PENDING

@@ -1,4 +1,4 @@
-"""Reading the catalogue's folder: strict YAML, so that each fault is told with its file, its line and its place."""
+"""Read a catalogue folder: strict YAML, every issue reported with its file, line and location."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,21 +12,25 @@ from estelam.auth.grants import AccessConfigError
 from estelam.catalogue.model import FILES, Catalogue
 from estelam.catalogue.validate import violations
 
-LARGEST_FILE = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 Location = tuple[Hashable, ...]
+"""Keys and list indexes from the top of a file to a value."""
 
-# The types of YAML 1.1, but dates stay as typed: an impossible one is a fault with a place, like any other.
-_SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float")}
+# The scalar types of YAML 1.1 without timestamps: dates stay text, so that an impossible date is a validation error
+# with a location, like any other.
+_SCALAR_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float")}
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """What is wrong with the catalogue, and where."""
+    """One issue of the catalogue and where it is."""
 
     file: str
     line: int
+    """From 1."""
     location: str
-    """Keys and numbers from the file's top to what is wrong, dotted; empty for a whole file."""
+    """Dotted keys and list indexes from the top of the file; empty for an issue of the whole file."""
     message: str
 
     def __str__(self) -> str:
@@ -34,32 +38,32 @@ class ConfigIssue:
 
 
 class CatalogueError(AccessConfigError):
-    """The catalogue can't be used; all its faults are known."""
+    """The catalogue is unusable; `issues` lists every issue found."""
 
-    def __init__(self, folder: Path, faults: Sequence[ConfigIssue]) -> None:
-        super().__init__("\n".join(f"{folder}/{fault}" for fault in faults))
-        self.issues = tuple(faults)
+    def __init__(self, folder: Path, issues: Sequence[ConfigIssue]) -> None:
+        super().__init__("\n".join(f"{folder}/{issue}" for issue in issues))
+        self.issues = tuple(issues)
 
 
 def read_catalogue(folder: Path) -> Catalogue:
-    """The catalogue in *folder*.
+    """Read and validate the catalogue in *folder*.
 
     Raises:
-        CatalogueError: a file can't be read, a record breaks the schema, or the records don't fit together.
+        CatalogueError: a file can't be read, a record does not match the schema, or records contradict each other.
     """
-    pages = {name: _YamlFile(folder / file) for name, file in FILES.items()}
-    for name, page in pages.items():
-        page.require_only(name)
-    faults = [fault for page in pages.values() for fault in page.faults]
-    if not faults:
+    files = {name: _YamlFile(folder / file) for name, file in FILES.items()}
+    for name, file in files.items():
+        file.require_only(name)
+    issues = [issue for file in files.values() for issue in file.issues]
+    if not issues:
         try:
-            catalogue = Catalogue.model_validate({name: page.content[name] for name, page in pages.items()})
+            catalogue = Catalogue.model_validate({name: file.content[name] for name, file in files.items()})
         except ValidationError as error:
-            faults = [_fault(pages, found["loc"], _said(found["msg"])) for found in error.errors()]
+            issues = [_issue(files, found["loc"], _message(found["msg"])) for found in error.errors()]
         else:
-            faults = [_fault(pages, flaw.location, flaw.message) for flaw in violations(catalogue)]
-    if faults:
-        raise CatalogueError(folder, faults)
+            issues = [_issue(files, found.location, found.message) for found in violations(catalogue)]
+    if issues:
+        raise CatalogueError(folder, issues)
     return catalogue
 
 
@@ -68,103 +72,101 @@ def catalogue_files(folder: Path) -> list[Path]:
     return [folder / file for file in FILES.values()]
 
 
-def _fault(pages: Mapping[str, "_YamlFile"], place: Location, words: str) -> ConfigIssue:
-    page = pages[str(place[0])]
-    return ConfigIssue(page.path.name, page.line(place), ".".join(map(str, place)), words)
+def _issue(files: Mapping[str, "_YamlFile"], location: Location, message: str) -> ConfigIssue:
+    file = files[str(location[0])]
+    return ConfigIssue(file.path.name, file.line(location), ".".join(map(str, location)), message)
 
 
-def _said(message: str) -> str:
-    """Pydantic's words, without its own prefixes."""
+def _message(message: str) -> str:
+    """Return pydantic's *message* without its own prefixes."""
     return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 @dataclass
 class _YamlFile:
-    """One file: its plain values, and the line that each stands on."""
+    """One parsed file: its plain values, and the line of each."""
 
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
-    faults: list[ConfigIssue] = field(default_factory=list)
+    issues: list[ConfigIssue] = field(default_factory=list)
     _lines: dict[Location, int] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _visited: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         try:
             content = self._plain(self._root(), ())
-        except _Unreadable as error:
-            self.faults.append(ConfigIssue(self.path.name, error.line, "", str(error)))
+        except _UnreadableError as error:
+            self.issues.append(ConfigIssue(self.path.name, error.line, "", str(error)))
             return
         if isinstance(content, dict):
             self.content = content
         else:
-            self.faults.append(ConfigIssue(self.path.name, 1, "", "must be a mapping"))
+            self.issues.append(ConfigIssue(self.path.name, 1, "", "must be a mapping"))
 
     def require_only(self, name: str) -> None:
-        """Note a fault unless the file has the key *name* and no other."""
-        if not self.faults and set(self.content) != {name}:
-            self.faults.append(ConfigIssue(self.path.name, 1, "", f"must have the key {name}, and no other"))
+        """Add an issue unless the file has the key *name* and no other."""
+        if not self.issues and set(self.content) != {name}:
+            self.issues.append(ConfigIssue(self.path.name, 1, "", f"must have the key {name} and no other"))
 
-    def line(self, place: Location) -> int:
-        """The line of *place* or, where it is missing, of what it is missing from."""
-        return next((self._lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self._lines), 1)
+    def line(self, location: Location) -> int:
+        """Return the line of *location* or, for a missing value, of the closest record that should contain it."""
+        prefixes = (location[:end] for end in range(len(location), 0, -1))
+        return next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), 1)
 
     def _root(self) -> yaml.Node:
         try:
             with self.path.open("rb") as file:
-                raw = file.read(LARGEST_FILE + 1)
-            if len(raw) > LARGEST_FILE:
-                raise _Unreadable("is larger than a mebibyte")
+                raw = file.read(MAX_FILE_BYTES + 1)
+            if len(raw) > MAX_FILE_BYTES:
+                raise _UnreadableError("is larger than 1 MiB")
             node = yaml.compose(raw.decode("utf-8"), Loader=yaml.CSafeLoader)
         except OSError as error:
-            raise _Unreadable(f"can't be read: {error.strerror}") from None
+            raise _UnreadableError(f"can't be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise _Unreadable("is not UTF-8") from None
+            raise _UnreadableError("is not UTF-8") from None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise _Unreadable(f"is not YAML: {error.problem}", line) from None
+            raise _UnreadableError(f"is not YAML: {error.problem}", line) from None
         except (yaml.YAMLError, RecursionError):
-            raise _Unreadable("is not YAML") from None
+            raise _UnreadableError("is not YAML") from None
         if node is None:
-            raise _Unreadable("is empty")
+            raise _UnreadableError("is empty")
         return node
 
-    def _plain(self, node: yaml.Node, place: Location) -> Any:
+    def _plain(self, node: yaml.Node, location: Location) -> Any:
         line = node.start_mark.line + 1
-        self._lines[place] = line
-        if id(node) in self._seen:
-            raise _Unreadable("an alias is not taken here: write it out", line)
-        self._seen.add(id(node))
+        self._lines[location] = line
+        if id(node) in self._visited:
+            raise _UnreadableError("YAML aliases are not allowed: repeat the value", line)
+        self._visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, place)
+            return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
-            return [self._plain(item, (*place, at)) for at, item in enumerate(node.value)]
+            return [self._plain(item, (*location, index)) for index, item in enumerate(node.value)]
         return _scalar(node, line)
 
-    def _mapping(self, node: yaml.MappingNode, place: Location) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
+        content: dict[str, Any] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode) or key.value in found:
-                raise _Unreadable("a key must be a plain word that stands there once", line)
-            found[key.value] = self._plain(value, (*place, key.value))
-        return found
+            if not isinstance(key, yaml.ScalarNode) or key.value in content:
+                raise _UnreadableError("a key must be plain text and unique in its mapping", line)
+            content[key.value] = self._plain(value, (*location, key.value))
+        return content
 
 
-class _Unreadable(Exception):  # noqa: N818 - reads as what it is
-    """A file that is no page at all."""
+class _UnreadableError(Exception):
+    """A file can't be parsed at all; the message completes the sentence "the file ...", `line` counts from 1."""
 
-    def __init__(self, words: str, line: int = 1) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
         self.line = line
 
 
 def _scalar(node: yaml.Node, line: int) -> Any:
-    if node.tag not in _SCALARS:
+    if node.tag not in _SCALAR_TAGS:
         return node.value
     try:
         return _CONSTRUCTOR.construct_object(node)
     except ValueError:
-        raise _Unreadable("a number can't be read", line) from None
-
-
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+        raise _UnreadableError("a number is invalid", line) from None

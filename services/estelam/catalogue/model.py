@@ -1,4 +1,4 @@
-"""The schema of the catalogue: what each kind of record holds, and in which file it stands."""
+"""Schema of the catalogue: the fields of each kind of record, and the file that holds it."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -11,51 +11,51 @@ from estelam.core import normalize
 from estelam.core.settings import Fingerprint
 
 FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
-"""From 1300 on, so that a slip of a digit is seen."""
+"""Bounds of every date; the first is 1 Farvardin 1300. They catch a mistyped digit of the year."""
 
 
 def _day(value: Any) -> date:
-    """A date of either calendar; YAML hands it over as it was typed."""
+    """Parse a date of either calendar, given as the text in the YAML file."""
     try:
-        found = value if isinstance(value, date) else normalize.parse_date(value)
+        day = value if isinstance(value, date) else normalize.parse_date(value)
     except (ValueError, AttributeError, TypeError):
-        raise ValueError("is no day of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
-    if not FIRST_DAY <= found <= LAST_DAY:
-        raise ValueError(f"lies before {FIRST_DAY} or after {LAST_DAY}")
-    return found
+        raise ValueError("is not a date of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"is before {FIRST_DAY} or after {LAST_DAY}")
+    return day
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-"""A day in Iran; a year before 1700 is Jalali."""
+"""A date in Iran; a year before 1700 is Jalali."""
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Record(BaseModel):
-    """One record of a file."""
+    """Base of all records: unknown keys are rejected, values are not converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, coerce_numbers_to_str=False)
 
 
 class Party(Record):
-    """An organisation that has a part in the exchange, or a class of them that others are members of."""
+    """An organisation of the exchange, or a class of organisations that others are members of."""
 
     slug: Slug
     fa: Text
     en: Text
     text_fa: Text | None = None
-    """The name as the published text writes it, where that differs."""
+    """The name as the published resolution spells it, where that differs."""
     roles: list[Slug] = []
     legal_id: Annotated[str, Field(pattern="^[0-9]{11}$")] | None = None
-    """What its certificates name; without one it can't ask anything here."""
+    """Legal id in the party's certificates; a party without one can't make calls."""
     member_of: Slug | None = None
-    """The class of parties whose grants hold for it too."""
+    """The class of parties whose grants apply to this party too."""
     note: Text | None = None
 
 
 class Registry(Record):
-    """One of the base registries of R5.T."""
+    """One of the base registries of the table in resolution 5 (R5.T)."""
 
     n: int = Field(ge=1)
     slug: Slug
@@ -66,7 +66,7 @@ class Registry(Record):
 
 
 class Method(Record):
-    """One method of a service that is provided here, and where it stands in its life."""
+    """One method of a service that this software provides, with the dates of its life cycle."""
 
     name: str = Field(pattern="^[A-Z][A-Za-z]*$")
     fa: Text
@@ -74,17 +74,17 @@ class Method(Record):
     clause: Clause
     introduced: Day
     notice: Day | None = None
-    """When its callers were told of its end."""
+    """The day on which callers were notified of the method's end."""
     deprecated: Day | None = None
-    """From when on nobody should begin to use it."""
+    """The day from which no new caller should use the method."""
     replaced_by: str | None = None
-    """The full name, package.Service/Method, of what takes its place."""
+    """Full name of the replacement, package.Service/Method."""
     sunset: Day | None = None
-    """From when on it may be gone."""
+    """The day from which the method may be removed."""
 
 
 class Service(Record):
-    """A service of the exchange: provided here where it has a wire name, listed alone where it has none."""
+    """A service of the exchange: with a wire name if this software provides it, else listed for reference only."""
 
     slug: Slug
     fa: Text
@@ -96,23 +96,23 @@ class Service(Record):
     methods: list[Method] = []
 
     def method(self, name: str | None) -> Method | None:
-        """The method of that name."""
+        """Return the method of that short name, or None."""
         return next((method for method in self.methods if method.name == name), None)
 
     def full_name(self, method: str) -> str:
-        """package.Service/Method, as it travels."""
+        """Return the full gRPC name, package.Service/Method."""
         return f"{self.wire}/{method}"
 
 
 class Approval(Record):
-    """One precondition of a grant, met."""
+    """The evidence that one precondition of a grant is met (R1.0)."""
 
     on: Day
     reference: Text
 
 
 class Grant(Record):
-    """One consumer's right to one method or, where a service is listed alone, to that service."""
+    """One consumer's right to call one method or, for a service that is listed only, to use that service."""
 
     id: Annotated[str, Field(pattern="^G[0-9]{2,}$")]
     clause: Clause
@@ -123,7 +123,7 @@ class Grant(Record):
     secretariat_consent: Approval | None = None
     since: Day
     until: Day | None = None
-    """The last day."""
+    """The last day, included."""
     quota: Quota | None = None
     demands: list[RequiredMetadata] = []
     note: Text | None = None
@@ -137,14 +137,14 @@ class Agreement(Record):
     consumer: Slug
     since: Day
     until: Day | None = None
-    """The last day."""
+    """The last day, included."""
     rules: Slug
-    """The set of quality rules that it promises."""
+    """Name of the set of quality rules that the agreement promises."""
     reference: Text
 
 
 class Denied(Record):
-    """A barred certificate."""
+    """A denied certificate."""
 
     certificate: Fingerprint
     reason: Text
@@ -155,7 +155,7 @@ Kind = Literal["parties", "registries", "services", "grants", "agreements", "den
 
 
 class Catalogue(Record):
-    """The whole catalogue; each field is what one file holds."""
+    """The whole catalogue; each field holds the records of one file."""
 
     parties: list[Party] = Field(min_length=1)
     registries: list[Registry]
@@ -165,19 +165,19 @@ class Catalogue(Record):
     denied: list[Denied]
 
     def party(self, slug: str) -> Party | None:
-        """The party of that name."""
+        """Return the party with that slug, or None."""
         return next((party for party in self.parties if party.slug == slug), None)
 
     def service(self, slug: str) -> Service | None:
-        """The service of that name."""
+        """Return the service with that slug, or None."""
         return next((service for service in self.services if service.slug == slug), None)
 
     def consumers(self, slug: str) -> list[Party]:
-        """Whom a grant to *slug* holds for: that party and all its members."""
+        """Return the parties that a grant to *slug* applies to: that party and its members."""
         return [party for party in self.parties if slug in {party.slug, party.member_of}]
 
     def methods(self) -> Iterator[tuple[str, Service, Method]]:
-        """Every method that is provided here, by its full name."""
+        """Yield every method that this software provides, with its full name and service."""
         for service in self.services:
             for method in service.methods:
                 yield service.full_name(method.name), service, method
@@ -191,4 +191,4 @@ FILES: dict[str, str] = {
     "agreements": "agreements.yaml",
     "denied": "certificates.yaml",
 }
-"""Which file holds what; each has one key, by the name of what it holds."""
+"""File name of each kind of record; the file has that kind as its only key."""

@@ -1,4 +1,4 @@
-"""What the catalogue's tests stand on: a copy of the committed one, to be changed at will."""
+"""Fixtures of the catalogue tests: an editable copy of the committed catalogue."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edit(folder: Path) -> Edit:
-    """Replaces text that stands in a file of the copy, once."""
+    """Return a function that replaces the first occurrence of a text in a file of the copy."""
 
     def replace(file: str, old: str, new: str) -> None:
         text = (folder / file).read_text("utf-8")
@@ -34,5 +34,5 @@ def edit(folder: Path) -> Edit:
 
 @pytest.fixture(scope="session")
 def estelam(shared: Sandbox) -> CommandLine:
-    """The command line of a suite that nobody serves."""
+    """The command line of a sandbox without running services."""
     return CommandLine(shared)

@@ -1,4 +1,4 @@
-"""The catalogue decides who is admitted: what it derives, a running service follows within moments."""
+"""The catalogue decides who is authorized: explanations agree with it, and running services follow its changes."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -25,18 +25,18 @@ from tests.unit.catalogue.conftest import COMMITTED, Edit
 from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
 CONSENT = "    secretariat_consent: { on: 2021-08-24, reference: R2.0 }\n"
-SHUT = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
+NOT_GRANTED = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
 TODAY = datetime.now(TEHRAN).date()
 
 
 def clock_on(day: date) -> Clock:
+    """Return a clock that stands at noon in Tehran of *day*."""
     noon = datetime(day.year, day.month, day.day, 8, tzinfo=UTC)
     return Clock(micros=lambda: to_micros(noon))
 
 
-def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_day(
-    folder: Path, edit: Edit, shared: Sandbox
-) -> None:
+def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: Sandbox) -> None:
+    """`explain` and `Authorizer` agree for every party, every method and the days around each change."""
     edit("grants.yaml", CONSENT, "")  # of G13
     edit("grants.yaml", CONSENT, CONSENT.replace("2021-08-24", "1405-01-10"))  # of G14
     edit("grants.yaml", "method: GetNoteParties\n", "method: GetNoteParties\n    until: 1405-01-09\n")
@@ -46,16 +46,16 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
     admitted = set()
 
     for day in [date(2026, 3, 29) + timedelta(days=number) for number in range(4)] + [date(2021, 8, 23)]:
-        access = Authorizer(AccessSource(folder), clock_on(day))
+        authorizer = Authorizer(AccessSource(folder), clock_on(day))
         for party in catalogue.parties:
             for method in methods:
-                said = explain(catalogue, consumer=party.slug, method=method.name, day=day)
+                explanation = explain(catalogue, consumer=party.slug, method=method.name, day=day)
                 try:
-                    access.authorize(Caller(party.legal_id or "", "0" * 64), method)
+                    authorizer.authorize(Caller(party.legal_id or "", "0" * 64), method)
                 except Refusal:
-                    assert said.denial_reasons
+                    assert explanation.denial_reasons
                 else:
-                    assert not said.denial_reasons
+                    assert not explanation.denial_reasons
                     admitted.add((party.slug, method.short_name, day.day))
 
     assert {
@@ -68,10 +68,14 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "reason"),
     [
         (CONSENT, "", "G13 (R2.1) lacks the secretariat's consent"),
-        (CONSENT, CONSENT.replace("2021-08-24", "1470-01-01"), "G13 (R2.1) has the secretariat's consent from 2091"),
+        (
+            CONSENT,
+            CONSENT.replace("2021-08-24", "1470-01-01"),
+            "G13 (R2.1) has the secretariat's consent only from 2091",
+        ),
         (
             "since: 2021-08-24\n    quota",
             "since: 1470-01-01\n    quota",
@@ -80,113 +84,121 @@ def test_an_explanation_and_the_door_agree_on_everyone_every_method_and_every_da
         (
             "since: 2021-08-24\n    quota",
             "since: 2021-08-24\n    until: 1402-12-29\n    quota",
-            "G13 (R2.1) ended with",
+            "G13 (R2.1) ended on",
         ),
         ("consumer: setad", "consumer: cra", "no grant names setad for CheckNote"),
     ],
 )
-def test_why_a_call_would_not_be_admitted_is_said_exactly(
-    folder: Path, edit: Edit, old: str, new: str, words: str
-) -> None:
+def test_denial_reasons(folder: Path, edit: Edit, old: str, new: str, reason: str) -> None:
+    """Each missing precondition, period or grant is named as the only reason of a denial."""
     edit("grants.yaml", old, new)
 
-    said = explain(read_catalogue(folder), consumer="setad", method="CheckNote", day=TODAY)
+    explanation = explain(read_catalogue(folder), consumer="setad", method="CheckNote", day=TODAY)
 
-    assert [words] == [why[: len(words)] for why in said.denial_reasons]
+    assert [reason] == [found[: len(reason)] for found in explanation.denial_reasons]
 
 
 @pytest.mark.parametrize(
-    ("consumer", "method", "words"),
+    ("consumer", "method", "reason"),
     [
         ("ecdc", "tax-debt", "no grant names ecdc for tax-debt"),
         ("awqaf", "legal-person-national-id", "no grant names awqaf for legal-person-national-id"),
-        ("setda", "CheckNote", "no party is called setda; perhaps setad"),
-        ("setad", "CheckNotes", "no method or listed service is called CheckNotes; perhaps CheckNote"),
-        ("setad", "promissory-note-inquiry", "no method or listed service is called promissory-note-inquiry"),
-        ("executive-agencies", "CheckNote", "executive-agencies is a class, and only a member can ask: sample-agency"),
+        ("setda", "CheckNote", "no party is named setda; did you mean setad?"),
+        ("setad", "CheckNotes", "no method or listed service is named CheckNotes; did you mean CheckNote?"),
+        ("setad", "promissory-note-inquiry", "no method or listed service is named promissory-note-inquiry"),
+        ("executive-agencies", "CheckNote", "executive-agencies is a class; name one of its members: sample-agency"),
     ],
 )
-def test_what_was_never_granted_or_is_not_known_is_said_to_be_so(consumer: str, method: str, words: str) -> None:
-    said = explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
+def test_unknown_and_ungranted(consumer: str, method: str, reason: str) -> None:
+    """A party or method that is unknown or not granted is named in the reason, with the closest known name."""
+    explanation = explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
 
-    assert [words] == [why[: len(words)] for why in said.denial_reasons]
+    assert [reason] == [found[: len(reason)] for found in explanation.denial_reasons]
 
 
-def test_a_grant_to_whom_no_certificate_can_name_admits_nobody(folder: Path, edit: Edit) -> None:
+def test_consumer_without_legal_id(folder: Path, edit: Edit) -> None:
+    """A grant to a party without a legal id gives no access, and the explanation says why."""
     edit("grants.yaml", "consumer: cbi", "consumer: fic")
     catalogue = read_catalogue(folder)
 
-    said = explain(catalogue, consumer="fic", method="CheckByNationalId", day=TODAY)
+    explanation = explain(catalogue, consumer="fic", method="CheckByNationalId", day=TODAY)
 
-    assert ("the consumer has no legal id on record, so no certificate can be its own",) == said.denial_reasons
+    assert (
+        "the consumer has no legal id in the catalogue, so no certificate matches it",
+    ) == explanation.denial_reasons
     assert 5 == len(access_table(catalogue).grant)
 
 
-def test_a_listed_service_is_granted_though_no_process_here_answers_it() -> None:
-    said = explain(read_catalogue(COMMITTED), consumer="fic", method="postal-code-address", day=TODAY)
+def test_listed_service() -> None:
+    """A grant of a service that is listed only is explained without an effective grant."""
+    explanation = explain(read_catalogue(COMMITTED), consumer="fic", method="postal-code-address", day=TODAY)
 
-    assert said.admitted
-    assert said.grant is not None
-    assert ("G10", "R1.3", None) == (said.grant.id, said.grant.clause, said.effective_grant)
+    assert explanation.admitted
+    assert explanation.grant is not None
+    assert ("G10", "R1.3", None) == (explanation.grant.id, explanation.grant.clause, explanation.effective_grant)
 
 
-def test_a_running_service_follows_a_change_of_the_catalogue_within_moments(
-    start: Start, loaded: Sandbox, folder: Path, edit: Edit
-) -> None:
+def test_running_service_reloads(start: Start, loaded: Sandbox, folder: Path, edit: Edit) -> None:
+    """A running service applies a changed catalogue within 5 s and keeps the last valid one if a file breaks."""
     service = start(promissory_opening(loaded, access=folder, shutdown_delay_seconds=0))
 
-    def seconds_until(wanted: object) -> float:
+    def seconds_until(expected: object) -> float:
         began = time.monotonic()
-        while outcome(ask) != wanted and time.monotonic() < began + 10:
+        while outcome(ask) != expected and time.monotonic() < began + 10:
             time.sleep(0.05)
         return time.monotonic() - began
 
     with caller(loaded, service.address, ClientIdentity.named(loaded.pki, "setad")) as ask:
         first = ask()
         edit("grants.yaml", CONSENT, "")
-        shut = seconds_until(SHUT)
+        revoked = seconds_until(NOT_GRANTED)
         edit("grants.yaml", "method: CheckNote\n", f"method: CheckNote\n{CONSENT}")
-        opened = seconds_until(first)
+        restored = seconds_until(first)
         (folder / "parties.yaml").write_text("parties: [", "utf-8")
         time.sleep(1.2)
         broken = ask()
 
-    assert shut < 5
-    assert opened < 5
+    assert revoked < 5
+    assert restored < 5
     assert first == broken
 
 
-def test_a_certificate_barred_in_the_catalogue_is_barred(folder: Path) -> None:
-    barred = "ab" * 32
-    line = f"denied:\n  - {{ certificate: {barred}, party: setad, reason: lost key }}\n"
+def test_denied_certificate(folder: Path) -> None:
+    """A certificate denied in the catalogue is on the deny list, another is not."""
+    denied = "ab" * 32
+    line = f"denied:\n  - {{ certificate: {denied}, party: setad, reason: lost key }}\n"
     (folder / "certificates.yaml").write_text(line, "utf-8")
 
-    access = Authorizer(AccessSource(folder), Clock())
+    authorizer = Authorizer(AccessSource(folder), Clock())
 
-    assert access.is_denied(barred)
-    assert not access.is_denied("cd" * 32)
+    assert authorizer.is_denied(denied)
+    assert not authorizer.is_denied("cd" * 32)
 
 
-def test_no_service_starts_with_a_catalogue_that_does_not_hold(folder: Path, edit: Edit) -> None:
+def test_invalid_catalogue_at_start(folder: Path, edit: Edit) -> None:
+    """An authorizer can't be created from an invalid catalogue."""
     edit("grants.yaml", "consumer: cra", "consumer: crab")
 
     with pytest.raises(CatalogueError):
         Authorizer(AccessSource(folder), Clock())
 
 
-def test_the_last_grants_end_ends_it_though_nothing_is_granted_any_more(folder: Path, edit: Edit) -> None:
+def test_empty_access_table(folder: Path, edit: Edit) -> None:
+    """A catalogue whose grants all lack consent yields an empty access table, not an error."""
     text = (folder / "grants.yaml").read_text("utf-8")
     (folder / "grants.yaml").write_text(text.replace(CONSENT, "").replace(CONSENT.replace("R2", "R3"), ""), "utf-8")
 
     assert () == access_table(read_catalogue(folder)).grant
 
 
-def test_a_quota_is_the_grants_own(folder: Path, shared: Sandbox) -> None:
-    access = Authorizer(AccessSource(folder), Clock())
+def test_quota_of_a_grant(folder: Path, shared: Sandbox) -> None:
+    """An authorized call carries the quota of its own grant."""
+    authorizer = Authorizer(AccessSource(folder), Clock())
     by_name = {method.name: method for method in lookups(shared.promissory())}
 
     admitted = [
-        access.authorize(Caller(ORGANIZATIONS["setad"], ""), by_name[name]) for name in (CHECK_NOTE, GET_NOTE_PARTIES)
+        authorizer.authorize(Caller(ORGANIZATIONS["setad"], ""), by_name[name])
+        for name in (CHECK_NOTE, GET_NOTE_PARTIES)
     ]
 
     assert [(200, 400, 20), (100, 200, 1)] == [

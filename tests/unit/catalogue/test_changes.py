@@ -1,4 +1,4 @@
-"""Each change of the catalogue that a service sees stands in its ledger, once, and comes out of the change feed."""
+"""Every change of the catalogue that a service sees is recorded once in its ledger and listed in the change feed."""
 
 import time
 from collections.abc import Callable
@@ -28,19 +28,19 @@ QUOTA = ("quota: { rate: 200, burst: 400, miss_cost: 20 }", "quota: { rate: 50, 
 CHANGED = ["quota.rate: 200.0 → 50.0", "quota.burst: 400 → 100"]
 
 
-class Noter:
-    """A worker that notes what it sees in a suite's promissory ledger."""
+class Recorder:
+    """A worker that records catalogue changes in the promissory ledger of a sandbox."""
 
     def __init__(self, box: Sandbox) -> None:
         self._settings = box.promissory()
         keyring = HmacKeyring.load(self._settings.hmac_keyring)
         self._ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(self._settings.signing_key), clock=Clock())
 
-    def note(self, folder: Path) -> None:
+    def record(self, folder: Path) -> None:
         with closing(Store(self._settings.store, ledger=AccessMode.WRITE)) as store:
             record_changes(store, self._ledger, read_catalogue(folder))
 
-    def noted(self) -> list[Any]:
+    def recorded(self) -> list[Any]:
         keys = verifying_keys(self._settings.signing_certificates)
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, keys))
@@ -49,33 +49,36 @@ class Noter:
         return found
 
 
-def until(seen: Callable[[], bool]) -> bool:
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait up to 10 s for *condition*; return its last value."""
     began = time.monotonic()
-    while not seen() and time.monotonic() < began + 10:
+    while not condition() and time.monotonic() < began + 10:
         time.sleep(0.05)
-    return seen()
+    return condition()
 
 
 @both_engines
-def test_a_change_is_noted_once_whoever_sees_it_and_however_often(sandbox: Sandbox, folder: Path, edit: Edit) -> None:
-    noters = [Noter(sandbox) for _ in range(2)]
+def test_change_is_recorded_once(sandbox: Sandbox, folder: Path, edit: Edit) -> None:
+    """Two workers that see one change at the same time record it once, on both engines."""
+    recorders = [Recorder(sandbox) for _ in range(2)]
 
-    noters[0].note(folder)
-    first = noters[0].noted()
+    recorders[0].record(folder)
+    first = recorders[0].recorded()
     edit("grants.yaml", *QUOTA)
-    workers = [Thread(target=noter.note, args=(folder,)) for noter in noters]
+    workers = [Thread(target=recorder.record, args=(folder,)) for recorder in recorders]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    then = noters[0].noted()[len(first) :]
+    then = recorders[0].recorded()[len(first) :]
 
     assert {"added"} == {change.action for change in first}
     assert snapshot(read_catalogue(COMMITTED)).keys() == {change.record for change in first}
     assert [(RecordKey("grants", "G13"), "changed", CHANGED)] == [(c.record, c.action, c.details) for c in then]
 
 
-def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) -> None:
+def test_notice_round_trip(folder: Path, edit: Edit) -> None:
+    """Changes survive encoding as notices, and all notices together give the current catalogue."""
     before = snapshot(read_catalogue(COMMITTED))
     edit("grants.yaml", *QUOTA)
     edit("grants.yaml", "id: G14", "id: G99")
@@ -91,9 +94,8 @@ def test_what_a_record_was_and_is_survives_the_ledger(folder: Path, edit: Edit) 
     assert after == recorded_snapshot(map(to_notice, [*changes({}, before), *found]))
 
 
-def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_change(
-    loaded: Sandbox, folder: Path, edit: Edit
-) -> None:
+def test_serving_process_records_changes(loaded: Sandbox, folder: Path, edit: Edit) -> None:
+    """A serving process records a valid change once; an invalid catalogue is not a change."""
     estelam = CommandLine(loaded)
 
     def feed(*options: str) -> list[dict[str, Any]]:
@@ -101,10 +103,10 @@ def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_ch
         return rows
 
     with ServiceProcess("promissory", loaded, environ={"ESTELAM_PROMISSORY_ACCESS": str(folder)}) as service:
-        assert until(lambda: len(feed()) > 0)
+        assert wait_until(lambda: len(feed()) > 0)
         first = feed()
         edit("grants.yaml", *QUOTA)
-        assert until(lambda: len(feed()) > len(first))
+        assert wait_until(lambda: len(feed()) > len(first))
         (folder / "parties.yaml").write_text("parties: []", "utf-8")
         time.sleep(1.2)
         with caller(loaded, service.address) as ask:
@@ -119,15 +121,17 @@ def test_a_serving_process_notes_what_it_follows_and_a_broken_catalogue_is_no_ch
     assert 0 == estelam("ledger", "verify", "promissory").code
 
 
-def test_a_service_with_a_plain_table_notes_nothing(start: Start, loaded: Sandbox) -> None:
+def test_access_file_records_nothing(start: Start, loaded: Sandbox) -> None:
+    """A service configured with an access table in TOML records no catalogue changes."""
     start(promissory_opening(loaded, shutdown_delay_seconds=0))
     time.sleep(1.2)
 
-    assert [] == Noter(loaded).noted()
+    assert [] == Recorder(loaded).recorded()
 
 
 @pytest.mark.parametrize("since", ["yesterday", "1405-13-01", "7", "2026-11-24T00:00:00"])
-def test_an_impossible_since_is_refused_in_words(estelam: CommandLine, since: str) -> None:
-    said = estelam("catalogue", "changes", "--since", since)
+def test_invalid_since(estelam: CommandLine, since: str) -> None:
+    """An invalid `--since` exits 1 with one line that says what to give."""
+    result = estelam("catalogue", "changes", "--since", since)
 
-    assert (1, "--since: give a day, or an instant with its zone\n") == (said.code, said.err)
+    assert (1, "--since: give a day, or an instant with its zone\n") == (result.code, result.err)

@@ -1,4 +1,4 @@
-"""A deprecated method says so to whoever may ask it, with every reply and every refusal."""
+"""Deprecation metadata of methods."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,12 @@ from tools.env.sandbox import Sandbox
 ENDS = "notice: 2027-01-01\n        deprecated: 2027-01-01\n        sunset: 2027-09-01\n        introduced: 2021-08-24"
 
 
-def told(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str | bytes]:
+def deprecation_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str | bytes]:
     return {key: value for key, value in metadata if key in {"deprecation", "sunset"}}
 
 
-def test_a_deprecated_method_tells_its_callers_with_every_reply_and_refusal_and_another_does_not(
-    start: Start, loaded: Sandbox, folder: object, edit: Edit
-) -> None:
+def test_deprecated_method(start: Start, loaded: Sandbox, folder: object, edit: Edit) -> None:
+    """A deprecated method sends deprecation metadata with replies and refusals, another method does not."""
     edit("services.yaml", "introduced: 2021-08-24", ENDS)
     service = start(promissory_opening(loaded, access=folder, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
@@ -33,6 +32,8 @@ def test_a_deprecated_method_tells_its_callers_with_every_reply_and_refusal_and_
 
     # Both days begin at midnight in Iran, three and a half hours ahead.
     ends: dict[str, str | bytes] = {"deprecation": "@1798749000", "sunset": "Tue, 31 Aug 2027 20:30:00 GMT"}
-    assert ends == told(answered.trailing_metadata()) == told(refused.trailing_metadata())
-    assert {} == told(other.trailing_metadata())
+    assert (
+        ends == deprecation_metadata(answered.trailing_metadata()) == deprecation_metadata(refused.trailing_metadata())
+    )
+    assert {} == deprecation_metadata(other.trailing_metadata())
     assert (grpc.StatusCode.INVALID_ARGUMENT,) * 2 == codes
