@@ -1,7 +1,8 @@
-"""The contract: stubs are current, every word is explained, exactly the mandated methods, nothing published changes."""
+"""The contract: stubs are current, every element is commented, methods are the mandated ones, published parts stay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -36,28 +37,54 @@ MANDATED = {
 }
 
 
-def test_the_committed_stubs_are_what_the_protos_generate(tmp_path: Path) -> None:
+def test_stubs_are_current(tmp_path: Path) -> None:
+    """The committed stubs and descriptors equal those generated from the protos."""
     generate_protos.generate(tmp_path)
 
-    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    generated = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     patterns = ("*_pb2*.py", "*_pb2*.pyi", "*.binpb")
     stubs = [path for pattern in patterns for path in (ROOT / "services").rglob(pattern)]
     ours = (ROOT / "services/estelam").glob("*/v1/__init__.py")
     stubs += [path for package in ours for path in (package, package.parents[1] / "__init__.py")]
-    assert made == {path.relative_to(ROOT / "services"): path.read_bytes() for path in stubs}
+    assert generated == {path.relative_to(ROOT / "services"): path.read_bytes() for path in stubs}
 
 
-def test_buf_finds_nothing_to_say_of_names_and_comments() -> None:
+def test_lint() -> None:
+    """The linter buf reports no issue with names or comments."""
     assert lint_protos.lint() == ""
 
 
-def test_the_contract_is_exactly_the_mandated_methods() -> None:
+def test_comments_begin_with_the_element() -> None:
+    """The comment of every element of the contract begins with the element's name."""
+    comments = [found for file in descriptors.files() for found in _comments(file)]
+
+    assert [name for name, comment in comments if comment.split(" ")[0] != name] == []
+    assert {"CheckNote", "person_id", "ANSWER_NO", "SENSITIVITY_OPEN", "Entry", "fa"} <= {name for name, _ in comments}
+
+
+def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    """Yield the name and the leading comment of every named element of *file*."""
+    for location in file.source_code_info.location:
+        element: Any = file
+        for field, index in zip(location.path[::2], location.path[1::2], strict=False):
+            values = getattr(element, element.DESCRIPTOR.fields_by_number[field].name)
+            if not hasattr(values, "add"):  # An option or a type, not a named element.
+                break
+            element = values[index]
+        else:
+            if len(location.path) >= 2 and len(location.path) % 2 == 0:
+                yield element.name, location.leading_comments.strip()
+
+
+def test_methods_are_the_mandated_ones() -> None:
+    """The contract has exactly the methods that the resolutions mandate."""
     services = [service for file in FILES for service in file.services_by_name.values()]
 
     assert {service.full_name: set(service.methods_by_name) for service in services} == MANDATED
 
 
-def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: Sandbox) -> None:
+def test_every_method_is_served(sandbox: Sandbox) -> None:
+    """Every method of the contract is served, and its reply has a receipt."""
     served = {method.name: method for method in (*lookups(sandbox.promissory()), *LOOKUPS)}
 
     for file in (note_inquiry_pb2.DESCRIPTOR, cheque_case_inquiry_pb2.DESCRIPTOR):
@@ -69,35 +96,42 @@ def test_every_method_of_the_contract_is_served_and_carries_a_receipt(sandbox: S
     assert served == {}
 
 
-def test_nothing_that_was_published_has_changed() -> None:
+def test_published_surface_is_unchanged() -> None:
+    """Nothing in the published surface was changed or removed."""
     published = Baseline.read(PUBLISHED)
 
     assert missing_lines(published.surface, contract_surface(descriptors.files())) == []
 
 
-def test_an_added_field_breaks_nothing() -> None:
+def test_added_field_is_compatible() -> None:
+    """An added field is a compatible change."""
+
     def add(fields: Fields) -> None:
         fields.add(name="note", number=9, type=FieldDescriptorProto.TYPE_STRING)
 
     assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(add))) == []
 
 
-def test_a_renumbered_field_is_found() -> None:
+def test_renumbered_field_is_incompatible() -> None:
+    """A renumbered field is detected as an incompatible change."""
+
     def renumber(fields: Fields) -> None:
         fields[0].number = 15
 
     assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(renumber))) != []
 
 
-def test_a_removed_rule_is_found() -> None:
-    def unbind(fields: Fields) -> None:
+def test_removed_rule_is_incompatible() -> None:
+    """A removed validation rule is detected as an incompatible change."""
+
+    def remove_rules(fields: Fields) -> None:
         fields[0].ClearField("options")
 
-    assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(unbind))) != []
+    assert missing_lines(contract_surface(descriptors.files()), contract_surface(_edited(remove_rules))) != []
 
 
 def _edited(edit: Callable[[Fields], object]) -> list[FileDescriptorProto]:
-    """The contract with CheckNoteRequest's fields edited."""
+    """Return the contract with the fields of CheckNoteRequest edited."""
     copies = [FileDescriptorProto.FromString(file.SerializeToString()) for file in descriptors.files()]
     edit(next(m for file in copies for m in file.message_type if m.name == "CheckNoteRequest").field)
     return copies

@@ -1,5 +1,5 @@
-"""The data reference model (R5): what every field of every contract is called, means, comes from, and may be shown in.
+"""The data reference model (resolution 5): name, definition, base registries and sensitivity of every contract field.
 
-Nothing of it is written here: names, definitions in Persian, registries and sensitivity are options in the contracts,
-the definitions in English are the contracts' comments.
+The package holds no definitions of its own. Persian names and definitions, registries and sensitivity are options in
+the contracts; English definitions are the contracts' comments.
 """

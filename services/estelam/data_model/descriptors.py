@@ -1,4 +1,4 @@
-"""The contracts as they were described when their stubs were made: the descriptors, with comments."""
+"""Descriptors of the contracts with their comments, as written when the stubs were generated."""
 
 from functools import cache
 from importlib import resources
@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from estelam.inquiry.v1 import data_model_pb2, identifiers_pb2
 
-# Options are read only once those who define them are known.
+# Protobuf decodes custom options only after the modules that define them are imported.
 _ = annotations_pb2, identifiers_pb2
 
 MODEL_FILE = data_model_pb2.DESCRIPTOR.name
@@ -16,6 +16,6 @@ MODEL_FILE = data_model_pb2.DESCRIPTOR.name
 
 @cache
 def files() -> tuple[FileDescriptorProto, ...]:
-    """Every file of the contracts, the data model's own included."""
-    image = (resources.files("estelam.data_model") / "contracts.binpb").read_bytes()
-    return tuple(FileDescriptorSet.FromString(image).file)
+    """Return the descriptor of every contract file, including the file that defines the data model's options."""
+    content = (resources.files("estelam.data_model") / "contracts.binpb").read_bytes()
+    return tuple(FileDescriptorSet.FromString(content).file)

@@ -1,15 +1,15 @@
-"""The data dictionary as rows: one for each field of each contract, in both languages; and as CSV."""
+"""The data dictionary as rows and as CSV: one bilingual row for each field of each contract."""
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from estelam.data_model.json_schema import json_name
 from estelam.data_model.model import Field, Message, Model, sensitivity_levels
 
-# A spreadsheet would take such a beginning for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet interprets a cell that begins with one of these as a formula.
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class RegistryLabel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One field, with all that the dictionary says of it."""
+    """One field of the dictionary; the attributes are the columns of the CSV file."""
 
     field: str
     message: str
@@ -41,41 +41,41 @@ class Row:
 
 
 def rows(model: Model, registries: Mapping[str, RegistryLabel]) -> Iterator[Row]:
-    """A row for each field of *model*; a registry that *registries* doesn't know goes by its slug."""
+    """Yield a row for each field of *model*; a registry without a label is shown by its slug."""
     for message, field in model.fields():
         yield _row(message, field, registries)
 
 
-def to_csv(found: list[Row]) -> str:
-    """*found* as RFC 4180 has it, after a mark by which spreadsheets know UTF-8."""
+def to_csv(rows: Iterable[Row]) -> str:
+    """Return *rows* as CSV (RFC 4180) with a UTF-8 byte order mark, which spreadsheets need to detect the encoding."""
     out = io.StringIO(newline="")
     out.write("\ufeff")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__dataclass_fields__)
-    writer.writerows([_plain(getattr(row, name)) for name in Row.__dataclass_fields__] for row in found)
+    writer.writerows([_escape_formula(getattr(row, name)) for name in Row.__dataclass_fields__] for row in rows)
     return out.getvalue()
 
 
 def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]) -> Row:
-    told, level = field.doc, sensitivity_levels()[field.doc.sensitivity]
-    known = [registries.get(slug, RegistryLabel(slug, slug)) for slug in told.registries]
+    doc, level = field.doc, sensitivity_levels()[field.doc.sensitivity]
+    labels = [registries.get(slug, RegistryLabel(slug, slug)) for slug in doc.registries]
     return Row(
-        field=told.full_name,
+        field=doc.full_name,
         message=message.doc.full_name,
-        name=told.name,
-        json_name=json_name(told.name),
+        name=doc.name,
+        json_name=json_name(doc.name),
         type=f"{'repeated ' if field.repeated else ''}{field.type_name}",
-        fa=told.fa,
-        meaning_fa=told.meaning_fa,
-        meaning_en=told.meaning_en,
-        registries=" ".join(told.registries),
-        registries_fa="؛ ".join(registry.fa for registry in known),
-        registries_en="; ".join(registry.en for registry in known),
+        fa=doc.fa,
+        meaning_fa=doc.meaning_fa,
+        meaning_en=doc.meaning_en,
+        registries=" ".join(doc.registries),
+        registries_fa="؛ ".join(label.fa for label in labels),
+        registries_en="; ".join(label.en for label in labels),
         sensitivity=level.name.removeprefix("SENSITIVITY_"),
         sensitivity_fa=level.fa,
         rules=field.rule_names,
     )
 
 
-def _plain(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
+def _escape_formula(value: str) -> str:
+    return f"'{value}" if value.startswith(_FORMULA_PREFIXES) else value

@@ -1,4 +1,4 @@
-"""Export of the data reference model: one page, CSV, JSON Schema and OpenAPI, each a file of its own."""
+"""Export the data reference model to four files: an HTML page, CSV, JSON Schema and OpenAPI."""
 
 import base64
 import hashlib
@@ -18,50 +18,50 @@ from estelam.data_model.model import Model, sensitivity_levels
 
 
 def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -> list[Path]:
-    """Write every form of *model* into *folder*, which is made if need be.
+    """Write *model* into *folder*, which is created if missing, and return the files.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the folder or a file can't be written.
     """
-    forms = {
+    contents = {
         "index.html": render_page(model, registries),
-        "dictionary.csv": to_csv(list(rows(model, registries))),
+        "dictionary.csv": to_csv(rows(model, registries)),
         "schema.json": _json(json_schema.document(model)),
         "openapi.json": _json(openapi.document(model)),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in forms.items():
+    for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
-    return [folder / name for name in forms]
+    return [folder / name for name in contents]
 
 
 def render_page(model: Model, registries: Mapping[str, RegistryLabel]) -> str:
-    """The dictionary as one page that needs nothing else: no server, no network; its own script and style alone run."""
+    """Return the dictionary as one self-contained HTML page: it loads nothing from elsewhere."""
     style, script = _asset("dictionary.css"), _asset("dictionary.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    found = {name: list(made) for name, made in groupby(rows(model, registries), key=lambda row: row.message)}
-    names = [message.doc.full_name for message in model.messages] + [enum.doc.full_name for enum in model.enums]
+    rows_of = {name: list(group) for name, group in groupby(rows(model, registries), key=lambda row: row.message)}
+    linked = [message.doc.full_name for message in model.messages] + [enum.doc.full_name for enum in model.enums]
     return environment.from_string(_asset("dictionary.html.j2")).render(
         policy=content_security_policy(),
-        style=Markup(style),  # noqa: S704 - our own
-        script=Markup(script),  # noqa: S704 - our own
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
         levels=[_level(number) for number in sorted(sensitivity_levels())],
-        messages=[(message, found[message.doc.full_name]) for message in model.messages],
+        messages=[(message, rows_of[message.doc.full_name]) for message in model.messages],
         enums=model.enums,
-        linked=names,
+        linked=linked,
     )
 
 
 def content_security_policy() -> str:
-    """The content security policy of the page: its own style and script, and nothing else."""
+    """Return the content security policy of the page: it allows only the page's own style and script."""
     style, script = _digest(_asset("dictionary.css")), _digest(_asset("dictionary.js"))
     return f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src '{style}'; script-src '{script}'"
 
 
 def _level(number: int) -> dict[str, str]:
-    told = sensitivity_levels()[number]
-    short = told.name.removeprefix("SENSITIVITY_")
-    return {"short": short, "fa": told.fa, "meaning_fa": told.meaning_fa, "meaning_en": told.meaning_en}
+    doc = sensitivity_levels()[number]
+    short = doc.name.removeprefix("SENSITIVITY_")
+    return {"short": short, "fa": doc.fa, "meaning_fa": doc.meaning_fa, "meaning_en": doc.meaning_en}
 
 
 def _asset(name: str) -> str:

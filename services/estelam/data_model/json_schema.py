@@ -1,4 +1,4 @@
-"""The contracts as JSON Schema (2020-12), for messages in proto3's JSON mapping."""
+"""Export the contracts as JSON Schema (draft 2020-12), for messages in the ProtoJSON mapping."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ _SCALARS: dict[int, Schema] = {
     FDP.TYPE_UINT32: _UINT32,
     FDP.TYPE_INT32: {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
 }
-_KNOWN: dict[str, Schema] = {
+_WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.type.Date": {
         "type": "object",
@@ -37,40 +37,40 @@ _KNOWN: dict[str, Schema] = {
         "additionalProperties": False,
     },
 }
-_FORM = re.compile(r"^this\.matches\('(\^[^']*\$)'\)$")
+_MATCHES = re.compile(r"^this\.matches\('(\^[^']*\$)'\)$")
 
 
 def document(model: Model) -> Schema:
-    """All messages and enums of *model*, as one document of definitions."""
+    """Return one document with a definition of every message and enum of *model*."""
     return {"$schema": DIALECT, "$defs": definitions(model, "#/$defs/")}
 
 
-def definitions(model: Model, at: str) -> dict[str, Schema]:
-    """A schema for each message and enum by its full name; they refer to each other below *at*."""
-    made = {message.doc.full_name: _message(message, at) for message in model.messages}
-    return made | {enum.doc.full_name: _enum(enum) for enum in model.enums}
+def definitions(model: Model, ref_prefix: str) -> dict[str, Schema]:
+    """Return the schema of every message and enum by full name; references between them start with *ref_prefix*."""
+    messages = {message.doc.full_name: _message(message, ref_prefix) for message in model.messages}
+    return messages | {enum.doc.full_name: _enum(enum) for enum in model.enums}
 
 
 def json_name(name: str) -> str:
-    """A field's name in proto3's JSON mapping."""
+    """Return the ProtoJSON name of the field *name*."""
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
 
-def _message(message: Message, at: str) -> Schema:
+def _message(message: Message, ref_prefix: str) -> Schema:
     required = [json_name(field.doc.name) for field in message.fields if field.rules.ByteSize()]
     return {
         "title": message.doc.fa,
         "description": message.doc.meaning_en,
         "type": "object",
-        "properties": {json_name(field.doc.name): _field(field, at) for field in message.fields},
+        "properties": {json_name(field.doc.name): _field(field, ref_prefix) for field in message.fields},
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }
 
 
-def _field(field: Field, at: str) -> Schema:
-    value = _value(field, at)
+def _field(field: Field, ref_prefix: str) -> Schema:
+    value = _value(field, ref_prefix)
     return {
         "title": field.doc.fa,
         "description": f"{field.doc.meaning_en}\n\n{field.doc.meaning_fa}".strip(),
@@ -80,11 +80,11 @@ def _field(field: Field, at: str) -> Schema:
     }
 
 
-def _value(field: Field, at: str) -> Schema:
-    if field.type_ref in _KNOWN:
-        return _KNOWN[field.type_ref]
+def _value(field: Field, ref_prefix: str) -> Schema:
+    if field.type_ref in _WELL_KNOWN:
+        return _WELL_KNOWN[field.type_ref]
     if field.type_ref:
-        return {"$ref": f"{at}{field.type_ref}"}
+        return {"$ref": f"{ref_prefix}{field.type_ref}"}
     if field.rules.int64.gt == 0 and field.rules.int64.HasField("gt"):
         return {"type": "string", "pattern": "^0*[1-9][0-9]*$"}
     if (pattern := _pattern(field)) is not None:
@@ -93,19 +93,19 @@ def _value(field: Field, at: str) -> Schema:
 
 
 def _pattern(field: Field) -> str | None:
-    """The form that a field's rule demands; what else the rule demands, such as a check digit, no pattern can say."""
+    """Return the regular expression of a field's rule, without parts that no pattern can express, as check digits."""
     for extension in identifiers_pb2.DESCRIPTOR.extensions_by_name.values():
         if field.rules.string.HasExtension(getattr(identifiers_pb2, extension.name)):
             rules = extension.GetOptions().Extensions[validate_pb2.predefined]
-            return next((form[1] for cel in rules.cel if (form := _FORM.match(cel.expression))), None)
+            return next((found[1] for cel in rules.cel if (found := _MATCHES.match(cel.expression))), None)
     return None
 
 
 def _enum(enum: Enum) -> Schema:
-    said = "\n".join(f"{told.name}: {told.meaning_en} ({told.fa})" for told, _ in enum.values)
+    values = "\n".join(f"{doc.meaning_en} ({doc.fa})" for doc, _ in enum.values)
     return {
         "title": enum.doc.fa,
-        "description": f"{enum.doc.meaning_en}\n\n{said}",
+        "description": f"{enum.doc.meaning_en}\n\n{values}",
         "type": "string",
-        "enum": [told.name for told, _ in enum.values],
+        "enum": [doc.name for doc, _ in enum.values],
     }

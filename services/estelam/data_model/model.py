@@ -20,12 +20,12 @@ _PERSIAN = re.compile(r" \(([^()]*[\u0600-\u06ff][^()]*)\)")
 
 
 class ModelError(UserFacingError):
-    """The contracts say too little, or contradict themselves; the text is for who writes them."""
+    """The options of the contracts are incomplete or contradictory; the message is for the author of the contract."""
 
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """What is told of one thing: its name in Persian, what it means in both languages, where it may stand."""
+    """Documentation of one element: Persian name, definition in both languages, base registries and sensitivity."""
 
     name: str
     full_name: str
@@ -44,28 +44,28 @@ class Field:
     number: int
     kind: "FieldDescriptorProto.Type.ValueType"
     type_ref: str
-    """The full name of its message or enum; empty for a scalar."""
+    """The full name of the field's message or enum type; empty for a scalar."""
     repeated: bool
     rules: Rules
 
     @property
     def type_name(self) -> str:
-        """Its type as the contract writes it."""
+        """The type as written in the contract."""
         return self.type_ref or FDP.Type.Name(self.kind).removeprefix("TYPE_").lower()
 
     @property
     def rule_names(self) -> str:
-        """The rules that a value must keep, as the contract writes them; empty where there are none."""
+        """The validation rules of the field as written in the contract; empty if it has none."""
         kind = self.rules.WhichOneof("type")
         if kind is None:
             return ""
-        held = ((rule, value) for rule, value in getattr(self.rules, kind).ListFields())
-        return ", ".join(rule.full_name if rule.is_extension else f"{rule.name} {value}" for rule, value in held)
+        rules = ((rule, value) for rule, value in getattr(self.rules, kind).ListFields())
+        return ", ".join(rule.full_name if rule.is_extension else f"{rule.name} {value}" for rule, value in rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message and its fields, in the order in which they stand."""
+    """One message and its fields, in the order of the contract."""
 
     doc: Documentation
     package: str
@@ -83,75 +83,77 @@ class Enum:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method, and how it is asked over HTTP if it is."""
+    """One method and its HTTP mapping."""
 
     doc: Documentation
     package: str
     request: str
     response: str
     http_path: str
-    """Of a POST; empty where gRPC is the only way."""
+    """Path of the POST request; empty if the method has no HTTP mapping."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The whole model."""
+    """The data reference model of all contracts."""
 
     messages: tuple[Message, ...]
     enums: tuple[Enum, ...]
     methods: tuple[Method, ...]
 
     def fields(self) -> Iterator[tuple[Message, Field]]:
-        """Every field, with its message."""
+        """Yield every field with its message."""
         return ((message, field) for message in self.messages for field in message.fields)
 
     def message(self, full_name: str) -> Message | None:
-        """The message of that name, if it is one of the contracts' own."""
+        """Return the message of that full name, or None if the contracts do not define it."""
         return next((message for message in self.messages if message.doc.full_name == full_name), None)
 
     def enum(self, full_name: str) -> Enum | None:
-        """The enum of that name, if it is one of the contracts' own."""
+        """Return the enum of that full name, or None if the contracts do not define it."""
         return next((enum for enum in self.enums if enum.doc.full_name == full_name), None)
 
 
 @cache
 def load() -> Model:
-    """The model of the contracts.
+    """Return the model of the contracts.
 
     Raises:
-        ModelError: a field says to be the same as one that isn't there.
+        ModelError: `same_as` names a field that does not exist.
     """
-    told = [_File(file) for file in descriptors.files() if file.name != descriptors.MODEL_FILE]
-    known = {name: datum for file in told for name, datum in file.data()}
+    files = [_File(file) for file in descriptors.files() if file.name != descriptors.MODEL_FILE]
+    known = {name: datum for file in files for name, datum in file.data()}
     return Model(
-        tuple(message for file in told for message in file.messages(known)),
-        tuple(enum for file in told for enum in file.enums()),
-        tuple(method for file in told for method in file.methods()),
+        tuple(message for file in files for message in file.messages(known)),
+        tuple(enum for file in files for enum in file.enums()),
+        tuple(method for file in files for method in file.methods()),
     )
 
 
 @cache
 def sensitivity_levels() -> dict[int, Documentation]:
-    """What each level of sensitivity is called and means."""
+    """Return the documentation of each sensitivity level, by number."""
     file = _File(next(file for file in descriptors.files() if file.name == descriptors.MODEL_FILE))
     enum = next(enum for enum in file.enums() if enum.doc.name == "Sensitivity")
-    return {number: told for told, number in enum.values if number}
+    return {number: doc for doc, number in enum.values if number}
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a field's words are looked up by: its own, and whose it falls back on."""
+    """The options of an element, and the full name of the type that supplies its defaults."""
 
     own: pb.Datum
-    of: str
+    type_ref: str
 
 
 class _File:
+    """Reads the documentation of one contract file: its options and comments."""
+
     def __init__(self, file: FileDescriptorProto) -> None:
         self._file = file
         self._comments = {
-            tuple(place.path): re.sub(r"\s+", " ", place.leading_comments).strip()
-            for place in file.source_code_info.location
+            tuple(location.path): re.sub(r"\s+", " ", location.leading_comments).strip()
+            for location in file.source_code_info.location
         }
 
     def data(self) -> Iterator[tuple[str, _Source]]:
@@ -164,28 +166,39 @@ class _File:
             yield self._name(enum.name), _Source(enum.options.Extensions[pb.enumeration], "")
 
     def messages(self, known: dict[str, _Source]) -> Iterator[Message]:
-        for at, message in enumerate(self._file.message_type):
-            told = self._told(message.name, self._name(message.name), (4, at), message.options.Extensions[pb.message])
+        for index, message in enumerate(self._file.message_type):
+            doc = self._documentation(
+                message.name, self._name(message.name), (4, index), message.options.Extensions[pb.message]
+            )
             fields = tuple(
-                self._field(field, f"{told.full_name}.{field.name}", (4, at, 2, number), known)
+                self._field(field, f"{doc.full_name}.{field.name}", (4, index, 2, number), known)
                 for number, field in enumerate(message.field)
             )
-            yield Message(told, self._file.package, fields)
+            yield Message(doc, self._file.package, fields)
 
     def enums(self) -> Iterator[Enum]:
-        for at, enum in enumerate(self._file.enum_type):
-            told = self._told(enum.name, self._name(enum.name), (5, at), enum.options.Extensions[pb.enumeration])
+        for index, enum in enumerate(self._file.enum_type):
+            doc = self._documentation(
+                enum.name, self._name(enum.name), (5, index), enum.options.Extensions[pb.enumeration]
+            )
             values = []
-            for index, value in enumerate(enum.value):
+            for number, value in enumerate(enum.value):
                 datum = value.options.Extensions[pb.value]
-                values.append((self._told(value.name, self._name(value.name), (5, at, 2, index), datum), value.number))
-            yield Enum(told, self._file.package, tuple(values))
+                values.append(
+                    (
+                        self._documentation(value.name, self._name(value.name), (5, index, 2, number), datum),
+                        value.number,
+                    )
+                )
+            yield Enum(doc, self._file.package, tuple(values))
 
     def methods(self) -> Iterator[Method]:
-        for at, service in enumerate(self._file.service):
-            for index, rpc in enumerate(service.method):
+        for index, service in enumerate(self._file.service):
+            for number, rpc in enumerate(service.method):
                 yield Method(
-                    self._told_of_method(rpc.name, f"{self._name(service.name)}/{rpc.name}", (6, at, 2, index)),
+                    self._method_documentation(
+                        rpc.name, f"{self._name(service.name)}/{rpc.name}", (6, index, 2, number)
+                    ),
                     self._file.package,
                     rpc.input_type.removeprefix("."),
                     rpc.output_type.removeprefix("."),
@@ -194,7 +207,7 @@ class _File:
 
     def _field(self, field: FieldDescriptorProto, name: str, path: Path, known: dict[str, _Source]) -> Field:
         return Field(
-            self._told(field.name, name, path, _resolved(name, known)),
+            self._documentation(field.name, name, path, _resolve(name, known)),
             field.number,
             field.type,
             field.type_name.removeprefix("."),
@@ -202,7 +215,7 @@ class _File:
             field.options.Extensions[validate_pb2.field],
         )
 
-    def _told(self, name: str, full_name: str, path: Path, datum: pb.Datum) -> Documentation:
+    def _documentation(self, name: str, full_name: str, path: Path, datum: pb.Datum) -> Documentation:
         return Documentation(
             name=name,
             full_name=full_name,
@@ -213,8 +226,8 @@ class _File:
             sensitivity=datum.sensitivity,
         )
 
-    def _told_of_method(self, name: str, full_name: str, path: Path) -> Documentation:
-        """A method's name in Persian is what its comment has in parentheses: it holds no data, so it has no datum."""
+    def _method_documentation(self, name: str, full_name: str, path: Path) -> Documentation:
+        """Document a method. Methods have no Datum; the Persian name is in parentheses in the comment."""
         comment = self._comments.get(path, "")
         fa = _PERSIAN.search(comment)
         return Documentation(name, full_name, fa[1] if fa else "", "", _PERSIAN.sub("", comment))
@@ -223,20 +236,21 @@ class _File:
         return f"{self._file.package}.{name}"
 
 
-def _resolved(name: str, known: dict[str, _Source]) -> pb.Datum:
-    """What holds for *name*: its own words, else those of the field that it is the same as, else its type's."""
+def _resolve(name: str, known: dict[str, _Source]) -> pb.Datum:
+    """Return the options that apply to *name*: its own, else those of the `same_as` field, else those of its type."""
     source = known[name]
-    found = pb.Datum()
-    for base in (source.of, source.own.same_as):
+    datum = pb.Datum()
+    for base in (source.type_ref, source.own.same_as):
         if base in known:
-            _overlay(found, _resolved(base, known))
+            _overlay(datum, _resolve(base, known))
         elif base and base == source.own.same_as:
-            raise ModelError(f"{name} says to be the same as {base}, which is not there")
-    _overlay(found, source.own)
-    return found
+            raise ModelError(f"{name}: same_as names {base}, which does not exist")
+    _overlay(datum, source.own)
+    return datum
 
 
 def _overlay(below: pb.Datum, above: pb.Datum) -> None:
+    # Merging would append: registries replace those of the lower level.
     if above.registries:
         del below.registries[:]
     below.MergeFrom(above)

@@ -1,4 +1,4 @@
-"""An OpenAPI description of every method that is asked over HTTP: what the contract says, and RFC 9457 on error."""
+"""Export an OpenAPI description of the methods with an HTTP mapping; errors are problem details (RFC 9457)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from estelam.core.model import PURPOSE_KEYS
 from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
 
-_AT = "#/components/schemas/"
+_REF_PREFIX = "#/components/schemas/"
 HTTP_STATUS = {
     code_pb2.INVALID_ARGUMENT: 400,
     code_pb2.FAILED_PRECONDITION: 400,
@@ -21,27 +21,27 @@ HTTP_STATUS = {
     code_pb2.UNAVAILABLE: 503,
     code_pb2.DEADLINE_EXCEEDED: 504,
 }
-"""The HTTP status that each status of the error table travels under, as google.rpc.Code says it."""
+"""HTTP status of each gRPC status in the error catalogue, as documented in google.rpc.Code."""
 
 
 def document(model: Model) -> dict[str, Any]:
-    """The description of what *model* says is asked over HTTP."""
-    asked = [method for method in model.methods if method.http_path]
-    made = json_schema.definitions(model, _AT)
-    wanted = {name for method in asked for name in (method.request, method.response)}
-    used = set().union(*(_reached(name, made) for name in wanted)) if wanted else set()
+    """Return the OpenAPI document of the methods of *model* that have an HTTP mapping."""
+    methods = [method for method in model.methods if method.http_path]
+    schemas = json_schema.definitions(model, _REF_PREFIX)
+    wanted = {name for method in methods for name in (method.request, method.response)}
+    used = set().union(*(_reachable(name, schemas) for name in wanted)) if wanted else set()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "estelam",
             "version": "v1",
-            "description": "Official yes/no inquiries. Status 200 alone is an answer; all else is none, never a no.",
+            "description": "Official yes/no inquiries. Only status 200 is an answer; an error is never a no.",
         },
         "jsonSchemaDialect": json_schema.DIALECT,
-        "paths": {method.http_path: {"post": _operation(method)} for method in asked},
+        "paths": {method.http_path: {"post": _operation(method)} for method in methods},
         "security": [{"certificate": []}],
         "components": {
-            "schemas": {name: made[name] for name in sorted(used)} | {"Problem": _problem()},
+            "schemas": {name: schemas[name] for name in sorted(used)} | {"Problem": _problem()},
             "parameters": {key: _purpose(key) for key in PURPOSE_KEYS},
             "securitySchemes": {"certificate": {"type": "mutualTLS"}},
         },
@@ -49,7 +49,7 @@ def document(model: Model) -> dict[str, Any]:
 
 
 def http_status(reason: Reason) -> int:
-    """The HTTP status that says *reason*."""
+    """Return the HTTP status of *reason*."""
     return next(http for code, http in HTTP_STATUS.items() if code == ERROR_CATALOGUE[reason].status)
 
 
@@ -63,24 +63,24 @@ def _operation(method: Method) -> dict[str, Any]:
         "description": method.doc.meaning_en,
         "parameters": [{"$ref": f"#/components/parameters/{key}"} for key in PURPOSE_KEYS],
         "requestBody": {"required": True, "content": _json(method.request)},
-        "responses": {"200": {"description": "The answer, with its proof.", "content": _json(method.response)}}
-        | {str(code): _declined(reasons) for code, reasons in sorted(problems.items())},
+        "responses": {"200": {"description": "The answer, with its receipt.", "content": _json(method.response)}}
+        | {str(code): _refused(reasons) for code, reasons in sorted(problems.items())},
     }
 
 
 def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"{_AT}{name}"}}}
+    return {"application/json": {"schema": {"$ref": f"{_REF_PREFIX}{name}"}}}
 
 
-def _declined(reasons: list[Reason]) -> dict[str, Any]:
+def _refused(reasons: list[Reason]) -> dict[str, Any]:
     return {
         "description": "No answer: " + ", ".join(reason.value for reason in reasons),
-        "content": {"application/problem+json": {"schema": {"$ref": f"{_AT}Problem"}}},
+        "content": {"application/problem+json": {"schema": {"$ref": f"{_REF_PREFIX}Problem"}}},
     }
 
 
 def _problem() -> dict[str, Any]:
-    """RFC 9457, with what a refusal says over gRPC."""
+    """Return the schema of problem details (RFC 9457), with the fields of a gRPC refusal."""
     text = {"type": "string"}
     violation = dict.fromkeys(("field", "rule", "description"), text)
     return {
@@ -102,24 +102,24 @@ def _problem() -> dict[str, Any]:
 
 
 def _purpose(key: str) -> dict[str, Any]:
-    words = {"type": "string", "pattern": "^[0-9A-Za-z._:/-]{1,64}$"}
-    return {"name": key, "in": "header", "required": False, "schema": words}
+    schema = {"type": "string", "pattern": "^[0-9A-Za-z._:/-]{1,64}$"}
+    return {"name": key, "in": "header", "required": False, "schema": schema}
 
 
-def _reached(name: str, made: dict[str, Any]) -> set[str]:
-    """*name*, and every schema that it refers to, however far."""
-    found, ahead = set[str](), [name]
-    while ahead:
-        if (here := ahead.pop()) not in found:
-            found.add(here)
-            ahead += _references(made[here])
+def _reachable(name: str, schemas: dict[str, Any]) -> set[str]:
+    """Return *name* and every schema that it refers to, directly or indirectly."""
+    found, pending = set[str](), [name]
+    while pending:
+        if (current := pending.pop()) not in found:
+            found.add(current)
+            pending += _references(schemas[current])
     return found
 
 
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(ref := node.get("$ref"), str):
-            yield ref.removeprefix(_AT)
+            yield ref.removeprefix(_REF_PREFIX)
         for value in node.values():
             yield from _references(value)
     elif isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Which names of fields no log may show a value of: what the contracts call more than open."""
+"""Field names whose values must not appear in logs."""
 
 from functools import cache
 
@@ -8,5 +8,5 @@ from estelam.inquiry.v1 import data_model_pb2 as pb
 
 @cache
 def redacted_fields() -> frozenset[str]:
-    """The names of all fields that are not open, in whichever message."""
+    """Return the names of all fields, of any message, whose sensitivity is above SENSITIVITY_OPEN."""
     return frozenset(field.doc.name for _, field in load().fields() if field.doc.sensitivity != pb.SENSITIVITY_OPEN)

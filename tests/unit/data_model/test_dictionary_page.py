@@ -1,4 +1,4 @@
-"""The dictionary in a real browser, from disk: searched in either alphabet, read in either language, no barrier."""
+"""The dictionary page in a real browser, opened from disk."""
 
 from collections.abc import Iterator
 
@@ -34,15 +34,16 @@ def page(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iter
 
 
 @pytest.mark.parametrize(
-    ("words", "row"),
+    ("query", "row"),
     [
         ("کد پستي", "estelam.promissory.v1.Party.postal_code"),
         ("tracking code", "estelam.judiciary.v1.CheckByTrackingIdRequest.tracking_id"),
         ("سریال ١٦ رقمی", "estelam.promissory.v1.CheckNoteRequest.serial"),
     ],
 )
-def test_a_field_is_found_in_either_alphabet_however_it_is_typed(page: Page, words: str, row: str) -> None:
-    page.fill("#find", words)
+def test_search(page: Page, query: str, row: str) -> None:
+    """The search finds a field in both languages, with Arabic or Persian letters and digits."""
+    page.fill("#find", query)
     found = page.eval_on_selector_all("tbody tr:not([hidden])", "rows => rows.map(row => row.id)")
     page.fill("#find", "")
 
@@ -50,7 +51,8 @@ def test_a_field_is_found_in_either_alphabet_however_it_is_typed(page: Page, wor
     assert len(found) < 5
 
 
-def test_one_language_may_be_read_alone(page: Page) -> None:
+def test_language_filter(page: Page) -> None:
+    """One language can be shown alone."""
     page.check("#en")
     english = page.locator("main").inner_text()
     page.check("#both")
@@ -60,6 +62,7 @@ def test_one_language_may_be_read_alone(page: Page) -> None:
     assert "سریال سفته" in page.locator("main").inner_text()
 
 
-def test_the_page_is_no_wider_than_a_phone_and_has_no_barrier(page: Page) -> None:
+def test_accessibility(page: Page) -> None:
+    """The page fits a phone's width and has no accessibility violations, in light and dark colours."""
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert Axe().run(page).violations_count == 0

@@ -1,4 +1,4 @@
-"""`estelam data-model export`: the page needs nothing else, and the schemas fit what really travels."""
+"""`estelam data-model export`: the page is self-contained, and the schemas match the messages."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from tools.commands.generate_protos import ROOT
 
-ASKED = setad.VerifyNoteRequest(
+REQUEST = setad.VerifyNoteRequest(
     serial="1405662607550143",
     obligor_id="9997382919",
     beneficiary_id="99007382912",
@@ -30,25 +30,26 @@ ASKED = setad.VerifyNoteRequest(
 PARTY = notes.Party(kind=notes.PERSON_KIND_NATURAL, id="9997382919", full_name="نمونه", postal_code="9902847561")
 RECEIPT = inquiry_pb2.Receipt(inquiry_id="id", entry=b"entry", merkle_path=[b"a", b"b"])
 RECEIPT.answered_at.GetCurrentTime()
-TOLD = setad.VerifyNoteResponse(answer=inquiry_pb2.ANSWER_YES, obligor=PARTY, check_receipt=RECEIPT)
+RESPONSE = setad.VerifyNoteResponse(answer=inquiry_pb2.ANSWER_YES, obligor=PARTY, check_receipt=RECEIPT)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data-model") / "made" / "here"
     command = ["data-model", "export", str(folder), "--catalogue", str(ROOT / "catalogue"), "--json"]
-    done = CliRunner().invoke(application(), command)
-    assert done.exit_code == 0, done.output
-    assert set(json.loads(done.output)) == {"index.html", "dictionary.csv", "schema.json", "openapi.json"}
+    result = CliRunner().invoke(application(), command)
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.output)) == {"index.html", "dictionary.csv", "schema.json", "openapi.json"}
     return folder
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
 
 
-def test_the_page_tells_of_every_field_in_both_languages_and_of_its_registry_by_name(exported: Path) -> None:
+def test_page_has_every_field(exported: Path) -> None:
+    """The page has every field, texts in both languages and the names of the registries."""
     page = (exported / "index.html").read_text("utf-8")
 
     assert [field.doc.full_name for _, field in load().fields() if f'id="{field.doc.full_name}"' not in page] == []
@@ -57,7 +58,8 @@ def test_the_page_tells_of_every_field_in_both_languages_and_of_its_registry_by_
     assert "پایگاه ملی هویت اشخاص حقیقی (سازمان ثبت احوال کشور)" in page
 
 
-def test_the_page_fetches_nothing(exported: Path) -> None:
+def test_page_is_self_contained(exported: Path) -> None:
+    """The page loads nothing: it has no external source, link or URL, and its policy forbids them."""
     page = (exported / "index.html").read_text("utf-8")
 
     assert re.findall(r"(?:src|href)=[\"'](?!#)", page) == []
@@ -65,7 +67,8 @@ def test_the_page_fetches_nothing(exported: Path) -> None:
     assert "default-src &#39;none&#39;" in page
 
 
-def test_the_table_has_a_row_for_each_field(exported: Path) -> None:
+def test_csv_has_every_field(exported: Path) -> None:
+    """The CSV file has one complete row for each field."""
     with (exported / "dictionary.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -73,8 +76,9 @@ def test_the_table_has_a_row_for_each_field(exported: Path) -> None:
     assert all(row["fa"] and row["meaning_fa"] and row["meaning_en"] and row["sensitivity"] for row in rows)
 
 
-@pytest.mark.parametrize("message", [ASKED, TOLD], ids=["request", "reply"])
-def test_what_travels_fits_the_schema(exported: Path, message: Any) -> None:
+@pytest.mark.parametrize("message", [REQUEST, RESPONSE], ids=["request", "reply"])
+def test_messages_match_the_schema(exported: Path, message: Any) -> None:
+    """Valid messages match the JSON Schema."""
     schema = read_json(exported / "schema.json") | {"$ref": f"#/$defs/{message.DESCRIPTOR.full_name}"}
     jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -85,28 +89,31 @@ def test_what_travels_fits_the_schema(exported: Path, message: Any) -> None:
     "change",
     [{"serial": "12"}, {"amountRials": "0"}, {"amountRials": "-1"}, {"more": "1"}, {"obligorId": "۹۹۹۷۳۸۲۹۱۹"}],
 )
-def test_what_the_contract_refuses_does_not_fit_the_schema(exported: Path, change: dict[str, str]) -> None:
+def test_invalid_messages_do_not_match(exported: Path, change: dict[str, str]) -> None:
+    """Messages that the contract rejects for their form do not match the JSON Schema."""
     schema = read_json(exported / "schema.json") | {"$ref": "#/$defs/estelam.setad.v1.VerifyNoteRequest"}
 
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(MessageToDict(ASKED) | change, schema, jsonschema.Draft202012Validator)
+        jsonschema.validate(MessageToDict(REQUEST) | change, schema, jsonschema.Draft202012Validator)
 
 
-def test_openapi_describes_the_adapters_one_method_and_every_way_it_declines(exported: Path) -> None:
-    described = read_json(exported / "openapi.json")
-    post = described["paths"]["/v1/notes:verify"]["post"]
+def test_openapi(exported: Path) -> None:
+    """The OpenAPI document is valid and describes the one HTTP method with every refusal reason."""
+    document = read_json(exported / "openapi.json")
+    post = document["paths"]["/v1/notes:verify"]["post"]
 
-    assert list(described["paths"]) == ["/v1/notes:verify"]
+    assert list(document["paths"]) == ["/v1/notes:verify"]
     assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("VerifyNoteRequest")
-    declined = " ".join(response["description"] for code, response in post["responses"].items() if code != "200")
-    assert [reason for reason in Reason if reason.value not in declined] == []
-    openapi_spec_validator.validate(described)
+    descriptions = " ".join(response["description"] for code, response in post["responses"].items() if code != "200")
+    assert [reason for reason in Reason if reason.value not in descriptions] == []
+    openapi_spec_validator.validate(document)
 
 
-def test_a_folder_that_cannot_be_made_is_one_plain_line(tmp_path: Path) -> None:
+def test_unwritable_folder(tmp_path: Path) -> None:
+    """A folder that can't be created exits 1 with one error."""
     (tmp_path / "file").write_text("")
     folder, catalogue = str(tmp_path / "file" / "below"), str(ROOT / "catalogue")
-    done = CliRunner().invoke(application(), ["data-model", "export", folder, "--catalogue", catalogue, "--json"])
+    result = CliRunner().invoke(application(), ["data-model", "export", folder, "--catalogue", catalogue, "--json"])
 
-    assert done.exit_code == 1
-    assert set(json.loads(done.output)) == {"error"}
+    assert result.exit_code == 1
+    assert set(json.loads(result.output)) == {"error"}

@@ -1,4 +1,4 @@
-"""The data reference model: nothing goes undescribed, nothing is described twice, every registry is one of R5's."""
+"""The data reference model: every element is documented, once, with registries of resolution 5."""
 
 import re
 
@@ -16,8 +16,9 @@ PERSIAN = re.compile("[\u0600-\u06ff]")
 LATIN = re.compile("^[ -~]+$")
 
 
-def test_every_field_on_the_wire_is_in_the_model() -> None:
-    there = {
+def test_model_has_every_field() -> None:
+    """The model has every field of every contract."""
+    in_contracts = {
         f"{file.package}.{message.name}.{field.name}"
         for file in descriptors.files()
         if file.name != descriptors.MODEL_FILE
@@ -25,26 +26,29 @@ def test_every_field_on_the_wire_is_in_the_model() -> None:
         for field in message.field
     }
 
-    assert there == {field.doc.full_name for field in FIELDS}
+    assert in_contracts == {field.doc.full_name for field in FIELDS}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.doc.full_name)
-def test_every_field_has_a_name_and_a_definition_in_both_languages_and_a_sensitivity(field: Field) -> None:
+def test_field_is_documented(field: Field) -> None:
+    """Every field has a Persian name, definitions in both languages and a sensitivity level."""
     assert PERSIAN.search(field.doc.fa)
     assert PERSIAN.search(field.doc.meaning_fa)
     assert LATIN.match(field.doc.meaning_en)
     assert field.doc.sensitivity in sensitivity_levels()
 
 
-def test_every_message_enum_value_and_method_has_its_name_in_persian_and_its_meaning_in_english() -> None:
-    described: list[Message | Enum | Method] = [*MODEL.messages, *MODEL.enums, *MODEL.methods]
-    told = [found.doc for found in described]
-    told += [value for enum in MODEL.enums for value, _ in enum.values] + list(sensitivity_levels().values())
+def test_other_elements_are_documented() -> None:
+    """Every message, enum, enum value and method has a Persian name and an English definition."""
+    elements: list[Message | Enum | Method] = [*MODEL.messages, *MODEL.enums, *MODEL.methods]
+    docs = [element.doc for element in elements]
+    docs += [value for enum in MODEL.enums for value, _ in enum.values] + list(sensitivity_levels().values())
 
-    assert [one.full_name for one in told if not PERSIAN.search(one.fa) or not LATIN.match(one.meaning_en)] == []
+    assert [doc.full_name for doc in docs if not PERSIAN.search(doc.fa) or not LATIN.match(doc.meaning_en)] == []
 
 
-def test_every_registry_is_one_of_the_catalogues() -> None:
+def test_registries_exist() -> None:
+    """Every registry that a field names is in the catalogue."""
     known = {registry.slug for registry in read_catalogue(ROOT / "catalogue").registries}
     named = {slug for field in FIELDS for slug in field.doc.registries}
 
@@ -52,25 +56,28 @@ def test_every_registry_is_one_of_the_catalogues() -> None:
     assert named <= known
 
 
-def test_no_definition_in_persian_is_written_twice() -> None:
+def test_definitions_are_unique() -> None:
+    """No Persian definition is written twice."""
     text = "".join(path.read_text("utf-8") for path in PROTOS.rglob("*.proto"))
-    said = re.findall(r'meaning_fa:?\s*=?\s*"([^"]+)"', text)
+    definitions = re.findall(r'meaning_fa:?\s*=?\s*"([^"]+)"', text)
 
-    assert len(said) == len(set(said))
+    assert len(definitions) == len(set(definitions))
 
 
-def test_a_field_of_the_same_meaning_takes_the_words_of_the_other() -> None:
+def test_same_as() -> None:
+    """A field with `same_as` has the name, definition and sensitivity of the field that it names."""
     by_name = {field.doc.full_name: field for field in FIELDS}
-    serial, same = (
+    serial, alias = (
         by_name[f"estelam.{name}Request.serial"] for name in ("promissory.v1.CheckNote", "setad.v1.VerifyNote")
     )
 
-    assert same.doc.fa == serial.doc.fa
-    assert same.doc.meaning_fa == serial.doc.meaning_fa
-    assert same.doc.sensitivity == serial.doc.sensitivity == pb.SENSITIVITY_PERSONAL
+    assert alias.doc.fa == serial.doc.fa
+    assert alias.doc.meaning_fa == serial.doc.meaning_fa
+    assert alias.doc.sensitivity == serial.doc.sensitivity == pb.SENSITIVITY_PERSONAL
 
 
-def test_what_names_a_person_or_a_note_is_personal_wherever_it_stands() -> None:
+def test_identifiers_are_personal() -> None:
+    """Every field that identifies a person or a note is SENSITIVITY_PERSONAL."""
     ids = ("serial", "obligor_id", "beneficiary_id", "national_id", "tracking_id", "id", "full_name", "address")
 
     found = {field.doc.full_name: field.doc.sensitivity for field in FIELDS if field.doc.name in ids}

@@ -1,4 +1,4 @@
-"""Sensitivity drives what logs and ledgers may carry: whatever is asked and answered is looked for by its level."""
+"""Logs and ledgers hold only values whose sensitivity allows it, checked with a real service."""
 
 import ast
 import contextlib
@@ -33,13 +33,13 @@ from tools.env.sandbox import Sandbox
 
 SERVICES = Path(logs.__file__).parents[2]
 MEMBER = "SETAD-0001"
-# Of a round amount one form is a byte and four zeros, which stand in any file.
+# Not a round amount: one encoding of those is a byte and four zeros, which occur in any file.
 AMOUNT = 2_517_463_859
-LEDGERED = {pb.SENSITIVITY_OPEN, pb.SENSITIVITY_OFFICIAL}
+LEDGER_LEVELS = {pb.SENSITIVITY_OPEN, pb.SENSITIVITY_OFFICIAL}
 
 
 def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteRequest:
-    """The sample note, corrected to another *amount*."""
+    """Load the sample note with another *amount* and return a request that matches it."""
     corrected = folder / "notes.csv"
     text = (suite.SAMPLES / "notes.csv").read_text("utf-8")
     corrected.write_text(text.replace(str(NOTE.amount_rials), str(amount)), "utf-8")
@@ -50,61 +50,65 @@ def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteR
 
 
 @pytest.fixture
-def asked(loaded: Sandbox, start: Start, tmp_path: Path) -> tuple[list[Message], bytes, bytes]:
-    """What was asked and answered by a running service, its ledger's bytes and its events."""
+def traffic(loaded: Sandbox, start: Start, tmp_path: Path) -> tuple[list[Message], bytes, bytes]:
+    """Requests and replies of a running service, its ledger's bytes and its log events."""
     note = with_amount(loaded, tmp_path, AMOUNT)
     with capture_logs() as events:
         service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
         with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
             stub = PromissoryNoteInquiryServiceStub(channel)
             parties = notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id=MEMBER)
-            said: list[Message] = [note, stub.CheckNote(note), parties, stub.GetNoteParties(parties)]
+            messages: list[Message] = [note, stub.CheckNote(note), parties, stub.GetNoteParties(parties)]
         service.close()
     ledger = b"".join(path.read_bytes() for path in (loaded.folder / "promissory").glob("ledger.db*"))
-    return said, ledger, json.dumps(events, ensure_ascii=False, default=str).encode()
+    return messages, ledger, json.dumps(events, ensure_ascii=False, default=str).encode()
 
 
-def test_a_ledger_keeps_in_the_clear_only_what_is_open_or_official(asked: tuple[list[Message], bytes, bytes]) -> None:
-    said, ledger, _ = asked
-    found = [(field, value) for message in said for field, value in values(message)]
-    kept = {field.doc.full_name for field, value in found if stands_in(value, ledger)}
+def test_ledger_holds_only_permitted_values(traffic: tuple[list[Message], bytes, bytes]) -> None:
+    """A ledger holds only open and official values in the clear."""
+    messages, ledger, _ = traffic
+    found = [(field, value) for message in messages for field, value in values(message)]
+    stored = {field.doc.full_name for field, value in found if stands_in(value, ledger)}
 
     assert {pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= {field.doc.sensitivity for field, _ in found}
-    assert "estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id" in kept
-    assert {name for name in kept if FIELDS[name].doc.sensitivity not in LEDGERED} == set()
+    assert "estelam.promissory.v1.GetNotePartiesRequest.executive_agency_id" in stored
+    assert {name for name in stored if FIELDS[name].doc.sensitivity not in LEDGER_LEVELS} == set()
 
 
-def test_a_log_says_only_what_is_open(asked: tuple[list[Message], bytes, bytes]) -> None:
-    said, _, events = asked
-    found = [(field, value) for message in said for field, value in values(message)]
+def test_log_holds_only_open_values(traffic: tuple[list[Message], bytes, bytes]) -> None:
+    """A log holds only open values."""
+    messages, _, events = traffic
+    found = [(field, value) for message in messages for field, value in values(message)]
     logged = {field.doc.full_name for field, value in found if stands_in(value, events)}
 
     assert "estelam.inquiry.v1.Receipt.inquiry_id" in logged
     assert {name for name in logged if FIELDS[name].doc.sensitivity != pb.SENSITIVITY_OPEN} == set()
 
 
-def test_an_entry_has_no_field_that_a_ledger_may_not_keep() -> None:
-    sealed = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.BlockHeader.DESCRIPTOR.full_name)
-    levels = {field.doc.sensitivity for message, field in load().fields() if message.doc.full_name in sealed}
+def test_entry_fields_are_permitted() -> None:
+    """No field of a ledger record has a sensitivity above official."""
+    records = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.BlockHeader.DESCRIPTOR.full_name)
+    levels = {field.doc.sensitivity for message, field in load().fields() if message.doc.full_name in records}
 
-    assert levels == LEDGERED
+    assert levels == LEDGER_LEVELS
 
 
-def test_every_personal_field_that_is_asked_is_one_that_leaks_are_searched_for() -> None:
-    """The levels of the model and the values that promise 8 looks for keep each other complete."""
+def test_leak_search_covers_every_field() -> None:
+    """Guarantee 8 searches for a value of every request field that a ledger may not hold in the clear."""
     requests = {method.request for method in load().methods}
     fields = {
         field.doc.full_name
         for message, field in load().fields()
-        if message.doc.full_name in requests and field.doc.sensitivity not in LEDGERED
+        if message.doc.full_name in requests and field.doc.sensitivity not in LEDGER_LEVELS
     }
     searched = {field.doc.full_name for message in _well_formed() for field, value in values(message) if known(value)}
 
     assert fields <= searched
 
 
-def test_no_log_is_given_what_is_not_open() -> None:
-    given = {
+def test_log_calls_name_open_fields() -> None:
+    """No log call in the services has a field whose sensitivity is above open."""
+    logged = {
         keyword.arg
         for path in SERVICES.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
@@ -115,19 +119,20 @@ def test_no_log_is_given_what_is_not_open() -> None:
         for keyword in node.keywords
     }
 
-    assert {"method", "inquiry_id", "reason"} <= given
-    assert given & redacted_fields() == set()
+    assert {"method", "inquiry_id", "reason"} <= logged
+    assert logged & redacted_fields() == set()
 
 
-def test_a_log_that_is_given_it_all_the_same_withholds_it() -> None:
+def test_log_redacts() -> None:
+    """A log redacts the values of fields that are not open, even if a call passes them."""
     out = io.StringIO()
     with contextlib.redirect_stderr(out):
         logs.configure_logging()
         structlog.get_logger().info("slip", serial=NOTE.serial, obligor_id=NOTE.obligor_id, method="CheckNote")
     structlog.reset_defaults()
-    said = json.loads(out.getvalue())
+    event = json.loads(out.getvalue())
 
-    assert ("withheld", "withheld", "CheckNote") == (said["serial"], said["obligor_id"], said["method"])
+    assert ("withheld", "withheld", "CheckNote") == (event["serial"], event["obligor_id"], event["method"])
 
 
 def known(value: object) -> bool:

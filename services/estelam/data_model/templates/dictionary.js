@@ -2,21 +2,21 @@
 const box = document.getElementById("find");
 const count = document.getElementById("count");
 const rows = Array.from(document.querySelectorAll("tbody tr"));
-// Letters and digits that keyboards write in two ways are one here.
-const plain = (text) => text.normalize("NFKC").toLowerCase()
+// Normalize characters that keyboards produce in two forms: Persian and Arabic letters and digits.
+const normalize = (text) => text.normalize("NFKC").toLowerCase()
   .replace(/[۰-۹]/g, (digit) => digit.charCodeAt(0) - 0x06f0)
   .replace(/[٠-٩]/g, (digit) => digit.charCodeAt(0) - 0x0660)
   .replace(/[يى]/g, "ی").replace(/ك/g, "ک").replace(/[أإآ]/g, "ا").replace(/[\u200c\u200d\u064b-\u0652]/g, " ")
   .replace(/\s+/g, " ").trim();
-const told = rows.map((row) => plain(row.closest("section").dataset.words + " " + row.textContent));
-const find = () => {
-  const words = plain(box.value).split(" ");
-  rows.forEach((row, at) => { row.hidden = !words.every((word) => told[at].includes(word)); });
+const searchable = rows.map((row) => normalize(row.closest("section").dataset.words + " " + row.textContent));
+const filter = () => {
+  const terms = normalize(box.value).split(" ");
+  rows.forEach((row, at) => { row.hidden = !terms.every((term) => searchable[at].includes(term)); });
   document.querySelectorAll("section").forEach((section) => {
     section.hidden = !section.querySelector("tbody tr:not([hidden])");
   });
   count.textContent = rows.filter((row) => !row.hidden).length + " / " + rows.length;
 };
 box.closest(".find").hidden = false;
-box.addEventListener("input", find);
-find();
+box.addEventListener("input", filter);
+filter();

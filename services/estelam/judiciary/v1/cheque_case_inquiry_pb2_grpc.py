@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ChequeCaseInquiryServiceStub:
-    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has exactly the two methods that resolution 3 orders.
+    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has the two methods that resolution 3 requires.
     """
 
     def __init__(self, channel):
@@ -48,20 +48,20 @@ class ChequeCaseInquiryServiceStub:
 
 
 class ChequeCaseInquiryServiceServicer:
-    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has exactly the two methods that resolution 3 orders.
+    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has the two methods that resolution 3 requires.
     """
 
     def CheckByNationalId(self, request, context):
-        """CheckByNationalId tells whether a civil or criminal case about a cheque has been filed against this drawer
-        (استعلام با شماره ملی). R3.1.1, method one.
+        """CheckByNationalId answers whether a civil or criminal case over a cheque has been filed against the drawer
+        (استعلام با شماره ملی). Source: R3.1.1, method one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckByTrackingId(self, request, context):
-        """CheckByTrackingId tells whether a civil or criminal claim about this bounced cheque has been filed
-        (استعلام با شناسه رهگیری). R3.1.2, method two.
+        """CheckByTrackingId answers whether a civil or criminal claim over the bounced cheque has been filed
+        (استعلام با شناسه رهگیری). Source: R3.1.2, method two.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,7 @@ def add_ChequeCaseInquiryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChequeCaseInquiryService:
-    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has exactly the two methods that resolution 3 orders.
+    """ChequeCaseInquiryService (سرویس استعلام دعاوی چک) has the two methods that resolution 3 requires.
     """
 
     @staticmethod

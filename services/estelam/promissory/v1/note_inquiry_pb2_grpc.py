@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PromissoryNoteInquiryServiceStub:
-    """PromissoryNoteInquiryService (سرویس استعلام سفته) has exactly the two methods that resolution 2 orders.
+    """PromissoryNoteInquiryService (سرویس استعلام سفته) has the two methods that resolution 2 requires.
     """
 
     def __init__(self, channel):
@@ -48,19 +48,20 @@ class PromissoryNoteInquiryServiceStub:
 
 
 class PromissoryNoteInquiryServiceServicer:
-    """PromissoryNoteInquiryService (سرویس استعلام سفته) has exactly the two methods that resolution 2 orders.
+    """PromissoryNoteInquiryService (سرویس استعلام سفته) has the two methods that resolution 2 requires.
     """
 
     def CheckNote(self, request, context):
-        """CheckNote tells whether a promissory note with these facts is genuine and live (صحت‌سنجی سفته). R2.1, method one.
+        """CheckNote answers whether a promissory note with these facts is genuine and live (صحت‌سنجی سفته). Source: R2.1,
+        method one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNoteParties(self, request, context):
-        """GetNoteParties gives the obligor and beneficiary written in a note that this caller has just checked
-        (اقلام اطلاعاتی متعهد و ذینفع). R2.2, method two, for Setad alone.
+        """GetNoteParties returns the obligor and the beneficiary of a note for which the same caller has just received a yes
+        from CheckNote (اقلام اطلاعاتی متعهد و ذینفع). Only Setad may call it. Source: R2.2, method two.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +89,7 @@ def add_PromissoryNoteInquiryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PromissoryNoteInquiryService:
-    """PromissoryNoteInquiryService (سرویس استعلام سفته) has exactly the two methods that resolution 2 orders.
+    """PromissoryNoteInquiryService (سرویس استعلام سفته) has the two methods that resolution 2 requires.
     """
 
     @staticmethod

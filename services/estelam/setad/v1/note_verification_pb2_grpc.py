@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NoteVerificationServiceStub:
-    """NoteVerificationService (سرویس تأیید سفته) gives a buyer one answer from the ministry's two methods.
+    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class NoteVerificationServiceStub:
 
 
 class NoteVerificationServiceServicer:
-    """NoteVerificationService (سرویس تأیید سفته) gives a buyer one answer from the ministry's two methods.
+    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
     """
 
     def VerifyNote(self, request, context):
-        """VerifyNote asks CheckNote and, after a yes, GetNoteParties, inside one deadline (تأیید سفته).
+        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (تأیید سفته).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_NoteVerificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NoteVerificationService:
-    """NoteVerificationService (سرویس تأیید سفته) gives a buyer one answer from the ministry's two methods.
+    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
     """
 
     @staticmethod
