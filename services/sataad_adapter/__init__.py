@@ -1,1 +1,1 @@
-"""Setad: its side of the promissory inquiries, which gives a buyer one answer (resolution 2)."""
+"""Setad's adapter: verifies a promissory note for a buyer in one call (resolution 2)."""

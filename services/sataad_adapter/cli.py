@@ -14,7 +14,7 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter import service
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
-from sataad_adapter.verification import replies_of
+from sataad_adapter.verification import ministry_replies
 
 app = typer.Typer(help="Setad's side: one answer for a buyer.", no_args_is_help=True)
 
@@ -50,7 +50,7 @@ def verify(
 
 
 def _proofs(request: Any, reply: Any) -> list[ReceiptRecord]:
-    return [ReceiptRecord(*proof) for proof in replies_of(request, reply)]
+    return [ReceiptRecord(*proof) for proof in ministry_replies(request, reply)]
 
 
 def _facts(reply: pb.VerifyNoteResponse) -> dict[str, Any]:

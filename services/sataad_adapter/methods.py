@@ -1,4 +1,4 @@
-"""The wire's side: the adapter's one method."""
+"""Contract binding: the adapter's one method, VerifyNote."""
 
 from estelam.core.model import Method, Subject
 from estelam.setad.v1 import note_verification_pb2 as pb
@@ -6,8 +6,9 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 SERVICE = pb.DESCRIPTOR.services_by_name["NoteVerificationService"].full_name
 
 
-def _recorded_by_the_ministry(_request: pb.VerifyNoteRequest) -> tuple[Subject, ...]:
+def _no_subjects(_request: pb.VerifyNoteRequest) -> tuple[Subject, ...]:
+    """Return no subjects: the ministry records the inquiry, the adapter keeps no ledger."""
     return ()
 
 
-VERIFY_NOTE = Method(f"{SERVICE}/VerifyNote", pb.VerifyNoteRequest, _recorded_by_the_ministry)
+VERIFY_NOTE = Method(f"{SERVICE}/VerifyNote", pb.VerifyNoteRequest, _no_subjects)

@@ -1,4 +1,4 @@
-"""The adapter, put together and run until told to stop."""
+"""Composition root of the adapter process."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -23,18 +23,22 @@ from estelam.server.service import refusal_record_quota
 from estelam.telemetry.metrics import Metrics
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
-from sataad_adapter.verification import Verification
-from sataad_adapter.web.frontends import faces
+from sataad_adapter.verification import VerificationBackend
+from sataad_adapter.web.frontends import frontends
 
 
 def main(settings: SetadSettings, port_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once the service listens."""
-    run_until_shutdown(partial(adapter, settings), log_level=settings.log_level, port_file=port_file)
+    run_until_shutdown(partial(run_adapter, settings), log_level=settings.log_level, port_file=port_file)
 
 
 @contextlib.asynccontextmanager
-async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
-    """A running adapter, which asks the ministry under Setad's certificate."""
+async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
+    """Run the adapter; it calls the ministry's promissory service with Setad's client certificate.
+
+    Raises:
+        ServerError: a port can't be bound, or a certificate can't be used.
+    """
     clock, metrics = clock or Clock(), Metrics()
     identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
     async with aio_channel(settings.provider, identity) as ministry:
@@ -43,22 +47,22 @@ async def adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Asy
         async def ping() -> None:
             status = await health.Check(HealthCheckRequest(), timeout=1)
             if status.status != HealthCheckResponse.SERVING:
-                raise ConnectionError("the ministry's service does not serve")
+                raise ConnectionError("the ministry's service reports that it is not serving")
 
         keys = verifying_keys(settings.provider_certificates)
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
-        desk = InquiryHandler(
+        handler = InquiryHandler(
             authenticator=Authenticator(settings, is_denied=access.is_denied, clock=clock),
             authorizer=access,
             outages=outages,
-            backend=Verification(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
+            backend=VerificationBackend(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
             is_forwarding=True,
         )
-        handlers = {VERIFY_NOTE.name: desk.handler(VERIFY_NOTE)}
-        serving = run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages)
-        async with serving as server, faces(settings, desk, keys, clock):
+        handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
+        grpc_server = run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages)
+        async with grpc_server as server, frontends(settings, handler, keys, clock):
             yield server

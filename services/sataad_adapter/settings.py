@@ -9,7 +9,7 @@ from estelam.core.settings import Loopback, ServingSettings
 
 
 class SetadSettings(ServingSettings):
-    """The table [setad]."""
+    """The section [setad]."""
 
     SECTION: ClassVar[str] = "setad"
 

@@ -27,7 +27,7 @@ from estelam.core.grpc_status import from_grpc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
@@ -146,7 +146,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     judiciary = judiciary_opening(sandbox, clock.clock, shutdown_delay_seconds=0)
     with RunningService(promissory) as ministry, RunningService(judiciary) as courts:
         settings = sandbox.setad(listen="127.0.0.1:0", provider=ministry.address, shutdown_delay_seconds=0)
-        with RunningService(lambda: adapter(settings, clock=clock.clock)) as buyer:
+        with RunningService(lambda: run_adapter(settings, clock=clock.clock)) as buyer:
             made = House(sandbox, clock)
             made.addresses = dict.fromkeys((CHECK_NOTE, GET_NOTE_PARTIES), ministry.address)
             made.addresses |= dict.fromkeys((CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID), courts.address)
@@ -291,7 +291,7 @@ def test_no_service_starts_with_an_empty_or_a_doubtful_table(sandbox: Sandbox, s
     sandbox.access.write_text(table.format(table=sandbox.access.read_text("utf-8")), "utf-8")
     settings = sandbox.setad(listen="127.0.0.1:0")
 
-    for opening in (promissory_opening(sandbox), judiciary_opening(sandbox), lambda: adapter(settings)):
+    for opening in (promissory_opening(sandbox), judiciary_opening(sandbox), lambda: run_adapter(settings)):
         with pytest.raises(AccessConfigError):
             start(opening)
 

@@ -28,7 +28,7 @@ from estelam.setad.v1 import note_verification_pb2 as setad
 from judiciary import feeds as judiciary_load
 from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tools.env import sandbox as suite
 from tools.env.processes import SERVICES, ServiceProcess, free_ports
@@ -378,7 +378,7 @@ def test_no_event_within_the_process_names_what_was_asked_not_even_a_fault(tmp_p
             shutdown_delay_seconds=0,
             provider_certificates=(sandbox.pki / "judiciary-receipts.crt",),  # of which no promissory receipt is
         )
-        addresses = {"promissory": ministry.address, "setad": start(lambda: adapter(doubting)).address}
+        addresses = {"promissory": ministry.address, "setad": start(lambda: run_adapter(doubting)).address}
         addresses["judiciary"] = start(judiciary_opening(sandbox, shutdown_delay_seconds=0)).address
         doors = Doors(sandbox, addresses)
         doors.walk(*WAYS)

@@ -23,7 +23,7 @@ from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
 from promissory.methods import lookups
 from promissory.settings import PromissorySettings
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
 from tools.env.processes import PythonProcess
 
@@ -113,7 +113,7 @@ def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManage
         case JudiciarySettings():
             return run_recording_service(settings, LOOKUPS, clock=clock)
         case SetadSettings():
-            return adapter(settings, clock=clock)
+            return run_adapter(settings, clock=clock)
         case _:
             raise TypeError("not a service of ours")
 

@@ -1,1 +1,1 @@
-"""The adapter's other faces: HTTP with JSON for systems without gRPC, and a page for a procurement officer."""
+"""The adapter's HTTP frontends: a REST API for systems without gRPC, and a web UI for procurement officers."""

@@ -1,4 +1,4 @@
-"""No other site's form counts: each browser keeps a token, and a form without it is foreign."""
+"""Protection against cross-site request forgery: a token in a cookie and in each form, and a check of the origin."""
 
 import secrets
 from typing import Final
@@ -10,32 +10,32 @@ from starlette.responses import Response
 TOKEN: Final = "estelam_form"  # noqa: S105 - a cookie's name
 
 
-class ForeignForm(Exception):  # noqa: N818 - reads as what it is
-    """The form did not come from this site's own page in this browser."""
+class CsrfError(Exception):
+    """The form was not sent from this site's own page in this browser."""
 
 
 def token(request: Request) -> str:
-    """The form's token of this browser; a new one where it has none."""
-    kept = request.cookies.get(TOKEN, "")
-    return kept if len(kept) == 43 and kept.isascii() else secrets.token_urlsafe(32)
+    """Return the token in this browser's cookie, or a new one."""
+    cookie = request.cookies.get(TOKEN, "")
+    return cookie if len(cookie) == 43 and cookie.isascii() else secrets.token_urlsafe(32)
 
 
-def remember(request: Request, response: Response, value: str) -> None:
-    """Let the browser keep its form's token, where no script and no other site's request sees it."""
+def set_token_cookie(request: Request, response: Response, value: str) -> None:
+    """Set the token cookie, hidden from scripts (HttpOnly) and from other sites' requests (SameSite)."""
     secure = request.url.scheme == "https"
     response.set_cookie(TOKEN, value, secure=secure, httponly=True, samesite="strict", path="/")
 
 
-def require_own_form(request: Request, given: str) -> None:
-    """Refuse a form that was not this site's own.
+def require_token(request: Request, given: str) -> None:
+    """Check that a form with the token *given* was sent from this site.
 
     Raises:
-        ForeignForm: another site sent it, or this browser does not keep cookies.
+        CsrfError: another site sent it, or this browser does not store cookies.
     """
-    kept = request.cookies.get(TOKEN, "")
+    cookie = request.cookies.get(TOKEN, "")
     origin = request.headers.get("origin")
-    foreign = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+    cross_site = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        foreign = True
-    if foreign or not kept or not secrets.compare_digest(kept.encode(), given.encode()):
-        raise ForeignForm
+        cross_site = True
+    if cross_site or not cookie or not secrets.compare_digest(cookie.encode(), given.encode()):
+        raise CsrfError

@@ -1,4 +1,4 @@
-"""What an officer typed: folded as people write, checked by the contract's own rules, field by field."""
+"""The officer's form: normalizes each field and validates it by the contract's rules."""
 
 import re
 from collections.abc import Mapping
@@ -12,42 +12,42 @@ AMOUNT = "amount_rials"
 EMPTY_RULE, AMOUNT_RULE = "page.empty", "page.amount"
 
 _MAX_AMOUNT = 2**63 - 1
-_PLAIN = re.compile(r"[0-9A-Za-z-]{0,32}")
+_IDENTIFIER = re.compile(r"[0-9A-Za-z-]{0,32}")
 
 
-def folded(typed: Mapping[str, str]) -> dict[str, str]:
-    """Each field as the contract takes it, as far as it can be."""
-    found = {name: normalize.normalize_digits(typed.get(name, "")) for name in FIELDS}
-    found["executive_agency_id"] = normalize.normalize_identifier(typed.get("executive_agency_id", ""))
+def normalized_fields(typed: Mapping[str, str]) -> dict[str, str]:
+    """Return each field in the contract's form where possible, else as typed."""
+    fields = {name: normalize.normalize_digits(typed.get(name, "")) for name in FIELDS}
+    fields["executive_agency_id"] = normalize.normalize_identifier(typed.get("executive_agency_id", ""))
     try:
-        found[AMOUNT] = str(normalize.parse_amount(typed.get(AMOUNT, "")))
+        fields[AMOUNT] = str(normalize.parse_amount(typed.get(AMOUNT, "")))
     except ValueError:
-        found[AMOUNT] = normalize.normalize_identifier(typed.get(AMOUNT, ""))
-    return found
+        fields[AMOUNT] = normalize.normalize_identifier(typed.get(AMOUNT, ""))
+    return fields
 
 
-def kept(typed: Mapping[str, str]) -> dict[str, str]:
-    """What the form shows again: what has at least the look of an identifier; nothing else is sent back."""
-    return {name: value if _PLAIN.fullmatch(value) else "" for name, value in folded(typed).items()}
+def redisplayed_fields(typed: Mapping[str, str]) -> dict[str, str]:
+    """Return the values to show in the form again; a value that can't be an identifier is dropped, never echoed."""
+    return {name: value if _IDENTIFIER.fullmatch(value) else "" for name, value in normalized_fields(typed).items()}
 
 
-def asked(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
-    """The inquiry that was typed.
+def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
+    """Return the request that the form holds.
 
     Raises:
-        Refusal: FIELD_INVALID, with every field that is wrong, in the form's order.
+        Refusal: FIELD_INVALID, with every invalid field, in the form's order.
     """
-    plain = folded(typed)
-    wrong = {name: Violation(name, EMPTY_RULE, "is empty") for name, value in plain.items() if not value}
-    amount = plain.pop(AMOUNT)
+    fields = normalized_fields(typed)
+    violations = {name: Violation(name, EMPTY_RULE, "is empty") for name, value in fields.items() if not value}
+    amount = fields.pop(AMOUNT)
     if not (amount.isascii() and amount.isdigit() and 0 < int(amount[:20]) <= _MAX_AMOUNT):
-        wrong.setdefault(AMOUNT, Violation(AMOUNT, AMOUNT_RULE, "is not a whole number of rials"))
-    request = pb.VerifyNoteRequest(**plain, amount_rials=1 if AMOUNT in wrong else int(amount))
+        violations.setdefault(AMOUNT, Violation(AMOUNT, AMOUNT_RULE, "is not a whole number of rials"))
+    request = pb.VerifyNoteRequest(**fields, amount_rials=1 if AMOUNT in violations else int(amount))
     try:
         validation.validate(request)
     except Refusal as refusal:
         for violation in refusal.violations:
-            wrong.setdefault(violation.field, violation)
-    if wrong:
-        raise Refusal(Reason.FIELD_INVALID, [wrong[name] for name in FIELDS if name in wrong])
+            violations.setdefault(violation.field, violation)
+    if violations:
+        raise Refusal(Reason.FIELD_INVALID, [violations[name] for name in FIELDS if name in violations])
     return request

@@ -1,4 +1,4 @@
-"""The JSON face's listener: HTTP over mTLS, whose requests know the certificate of who asks."""
+"""Listener of the REST API: HTTP over mTLS, which gives each request the client's certificate."""
 
 import asyncio
 import contextlib
@@ -16,62 +16,64 @@ from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0
+RELOAD_CHECK_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def certified(settings: SetadSettings, app: ASGIApp, bounds: ListenerLimits) -> AsyncIterator[Listener]:
-    """Serve *app* over mTLS where the settings say, under the certificate of the gRPC server.
+async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerLimits) -> AsyncIterator[Listener]:
+    """Serve *app* over mTLS on the settings' `api_listen`, with the gRPC server's certificate.
 
     Raises:
-        ServerError: the port is taken, or the certificate can't be used.
+        ServerError: the port can't be bound, or the certificate can't be used.
     """
-    tls = _Tls(settings)
-    serving = listening("api", settings.api_listen, app, bounds, tls=tls.context, http=_Certified, proxy_headers=False)
-    async with serving as place:
-        watch = asyncio.create_task(tls.watch())
+    tls = _ReloadingTls(settings)
+    serving = listening(
+        "api", settings.api_listen, app, limits, tls=tls.context, http=_ClientCertificateProtocol, proxy_headers=False
+    )
+    async with serving as listener:
+        reloading = asyncio.create_task(tls.watch())
         try:
-            yield place
+            yield listener
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            reloading.cancel()
+            await asyncio.gather(reloading, return_exceptions=True)
 
 
-class _Certified(IdleTimeoutProtocol):
-    """A connection whose requests know the certificate that it was opened with."""
+class _ClientCertificateProtocol(IdleTimeoutProtocol):
+    """A connection that puts the client's certificate (PEM) into each request's state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection."""
+        """Read the client's certificate of a new connection."""
         super().connection_made(transport)
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         self.app_state = {**self.app_state, "certificate": ssl.DER_cert_to_PEM_cert(certificate).encode("ascii")}
 
 
-class _Tls:
-    """The server's certificate and its callers' authorities; changed files count from the next handshake on."""
+class _ReloadingTls:
+    """TLS context of the server's certificate and the trusted CAs; changed files apply from the next handshake."""
 
     def __init__(self, settings: SetadSettings) -> None:
         self._files = (settings.certificate, settings.private_key, settings.ca_certificates)
         try:
-            self._reloader = FileReloader(lambda: self._files, self._read)
+            self._reloader = FileReloader(lambda: self._files, self._load)
             self._reloader.refresh()
-            self.context = self._read()
+            self.context = self._load()
         except (OSError, ValueError) as error:
             raise ServerError(f"the server's certificate can't be used: {error}") from error
-        self.context.sni_callback = self._begin
+        self.context.sni_callback = self._use_current
 
     async def watch(self) -> None:
-        """Read the files again when they have changed; half a change is not used."""
+        """Reload the files when they have changed; keep the old context while they don't match each other."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RELOAD_CHECK_SECONDS)
             try:
                 if self._reloader.refresh():
                     log.info("certificate.reloaded")
             except (OSError, ValueError) as error:
-                log.warning("certificate.unreadable", error=type(error).__name__)
+                log.warning("certificate.reload_failed", error=type(error).__name__)
 
-    def _begin(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+    def _use_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._reloader.value
 
-    def _read(self) -> ssl.SSLContext:
+    def _load(self) -> ssl.SSLContext:
         return server_context(*self._files)

@@ -1,4 +1,4 @@
-"""A refusal as HTTP tells it: RFC 9457's problem details, never a body that could be taken for an answer."""
+"""Refusals as RFC 9457 problem details, a body that can't be mistaken for an answer."""
 
 import math
 from typing import Any
@@ -13,33 +13,33 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def details(refusal: Refusal) -> dict[str, Any]:
-    """What is said of *refusal*, in words of the table alone."""
-    words = refusal.spec
-    found: dict[str, Any] = {
+    """Return the problem details of *refusal*, with texts of the error catalogue only."""
+    spec = refusal.spec
+    problem: dict[str, Any] = {
         "type": f"urn:estelam:refusal:{refusal.reason}",
         "title": "No answer",
         "status": openapi.http_status(refusal.reason),
-        "detail": words.en,
-        "detail_fa": words.fa,
+        "detail": spec.en,
+        "detail_fa": spec.fa,
         "reason": refusal.reason.value,
-        "layer": words.layer.value,
+        "layer": spec.layer.value,
     }
     if refusal.violations:
-        found["violations"] = [
-            {"field": broken.field, "rule": broken.rule, "description": broken.description}
-            for broken in refusal.violations
+        problem["violations"] = [
+            {"field": violation.field, "rule": violation.rule, "description": violation.description}
+            for violation in refusal.violations
         ]
     if refusal.retry_seconds is not None:
-        found["retry_seconds"] = refusal.retry_seconds
-    return found
+        problem["retry_seconds"] = refusal.retry_seconds
+    return problem
 
 
 def retry_header(refusal: Refusal) -> dict[str, str]:
-    """When to ask again, as HTTP says it."""
+    """Return the Retry-After header of *refusal*, if it has a retry delay."""
     return {} if refusal.retry_seconds is None else {"retry-after": str(math.ceil(refusal.retry_seconds))}
 
 
 def response(refusal: Refusal, trailer: Pairs = ()) -> JSONResponse:
-    """*refusal* as a response."""
+    """Return the HTTP response of *refusal*, with *trailer* as headers."""
     headers = {**dict(trailer), **retry_header(refusal)}
     return JSONResponse(details(refusal), openapi.http_status(refusal.reason), headers=headers, media_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Receipts on the page: kept as the command line keeps them, and checked by whoever brings them back."""
+"""Receipts in the web UI: downloaded in the archive format of the command line, and verified when uploaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,55 +12,54 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import archive
 from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier
 from estelam.setad.v1 import note_verification_pb2 as pb
-from sataad_adapter.verification import replies_of
+from sataad_adapter.verification import ministry_replies
 
-MOST_REPLIES = 20
+MAX_REPLIES = 20
 _MINISTRY = notes.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_name
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A proven reply."""
+class VerifiedReply:
+    """A reply of the ministry with its verified receipt."""
 
     method: str
     request: Message
-    proven: VerifiedReceipt
+    receipt: VerifiedReceipt
 
     @property
     def outcome(self) -> str:
         """YES, NO or DISCLOSED."""
-        return inquiry_pb2.Outcome.Name(self.proven.entry.outcome).removeprefix("OUTCOME_")
+        return inquiry_pb2.Outcome.Name(self.receipt.entry.outcome).removeprefix("OUTCOME_")
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was asked, by field."""
+        """The request's fields by name."""
         return {field.name: value for field, value in self.request.ListFields()}
 
 
-def lines_of(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -> str:
-    """What is kept of *reply*: a line for each of the ministry's replies that it was made of."""
-    return b"".join(archive.encode(archive.ReceiptRecord(*proof)) for proof in replies_of(request, reply)).decode(
-        "ascii"
-    )
+def archive_lines(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -> str:
+    """Return the archive of *reply*: one line for each of the ministry's replies in it."""
+    records = (archive.ReceiptRecord(*parts) for parts in ministry_replies(request, reply))
+    return b"".join(map(archive.encode, records)).decode("ascii")
 
 
-def check(text: str, keys: Mapping[str, Ed25519PublicKey]) -> Sequence[Kept]:
-    """Every reply that *text* keeps, proven.
+def verify_archive(text: str, keys: Mapping[str, Ed25519PublicKey]) -> Sequence[VerifiedReply]:
+    """Verify every reply in the archive *text*.
 
     Raises:
-        InvalidReceipt: one of them is not, or there is none.
+        InvalidReceipt: a receipt is invalid, or there is none.
     """
     lines = [line.strip() + "\n" for line in text.splitlines() if line.strip()]
-    if not 0 < len(lines) <= MOST_REPLIES:
-        raise InvalidReceipt("the file is empty, or too long")
+    if not 0 < len(lines) <= MAX_REPLIES:
+        raise InvalidReceipt("the file is empty or too long")
     verifier = Verifier(keys)
-    return [_proven(line, verifier) for line in lines]
+    return [_verify_line(line, verifier) for line in lines]
 
 
-def _proven(line: str, verifier: Verifier) -> Kept:
-    item = archive.decode(line.encode("utf-8"))
-    service, _, name = item.method.partition("/")
-    # The ministry's key proves nothing of another's methods.
+def _verify_line(line: str, verifier: Verifier) -> VerifiedReply:
+    record = archive.decode(line.encode("utf-8"))
+    service, _, name = record.method.partition("/")
+    # The ministry's key signs for its own methods only.
     if service != _MINISTRY:
         raise InvalidReceipt("the receipt is of another service")
-    return Kept(name, item.request, verifier.verify(item.method, item.request, item.reply))
+    return VerifiedReply(name, record.request, verifier.verify(record.method, record.request, record.reply))

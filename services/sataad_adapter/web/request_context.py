@@ -1,4 +1,4 @@
-"""One inquiry that came over HTTP, as the desk sees it: whose certificate, which metadata, and how it is refused."""
+"""Adapts an HTTP request to the gRPC context that the inquiry handler expects: certificate, metadata, refusal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from estelam.pipeline.handler import Context, Handler
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Declined(AbortError):  # noqa: N818 - a refusal is an outcome, not a fault
-    """The desk declined; *refusal* is its own, *trailer* what every caller may know besides."""
+class CallRefused(AbortError):  # noqa: N818 - a refusal is an outcome, not an error
+    """The inquiry handler refused the call with *refusal*; *trailer* is the trailing metadata without gRPC's own."""
 
     def __init__(self, refusal: Refusal, trailer: Pairs) -> None:
         super().__init__(refusal.reason.value)
@@ -24,27 +24,29 @@ class Declined(AbortError):  # noqa: N818 - a refusal is an outcome, not a fault
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """The desk's reply, serialized, and what every caller may know besides."""
+class CallReply:
+    """The handler's serialized reply, and the trailing metadata without gRPC's own."""
 
     reply: bytes
     trailer: Pairs
 
 
-async def bring(handler: Handler, body: bytes, *, certificate: bytes, metadata: Iterable[tuple[str, str]]) -> Spoken:
-    """Bring *body* before the desk for whoever holds *certificate* (PEM).
+async def call_handler(
+    handler: Handler, body: bytes, *, certificate: bytes, metadata: Iterable[tuple[str, str]]
+) -> CallReply:
+    """Call *handler* with *body* on behalf of the holder of *certificate* (PEM).
 
     Raises:
-        Declined: there is no answer.
+        CallRefused: the handler refused the call.
     """
-    call = _Call(certificate, tuple(metadata))
-    reply = await handler(body, cast("Context", call))
-    return Spoken(reply, call.trailer)
+    context = _HttpContext(certificate, tuple(metadata))
+    reply = await handler(body, cast("Context", context))
+    return CallReply(reply, context.trailer)
 
 
 @dataclass(slots=True)
-class _Call:
-    """What the desk needs of gRPC's context, for a call that came another way."""
+class _HttpContext:
+    """The part of gRPC's servicer context that the handler uses, for an HTTP request."""
 
     certificate: bytes
     metadata: Pairs
@@ -57,15 +59,15 @@ class _Call:
         return self.metadata
 
     def time_remaining(self) -> None:
-        """HTTP has no deadline: the settings' longest time counts."""
+        """Return None: HTTP has no deadline, so the settings' limit applies."""
 
     def set_trailing_metadata(self, trailer: Pairs) -> None:
-        self.trailer = _told(trailer)
+        self.trailer = _public(trailer)
 
     async def abort(self, code: grpc.StatusCode, details: str, trailer: tuple[Any, ...]) -> NoReturn:
         error = AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailer), details=details)
-        raise Declined(from_grpc(error) or Refusal(Reason.SERVICE_FAILED), _told(trailer))
+        raise CallRefused(from_grpc(error) or Refusal(Reason.SERVICE_FAILED), _public(trailer))
 
 
-def _told(trailer: Iterable[tuple[str, Any]]) -> Pairs:
+def _public(trailer: Iterable[tuple[str, Any]]) -> Pairs:
     return tuple((key, value) for key, value in trailer if not key.startswith("grpc-"))

@@ -1,4 +1,4 @@
-"""`POST /v1/notes:verify`: the adapter's one method as JSON, over mTLS, along the same desk's course."""
+"""The REST API: `POST /v1/notes:verify` is VerifyNote as JSON, through the same inquiry handler as gRPC."""
 
 from typing import Any
 
@@ -17,38 +17,41 @@ from estelam.pipeline.handler import Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import ErrorBoundary
 from sataad_adapter.web import json_body, problem_details
-from sataad_adapter.web.request_context import Declined, bring
+from sataad_adapter.web.request_context import CallRefused, call_handler
 
 VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"
-# What else a request says concerns HTTP alone.
+# Other headers concern HTTP only.
 _METADATA = frozenset({*PURPOSE_KEYS, HEADER})
 
 
-def api(verify: Handler) -> ASGIApp:
-    """The JSON face. *verify* is the desk's handler that reads JSON; the server demands a client certificate."""
+def rest_app(verify: Handler) -> ASGIApp:
+    """Return the REST application; *verify* is VerifyNote's handler for JSON bodies.
+
+    The listener must require a client certificate and put it into the request's state.
+    """
 
     async def answer(request: Request) -> Response:
         try:
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise Refusal(Reason.REQUEST_MALFORMED)
-            spoken = await bring(
+            reply = await call_handler(
                 verify,
-                await json_body.body(request, json_body.MAX_JSON_BYTES),
+                await json_body.read_body(request, json_body.MAX_JSON_BYTES),
                 certificate=request.state.certificate,
                 metadata=[(key, value) for key, value in request.headers.items() if key in _METADATA],
             )
-        except Declined as declined:
-            return problem_details.response(declined.refusal, declined.trailer)
+        except CallRefused as refused:
+            return problem_details.response(refused.refusal, refused.trailer)
         except Refusal as refusal:
             return problem_details.response(refusal)
-        reply = MessageToDict(pb.VerifyNoteResponse.FromString(spoken.reply))
-        return JSONResponse(reply, headers=dict(spoken.trailer))
+        content = MessageToDict(pb.VerifyNoteResponse.FromString(reply.reply))
+        return JSONResponse(content, headers=dict(reply.trailer))
 
-    described = openapi.document(model.load())
+    document = openapi.document(model.load())
 
     async def describe(_request: Request) -> Response:
-        return JSONResponse(described)
+        return JSONResponse(document)
 
     async def unknown(_request: Request, _error: Any) -> Response:
         return problem_details.response(Refusal(Reason.METHOD_UNKNOWN))

@@ -1,4 +1,4 @@
-"""The officer's page: four facts and an agency in; YES with the parties, NO, or plainly no answer out."""
+"""The officer's web UI: a form for the note's facts; a result page with YES and the parties, NO, or no answer."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,73 +27,74 @@ from estelam.web.i18n import CHOICE, View, in_language, language_of
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.rendering import SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
-from sataad_adapter.web.request_context import Declined, Spoken, bring
+from sataad_adapter.web.request_context import CallRefused, CallReply, call_handler
 
 MAX_FORM_BYTES = 262_144
 
 Typed = Mapping[str, str]
 
-LOOK = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
+RENDERER = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
 
 
-class Unnamed(Exception):  # noqa: N818 - reads as what it is
-    """The login proxy did not say who the officer is."""
+class MissingOfficerHeader(Exception):  # noqa: N818 - names what is wrong
+    """The login proxy did not name the officer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """What the page asks with, and what it checks receipts by."""
+class OfficerUi:
+    """What the web UI needs: VerifyNote's handler, the client certificate, and the keys that verify receipts."""
 
     verify: Handler
     certificate: bytes
-    """Of the organisation that runs the page: every inquiry from it is that organisation's own."""
+    """PEM certificate of the organisation that runs the web UI, in whose name it inquires."""
     officer_header: str
     keys: Mapping[str, Ed25519PublicKey]
     clock: Clock
 
-    def officer(self, request: Request) -> list[tuple[str, str]]:
-        """Who asks, as the metadata that the ministry records a keyed hash of.
+    def officer_metadata(self, request: Request) -> list[tuple[str, str]]:
+        """Return the officer's name as x-operator metadata, of which the ministry records a keyed hash.
 
         Raises:
-            Unnamed: nobody is named where the settings demand it.
+            MissingOfficerHeader: the settings require the header and the request does not have it exactly once.
         """
         if not self.officer_header:
             return []
-        named = request.headers.getlist(self.officer_header)
-        if len(named) != 1 or not named[0]:
-            raise Unnamed
-        return [("x-operator", named[0])]
+        values = request.headers.getlist(self.officer_header)
+        if len(values) != 1 or not values[0]:
+            raise MissingOfficerHeader
+        return [("x-operator", values[0])]
 
-    async def ask(self, request: Request, asked: pb.VerifyNoteRequest) -> Spoken:
-        """The desk's reply.
+    async def inquire(self, request: Request, inquiry: pb.VerifyNoteRequest) -> CallReply:
+        """Call VerifyNote with *inquiry* and return its reply.
 
         Raises:
-            Declined: there is no answer.
+            CallRefused: there is no answer.
+            MissingOfficerHeader: see `officer_metadata`.
         """
-        metadata, wire = self.officer(request), asked.SerializeToString(deterministic=True)
-        return await bring(self.verify, wire, certificate=self.certificate, metadata=metadata)
+        metadata, body = self.officer_metadata(request), inquiry.SerializeToString(deterministic=True)
+        return await call_handler(self.verify, body, certificate=self.certificate, metadata=metadata)
 
 
-def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
-    """The whole site, in both languages."""
-    pages = _Pages(office)
+def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
+    """Return the web UI as an application, in both languages, for requests with a Host header of *hosts*."""
+    pages = _Pages(ui)
     routes = [
         CHOICE,
-        *_both("/{language}/", pages.blank, pages.verify),
-        *_both("/{language}/receipt", pages.receipt, pages.check),
+        *_routes("/{language}/", pages.blank, pages.verify),
+        *_routes("/{language}/receipt", pages.receipt, pages.check),
         Route("/{language}/receipt/save", in_language(pages.save), methods=["POST"]),
-        LOOK.static(),
+        RENDERER.static(),
     ]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
         exception_handlers={
-            404: _missing,
-            405: _missing,
-            400: _too_much,
-            413: _too_much,
-            csrf.ForeignForm: _notice("foreign", 403),
-            Unnamed: _notice("unnamed", 403),
+            404: _not_found,
+            405: _not_found,
+            400: _too_large,
+            413: _too_large,
+            csrf.CsrfError: _notice("csrf", 403),
+            MissingOfficerHeader: _notice("unnamed", 403),
             Exception: _notice("none", 500),
         },
     )
@@ -101,58 +102,58 @@ def page(office: Office, hosts: Sequence[str]) -> ASGIApp:
 
 
 class _Pages:
-    """The site's pages."""
+    """The views of the web UI."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, ui: OfficerUi) -> None:
+        self._ui = ui
 
     async def blank(self, request: Request, language: str) -> Response:
-        """The empty form."""
+        """Show the empty form."""
         return _show(request, language, "verify.html", typed={})
 
     async def verify(self, request: Request, language: str) -> Response:
-        """Ask, and show what came of it."""
+        """Inquire, and show the answer or that there is none."""
         typed = await _form(request)
-        shown: dict[str, Any] = {"typed": form.kept(typed)}
+        values: dict[str, Any] = {"typed": form.redisplayed_fields(typed)}
         try:
-            asked = form.asked(typed)
-        except Refusal as wrong:
-            return _show(request, language, "verify.html", status=400, wrong=wrong.violations, **shown)
+            inquiry = form.parse_form(typed)
+        except Refusal as invalid:
+            return _show(request, language, "verify.html", status=400, violations=invalid.violations, **values)
         try:
-            spoken = await self._office.ask(request, asked)
-            reply = pb.VerifyNoteResponse.FromString(spoken.reply)
+            call_reply = await self._ui.inquire(request, inquiry)
+            reply = pb.VerifyNoteResponse.FromString(call_reply.reply)
             if reply.answer not in {ANSWER_YES, ANSWER_NO}:
-                raise Declined(Refusal(Reason.PROVIDER_UNPROVEN), spoken.trailer)
-        except Declined as declined:
-            refusal, trailer = declined.refusal, dict(declined.trailer)
-            again_at = self._office.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
-            told = {"refusal": refusal, "again_at": again_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
+                raise CallRefused(Refusal(Reason.PROVIDER_UNPROVEN), call_reply.trailer)
+        except CallRefused as refused:
+            refusal, trailer = refused.refusal, dict(refused.trailer)
+            retry_at = self._ui.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
+            values |= {"refusal": refusal, "retry_at": retry_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
             status, headers = openapi.http_status(refusal.reason), problem_details.retry_header(refusal)
-            return _show(request, language, "unanswered.html", status=status, headers=headers, **told, **shown)
-        kept = receipts.lines_of(asked, reply)
-        shown |= {"asked": asked, "reply": reply, "kept": kept, "answered_at": _answered_at(reply)}
-        return _show(request, language, "answer.html", **shown)
+            return _show(request, language, "unanswered.html", status=status, headers=headers, **values)
+        archive = receipts.archive_lines(inquiry, reply)
+        values |= {"inquiry": inquiry, "reply": reply, "archive": archive, "answered_at": _answered_at(reply)}
+        return _show(request, language, "answer.html", **values)
 
     async def receipt(self, request: Request, language: str) -> Response:
-        """The form that takes a kept receipt."""
+        """Show the form that takes a saved receipt."""
         return _show(request, language, "receipt.html")
 
     async def check(self, request: Request, language: str) -> Response:
-        """Whether a kept receipt proves its reply."""
+        """Verify a saved receipt and show the result."""
         try:
-            proven = receipts.check((await _form(request)).get("receipt", ""), self._office.keys)
+            verified = receipts.verify_archive((await _form(request)).get("receipt", ""), self._ui.keys)
         except InvalidReceipt:
-            return _show(request, language, "receipt.html", status=422, proven=None)
-        return _show(request, language, "receipt.html", proven=proven)
+            return _show(request, language, "receipt.html", status=422, verified=None)
+        return _show(request, language, "receipt.html", verified=verified)
 
     async def save(self, request: Request, language: str) -> Response:
-        """A kept receipt as a file, if it is one: nothing else is given back."""
+        """Return a receipt as a file to download, if it is valid; anything else is not echoed."""
         text = (await _form(request)).get("receipt", "").replace("\r\n", "\n")
         try:
-            proven = receipts.check(text, self._office.keys)
+            verified = receipts.verify_archive(text, self._ui.keys)
         except InvalidReceipt:
-            return _show(request, language, "receipt.html", status=422, proven=None)
-        name = f"estelam-receipt-{proven[0].proven.entry.inquiry_id.hex()}.jsonl"
+            return _show(request, language, "receipt.html", status=422, verified=None)
+        name = f"estelam-receipt-{verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
 
@@ -162,21 +163,21 @@ def _answered_at(reply: pb.VerifyNoteResponse) -> datetime:
 
 
 async def _form(request: Request) -> Typed:
-    """The fields of this site's own form, an uploaded file among them as its text.
+    """Return the fields of a form of this site; an uploaded file is its text.
 
     Raises:
-        guard.ForeignForm: another site's.
-        HTTPException: 413, or 400 where it can't be read.
+        csrf.CsrfError: another site sent the form.
+        HTTPException: 413 if the form is too large or has no length; 400 if it can't be parsed.
     """
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and int(length[:12]) <= MAX_FORM_BYTES):
         raise HTTPException(413)
     typed: dict[str, str] = {}
-    async with request.form(max_files=1, max_fields=12, max_part_size=MAX_FORM_BYTES) as sent:
-        for name, value in sent.multi_items():
+    async with request.form(max_files=1, max_fields=12, max_part_size=MAX_FORM_BYTES) as fields:
+        for name, value in fields.multi_items():
             text = (await value.read()).decode("utf-8", "replace") if isinstance(value, UploadFile) else value
             typed[name] = typed.get(name) or text
-    csrf.require_own_form(request, typed.get("token", ""))
+    csrf.require_token(request, typed.get("token", ""))
     return typed
 
 
@@ -187,17 +188,17 @@ def _show(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    **told: Any,
+    **values: Any,
 ) -> Response:
     token = csrf.token(request)
-    place = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
-    response = LOOK.page(template, language, place=place, token=token, status=status, **told)
+    section = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
+    response = RENDERER.page(template, language, place=section, token=token, status=status, **values)
     response.headers.update(headers or {})
-    csrf.remember(request, response, token)
+    csrf.set_token_cookie(request, response, token)
     return response
 
 
-def _both(path: str, get: View, post: View) -> list[Route]:
+def _routes(path: str, get: View, post: View) -> list[Route]:
     return [
         Route(path, in_language(get), methods=["GET"]),
         Route(path, in_language(post), methods=["POST"]),
@@ -205,11 +206,11 @@ def _both(path: str, get: View, post: View) -> list[Route]:
 
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def shown(request: Request, _error: Exception) -> Response:
+    async def show(request: Request, _error: Exception) -> Response:
         return _show(request, language_of(request), "notice.html", status=status, words=words)
 
-    return shown
+    return show
 
 
-_missing = _notice("missing", 404)
-_too_much = _notice("too_much", 413)
+_not_found = _notice("missing", 404)
+_too_large = _notice("too_large", 413)

@@ -22,7 +22,7 @@ from quality.monitor.monitor import Watch, watching
 from quality.monitor.prober import errands
 from quality.periods import minute_of
 from quality.settings import QualitySettings
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.integration.quality.conftest import AGENCY, CBI, SETAD
 from tests.integration.quality.monitored_services import (
@@ -57,7 +57,7 @@ def ask(sandbox: Sandbox, address: str, name: str) -> None:
 def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     front = start(
-        lambda: adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, shutdown_delay_seconds=0))
+        lambda: run_adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, shutdown_delay_seconds=0))
     )
     settings = settings_of(loaded, tmp_path, {NOTES: service.address, VERIFICATION: front.address})
     ask(loaded, service.address, "setad")

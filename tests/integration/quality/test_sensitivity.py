@@ -23,7 +23,7 @@ from quality.report.generate import Written, report
 from quality.report.i18n import Wording
 from quality.repository import Announced
 from quality.settings import QualitySettings
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
 from tests.guarantees.test_8_no_identifier_leaks import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks
 from tests.integration.quality.monitored_services import CASES, NOTES, VERIFICATION, met, settings_of, traffic, watch
@@ -85,7 +85,7 @@ def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
         }
         started = {name: running.enter_context(RunningService(opening)) for name, opening in openings.items()}
         front = sandbox.setad(listen="127.0.0.1:0", provider=started["promissory"].address, shutdown_delay_seconds=0)
-        started["setad"] = running.enter_context(RunningService(lambda: adapter(front)))
+        started["setad"] = running.enter_context(RunningService(lambda: run_adapter(front)))
         yield {name: service.address for name, service in started.items()}
 
 

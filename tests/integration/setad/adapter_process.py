@@ -1,4 +1,4 @@
-"""The adapter with its faces on HTTP, for tests: where they are, and what a caller over mTLS needs."""
+"""A running adapter with both HTTP frontends, and HTTPS clients with certificates, for tests."""
 
 import ssl
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from tests.support.service import RunningService
 from tools.env.processes import free_ports
 from tools.env.sandbox import Sandbox
@@ -23,8 +23,8 @@ GENUINE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
-    """Where the adapter's faces are."""
+class Adapter:
+    """A running adapter: the URLs of its web UI and REST API, and its gRPC service."""
 
     page: str
     api: str
@@ -32,22 +32,22 @@ class Faces:
 
 
 @contextmanager
-def faces(sandbox: Sandbox, provider: str, **overrides: object) -> Iterator[Faces]:
-    """A running adapter with both faces."""
+def running_adapter(sandbox: Sandbox, provider: str, **overrides: object) -> Iterator[Adapter]:
+    """Run an adapter with both frontends, which calls *provider* (host:port)."""
     ports = free_ports("page", "api")
     listens = {f"{name}_listen": f"127.0.0.1:{port}" for name, port in ports.items()}
     settings = sandbox.setad(listen="127.0.0.1:0", provider=provider, **(listens | overrides))
-    with RunningService(lambda: adapter(settings)) as service:
-        yield Faces(f"http://localhost:{ports['page']}", f"https://localhost:{ports['api']}", service)
+    with RunningService(lambda: run_adapter(settings)) as service:
+        yield Adapter(f"http://localhost:{ports['page']}", f"https://localhost:{ports['api']}", service)
 
 
-def client(sandbox: Sandbox, name: str) -> httpx.Client:
-    """An HTTP client with the certificate *name*."""
-    return caller(sandbox.pki / "ca.crt", sandbox.pki / f"{name}.crt")
+def https_client_named(sandbox: Sandbox, name: str) -> httpx.Client:
+    """Return an HTTPS client with the sandbox's certificate *name*."""
+    return https_client(sandbox.pki / "ca.crt", sandbox.pki / f"{name}.crt")
 
 
-def caller(trust: Path, certificate: Path | None) -> httpx.Client:
-    """An HTTP client with *certificate* and the key beside it, or with none."""
+def https_client(trust: Path, certificate: Path | None) -> httpx.Client:
+    """Return an HTTPS client that trusts *trust*, with *certificate* and the key beside it, or without one."""
     tls = ssl.create_default_context(cafile=trust)
     if certificate:
         tls.load_cert_chain(certificate, certificate.with_suffix(".key"))

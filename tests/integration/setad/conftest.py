@@ -1,23 +1,23 @@
-"""The adapter's faces, shared by tests that only ask."""
+"""Adapters shared by tests that don't change them."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.setad.adapter_process import Faces, faces
+from tests.integration.setad.adapter_process import Adapter, running_adapter
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
-def office(shared: Sandbox, promissory: RunningService) -> Iterator[Faces]:
-    """Both faces, in front of a ministry that answers."""
-    with faces(shared, promissory.address) as running:
+def adapter(shared: Sandbox, promissory: RunningService) -> Iterator[Adapter]:
+    """Run an adapter whose ministry answers."""
+    with running_adapter(shared, promissory.address) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def cut_off(shared: Sandbox) -> Iterator[Faces]:
-    """Both faces, in front of a ministry that can't be reached."""
-    with faces(shared, "127.0.0.1:1", request_timeout_seconds=2.0) as running:
+def offline(shared: Sandbox) -> Iterator[Adapter]:
+    """Run an adapter whose ministry can't be reached."""
+    with running_adapter(shared, "127.0.0.1:1", request_timeout_seconds=2.0) as running:
         yield running

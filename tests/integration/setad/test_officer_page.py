@@ -1,4 +1,4 @@
-"""The officer's page without a browser: what it sends, refuses, and never sends back."""
+"""The officer's web UI over plain HTTP: results, refusals, and what it never echoes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import SettingsError
 from estelam.web.rendering import messages_for
-from tests.integration.setad.adapter_process import Faces, faces
+from tests.integration.setad.adapter_process import Adapter, running_adapter
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
@@ -27,8 +27,8 @@ SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def officer(office: Faces) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=office.page, trust_env=False) as browser:
+def officer(adapter: Adapter) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=adapter.page, trust_env=False) as browser:
         yield browser
 
 
@@ -53,11 +53,10 @@ def verdict(response: httpx.Response) -> str:
     return f"{found[1]} {found[2]}" if found else ""
 
 
-def test_yes_no_and_no_answer_are_three_things_by_status_class_role_and_words(
-    officer: httpx.Client, cut_off: Faces
-) -> None:
+def test_three_outcomes_differ(officer: httpx.Client, offline: Adapter) -> None:
+    """YES, NO and no answer differ in status, CSS class, ARIA role and text."""
     yes, no = ask(officer), ask(officer, TYPED | {"amount_rials": "1"})
-    with httpx.Client(base_url=cut_off.page, trust_env=False) as browser:
+    with httpx.Client(base_url=offline.page, trust_env=False) as browser:
         none = ask(browser)
 
     assert [(200, "yes status"), (200, "no status"), (503, "none alert")] == [
@@ -67,8 +66,9 @@ def test_yes_no_and_no_answer_are_three_things_by_status_class_role_and_words(
     assert "1" == none.headers["retry-after"]
 
 
-def test_no_log_says_who_or_what_was_asked_about(officer: httpx.Client, cut_off: Faces) -> None:
-    with capture_logs() as logs, httpx.Client(base_url=cut_off.page, trust_env=False) as other:
+def test_logs_have_no_identifiers(officer: httpx.Client, offline: Adapter) -> None:
+    """No log line holds an identifier of the form."""
+    with capture_logs() as logs, httpx.Client(base_url=offline.page, trust_env=False) as other:
         for browser in (officer, other):
             ask(browser)
             ask(browser, TYPED | {"executive_agency_id": "NOBODY"})
@@ -78,7 +78,8 @@ def test_no_log_says_who_or_what_was_asked_about(officer: httpx.Client, cut_off:
         assert secret not in str(logs)
 
 
-def test_a_refusal_of_the_ministry_is_no_answer_with_its_reason(officer: httpx.Client) -> None:
+def test_refusal_is_shown(officer: httpx.Client) -> None:
+    """A refusal of the ministry is shown as no answer with its reason."""
     response = ask(officer, TYPED | {"executive_agency_id": "NOBODY"})
 
     assert (400, "none alert") == (response.status_code, verdict(response))
@@ -86,7 +87,8 @@ def test_a_refusal_of_the_ministry_is_no_answer_with_its_reason(officer: httpx.C
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])
-def test_script_in_every_field_asks_nothing_and_is_not_sent_back(officer: httpx.Client, language: str) -> None:
+def test_script_injection(officer: httpx.Client, language: str) -> None:
+    """Script in every field makes no inquiry and is not echoed."""
     given = {**dict.fromkeys(TYPED, SCRIPT), "token": token(officer)}
     with capture_logs() as logs:
         response = officer.post(f"/{language}/", data=given)
@@ -97,7 +99,8 @@ def test_script_in_every_field_asks_nothing_and_is_not_sent_back(officer: httpx.
     assert [] == logs
 
 
-def test_ten_thousand_characters_are_a_clear_error(officer: httpx.Client) -> None:
+def test_long_input(officer: httpx.Client) -> None:
+    """Overlong input is refused with an alert and not echoed."""
     long = ask(officer, dict.fromkeys(TYPED, "9" * 10_000))
     longer = ask(officer, dict.fromkeys(TYPED, "9" * 100_000))
 
@@ -107,7 +110,8 @@ def test_ten_thousand_characters_are_a_clear_error(officer: httpx.Client) -> Non
     assert 'role="alert"' in longer.text
 
 
-def test_what_was_typed_right_is_kept_beside_what_was_wrong(officer: httpx.Client) -> None:
+def test_valid_fields_are_redisplayed(officer: httpx.Client) -> None:
+    """Valid fields keep their values while invalid ones are reported."""
     response = ask(officer, TYPED | {"serial": "12", "obligor_id": ""})
 
     assert 'value="99000554330"' in response.text
@@ -116,7 +120,7 @@ def test_what_was_typed_right_is_kept_beside_what_was_wrong(officer: httpx.Clien
     assert "is empty" in response.text
 
 
-FOREIGN = [
+CROSS_SITE_HEADERS = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
     {"sec-fetch-site": "cross-site"},
@@ -124,81 +128,90 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN)
-def test_another_sites_form_asks_nothing(officer: httpx.Client, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize("headers", CROSS_SITE_HEADERS)
+def test_cross_site_form(officer: httpx.Client, headers: dict[str, str]) -> None:
+    """A form from another site makes no inquiry."""
     response = ask(officer, headers=headers)
 
     assert (403, "") == (response.status_code, verdict(response))
 
 
 @pytest.mark.parametrize("given", ["", "x" * 43])
-def test_a_form_without_this_browsers_token_asks_nothing(officer: httpx.Client, given: str) -> None:
+def test_missing_token(officer: httpx.Client, given: str) -> None:
+    """A form without this browser's token makes no inquiry."""
     token(officer)
 
     assert 403 == officer.post("/en/", data={**TYPED, "token": given}).status_code
 
 
-def test_a_browser_is_held_to_strict_rules_on_every_response(officer: httpx.Client) -> None:
-    found = [officer.get(path) for path in ("/fa/", "/en/receipt", "/static/site.css", "/nowhere/at/all", "/de/")]
+def test_security_headers(officer: httpx.Client) -> None:
+    """Every response has the strict security headers."""
+    responses = [officer.get(path) for path in ("/fa/", "/en/receipt", "/static/site.css", "/nowhere/at/all", "/de/")]
 
-    for response in found:
+    for response in responses:
         assert "default-src 'none'" in response.headers["content-security-policy"]
         assert "unsafe" not in response.headers["content-security-policy"]
         assert "nosniff" == response.headers["x-content-type-options"]
         assert "no-store" == response.headers["cache-control"]
-    assert [200, 200, 200, 404, 404] == [response.status_code for response in found]
+    assert [200, 200, 200, 404, 404] == [response.status_code for response in responses]
 
 
-def test_no_page_has_an_inline_script_style_or_foreign_address(officer: httpx.Client) -> None:
+def test_no_inline_or_external_content(officer: httpx.Client) -> None:
+    """No page has inline script or style or an external address."""
     pages = [officer.get("/fa/").text, ask(officer).text, officer.get("/en/receipt").text]
-    # No address begins within a word or after a quote that is escaped; a receipt's base64 may have such slashes there.
-    foreign = r"(?<![0-9A-Za-z+/])(?<!&#34;)//[a-z]"
+    # An address starts neither inside a word nor after an escaped quote, where a receipt's base64 may have slashes.
+    external = r"(?<![0-9A-Za-z+/])(?<!&#34;)//[a-z]"
 
     for text in pages:
-        assert not re.search(rf"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=|{foreign}", text)
+        assert not re.search(rf"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=|{external}", text)
     for address in ('href="//cdn.example"', "url(//cdn.example)", "https://cdn.example"):
-        assert re.search(foreign, address)
+        assert re.search(external, address)
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(officer: httpx.Client) -> None:
+def test_cookie_flags(officer: httpx.Client) -> None:
+    """The token cookie is HttpOnly and SameSite=Strict."""
     cookie = officer.get("/fa/").headers["set-cookie"].lower()
 
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
 
 
-def test_another_name_for_this_host_is_refused(officer: httpx.Client) -> None:
+def test_unknown_host_header(officer: httpx.Client) -> None:
+    """A request with an unknown Host header is refused."""
     assert 400 == officer.get("/fa/", headers={"host": "evil.example"}).status_code
 
 
-def test_a_receipt_that_was_saved_is_proven_and_a_changed_one_is_not(officer: httpx.Client) -> None:
+def test_saved_receipt_verifies(officer: httpx.Client) -> None:
+    """A saved receipt verifies and a changed one does not."""
     found = re.search(r'name="receipt" value="([^"]+)"', ask(officer).text)
     assert found
-    kept, mine = found[1].replace("&#34;", '"'), token(officer)
-    saved = officer.post("/en/receipt/save", data={"receipt": kept, "token": mine})
-    proven = officer.post("/en/receipt", data={"token": mine}, files={"receipt": ("kept", saved.content)})
-    changed = officer.post("/en/receipt", data={"receipt": kept.replace("A", "B", 1), "token": mine})
+    archive, form_token = found[1].replace("&#34;", '"'), token(officer)
+    saved = officer.post("/en/receipt/save", data={"receipt": archive, "token": form_token})
+    valid = officer.post("/en/receipt", data={"token": form_token}, files={"receipt": ("receipt.jsonl", saved.content)})
+    changed = officer.post("/en/receipt", data={"receipt": archive.replace("A", "B", 1), "token": form_token})
 
-    assert (200, kept) == (saved.status_code, saved.text)
+    assert (200, archive) == (saved.status_code, saved.text)
     assert saved.headers["content-disposition"].startswith('attachment; filename="estelam-receipt-')
-    assert (200, "proven status") == (proven.status_code, verdict(proven))
-    assert (422, "unproven alert") == (changed.status_code, verdict(changed))
+    assert (200, "valid status") == (valid.status_code, verdict(valid))
+    assert (422, "invalid alert") == (changed.status_code, verdict(changed))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", SCRIPT, "{}", "\ud7ff\n" * 30, "[" * 60_000])
-def test_what_is_no_receipt_is_neither_saved_nor_sent_back(officer: httpx.Client, text: str) -> None:
-    mine = token(officer)
+def test_invalid_receipt(officer: httpx.Client, text: str) -> None:
+    """Text that is no receipt is neither offered as a file nor echoed."""
+    form_token = token(officer)
     for path in ("/en/receipt", "/en/receipt/save"):
-        response = officer.post(path, data={"receipt": text, "token": mine})
+        response = officer.post(path, data={"receipt": text, "token": form_token})
 
-        assert (422, "unproven alert") == (response.status_code, verdict(response))
+        assert (422, "invalid alert") == (response.status_code, verdict(response))
         assert "alert(" not in response.text
 
 
-def test_where_the_login_proxy_names_officers_nobody_else_asks(shared: Sandbox, promissory: RunningService) -> None:
+def test_officer_header_is_required(shared: Sandbox, promissory: RunningService) -> None:
+    """With an officer header configured, a request without it makes no inquiry."""
     with (
-        faces(shared, promissory.address, page_officer_header="x-forwarded-user") as office,
-        httpx.Client(base_url=office.page, trust_env=False) as browser,
+        running_adapter(shared, promissory.address, page_officer_header="x-forwarded-user") as adapter,
+        httpx.Client(base_url=adapter.page, trust_env=False) as browser,
     ):
         unnamed, named = ask(browser), ask(browser, headers={"x-forwarded-user": "a.officer"})
 
@@ -207,20 +220,26 @@ def test_where_the_login_proxy_names_officers_nobody_else_asks(shared: Sandbox, 
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "setad.example:8080"])
-def test_the_page_is_served_on_loopback_alone(shared: Sandbox, listen: str) -> None:
+def test_loopback_only(shared: Sandbox, listen: str) -> None:
+    """The settings refuse a web UI on any address but loopback."""
     with pytest.raises((SettingsError, ValidationError), match="loopback"):
         shared.setad(page_listen=listen)
 
 
-@pytest.mark.parametrize("face", ["page_listen", "api_listen"])
-def test_a_port_that_is_taken_keeps_the_adapter_from_starting(shared: Sandbox, office: Faces, face: str) -> None:
-    taken = "127.0.0.1:" + office.page.rpartition(":")[2]
+@pytest.mark.parametrize("frontend", ["page_listen", "api_listen"])
+def test_port_in_use(shared: Sandbox, adapter: Adapter, frontend: str) -> None:
+    """The adapter does not start if the port of a frontend is in use."""
+    taken = "127.0.0.1:" + adapter.page.rpartition(":")[2]
 
-    with pytest.raises(ServerError, match="can't be bound"), faces(shared, "127.0.0.1:1", **{face: taken}):
+    with (
+        pytest.raises(ServerError, match="can't be bound"),
+        running_adapter(shared, "127.0.0.1:1", **{frontend: taken}),
+    ):
         pass
 
 
-def test_every_word_is_there_in_both_languages() -> None:
+def test_messages_are_translated() -> None:
+    """Every message exists in both languages."""
     fa, en = messages_for("sataad_adapter.web", "fa"), messages_for("sataad_adapter.web", "en")
 
     assert fa.keys() == en.keys()
@@ -228,14 +247,16 @@ def test_every_word_is_there_in_both_languages() -> None:
     assert all(en.values())
 
 
-def test_every_rule_of_the_form_has_words_of_its_own() -> None:
+def test_every_rule_has_a_message() -> None:
+    """Every validation rule of the form has a message."""
     rules = {"string.note_serial", "string.agency_id", "string.person_id.form", "page.empty", "page.amount"}
 
     assert {f"rule_{rule}" for rule in rules} <= messages_for("sataad_adapter.web", "fa").keys()
 
 
-def test_what_the_page_needs_is_in_the_package() -> None:
+def test_static_files() -> None:
+    """The packages hold exactly the expected static files."""
     packages = ("estelam.web", "sataad_adapter.web")
-    held = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
+    static = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
 
-    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"site.css", "site.js"}} == held
+    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"site.css", "site.js"}} == static

@@ -1,4 +1,4 @@
-"""The officer's page in a real browser: each flow, without a script and with, in both languages, light and dark."""
+"""The officer's web UI in Chromium: each flow, with and without JavaScript, in both languages and colour schemes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.setad.adapter_process import Faces
+from tests.integration.setad.adapter_process import Adapter
 from tests.integration.setad.test_officer_page import TYPED
 from tests.support.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
 
 
-ASK = "main form button"
+SUBMIT = "main form button"
 
 
 @pytest.fixture(scope="module")
@@ -23,24 +23,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Open]:
-    """Opens a page."""
-    with pages(browser) as begin:
-        yield begin
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Open pages in the browser; fail on a script error or a violation of the content security policy."""
+    with pages(browser) as open_page:
+        yield open_page
 
 
 def ask(page: Page, **changed: str) -> None:
     for name, value in (TYPED | changed).items():
         page.fill(f"#{name}", value)
-    page.click(ASK)
+    page.click(SUBMIT)
     page.wait_for_load_state()
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_an_officer_sees_yes_with_the_parties_saves_the_receipt_and_verifies_it(
-    opened: Open, office: Faces, tmp_path: Path, *, script: bool
-) -> None:
-    page = opened(f"{office.page}/fa/", java_script_enabled=script)
+def test_yes_and_receipt(open_page: Open, adapter: Adapter, tmp_path: Path, *, script: bool) -> None:
+    """An officer sees YES with the parties, saves the receipt and verifies it, with and without JavaScript."""
+    page = open_page(f"{adapter.page}/fa/", java_script_enabled=script)
     ask(page)
     expect(page.get_by_role("status")).to_contain_text("بلی")
     expect(page.get_by_role("region", name="متعهد")).to_contain_text("آرش نمونه‌ای")
@@ -57,8 +56,9 @@ def test_an_officer_sees_yes_with_the_parties_saves_the_receipt_and_verifies_it(
     expect(page.locator(".answer.YES")).to_have_text("بلی")
 
 
-def test_no_is_an_answer_and_an_outage_is_unmistakably_not_one(opened: Open, office: Faces, cut_off: Faces) -> None:
-    no, none = opened(f"{office.page}/en/"), opened(f"{cut_off.page}/en/")
+def test_no_and_no_answer_differ(open_page: Open, adapter: Adapter, offline: Adapter) -> None:
+    """NO and no answer share no border style, colour or symbol."""
+    no, none = open_page(f"{adapter.page}/en/"), open_page(f"{offline.page}/en/")
     ask(no, amount_rials="1")
     ask(none)
 
@@ -75,20 +75,22 @@ def test_no_is_an_answer_and_an_outage_is_unmistakably_not_one(opened: Open, off
     assert not set(looks[0]) & set(looks[1])
 
 
-def test_after_an_outage_one_button_asks_again(opened: Open, cut_off: Faces) -> None:
-    page = opened(f"{cut_off.page}/en/")
+def test_retry_button(open_page: Open, offline: Adapter) -> None:
+    """The retry button repeats the inquiry."""
+    page = open_page(f"{offline.page}/en/")
     ask(page)
     first = page.locator("dd", has_text="-").last.inner_text()
-    page.get_by_role("button", name="Ask again").click()
+    page.get_by_role("button", name="Try again").click()
 
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.locator("dd", has_text="-").last).not_to_have_text(first)
 
 
-def test_wrong_input_is_told_at_the_field_and_mended_by_keyboard_alone(opened: Open, office: Faces) -> None:
-    page = opened(f"{office.page}/en/")
+def test_correction_by_keyboard(open_page: Open, adapter: Adapter) -> None:
+    """Invalid input is reported at its field and can be corrected by keyboard alone."""
+    page = open_page(f"{adapter.page}/en/")
     ask(page, serial="12")
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was asked yet")
+    expect(page.get_by_role("alert")).to_contain_text("No inquiry was made")
     expect(page.get_by_label("Note serial")).to_have_attribute("aria-invalid", "true")
 
     page.keyboard.press("Tab")
@@ -101,27 +103,29 @@ def test_wrong_input_is_told_at_the_field_and_mended_by_keyboard_alone(opened: O
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
-def test_a_zero_too_many_is_seen_while_it_is_typed(opened: Open, office: Faces) -> None:
-    page = opened(f"{office.page}/fa/")
+def test_amount_is_grouped(open_page: Open, adapter: Adapter) -> None:
+    """The amount is shown with digit grouping while it is typed."""
+    page = open_page(f"{adapter.page}/fa/")
     page.fill("#amount_rials", "25000000000")
 
     expect(page.locator("#amount_rials_hint")).to_contain_text("۲۵٬۰۰۰٬۰۰۰٬۰۰۰")
 
 
 @pytest.mark.parametrize(("language", "scheme", "size"), LOOKS)
-def test_every_page_is_fit_for_screen_readers_and_for_a_phone(
-    opened: Open, office: Faces, cut_off: Faces, language: str, scheme: str, size: dict[str, int]
+def test_accessibility(
+    open_page: Open, adapter: Adapter, offline: Adapter, language: str, scheme: str, size: dict[str, int]
 ) -> None:
-    page = opened(f"{office.page}/{language}/", color_scheme=scheme, viewport=size)
+    """Every page passes the accessibility checks and fits its window, in each language, colour scheme and size."""
+    page = open_page(f"{adapter.page}/{language}/", color_scheme=scheme, viewport=size)
     steps: tuple[Callable[[], object], ...] = (
         page.reload,
         lambda: ask(page, serial="12", amount_rials="x"),
         lambda: ask(page),
         lambda: page.locator("button.quiet").click(),
-        lambda: page.goto(f"{office.page}/{language}/receipt"),
-        lambda: page.click(ASK),
-        lambda: page.goto(f"{office.page}/{language}/nowhere"),
-        lambda: page.goto(f"{cut_off.page}/{language}/"),
+        lambda: page.goto(f"{adapter.page}/{language}/receipt"),
+        lambda: page.click(SUBMIT),
+        lambda: page.goto(f"{adapter.page}/{language}/nowhere"),
+        lambda: page.goto(f"{offline.page}/{language}/"),
         lambda: ask(page),
     )
     for step in steps:

@@ -1,4 +1,4 @@
-"""The adapter's JSON over mTLS: the same desk, the same answers, and problems that no one takes for an answer."""
+"""The REST API: the same answers as gRPC, and refusals as problem details."""
 
 import json
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from estelam.core.keys import verifying_keys
 from estelam.data_model import openapi
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-from sataad_adapter.verification import replies_of
+from sataad_adapter.verification import ministry_replies
 from sataad_adapter.web import problem_details
-from tests.integration.setad.adapter_process import GENUINE, Faces, caller, client, faces
+from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client, https_client_named, running_adapter
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import GRANTS, Sandbox
 
 
 @pytest.fixture
-def setad(shared: Sandbox, office: Faces) -> Iterator[httpx.Client]:
-    with client(shared, "setad") as setad:
-        setad.base_url = httpx.URL(office.api)
+def setad(shared: Sandbox, adapter: Adapter) -> Iterator[httpx.Client]:
+    with https_client_named(shared, "setad") as setad:
+        setad.base_url = httpx.URL(adapter.api)
         yield setad
 
 
@@ -34,9 +34,8 @@ def ask(setad: httpx.Client, **changed: object) -> httpx.Response:
     return setad.post("/v1/notes:verify", json=GENUINE | changed)
 
 
-def test_a_genuine_note_is_yes_with_its_parties_and_receipts_that_prove_it(
-    shared: Sandbox, setad: httpx.Client
-) -> None:
+def test_genuine_note_is_yes(shared: Sandbox, setad: httpx.Client) -> None:
+    """A genuine note is answered YES with its parties and valid receipts."""
     response = ask(setad)
     reply = json_format.Parse(response.content, pb.VerifyNoteResponse())
     request = json_format.ParseDict(GENUINE, pb.VerifyNoteRequest())
@@ -44,38 +43,40 @@ def test_a_genuine_note_is_yes_with_its_parties_and_receipts_that_prove_it(
 
     assert (200, "application/json") == (response.status_code, response.headers["content-type"])
     assert ("ANSWER_YES", "9990000018") == (response.json()["answer"], response.json()["obligor"]["id"])
-    for proof in replies_of(request, reply):
+    for proof in ministry_replies(request, reply):
         receipt.verify(*proof, keys)
 
 
-def test_any_other_note_is_no(setad: httpx.Client) -> None:
+def test_other_note_is_no(setad: httpx.Client) -> None:
+    """A note with a differing fact is answered NO without parties."""
     response = ask(setad, amountRials="1")
 
     assert (200, "ANSWER_NO") == (response.status_code, response.json()["answer"])
     assert "obligor" not in response.json()
 
 
-def test_the_reply_tells_the_inquirys_id_the_callers_own_and_the_quota(setad: httpx.Client) -> None:
+def test_response_headers(setad: httpx.Client) -> None:
+    """The response has the inquiry's id, the caller's own id and the quota as headers."""
     headers = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-inquiry-id": "mine-1"}).headers
 
     assert "mine-1" == headers["x-inquiry-id"]
     assert {"estelam-inquiry-id", "ratelimit", "ratelimit-policy"} <= headers.keys()
 
 
-def test_without_a_certificate_of_the_trusted_authority_nothing_is_said(
-    shared: Sandbox, office: Faces, tmp_path: Path
-) -> None:
+def test_client_certificate_is_required(shared: Sandbox, adapter: Adapter, tmp_path: Path) -> None:
+    """A client without a certificate of the trusted CA can't connect."""
     foreign = suite.create_sandbox(tmp_path / "other").pki / "setad.crt"
 
     for certificate in (None, foreign):
-        with caller(shared.pki / "ca.crt", certificate) as nobody, pytest.raises(httpx.TransportError):
-            nobody.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+        with https_client(shared.pki / "ca.crt", certificate) as nobody, pytest.raises(httpx.TransportError):
+            nobody.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
 
-def test_a_stranger_is_refused_before_what_is_asked_is_looked_at(shared: Sandbox, office: Faces) -> None:
-    with client(shared, "stranger") as stranger:
+def test_unauthorized_caller_is_refused_first(shared: Sandbox, adapter: Adapter) -> None:
+    """An unauthorized caller is refused before its body is parsed."""
+    with https_client_named(shared, "stranger") as stranger:
         response = stranger.post(
-            f"{office.api}/v1/notes:verify", content=b"{", headers={"content-type": "application/json"}
+            f"{adapter.api}/v1/notes:verify", content=b"{", headers={"content-type": "application/json"}
         )
 
     assert (403, "NOT_GRANTED") == (response.status_code, response.json()["reason"])
@@ -102,9 +103,8 @@ BODIES: list[tuple[bytes, Reason]] = [
 
 
 @pytest.mark.parametrize(("body", "reason"), BODIES)
-def test_what_is_not_answered_is_a_problem_with_a_constant_reason(
-    setad: httpx.Client, body: bytes, reason: Reason
-) -> None:
+def test_bad_body_is_a_problem(setad: httpx.Client, body: bytes, reason: Reason) -> None:
+    """A bad body is answered with problem details of a constant reason and without an answer."""
     response = setad.post("/v1/notes:verify", content=body, headers={"content-type": "application/json"})
 
     assert (400, reason) == (response.status_code, response.json()["reason"])
@@ -112,7 +112,8 @@ def test_what_is_not_answered_is_a_problem_with_a_constant_reason(
     assert "estelam-inquiry-id" in response.headers
 
 
-def test_another_content_type_path_or_method_is_a_problem_too(setad: httpx.Client) -> None:
+def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
+    """A wrong content type, path or HTTP method is answered with problem details."""
     form = setad.post("/v1/notes:verify", data=GENUINE)
     elsewhere = [setad.get("/v1/notes:verify"), setad.post("/v1/notes"), setad.get("/")]
 
@@ -120,36 +121,36 @@ def test_another_content_type_path_or_method_is_a_problem_too(setad: httpx.Clien
     assert {(404, "METHOD_UNKNOWN")} == {(found.status_code, found.json()["reason"]) for found in elsewhere}
 
 
-def test_a_header_that_the_grant_does_not_allow_is_told(setad: httpx.Client) -> None:
+def test_invalid_header_is_named(setad: httpx.Client) -> None:
+    """An invalid purpose header is refused and named among the violations."""
     response = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-operator": "a person"})
 
     assert (400, "METADATA_MALFORMED") == (response.status_code, response.json()["reason"])
     assert ["x-operator"] == [found["field"] for found in response.json()["violations"]]
 
 
-def test_a_ministry_that_cannot_be_reached_is_no_answer_and_says_when_to_ask_again(
-    shared: Sandbox, cut_off: Faces
-) -> None:
-    with client(shared, "setad") as setad:
-        response = setad.post(f"{cut_off.api}/v1/notes:verify", json=GENUINE)
+def test_unreachable_ministry(shared: Sandbox, offline: Adapter) -> None:
+    """An unreachable ministry is a 503 without an answer and with Retry-After."""
+    with https_client_named(shared, "setad") as setad:
+        response = setad.post(f"{offline.api}/v1/notes:verify", json=GENUINE)
 
     assert (503, "PROVIDER_UNAVAILABLE") == (response.status_code, response.json()["reason"])
     assert "1" == response.headers["retry-after"]
 
 
-def test_a_barred_certificate_is_refused_on_the_connection_that_it_opened(
-    sandbox: Sandbox, promissory: RunningService
-) -> None:
+def test_denied_certificate_on_open_connection(sandbox: Sandbox, promissory: RunningService) -> None:
+    """A certificate that is denied meanwhile is refused on a connection that it has open."""
     fingerprint = x509.load_pem_x509_certificate((sandbox.pki / "setad.crt").read_bytes()).fingerprint(SHA256()).hex()
-    with faces(sandbox, promissory.address) as office, client(sandbox, "setad") as setad:
-        setad.get(f"{office.api}/openapi.json")
+    with running_adapter(sandbox, promissory.address) as adapter, https_client_named(sandbox, "setad") as setad:
+        setad.get(f"{adapter.api}/openapi.json")
         suite.write_access(sandbox, GRANTS, rate=10, burst=10, denied=[fingerprint])
-        response = setad.post(f"{office.api}/v1/notes:verify", json=GENUINE)
+        response = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
     assert (401, "CERTIFICATE_DENIED") == (response.status_code, response.json()["reason"])
 
 
-def test_the_description_names_the_path_every_field_and_every_status(setad: httpx.Client) -> None:
+def test_openapi_document(setad: httpx.Client) -> None:
+    """The OpenAPI document names the path, every field and every status."""
     described = setad.get("/openapi.json").json()
     operation = described["paths"]["/v1/notes:verify"]["post"]
 
@@ -157,5 +158,6 @@ def test_the_description_names_the_path_every_field_and_every_status(setad: http
     assert {"200", *map(str, openapi.HTTP_STATUS.values())} == set(operation["responses"])
 
 
-def test_every_reason_has_a_status_on_http() -> None:
-    assert {words.status for words in ERROR_CATALOGUE.values()} <= set(openapi.HTTP_STATUS)
+def test_every_reason_has_an_http_status() -> None:
+    """Every refusal's gRPC status maps to an HTTP status."""
+    assert {spec.status for spec in ERROR_CATALOGUE.values()} <= set(openapi.HTTP_STATUS)

@@ -1,4 +1,4 @@
-"""Certificates replaced on disk under the JSON face: in use from the next handshake on, and only when whole."""
+"""The REST API's certificates replaced on disk while it runs."""
 
 import shutil
 import time
@@ -7,14 +7,14 @@ from pathlib import Path
 import httpx
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from tests.integration.setad.adapter_process import GENUINE, caller, faces
+from tests.integration.setad.adapter_process import GENUINE, https_client, running_adapter
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 
-def reaches(address: str, trust: Path, certificate: Path) -> bool:
-    """Whether a new connection, with *certificate*, to a server of *trust* comes about."""
-    with caller(trust, certificate) as setad:
+def connects(address: str, trust: Path, certificate: Path) -> bool:
+    """Return whether a new connection with *certificate* to a server that *trust* signed succeeds."""
+    with https_client(trust, certificate) as setad:
         try:
             setad.post(f"{address}/v1/notes:verify", json=GENUINE)
         except httpx.TransportError:
@@ -22,19 +22,18 @@ def reaches(address: str, trust: Path, certificate: Path) -> bool:
     return True
 
 
-def soon_reaches(address: str, trust: Path, certificate: Path) -> bool:
-    """Whether that comes to be so within ten seconds."""
+def connects_within_ten_seconds(address: str, trust: Path, certificate: Path) -> bool:
+    """Return whether `connects` becomes true within ten seconds."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        if reaches(address, trust, certificate):
+        if connects(address, trust, certificate):
             return True
         time.sleep(0.2)
     return False
 
 
-def test_a_new_certificate_and_a_new_authority_are_used_and_the_old_ones_are_not(
-    sandbox: Sandbox, promissory: RunningService, tmp_path: Path
-) -> None:
+def test_rotation(sandbox: Sandbox, promissory: RunningService, tmp_path: Path) -> None:
+    """The REST API uses a replaced certificate and CA from the next handshake, but only once the files match."""
     successor = tmp_path / "successor"
     authority = DevCertificateAuthority.create(successor, "the next authority")
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=["localhost"])
@@ -49,17 +48,17 @@ def test_a_new_certificate_and_a_new_authority_are_used_and_the_old_ones_are_not
         install(sandbox.pki, name)
     old, new = (sandbox.pki / "setad.crt", successor / "setad.crt")
     old_trust, new_trust = (sandbox.pki / "ca.crt", successor / "ca.crt")
-    with faces(sandbox, promissory.address, **paths) as office:
-        assert reaches(office.api, old_trust, old)
+    with running_adapter(sandbox, promissory.address, **paths) as adapter:
+        assert connects(adapter.api, old_trust, old)
 
         install(successor, "ca_certificates")
-        assert soon_reaches(office.api, old_trust, new)
-        assert not reaches(office.api, old_trust, old)
+        assert connects_within_ten_seconds(adapter.api, old_trust, new)
+        assert not connects(adapter.api, old_trust, old)
 
         install(successor, "certificate")
         time.sleep(1.5)
-        assert reaches(office.api, old_trust, new)  # half a change
+        assert connects(adapter.api, old_trust, new)  # the key does not match yet
 
         install(successor, "private_key")
-        assert soon_reaches(office.api, new_trust, new)
-        assert not reaches(office.api, old_trust, new)
+        assert connects_within_ten_seconds(adapter.api, new_trust, new)
+        assert not connects(adapter.api, old_trust, new)

@@ -1,4 +1,4 @@
-"""One answer for a buyer: the ministry's two methods, each reply with its proof."""
+"""VerifyNote over gRPC: one answer from the ministry's two methods, with a receipt for each."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
-from sataad_adapter.service import adapter
+from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
-from sataad_adapter.verification import replies_of
+from sataad_adapter.verification import ministry_replies
 from tests.conftest import plain_channel
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
@@ -33,7 +33,7 @@ GENUINE = pb.VerifyNoteRequest(
 def stub(shared: Sandbox, promissory: RunningService) -> Iterator[NoteVerificationServiceStub]:
     settings = shared.setad(listen="127.0.0.1:0", provider=promissory.address)
     with (
-        RunningService(lambda: adapter(settings)) as service,
+        RunningService(lambda: run_adapter(settings)) as service,
         plain_channel(service.address, ClientIdentity.named(shared.pki, "setad")) as channel,
     ):
         yield NoteVerificationServiceStub(channel)
@@ -51,30 +51,34 @@ def settings_of(sandbox: Sandbox) -> SetadSettings:
     return sandbox.setad(listen="127.0.0.1:0")
 
 
-def test_a_genuine_note_is_yes_with_its_parties(stub: NoteVerificationServiceStub) -> None:
+def test_genuine_note_is_yes(stub: NoteVerificationServiceStub) -> None:
+    """A genuine note is answered YES with its obligor and beneficiary."""
     reply = stub.VerifyNote(GENUINE, timeout=5)
 
     assert ANSWER_YES == reply.answer
     assert ("9990000018", "99000554330") == (reply.obligor.id, reply.beneficiary.id)
 
 
-def test_any_other_note_is_no_without_parties(stub: NoteVerificationServiceStub) -> None:
+def test_other_note_is_no(stub: NoteVerificationServiceStub) -> None:
+    """A note with any differing fact is answered NO without parties."""
     reply = stub.VerifyNote(changed(amount_rials=1), timeout=5)
 
     assert ANSWER_NO == reply.answer
     assert not any(reply.HasField(name) for name in ("obligor", "beneficiary", "parties_receipt"))
 
 
-def test_both_receipts_prove_what_the_ministry_said(shared: Sandbox, stub: NoteVerificationServiceStub) -> None:
+def test_receipts_verify(shared: Sandbox, stub: NoteVerificationServiceStub) -> None:
+    """The reply carries one valid receipt of the ministry for each of its two replies."""
     keys = verifying_keys(settings_of(shared).provider_certificates)
-    proofs = replies_of(GENUINE, stub.VerifyNote(GENUINE, timeout=5))
+    proofs = ministry_replies(GENUINE, stub.VerifyNote(GENUINE, timeout=5))
 
     assert ["CheckNote", "GetNoteParties"] == [method.rpartition("/")[2] for method, _, _ in proofs]
     for method, request, reply in proofs:
         receipt.verify(method, request, reply, keys)
 
 
-def test_the_ministrys_refusal_is_passed_on_by_its_reason(stub: NoteVerificationServiceStub) -> None:
+def test_refusal_is_forwarded(stub: NoteVerificationServiceStub) -> None:
+    """The adapter forwards the ministry's refusal with its reason."""
     with pytest.raises(grpc.RpcError) as caught:
         stub.VerifyNote(changed(executive_agency_id="NOBODY"), timeout=5)
 

@@ -1,8 +1,8 @@
-// What the page does better with a script; it does all of it without.
+// Progressive enhancement: every function of the page works without this script.
 "use strict";
 
-const told = document.querySelector("[data-focus]");
-if (told) told.focus({ preventScroll: true });
+const result = document.querySelector("[data-focus]");
+if (result) result.focus({ preventScroll: true });
 
 for (const link of document.querySelectorAll(".mend a")) {
   link.addEventListener("click", (event) => {
@@ -19,23 +19,23 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
   });
 }
 
-// The amount, grouped as it is typed, so that a zero too many is seen.
+// Show the amount with digit grouping while it is typed, so that an extra zero is noticed.
 const ascii = (text) =>
   text.replace(/[۰-۹]/g, (d) => "۰۱۲۳۴۵۶۷۸۹".indexOf(d)).replace(/[٠-٩]/g, (d) => "٠١٢٣٤٥٦٧٨٩".indexOf(d));
 
 for (const amount of document.querySelectorAll("#amount_rials")) {
   const hint = document.getElementById("amount_rials_hint");
-  const said = hint.textContent;
+  const label = hint.textContent;
   const show = () => {
     const digits = ascii(amount.value).replace(/[\s,_'،٬]/g, "");
     const whole = /^[0-9]{1,19}$/.test(digits);
-    hint.textContent = whole ? `${said}: ${BigInt(digits).toLocaleString(document.documentElement.lang)}` : said;
+    hint.textContent = whole ? `${label}: ${BigInt(digits).toLocaleString(document.documentElement.lang)}` : label;
   };
   amount.addEventListener("input", show);
   show();
 }
 
-// Back from the page's memory, a form is not busy any more.
+// A page restored from the back/forward cache still shows its form as busy: reload it.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
