@@ -1,1 +1,1 @@
-"""The conformance kit: whether an implementation, in any language, does what the resolutions order."""
+"""The conformance kit: tests whether an implementation, in any language, does what the resolutions require."""

@@ -1,4 +1,4 @@
-"""A case: one promise, who asks what in which steps, and what must be seen. Cases are data; this is their schema."""
+"""Schema of the test cases, which are YAML: one requirement each, the calls to make, and the expected results."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from estelam.core.errors import Reason
 
 
-class _Words(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Title(_Words):
-    """What a case is about, in one line of each language."""
+class Title(_Model):
+    """One line of text in each language."""
 
     en: str = Field(min_length=1)
     fa: str = Field(min_length=1)
 
 
 class Instance(StrEnum):
-    """What is examined: services on the fixtures, and the same software in a state that only its keeper can make."""
+    """What is tested: the services with the fixtures, and the same software in states that its operator sets up."""
 
     PROMISSORY = "promissory"
     JUDICIARY = "judiciary"
@@ -35,38 +35,38 @@ class Instance(StrEnum):
 
     @property
     def service(self) -> str:
-        """The service that it is an instance of: promissory, judiciary or setad."""
+        """The service of the instance: promissory, judiciary or setad."""
         return self.value.partition("-")[0]
 
 
 class Stage(StrEnum):
-    """When a step is taken, by the target's own clock, in the order of time."""
+    """When a step runs, by the target's clock, in chronological order."""
 
     START = "start"
-    """At noon in Iran, or whenever later that day the run begins; all data is complete through noon."""
+    """At noon in Iran or later that day, when the run starts; all data is complete through noon."""
     AFTER_MIDNIGHT = "after-midnight"
-    """Half past midnight in Iran: a new day there, and not yet in Greenwich."""
+    """00:30 in Iran: a new day there, and not yet in UTC."""
     NEARLY_STALE = "nearly-stale"
-    """23:59 hours after noon: the data may be a day old, and is not yet."""
+    """23:59 hours after noon: the data is just under its maximum age of one day."""
     WINDOW_OPEN = "window-open"
-    """23:59:30 hours after the first step at the start: every yes of then still opens method two."""
+    """23:59:30 hours after the first step of START: every YES given then still permits GetNoteParties."""
     WINDOW_CLOSED = "window-closed"
-    """24:00:30 hours after the last step at the start: no yes of then opens anything, and the data is stale."""
+    """24:00:30 hours after the last step of START: no YES given then permits anything, and the data is stale."""
 
 
-class Message(_Words):
-    """A request's bytes as they are, and not what the contract would make of any message."""
+class Message(_Model):
+    """A request as raw bytes, which need not be a message of the contract."""
 
     hex: str = Field(pattern="^([0-9a-f]{2})*$")
     padding: int = Field(default=0, ge=0)
-    """So many bytes more, each 0."""
+    """Number of zero bytes to append."""
 
 
-class Trick(StrEnum):
-    """What is done to a call below gRPC."""
+class WireFault(StrEnum):
+    """A fault in a call below gRPC: in its framing, its headers or its connection."""
 
     TRUNCATED_FRAME = "truncated-frame"
-    LONGER_THAN_SAID = "longer-than-said"
+    LENGTH_TOO_SMALL = "length-too-small"
     COMPRESSED_FLAG = "compressed-flag"
     NO_MESSAGE = "no-message"
     TWO_MESSAGES = "two-messages"
@@ -81,75 +81,75 @@ class Trick(StrEnum):
     NO_TLS = "no-tls"
 
 
-class Expected(_Words):
-    """What must be seen. Unless told otherwise, a receipt proves the reply, and a refusal bears its table's words."""
+class Expected(_Model):
+    """The expected result. By default a reply must have a valid receipt, and a refusal the error catalogue's texts."""
 
     status: tuple[str, ...] = ("OK",)
-    """It must be one of these gRPC statuses, or CLOSED (nothing was said) or HTTP (another protocol's no)."""
+    """Allowed gRPC statuses, or CLOSED (connection closed without a response) or HTTP (an HTTP error)."""
     reason: tuple[Reason, ...] = ()
     field: str | None = None
-    """The one field, or metadata key, that is complained about."""
+    """The one field, or metadata key, that the violations name."""
     answer: Literal["YES", "NO"] | None = None
     reply: Mapping[str, Any] = {}
-    """Fields of the reply and their values, in protobuf's JSON."""
+    """Fields of the reply and their values, in protobuf's JSON mapping."""
     receipt: bool = True
     same_length: str | None = None
-    """All replies that bear the same word here are equally long, the Merkle path left aside."""
+    """All replies of the case with the same label here must be equally long, apart from the Merkle path."""
     echoes: bool = False
-    """The caller's own x-inquiry-id comes back."""
+    """Whether the trailers must have the caller's own x-inquiry-id."""
     quota: Mapping[Literal["limit", "remaining"], int] = {}
-    """What the trailer `ratelimit` says."""
+    """Values of the trailers `ratelimit-policy` (limit) and `ratelimit` (remaining)."""
     health: Literal["SERVING", "NOT_SERVING", "NOT_FOUND"] | None = None
     counts: Mapping[str, int] = {}
-    """Of calls made at once: how many ended with each status or answer; for the rest, each must be as said above."""
+    """Of concurrent calls: how many end with each status or answer; each must also match the fields above."""
 
 
-class Step(_Words):
-    """One thing done at one time, by one caller."""
+class Step(_Model):
+    """One action of one caller: a call, a health check, or a denied certificate."""
 
     at: Stage = Stage.START
     caller: str | None = None
-    """The certificate shown, by its name in the PKI folder; the case's own where it is left out."""
+    """The client certificate by its name in the PKI folder; default: the case's."""
     target: Instance | None = None
     call: str | None = None
-    """A method of the target by its short name, or any full name."""
+    """A method of the target by its short name, or any method by its full name."""
     request: Mapping[str, Any] | None = None
     message: Message | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     after: float = Field(default=0, ge=0, le=10)
-    """So many seconds are let pass first."""
+    """Seconds to wait before the step."""
     timeout: float = Field(default=10, gt=0, le=30)
     times: int = Field(default=1, ge=1, le=256)
-    """How many of these are under way at once."""
-    trick: Trick | None = None
+    """Number of concurrent calls."""
+    fault: WireFault | None = None
     health: str | None = None
-    """The service whose health is asked for; "" for the whole server."""
-    bar: str | None = None
-    """The certificate that is put on the deny-list, and given five seconds to be known."""
+    """The service whose health is checked; "" for the whole server."""
+    deny: str | None = None
+    """The certificate to put on the deny list; the target then has five seconds to read it."""
     same_connection: bool = True
-    """Whether the caller's connection of the steps before is used."""
+    """Whether to reuse the caller's connection of earlier steps."""
     expect: Expected = Expected()
 
     @model_validator(mode="after")
-    def _one_thing(self) -> "Step":
-        if sum(thing is not None for thing in (self.call, self.health, self.bar)) != 1:
-            raise ValueError("a step is one call, one look at health or one barred certificate")
+    def _one_action(self) -> "Step":
+        if sum(action is not None for action in (self.call, self.health, self.deny)) != 1:
+            raise ValueError("a step has exactly one of call, health and deny")
         if self.call is not None and (self.request is None) == (self.message is None):
-            raise ValueError("a call has a request or a message")
+            raise ValueError("a call has exactly one of request and message")
         return self
 
 
-class Case(_Words):
-    """One promise and how it is put to the proof."""
+class Case(_Model):
+    """One requirement and the steps that test it."""
 
     id: str = Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")
     clause: str
-    """A clause of the resolutions (R2.1) or a promise of the README (P1), as `clauses.yaml` has it."""
+    """The id of a clause of the resolutions (R2.1) or of a guarantee in the README (P1), as in `clauses.yaml`."""
     title: Title
     caller: str = "setad"
     target: Instance
     alone: bool = False
-    """It counts on what others would change, a quota for instance, and runs when no other does."""
+    """Whether to run it while no other case runs, because others would change its state, for example a quota."""
     varies: str = ""
-    """What may differ between implementations that are all right, in English."""
+    """What may differ between conforming implementations, in English."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]

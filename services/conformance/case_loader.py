@@ -1,4 +1,4 @@
-"""The book of cases: YAML files read, rows unfolded, and every case checked before any is run."""
+"""Loads the cases from YAML, expands their rows, and validates every case before any runs."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,29 +22,29 @@ _INSIDE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
 _STAGES = list(Stage)
 
 
-class BookError(UserFacingError):
-    """A case file has an error; the text says in which file and case, where, and what."""
+class CaseError(UserFacingError):
+    """A case file has an error; the text names the file, the case, the place and the error."""
 
     def __init__(self, file: Path, case: str, place: str, message: str) -> None:
         super().__init__(": ".join(part for part in (file.name, case, place, message) if part))
 
 
-class _Fault(Exception):  # noqa: N818 - becomes a BookError where file and case are known
+class _InvalidCase(Exception):  # noqa: N818 - becomes a CaseError where file and case are known
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)
         self.place = place
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML in which only true and false are booleans and only plain numbers are numbers: NO is a word, 0012 digits."""
+    """YAML loader in which only true and false are booleans and only plain decimals numbers: NO, 0012 are strings."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        """PyYAML would silently take the last of two equal keys."""
+        """Reject duplicate keys, of which PyYAML would silently take the last."""
         keys = [key.value for key, _ in node.value]
-        if twice := {key for key in keys if isinstance(key, str) and keys.count(key) > 1}:
-            raise yaml.MarkedYAMLError(problem=f"{min(twice)} stands twice", problem_mark=node.start_mark)
+        if duplicates := {key for key in keys if isinstance(key, str) and keys.count(key) > 1}:
+            raise yaml.MarkedYAMLError(problem=f"duplicate key {min(duplicates)}", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -58,29 +58,33 @@ for _tag, _form, _first in (
 
 
 def read(folder: Path | None = None, clauses: Collection[str] | None = None) -> list[Case]:
-    """Every case of *folder*, or of the kit, in the order of files and lines; *clauses* are those that exist.
+    """Load the cases of *folder*, default the kit's, in the order of files and lines.
+
+    Args:
+        folder: A folder of YAML files.
+        clauses: The ids of the clauses that exist; default: those of `clauses.yaml`.
 
     Raises:
-        BookError: a file can't be read, or a case has an error.
+        CaseError: a file can't be read, or a case has an error.
     """
     if folder is None:
-        return list(_own())
+        return list(_kit_cases())
     known = _read_clauses() if clauses is None else clauses
     cases: list[Case] = []
     seen: set[str] = set()
     for file in sorted(folder.glob("*.yaml")):
         for case in _cases_of(file, known):
             if case.id in seen:
-                raise BookError(file, case.id, "id", "this id is given twice")
+                raise CaseError(file, case.id, "id", "duplicate id")
             seen.add(case.id)
             cases.append(case)
     if not cases:
-        raise BookError(folder, "", "", "holds no case")
+        raise CaseError(folder, "", "", "the folder has no case")
     return cases
 
 
 @cache
-def _own() -> tuple[Case, ...]:
+def _kit_cases() -> tuple[Case, ...]:
     return tuple(read(FOLDER))
 
 
@@ -88,85 +92,85 @@ def _own() -> tuple[Case, ...]:
 def _read_clauses() -> dict[str, Title]:
     loaded = _load(CLAUSES)
     if not isinstance(loaded, dict):
-        raise BookError(CLAUSES, "", "", "must map each clause's id to its words")
-    found = {}
-    for name, words in loaded.items():
+        raise CaseError(CLAUSES, "", "", "must map each clause's id to its text")
+    titles = {}
+    for name, text in loaded.items():
         try:
-            found[str(name)] = Title.model_validate(words)
+            titles[str(name)] = Title.model_validate(text)
         except ValidationError as error:
-            raise BookError(CLAUSES, str(name), *_first_of(error)) from None
-    return found
+            raise CaseError(CLAUSES, str(name), *_first_error(error)) from None
+    return titles
 
 
 def clauses() -> Mapping[str, Title]:
-    """The words of every clause of the resolutions and promise of the README that cases stand for, by its id.
+    """Return the text of every clause of the resolutions and guarantee of the README that has cases, by its id.
 
     Raises:
-        BookError: the file has an error.
+        CaseError: the file has an error.
     """
     return _read_clauses()
 
 
 def select(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
-    """The cases that a word of *only* names by clause or id, whole or up to a dot; all where there is no word.
+    """Return the cases whose id or clause is in *only*, whole or as a prefix up to a dot; all if *only* is empty.
 
     Raises:
-        ValueError: a word names none.
+        ValueError: an element of *only* matches no case.
     """
-    for word in only:
-        if not any(_named(case, word) for case in cases):
-            raise ValueError(f"no case and no clause is called {word}")
-    return [case for case in cases if not only or any(_named(case, word) for word in only)]
+    for name in only:
+        if not any(_matches(case, name) for case in cases):
+            raise ValueError(f"no case and no clause has the id {name}")
+    return [case for case in cases if not only or any(_matches(case, name) for name in only)]
 
 
-def _named(case: Case, word: str) -> bool:
-    return any(name == word or name.startswith(f"{word}.") for name in (case.id, case.clause))
+def _matches(case: Case, name: str) -> bool:
+    return any(own == name or own.startswith(f"{name}.") for own in (case.id, case.clause))
 
 
 def _cases_of(file: Path, clauses: Collection[str]) -> Iterator[Case]:
     loaded = _load(file)
     if not isinstance(loaded, list):
-        raise BookError(file, "", "", "must be a list of cases")
+        raise CaseError(file, "", "", "must be a list of cases")
     for number, raw in enumerate(loaded, 1):
         name = str(raw["id"]) if isinstance(raw, dict) and "id" in raw else f"case {number}"
         try:
-            for each in _unfolded(raw):
+            for each in _expanded(raw):
                 name = str(each.get("id", name))
                 case = Case.model_validate(each)
-                _check(case, clauses)
+                _validate(case, clauses)
                 yield case
         except ValidationError as error:
-            raise BookError(file, name, *_first_of(error)) from None
-        except _Fault as fault:
-            raise BookError(file, name, fault.place, str(fault)) from None
+            raise CaseError(file, name, *_first_error(error)) from None
+        except _InvalidCase as error:
+            raise CaseError(file, name, error.place, str(error)) from None
 
 
 def _load(file: Path) -> Any:
     try:
         return yaml.load(file.read_text("utf-8"), _Loader)  # noqa: S506 - a safe loader, with fewer kinds of scalar
     except (OSError, UnicodeDecodeError):
-        raise BookError(file, "", "", "can't be read") from None
+        raise CaseError(file, "", "", "can't be read") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}" if mark else ""
-        raise BookError(file, "", place, str(getattr(error, "problem", None) or "is no YAML")) from None
+        raise CaseError(file, "", place, str(getattr(error, "problem", None) or "is not YAML")) from None
 
 
-def _unfolded(raw: Any) -> Iterator[dict[str, Any]]:
-    """One case for each of its rows, or the case itself."""
+def _expanded(raw: Any) -> Iterator[dict[str, Any]]:
+    """Yield one case for each of its rows, or the case itself if it has none."""
     if not isinstance(raw, dict):
-        raise _Fault("", "a case is a mapping")
+        raise _InvalidCase("", "a case is a mapping")
     if "rows" not in raw:
         yield raw
         return
-    folded = {key: value for key, value in raw.items() if key != "rows"}
+    template = {key: value for key, value in raw.items() if key != "rows"}
     rows = raw["rows"]
     if not isinstance(rows, list) or not rows:
-        raise _Fault("rows", "must be a list")
+        raise _InvalidCase("rows", "must be a list")
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or not isinstance(row.get("suffix"), str):
-            raise _Fault(f"rows.{number}", "a row is a mapping with a suffix, a string")
-        yield {**_filled(folded, row, ""), "id": f"{raw.get('id')}.{row['suffix']}"}
+            raise _InvalidCase(f"rows.{number}", "a row is a mapping with a suffix, a string")
+        yield {**_filled(template, row, ""), "id": f"{raw.get('id')}.{row['suffix']}"}
 
 
 def _filled(value: Any, row: Mapping[str, Any], place: str) -> Any:
@@ -177,35 +181,35 @@ def _filled(value: Any, row: Mapping[str, Any], place: str) -> Any:
     if not isinstance(value, str):
         return value
 
-    def word(found: re.Match[str]) -> Any:
-        if found[1] not in row:
-            raise _Fault(place, f"the row has no {found[1]}")
-        return row[found[1]]
+    def lookup(match: re.Match[str]) -> Any:
+        if match[1] not in row:
+            raise _InvalidCase(place, f"the row has no {match[1]}")
+        return row[match[1]]
 
     if whole := _WHOLE.fullmatch(value):
-        return word(whole)
-    return _INSIDE.sub(lambda found: str(word(found)), value)
+        return lookup(whole)
+    return _INSIDE.sub(lambda match: str(lookup(match)), value)
 
 
-def _check(case: Case, clauses: Collection[str]) -> None:
-    """What the schema alone can't say."""
+def _validate(case: Case, clauses: Collection[str]) -> None:
+    """Check what the schema alone can't express."""
     if case.clause not in clauses:
-        raise _Fault("clause", f"there is no clause {case.clause}")
+        raise _InvalidCase("clause", f"there is no clause {case.clause}")
     for number, (before, after) in enumerate(pairwise(case.steps), 1):
         if _STAGES.index(after.at) < _STAGES.index(before.at):
-            raise _Fault(f"steps.{number}.at", "time does not go back")
+            raise _InvalidCase(f"steps.{number}.at", "stages must be in chronological order")
     for number, step in enumerate(case.steps):
         if step.call is None:
-            if step.trick is not None:
-                raise _Fault(f"steps.{number}.trick", "only a call can be tampered with")
+            if step.fault is not None:
+                raise _InvalidCase(f"steps.{number}.fault", "only a call can have a fault")
             continue
         target = step.target or case.target
         try:
             contract.encode(step, contract.path_of(step.call, target.service))
         except contract.RequestError as error:
-            raise _Fault(f"steps.{number}.request", str(error)) from None
+            raise _InvalidCase(f"steps.{number}.request", str(error)) from None
 
 
-def _first_of(error: ValidationError) -> tuple[str, str]:
+def _first_error(error: ValidationError) -> tuple[str, str]:
     first = error.errors()[0]
     return ".".join(map(str, first["loc"])), first["msg"]

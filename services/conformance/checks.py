@@ -1,4 +1,4 @@
-"""What must be seen of a call, held against what was: each difference is a complaint."""
+"""Compares the result of a call with what the case expects and yields each mismatch."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,9 @@ from google.protobuf.message import DecodeError, Message
 
 from conformance import contract, error_checks
 from conformance.case import Expected, Instance, Step
-from conformance.client import Seen
-from conformance.error_checks import Refused
-from conformance.receipt_checks import Circumstances, Found, Proofs, parts
+from conformance.client import CallResult
+from conformance.error_checks import ReceivedRefusal
+from conformance.receipt_checks import ExpectedEntry, Mismatch, ReceiptChecker, receipted_replies
 from conformance.target import Target
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
@@ -22,8 +22,8 @@ _LONGEST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One step, as it was sent."""
+class SentCall:
+    """One step as it was sent."""
 
     step: Step
     instance: Instance
@@ -32,13 +32,13 @@ class Asked:
     payload: bytes
 
     @property
-    def relayed(self) -> bool:
-        """Whether the answer is the ministry's, passed on."""
+    def is_forwarded(self) -> bool:
+        """Whether the answer is the ministry's, forwarded by the adapter."""
         return self.instance.service == "setad"
 
     @property
     def secrets(self) -> frozenset[bytes]:
-        """What of the request must not be seen again: each text of some length, and what looks like one."""
+        """Parts of the request that a refusal must not contain: its values, and longer runs of letters and digits."""
         texts = {value.encode() for value in _leaves(self.step.request) if len(value) >= 6}
         return frozenset(text[:_LONGEST] for text in (*texts, *_RUN.findall(self.payload)))
 
@@ -52,90 +52,101 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class Lengths:
-    """How long the replies of one case were that must be equally long, by their word."""
+class ReplyLengths:
+    """The lengths of one case's replies that must be equally long, by label."""
 
-    seen: dict[str, int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
 
-    def fault(self, word: str, length: int) -> Iterator[Found]:
-        """Whether a reply is of another length than those before it."""
-        if (first := self.seen.setdefault(word, length)) != length:
-            yield f"a reply of {first} bytes with its trailers, as those before", f"{length} bytes"
+    def check(self, label: str, length: int) -> Iterator[Mismatch]:
+        """Yield a mismatch if a reply's length differs from that of earlier replies with the same *label*."""
+        if (first := self.first.setdefault(label, length)) != length:
+            yield f"a reply of {first} bytes with its trailers, as before", f"{length} bytes"
 
 
-class Judge:
-    """Knows the fixtures, and remembers every receipt of the run."""
+class Checker:
+    """Checks the results of a run; it holds the fixtures and every receipt of the run."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self.proofs = Proofs(target)
+        self.receipts = ReceiptChecker(target)
 
-    def complaints(self, asked: Asked, seen: Seen, lengths: Lengths, *, now: datetime | None = None) -> Iterator[Found]:
-        """What is not as it must be; *now* is the target's time, where it is steered."""
-        expect = asked.step.expect
-        if asked.step.health is not None:
-            yield from _health(expect, seen)
+    def failures(
+        self, call: SentCall, result: CallResult, lengths: ReplyLengths, *, now: datetime | None = None
+    ) -> Iterator[Mismatch]:
+        """Yield what differs from the step's expectation.
+
+        Args:
+            call: The step as it was sent.
+            result: Its result.
+            lengths: The reply lengths of the case so far.
+            now: The target's time, if the kit controls its clock.
+        """
+        expect = call.step.expect
+        if call.step.health is not None:
+            yield from _check_health(expect, result)
             return
-        if seen.status not in expect.status and not (seen.closed and "CLOSED" in expect.status):
-            yield described(expect), self._told(asked, seen)
-        if seen.status == "OK":
-            yield from self._answer(asked, seen, lengths, now)
+        if result.status not in expect.status and not (result.closed and "CLOSED" in expect.status):
+            yield describe_expected(expect), self._describe(call, result)
+        if result.status == "OK":
+            yield from self._check_answer(call, result, lengths, now)
         else:
-            yield from error_checks.leaks(seen, asked.secrets)
-            # A deadline that passes on the caller's side comes without words: nobody said anything.
-            if seen.status in expect.status and (seen.trailers or seen.status != "DEADLINE_EXCEEDED"):
-                refused = Refused(seen)
-                wanted = {"reasons": expect.reason, "field": expect.field, "relayed": asked.relayed}
-                yield from error_checks.faults(refused, **wanted)  # type: ignore[arg-type]
-        if expect.echoes and seen.text("x-inquiry-id") != dict(asked.step.metadata).get("x-inquiry-id"):
-            yield "the caller's own x-inquiry-id among the trailers", repr(seen.text("x-inquiry-id")[:80])
-        yield from _quota(expect, seen)
+            yield from error_checks.check_leaks(result, call.secrets)
+            # A deadline that expires at the caller has no details: the server sent nothing.
+            if result.status in expect.status and (result.trailers or result.status != "DEADLINE_EXCEEDED"):
+                yield from error_checks.check_refusal(
+                    ReceivedRefusal(result), reasons=expect.reason, field=expect.field, is_forwarded=call.is_forwarded
+                )
+        if expect.echoes and result.text("x-inquiry-id") != dict(call.step.metadata).get("x-inquiry-id"):
+            yield "the caller's own x-inquiry-id among the trailers", repr(result.text("x-inquiry-id")[:80])
+        yield from _check_quota(expect, result)
 
-    def counted(self, asked: Asked, seen: list[Seen]) -> Iterator[Found]:
-        """Whether so many of the calls made at once ended so."""
-        found = [words for each in seen for words in {each.status, *self._told(asked, each).split()}]
-        for word, wanted in asked.step.expect.counts.items():
-            if found.count(word) != wanted:
-                yield f"{wanted} of {len(seen)} calls end with {word}", f"{found.count(word)}"
+    def check_counts(self, call: SentCall, result: list[CallResult]) -> Iterator[Mismatch]:
+        """Yield each status or answer that a wrong number of the concurrent calls ended with."""
+        outcomes = [word for each in result for word in {each.status, *self._describe(call, each).split()}]
+        for outcome, wanted in call.step.expect.counts.items():
+            if outcomes.count(outcome) != wanted:
+                yield f"{wanted} of {len(result)} calls end with {outcome}", f"{outcomes.count(outcome)}"
 
-    def _answer(self, asked: Asked, seen: Seen, lengths: Lengths, now: datetime | None) -> Iterator[Found]:
-        reply = _decoded(asked.path, seen)
+    def _check_answer(
+        self, call: SentCall, result: CallResult, lengths: ReplyLengths, now: datetime | None
+    ) -> Iterator[Mismatch]:
+        reply = _decoded(call.path, result)
         if reply is None:
-            yield "a reply of this method", "bytes that are none"
+            yield "a reply of this method", "bytes that are not one"
             return
-        expect = asked.step.expect
-        yield from _faults_of_fields(reply, expect)
+        expect = call.step.expect
+        yield from _check_fields(reply, expect)
         if "coverage" in reply.DESCRIPTOR.fields_by_name:
-            yield from self._coverage(reply.coverage)  # type: ignore[attr-defined]
+            yield from self._check_coverage(reply.coverage)  # type: ignore[attr-defined]
         if "check_receipt" in reply.DESCRIPTOR.fields_by_name:
-            yield from _faults_of_parts(reply)
+            yield from _check_parties(reply)
         if expect.receipt:
-            yield from self._receipts(asked, reply, now)
-        yield from _faults_of_trailers(asked, seen, reply)
+            yield from self._check_receipts(call, reply, now)
+        yield from _check_trailers(call, result, reply)
         if expect.same_length is not None:
-            yield from lengths.fault(expect.same_length, _length(reply, seen))
+            yield from lengths.check(expect.same_length, _length(reply, result))
 
-    def _receipts(self, asked: Asked, reply: Message, now: datetime | None) -> Iterator[Found]:
-        kind = contract.request_type(asked.path)
+    def _check_receipts(self, call: SentCall, reply: Message, now: datetime | None) -> Iterator[Mismatch]:
+        kind = contract.request_type(call.path)
         if kind is None:
             return
         try:
-            request = kind.FromString(asked.payload)
+            request = kind.FromString(call.payload)
         except DecodeError:
-            yield "a refusal of bytes that are no request", "an answer"
+            yield "a refusal of bytes that are not a request", "an answer"
             return
-        told = Circumstances(
-            # The adapter keeps no ledger: what it passes on stands in the ministry's.
-            ledger="promissory" if asked.relayed else asked.instance.value,
-            organization=self._target.organization("setad" if asked.relayed else asked.caller),
-            metadata=dict(asked.step.metadata),
-            secrets=asked.secrets,
+        expected = ExpectedEntry(
+            # The adapter has no ledger: the ministry records what it forwards.
+            ledger="promissory" if call.is_forwarded else call.instance.value,
+            organization=self._target.organization("setad" if call.is_forwarded else call.caller),
+            metadata=dict(call.step.metadata),
+            secrets=call.secrets,
             at=now,
         )
-        for proof in parts(asked.path.removeprefix("/"), request, reply):
-            yield from self.proofs.faults(proof, told)
+        for part in receipted_replies(call.path.removeprefix("/"), request, reply):
+            yield from self.receipts.check(part, expected)
 
-    def _coverage(self, coverage: pb.Coverage) -> Iterator[Found]:
+    def _check_coverage(self, coverage: pb.Coverage) -> Iterator[Mismatch]:
         manifest = self._target.manifest
         since = (coverage.since.year, coverage.since.month, coverage.since.day)
         if since != (manifest.since.year, manifest.since.month, manifest.since.day):
@@ -143,27 +154,27 @@ class Judge:
         if coverage.as_of.ToNanoseconds() != int(manifest.as_of.timestamp()) * 10**9:
             yield f"coverage as of {manifest.as_of:%Y-%m-%dT%H:%M:%SZ}", coverage.as_of.ToJsonString()
 
-    def _told(self, asked: Asked, seen: Seen) -> str:
-        """In one line, what was seen."""
-        if seen.status != "OK":
-            return f"{Refused(seen).described()}{' (connection closed)' if seen.closed else ''}"
-        reply = _decoded(asked.path, seen)
+    def _describe(self, call: SentCall, result: CallResult) -> str:
+        """Describe a result in one line."""
+        if result.status != "OK":
+            return f"{ReceivedRefusal(result).describe()}{' (connection closed)' if result.closed else ''}"
+        reply = _decoded(call.path, result)
         answer = getattr(reply, "answer", None)
         return "OK" if answer is None else f"OK {_answer_name(answer)}"
 
 
-def described(expect: Expected) -> str:
-    """In one line, what a call must end with."""
-    words = [" or ".join(expect.status), " or ".join(expect.reason)]
-    return " ".join(word for word in (*words, f"({expect.field})" if expect.field else "", expect.answer or "") if word)
+def describe_expected(expect: Expected) -> str:
+    """Describe in one line what a call must end with."""
+    field = f"({expect.field})" if expect.field else ""
+    return " ".join(filter(None, (" or ".join(expect.status), " or ".join(expect.reason), field, expect.answer)))
 
 
-def _decoded(path: str, seen: Seen) -> Message | None:
+def _decoded(path: str, result: CallResult) -> Message | None:
     kind = contract.reply_type(path)
-    if kind is None or seen.reply is None:
+    if kind is None or result.reply is None:
         return None
     try:
-        return kind.FromString(seen.reply)
+        return kind.FromString(result.reply)
     except DecodeError:
         return None
 
@@ -173,7 +184,7 @@ def _answer_name(answer: Any) -> str:
     return names.get(answer, str(answer))
 
 
-def _faults_of_fields(reply: Message, expect: Expected) -> Iterator[Found]:
+def _check_fields(reply: Message, expect: Expected) -> Iterator[Mismatch]:
     known = type(reply)()
     known.CopyFrom(reply)
     known.DiscardUnknownFields()
@@ -190,44 +201,44 @@ def _faults_of_fields(reply: Message, expect: Expected) -> Iterator[Found]:
             yield f"{name} {value}", str(found.get(name))
 
 
-def _faults_of_parts(reply: Any) -> Iterator[Found]:
-    """The adapter's reply holds both parties and their receipt after a yes, and neither after a no."""
+def _check_parties(reply: Any) -> Iterator[Mismatch]:
+    """Check that the adapter's reply has both parties and their receipt if it is YES, and none of them if NO."""
     wanted = reply.answer == pb.ANSWER_YES
     for name in ("obligor", "beneficiary", "parties_receipt"):
         if reply.HasField(name) != wanted:
-            yield f"{name} {'after' if wanted else 'only after'} a yes", "there" if not wanted else "none"
+            yield f"{name} {'with' if wanted else 'only with'} YES", "absent" if wanted else "present"
 
 
-def _faults_of_trailers(asked: Asked, seen: Seen, reply: Any) -> Iterator[Found]:
-    inquiry_id = seen.text("estelam-inquiry-id")
+def _check_trailers(call: SentCall, result: CallResult, reply: Any) -> Iterator[Mismatch]:
+    inquiry_id = result.text("estelam-inquiry-id")
     if not error_checks.is_uuid(inquiry_id):
         yield "trailer estelam-inquiry-id, a UUID", repr(inquiry_id[:64])
-    elif not asked.relayed and inquiry_id != reply.receipt.inquiry_id:
-        yield "the receipt's inquiry_id in the trailer estelam-inquiry-id", "another"
-    name = re.escape(asked.path.rpartition("/")[2])
+    elif not call.is_forwarded and inquiry_id != reply.receipt.inquiry_id:
+        yield "the receipt's inquiry_id in the trailer estelam-inquiry-id", "a different one"
+    name = re.escape(call.path.rpartition("/")[2])
     for key, form in (("ratelimit", rf'"{name}";r=\d{{9}};t=\d{{9}}'), ("ratelimit-policy", rf'"{name}";q=\d+;w=\d+')):
-        if not re.fullmatch(form, seen.text(key), re.ASCII):
-            yield f"trailer {key} of the form {form}", repr(seen.text(key)[:64])
+        if not re.fullmatch(form, result.text(key), re.ASCII):
+            yield f"trailer {key} of the form {form}", repr(result.text(key)[:64])
 
 
-def _quota(expect: Expected, seen: Seen) -> Iterator[Found]:
+def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
     forms = {"limit": ("ratelimit-policy", r";q=(\d+)"), "remaining": ("ratelimit", r";r=(\d+)")}
     for name, wanted in expect.quota.items():
         key, form = forms[name]
-        found = re.search(form, seen.text(key), re.ASCII)
+        found = re.search(form, result.text(key), re.ASCII)
         if found is None or int(found[1]) != wanted:
-            yield f"quota {name} {wanted} in trailer {key}", repr(seen.text(key)[:64])
+            yield f"quota {name} {wanted} in trailer {key}", repr(result.text(key)[:64])
 
 
-def _health(expect: Expected, seen: Seen) -> Iterator[Found]:
+def _check_health(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
     names = {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
-    found = names.get(seen.reply or b"", "UNKNOWN") if seen.status == "OK" else seen.status
+    found = names.get(result.reply or b"", "UNKNOWN") if result.status == "OK" else result.status
     if found != (expect.health or "SERVING"):
         yield f"health {expect.health or 'SERVING'}", found
 
 
-def _length(reply: Message, seen: Seen) -> int:
-    """The bytes that would tell one answer from another: a time's own length and the Merkle path are left aside."""
+def _length(reply: Message, result: CallResult) -> int:
+    """Return the length that could give an answer away, without the time and the Merkle path, which vary."""
     bare = type(reply)()
     bare.CopyFrom(reply)
     for name in ("receipt", "check_receipt", "parties_receipt"):
@@ -235,5 +246,5 @@ def _length(reply: Message, seen: Seen) -> int:
             receipt: pb.Receipt = getattr(bare, name)
             receipt.ClearField("merkle_path")
             receipt.ClearField("answered_at")
-    trailers = sum(len(key) + len(value) for key, value in seen.trailers if key.startswith(("estelam-", "ratelimit")))
+    trailers = sum(len(key) + len(value) for key, value in result.trailers if key.startswith(("estelam-", "ratelimit")))
     return bare.ByteSize() + trailers

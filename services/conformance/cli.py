@@ -12,7 +12,7 @@ import typer
 from conformance import case_loader, fixtures, known_failures, runner
 from conformance.case import Case, Instance
 from conformance.reports import html, junit, signed_json, terminal
-from conformance.results import Verdict
+from conformance.results import RunResult
 from conformance.target import Target, TargetError
 from estelam.cli import output
 
@@ -61,7 +61,7 @@ def run(
         _wrong("no case is about the services given")
     excused = _known(known_failing, cases)
     try:
-        target.require()
+        target.validate()
     except TargetError as error:
         _wrong(str(error))
     with terminal.Progress(output.err) as progress:
@@ -110,9 +110,9 @@ def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
     return [case for case in cases if given >= {(step.target or case.target).service for step in case.steps}]
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(verdict: RunResult) -> int:
     """How the run command ends: a target that conforms, one that does not, and nothing found out are told apart."""
-    if verdict.trouble:
+    if verdict.error:
         return EXIT_COULD_NOT_RUN
     return EXIT_CONFORMS if verdict.conforms else EXIT_FAILS
 
@@ -138,7 +138,7 @@ def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
     try:
         cases = case_loader.read()
         return cases, case_loader.select(cases, only)
-    except (case_loader.BookError, ValueError) as error:
+    except (case_loader.CaseError, ValueError) as error:
         _wrong(str(error))
 
 
@@ -147,7 +147,7 @@ def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
         return set()
     try:
         excused = set(known_failures.read(path))
-    except known_failures.KnownError as error:
+    except known_failures.KnownFailuresError as error:
         _wrong(str(error))
     if strangers := excused - {case.id for case in cases}:
         _wrong(f"{path}: no case is called {min(strangers)}")

@@ -18,42 +18,42 @@ Opener = Callable[[Target, Instance, str], Any]
 
 MAX_REPLY_BYTES = 1 << 20
 _NOT_SENT = "Invalid metadata"
-_NOTHING_SAID = re.compile(
+_CONNECTION_LOST = re.compile(
     r"failed to connect|handshake|socket closed|connection reset|broken pipe|recvmsg", re.IGNORECASE
 )
 
 
 class NotSent(Exception):  # noqa: N818 - what happened, not whose fault
-    """The call could not be made at all, so nothing is known of the target; the text says why."""
+    """The call could not be made, so nothing is known about the target; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen of one call."""
+class CallResult:
+    """The result of one call."""
 
     status: str
-    """The gRPC status, or CLOSED, HTTP, OPEN or GARBAGE where no gRPC status came."""
+    """The gRPC status; without one, CLOSED, HTTP, OPEN or GARBAGE."""
     message: str = ""
     reply: bytes | None = None
     trailers: tuple[tuple[str, str | bytes], ...] = ()
-    at: float = 0.0
-    """When it ended, by this machine's clock."""
+    ended_at: float = 0.0
+    """When it ended, in seconds since 1970 by this machine's clock."""
     closed: bool = False
-    """Whether the connection was refused or ended without a word."""
+    """Whether the connection was refused or closed without a response."""
 
     def trailer(self, key: str) -> str | bytes | None:
-        """The trailer of this name, if it came exactly once."""
+        """Return the trailer *key*, if it was sent exactly once."""
         values = [value for name, value in self.trailers if name == key]
         return values[0] if len(values) == 1 else None
 
     def text(self, key: str) -> str:
-        """The text trailer of this name, or nothing."""
+        """Return the text trailer *key*, or an empty string."""
         value = self.trailer(key)
         return value if isinstance(value, str) else ""
 
 
 def open_channel(target: Target, instance: Instance, caller: str) -> grpc.Channel:
-    """A connection of its own, which tries nothing again."""
+    """Open a channel with its own connection and without retries."""
     options = [
         ("grpc.enable_retries", 0),
         ("grpc.use_local_subchannel_pool", 1),
@@ -67,27 +67,27 @@ def open_channel(target: Target, instance: Instance, caller: str) -> grpc.Channe
 
 
 class Channels:
-    """One channel for each instance and caller, opened when first needed."""
+    """Pool of one channel for each instance and caller, opened on first use."""
 
     def __init__(self, target: Target, opener: Opener = open_channel) -> None:
         self._target = target
         self._opener = opener
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._open: dict[tuple[Instance, str], Any] = {}
         self._single: list[Any] = []
 
     def shared(self, instance: Instance, caller: str) -> Any:
-        """The channel that all of a caller's steps go over."""
-        with self._turn:
+        """Return the channel that all steps of a caller share."""
+        with self._lock:
             key = instance, caller
             if key not in self._open:
                 self._open[key] = self._opener(self._target, instance, caller)
             return self._open[key]
 
     def fresh(self, instance: Instance, caller: str) -> Any:
-        """A channel of a connection that nobody used before; it is closed with the rest."""
+        """Open a channel with a new connection; it is closed with the pool."""
         channel = self._opener(self._target, instance, caller)
-        with self._turn:
+        with self._lock:
             self._single.append(channel)
         return channel
 
@@ -99,18 +99,20 @@ class Channels:
             channel.close()
 
 
-def ask(channel: Any, path: str, payload: bytes, *, metadata: Metadata, timeout: float, times: int = 1) -> list[Seen]:
-    """Make the call so many *times* at once.
+def call_method(
+    channel: Any, path: str, payload: bytes, *, metadata: Metadata, timeout: float, times: int = 1
+) -> list[CallResult]:
+    """Make *times* concurrent calls and return their results.
 
     Raises:
-        NotSent: gRPC would not send it.
+        NotSent: gRPC refuses to send the metadata.
     """
     call = channel.unary_unary(path)
-    waiting = [call.future(payload, timeout=timeout, metadata=_sent(metadata)) for _ in range(times)]
-    return [_outcome(each) for each in waiting]
+    pending = [call.future(payload, timeout=timeout, metadata=_encoded(metadata)) for _ in range(times)]
+    return [_result(each) for each in pending]
 
 
-def _sent(metadata: Metadata) -> list[tuple[str, str | bytes]]:
+def _encoded(metadata: Metadata) -> list[tuple[str, str | bytes]]:
     return [(key, _binary(value) if key.endswith("-bin") else value) for key, value in metadata]
 
 
@@ -118,7 +120,7 @@ def _binary(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def _outcome(call: Any) -> Seen:
+def _result(call: Any) -> CallResult:
     try:
         reply = call.result()
     except grpc.RpcError:
@@ -126,13 +128,13 @@ def _outcome(call: Any) -> Seen:
     code, message = call.code(), call.details() or ""
     trailers = tuple((key, value) for key, value in call.trailing_metadata() or ())
     if code is grpc.StatusCode.INTERNAL and message == _NOT_SENT:
-        raise NotSent("gRPC does not send such metadata")
+        raise NotSent("gRPC refuses to send this metadata")
     unavailable = code is grpc.StatusCode.UNAVAILABLE and not trailers
-    return Seen(
+    return CallResult(
         status=code.name,
         message=message,
         reply=reply,
         trailers=trailers,
-        at=time.time(),
-        closed=unavailable and bool(_NOTHING_SAID.search(message)),
+        ended_at=time.time(),
+        closed=unavailable and bool(_CONNECTION_LOST.search(message)),
     )

@@ -1,4 +1,4 @@
-"""When each stage of a run is, by the target's own clock, and the way there."""
+"""When each stage of a run is, by the target's clock, and how to take the target there."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -8,25 +8,25 @@ from typing import Any
 
 from conformance import case_loader, contract
 from conformance.case import Case, Instance, Stage, Step
-from conformance.client import Channels, NotSent, ask
+from conformance.client import Channels, NotSent, call_method
 from conformance.target import Target
-from conformance.target_control import Steering, half_past_midnight_after
+from conformance.target_control import TargetControl, half_past_midnight_after
 
-Unreached = Mapping[Instance, str]
-"""Why a stage can't be examined at an instance."""
+StageErrors = Mapping[Instance, str]
+"""Why a stage can't be tested, by instance."""
 
 FOLLOW_SECONDS = 15.0
 READ_SECONDS = 1.2
-"""A target reads its steering anew at least each second, every one of its processes for itself."""
-AGREES = timedelta(seconds=15)
-_NEARLY = timedelta(seconds=60)
+"""Time for every process of a target to read the steering files, which it does at least once a second."""
+CLOCK_TOLERANCE = timedelta(seconds=15)
+_LEAD = timedelta(seconds=60)
 _MARGIN = timedelta(seconds=30)
 _CALLERS = {"promissory": "setad", "judiciary": "cbi"}
 
 
 @dataclass(frozen=True, slots=True)
-class Pilot:
-    """A question that is answered YES, and whose answer opens nothing: its receipt tells the time."""
+class ClockProbe:
+    """An inquiry answered YES that permits nothing further: its receipt shows the target's clock."""
 
     instance: Instance
     caller: str
@@ -34,28 +34,37 @@ class Pilot:
     payload: bytes
 
 
-class Timetable:
-    """Knows when each stage is, and takes the target there; without steering, time is left as it is."""
+class StageClock:
+    """Computes when each stage is and sets the target's clock; without steering files the clock stays as it is."""
 
     def __init__(self, target: Target, channels: Channels, cases: Sequence[Case]) -> None:
         self._target = target
         self._channels = channels
         self._cases = cases
-        self._steering = Steering(target.steering) if target.steering else None
+        self._steering = TargetControl(target.steering) if target.steering else None
         self._first: datetime | None = None
         self._last: datetime | None = None
 
     def target_time(self, at: float) -> datetime | None:
-        """The target's time when this machine's clock showed *at*, where it is steered."""
+        """Return the target's time at *at* of this machine's clock; None without steering files."""
         return self._steering.at(at) if self._steering else None
 
-    def bar(self, fingerprint: str) -> None:
-        """Put a certificate on the deny-list."""
+    def deny(self, fingerprint: str) -> None:
+        """Put a certificate on the target's deny list."""
         if self._steering:
-            self._steering.bar(fingerprint)
+            self._steering.deny(fingerprint)
 
-    def go_to(self, stage: Stage, instances: Collection[Instance], *, until: float) -> Unreached:
-        """Take the target to *stage* and wait until its receipts show it; tells where that could not be done."""
+    def go_to(self, stage: Stage, instances: Collection[Instance], *, until: float) -> StageErrors:
+        """Set the target's clock to *stage* and wait until its receipts show it.
+
+        Args:
+            stage: The stage to go to.
+            instances: The instances that the stage's cases call.
+            until: Monotonic time after which to stop waiting.
+
+        Returns:
+            The instances where that failed, and why.
+        """
         steering = self._steering
         if steering is None:
             return {}
@@ -67,81 +76,81 @@ class Timetable:
             time.sleep(READ_SECONDS)
         now = steering.now()
         if not begins <= now <= ends:
-            why = f"the steered clock stands at {now:%Y-%m-%dT%H:%M:%SZ}, too late for this stage: load fresh fixtures"
+            why = f"the target's clock is at {now:%Y-%m-%dT%H:%M:%SZ}, too late for this stage: load new fixtures"
             return dict.fromkeys(instances, why)
         if stage is Stage.START:
             return {}
-        return self._followed(instances, steering, until=min(until, time.monotonic() + FOLLOW_SECONDS))
+        return self._wait(instances, steering, until=min(until, time.monotonic() + FOLLOW_SECONDS))
 
-    def ended(self, stage: Stage, answered: Sequence[datetime]) -> None:
-        """Remember how long the first stage took: the window is counted from its answers."""
+    def end_stage(self, stage: Stage, answered: Sequence[datetime]) -> None:
+        """Store when the first stage started and ended: the window is counted from its answers."""
         if stage is Stage.START and self._steering and self._first:
             self._first = min([self._first, *answered])
             self._last = max([self._steering.now(), *answered])
 
-    def _when(self, stage: Stage, steering: Steering) -> tuple[datetime, datetime]:
-        """When *stage* may begin at the earliest and at the latest."""
+    def _when(self, stage: Stage, steering: TargetControl) -> tuple[datetime, datetime]:
+        """Return the earliest and the latest start of *stage*."""
         manifest = self._target.manifest
         midnight = half_past_midnight_after(manifest.origin)
         first, last = self._first or steering.now(), self._last or steering.now()
         window = timedelta(seconds=manifest.window_seconds)
         if stage is Stage.START:
-            return manifest.origin - _NEARLY, midnight - timedelta(minutes=32)
+            return manifest.origin - _LEAD, midnight - timedelta(minutes=32)
         if stage is Stage.AFTER_MIDNIGHT:
             return midnight, midnight + timedelta(hours=2)
         if stage is Stage.NEARLY_STALE:
             stale = manifest.as_of + timedelta(seconds=manifest.max_staleness_seconds)
-            return stale - _NEARLY, stale - _MARGIN
+            return stale - _LEAD, stale - _MARGIN
         if stage is Stage.WINDOW_OPEN:
             return first + window - _MARGIN, first + window - _MARGIN / 3
         return last + window + _MARGIN, datetime.max.replace(tzinfo=manifest.origin.tzinfo)
 
-    def _followed(self, instances: Collection[Instance], steering: Steering, *, until: float) -> Unreached:
+    def _wait(self, instances: Collection[Instance], steering: TargetControl, *, until: float) -> StageErrors:
         late: dict[Instance, str] = {}
         for service, caller in _CALLERS.items():
             concerned = [instance for instance in instances if instance.service == service]
-            if concerned and (pilot := self._pilot(service, caller)):
-                late |= dict.fromkeys(concerned, self._shows(pilot, steering, until))
+            if concerned and (probe := self._probe(service, caller)):
+                late |= dict.fromkeys(concerned, self._wait_for_clock(probe, steering, until))
         return late
 
-    def _shows(self, pilot: Pilot, steering: Steering, until: float) -> str:
-        """Wait for a receipt of the new time; a target that gives none is taken to have read its steering."""
+    def _wait_for_clock(self, probe: ClockProbe, steering: TargetControl, until: float) -> str:
+        """Wait for a receipt with the new time; a target without receipts is assumed to have read the files."""
         while True:
-            seen = self._clock_of(pilot)
-            if seen is None or abs(seen - steering.now()) <= AGREES:
+            shown = self._read_clock(probe)
+            if shown is None or abs(shown - steering.now()) <= CLOCK_TOLERANCE:
                 return ""
             if time.monotonic() > until:
-                return f"its clock shows {seen:%Y-%m-%dT%H:%M:%SZ} and does not follow the steering"
+                return f"its clock shows {shown:%Y-%m-%dT%H:%M:%SZ} and does not follow `steering/offset`"
             time.sleep(0.1)
 
-    def _clock_of(self, pilot: Pilot) -> datetime | None:
-        channel = self._channels.shared(pilot.instance, pilot.caller)
+    def _read_clock(self, probe: ClockProbe) -> datetime | None:
+        channel = self._channels.shared(probe.instance, probe.caller)
         try:
-            seen = ask(channel, pilot.path, pilot.payload, metadata=(), timeout=5)[0]
+            result = call_method(channel, probe.path, probe.payload, metadata=(), timeout=5)[0]
         except NotSent:
             return None
-        kind = contract.reply_type(pilot.path)
-        if seen.reply is None or kind is None:
+        kind = contract.reply_type(probe.path)
+        if result.reply is None or kind is None:
             return None
         try:
-            reply: Any = kind.FromString(seen.reply)
-            told = reply.receipt.answered_at.ToDatetime(tzinfo=self._target.manifest.origin.tzinfo)
-        except ValueError:  # no reply, or a time that is none
+            reply: Any = kind.FromString(result.reply)
+            answered_at = reply.receipt.answered_at.ToDatetime(tzinfo=self._target.manifest.origin.tzinfo)
+        except ValueError:  # not a reply, or not a time
             return None
-        return told if isinstance(told, datetime) else None
+        return answered_at if isinstance(answered_at, datetime) else None
 
-    def _pilot(self, service: str, caller: str) -> Pilot | None:
+    def _probe(self, service: str, caller: str) -> ClockProbe | None:
         instance = Instance(service)
         if instance not in self._target.addresses or not self._target.has(caller):
             return None
         known = [*self._cases, *case_loader.read()]
-        opened = {_serial(step) for case in known for step in case.steps if step.call != "CheckNote"}
+        disclosed = {_serial(step) for case in known for step in case.steps if step.call != "CheckNote"}
         for case in known:
             for step in case.steps:
-                asker = step.caller or case.caller
-                if asker == caller and (step.target or case.target) is instance and _plain_yes(step, opened):
+                own = (step.caller or case.caller) == caller and (step.target or case.target) is instance
+                if own and _is_plain_yes(step, disclosed):
                     path = contract.path_of(str(step.call), service)
-                    return Pilot(instance, caller, path, contract.encode(step, path))
+                    return ClockProbe(instance, caller, path, contract.encode(step, path))
         return None
 
 
@@ -149,11 +158,14 @@ def _serial(step: Step) -> object:
     return (step.request or {}).get("serial")
 
 
-def _plain_yes(step: Step, opened: Collection[object]) -> bool:
-    """Whether a step is a lone YES that opens nothing: a yes asked for again would open method two again."""
+def _is_plain_yes(step: Step, disclosed: Collection[object]) -> bool:
+    """Return whether a step expects one YES for a note that no case asks GetNoteParties about.
+
+    Repeating it then can't renew a permission that a case expects to have expired.
+    """
     return (
         step.request is not None
-        and (step.at, step.trick, step.times) == (Stage.START, None, 1)
+        and (step.at, step.fault, step.times) == (Stage.START, None, 1)
         and (step.expect.status, step.expect.answer) == (("OK",), "YES")
-        and (_serial(step) is None or _serial(step) not in opened)
+        and (_serial(step) is None or _serial(step) not in disclosed)
     )

@@ -1,4 +1,4 @@
-"""The contract's methods as cases name them, and the bytes of their requests: all that the kit knows of a target."""
+"""The contract's methods by the names that cases use, and the encoding of their requests."""
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import ParseDict, ParseError
@@ -20,29 +20,29 @@ _SERVICES = {
 
 
 class RequestError(UserFacingError):
-    """A step's request is no message of its method; the text is for whoever wrote the case."""
+    """A step's request is not a message of its method; the text is for the author of the case."""
 
 
 def service_name(service: str) -> str:
-    """The full name of promissory's, judiciary's or setad's service."""
+    """Return the full gRPC name of *service*: promissory, judiciary or setad."""
     name: str = _SERVICES[service].full_name
     return name
 
 
 def method_names(service: str) -> list[str]:
-    """The full names of a service's methods: package.Service/Method."""
+    """Return the full names of a service's methods, package.Service/Method."""
     return [f"{service_name(service)}/{method.name}" for method in _SERVICES[service].methods]
 
 
 def path_of(call: str, service: str) -> str:
-    """The HTTP/2 path of *call*: a method of *service* by its short name, or any full name."""
+    """Return the HTTP/2 path of *call*, a method of *service* by its short name or any method by its full name."""
     if "/" not in call:
         return f"/{service_name(service)}/{call}"
     return call if call.startswith("/") else f"/{call}"
 
 
 def method_at(path: str) -> MethodDescriptor | None:
-    """The contract's method at *path*, if it is one."""
+    """Return the contract's method at *path*, or None."""
     try:
         return find_method(path.removeprefix("/"))
     except UnknownMethodError:
@@ -50,28 +50,28 @@ def method_at(path: str) -> MethodDescriptor | None:
 
 
 def request_type(path: str) -> type[Message] | None:
-    """The message that the method at *path* takes, if there is such a method."""
+    """Return the request message of the method at *path*, or None."""
     method = method_at(path)
     return GetMessageClass(method.input_type) if method else None
 
 
 def reply_type(path: str) -> type[Message] | None:
-    """The message that the method at *path* gives, if there is such a method."""
+    """Return the response message of the method at *path*, or None."""
     method = method_at(path)
     return GetMessageClass(method.output_type) if method else None
 
 
 def encode(step: Step, path: str) -> bytes:
-    """The bytes of *step*'s request.
+    """Return the bytes of *step*'s request.
 
     Raises:
-        RequestError: its JSON is no request of the method.
+        RequestError: its JSON is not a request of the method.
     """
     if step.message is not None:
         return bytes.fromhex(step.message.hex) + bytes(step.message.padding)
     kind = request_type(path)
     if kind is None:
-        raise RequestError("a method that the contract does not know takes a message in bytes, not a request in JSON")
+        raise RequestError("a method outside the contract takes `message`, in bytes, not `request`, in JSON")
     try:
         return ParseDict(dict(step.request or {}), kind()).SerializeToString(deterministic=True)
     except ParseError as error:

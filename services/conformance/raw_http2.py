@@ -1,4 +1,7 @@
-"""Calls below gRPC: over TLS by hand, with HTTP/2 frames that no client library would send."""
+"""Calls with faults below gRPC, which no gRPC client library would send, over TLS and h2.
+
+h2 frames everything that is valid; invalid framing is written to the socket directly.
+"""
 
 import base64
 import binascii
@@ -26,21 +29,21 @@ from h2.events import (
     TrailersReceived,
 )
 from h2.exceptions import ProtocolError
+from hyperframe.frame import DataFrame, SettingsFrame
 
-from conformance.case import Trick
-from conformance.client import MAX_REPLY_BYTES, NotSent, Seen
+from conformance.case import WireFault
+from conformance.client import MAX_REPLY_BYTES, CallResult, NotSent
 from estelam.client.channel import ClientIdentity
 
 READ_BYTES = 65536
-_GIANT = 65536
-_SETTINGS = 4
-_GARBAGE = b"estelam speaks no HTTP at all\r\n" * 4
+_GIANT_HEADER_BYTES = 65536
+_NOT_HTTP = b"this is not HTTP in any version\r\n" * 4
 _CODES = {str(code.value[0]): code.name for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
-    """What a trick is played with."""
+class RawCall:
+    """A call to make: where, with which certificate, and what to send."""
 
     address: str
     identity: ClientIdentity
@@ -50,116 +53,117 @@ class Sending:
     timeout: float
 
 
-class Silent(Exception):  # noqa: N818 - what happened, not whose fault
-    """The other side said nothing in time."""
+class NoReplyError(Exception):
+    """The target sent nothing before the deadline."""
 
 
-def play(trick: Trick, sending: Sending) -> Seen:
-    """What is seen of a call that is tampered with so.
+def send_faulty(fault: WireFault, call: RawCall) -> CallResult:
+    """Make *call* with *fault* and return the result.
 
     Raises:
-        NotSent: the connection could not be made, or the trick can't be played on this target.
+        NotSent: the connection could not be made, or this target's settings rule the fault out.
     """
-    deadline = time.monotonic() + sending.timeout
+    deadline = time.monotonic() + call.timeout
     try:
-        with contextlib.closing(connected(sending, deadline, tls=trick is not Trick.NO_TLS)) as opened:
-            seen = _raw(trick, sending, opened, deadline) or converse(opened, sending, deadline, trick)
+        with contextlib.closing(connect(call, deadline, tls=fault is not WireFault.NO_TLS)) as connection:
+            result = _send_not_http2(fault, call, connection, deadline) or send(connection, call, deadline, fault)
     except OSError as error:
         raise NotSent(f"no connection: {type(error).__name__}") from None
-    except Silent:
-        # As any gRPC client with this deadline would see it.
-        seen = Seen("DEADLINE_EXCEEDED")
-    return replace(seen, at=time.time(), closed=seen.status == "CLOSED")
+    except NoReplyError:
+        # The status that any gRPC client with this deadline would report.
+        result = CallResult("DEADLINE_EXCEEDED")
+    return replace(result, ended_at=time.time(), closed=result.status == "CLOSED")
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """The two halves of host:port."""
+    """Split host:port; brackets around an IPv6 address are removed."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def connected(sending: Sending, deadline: float, *, tls: bool = True) -> socket.socket:
-    """A connection to the target.
+def connect(call: RawCall, deadline: float, *, tls: bool = True) -> socket.socket:
+    """Connect to the target.
 
     Raises:
-        OSError: nobody takes it, or TLS fails.
+        OSError: the connection or the TLS handshake fails.
+        NoReplyError: the deadline has passed.
     """
-    host, port = host_and_port(sending.address)
-    plain = socket.create_connection((host, port), timeout=_left(deadline))
+    host, port = host_and_port(call.address)
+    plain = socket.create_connection((host, port), timeout=_remaining(deadline))
     if not tls:
         return plain
     try:
-        return sending.identity.ssl_context().wrap_socket(plain, server_hostname=host)
+        return call.identity.ssl_context().wrap_socket(plain, server_hostname=host)
     except BaseException:
         plain.close()
         raise
 
 
-def converse(opened: socket.socket, sending: Sending, deadline: float, trick: Trick | None = None) -> Seen:
-    """One call over HTTP/2, as it should be or tampered with.
+def send(connection: socket.socket, call: RawCall, deadline: float, fault: WireFault | None = None) -> CallResult:
+    """Make one call over HTTP/2, valid or with *fault*.
 
     Raises:
-        Silent: it does not end by *deadline*.
+        NoReplyError: the call does not end by *deadline*.
     """
     try:
-        return _Conversation(opened, sending, deadline).play(trick)
+        return _Connection(connection, call, deadline).call(fault)
     except ProtocolError:
-        return Seen("GARBAGE", "what was said is no HTTP/2")
+        return CallResult("GARBAGE", "the target's bytes are not HTTP/2")
 
 
-def _raw(trick: Trick, sending: Sending, opened: socket.socket, deadline: float) -> Seen | None:
-    """The tricks that are no HTTP/2, and what is said to them."""
-    if trick is Trick.GARBAGE_PREFACE:
-        words = _GARBAGE
-    elif trick is Trick.HTTP1:
-        words = f"POST {sending.path} HTTP/1.1\r\nHost: {sending.address}\r\nContent-Length: 0\r\n\r\n".encode()
-    elif trick is Trick.NO_TLS:
-        words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+def _send_not_http2(fault: WireFault, call: RawCall, connection: socket.socket, deadline: float) -> CallResult | None:
+    """Send bytes that are not HTTP/2 over TLS, if *fault* is one of that kind, and return the result."""
+    if fault is WireFault.GARBAGE_PREFACE:
+        data = _NOT_HTTP
+    elif fault is WireFault.HTTP1:
+        data = f"POST {call.path} HTTP/1.1\r\nHost: {call.address}\r\nContent-Length: 0\r\n\r\n".encode()
+    elif fault is WireFault.NO_TLS:
+        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame().serialize()
     else:
         return None
-    said = b""
+    first = b""
     with contextlib.suppress(OSError):
-        opened.sendall(words)
+        connection.sendall(data)
     try:
-        while data := receive(opened, deadline):
-            said = said or data
-    except Silent:
-        return Seen("OPEN", "the connection stays open")
-    return Seen("HTTP" if said.startswith(b"HTTP/1") else "CLOSED")
+        while received := receive(connection, deadline):
+            first = first or received
+    except NoReplyError:
+        return CallResult("OPEN", "the connection stays open")
+    return CallResult("HTTP" if first.startswith(b"HTTP/1") else "CLOSED")
 
 
-def receive(opened: socket.socket, deadline: float) -> bytes:
-    """The next bytes, or none where the connection is closed.
+def receive(connection: socket.socket, deadline: float) -> bytes:
+    """Return the next bytes, or none if the connection is closed.
 
     Raises:
-        Silent: nothing comes by *deadline*.
+        NoReplyError: nothing arrives by *deadline*.
     """
     try:
-        opened.settimeout(_left(deadline))
-        return opened.recv(READ_BYTES)
+        connection.settimeout(_remaining(deadline))
+        return connection.recv(READ_BYTES)
     except TimeoutError:
-        raise Silent from None
+        raise NoReplyError from None
     except OSError:
         return b""
 
 
-def _left(deadline: float) -> float:
-    if (left := deadline - time.monotonic()) <= 0:
-        raise Silent
-    return left
+def _remaining(deadline: float) -> float:
+    if (seconds := deadline - time.monotonic()) <= 0:
+        raise NoReplyError
+    return seconds
 
 
-def frame(payload: bytes, *, flag: int = 0, said: int | None = None) -> bytes:
-    """A message with gRPC's prefix: a flag, and a length that need not be true."""
-    return struct.pack(">BL", flag, len(payload) if said is None else said) + payload
+def grpc_message(payload: bytes, *, compressed: int = 0, length: int | None = None) -> bytes:
+    """Return *payload* with gRPC's prefix: the compressed flag and the length, which may be given wrong."""
+    return struct.pack(">BL", compressed, len(payload) if length is None else length) + payload
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What has come on the call's stream so far."""
+class _Response:
+    """What has arrived on the call's stream so far."""
 
     headers: dict[str, str] = field(default_factory=dict)
-    binary: list[tuple[str, str | bytes]] = field(default_factory=list)
+    metadata: list[tuple[str, str | bytes]] = field(default_factory=list)
     data: bytes = b""
     ended: bool = False
     reset: bool = False
@@ -169,21 +173,21 @@ class _Heard:
             key, value = raw_key.decode("latin-1"), raw.decode("latin-1")
             self.headers[key] = value
             if not key.startswith((":", "grpc-status-details-bin")) and not key.endswith("-bin"):
-                self.binary.append((key, value))
+                self.metadata.append((key, value))
             elif key.endswith("-bin"):
-                self.binary.append((key, _unbase64(value)))
+                self.metadata.append((key, _unbase64(value)))
 
-    def seen(self) -> Seen:
-        """As a gRPC client would tell it."""
+    def result(self) -> CallResult:
+        """Return the result as a gRPC client would report it."""
         status, http = self.headers.get("grpc-status"), self.headers.get(":status", "")
         if status is not None:
             message = unquote(self.headers.get("grpc-message", ""))
-            whole = self.data[:5] == frame(self.data[5:])[:5]
-            reply = self.data[5:] if status == "0" and whole else None
-            return Seen(_CODES.get(status, "UNKNOWN"), message, reply, tuple(self.binary))
+            is_complete = self.data[:5] == grpc_message(self.data[5:])[:5]
+            reply = self.data[5:] if status == "0" and is_complete else None
+            return CallResult(_CODES.get(status, "UNKNOWN"), message, reply, tuple(self.metadata))
         if self.headers:
-            return Seen("HTTP", f"HTTP status {http}, and no grpc-status")
-        return Seen("CLOSED", "reset" if self.reset else "")
+            return CallResult("HTTP", f"HTTP status {http} without grpc-status")
+        return CallResult("CLOSED", "reset" if self.reset else "")
 
 
 def _unbase64(value: str) -> bytes:
@@ -193,123 +197,126 @@ def _unbase64(value: str) -> bytes:
         return b"\xff"
 
 
-class _Conversation:
-    """One HTTP/2 connection with one call on it."""
+class _Connection:
+    """An HTTP/2 connection with one call."""
 
-    def __init__(self, opened: socket.socket, sending: Sending, deadline: float) -> None:
-        self._socket = opened
-        self._sending = sending
+    def __init__(self, connection: socket.socket, call: RawCall, deadline: float) -> None:
+        self._socket = connection
+        self._call = call
         self._deadline = deadline
         self._h2 = H2Connection(
             H2Configuration(header_encoding=False, validate_outbound_headers=False, normalize_outbound_headers=False)
         )
-        self._heard = _Heard()
-        self._greeting = b""
-        self._settled = self._acknowledged = self._gone = False
+        self._response = _Response()
+        self._first_bytes = b""
+        self._has_settings = self._has_ping_ack = self._is_closed = False
 
-    def play(self, trick: Trick | None) -> Seen:
-        """Make the call so, and tell what came."""
+    def call(self, fault: WireFault | None) -> CallResult:
+        """Make the call, with *fault* if any, and return the result."""
         self._h2.initiate_connection()
         self._flush()
-        self._until(lambda: self._settled)
-        if self._gone:
-            return Seen("CLOSED")
-        self._send(trick)
-        if trick is Trick.RESET_MIDWAY:
-            self._until(lambda: self._acknowledged)
-            return Seen("CLOSED") if self._acknowledged else Seen("GARBAGE", "the connection did not outlive the reset")
-        self._until(lambda: self._heard.ended or self._heard.reset)
-        return self._heard.seen()
+        self._receive_until(lambda: self._has_settings)
+        if self._is_closed:
+            return CallResult("CLOSED")
+        self._send(fault)
+        if fault is WireFault.RESET_MIDWAY:
+            self._receive_until(lambda: self._has_ping_ack)
+            if self._has_ping_ack:
+                return CallResult("CLOSED")
+            return CallResult("GARBAGE", "the connection did not survive the reset of a stream")
+        self._receive_until(lambda: self._response.ended or self._response.reset)
+        return self._response.result()
 
-    def _send(self, trick: Trick | None) -> None:
-        payload = self._sending.payload
-        tampered = {
-            Trick.TRUNCATED_FRAME: frame(payload)[: 5 + len(payload) // 2],
-            Trick.LONGER_THAN_SAID: frame(payload, said=max(0, len(payload) - 1)),
-            Trick.COMPRESSED_FLAG: frame(payload, flag=1),
-            Trick.NO_MESSAGE: b"",
-            Trick.TWO_MESSAGES: frame(payload) * 2,
-            Trick.RESET_MIDWAY: frame(payload)[: 5 + len(payload) // 2],
+    def _send(self, fault: WireFault | None) -> None:
+        payload = self._call.payload
+        message = grpc_message(payload)
+        faulty = {
+            WireFault.TRUNCATED_FRAME: message[: 5 + len(payload) // 2],
+            WireFault.LENGTH_TOO_SMALL: grpc_message(payload, length=max(0, len(payload) - 1)),
+            WireFault.COMPRESSED_FLAG: grpc_message(payload, compressed=1),
+            WireFault.NO_MESSAGE: b"",
+            WireFault.TWO_MESSAGES: message * 2,
+            WireFault.RESET_MIDWAY: message[: 5 + len(payload) // 2],
         }
-        data = tampered[trick] if trick in tampered else frame(payload)
+        data = message if fault is None else faulty.get(fault, message)
         if len(data) > self._h2.outbound_flow_control_window:
-            raise NotSent("the target takes no more than its window at once")
+            raise NotSent("the request is larger than the target's flow control window")
         stream = self._h2.get_next_available_stream_id()
-        self._h2.send_headers(stream, self._headers(trick), end_stream=not data)
-        if trick is Trick.RESET_MIDWAY:
+        self._h2.send_headers(stream, self._headers(fault), end_stream=not data)
+        if fault is WireFault.RESET_MIDWAY:
             self._h2.send_data(stream, data)
             self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
             self._h2.ping(b"estelam?")
-        elif trick is Trick.OVERSIZED_FRAME:
+        elif fault is WireFault.OVERSIZED_FRAME:
             self._flush()
-            self._oversized(stream)
+            self._send_oversized_frame(stream)
         elif data:
-            room = self._h2.max_outbound_frame_size
-            for start in range(0, len(data), room):
-                self._h2.send_data(stream, data[start : start + room], end_stream=start + room >= len(data))
+            size = self._h2.max_outbound_frame_size
+            for start in range(0, len(data), size):
+                self._h2.send_data(stream, data[start : start + size], end_stream=start + size >= len(data))
         self._flush()
 
-    def _oversized(self, stream: int) -> None:
+    def _send_oversized_frame(self, stream: int) -> None:
         size = self._h2.max_outbound_frame_size + 1
         if size >= 1 << 24:
-            raise NotSent("the target takes frames of any size that HTTP/2 knows")
-        head = size.to_bytes(3, "big") + bytes([0, 1]) + stream.to_bytes(4, "big")
-        self._write(head + bytes(size))
+            raise NotSent("the target accepts frames of HTTP/2's maximum size")
+        self._write(DataFrame(stream, bytes(size), flags=["END_STREAM"]).serialize())
 
-    def _headers(self, trick: Trick | None) -> list[tuple[str, str]]:
+    def _headers(self, fault: WireFault | None) -> list[tuple[str, str]]:
         plain: Mapping[str, str] = {
-            ":method": "GET" if trick is Trick.METHOD_GET else "POST",
+            ":method": "GET" if fault is WireFault.METHOD_GET else "POST",
             ":scheme": "https",
-            ":path": self._sending.path,
-            ":authority": self._sending.address,
+            ":path": self._call.path,
+            ":authority": self._call.address,
             "te": "trailers",
-            "content-type": "application/json" if trick is Trick.WRONG_CONTENT_TYPE else "application/grpc",
-            "grpc-timeout": f"{int(self._sending.timeout * 1000)}m",
+            "content-type": "application/json" if fault is WireFault.WRONG_CONTENT_TYPE else "application/grpc",
+            "grpc-timeout": f"{int(self._call.timeout * 1000)}m",
         }
-        headers = [(key, value) for key, value in plain.items() if not (key == "te" and trick is Trick.NO_TE)]
-        giant = [("x-giant", "g" * _GIANT)] if trick is Trick.GIANT_HEADER else []
-        return [*headers, *self._sending.metadata, *giant]
+        headers = [(key, value) for key, value in plain.items() if not (key == "te" and fault is WireFault.NO_TE)]
+        giant = [("x-giant", "g" * _GIANT_HEADER_BYTES)] if fault is WireFault.GIANT_HEADER else []
+        return [*headers, *self._call.metadata, *giant]
 
     def _flush(self) -> None:
         self._write(self._h2.data_to_send())
 
     def _write(self, data: bytes) -> None:
         try:
-            self._socket.settimeout(_left(self._deadline))
+            self._socket.settimeout(_remaining(self._deadline))
             self._socket.sendall(data)
         except TimeoutError:
-            raise Silent from None
+            raise NoReplyError from None
         except OSError:
-            pass  # it may have said why before it closed: what is left is read
+            pass  # the target may have sent a response before it closed: read on
 
-    def _until(self, met: Callable[[], bool]) -> None:
-        """Listen until *met*, or until the connection ends."""
-        while not met() and not self._gone:
+    def _receive_until(self, is_done: Callable[[], bool]) -> None:
+        """Receive until *is_done* or until the connection is closed."""
+        while not is_done() and not self._is_closed:
             data = receive(self._socket, self._deadline)
             if not data:
-                self._gone = True
+                self._is_closed = True
                 return
-            self._greeting = (self._greeting + data)[:4]
-            if len(self._greeting) == 4 and self._greeting[3] != _SETTINGS:  # h2 would wait for the end of that frame
-                raise ProtocolError("the first frame is no SETTINGS")
+            self._first_bytes = (self._first_bytes + data)[:4]
+            # h2 would wait for the end of a frame that is not SETTINGS.
+            if len(self._first_bytes) == 4 and self._first_bytes[3] != SettingsFrame.type:
+                raise ProtocolError("the first frame is not SETTINGS")
             for event in self._h2.receive_data(data):
-                self._hear(event)
+                self._handle(event)
             self._flush()
 
-    def _hear(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, ResponseReceived | TrailersReceived):
-            self._heard.add(event.headers)  # bytes, as header_encoding says
+            self._response.add(event.headers)  # bytes, as header_encoding says
         elif isinstance(event, DataReceived):
-            self._heard.data += event.data
-            if len(self._heard.data) <= MAX_REPLY_BYTES:  # beyond it the window closes
+            self._response.data += event.data
+            if len(self._response.data) <= MAX_REPLY_BYTES:  # beyond it the flow control window closes
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
-            self._heard.ended = True
+            self._response.ended = True
         elif isinstance(event, StreamReset):
-            self._heard.reset = True
+            self._response.reset = True
         elif isinstance(event, RemoteSettingsChanged):
-            self._settled = True
+            self._has_settings = True
         elif isinstance(event, PingAckReceived):
-            self._acknowledged = True
+            self._has_ping_ack = True
         elif isinstance(event, ConnectionTerminated):
-            self._gone = True
+            self._is_closed = True

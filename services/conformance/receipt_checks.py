@@ -1,4 +1,4 @@
-"""Receipts under examination: each must prove its reply, and all that were seen must belong to one ledger."""
+"""Checks receipts: each must prove its reply, and all of an instance must belong to one ledger."""
 
 import hashlib
 import threading
@@ -17,145 +17,156 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier, canonical
 
-Found = tuple[str, str]
-"""What was expected, and what was seen."""
+Mismatch = tuple[str, str]
+"""What was expected, and what was found."""
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
-# How many identifiers a request asks about.
+# Number of subjects of each method's request.
 _SUBJECTS = {"CheckNote": 3, "GetNoteParties": 1, "CheckByNationalId": 1, "CheckByTrackingId": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """A reply that carries one receipt, and the request that it answers."""
+class ReceiptedReply:
+    """A reply with one receipt, and its request."""
 
     method: str
-    """Its full name: package.Service/Method."""
+    """Full name: package.Service/Method."""
     request: Message
     reply: Message
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What a receipt must tell of the call."""
+class ExpectedEntry:
+    """What the ledger entry of a receipt must hold about the call."""
 
     ledger: str
-    """Which ledger the entry stands in: each instance keeps one of its own."""
+    """The instance that recorded the entry; each has its own ledger."""
     organization: str
     metadata: Mapping[str, str]
     secrets: frozenset[bytes]
     at: datetime | None
-    """The target's time, where it is known."""
+    """The target's time, if the kit controls its clock."""
 
 
 @dataclass(slots=True)
 class _Ledger:
-    """What was seen of one ledger."""
+    """The entries and block headers received from one ledger."""
 
     entries: dict[int, bytes] = field(default_factory=dict)
     headers: dict[int, bytes] = field(default_factory=dict)
 
 
-def parts(method: str, request: Message, reply: Message) -> list[Proof]:
-    """The replies with a receipt each that a reply consists of: VerifyNote's is made of two of the ministry's."""
+def receipted_replies(method: str, request: Message, reply: Message) -> list[ReceiptedReply]:
+    """Split a reply into replies with one receipt each: VerifyNote's consists of two of the ministry's."""
     if method.rpartition("/")[2] != "VerifyNote":
-        return [Proof(method, request, reply)]
-    asked, said, ministry = request, reply, service_name("promissory")
+        return [ReceiptedReply(method, request, reply)]
+    ministry = service_name("promissory")
     check = notes.CheckNoteRequest()
     for name in check.DESCRIPTOR.fields_by_name:
-        setattr(check, name, getattr(asked, name))
-    checked = notes.CheckNoteResponse(answer=said.answer, receipt=said.check_receipt)  # type: ignore[attr-defined]
-    made = [Proof(f"{ministry}/CheckNote", check, checked)]
-    if said.HasField("parties_receipt"):
-        wanted = notes.GetNotePartiesRequest(serial=asked.serial, executive_agency_id=asked.executive_agency_id)  # type: ignore[attr-defined]
-        told = notes.GetNotePartiesResponse(
-            obligor=said.obligor,  # type: ignore[attr-defined]
-            beneficiary=said.beneficiary,  # type: ignore[attr-defined]
-            receipt=said.parties_receipt,  # type: ignore[attr-defined]
+        setattr(check, name, getattr(request, name))
+    checked = notes.CheckNoteResponse(answer=reply.answer, receipt=reply.check_receipt)  # type: ignore[attr-defined]
+    replies = [ReceiptedReply(f"{ministry}/CheckNote", check, checked)]
+    if reply.HasField("parties_receipt"):
+        parties_request = notes.GetNotePartiesRequest(
+            serial=request.serial,  # type: ignore[attr-defined]
+            executive_agency_id=request.executive_agency_id,  # type: ignore[attr-defined]
         )
-        made.append(Proof(f"{ministry}/GetNoteParties", wanted, told))
-    return made
+        parties = notes.GetNotePartiesResponse(
+            obligor=reply.obligor,  # type: ignore[attr-defined]
+            beneficiary=reply.beneficiary,  # type: ignore[attr-defined]
+            receipt=reply.parties_receipt,  # type: ignore[attr-defined]
+        )
+        replies.append(ReceiptedReply(f"{ministry}/GetNoteParties", parties_request, parties))
+    return replies
 
 
-class Proofs:
-    """Checks receipts, and remembers them for as long as the run lasts."""
+class ReceiptChecker:
+    """Verifies receipts, and compares each with all others of the run."""
 
     def __init__(self, target: Target) -> None:
         self._verifiers: Mapping[str, Verifier] = target.verifiers
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._ledgers: dict[str, _Ledger] = {}
-        self.answered: list[datetime] = []
-        """When each proven reply was given, by the target's clock."""
+        self.answer_times: list[datetime] = []
+        """The time of each reply with a valid receipt, by the target's clock."""
 
-    def faults(self, proof: Proof, told: Circumstances) -> Iterator[Found]:
-        """What is wrong with a receipt."""
-        verifier = self._verifiers[proof.method.split(".")[1]]
+    def check(self, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
+        """Yield what is wrong with the receipt of *reply*."""
+        verifier = self._verifiers[reply.method.split(".")[1]]
         try:
-            proven = verifier.verify(proof.method, proof.request, proof.reply)
+            verified = verifier.verify(reply.method, reply.request, reply.reply)
         except InvalidReceipt as error:
             yield "a receipt that proves the reply", str(error)
             return
-        yield from _faults_of_entry(proven.entry, proof, told)
-        yield from self._remembered(proven, proof, told)
+        yield from _check_entry(verified.entry, reply, expected)
+        yield from self._check_ledger(verified, reply, expected)
 
-    def _remembered(self, proven: VerifiedReceipt, proof: Proof, told: Circumstances) -> Iterator[Found]:
-        entry, block = proven.entry, proven.block
-        receipt: pb.Receipt = proof.reply.receipt  # type: ignore[attr-defined]
+    def _check_ledger(
+        self, verified: VerifiedReceipt, reply: ReceiptedReply, expected: ExpectedEntry
+    ) -> Iterator[Mismatch]:
+        entry, block = verified.entry, verified.block
+        receipt: pb.Receipt = reply.reply.receipt  # type: ignore[attr-defined]
         header = receipt.block_header
-        with self._turn:
-            ledger = self._ledgers.setdefault(told.ledger, _Ledger())
-            again = entry.sequence in ledger.entries
+        with self._lock:
+            ledger = self._ledgers.setdefault(expected.ledger, _Ledger())
+            is_duplicate = entry.sequence in ledger.entries
             ledger.entries[entry.sequence] = receipt.entry
             same = ledger.headers.setdefault(block.number, header)
             before, after = ledger.headers.get(block.number - 1), ledger.headers.get(block.number + 1)
-            self.answered.append(to_datetime(entry.answered_at_micros))
-        if again:
-            yield "an entry of its own in the ledger", f"entry {entry.sequence} was given out before"
+            self.answer_times.append(to_datetime(entry.answered_at_micros))
+        if is_duplicate:
+            yield "a new entry in the ledger", f"entry {entry.sequence}, which an earlier receipt has"
         if same != header:
-            yield "one block of each number", f"block {block.number} was seen with another header"
+            yield "one block of each number", f"block {block.number} with a different header than before"
         chained = (before is None or _follows(before, header)) and (after is None or _follows(header, after))
         if not chained:
-            yield "blocks that are chained by their hashes", f"block {block.number} does not fit its neighbour"
+            yield (
+                "blocks that are chained by their hashes",
+                f"block {block.number} does not follow from the adjacent one",
+            )
 
 
 def _follows(before: bytes, after: bytes) -> bool:
     return pb.BlockHeader.FromString(after).previous_hash == hashlib.sha256(before).digest()
 
 
-def _faults_of_entry(entry: pb.Entry, proof: Proof, told: Circumstances) -> Iterator[Found]:
-    if entry.caller != told.organization:
-        yield f"caller {told.organization or '(none)'} in the entry", f"caller {entry.caller!r}"
-    agency = getattr(proof.request, "executive_agency_id", "")
+def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
+    if entry.caller != expected.organization:
+        yield f"caller {expected.organization or '(none)'} in the entry", f"caller {entry.caller!r}"
+    agency = getattr(reply.request, "executive_agency_id", "")
     if entry.agency != agency:
         yield f"agency {agency!r} in the entry", f"agency {entry.agency!r}"
     if UUID(bytes=entry.inquiry_id).version != 7:
         yield "an inquiry_id that is a UUID of version 7", str(UUID(bytes=entry.inquiry_id))
     answered = to_datetime(entry.answered_at_micros)
-    if told.at is not None and abs(answered - told.at) > CLOCK_TOLERANCE:
-        yield f"answered_at by the steered clock, about {told.at:%Y-%m-%dT%H:%M:%SZ}", f"{answered:%Y-%m-%dT%H:%M:%SZ}"
-    yield from _faults_of_hashes(entry, proof, told)
+    if expected.at is not None and abs(answered - expected.at) > CLOCK_TOLERANCE:
+        yield (
+            f"answered_at by the target's clock, about {expected.at:%Y-%m-%dT%H:%M:%SZ}",
+            f"{answered:%Y-%m-%dT%H:%M:%SZ}",
+        )
+    yield from _check_hashes(entry, reply, expected)
 
 
-def _faults_of_hashes(entry: pb.Entry, proof: Proof, told: Circumstances) -> Iterator[Found]:
-    wanted = _SUBJECTS[proof.method.rpartition("/")[2]]
+def _check_hashes(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
+    wanted = _SUBJECTS[reply.method.rpartition("/")[2]]
     lengths = [len(keyed) for keyed in entry.subjects]
     if lengths != [32] * wanted:
         yield f"{wanted} subject(s) of 32 bytes in the entry", f"lengths {lengths}"
     if len(entry.question) != 32:
         yield "a question of 32 bytes in the entry", f"{len(entry.question)} bytes"
-    texts = [str(value).encode() for _, value in proof.request.ListFields()]
-    plain = {hashlib.sha256(text).digest() for text in (*texts, canonical(proof.request))}
+    texts = [str(value).encode() for _, value in reply.request.ListFields()]
+    plain = {hashlib.sha256(text).digest() for text in (*texts, canonical(reply.request))}
     for key, name in PURPOSE_KEYS.items():
-        given, kept = told.metadata.get(key, ""), getattr(entry, name)
+        given, stored = expected.metadata.get(key, ""), getattr(entry, name)
         plain.add(hashlib.sha256(given.encode()).digest())
-        if len(kept) != (32 if given else 0):
-            yield f"{'a keyed hash' if given else 'nothing'} of {key} in the entry", f"{len(kept)} bytes"
+        if len(stored) != (32 if given else 0):
+            yield f"{'a keyed hash' if given else 'nothing'} of {key} in the entry", f"{len(stored)} bytes"
     if plain & {*entry.subjects, entry.question, entry.correlation, entry.case_reference, entry.operator}:
-        yield "keyed hashes in the entry", "a plain SHA-256, which anyone can reverse by trying"
+        yield "keyed hashes in the entry", "an unkeyed SHA-256, which can be reversed by trying all values"
     rest = pb.Entry()
     rest.CopyFrom(entry)
     for name in ("caller", "agency", "method"):
         rest.ClearField(name)  # type: ignore[arg-type]
-    if any(secret in rest.SerializeToString() for secret in told.secrets):
-        yield "no identifier of the request in the entry", "one in the clear"
+    if any(secret in rest.SerializeToString() for secret in expected.secrets):
+        yield "no identifier of the request in the entry", "one in plain text"

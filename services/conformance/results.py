@@ -1,4 +1,4 @@
-"""What came of a run: each case's standing, and whether the target conforms."""
+"""Results of a run: each case's status, and whether the target conforms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,56 +8,56 @@ from enum import StrEnum
 from conformance.case import Case
 
 
-class Standing(StrEnum):
-    """What came of one case."""
+class CaseStatus(StrEnum):
+    """The result of one case."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_RUN = "not run"
     KNOWN = "known to fail"
-    """It failed as the list of known failures says; it still does not conform."""
+    """It failed and is on the list of known failures; the target still does not conform."""
     STALE = "known to fail, and passed"
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing that was not as it must be."""
+class Failure:
+    """One mismatch between a step's expected and actual result."""
 
     step: int
     """Counted from 1."""
     expected: str
-    seen: str
+    actual: str
 
 
 @dataclass(slots=True)
-class Result:
-    """What came of one case."""
+class CaseResult:
+    """A case, its status and its failures."""
 
     case: Case
-    standing: Standing
+    status: CaseStatus
     seconds: float = 0.0
-    complaints: list[Complaint] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of a whole run."""
+class RunResult:
+    """The result of a whole run."""
 
     began: datetime
     seconds: float
     targets: Mapping[str, str]
-    """The address of each instance that was given."""
-    results: Sequence[Result]
+    """The address of each tested instance."""
+    results: Sequence[CaseResult]
     left_out: int = 0
-    """Cases that `--only`, or a service without an address, kept out."""
-    trouble: str = ""
-    """Why no case could run, where none could."""
+    """Number of cases that `--only`, or a service without an address, excluded."""
+    error: str = ""
+    """Why no case could run, if none could."""
 
-    def having(self, *standings: Standing) -> list[Result]:
-        """The results of these standings."""
-        return [result for result in self.results if result.standing in standings]
+    def with_status(self, *statuses: CaseStatus) -> list[CaseResult]:
+        """Return the results with one of *statuses*."""
+        return [result for result in self.results if result.status in statuses]
 
     @property
     def conforms(self) -> bool:
         """Whether every case ran and passed."""
-        return bool(self.results) and len(self.having(Standing.PASSED)) == len(self.results)
+        return bool(self.results) and len(self.with_status(CaseStatus.PASSED)) == len(self.results)

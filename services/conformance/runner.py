@@ -1,4 +1,4 @@
-"""Runs cases against a target: stage by stage, in parallel where they share no state, and in bounded time."""
+"""Runs cases against a target: stage by stage, in parallel unless they share state, and in bounded time."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -7,58 +7,61 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from conformance import contract, preflight, raw_http2
-from conformance.case import Case, Stage, Step, Trick
-from conformance.checks import Asked, Judge, Lengths
-from conformance.client import Channels, NotSent, Opener, Seen, ask, open_channel
-from conformance.clock_stages import Timetable, Unreached
-from conformance.results import Complaint, Result, Standing, Verdict
+from conformance.case import Case, Stage, Step, WireFault
+from conformance.checks import Checker, ReplyLengths, SentCall
+from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel
+from conformance.clock_stages import StageClock, StageErrors
+from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
-from conformance.target_control import SteeringError
+from conformance.target_control import TargetControlError
 
 LIMIT_SECONDS = 300.0
-BAR_SECONDS = 5.0
-"""What a target has to learn of a barred certificate."""
+DENY_SECONDS = 5.0
+"""Time for a target to read a change of the deny list."""
 ALIVE_SECONDS = 10.0
 _HEALTH = "/grpc.health.v1.Health/Check"
 
-Progress = Callable[[Result], None]
+Progress = Callable[[CaseResult], None]
 
 
-class Died(Exception):  # noqa: N818 - what happened
-    """After a trick the target no longer answers; the text says what was seen."""
+class TargetStoppedError(Exception):
+    """The target no longer answers after a faulty call; the text says what it returned."""
 
 
-class CouldNot(Exception):  # noqa: N818 - what happened, not whose fault
-    """A step could not be done; the text says why."""
+class StepNotRunError(Exception):
+    """A step could not run; the text says why."""
 
 
 @dataclass(slots=True)
-class _Course:
-    """One case on its way through its steps."""
+class _CaseRun:
+    """The progress of one case through its steps."""
 
     case: Case
-    result: Result
-    at: int = 0
-    lengths: Lengths = field(default_factory=Lengths)
+    result: CaseResult
+    next_step: int = 0
+    lengths: ReplyLengths = field(default_factory=ReplyLengths)
 
     @property
     def done(self) -> bool:
-        return bool(self.result.complaints) or self.at == len(self.case.steps)
+        """Whether a step failed or all are finished."""
+        return bool(self.result.failures) or self.next_step == len(self.case.steps)
 
-    def due(self, stage: Stage) -> bool:
-        return not self.done and self.case.steps[self.at].at is stage
+    def is_due(self, stage: Stage) -> bool:
+        """Return whether the next step belongs to *stage*."""
+        return not self.done and self.case.steps[self.next_step].at is stage
 
-    def could_not(self, why: str) -> None:
-        self.result.complaints.append(Complaint(self.at + 1, "the step is done", why))
-        self.result.standing = Standing.NOT_RUN
+    def mark_not_run(self, why: str) -> None:
+        """End the case because its next step could not run."""
+        self.result.failures.append(Failure(self.next_step + 1, "the step runs", why))
+        self.result.status = CaseStatus.NOT_RUN
 
     def finish(self, known: Collection[str]) -> None:
-        """Give the case its standing; one that is known to fail is told apart, and one that passes all the same."""
-        expected = self.case.id in known
-        if self.result.complaints:
-            self.result.standing = Standing.KNOWN if expected else Standing.FAILED
+        """Set the case's status; *known* are the ids of cases that are known to fail."""
+        is_known = self.case.id in known
+        if self.result.failures:
+            self.result.status = CaseStatus.KNOWN if is_known else CaseStatus.FAILED
         else:
-            self.result.standing = Standing.STALE if expected else Standing.PASSED
+            self.result.status = CaseStatus.STALE if is_known else CaseStatus.PASSED
 
 
 def run(
@@ -70,29 +73,42 @@ def run(
     known: Collection[str] = (),
     limit_seconds: float = LIMIT_SECONDS,
     opener: Opener = open_channel,
-    probe: Callable[[Target], str] = preflight.trouble,
-) -> Verdict:
-    """Put every one of *cases* to the proof; whatever the target does, it ends soon after *limit_seconds*."""
+    probe: Callable[[Target], str] = preflight.find_problems,
+) -> RunResult:
+    """Run *cases* and return the result; it ends soon after *limit_seconds* whatever the target does.
+
+    Args:
+        cases: The cases to run.
+        target: The instances and the fixtures.
+        jobs: Number of cases that run concurrently.
+        progress: Called with the result of each case.
+        known: The ids of cases that are known to fail.
+        limit_seconds: Time limit of the run.
+        opener: Opens gRPC channels.
+        probe: Returns why the target can't be tested, or an empty string.
+    """
     began, start = datetime.now(UTC), time.monotonic()
-    courses = [_Course(case, Result(case, Standing.NOT_RUN)) for case in cases]
-    trouble = probe(target)
-    if not trouble:
+    runs = [_CaseRun(case, CaseResult(case, CaseStatus.NOT_RUN)) for case in cases]
+    problem = probe(target)
+    if not problem:
         with Channels(target, opener) as channels:
             try:
                 until = start + limit_seconds
-                running = _Run(target, channels, cases, until=until, jobs=jobs, progress=progress, known=known)
-                running.through(courses)
-            except SteeringError as error:
-                trouble = str(error)
-    results = [course.result for course in courses]
-    if not trouble and results and all(result.standing is Standing.NOT_RUN for result in results):
-        trouble = f"no case could run: {results[0].complaints[0].seen}"
+                scheduler = _Run(target, channels, cases, until=until, jobs=jobs, progress=progress, known=known)
+                scheduler.run_stages(runs)
+            except TargetControlError as error:
+                problem = str(error)
+    results = [run.result for run in runs]
+    if not problem and results and all(result.status is CaseStatus.NOT_RUN for result in results):
+        problem = f"no case could run: {results[0].failures[0].actual}"
     addresses = {instance.value: address for instance, address in target.addresses.items()}
     seconds = time.monotonic() - start
-    return Verdict(began, seconds, addresses, results, trouble=trouble)
+    return RunResult(began, seconds, addresses, results, error=problem)
 
 
 class _Run:
+    """One run: its target, its time limit, and what the checks remember."""
+
     def __init__(
         self,
         target: Target,
@@ -106,117 +122,123 @@ class _Run:
     ) -> None:
         self._target = target
         self._channels = channels
-        self._judge = Judge(target)
-        self._timetable = Timetable(target, channels, cases)
+        self._checker = Checker(target)
+        self._stages = StageClock(target, channels, cases)
         self._until = until
         self._jobs = jobs
         self._progress = progress
         self._known = known
 
-    def through(self, courses: Sequence[_Course]) -> None:
-        """Take all courses through all stages."""
-        for course in courses:
-            if missing := self._missing(course.case):
-                course.could_not(missing)
-                self._progress(course.result)
+    def run_stages(self, runs: Sequence[_CaseRun]) -> None:
+        """Run all steps of all cases, stage by stage."""
+        for run in runs:
+            if missing := self._missing(run.case):
+                run.mark_not_run(missing)
+                self._progress(run.result)
         for stage in Stage:
-            due = [course for course in courses if course.due(stage)]
+            due = [run for run in runs if run.is_due(stage)]
             if due:
-                self._stage(stage, due)
+                self._run_stage(stage, due)
 
     def _missing(self, case: Case) -> str:
-        """What a case needs and was not given."""
+        """Return what a case needs and the target lacks, or an empty string."""
         for step in case.steps:
             instance, caller = step.target or case.target, step.caller or case.caller
             if instance not in self._target.addresses:
-                return f"no instance {instance} was given"
-            if self._target.steering is None and (step.at is not Stage.START or step.bar is not None):
+                return f"the run has no instance {instance}"
+            if self._target.steering is None and (step.at is not Stage.START or step.deny is not None):
                 return "it needs --steering"
-            for name in filter(None, (caller, step.bar)):
+            for name in filter(None, (caller, step.deny)):
                 if not self._target.has(name):
-                    return f"the PKI folder holds no certificate {name} with its key"
+                    return f"the PKI folder has no certificate {name} with its key"
         return ""
 
-    def _stage(self, stage: Stage, due: list[_Course]) -> None:
-        instances = {step.target or course.case.target for course in due for step in course.case.steps}
-        late = self._timetable.go_to(stage, instances, until=self._until)
-        together = [course for course in due if not course.case.alone]
+    def _run_stage(self, stage: Stage, due: list[_CaseRun]) -> None:
+        instances = {step.target or run.case.target for run in due for step in run.case.steps}
+        late = self._stages.go_to(stage, instances, until=self._until)
+        parallel = [run for run in due if not run.case.alone]
         with ThreadPoolExecutor(self._jobs, "conformance") as pool:
-            for _ in pool.map(lambda course: self._take(course, stage, late), together):
+            for _ in pool.map(lambda run: self._run_steps(run, stage, late), parallel):
                 pass
-        for course in due:
-            if course.case.alone:
-                self._take(course, stage, late)
-        self._timetable.ended(stage, self._judge.proofs.answered)
+        for run in due:
+            if run.case.alone:
+                self._run_steps(run, stage, late)
+        self._stages.end_stage(stage, self._checker.receipts.answer_times)
 
-    def _take(self, course: _Course, stage: Stage, late: Unreached) -> None:
-        """The steps that a course has at this stage."""
+    def _run_steps(self, run: _CaseRun, stage: Stage, late: StageErrors) -> None:
+        """Run the steps of a case in this stage."""
         start = time.monotonic()
         try:
-            while course.due(stage):
+            while run.is_due(stage):
                 if time.monotonic() > self._until:
-                    raise CouldNot("the run's time was over")
-                step = course.case.steps[course.at]
-                if why := late.get(step.target or course.case.target):
-                    raise CouldNot(why)
-                self._step(course, step)
-                course.at += not course.result.complaints
-            if course.done:
-                course.finish(self._known)
-        except (CouldNot, NotSent, SteeringError) as error:
-            course.could_not(str(error))
-        except Exception as error:  # noqa: BLE001 - a fault of the kit's own is no pass, and ends no run
-            course.could_not(f"the kit itself failed: {type(error).__name__}: {error}")
-        course.result.seconds += time.monotonic() - start
-        if course.done:
-            self._progress(course.result)
+                    raise StepNotRunError("the run's time limit was reached")
+                step = run.case.steps[run.next_step]
+                if why := late.get(step.target or run.case.target):
+                    raise StepNotRunError(why)
+                self._run_step(run, step)
+                run.next_step += not run.result.failures
+            if run.done:
+                run.finish(self._known)
+        except (StepNotRunError, NotSent, TargetControlError) as error:
+            run.mark_not_run(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of the kit fails the case and does not end the run
+            run.mark_not_run(f"the kit itself failed: {type(error).__name__}: {error}")
+        run.result.seconds += time.monotonic() - start
+        if run.done:
+            self._progress(run.result)
 
-    def _step(self, course: _Course, step: Step) -> None:
+    def _run_step(self, run: _CaseRun, step: Step) -> None:
         time.sleep(step.after)
-        if step.bar is not None:
-            self._timetable.bar(self._target.fingerprint(step.bar))
-            time.sleep(BAR_SECONDS)
+        if step.deny is not None:
+            self._stages.deny(self._target.fingerprint(step.deny))
+            time.sleep(DENY_SECONDS)
             return
-        instance, caller = step.target or course.case.target, step.caller or course.case.caller
+        instance, caller = step.target or run.case.target, step.caller or run.case.caller
         path = _HEALTH if step.call is None else contract.path_of(step.call, instance.service)
         payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
-        asked = Asked(step, instance, caller, path, payload)
+        call = SentCall(step, instance, caller, path, payload)
         try:
-            all_seen = self._seen(asked)
-        except Died as died:
-            course.result.complaints.append(Complaint(course.at + 1, "an instance that goes on answering", str(died)))
+            results = self._call(call)
+        except TargetStoppedError as error:
+            run.result.failures.append(Failure(run.next_step + 1, "an instance that still answers", str(error)))
             return
-        found = list(self._judge.counted(asked, all_seen))
-        for seen in all_seen:
-            found += self._judge.complaints(asked, seen, course.lengths, now=self._timetable.target_time(seen.at))
-        course.result.complaints += [Complaint(course.at + 1, *fault) for fault in dict.fromkeys(found)]
+        found = list(self._checker.check_counts(call, results))
+        for result in results:
+            found += self._checker.failures(call, result, run.lengths, now=self._stages.target_time(result.ended_at))
+        run.result.failures += [Failure(run.next_step + 1, *mismatch) for mismatch in dict.fromkeys(found)]
 
-    def _seen(self, asked: Asked) -> list[Seen]:
-        step = asked.step
-        if step.trick is not None:
-            return [self._tricked(asked, step.trick)]
-        take = self._channels.shared if step.same_connection else self._channels.fresh
-        channel = take(asked.instance, asked.caller)
-        return ask(channel, asked.path, asked.payload, metadata=step.metadata, timeout=step.timeout, times=step.times)
+    def _call(self, call: SentCall) -> list[CallResult]:
+        step = call.step
+        if step.fault is not None:
+            return [self._call_with_fault(call, step.fault)]
+        open_for = self._channels.shared if step.same_connection else self._channels.fresh
+        channel = open_for(call.instance, call.caller)
+        return call_method(
+            channel, call.path, call.payload, metadata=step.metadata, timeout=step.timeout, times=step.times
+        )
 
-    def _tricked(self, asked: Asked, trick: Trick) -> Seen:
-        """What came of a trick; whatever it was, the instance must go on answering."""
-        step = asked.step
-        sending = raw_http2.Sending(
-            address=self._target.addresses[asked.instance],
-            identity=self._target.identity(asked.caller),
-            path=asked.path,
-            payload=asked.payload,
+    def _call_with_fault(self, call: SentCall, fault: WireFault) -> CallResult:
+        """Make a faulty call and return its result.
+
+        Raises:
+            TargetStoppedError: the instance does not answer an ordinary call afterwards.
+        """
+        step = call.step
+        raw = raw_http2.RawCall(
+            address=self._target.addresses[call.instance],
+            identity=self._target.identity(call.caller),
+            path=call.path,
+            payload=call.payload,
             metadata=step.metadata,
             timeout=step.timeout,
         )
-        seen = raw_http2.play(trick, sending)
-        channel = self._channels.shared(asked.instance, asked.caller)
-        path = f"/{contract.method_names(asked.instance.service)[0]}"
-        after = ask(channel, path, b"", metadata=(), timeout=ALIVE_SECONDS)[0]
+        result = raw_http2.send_faulty(fault, raw)
+        channel = self._channels.shared(call.instance, call.caller)
+        path = f"/{contract.method_names(call.instance.service)[0]}"
+        after = call_method(channel, path, b"", metadata=(), timeout=ALIVE_SECONDS)[0]
         if not after.trailers:
-            raise Died(f"{seen.status}, and then {after.status} to an ordinary call")
-        return seen
+            raise TargetStoppedError(f"{result.status}, and then {after.status} to an ordinary call")
+        return result
 
 
 def _health_request(service: str | None) -> bytes:

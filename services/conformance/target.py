@@ -1,4 +1,4 @@
-"""What is examined: addresses, and the folder of fixtures that it was set up with."""
+"""The target of a run: the addresses of its instances, and the fixtures that it was set up with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from estelam.receipts.receipt import Verifier
 
 
 class TargetError(UserFacingError):
-    """The fixtures' folder can't be used; the text is for whoever runs the kit."""
+    """The fixtures' folder can't be used; the text is for the user of the kit."""
 
 
 class Manifest(BaseModel):
-    """The facts of the fixtures that everything is judged by."""
+    """The fixtures' manifest: times and limits that the checks use."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     origin: AwareDatetime
-    """Noon in Iran: where the target's clock begins."""
+    """Noon in Iran: where the target's clock starts."""
     as_of: AwareDatetime
     since: date
     max_staleness_seconds: int
@@ -38,7 +38,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Target:
-    """The instances under examination, and what the fixtures gave them."""
+    """The instances to test and the fixtures' folders."""
 
     addresses: Mapping[Instance, str]
     pki: Path
@@ -46,10 +46,10 @@ class Target:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The fixtures' manifest, which lies beside the PKI folder.
+        """The fixtures' manifest, in the PKI folder's parent.
 
         Raises:
-            TargetError: there is none, or it is not one.
+            TargetError: it is missing or invalid.
         """
         path = self.pki.resolve().parent / "manifest.json"
         try:
@@ -57,62 +57,62 @@ class Target:
         except OSError:
             raise TargetError(f"{path} can't be read: --pki is the folder `pki` of the fixtures") from None
         except (ValidationError, UnicodeDecodeError):
-            raise TargetError(f"{path} is no manifest of fixtures") from None
+            raise TargetError(f"{path} is not a manifest of fixtures") from None
 
     @cached_property
     def verifiers(self) -> Mapping[str, Verifier]:
-        """What checks the receipts of each service that gives them.
+        """The receipt verifier of each service that issues receipts.
 
         Raises:
             TargetError: a certificate can't be used.
         """
-        found = {}
+        verifiers = {}
         for service in ("promissory", "judiciary"):
             try:
-                found[service] = Verifier(verifying_keys([self.pki / f"{service}-receipts.crt"]))
+                verifiers[service] = Verifier(verifying_keys([self.pki / f"{service}-receipts.crt"]))
             except (OSError, KeyFileError):
-                raise TargetError(f"{service}-receipts.crt is no certificate of an Ed25519 key") from None
-        return found
+                raise TargetError(f"{service}-receipts.crt is not a certificate of an Ed25519 key") from None
+        return verifiers
 
     def has(self, caller: str) -> bool:
-        """Whether the fixtures hold *caller*'s certificate and key."""
+        """Return whether the PKI folder has *caller*'s certificate and key."""
         return all((self.pki / f"{caller}.{kind}").is_file() for kind in ("crt", "key"))
 
     def identity(self, caller: str) -> ClientIdentity:
-        """The certificate, key and authority that *caller* asks with."""
+        """Return the certificate, key and CA of *caller*."""
         return ClientIdentity.named(self.pki, caller)
 
     def credentials(self, caller: str) -> grpc.ChannelCredentials:
-        """*caller*'s certificate as gRPC takes it, whatever is wrong with it."""
+        """Return *caller*'s gRPC credentials; its certificate may be invalid on purpose."""
         identity = self.identity(caller)
         files = (identity.ca_certificates, identity.private_key, identity.certificate)
         return grpc.ssl_channel_credentials(*(path.read_bytes() for path in files))
 
     def organization(self, caller: str) -> str:
-        """The legal id that *caller*'s certificate names, or nothing where it does not name exactly one."""
-        named = self._certificate(caller).subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
-        return str(named[0].value) if len(named) == 1 else ""
+        """Return the legal id in *caller*'s certificate, or an empty string if it does not have exactly one."""
+        ids = self._certificate(caller).subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
+        return str(ids[0].value) if len(ids) == 1 else ""
 
     def fingerprint(self, caller: str) -> str:
-        """SHA-256 of *caller*'s certificate, hexadecimal: what a deny-list bars."""
+        """Return the SHA-256 of *caller*'s certificate in hexadecimal, as deny lists have it."""
         return self._certificate(caller).fingerprint(SHA256()).hex()
 
     def _certificate(self, caller: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate((self.pki / f"{caller}.crt").read_bytes())
 
-    def require(self) -> None:
-        """See that the fixtures' folder is one, before anything is asked.
+    def validate(self) -> None:
+        """Check the fixtures' folders before the first call.
 
         Raises:
-            TargetError: it is not.
+            TargetError: a folder or file is missing or invalid.
         """
         if not (self.pki / "ca.crt").is_file():
-            raise TargetError(f"{self.pki} holds no ca.crt: --pki is the folder `pki` of the fixtures")
+            raise TargetError(f"{self.pki} has no ca.crt: --pki is the folder `pki` of the fixtures")
         for name in ("setad", "cbi"):
             if not self.has(name):
                 raise TargetError(
-                    f"{self.pki} holds no {name}.crt with its key: --pki is the folder `pki` of the fixtures"
+                    f"{self.pki} has no {name}.crt with its key: --pki is the folder `pki` of the fixtures"
                 )
         if self.steering is not None and not self.steering.is_dir():
-            raise TargetError(f"{self.steering} is no folder: --steering is the folder `steering` of the fixtures")
+            raise TargetError(f"{self.steering} is not a folder: --steering is the folder `steering` of the fixtures")
         _ = self.manifest.origin, self.verifiers

@@ -1,4 +1,4 @@
-"""What the kit's own tests stand on: certificates and a manifest, and a target that is only an address."""
+"""Fixtures of the kit's own tests: certificates, a manifest, and a target without a server."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def target(pki: Path) -> Target:
-    """The promissory service at an address where nobody is; the channel is in the test's hands."""
+    """A promissory target at an address where nothing listens, for tests that supply the channel."""
     return Target({Instance.PROMISSORY: "127.0.0.1:1"}, pki)

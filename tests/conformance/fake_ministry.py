@@ -1,4 +1,4 @@
-"""A ministry in a few lines: replies with receipts that prove them, to be spoilt one way at a time."""
+"""A fake ministry: replies with valid receipts, which tests change in one place each."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 def fixtures(folder: Path) -> Path:
-    """Certificates and a manifest in *folder*, just enough for the runner; the PKI folder."""
+    """Write minimal certificates and a manifest to *folder* and return the PKI folder."""
     pki = folder / "pki"
     authority = DevCertificateAuthority.create(pki)
     for name, organization in (("setad", SETAD), ("cbi", "99000712713"), ("other", "99000316764")):
@@ -45,27 +45,27 @@ def fixtures(folder: Path) -> Path:
 
 
 def case(*steps: dict[str, Any], **facts: Any) -> Case:
-    """A case about the promissory service."""
-    words = {"id": "a.case", "clause": "R2.1", "title": {"en": "A case", "fa": "یک مورد"}, "target": "promissory"}
-    return Case.model_validate({**words, "steps": steps, **facts})
+    """Return a case of the promissory service."""
+    defaults = {"id": "a.case", "clause": "R2.1", "title": {"en": "A case", "fa": "یک مورد"}, "target": "promissory"}
+    return Case.model_validate({**defaults, "steps": steps, **facts})
 
 
 def check(**expect: Any) -> dict[str, Any]:
-    """A step that checks the note."""
+    """Return a step that calls CheckNote."""
     return {"call": "CheckNote", "request": REQUEST, "expect": expect}
 
 
 @dataclass
 class Ministry:
-    """Answers CheckNote; each call of `reply` is one entry in a block of its own."""
+    """Answers CheckNote; each call of `reply` records one entry in its own block."""
 
     target: Target
     sequence: int = 0
     previous: bytes = bytes(32)
-    spoil_entry: Callable[[pb.Entry], object] = field(default=lambda _entry: None)
+    change_entry: Callable[[pb.Entry], object] = field(default=lambda _entry: None)
 
     def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
-        """A proven reply."""
+        """Return a reply with a valid receipt."""
         signer = SigningKey.load(self.target.pki / "promissory-receipts.key")
         self.sequence += 1
         salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
@@ -82,7 +82,7 @@ class Ministry:
             outcome=pb.OUTCOME_YES if answer == pb.ANSWER_YES else pb.OUTCOME_NO,
             commitment=commitment(salt, canonical(request), canonical(bare)),
         )
-        self.spoil_entry(entry)
+        self.change_entry(entry)
         header = canonical(
             pb.BlockHeader(
                 number=self.sequence,
@@ -109,7 +109,7 @@ class Ministry:
 
 
 def trailers(reply: notes.CheckNoteResponse) -> Trailers:
-    """What goes with an answer."""
+    """Return the trailers of an answer."""
     return (
         ("estelam-inquiry-id", reply.receipt.inquiry_id),
         ("ratelimit-policy", '"CheckNote";q=2000;w=2'),
@@ -118,6 +118,6 @@ def trailers(reply: notes.CheckNoteResponse) -> Trailers:
 
 
 def refused(refusal: Refusal, *, pushback: str = "-1") -> Trailers:
-    """What goes with a refusal."""
+    """Return the trailers of a refusal."""
     found = tuple(to_grpc(refusal).trailing_metadata or ())
     return (*found, ("estelam-inquiry-id", str(uuid_utils.uuid7())), ("grpc-retry-pushback-ms", pushback))

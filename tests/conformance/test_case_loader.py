@@ -1,13 +1,13 @@
-"""The book is read strictly: what is wrong is told with file, case and place, and nothing is guessed."""
+"""Loading of case files: strict, with each error's file, case and place."""
 
 from pathlib import Path
 
 import pytest
 
 from conformance import case_loader
-from conformance.case_loader import BookError
+from conformance.case_loader import CaseError
 
-GOOD = """
+VALID = """
 - id: good
   clause: R2.1
   title: {en: Good, fa: خوب}
@@ -18,23 +18,23 @@ GOOD = """
       expect: {answer: NO}
 """
 
-WRONG = {
+INVALID = {
     "can't be read": None,
     "must be a list": "id: x",
     "line": "- id: [",
-    "serial stands twice": GOOD.replace('"1404000000000017"', '"1", serial: "2"'),
-    "clause: there is no clause R9": GOOD.replace("R2.1", "R9"),
-    "target: Input should be": GOOD.replace("target: promissory", "target: ministry"),
-    "more: Extra inputs": f"{GOOD}  more: 1\n",
-    "steps.0.request: .*serial": GOOD.replace('"1404000000000017"', "17"),
-    "steps.0.request: .*no field": GOOD.replace("serial", "number"),
-    "steps.0.request: a method that the contract": GOOD.replace("CheckNote", "CheckAll"),
-    "steps.1.at: time does not go back": GOOD.replace("- call", "- at: window-open\n      call")
+    "duplicate key serial": VALID.replace('"1404000000000017"', '"1", serial: "2"'),
+    "clause: there is no clause R9": VALID.replace("R2.1", "R9"),
+    "target: Input should be": VALID.replace("target: promissory", "target: ministry"),
+    "more: Extra inputs": f"{VALID}  more: 1\n",
+    "steps.0.request: .*serial": VALID.replace('"1404000000000017"', "17"),
+    "steps.0.request: .*no field": VALID.replace("serial", "number"),
+    "steps.0.request: a method outside the contract": VALID.replace("CheckNote", "CheckAll"),
+    "steps.1.at: stages must be in chronological order": VALID.replace("- call", "- at: window-open\n      call")
     + "    - {call: CheckNote, request: {}}\n",
-    "steps.1.trick: only a call": GOOD + "    - {bar: x, trick: http1}\n",
-    "rows: must be a list": f"{GOOD}  rows: 3\n",
-    "rows.0: a row is a mapping with a suffix": f"{GOOD}  rows: [{{word: 1}}]\n",
-    "title.en: the row has no word": GOOD.replace("en: Good", "en: $word") + "  rows: [{suffix: a}]\n",
+    "steps.1.fault: only a call": VALID + "    - {deny: x, fault: http1}\n",
+    "rows: must be a list": f"{VALID}  rows: 3\n",
+    "rows.0: a row is a mapping with a suffix": f"{VALID}  rows: [{{word: 1}}]\n",
+    "title.en: the row has no word": VALID.replace("en: Good", "en: $word") + "  rows: [{suffix: a}]\n",
 }
 
 
@@ -46,28 +46,34 @@ def read(folder: Path, text: str | None) -> list[str]:
     return [case.id for case in case_loader.read(folder, {"R2.1"})]
 
 
-def test_a_good_case_is_read_and_no_is_a_word(tmp_path: Path) -> None:
-    assert ["good"] == read(tmp_path, GOOD)
+def test_valid_case(tmp_path: Path) -> None:
+    """A valid case loads, and NO is a string."""
+    assert ["good"] == read(tmp_path, VALID)
     assert "NO" == case_loader.read(tmp_path, {"R2.1"})[0].steps[0].expect.answer
 
 
-@pytest.mark.parametrize("words", WRONG)
-def test_an_error_is_told_with_its_place(tmp_path: Path, words: str) -> None:
-    with pytest.raises(BookError, match=words) as caught:
-        read(tmp_path, WRONG[words])
+@pytest.mark.parametrize("words", INVALID)
+def test_errors(tmp_path: Path, words: str) -> None:
+    """An error is reported with its file and place."""
+    with pytest.raises(CaseError, match=words) as caught:
+        read(tmp_path, INVALID[words])
     assert str(caught.value).startswith("a.yaml: ")
 
 
-def test_an_id_given_twice_and_a_folder_without_cases_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(BookError, match="holds no case"):
+def test_duplicate_id_and_empty_folder(tmp_path: Path) -> None:
+    """A duplicate id and a folder without cases are errors."""
+    with pytest.raises(CaseError, match="the folder has no case"):
         case_loader.read(tmp_path, {"R2.1"})
-    (tmp_path / "b.yaml").write_text(GOOD, "utf-8")
-    with pytest.raises(BookError, match=r"b.yaml: good: id: this id is given twice"):
-        read(tmp_path, GOOD)
+    (tmp_path / "b.yaml").write_text(VALID, "utf-8")
+    with pytest.raises(CaseError, match=r"b.yaml: good: id: duplicate id"):
+        read(tmp_path, VALID)
 
 
-def test_a_row_fills_a_case_with_values_as_they_are_and_with_text(tmp_path: Path) -> None:
-    text = GOOD.replace("en: Good", 'en: "of ${amount}"').replace('serial: "1404000000000017"', "amount_rials: $amount")
+def test_rows(tmp_path: Path) -> None:
+    """A row's values are substituted with their type, or as text inside a string."""
+    text = VALID.replace("en: Good", 'en: "of ${amount}"').replace(
+        'serial: "1404000000000017"', "amount_rials: $amount"
+    )
     (tmp_path / "a.yaml").write_text(f"{text}  rows: [{{suffix: a, amount: 1}}, {{suffix: b, amount: 25}}]\n", "utf-8")
 
     found = case_loader.read(tmp_path, {"R2.1"})
@@ -77,11 +83,14 @@ def test_a_row_fills_a_case_with_values_as_they_are_and_with_text(tmp_path: Path
     assert [{"amount_rials": 1}, {"amount_rials": 25}] == [case.steps[0].request for case in found]
 
 
-def test_cases_are_chosen_by_id_or_clause_up_to_a_dot(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(GOOD + GOOD.replace("good", "good.more") + GOOD.replace("good", "goods"), "utf-8")
+def test_select(tmp_path: Path) -> None:
+    """Cases are selected by id or clause, whole or up to a dot."""
+    (tmp_path / "a.yaml").write_text(
+        VALID + VALID.replace("good", "good.more") + VALID.replace("good", "goods"), "utf-8"
+    )
     cases = case_loader.read(tmp_path, {"R2.1"})
 
     assert ["good", "good.more"] == [case.id for case in case_loader.select(cases, ["good"])]
     assert 3 == len(case_loader.select(cases, ["R2"])) == len(case_loader.select(cases, []))
-    with pytest.raises(ValueError, match=r"called R2\.1\.1"):
+    with pytest.raises(ValueError, match=r"has the id R2\.1\.1"):
         case_loader.select(cases, ["good", "R2.1.1"])

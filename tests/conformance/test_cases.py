@@ -1,4 +1,4 @@
-"""The book of cases: whole, at odds neither with the contract nor with the fixtures, and readable in both languages."""
+"""The cases: complete, consistent with the contract and the fixtures, and titled in both languages."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from conformance import case_loader, contract, fixtures
-from conformance.case import Case, Instance, Stage, Step, Trick
+from conformance.case import Case, Instance, Stage, Step, WireFault
 from estelam.core import validation
 from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
@@ -19,9 +19,8 @@ from estelam.promissory.v1 import note_inquiry_pb2 as ministry
 from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
-# What no caller can bring about from outside: a clock that was set back, a fault of the service's own, and an outage
-# that its provider announced.
-OUT_OF_REACH = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED, Reason.OUTAGE_ANNOUNCED}
+# What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
+NOT_CAUSED_BY_CALLERS = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED, Reason.OUTAGE_ANNOUNCED}
 METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
 REQUESTS = (
     ministry.CheckNoteRequest,
@@ -40,8 +39,8 @@ RULES = {
     "executive_agency_id": {"string.agency_id"},
     "tracking_id": {"string.tracking_id"},
 }
-# On each side of every boundary: the lengths, or the amounts, that are taken and those that are not.
-TAKEN = {
+# The lengths or amounts on both sides of every limit.
+ACCEPTED = {
     "serial": {16},
     "obligor_id": {10, 11, 12},
     "beneficiary_id": {10, 11, 12},
@@ -61,34 +60,34 @@ REFUSED = {
 }
 
 
-class Asked(NamedTuple):
-    """One step that asks a method of the contract, and the message that it sends."""
+class SentRequest(NamedTuple):
+    """A step that calls a method of the contract, and its request."""
 
     case: Case
     step: Step
     message: Message
 
     @property
-    def answered(self) -> bool:
-        """Whether nothing but an answer, or the lack of a ground for one, is expected: the question is well formed."""
+    def is_answered(self) -> bool:
+        """Whether the step expects an answer."""
         return self.step.expect.status == ("OK",)
 
 
-def asked() -> Iterator[Asked]:
+def sent_requests() -> Iterator[SentRequest]:
     for case in CASES:
         for step in case.steps:
             path = contract.path_of(step.call or "", (step.target or case.target).service)
             kind = contract.request_type(path)
-            if kind is None or step.trick:
+            if kind is None or step.fault:
                 continue
             try:
-                yield Asked(case, step, kind.FromString(contract.encode(step, path)))
+                yield SentRequest(case, step, kind.FromString(contract.encode(step, path)))
             except DecodeError:
                 continue
 
 
 def broken_fields(message: Message) -> set[str]:
-    """The fields that break a rule of the contract."""
+    """Return the fields that violate a rule of the contract."""
     try:
         validation.validate(message)
     except Refusal as refusal:
@@ -97,13 +96,14 @@ def broken_fields(message: Message) -> set[str]:
 
 
 def size(value: str | int) -> int | None:
-    """The amount, or the length of a text in which nothing but its length can be at fault."""
+    """Return the amount, or the length of a text of which only the length can be invalid; else None."""
     if isinstance(value, int):
         return value
     return len(value) if re.fullmatch("[0-9]*|[0-9A-Za-z-]{32,}", value, re.ASCII) else None
 
 
-def test_the_book_is_ample_and_each_title_stands_once() -> None:
+def test_titles_are_unique() -> None:
+    """There are enough cases, each with unique titles."""
     english = Counter(case.title.en for case in CASES)
     persian = Counter(case.title.fa for case in CASES)
 
@@ -111,17 +111,20 @@ def test_the_book_is_ample_and_each_title_stands_once() -> None:
     assert [] == [title for title, times in (english + persian).items() if times > 1]
 
 
-def test_every_clause_and_promise_has_its_cases() -> None:
+def test_every_clause_has_cases() -> None:
+    """Every clause and guarantee has cases."""
     assert set(case_loader.clauses()) == {case.clause for case in CASES}
 
 
-def test_every_reason_that_a_caller_can_bring_about_is_expected_somewhere() -> None:
+def test_every_reason_is_expected() -> None:
+    """Every reason that a caller can cause is expected by a case."""
     expected = {reason for case in CASES for step in case.steps for reason in step.expect.reason}
 
-    assert set(Reason) - OUT_OF_REACH == expected
+    assert set(Reason) - NOT_CAUSED_BY_CALLERS == expected
 
 
-def test_every_reason_travels_with_a_status_that_its_step_allows() -> None:
+def test_reasons_match_statuses() -> None:
+    """Every expected reason's status is allowed by its step."""
     odd = [
         (case.id, reason)
         for case in CASES
@@ -133,10 +136,11 @@ def test_every_reason_travels_with_a_status_that_its_step_allows() -> None:
     assert [] == odd
 
 
-def test_every_rule_of_every_field_is_broken_somewhere() -> None:
+def test_every_rule_is_violated() -> None:
+    """Every rule of every field is violated by a case."""
     broken = {
         (each.message.DESCRIPTOR.name, each.step.expect.field, found.proto.rule_id)
-        for each in asked()
+        for each in sent_requests()
         if each.step.expect.reason == (Reason.FIELD_INVALID,)
         for found in protovalidate.collect_violations(each.message)
     }
@@ -151,74 +155,79 @@ def test_every_rule_of_every_field_is_broken_somewhere() -> None:
 
 
 @pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.DESCRIPTOR.name)
-def test_every_boundary_is_seen_from_both_sides(kind: type[Message]) -> None:
+def test_boundaries(kind: type[Message]) -> None:
+    """Every length and amount limit is tested on both sides."""
     taken: set[tuple[str, int | None]] = set()
     refused: set[tuple[str, int | None]] = set()
-    for each in asked():
+    for each in sent_requests():
         if type(each.message) is not kind:
             continue
-        if each.answered:
+        if each.is_answered:
             taken |= {(field.name, size(getattr(each.message, field.name))) for field in kind.DESCRIPTOR.fields}
         elif each.step.expect.field in RULES:
             refused.add((each.step.expect.field, size(getattr(each.message, each.step.expect.field))))
 
     fields = [field.name for field in kind.DESCRIPTOR.fields]
-    assert set() == {(name, at) for name in fields for at in TAKEN[name]} - taken
+    assert set() == {(name, at) for name in fields for at in ACCEPTED[name]} - taken
     assert set() == {(name, at) for name in fields for at in REFUSED[name]} - refused
 
 
-def test_what_is_expected_of_a_field_is_what_the_contract_says_of_it() -> None:
-    for each in asked():
+def test_expectations_match_the_contract() -> None:
+    """Expected violations are those of the contract's rules."""
+    for each in sent_requests():
         fields = broken_fields(each.message)
         if each.step.expect.reason == (Reason.FIELD_INVALID,):
             assert {each.step.expect.field} == fields, each.case.id
-        elif each.answered:
+        elif each.is_answered:
             assert set() == fields, each.case.id
 
 
-def test_every_answer_is_what_the_fixtures_hold() -> None:
+def test_answers_match_the_fixtures() -> None:
+    """Every expected answer follows from the fixtures."""
     notes = {row["serial"]: row for row in fixtures.rows("notes")}
     since = str(fixtures.COVERED_SINCE)
     cases = [row for row in fixtures.rows("cases") if row["filed_on"] >= since]
     drawers = {row["national_id"] for row in cases if row["role"] in {"DRAWER", ""}} - {""}
     cheques = {row["tracking_id"] for row in cases} - {""}
 
-    def true(message: object) -> bool:
+    def is_yes(message: object) -> bool:
         if isinstance(message, courts.CheckByNationalIdRequest):
             return message.national_id in drawers
         if isinstance(message, courts.CheckByTrackingIdRequest):
             return message.tracking_id in cheques
         assert isinstance(message, ministry.CheckNoteRequest | adapter.VerifyNoteRequest)
         note = notes.get(message.serial, {})
-        told = (message.obligor_id, message.beneficiary_id, str(message.amount_rials), "ISSUED")
-        return told == tuple(note.get(key) for key in ("obligor_id", "holder_id", "amount_rials", "state"))
+        facts = (message.obligor_id, message.beneficiary_id, str(message.amount_rials), "ISSUED")
+        return facts == tuple(note.get(key) for key in ("obligor_id", "holder_id", "amount_rials", "state"))
 
     wrong = [
         each.case.id
-        for each in asked()
-        if each.step.expect.answer and (each.step.expect.answer == "YES") is not true(each.message)
+        for each in sent_requests()
+        if each.step.expect.answer and (each.step.expect.answer == "YES") is not is_yes(each.message)
     ]
 
     assert [] == wrong
 
 
-def test_every_party_told_is_the_one_in_the_note() -> None:
+def test_parties_match_the_fixtures() -> None:
+    """Every expected party is the fixtures'."""
     notes = {row["serial"]: row for row in fixtures.rows("notes")}
     sides = {"obligor": "obligor", "beneficiary": "holder"}
-    told = [
+    parties = [
         (notes[each.step.request["serial"]], side, party)
-        for each in asked()
+        for each in sent_requests()
         if each.step.request
         for side, party in each.step.expect.reply.items()
     ]
 
-    for note, side, party in told:
-        held = {key: note[f"{sides[side]}_{key}"] for key in ("id", "address", "postal_code")}
-        assert held | {"full_name": note[f"{sides[side]}_name"], "kind": party["kind"]} == party
-    assert len(told) >= 10
+    for note, side, party in parties:
+        fields = {key: note[f"{sides[side]}_{key}"] for key in ("id", "address", "postal_code")}
+        assert fields | {"full_name": note[f"{sides[side]}_name"], "kind": party["kind"]} == party
+    assert len(parties) >= 10
 
 
-def test_the_grid_of_callers_and_methods_has_no_empty_cell() -> None:
+def test_every_caller_and_method() -> None:
+    """Every caller is tested with every method."""
     cells = [
         (case.caller, case.steps[0].call)
         for case in CASES
@@ -229,15 +238,17 @@ def test_the_grid_of_callers_and_methods_has_no_empty_cell() -> None:
     assert set(METHODS) == {method for _, method in cells}
 
 
-def test_every_trick_stage_and_instance_has_its_cases() -> None:
+def test_every_fault_stage_and_instance() -> None:
+    """Every fault, stage and instance has a case."""
     steps = [(case, step) for case in CASES for step in case.steps]
 
-    assert set(Trick) == {step.trick for _, step in steps if step.trick}
+    assert set(WireFault) == {step.fault for _, step in steps if step.fault}
     assert set(Stage) == {step.at for _, step in steps}
     assert set(Instance) == {step.target or case.target for case, step in steps}
 
 
-def test_a_quota_that_is_counted_is_used_by_one_case_alone() -> None:
+def test_scarce_quotas() -> None:
+    """A caller with a small quota is used by one case only."""
     scarce = {"metered", "charged", "crowd", "careless", "two-quotas", "counted", "returning"}
     users = Counter(
         name for case in CASES for name in {step.caller or case.caller for step in case.steps} if name in scarce
@@ -246,7 +257,8 @@ def test_a_quota_that_is_counted_is_used_by_one_case_alone() -> None:
     assert dict.fromkeys(scarce, 1) == users
 
 
-def test_titles_are_written_in_the_letters_of_their_language() -> None:
+def test_title_characters() -> None:
+    """Titles use the characters of their language."""
     odd = [case.id for case in CASES if not case.title.en.isascii()]
     odd += [case.id for case in CASES if re.search("[يكة]", case.title.fa) or not re.search("[آ-ی]", case.title.fa)]
 

@@ -1,4 +1,4 @@
-"""The command line: what is wrong with a command is said at once, and each end has its own exit code."""
+"""The command line: usage errors, exit codes and reports."""
 
 import json
 import sys
@@ -12,13 +12,12 @@ from typer.testing import CliRunner, Result
 from conformance import case_loader, cli, preflight
 from conformance.case import Case, Instance
 from conformance.cli import app
-from conformance.results import Result as CaseResult
-from conformance.results import Standing, Verdict
+from conformance.results import CaseResult, CaseStatus, RunResult
 from conformance.target import Target
 from estelam import cli as estelam_cli
 from tests.conformance.fake_ministry import case, check
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 
 
 def invoke(*words: str) -> Result:
@@ -30,106 +29,118 @@ def run(pki: Path, *words: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "give at least one"),
         (["--promissory", "localhost"], "'localhost' is no HOST:PORT"),
         (["--promissory", "localhost:65536"], "is no HOST:PORT"),
         (["--instance", "ministry=127.0.0.1:1"], "the role is one of promissory,"),
-        (["--promissory", NOBODY, "--only", "R9"], "no case and no clause is called R9"),
-        (["--promissory", NOBODY, "--only", "R3"], "no case is about the services given"),
-        (["--promissory", NOBODY, "--known-failing", "none.yaml"], "none.yaml: can't be read"),
-        (["--promissory", NOBODY, "--steering", "nowhere"], "--steering is the folder"),
+        (["--promissory", UNREACHABLE, "--only", "R9"], "no case and no clause has the id R9"),
+        (["--promissory", UNREACHABLE, "--only", "R3"], "no case is about the services given"),
+        (["--promissory", UNREACHABLE, "--known-failing", "none.yaml"], "none.yaml: can't be read"),
+        (["--promissory", UNREACHABLE, "--steering", "nowhere"], "--steering is the folder"),
     ],
 )
-def test_a_command_that_is_wrong_says_so_and_exits_2(pki: Path, words: list[str], said: str) -> None:
+def test_usage_errors(pki: Path, words: list[str], message: str) -> None:
+    """A wrong option or argument is reported and exits with 2."""
     done = run(pki, *words)
 
-    assert (2, True) == (done.exit_code, said in done.output), done.output
+    assert (2, True) == (done.exit_code, message in done.output), done.output
 
 
-def test_a_folder_that_is_no_pki_of_fixtures_is_told(tmp_path: Path) -> None:
-    done = run(tmp_path, "--promissory", NOBODY)
+def test_wrong_pki_folder(tmp_path: Path) -> None:
+    """A folder that is not the fixtures' PKI folder is reported."""
+    done = run(tmp_path, "--promissory", UNREACHABLE)
 
-    assert (2, True) == (done.exit_code, "holds no ca.crt" in done.output), done.output
+    assert (2, True) == (done.exit_code, "has no ca.crt" in done.output), done.output
 
 
-def test_a_book_with_an_error_ends_the_command(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_case_file(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in a case file ends the command with its place."""
+
     def broken() -> list[Case]:
-        raise case_loader.BookError(Path("a.yaml"), "some.case", "steps.0", "is wrong")
+        raise case_loader.CaseError(Path("a.yaml"), "some.case", "steps.0", "is wrong")
 
     monkeypatch.setattr(case_loader, "read", broken)
 
-    for done in (run(pki, "--promissory", NOBODY), invoke("list")):
+    for done in (run(pki, "--promissory", UNREACHABLE), invoke("list")):
         assert (2, "a.yaml: some.case: steps.0: is wrong\n") == (done.exit_code, done.output)
 
 
 @pytest.mark.parametrize("kind", ["--junit", "--json", "--html"])
-def test_a_report_that_cannot_be_written_takes_no_verdict_away(pki: Path, tmp_path: Path, kind: str) -> None:
-    done = run(pki, "--promissory", NOBODY, kind, str(tmp_path / "nowhere" / "report"))
+def test_unwritable_report(pki: Path, tmp_path: Path, kind: str) -> None:
+    """The outcome is printed even if a report can't be written."""
+    done = run(pki, "--promissory", UNREACHABLE, kind, str(tmp_path / "nowhere" / "report"))
 
     assert "COULD NOT RUN" in done.output
     assert (2, True) == (done.exit_code, "a report could not be written" in done.output), done.output
 
 
-def test_a_known_failure_of_no_case_is_told(pki: Path, tmp_path: Path) -> None:
+def test_known_failure_of_unknown_case(pki: Path, tmp_path: Path) -> None:
+    """A known failure of a case that does not exist is reported."""
     listed = tmp_path / "known.yaml"
     listed.write_text("- {case: no.such, reason: none, expires: 2999-01-01}\n")
 
-    done = run(pki, "--promissory", NOBODY, "--known-failing", str(listed))
+    done = run(pki, "--promissory", UNREACHABLE, "--known-failing", str(listed))
 
     assert (2, True) == (done.exit_code, "no case is called no.such" in done.output), done.output
 
 
-def test_a_target_that_can_not_be_reached_is_told_apart_in_every_report(pki: Path, tmp_path: Path) -> None:
+def test_unreachable_target(pki: Path, tmp_path: Path) -> None:
+    """An unreachable target exits with 21 and still writes the reports."""
     files = [f"--{kind}={tmp_path / kind}" for kind in ("junit", "json", "html")]
-    done = run(pki.parent / "pki", "--promissory", NOBODY, *files[:1], *files[2:])
+    done = run(pki.parent / "pki", "--promissory", UNREACHABLE, *files[:1], *files[2:])
 
-    assert (21, True) == (done.exit_code, "unreachable: nobody listens there" in done.output), done.output
+    assert (21, True) == (done.exit_code, "unreachable: the connection was refused" in done.output), done.output
     assert all((tmp_path / kind).exists() for kind in ("junit", "html"))
 
 
 @pytest.mark.parametrize(
-    ("standings", "trouble", "code"),
+    ("statuses", "error", "code"),
     [
-        ([Standing.PASSED], "", 0),
-        ([Standing.PASSED, Standing.FAILED], "", 10),
-        ([Standing.PASSED, Standing.NOT_RUN], "", 10),
-        ([Standing.PASSED, Standing.KNOWN], "", 10),
-        ([Standing.PASSED, Standing.STALE], "", 10),
-        ([Standing.NOT_RUN], "unreachable", 21),
+        ([CaseStatus.PASSED], "", 0),
+        ([CaseStatus.PASSED, CaseStatus.FAILED], "", 10),
+        ([CaseStatus.PASSED, CaseStatus.NOT_RUN], "", 10),
+        ([CaseStatus.PASSED, CaseStatus.KNOWN], "", 10),
+        ([CaseStatus.PASSED, CaseStatus.STALE], "", 10),
+        ([CaseStatus.NOT_RUN], "unreachable", 21),
     ],
 )
-def test_each_verdict_has_its_exit_code(standings: list[Standing], trouble: str, code: int) -> None:
-    results = [CaseResult(case(check()), standing) for standing in standings]
+def test_exit_codes(statuses: list[CaseStatus], error: str, code: int) -> None:
+    """Each outcome has its exit code."""
+    results = [CaseResult(case(check()), status) for status in statuses]
 
-    assert code == cli.exit_code(Verdict(datetime.now(UTC), 0.0, {}, results, trouble=trouble))
-
-
-def test_cases_of_services_not_given_are_out_of_scope(pki: Path) -> None:
-    ours, theirs = case(check()), case({**check(), "target": "judiciary"})
-    target = Target({Instance.PROMISSORY_EMPTY: NOBODY}, pki)
-
-    assert [ours] == cli.in_scope([ours, theirs], target)
+    assert code == cli.exit_code(RunResult(datetime.now(UTC), 0.0, {}, results, error=error))
 
 
-def test_the_cases_are_listed_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "trouble", None)
+def test_scope(pki: Path) -> None:
+    """Only cases of the given services are in scope."""
+    included, excluded = case(check()), case({**check(), "target": "judiciary"})
+    target = Target({Instance.PROMISSORY_EMPTY: UNREACHABLE}, pki)
+
+    assert [included] == cli.in_scope([included, excluded], target)
+
+
+def test_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`list` prints the cases without network access."""
+    monkeypatch.setattr(preflight, "find_problems", None)
     listed = json.loads(invoke("list", "--json", "--only", "R2.1").output)
 
     assert {"case", "clause", "target", "title_en", "title_fa"} == set(listed[0])
     assert {"R2.1"} == {entry["clause"] for entry in listed}
 
 
-def test_fixtures_are_written(tmp_path: Path) -> None:
+def test_fixtures(tmp_path: Path) -> None:
+    """`fixtures` writes the fixtures."""
     done = invoke("fixtures", str(tmp_path / "new"), "--host", "services.example")
 
     assert (0, True) == (done.exit_code, (tmp_path / "new" / "manifest.json").exists()), done.output
 
 
-def test_without_the_extra_the_rest_goes_on_and_the_group_says_what_to_install(
+def test_missing_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without the extra other commands work, and this group says what to install."""
     monkeypatch.setitem(sys.modules, "conformance.cli", None)
     entry = EntryPoint("conformance", "conformance.cli:app [conformance]", "estelam.services")
     monkeypatch.setattr(estelam_cli, "entry_points", lambda **_: [entry])

@@ -1,4 +1,4 @@
-"""Stages: the target's clock is taken forward, its receipts are waited for, and the deny-list grows."""
+"""Stages: setting the target's clock, waiting for its receipts, and the deny list."""
 
 import time
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import pytest
 from conformance import clock_stages
 from conformance.case import Instance, Stage
 from conformance.client import Channels
-from conformance.clock_stages import Timetable
+from conformance.clock_stages import StageClock
 from conformance.target import Target
-from conformance.target_control import Steering, SteeringError, half_past_midnight_after
+from conformance.target_control import TargetControl, TargetControlError, half_past_midnight_after
 
 ORIGIN = datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
 MAIN = {Instance.PROMISSORY}
 
 
 @pytest.fixture
-def steered(pki: Path, tmp_path: Path) -> Target:
+def steered_target(pki: Path, tmp_path: Path) -> Target:
     offset = int((ORIGIN - datetime.now(UTC)).total_seconds())
     (tmp_path / "offset").write_text(f"{offset}\n")
     (tmp_path / "denied").write_text("")
@@ -28,78 +28,83 @@ def steered(pki: Path, tmp_path: Path) -> Target:
 
 
 @pytest.fixture
-def timetable(steered: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timetable]:
+def stage_clock(steered_target: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[StageClock]:
     monkeypatch.setattr(clock_stages, "READ_SECONDS", 0.0)
-    monkeypatch.setattr(Timetable, "_pilot", lambda *_: None)
-    with Channels(steered) as channels:
-        yield Timetable(steered, channels, [])
+    monkeypatch.setattr(StageClock, "_probe", lambda *_: None)
+    with Channels(steered_target) as channels:
+        yield StageClock(steered_target, channels, [])
 
 
 def now(target: Target) -> datetime:
     assert target.steering
-    return Steering(target.steering).now()
+    return TargetControl(target.steering).now()
 
 
-def test_each_stage_is_at_its_time_and_time_goes_forward(steered: Target, timetable: Timetable) -> None:
-    seen = {}
+def test_stage_times(steered_target: Target, stage_clock: StageClock) -> None:
+    """Each stage is at its time, in order."""
+    times = {}
     for stage in Stage:
-        assert timetable.go_to(stage, MAIN, until=time.monotonic() + 5) == {}
-        seen[stage] = now(steered) - ORIGIN
-        timetable.ended(stage, [])
+        assert stage_clock.go_to(stage, MAIN, until=time.monotonic() + 5) == {}
+        times[stage] = now(steered_target) - ORIGIN
+        stage_clock.end_stage(stage, [])
 
-    assert seen[Stage.START] < timedelta(seconds=5)
-    assert timedelta(0) <= seen[Stage.AFTER_MIDNIGHT] - timedelta(hours=12, minutes=30) < timedelta(seconds=5)
-    assert timedelta(0) <= seen[Stage.NEARLY_STALE] - timedelta(hours=23, minutes=59) < timedelta(seconds=5)
-    assert timedelta(0) <= timedelta(days=1) - seen[Stage.WINDOW_OPEN] < timedelta(seconds=30)
-    assert timedelta(seconds=30) <= seen[Stage.WINDOW_CLOSED] - timedelta(days=1) < timedelta(seconds=40)
-
-
-def test_the_window_is_counted_from_the_first_answer_and_to_the_last(steered: Target, timetable: Timetable) -> None:
-    timetable.go_to(Stage.START, MAIN, until=0)
-    timetable.ended(Stage.START, [ORIGIN + timedelta(minutes=5), ORIGIN + timedelta(minutes=9)])
-    assert timetable.go_to(Stage.WINDOW_CLOSED, MAIN, until=0) == {}
-
-    assert now(steered) >= ORIGIN + timedelta(days=1, minutes=9, seconds=30)
+    assert times[Stage.START] < timedelta(seconds=5)
+    assert timedelta(0) <= times[Stage.AFTER_MIDNIGHT] - timedelta(hours=12, minutes=30) < timedelta(seconds=5)
+    assert timedelta(0) <= times[Stage.NEARLY_STALE] - timedelta(hours=23, minutes=59) < timedelta(seconds=5)
+    assert timedelta(0) <= timedelta(days=1) - times[Stage.WINDOW_OPEN] < timedelta(seconds=30)
+    assert timedelta(seconds=30) <= times[Stage.WINDOW_CLOSED] - timedelta(days=1) < timedelta(seconds=40)
 
 
-def test_fixtures_of_an_earlier_day_are_too_late(steered: Target, timetable: Timetable) -> None:
-    assert steered.steering
-    (steered.steering / "offset").write_text(f"{int((ORIGIN - datetime.now(UTC)).total_seconds()) + 86400}")
-    with Channels(steered) as channels:
-        late = Timetable(steered, channels, []).go_to(Stage.START, MAIN, until=0)
+def test_window(steered_target: Target, stage_clock: StageClock) -> None:
+    """The window is counted from the answers of the first stage."""
+    stage_clock.go_to(Stage.START, MAIN, until=0)
+    stage_clock.end_stage(Stage.START, [ORIGIN + timedelta(minutes=5), ORIGIN + timedelta(minutes=9)])
+    assert stage_clock.go_to(Stage.WINDOW_CLOSED, MAIN, until=0) == {}
 
-    assert "load fresh fixtures" in late[Instance.PROMISSORY]
+    assert now(steered_target) >= ORIGIN + timedelta(days=1, minutes=9, seconds=30)
 
 
-def test_a_target_that_does_not_follow_is_told_for_what_it_is(
-    timetable: Timetable, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_fixtures(steered_target: Target, stage_clock: StageClock) -> None:
+    """Fixtures of an earlier day are reported as too late."""
+    assert steered_target.steering
+    (steered_target.steering / "offset").write_text(f"{int((ORIGIN - datetime.now(UTC)).total_seconds()) + 86400}")
+    with Channels(steered_target) as channels:
+        late = StageClock(steered_target, channels, []).go_to(Stage.START, MAIN, until=0)
+
+    assert "load new fixtures" in late[Instance.PROMISSORY]
+
+
+def test_clock_does_not_follow(stage_clock: StageClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose clock does not follow is reported."""
     monkeypatch.setattr(clock_stages, "FOLLOW_SECONDS", 0.3)
-    monkeypatch.setattr(Timetable, "_pilot", lambda *_: object())
-    monkeypatch.setattr(Timetable, "_clock_of", lambda *_: ORIGIN)
+    monkeypatch.setattr(StageClock, "_probe", lambda *_: object())
+    monkeypatch.setattr(StageClock, "_read_clock", lambda *_: ORIGIN)
 
-    late = timetable.go_to(Stage.AFTER_MIDNIGHT, MAIN, until=time.monotonic() + 5)
+    late = stage_clock.go_to(Stage.AFTER_MIDNIGHT, MAIN, until=time.monotonic() + 5)
 
-    assert "does not follow the steering" in late[Instance.PROMISSORY]
+    assert "does not follow `steering/offset`" in late[Instance.PROMISSORY]
 
 
-def test_certificates_barred_at_once_are_all_on_the_list(steered: Target) -> None:
-    assert steered.steering
-    steering = Steering(steered.steering)
+def test_concurrent_denials(steered_target: Target) -> None:
+    """Concurrent denials are all on the deny list."""
+    assert steered_target.steering
+    control = TargetControl(steered_target.steering)
     wanted = {f"{number:064x}" for number in range(30)}
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(steering.bar, wanted))
+        list(pool.map(control.deny, wanted))
 
-    assert wanted == set((steered.steering / "denied").read_text().split())
-
-
-def test_a_deny_list_that_is_gone_is_told(steered: Target) -> None:
-    assert steered.steering
-    (steered.steering / "denied").unlink()
-
-    with pytest.raises(SteeringError, match="can't be read"):
-        Steering(steered.steering).bar("00")
+    assert wanted == set((steered_target.steering / "denied").read_text().split())
 
 
-def test_half_past_midnight_is_irans() -> None:
+def test_missing_deny_list(steered_target: Target) -> None:
+    """A missing deny list is reported."""
+    assert steered_target.steering
+    (steered_target.steering / "denied").unlink()
+
+    with pytest.raises(TargetControlError, match="can't be read"):
+        TargetControl(steered_target.steering).deny("00")
+
+
+def test_half_past_midnight() -> None:
+    """Half past midnight is by Iran's time."""
     assert datetime(2024, 5, 1, 21, 0, tzinfo=UTC) == half_past_midnight_after(ORIGIN)

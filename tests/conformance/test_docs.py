@@ -1,4 +1,4 @@
-"""The page for outside teams is true: its commands exist, its example case is one, its clock goes right on the JVM."""
+"""docs/conformance.md: its commands, files, examples and the JVM clock work."""
 
 import re
 import shutil
@@ -19,18 +19,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_every_option_on_the_page_is_one_of_the_command() -> None:
+def test_options_exist() -> None:
+    """Every option on the page exists."""
     group = typer.main.get_command(cli.app)
     assert isinstance(group, typer.core.TyperGroup)
     known_options = {name for command in group.commands.values() for each in command.params for name in each.opts}
-    spoken = re.findall(r"estelam conformance [^#\n]*(?:\n +--[^\n]*)*", "\n".join(blocks("sh") + blocks("yaml")))
-    told = {option for command in spoken for option in re.findall(r"--[a-z-]+", command)}
+    commands = re.findall(r"estelam conformance [^#\n]*(?:\n +--[^\n]*)*", "\n".join(blocks("sh") + blocks("yaml")))
+    options = {option for command in commands for option in re.findall(r"--[a-z-]+", command)}
 
-    assert told
-    assert told <= known_options
+    assert options
+    assert options <= known_options
 
 
-def test_the_fixtures_command_writes_what_the_page_names(tmp_path: Path) -> None:
+def test_fixture_files_exist(tmp_path: Path) -> None:
+    """`fixtures` writes every file that the page names."""
     done = CliRunner().invoke(cli.app, ["fixtures", str(tmp_path / "fixtures"), "--host", "my-service.test"])
 
     assert 0 == done.exit_code
@@ -39,21 +41,24 @@ def test_the_fixtures_command_writes_what_the_page_names(tmp_path: Path) -> None
         assert found.exists() or found.with_suffix(".csv").exists(), name
 
 
-def test_the_example_case_is_a_case(tmp_path: Path) -> None:
+def test_example_case(tmp_path: Path) -> None:
+    """The example case is valid."""
     example = next(block for block in blocks("yaml") if block.startswith("- id:"))
     (tmp_path / "example.yaml").write_text(example, "utf-8")
 
     assert ["check-note.amount-differs"] == [case.id for case in case_loader.read(tmp_path)]
 
 
-def test_the_example_list_of_known_failures_is_one_and_names_a_case(tmp_path: Path) -> None:
+def test_example_known_failures(tmp_path: Path) -> None:
+    """The example list of known failures is valid and names a case."""
     example = next(block for block in blocks("yaml") if block.startswith("- case:"))
     (tmp_path / "known.yaml").write_text(re.sub("expires: .*", "expires: 2999-01-01", example), "utf-8")
 
     assert set(known_failures.read(tmp_path / "known.yaml")) <= {case.id for case in case_loader.read()}
 
 
-def test_the_example_job_is_yaml_with_the_exit_code_left_to_the_command() -> None:
+def test_example_job() -> None:
+    """The example CI job is YAML and does not mask the exit code."""
     job = next(yaml.safe_load(block) for block in blocks("yaml") if block.startswith("conformance:"))
     runs = [step["run"] for step in job["conformance"]["steps"] if "run" in step]
 
@@ -78,7 +83,8 @@ class Use {{
 
 
 @pytest.mark.skipif(not shutil.which("javac"), reason="there is no Java compiler")
-def test_the_clock_for_the_jvm_follows_the_offset(tmp_path: Path) -> None:
+def test_jvm_clock(tmp_path: Path) -> None:
+    """The example JVM clock follows the offset."""
     clock, use = blocks("java")
     (tmp_path / "SteeredClock.java").write_text(clock, "utf-8")
     (tmp_path / "Use.java").write_text(USE.format(use=use), "utf-8")

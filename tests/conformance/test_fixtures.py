@@ -1,4 +1,4 @@
-"""The fixtures: people who live nowhere under right ids, files that our own loaders take, and a time that fits."""
+"""The fixtures: invented people with valid ids, files that our loaders accept, and consistent times."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import legal_is_right, national_is_right
 from tools.env.sandbox import Sandbox, load_file
 
-ALWAYS_BROKEN = {"expired"}
+ALWAYS_INVALID = {"expired"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def people() -> Iterator[str]:
-    """Every person named in the notes and cases."""
+    """Yield the id of every person in the notes and cases."""
     for note in fixtures.rows("notes"):
         yield from (note["obligor_id"], note["beneficiary_id"], note["holder_id"])
     yield from (case["national_id"] for case in fixtures.rows("cases") if case["national_id"])
@@ -41,21 +41,22 @@ def certificate(written: Path, name: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((written / "pki" / f"{name}.crt").read_bytes())
 
 
-def test_every_person_and_organisation_is_invented_under_a_right_id() -> None:
-    def is_right(person: str) -> bool:
-        # No check digit of foreign nationals' codes is known.
+def test_ids_are_invented() -> None:
+    """Every person and organisation has a valid id in the reserved ranges."""
+
+    def is_valid(person: str) -> bool:
+        # Foreign nationals' codes have no known check digit.
         return {10: national_is_right, 11: legal_is_right, 12: str.isdecimal}[len(person)](person)
 
-    wrong = [person for person in people() if not is_right(person)]
-    wrong += [number for number in ORGANIZATIONS.values() if not legal_is_right(number)]
+    invalid = [person for person in people() if not is_valid(person)]
+    invalid += [number for number in ORGANIZATIONS.values() if not legal_is_right(number)]
     real = [number for number in (*people(), *ORGANIZATIONS.values()) if not number.startswith(("999", "990"))]
 
-    assert ([], []) == (wrong, real)
+    assert ([], []) == (invalid, real)
 
 
-def test_the_loaders_take_every_row_and_the_feed_is_complete_through_the_origin(
-    sandbox: Sandbox, written: Path
-) -> None:
+def test_rows_load(sandbox: Sandbox, written: Path) -> None:
+    """Our loaders accept every row with complete coverage through the origin."""
     manifest = json.loads((written / "manifest.json").read_text("utf-8"))
     complete = CoverageDeclaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
 
@@ -64,7 +65,8 @@ def test_the_loaders_take_every_row_and_the_feed_is_complete_through_the_origin(
     load_file(sandbox.judiciary(), CASES, written / "data" / "cases.csv", complete)
 
 
-def test_grants_are_those_of_an_access_table_and_no_caller_holds_one_twice(written: Path) -> None:
+def test_grants(written: Path) -> None:
+    """Every grant is valid, and no caller has two for one method."""
     with (written / "data" / "grants.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -80,7 +82,8 @@ def test_grants_are_those_of_an_access_table_and_no_caller_holds_one_twice(writt
 
 
 @pytest.mark.parametrize("name", ["notes", "cases", "agencies", "grants", "denied"])
-def test_json_says_what_csv_says(written: Path, name: str) -> None:
+def test_json_equals_csv(written: Path, name: str) -> None:
+    """JSON and CSV hold the same rows."""
     with (written / "data" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -90,7 +93,8 @@ def test_json_says_what_csv_says(written: Path, name: str) -> None:
 
 @pytest.mark.parametrize("hour", range(0, 24, 3))
 @pytest.mark.parametrize("month", [1, 7])
-def test_the_origin_is_the_latest_noon_in_iran_that_is_half_a_day_past(month: int, hour: int) -> None:
+def test_origin(month: int, hour: int) -> None:
+    """The origin is the latest noon in Iran at least 13 hours past."""
     now = datetime(2026, month, 21, hour, 17, tzinfo=UTC)
 
     origin = fixtures.origin_before(now)
@@ -99,7 +103,8 @@ def test_the_origin_is_the_latest_noon_in_iran_that_is_half_a_day_past(month: in
     assert timedelta(hours=13) <= now - origin < timedelta(hours=37)
 
 
-def test_the_clock_begins_at_the_origin(tmp_path: Path) -> None:
+def test_initial_offset(tmp_path: Path) -> None:
+    """The initial offset sets the target's clock to the origin."""
     now = datetime(2026, 11, 24, 9, 30, 1, tzinfo=UTC)
 
     fixtures.write(tmp_path, now=now)
@@ -109,9 +114,10 @@ def test_the_clock_begins_at_the_origin(tmp_path: Path) -> None:
     assert not (tmp_path / "steering" / "denied").read_text("ascii")
 
 
-def test_every_certificate_passes_the_real_handshake_today_but_those_that_must_not(written: Path) -> None:
+def test_certificates_are_valid_now(written: Path) -> None:
+    """Every certificate but the expired one is valid by real time."""
     now, month = datetime.now(UTC), timedelta(days=30)
-    names = {path.stem for path in (written / "pki").glob("*.crt")} - ALWAYS_BROKEN
+    names = {path.stem for path in (written / "pki").glob("*.crt")} - ALWAYS_INVALID
     certificates = {name: certificate(written, name) for name in names}
 
     broken = [
@@ -124,7 +130,8 @@ def test_every_certificate_passes_the_real_handshake_today_but_those_that_must_n
     assert certificate(written, "expired").not_valid_after_utc < fixtures.origin_before(now)
 
 
-def test_a_certificate_is_not_valid_yet_on_the_day_of_the_origin_and_is_after_midnight(written: Path) -> None:
+def test_not_yet_valid(written: Path) -> None:
+    """`not-yet-valid` becomes valid within half an hour after midnight in Iran."""
     origin = datetime.fromisoformat(json.loads((written / "manifest.json").read_text("utf-8"))["origin"])
     midnight = datetime.combine(origin.astimezone(TEHRAN).date() + timedelta(days=1), datetime.min.time(), TEHRAN)
 
@@ -133,8 +140,9 @@ def test_a_certificate_is_not_valid_yet_on_the_day_of_the_origin_and_is_after_mi
     assert midnight < begins < midnight + timedelta(minutes=30)
 
 
-def test_the_barred_certificate_is_denied_and_keys_are_nobody_elses_to_read(written: Path) -> None:
-    fingerprint = certificate(written, "barred").fingerprint(SHA256()).hex()
+def test_denied_and_key_modes(written: Path) -> None:
+    """`denied` is on the deny list, and private keys have mode 0600."""
+    fingerprint = certificate(written, "denied").fingerprint(SHA256()).hex()
 
     denied = json.loads((written / "data" / "denied.json").read_text("utf-8"))
     modes = {path.stat().st_mode & 0o777 for path in (written / "pki").glob("*.key")}
@@ -143,16 +151,20 @@ def test_the_barred_certificate_is_denied_and_keys_are_nobody_elses_to_read(writ
     assert {0o600} == modes
 
 
-def test_servers_are_known_by_the_names_that_were_asked_for(written: Path) -> None:
+def test_server_names(written: Path) -> None:
+    """Server certificates name the given hosts."""
     names = certificate(written, "judiciary-server").extensions.get_extension_for_class(x509.SubjectAlternativeName)
 
     assert ["localhost", "ministry.example"] == names.value.get_values_for_type(x509.DNSName)
     assert ["127.0.0.1", "192.0.2.7"] == [str(ip) for ip in names.value.get_values_for_type(x509.IPAddress)]
 
 
-def test_every_caller_of_the_book_has_its_certificate(written: Path) -> None:
+def test_callers_have_certificates(written: Path) -> None:
+    """Every caller of a case has a certificate."""
     cases = case_loader.read()
-    callers = {name for case in cases for step in case.steps for name in (step.caller or case.caller, step.bar) if name}
+    callers = {
+        name for case in cases for step in case.steps for name in (step.caller or case.caller, step.deny) if name
+    }
 
     missing = [name for name in callers if not (written / "pki" / f"{name}.key").exists()]
 

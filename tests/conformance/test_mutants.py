@@ -1,4 +1,4 @@
-"""The kit catches: each mutant of the reference turns red the very case that is named for it; here, a few of them."""
+"""The kit catches faults: each mutant of the reference fails the case named for it. A random sample runs here."""
 
 import ast
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from conformance import case_loader, fixtures
-from tests.conformance.mutants.mutant import Mutant, mutants
-from tests.conformance.mutants.run import sound, tried
+from tests.conformance.mutants.mutant import Mutant, load_mutants
+from tests.conformance.mutants.run import run_mutant, run_unchanged
 
-SEED = int(os.environ.get("ZOO_SEED", "1404"))
-FEW = 24
-ZOO = mutants()
+SEED = int(os.environ.get("MUTANT_SEED", "1404"))
+SAMPLE_SIZE = 24
+MUTANTS = load_mutants()
 CASES = {case.id: case for case in case_loader.read()}
-CHOSEN = random.Random(SEED).sample(ZOO, FEW)
+SAMPLE = random.Random(SEED).sample(MUTANTS, SAMPLE_SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -25,32 +25,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_there_are_enough_mutants_each_with_a_name_and_a_fault_of_its_own() -> None:
-    assert len({mutant.id for mutant in ZOO}) == len({mutant.fault for mutant in ZOO}) == len(ZOO)
-    assert len({mutant.source() for mutant in ZOO}) >= 80
+def test_mutants_are_unique() -> None:
+    """There are enough mutants with unique ids and faults."""
+    assert len({mutant.id for mutant in MUTANTS}) == len({mutant.fault for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({mutant.source() for mutant in MUTANTS}) >= 80
 
 
-@pytest.mark.parametrize("mutant", ZOO, ids=lambda mutant: mutant.id)
-def test_a_mutant_is_the_reference_with_one_text_replaced_and_names_a_case(mutant: Mutant) -> None:
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_mutant_applies(mutant: Mutant) -> None:
+    """Every mutant applies to the reference, parses and names a case."""
     assert ast.parse(mutant.source())
     assert mutant.line() > 0
     assert mutant.case in CASES
 
 
-def test_every_clause_that_has_a_case_has_a_mutant() -> None:
-    assert {case.clause for case in CASES.values()} == {CASES[mutant.case].clause for mutant in ZOO}
+def test_every_clause_has_a_mutant() -> None:
+    """Every clause with a case has a mutant."""
+    assert {case.clause for case in CASES.values()} == {CASES[mutant.case].clause for mutant in MUTANTS}
 
 
-def test_the_cases_pass_where_nothing_is_wrong(folder: Path) -> None:
-    named = sorted({mutant.case for mutant in CHOSEN})
+def test_reference_passes(folder: Path) -> None:
+    """The reference passes the cases of the chosen mutants."""
+    named = sorted({mutant.case for mutant in SAMPLE})
 
-    assert sound([CASES[name] for name in named], folder).conforms
+    assert run_unchanged([CASES[name] for name in named], folder).conforms
 
 
-@pytest.mark.parametrize("mutant", CHOSEN, ids=lambda mutant: mutant.id)
-def test_a_fault_turns_the_case_red_that_is_named_for_it(mutant: Mutant, folder: Path) -> None:
-    outcome = tried(mutant, CASES, folder)
+@pytest.mark.parametrize("mutant", SAMPLE, ids=lambda mutant: mutant.id)
+def test_mutant_is_caught(mutant: Mutant, folder: Path) -> None:
+    """The mutant's case fails because of its fault."""
+    outcome = run_mutant(mutant, CASES, folder)
 
-    assert outcome.red, mutant.fault
+    assert outcome.failed, mutant.fault
     assert outcome.ran, "the faulty line has not run"
     assert outcome.crashed == ""

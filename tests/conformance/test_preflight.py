@@ -1,4 +1,4 @@
-"""What stands in the way has words of its own, and nothing that a target does keeps a run from ending."""
+"""The preflight check's messages, and that a run ends whatever the target does."""
 
 import contextlib
 import socket
@@ -9,57 +9,60 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from conformance import client, preflight, raw_http2, runner
-from conformance.case import Instance, Trick
-from conformance.results import Standing
+from conformance.case import Instance, WireFault
+from conformance.results import CaseStatus
 from conformance.target import Target
 from tests.conformance import fake_ministry
 from tests.conformance.fake_ministry import case, check
 
-Speaks = Callable[[socket.socket], object]
-SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+Behaviour = Callable[[socket.socket], object]
+SETTINGS = SettingsFrame().serialize()
 
 
-def say_nothing(taken: socket.socket) -> None:
-    while taken.recv(65536):
+def send_nothing(connection: socket.socket) -> None:
+    while connection.recv(65536):
         pass
 
 
-def speak_http1(taken: socket.socket) -> None:
-    taken.recv(65536)
-    taken.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+def send_http1(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
-def speak_garbage(taken: socket.socket) -> None:
-    taken.sendall(b"\x00garbage\xff" * 40)
-    taken.recv(65536)
+def send_garbage(connection: socket.socket) -> None:
+    connection.sendall(b"\x00garbage\xff" * 40)
+    connection.recv(65536)
 
 
-def settle_and_hang(taken: socket.socket) -> None:
-    taken.sendall(SETTINGS)
-    say_nothing(taken)
+def send_settings_and_hang(connection: socket.socket) -> None:
+    connection.sendall(SETTINGS)
+    send_nothing(connection)
 
 
-def settle_without_end(taken: socket.socket) -> None:
+def send_settings_forever(connection: socket.socket) -> None:
     while True:
-        taken.sendall(SETTINGS)
+        connection.sendall(SETTINGS)
         time.sleep(0.01)
 
 
-def drip_garbage(taken: socket.socket) -> None:
+def send_bytes_forever(connection: socket.socket) -> None:
     while True:
-        taken.sendall(b"\x00")
+        connection.sendall(b"\x00")
         time.sleep(0.01)
 
 
-def close_at_once(taken: socket.socket) -> None:
-    taken.close()
+def close_immediately(connection: socket.socket) -> None:
+    connection.close()
 
 
 @contextlib.contextmanager
-def server(speaks: Speaks, pki: Path | None = None, *, alpn: str | None = "h2", name: str = "server") -> Iterator[str]:
-    """A server that says what it likes, over TLS where it has a PKI; its address."""
+def server(
+    behaviour: Behaviour, pki: Path | None = None, *, alpn: str | None = "h2", name: str = "server"
+) -> Iterator[str]:
+    """Run a server with *behaviour*, over TLS if *pki* is given; yield its address."""
     context = None
     if pki:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -68,13 +71,13 @@ def server(speaks: Speaks, pki: Path | None = None, *, alpn: str | None = "h2", 
             context.set_alpn_protocols([alpn])
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def serve(taken: socket.socket) -> None:
-            with contextlib.suppress(OSError), taken:
+        def serve(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), connection:
                 if context is None:
-                    speaks(taken)
+                    behaviour(connection)
                     return
-                with context.wrap_socket(taken, server_side=True) as wrapped:
-                    speaks(wrapped)
+                with context.wrap_socket(connection, server_side=True) as wrapped:
+                    behaviour(wrapped)
 
         def accept() -> None:
             with contextlib.suppress(OSError):
@@ -87,103 +90,110 @@ def server(speaks: Speaks, pki: Path | None = None, *, alpn: str | None = "h2", 
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(runner, "ALIVE_SECONDS", 0.3)
 
 
-def trouble(pki: Path, address: str) -> str:
-    began = time.monotonic()
-    told = preflight.trouble(Target({Instance.PROMISSORY: address}, pki))
+def find_problem(pki: Path, address: str) -> str:
+    start = time.monotonic()
+    problems = preflight.find_problems(Target({Instance.PROMISSORY: address}, pki))
 
-    assert time.monotonic() - began < 3
-    return told.partition("): ")[2]
+    assert time.monotonic() - start < 3
+    return problems.partition("): ")[2]
 
 
-def test_a_host_where_nobody_listens_is_unreachable(pki: Path) -> None:
+def test_unreachable(pki: Path) -> None:
+    """A closed port and an unknown host are unreachable."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    assert "unreachable: nobody listens there" == trouble(pki, f"127.0.0.1:{port}")
-    assert "unreachable: there is no such address" == trouble(pki, "no-such-host.invalid:1")
+    assert "unreachable: the connection was refused" == find_problem(pki, f"127.0.0.1:{port}")
+    assert "unreachable: the host name does not resolve" == find_problem(pki, "no-such-host.invalid:1")
 
 
-def test_a_certificate_of_another_authority_or_for_another_name_is_told(pki: Path, tmp_path: Path) -> None:
+def test_untrusted_certificate(pki: Path, tmp_path: Path) -> None:
+    """A certificate of another CA or for another name is reported."""
     others = fake_ministry.fixtures(tmp_path)
-    with server(say_nothing, others) as address:
-        assert "its certificate is not one that the PKI folder vouches for" in trouble(pki, address)
-    with server(say_nothing, pki, name="setad") as address:
-        assert "its certificate is not one that the PKI folder vouches for" in trouble(pki, address)
+    with server(send_nothing, others) as address:
+        assert "its certificate is not valid for this name under the PKI folder's ca.crt" in find_problem(pki, address)
+    with server(send_nothing, pki, name="setad") as address:
+        assert "its certificate is not valid for this name under the PKI folder's ca.crt" in find_problem(pki, address)
 
 
-SAID: list[tuple[str, Speaks, str, str | None]] = [
-    ("it hangs: no connection was made", say_nothing, "plain", None),
-    ("it hangs: a call was not answered", say_nothing, "tls", "h2"),
-    ("it hangs: a call was not answered", settle_and_hang, "tls", "h2"),
-    ("it hangs: a call was not answered", settle_without_end, "tls", "h2"),
-    ("it speaks HTTP/1 without TLS", speak_http1, "plain", None),
-    ("it speaks HTTP/1, and gRPC needs HTTP/2", speak_http1, "tls", "http/1.1"),
-    ("it speaks HTTP/1, and gRPC needs HTTP/2", speak_http1, "tls", None),
-    ("it does not agree on HTTP/2 in the TLS handshake", say_nothing, "tls", None),
-    ("it answers garbage: what it says is no HTTP/2", speak_http1, "tls", "h2"),
-    ("it answers garbage: what it says is no HTTP/2", speak_garbage, "tls", "h2"),
-    ("it answers garbage: the TLS handshake fails", speak_garbage, "plain", None),
-    ("it answers garbage: the TLS handshake fails", close_at_once, "plain", None),
-    ("it closes the connection that was made with the certificate of setad", close_at_once, "tls", "h2"),
+MESSAGES: list[tuple[str, Behaviour, str, str | None]] = [
+    ("timeout: no connection within", send_nothing, "plain", None),
+    ("timeout: no response to a call within", send_nothing, "tls", "h2"),
+    ("timeout: no response to a call within", send_settings_and_hang, "tls", "h2"),
+    ("timeout: no response to a call within", send_settings_forever, "tls", "h2"),
+    ("it serves HTTP/1 without TLS", send_http1, "plain", None),
+    ("it serves HTTP/1, and gRPC needs HTTP/2", send_http1, "tls", "http/1.1"),
+    ("it serves HTTP/1, and gRPC needs HTTP/2", send_http1, "tls", None),
+    ("it does not select HTTP/2 in the TLS handshake", send_nothing, "tls", None),
+    ("it sends invalid HTTP/2", send_http1, "tls", "h2"),
+    ("it sends invalid HTTP/2", send_garbage, "tls", "h2"),
+    ("the TLS handshake fails", send_garbage, "plain", None),
+    ("the TLS handshake fails", close_immediately, "plain", None),
+    ("it closes the connection of a client with the certificate of setad", close_immediately, "tls", "h2"),
 ]
 
 
-@pytest.mark.parametrize(("words", "speaks", "over", "alpn"), SAID)
-def test_each_way_of_being_no_grpc_server_has_its_own_words(
-    pki: Path, words: str, speaks: Speaks, over: str, alpn: str | None
-) -> None:
-    with server(speaks, pki if over == "tls" else None, alpn=alpn) as address:
-        assert words in trouble(pki, address)
+@pytest.mark.parametrize(("words", "behaviour", "over", "alpn"), MESSAGES)
+def test_not_a_grpc_server(pki: Path, words: str, behaviour: Behaviour, over: str, alpn: str | None) -> None:
+    """Each way of not being a gRPC server has its own message."""
+    with server(behaviour, pki if over == "tls" else None, alpn=alpn) as address:
+        assert words in find_problem(pki, address)
 
 
-def test_two_in_the_way_are_both_told(pki: Path) -> None:
-    with server(speak_http1) as one, server(say_nothing) as two:
-        told = preflight.trouble(Target({Instance.PROMISSORY: one, Instance.JUDICIARY: two}, pki))
+def test_two_problems(pki: Path) -> None:
+    """The problems of all instances are reported."""
+    with server(send_http1) as one, server(send_nothing) as two:
+        problems = preflight.find_problems(Target({Instance.PROMISSORY: one, Instance.JUDICIARY: two}, pki))
 
-    assert [f"promissory ({one}): it speaks HTTP/1", f"judiciary ({two}): it hangs"] == [
-        line.partition(" without")[0].partition(": no conn")[0] for line in told.splitlines()
+    assert [f"promissory ({one}): it serves HTTP/1", f"judiciary ({two}): timeout"] == [
+        line.partition(" without")[0].partition(": no conn")[0] for line in problems.splitlines()
     ]
 
 
-@pytest.mark.parametrize("speaks", [say_nothing, settle_and_hang, settle_without_end, speak_garbage, drip_garbage])
-def test_a_run_against_a_server_that_never_answers_ends(pki: Path, speaks: Speaks) -> None:
+@pytest.mark.parametrize(
+    "behaviour", [send_nothing, send_settings_and_hang, send_settings_forever, send_garbage, send_bytes_forever]
+)
+def test_run_ends(pki: Path, behaviour: Behaviour) -> None:
+    """A run ends in time against a server that never answers."""
     hanging = {**check(), "timeout": 0.3}
     cases = [case(hanging, hanging, id=f"plain.{number}") for number in range(20)]
-    cases += [case({**hanging, "trick": trick.value}, id=f"trick.{trick.value}") for trick in Trick]
+    cases += [case({**hanging, "fault": fault.value}, id=f"fault.{fault.value}") for fault in WireFault]
     began = time.monotonic()
-    with server(speaks, pki) as address:
+    with server(behaviour, pki) as address:
         target = Target({Instance.PROMISSORY: address}, pki)
-        verdict = runner.run(cases, target, limit_seconds=1, probe=lambda _target: "")
+        run = runner.run(cases, target, limit_seconds=1, probe=lambda _target: "")
 
     assert time.monotonic() - began < 5
-    assert not verdict.having(Standing.PASSED)
+    assert not run.with_status(CaseStatus.PASSED)
 
 
-def sending(pki: Path, address: str) -> raw_http2.Sending:
+def raw_call(pki: Path, address: str) -> raw_http2.RawCall:
     identity = Target({}, pki).identity("setad")
-    return raw_http2.Sending(address, identity, "/a/b", b"\x0a\x00", (), 0.5)
+    return raw_http2.RawCall(address, identity, "/a/b", b"\x0a\x00", (), 0.5)
 
 
-def test_what_a_reset_connection_and_an_open_one_look_like(pki: Path) -> None:
-    with server(close_at_once, pki) as address:
+def test_statuses(pki: Path) -> None:
+    """Closed, open and HTTP/1 connections have their own statuses."""
+    with server(close_immediately, pki) as address:
         assert {"CLOSED"} == {
-            raw_http2.play(trick, sending(pki, address)).status for trick in (Trick.HTTP1, Trick.NO_TE)
+            raw_http2.send_faulty(fault, raw_call(pki, address)).status for fault in (WireFault.HTTP1, WireFault.NO_TE)
         }
-    with server(say_nothing, pki) as address:
-        assert "OPEN" == raw_http2.play(Trick.GARBAGE_PREFACE, sending(pki, address)).status
-        assert "DEADLINE_EXCEEDED" == raw_http2.play(Trick.NO_TE, sending(pki, address)).status
-    with server(speak_http1, pki) as address:
-        assert "HTTP" == raw_http2.play(Trick.HTTP1, sending(pki, address)).status
+    with server(send_nothing, pki) as address:
+        assert "OPEN" == raw_http2.send_faulty(WireFault.GARBAGE_PREFACE, raw_call(pki, address)).status
+        assert "DEADLINE_EXCEEDED" == raw_http2.send_faulty(WireFault.NO_TE, raw_call(pki, address)).status
+    with server(send_http1, pki) as address:
+        assert "HTTP" == raw_http2.send_faulty(WireFault.HTTP1, raw_call(pki, address)).status
 
 
-def test_a_trick_that_can_not_be_played_is_not_held_against_the_target(pki: Path) -> None:
+def test_refused_connection(pki: Path) -> None:
+    """A fault that could not be sent is NotSent, not a failure of the target."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
     with pytest.raises(client.NotSent, match="no connection"):
-        raw_http2.play(Trick.NO_TE, sending(pki, f"127.0.0.1:{port}"))
+        raw_http2.send_faulty(WireFault.NO_TE, raw_call(pki, f"127.0.0.1:{port}"))

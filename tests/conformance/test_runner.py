@@ -1,4 +1,4 @@
-"""The runner: the synchronous client's calls one by one, with the test in the server's place."""
+"""The runner, with the test answering its calls one by one in place of a server."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ import pytest
 from conformance import runner
 from conformance.case import Case, Instance
 from conformance.contract import method_at
-from conformance.results import Result, Standing, Verdict
+from conformance.results import CaseResult, CaseStatus, RunResult
 from conformance.target import Target
 from estelam.core.errors import Reason, Refusal
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -25,8 +25,8 @@ OTHER = {**check(receipt=False), "caller": "other"}
 DESCRIPTORS = list(notes.DESCRIPTOR.services_by_name.values())
 
 
-class Office:
-    """Plays the server on channels of grpc_testing, one for each that the kit opens."""
+class FakeServer:
+    """Answers calls on grpc_testing channels, one for each that the kit opens."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -44,7 +44,7 @@ class Office:
         return channel
 
     def take(self, caller: str = "setad", channel: int = 0) -> tuple[Any, bytes, Any]:
-        """The next call of CheckNote on a caller's channel: its metadata, its bytes, and the way to end it."""
+        """Take the next CheckNote call on a caller's channel; return its metadata, bytes and controller."""
         opened = self.channels[Instance.PROMISSORY, caller]
         with self._new:
             assert self._new.wait_for(lambda: len(opened) > channel, timeout=5)
@@ -52,11 +52,11 @@ class Office:
         return taken
 
     def answer(self, caller: str = "setad", channel: int = 0) -> None:
-        """Take the next call and answer it with a proven YES."""
+        """Take the next call and answer YES with a valid receipt."""
         self.end(self.take(caller, channel))
 
     def end(self, taken: tuple[Any, bytes, Any]) -> None:
-        """Answer a call with a proven YES."""
+        """Answer a call YES with a valid receipt."""
         _, wire, call = taken
         reply = self.ministry.reply(notes.CheckNoteRequest.FromString(wire))
         call.send_initial_metadata(())
@@ -68,42 +68,42 @@ class Office:
 
 
 @pytest.fixture
-def office(target: Target) -> Office:
-    return Office(target)
+def server(target: Target) -> FakeServer:
+    return FakeServer(target)
 
 
 @pytest.fixture
-def run(office: Office) -> Iterator[Callable[..., Any]]:
+def run(server: FakeServer) -> Iterator[Callable[..., Any]]:
     with ThreadPoolExecutor(1) as pool:
 
-        def begin(*cases: Case, **how: Any) -> Any:
-            how = {"opener": office.open, "probe": lambda _target: "", **how}
-            return pool.submit(runner.run, cases, office.target, **how)
+        def start(*cases: Case, **how: Any) -> Any:
+            how = {"opener": server.open, "probe": lambda _target: "", **how}
+            return pool.submit(runner.run, cases, server.target, **how)
 
-        yield begin
-
-
-def standings(verdict: Verdict) -> list[Standing]:
-    return [result.standing for result in verdict.results]
+        yield start
 
 
-def test_a_case_whose_every_step_is_as_told_passes(office: Office, run: Callable[..., Any]) -> None:
+def statuses(result: RunResult) -> list[CaseStatus]:
+    return [case_result.status for case_result in result.results]
+
+
+def test_passing_case(server: FakeServer, run: Callable[..., Any]) -> None:
+    """A case passes if every step is as expected."""
     running = run(case(check(answer="YES"), check(status=["INVALID_ARGUMENT"], reason=["REQUEST_MALFORMED"])))
-    office.answer()
-    office.refuse(Refusal(Reason.REQUEST_MALFORMED), grpc.StatusCode.INVALID_ARGUMENT)
-    verdict = running.result(5)
+    server.answer()
+    server.refuse(Refusal(Reason.REQUEST_MALFORMED), grpc.StatusCode.INVALID_ARGUMENT)
+    result = running.result(5)
 
-    assert ([Standing.PASSED], True) == (standings(verdict), verdict.conforms)
-    assert {"promissory": "127.0.0.1:1"} == verdict.targets
+    assert ([CaseStatus.PASSED], True) == (statuses(result), result.conforms)
+    assert {"promissory": "127.0.0.1:1"} == result.targets
 
 
-def test_the_request_the_metadata_and_the_deadline_are_sent_as_the_case_has_them(
-    office: Office, run: Callable[..., Any]
-) -> None:
+def test_request_and_metadata(server: FakeServer, run: Callable[..., Any]) -> None:
+    """Request bytes and metadata are sent as in the case."""
     message = {"hex": "0a02", "padding": 3}
     step = {"call": "CheckNote", "message": message, "metadata": [["x-operator", "me"], ["x-bin", "é"]], "timeout": 2}
     running = run(case(step))
-    metadata, wire, call = office.take()
+    metadata, wire, call = server.take()
     call.terminate(None, (), grpc.StatusCode.INTERNAL, "")
     running.result(5)
 
@@ -111,123 +111,125 @@ def test_the_request_the_metadata_and_the_deadline_are_sent_as_the_case_has_them
     assert {("x-operator", "me"), ("x-bin", "é".encode())} <= set(metadata)
 
 
-def test_after_a_step_that_failed_no_other_is_taken(office: Office, run: Callable[..., Any]) -> None:
+def test_failed_step_ends_the_case(server: FakeServer, run: Callable[..., Any]) -> None:
+    """A failed step ends its case."""
     running = run(case(check(answer="NO"), check(answer="YES")))
-    office.answer()
-    verdict = running.result(5)
+    server.answer()
+    result = running.result(5)
 
-    assert [Standing.FAILED] == standings(verdict)
+    assert [CaseStatus.FAILED] == statuses(result)
     assert [(1, "answer NO", "YES")] == [
-        (found.step, found.expected, found.seen) for found in verdict.results[0].complaints
+        (found.step, found.expected, found.actual) for found in result.results[0].failures
     ]
 
 
-def test_a_callers_steps_share_a_connection_unless_the_case_wants_another(
-    office: Office, run: Callable[..., Any]
-) -> None:
+def test_connections(server: FakeServer, run: Callable[..., Any]) -> None:
+    """A caller's steps share a connection unless the case asks for a new one."""
     running = run(case(check(), check(), OTHER, {**check(), "same_connection": False}))
-    office.answer()
-    office.answer()
-    office.answer("other")
-    office.answer(channel=1)
+    server.answer()
+    server.answer()
+    server.answer("other")
+    server.answer(channel=1)
 
-    assert [Standing.PASSED] == standings(running.result(5))
-    assert ["setad", "other", "setad"] == [caller for _, caller in office.opened]
+    assert [CaseStatus.PASSED] == statuses(running.result(5))
+    assert ["setad", "other", "setad"] == [caller for _, caller in server.opened]
 
 
-def test_calls_at_once_are_all_under_way_before_one_is_answered(office: Office, run: Callable[..., Any]) -> None:
+def test_concurrent_calls(server: FakeServer, run: Callable[..., Any]) -> None:
+    """Concurrent calls are all pending before one is answered."""
     running = run(case({**check(answer="YES", counts={"YES": 3}), "times": 3}))
-    taken = [office.take() for _ in range(3)]
+    taken = [server.take() for _ in range(3)]
     for each in taken:
-        office.end(each)
+        server.end(each)
 
-    assert [Standing.PASSED] == standings(running.result(5))
+    assert [CaseStatus.PASSED] == statuses(running.result(5))
 
 
-def test_cases_that_share_no_state_are_under_way_together_and_others_alone(
-    office: Office, run: Callable[..., Any]
-) -> None:
+def test_parallel_cases(server: FakeServer, run: Callable[..., Any]) -> None:
+    """Cases run in parallel except those marked `alone`."""
     finished: list[str] = []
     alone = case(check(), id="alone", alone=True)
     running = run(
         alone, case(check(), id="one"), case(OTHER, id="two"), progress=lambda result: finished.append(result.case.id)
     )
-    first, second = office.take(), office.take("other")
+    first, second = server.take(), server.take("other")
     for each in (first, second):
-        office.end(each)
-    office.answer()
-    verdict = running.result(5)
+        server.end(each)
+    server.answer()
+    result = running.result(5)
 
     assert {"one", "two"} == set(finished[:2])
     assert ["alone"] == finished[2:]
-    assert ["alone", "one", "two"] == [result.case.id for result in verdict.results]
+    assert ["alone", "one", "two"] == [result.case.id for result in result.results]
 
 
 @pytest.mark.parametrize(
     ("lacking", "words"),
     [
-        (case(check(), target="promissory-empty"), "no instance promissory-empty was given"),
+        (case(check(), target="promissory-empty"), "the run has no instance promissory-empty"),
         (case({**check(), "at": "window-closed"}), "it needs --steering"),
-        (case({"bar": "other"}), "it needs --steering"),
+        (case({"deny": "other"}), "it needs --steering"),
         (case({**check(), "caller": "nobody"}), "no certificate nobody"),
     ],
     ids=["instance", "steering", "deny-list", "certificate"],
 )
-def test_a_case_that_can_not_run_is_no_pass(office: Office, run: Callable[..., Any], lacking: Case, words: str) -> None:
-    seen: list[Result] = []
-    verdict = run(lacking, progress=seen.append).result(5)
+def test_case_that_can_not_run(server: FakeServer, run: Callable[..., Any], lacking: Case, words: str) -> None:
+    """A case that can't run does not pass."""
+    seen: list[CaseResult] = []
+    result = run(lacking, progress=seen.append).result(5)
 
-    assert ([Standing.NOT_RUN], False) == (standings(verdict), verdict.conforms)
-    assert words in verdict.results[0].complaints[0].seen
-    assert "no case could run" in verdict.trouble
+    assert ([CaseStatus.NOT_RUN], False) == (statuses(result), result.conforms)
+    assert words in result.results[0].failures[0].actual
+    assert "no case could run" in result.error
     assert 1 == len(seen)
 
 
-def test_a_known_failure_is_told_apart_and_is_a_failure_where_it_passes(
-    office: Office, run: Callable[..., Any]
-) -> None:
+def test_known_failures(server: FakeServer, run: Callable[..., Any]) -> None:
+    """Known failures have their own statuses and never conform."""
     failing, passing = case(check(answer="NO"), id="failing"), case(check(answer="YES"), id="passing", alone=True)
     running = run(failing, passing, known={"failing", "passing"})
-    office.answer()
-    office.answer()
-    verdict = running.result(5)
+    server.answer()
+    server.answer()
+    result = running.result(5)
 
-    assert ([Standing.KNOWN, Standing.STALE], False) == (standings(verdict), verdict.conforms)
+    assert ([CaseStatus.KNOWN, CaseStatus.STALE], False) == (statuses(result), result.conforms)
 
 
-def test_when_the_runs_time_is_over_the_cases_left_are_not_run(office: Office, run: Callable[..., Any]) -> None:
+def test_time_limit(server: FakeServer, run: Callable[..., Any]) -> None:
+    """After the time limit remaining cases are not run."""
     running = run(case(check(), check()), case(check(), id="left", alone=True), limit_seconds=0.3)
-    taken = office.take()
+    taken = server.take()
     time.sleep(0.4)
-    office.end(taken)
-    verdict = running.result(5)
+    server.end(taken)
+    result = running.result(5)
 
-    assert [Standing.NOT_RUN, Standing.NOT_RUN] == standings(verdict)
-    assert [[(2, "the run's time was over")], [(1, "the run's time was over")]] == [
-        [(found.step, found.seen) for found in result.complaints] for result in verdict.results
+    assert [CaseStatus.NOT_RUN, CaseStatus.NOT_RUN] == statuses(result)
+    assert [[(2, "the run's time limit was reached")], [(1, "the run's time limit was reached")]] == [
+        [(found.step, found.actual) for found in result.failures] for result in result.results
     ]
 
 
-def test_what_stands_in_the_way_of_all_cases_is_told_and_nothing_is_run(
-    office: Office, run: Callable[..., Any]
-) -> None:
-    verdict = run(case(check()), probe=lambda _target: "promissory: unreachable").result(5)
+def test_failed_preflight(server: FakeServer, run: Callable[..., Any]) -> None:
+    """A failed preflight is reported and no case runs."""
+    result = run(case(check()), probe=lambda _target: "promissory: unreachable").result(5)
 
-    assert ("promissory: unreachable", [Standing.NOT_RUN]) == (verdict.trouble, standings(verdict))
-    assert [] == office.opened
-
-
-def test_metadata_that_grpc_would_not_send_is_no_fault_of_the_target(target: Target) -> None:
-    verdict = runner.run([case({**check(), "metadata": [["UPPER", "x"]]})], target, probe=lambda _target: "")
-
-    assert [Standing.NOT_RUN] == standings(verdict)
-    assert "gRPC does not send such metadata" in verdict.results[0].complaints[0].seen
+    assert ("promissory: unreachable", [CaseStatus.NOT_RUN]) == (result.error, statuses(result))
+    assert [] == server.opened
 
 
-def test_a_steering_folder_that_can_not_be_used_is_told(pki: Path, tmp_path: Path) -> None:
+def test_unsendable_metadata(target: Target) -> None:
+    """Metadata that gRPC refuses to send is not a failure of the target."""
+    result = runner.run([case({**check(), "metadata": [["UPPER", "x"]]})], target, probe=lambda _target: "")
+
+    assert [CaseStatus.NOT_RUN] == statuses(result)
+    assert "gRPC refuses to send this metadata" in result.results[0].failures[0].actual
+
+
+def test_invalid_steering_folder(pki: Path, tmp_path: Path) -> None:
+    """An invalid steering folder is reported."""
     (tmp_path / "offset").write_text("soon")
     target = Target({Instance.PROMISSORY: "127.0.0.1:1"}, pki, tmp_path)
 
-    verdict = runner.run([case(check())], target, probe=lambda _target: "")
+    result = runner.run([case(check())], target, probe=lambda _target: "")
 
-    assert "does not hold a whole number of seconds" in verdict.trouble
+    assert "does not hold a whole number of seconds" in result.error

@@ -7,8 +7,8 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 ALONE = (
     "tests/e2e/test_chaos.py::test_nothing_is_lost_in_the_short_form",
     "tests/guarantees/test_1_fail_closed.py::test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words",
-    "tests/conformance/test_own_services.py::test_our_own_services_conform_on_sqlite_as_the_command_line_tells",
-    "tests/conformance/test_own_services.py::test_our_own_services_conform_on_postgresql_in_all_that_a_store_can_change",
+    "tests/conformance/test_own_services.py::test_conform_on_sqlite",
+    "tests/conformance/test_own_services.py::test_conform_on_postgresql",
 )
 FIRST = (
     *ALONE,

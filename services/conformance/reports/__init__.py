@@ -1,1 +1,1 @@
-"""What is told of a run: on the terminal, as JUnit XML, as signed JSON, and as one page."""
+"""Reports of a run: on the terminal, as JUnit XML, as signed JSON, and as one HTML page."""

@@ -1,4 +1,4 @@
-"""A run as one page in Persian and English: it needs no network, no script and no other file, and can be printed."""
+"""Report as one HTML page in Persian and English, without network access, scripts or other files."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,63 +12,63 @@ from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
 from conformance.case import Title
-from conformance.reports.labels import OUTCOMES, STANDINGS, counted, outcome, shown
-from conformance.results import Result, Standing, Verdict
+from conformance.reports.labels import OUTCOME_LABELS, STATUS_LABELS, escape, outcome, status_counts
+from conformance.results import CaseResult, CaseStatus, RunResult
 from estelam.core.clock import TEHRAN
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARKS = {
-    Standing.PASSED: "✓",
-    Standing.FAILED: "✗",
-    Standing.NOT_RUN: "–",
-    Standing.KNOWN: "!",
-    Standing.STALE: "?",
+    CaseStatus.PASSED: "✓",
+    CaseStatus.FAILED: "✗",
+    CaseStatus.NOT_RUN: "–",
+    CaseStatus.KNOWN: "!",
+    CaseStatus.STALE: "?",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One clause, and how its cases stand."""
+    """One clause and the results of its cases."""
 
     id: str
     clause: Title
-    results: Sequence[Result]
+    results: Sequence[CaseResult]
 
     @property
     def passed(self) -> int:
-        """How many of them passed."""
-        return sum(result.standing is Standing.PASSED for result in self.results)
+        """Number of cases that passed."""
+        return sum(result.status is CaseStatus.PASSED for result in self.results)
 
 
-def write(path: Path, verdict: Verdict) -> None:
-    """Write *verdict* to *path*."""
+def write(path: Path, run: RunResult) -> None:
+    """Write the report of *run* to *path*."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_final
     )
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
-        verdict=verdict,
-        outcome=OUTCOMES[outcome(verdict)],
-        conforms=verdict.conforms,
-        counts=counted(verdict),
+        run=run,
+        outcome=OUTCOME_LABELS[outcome(run)],
+        conforms=run.conforms,
+        counts=status_counts(run),
         marks=_MARKS,
-        standings=STANDINGS,
-        rows=_rows(verdict),
-        faults=[result for result in verdict.results if result.standing is not Standing.PASSED],
-        began=verdict.began.astimezone(TEHRAN).isoformat(sep=" ", timespec="seconds"),
-        began_fa=_jalali(verdict.began),
+        labels=STATUS_LABELS,
+        rows=_rows(run),
+        failed=[result for result in run.results if result.status is not CaseStatus.PASSED],
+        began=run.began.astimezone(TEHRAN).isoformat(sep=" ", timespec="seconds"),
+        began_fa=_jalali(run.began),
         kit=version("estelam"),
     )
     path.write_text(page, "utf-8")
 
 
-def _rows(verdict: Verdict) -> list[Row]:
-    """The clauses that were examined, in the order of the resolutions."""
+def _rows(run: RunResult) -> list[Row]:
+    """Return the tested clauses in the order of the resolutions."""
     clauses = case_loader.clauses()
-    examined = Counter(result.case.clause for result in verdict.results)
+    counts = Counter(result.case.clause for result in run.results)
     return [
-        Row(name, clause, [result for result in verdict.results if result.case.clause == name])
+        Row(name, clause, [result for result in run.results if result.case.clause == name])
         for name, clause in clauses.items()
-        if examined[name]
+        if counts[name]
     ]
 
 
@@ -78,5 +78,5 @@ def _jalali(instant: datetime) -> str:
 
 
 def _final(value: object) -> object:
-    """Whatever is put into the page, what a server said above all, has nothing in it that steers a reader's eye."""
-    return shown(value) if type(value) is str else value
+    """Escape control and direction characters in every text, since targets may send them."""
+    return escape(value) if type(value) is str else value

@@ -1,24 +1,24 @@
-"""A run as JUnit XML: a suite for each clause, for the machinery that shows test results."""
+"""Report as JUnit XML, with a test suite for each clause, for CI systems."""
 
 from itertools import groupby
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from conformance.reports.labels import shown
-from conformance.results import Result, Standing, Verdict
+from conformance.reports.labels import escape
+from conformance.results import CaseResult, CaseStatus, RunResult
 
 
-def write(path: Path, verdict: Verdict) -> None:
-    """Write *verdict* to *path*. What keeps it from conforming is a failure there; what could not run, an error."""
+def write(path: Path, run: RunResult) -> None:
+    """Write the report of *run* to *path*: a case that did not pass is a failure, one that could not run an error."""
     root = Element("testsuites", name="estelam conformance")
-    for clause, results in groupby(sorted(verdict.results, key=_clause), key=_clause):
-        suite = SubElement(root, "testsuite", name=clause, timestamp=verdict.began.isoformat(timespec="seconds"))
+    for clause, results in groupby(sorted(run.results, key=_clause), key=_clause):
+        suite = SubElement(root, "testsuite", name=clause, timestamp=run.began.isoformat(timespec="seconds"))
         for result in results:
             _add(suite, result)
-    if verdict.trouble:
+    if run.error:
         suite = SubElement(root, "testsuite", name="run")
         case = SubElement(suite, "testcase", classname="run", name="run")
-        SubElement(case, "error", message=shown(verdict.trouble))
+        SubElement(case, "error", message=escape(run.error))
     for element in (*root, root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors")):
             element.set(name, str(len(element.findall(f".//{tag}"))))
@@ -27,19 +27,19 @@ def write(path: Path, verdict: Verdict) -> None:
     ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _clause(result: Result) -> str:
+def _clause(result: CaseResult) -> str:
     return result.case.clause
 
 
-def _add(suite: Element, result: Result) -> None:
+def _add(suite: Element, result: CaseResult) -> None:
     case = SubElement(
         suite, "testcase", classname=result.case.clause, name=result.case.id, time=f"{result.seconds:.3f}"
     )
-    if result.standing is Standing.PASSED:
+    if result.status is CaseStatus.PASSED:
         return
-    fault = SubElement(case, "error" if result.standing is Standing.NOT_RUN else "failure")
-    fault.set("type", result.standing)
-    fault.set("message", result.case.title.en)
-    fault.text = "\n".join(
-        f"step {one.step}: expected {shown(one.expected)}; seen {shown(one.seen)}" for one in result.complaints
+    failure = SubElement(case, "error" if result.status is CaseStatus.NOT_RUN else "failure")
+    failure.set("type", result.status)
+    failure.set("message", result.case.title.en)
+    failure.text = "\n".join(
+        f"step {one.step}: expected {escape(one.expected)}; actual {escape(one.actual)}" for one in result.failures
     )

@@ -1,57 +1,57 @@
-"""What every report says alike: the verdict's words, and what was seen made safe to show."""
+"""Texts that all reports share, and the escaping of texts that a target sent."""
 
 import unicodedata
 from enum import StrEnum
 
 from conformance.case import Title
-from conformance.results import Standing, Verdict
+from conformance.results import CaseStatus, RunResult
 
 ZWNJ = "\N{ZERO WIDTH NON-JOINER}"
 
-STANDINGS = {
-    Standing.PASSED: Title(en="passed", fa="پذیرفته"),
-    Standing.FAILED: Title(en="failed", fa="مردود"),
-    Standing.NOT_RUN: Title(en="not run", fa="اجرا نشده"),
-    Standing.KNOWN: Title(en="known to fail", fa="مردود، از پیش دانسته"),
-    Standing.STALE: Title(en="known to fail, and passed", fa="مردود دانسته و پذیرفته"),
+STATUS_LABELS = {
+    CaseStatus.PASSED: Title(en="passed", fa="پذیرفته"),
+    CaseStatus.FAILED: Title(en="failed", fa="مردود"),
+    CaseStatus.NOT_RUN: Title(en="not run", fa="اجرا نشده"),
+    CaseStatus.KNOWN: Title(en="known to fail", fa="مردود، از پیش دانسته"),
+    CaseStatus.STALE: Title(en="known to fail, and passed", fa="مردود دانسته و پذیرفته"),
 }
 
 
 class Outcome(StrEnum):
-    """What a whole run comes to."""
+    """The outcome of a whole run."""
 
     CONFORMS = "CONFORMS"
     FAILS = "DOES NOT CONFORM"
     NOT_RUN = "COULD NOT RUN"
 
 
-OUTCOMES = {
+OUTCOME_LABELS = {
     Outcome.CONFORMS: Title(en="CONFORMS", fa="مطابق است"),
     Outcome.FAILS: Title(en="DOES NOT CONFORM", fa="مطابق نیست"),
     Outcome.NOT_RUN: Title(en="COULD NOT RUN", fa="اجرا نشد"),
 }
 
 
-def outcome(verdict: Verdict) -> Outcome:
-    """What *verdict* comes to."""
-    if verdict.trouble:
+def outcome(run: RunResult) -> Outcome:
+    """Return the outcome of *run*."""
+    if run.error:
         return Outcome.NOT_RUN
-    return Outcome.CONFORMS if verdict.conforms else Outcome.FAILS
+    return Outcome.CONFORMS if run.conforms else Outcome.FAILS
 
 
-def counted(verdict: Verdict) -> dict[Standing, int]:
-    """How many cases have each standing, those that none has left out."""
-    counts = {standing: len(verdict.having(standing)) for standing in Standing}
-    return {standing: count for standing, count in counts.items() if count}
+def status_counts(run: RunResult) -> dict[CaseStatus, int]:
+    """Return the number of cases of each status that any case has."""
+    counts = {status: len(run.with_status(status)) for status in CaseStatus}
+    return {status: count for status, count in counts.items() if count}
 
 
-def shown(text: str) -> str:
-    """*text*, which may be whatever a server said, with all that could steer a terminal or a reader's eye escaped."""
-    return "".join(map(_shown, text))
+def escape(text: str) -> str:
+    """Escape the characters in *text* that could control a terminal or change the direction of reading."""
+    return "".join(map(_escape, text))
 
 
-def _shown(character: str) -> str:
-    # Control, format (which can turn the direction of reading), surrogate and private characters.
+def _escape(character: str) -> str:
+    # Control, format (which includes direction marks), surrogate and private-use characters.
     if unicodedata.category(character).startswith("C") and character not in {"\n", ZWNJ}:
         return character.encode("unicode_escape").decode("ascii")
     return character

@@ -1,7 +1,7 @@
-"""A run as JSON, signed: the examiner's word that anybody can check.
+"""Report as JSON with the examiner's signature, which anybody can verify.
 
-The signature, in a file of its own beside the report, is Ed25519 over the report's bytes as they are, so that no
-language's serializer has to agree with ours: `openssl pkeyutl -verify -rawin` checks it.
+The detached signature (`*.sig`) is Ed25519 over the report's bytes, so verification needs no canonical JSON:
+`openssl pkeyutl -verify -rawin` verifies it.
 """
 
 import json
@@ -16,34 +16,34 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from conformance.reports.labels import counted, outcome
-from conformance.results import Result, Verdict
+from conformance.reports.labels import outcome, status_counts
+from conformance.results import CaseResult, RunResult
 from estelam.core.exceptions import UserFacingError
 
 KIND = "estelam conformance report v1"
 
 
 class SignatureError(UserFacingError):
-    """A report can't be signed, or is not what its examiner signed; the text is for whoever holds it."""
+    """A report can't be signed, or its signature is invalid; the text is for the user of the report."""
 
 
-def write(path: Path, verdict: Verdict, pki: Path) -> None:
-    """Write *verdict* to *path*, and the signature of the examiner whose key is in *pki* to *path*.sig.
+def write(path: Path, run: RunResult, pki: Path) -> None:
+    """Write the report of *run* to *path* and its signature with `examiner.key` in *pki* to *path*.sig.
 
     Raises:
         SignatureError: the examiner's key can't be used.
     """
     key = _private_key(pki / "examiner.key")
-    report = json.dumps(_report(verdict), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
+    report = json.dumps(_report(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
     path.write_bytes(report)
     _signature(path).write_bytes(key.sign(report))
 
 
 def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
-    """The report in *path*, which the examiner of *certificate* has signed.
+    """Verify the report in *path* with the examiner's *certificate* and return it.
 
     Raises:
-        SignatureError: it is another report, another examiner's, or none.
+        SignatureError: a file can't be read, the signature is invalid, or it is not a conformance report.
     """
     try:
         key = load_pem_x509_certificate(certificate.read_bytes()).public_key()
@@ -56,10 +56,10 @@ def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
         key.verify(signature, report)
     except InvalidSignature:
         raise SignatureError(f"{path}: not what this examiner signed") from None
-    found: Any = json.loads(report)
-    if not isinstance(found, dict) or found.get("kind") != KIND:
+    content: Any = json.loads(report)
+    if not isinstance(content, dict) or content.get("kind") != KIND:
         raise SignatureError(f"{path}: not a conformance report")
-    return found
+    return content
 
 
 def _signature(path: Path) -> Path:
@@ -76,34 +76,34 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _report(verdict: Verdict) -> dict[str, Any]:
+def _report(run: RunResult) -> dict[str, Any]:
     return {
         "kind": KIND,
-        "verdict": outcome(verdict),
-        "trouble": verdict.trouble,
-        "began": verdict.began.isoformat(),
-        "seconds": round(verdict.seconds, 3),
+        "verdict": outcome(run),
+        "error": run.error,
+        "began": run.began.isoformat(),
+        "seconds": round(run.seconds, 3),
         "kit": version("estelam"),
-        "book_sha256": _book(verdict),
-        "targets": dict(verdict.targets),
-        "counts": {str(standing): count for standing, count in counted(verdict).items()},
-        "left_out": verdict.left_out,
-        "cases": [_case(result) for result in verdict.results],
+        "cases_sha256": _cases_sha256(run),
+        "targets": dict(run.targets),
+        "counts": {str(status): count for status, count in status_counts(run).items()},
+        "left_out": run.left_out,
+        "cases": [_case(result) for result in run.results],
     }
 
 
-def _book(verdict: Verdict) -> str:
-    """One hash of all cases that were examined, word for word: two reports with the same one asked the same."""
-    cases = [result.case.model_dump(mode="json") for result in sorted(verdict.results, key=lambda one: one.case.id)]
+def _cases_sha256(run: RunResult) -> str:
+    """Return a hash of all tested cases: reports with the same hash tested the same cases."""
+    cases = [result.case.model_dump(mode="json") for result in sorted(run.results, key=lambda one: one.case.id)]
     return sha256(json.dumps(cases, sort_keys=True).encode()).hexdigest()
 
 
-def _case(result: Result) -> dict[str, Any]:
+def _case(result: CaseResult) -> dict[str, Any]:
     return {
         "id": result.case.id,
         "clause": result.case.clause,
         "title": result.case.title.model_dump(),
-        "standing": result.standing,
+        "status": result.status,
         "seconds": round(result.seconds, 3),
-        "complaints": [{"step": one.step, "expected": one.expected, "seen": one.seen} for one in result.complaints],
+        "failures": [{"step": one.step, "expected": one.expected, "actual": one.actual} for one in result.failures],
     }

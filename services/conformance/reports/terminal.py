@@ -1,4 +1,4 @@
-"""A run on the terminal: how far it is, then what failed, then the verdict."""
+"""Report on the terminal: progress, then what failed, then the outcome."""
 
 from types import TracebackType
 from typing import Self
@@ -10,14 +10,14 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from conformance import case_loader
-from conformance.reports.labels import Outcome, counted, outcome, shown
-from conformance.results import Result, Standing, Verdict
+from conformance.reports.labels import Outcome, escape, outcome, status_counts
+from conformance.results import CaseResult, CaseStatus, RunResult
 
 _STYLES = {Outcome.CONFORMS: "bold green", Outcome.FAILS: "bold red", Outcome.NOT_RUN: "bold yellow"}
 
 
 class Progress:
-    """How far a run is; nothing stays of it."""
+    """A progress bar, removed when the run ends."""
 
     def __init__(self, console: Console) -> None:
         self._bar = Bar(
@@ -33,14 +33,14 @@ class Progress:
         self._failed = 0
 
     def total(self, cases: int) -> None:
-        """So many cases will be run."""
+        """Set the number of cases."""
         self._bar.update(self._task, total=cases)
 
-    def done(self, result: Result) -> None:
-        """One more case is over."""
-        self._failed += result.standing is not Standing.PASSED
-        words = f"cases, {self._failed} not passed" if self._failed else "cases"
-        self._bar.update(self._task, advance=1, description=words)
+    def done(self, result: CaseResult) -> None:
+        """Count one more finished case."""
+        self._failed += result.status is not CaseStatus.PASSED
+        description = f"cases, {self._failed} not passed" if self._failed else "cases"
+        self._bar.update(self._task, advance=1, description=description)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -50,30 +50,30 @@ class Progress:
         self._bar.stop()
 
 
-def show(verdict: Verdict, console: Console) -> None:
-    """Print every case that did not pass, with the clause it is about, and then the verdict."""
-    if verdict.trouble:  # one reason for all of them
-        console.print(Text(shown(verdict.trouble)))
+def show(run: RunResult, console: Console) -> None:
+    """Print every case that did not pass, with its clause, and then the outcome."""
+    if run.error:  # no case ran, all for the same reason
+        console.print(Text(escape(run.error)))
     else:
-        for result in verdict.results:
-            if result.standing is not Standing.PASSED:
+        for result in run.results:
+            if result.status is not CaseStatus.PASSED:
                 _show_case(result, console)
-    word = outcome(verdict)
-    counts = ", ".join(f"{count} {standing}" for standing, count in counted(verdict).items())
-    console.print(Text.assemble((word, _STYLES[word]), f"  {counts or 'no case ran'}, in {verdict.seconds:.1f} s"))
-    for name, address in verdict.targets.items():
-        console.print(Text(f"  {name:18}{shown(address)}", style="dim"))
-    if verdict.left_out:
-        console.print(Text(f"  {verdict.left_out} cases were left out: nothing is said about them", style="dim"))
+    overall = outcome(run)
+    counts = ", ".join(f"{count} {status}" for status, count in status_counts(run).items())
+    console.print(Text.assemble((overall, _STYLES[overall]), f"  {counts or 'no case ran'}, in {run.seconds:.1f} s"))
+    for name, address in run.targets.items():
+        console.print(Text(f"  {name:18}{escape(address)}", style="dim"))
+    if run.left_out:
+        console.print(Text(f"  {run.left_out} cases were excluded: nothing is known about them", style="dim"))
 
 
-def _show_case(result: Result, console: Console) -> None:
+def _show_case(result: CaseResult, console: Console) -> None:
     case, clause = result.case, case_loader.clauses()[result.case.clause]
-    console.print(Text.assemble(("✗ ", "red"), (case.id, "bold"), f"  {result.standing}"))
+    console.print(Text.assemble(("✗ ", "red"), (case.id, "bold"), f"  {result.status}"))
     for line in (case.title.en, case.title.fa, f"{case.clause}: {clause.en}", clause.fa):
         console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2), expand=False))
-    for complaint in result.complaints:
-        console.print(Padding(Text(f"step {complaint.step}"), (0, 0, 0, 2), expand=False))
-        for name, words in (("expected", complaint.expected), ("seen", complaint.seen)):
-            console.print(Padding(Text.assemble((f"{name:10}", "dim"), shown(words)), (0, 0, 0, 4), expand=False))
+    for failure in result.failures:
+        console.print(Padding(Text(f"step {failure.step}"), (0, 0, 0, 2), expand=False))
+        for name, text in (("expected", failure.expected), ("actual", failure.actual)):
+            console.print(Padding(Text.assemble((f"{name:10}", "dim"), escape(text)), (0, 0, 0, 4), expand=False))
     console.print()

@@ -1,1 +1,1 @@
-"""The zoo: the reference with one fault each, and the case that must catch it. `python -m tests.conformance.mutants`."""
+"""Mutants: copies of the reference with one fault each, which a named case must catch."""

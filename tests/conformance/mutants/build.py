@@ -1,4 +1,4 @@
-"""The reference's modules imported anew, one of them with a fault, and whether the faulty line has run."""
+"""Builds an importable copy of the reference, with a mutant's fault, and traces whether the faulty line ran."""
 
 import contextlib
 import importlib
@@ -18,15 +18,15 @@ _numbers = itertools.count(1)
 
 
 @dataclass
-class Watch:
-    """Sees one line of one file run, in the thread in which it began, and then looks away."""
+class LineWatch:
+    """Traces whether one line of one file runs in the thread that started it."""
 
     file: str
     line: int
     ran: bool = False
 
-    def begin(self) -> None:
-        """Look on."""
+    def start(self) -> None:
+        """Start tracing in this thread; tracing stops once the line has run."""
         sys.settrace(self._called)
 
     def _called(self, frame: FrameType, _event: str, _argument: Any) -> Any:
@@ -40,20 +40,20 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Bred:
-    """A copy of the reference, not imported yet."""
+class ReferenceCopy:
+    """A copy of the reference that is not imported yet."""
 
     package: str
-    watch: Watch | None
+    watch: LineWatch | None
 
     def module(self, name: str) -> ModuleType:
-        """One of its modules."""
+        """Import and return one of its modules."""
         return importlib.import_module(f"{self.package}.{name}")
 
 
 @contextlib.contextmanager
-def bred(mutant: Mutant | None) -> Iterator[Bred]:
-    """The reference with *mutant*'s fault, or as it is, as a package of its own."""
+def build_reference(mutant: Mutant | None) -> Iterator[ReferenceCopy]:
+    """Copy the reference into a package of its own, with *mutant*'s fault if given."""
     package = f"reference_{next(_numbers)}"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / package
@@ -62,11 +62,11 @@ def bred(mutant: Mutant | None) -> Iterator[Bred]:
         if mutant is not None:
             faulty = copy / f"{mutant.module}.py"
             faulty.write_text(mutant.source(), "utf-8")
-            watch = Watch(str(faulty), mutant.line())
+            watch = LineWatch(str(faulty), mutant.line())
         sys.path.insert(0, folder)
         try:
             importlib.invalidate_caches()
-            yield Bred(package, watch)
+            yield ReferenceCopy(package, watch)
         finally:
             sys.path.remove(folder)
             for name in [name for name in sys.modules if name.partition(".")[0] == package]:

@@ -1,4 +1,4 @@
-"""A mutant before its case: whether the case turned red, for a fault that was really met."""
+"""Runs a mutant against its case and decides whether the case caught the fault."""
 
 import contextlib
 import time
@@ -8,71 +8,71 @@ from pathlib import Path
 
 from conformance import clock_stages, runner
 from conformance.case import Case, Instance
-from conformance.results import Complaint, Standing, Verdict
+from conformance.results import CaseStatus, Failure, RunResult
 from conformance.target import Target
-from tests.conformance.mutants.build import bred
+from tests.conformance.mutants.build import build_reference
 from tests.conformance.mutants.mutant import Mutant
-from tests.conformance.mutants.serve import kept, needed, set_back
+from tests.conformance.mutants.serve import needed_instances, reset_steering, serve_reference
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one mutant."""
+    """The result of one mutant."""
 
     mutant: Mutant
-    red: bool
+    failed: bool
     ran: bool
     crashed: str
-    """The unforeseen fault of the mutant's own code, if any: then it was not its fault that was caught."""
-    complaints: tuple[Complaint, ...]
+    """Unexpected exceptions of the mutant, if any: then the case did not catch the intended fault."""
+    failures: tuple[Failure, ...]
     seconds: float
 
     @property
     def caught(self) -> bool:
-        """Whether the kit has proven that it catches this fault."""
-        return self.red and self.ran and not self.crashed
+        """Whether the case failed because of the intended fault."""
+        return self.failed and self.ran and not self.crashed
 
 
-def tried(mutant: Mutant, cases: Mapping[str, Case], folder: Path) -> Outcome:
-    """Put *mutant* before its case, on the fixtures in *folder*."""
-    began = time.monotonic()
+def run_mutant(mutant: Mutant, cases: Mapping[str, Case], folder: Path) -> Outcome:
+    """Run *mutant* against its case, on the fixtures in *folder*."""
+    start = time.monotonic()
     case = cases[mutant.case]
-    set_back(folder)
-    with bred(mutant) as reference:
-        with kept(reference, folder, needed([case])) as addresses:
-            verdict = examined([case], addresses, folder)
-        faults = reference.module("office").faults
-    failed = verdict.having(Standing.FAILED)
+    reset_steering(folder)
+    with build_reference(mutant) as reference:
+        with serve_reference(reference, folder, needed_instances([case])) as addresses:
+            result = run_kit([case], addresses, folder)
+        errors = reference.module("pipeline").unexpected_errors
+    failed = result.with_status(CaseStatus.FAILED)
     return Outcome(
         mutant,
-        red=bool(failed),
+        failed=bool(failed),
         ran=reference.watch is not None and reference.watch.ran,
-        crashed=verdict.trouble or "; ".join(sorted({repr(fault) for fault in faults})),
-        complaints=tuple(complaint for result in failed for complaint in result.complaints),
-        seconds=time.monotonic() - began,
+        crashed=result.error or "; ".join(sorted({repr(error) for error in errors})),
+        failures=tuple(failure for case_result in failed for failure in case_result.failures),
+        seconds=time.monotonic() - start,
     )
 
 
-def sound(cases: list[Case], folder: Path) -> Verdict:
-    """What the kit says of the reference as it is."""
-    set_back(folder)
-    with bred(None) as reference, kept(reference, folder, needed(cases)) as addresses:
-        return examined(cases, addresses, folder)
+def run_unchanged(cases: list[Case], folder: Path) -> RunResult:
+    """Run *cases* against the unchanged reference."""
+    reset_steering(folder)
+    with build_reference(None) as reference, serve_reference(reference, folder, needed_instances(cases)) as addresses:
+        return run_kit(cases, addresses, folder)
 
 
 @contextlib.contextmanager
-def hurried() -> Iterator[None]:
-    """The kit without its waits for a target to read its steering: the reference reads it at each call."""
-    waits = clock_stages.READ_SECONDS, runner.BAR_SECONDS
-    clock_stages.READ_SECONDS = runner.BAR_SECONDS = 0.0
+def without_waits() -> Iterator[None]:
+    """Run the kit without its waits for steering files, which the reference reads at each call."""
+    waits = clock_stages.READ_SECONDS, runner.DENY_SECONDS
+    clock_stages.READ_SECONDS = runner.DENY_SECONDS = 0.0
     try:
         yield
     finally:
-        clock_stages.READ_SECONDS, runner.BAR_SECONDS = waits
+        clock_stages.READ_SECONDS, runner.DENY_SECONDS = waits
 
 
-def examined(cases: list[Case], addresses: Mapping[str, str], folder: Path) -> Verdict:
-    """What the kit says of whoever is at *addresses*."""
-    at = {Instance(name): address for name, address in addresses.items()}
-    with hurried():
-        return runner.run(cases, Target(at, folder / "pki", folder / "steering"))
+def run_kit(cases: list[Case], addresses: Mapping[str, str], folder: Path) -> RunResult:
+    """Run *cases* against the instances at *addresses*."""
+    instances = {Instance(name): address for name, address in addresses.items()}
+    with without_waits():
+        return runner.run(cases, Target(instances, folder / "pki", folder / "steering"))

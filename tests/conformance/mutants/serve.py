@@ -1,4 +1,4 @@
-"""Instances of a bred reference, kept on sockets in a thread of their own."""
+"""Runs instances of a copy of the reference in a thread."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from conformance.case import Case, Instance
-from tests.conformance.mutants.build import Bred
+from tests.conformance.mutants.build import ReferenceCopy
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
-def needed(cases: Collection[Case]) -> set[str]:
-    """The instances that *cases* ask, and the ministry's where Setad's must ask it."""
+def needed_instances(cases: Collection[Case]) -> set[str]:
+    """Return the instances that *cases* call, and the ministry's if the adapter's are among them."""
     names = {step.target or case.target for case in cases for step in case.steps}
     if any(name.service == "setad" for name in names):
         names.add(Instance.PROMISSORY)
     return {name.value for name in names}
 
 
-def set_back(folder: Path) -> None:
-    """Make the steering in *folder* as it was at first: it is the origin now, and nobody is barred besides."""
+def reset_steering(folder: Path) -> None:
+    """Reset the steering files in *folder*: the target's time is the origin, and the deny list is empty."""
     origin = datetime.fromisoformat(json.loads((folder / "manifest.json").read_text("utf-8"))["origin"])
     offset = round((origin - datetime.now(UTC)).total_seconds())
     (folder / "steering" / "offset").write_text(f"{offset}\n", "ascii")
@@ -32,30 +32,30 @@ def set_back(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def kept(reference: Bred, folder: Path, names: Collection[str]) -> Iterator[Mapping[str, str]]:
-    """The instances *names* of *reference* on the fixtures in *folder*; their addresses."""
+def serve_reference(reference: ReferenceCopy, folder: Path, names: Collection[str]) -> Iterator[Mapping[str, str]]:
+    """Run the instances *names* of *reference* on the fixtures in *folder*; yield their addresses."""
     addresses: Future[Mapping[str, str]] = Future()
-    leave: Future[None] = Future()
+    stop: Future[None] = Future()
 
     async def serve() -> None:
         async with reference.module("service").running(folder, names) as found:
             addresses.set_result(found)
-            await asyncio.wrap_future(leave)
+            await asyncio.wrap_future(stop)
 
     def run() -> None:
         try:
             if reference.watch is not None:
-                reference.watch.begin()
+                reference.watch.start()
             asyncio.run(serve())
-        except (Exception, SystemExit) as fault:  # noqa: BLE001 - told to whoever waits; a mutant may end its server
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - passed to the waiting thread; a mutant may end its server
             if not addresses.done():
-                addresses.set_exception(fault)
+                addresses.set_exception(error)
 
     thread = threading.Thread(target=run, name=reference.package, daemon=True)
     thread.start()
     try:
-        yield addresses.result(PATIENCE_SECONDS)
+        yield addresses.result(TIMEOUT_SECONDS)
     finally:
-        if not leave.done():  # as it is where a fault has ended the loop
-            leave.set_result(None)
-        thread.join(PATIENCE_SECONDS)
+        if not stop.done():  # a fault may have ended the loop
+            stop.set_result(None)
+        thread.join(TIMEOUT_SECONDS)

@@ -19,7 +19,7 @@ DRAWERS = ("DRAWER", "")
 
 
 class Cases:
-    """Questions about court cases over cheques."""
+    """Inquiries about court cases over cheques."""
 
     def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
         self._store = store
@@ -27,36 +27,36 @@ class Cases:
         self._clock = clock
 
     def methods(self) -> list[Method]:
-        """What the contract orders."""
+        """Return the contract's methods."""
         return [
             Method(
                 f"{SERVICE}/CheckByNationalId",
                 pb.CheckByNationalIdRequest,
                 self.by_national_id,
-                lambda asked: [("person", asked.national_id)],
+                lambda request: [("person", request.national_id)],
                 lambda _: "",
             ),
             Method(
                 f"{SERVICE}/CheckByTrackingId",
                 pb.CheckByTrackingIdRequest,
                 self.by_tracking_id,
-                lambda asked: [("tracking", asked.tracking_id)],
+                lambda request: [("tracking", request.tracking_id)],
                 lambda _: "",
             ),
         ]
 
     async def by_national_id(self, inquiry: Inquiry) -> Answer:
-        """Whether a case within coverage is against this drawer."""
-        self._ledger.reach()
-        asked = inquiry.request.national_id
-        found = any(row.national_id == asked and row.role in DRAWERS for row in self._covered())
+        """Answer whether a covered case is against this drawer."""
+        self._ledger.check_available()
+        wanted = inquiry.request.national_id
+        found = any(row.national_id == wanted and row.role in DRAWERS for row in self._covered())
         return self._answer(pb.CheckByNationalIdResponse(), found=found)
 
     async def by_tracking_id(self, inquiry: Inquiry) -> Answer:
-        """Whether a case within coverage is about this cheque."""
-        self._ledger.reach()
-        asked = inquiry.request.tracking_id
-        found = any(row.tracking_id == asked for row in self._covered())
+        """Answer whether a covered case is about this cheque."""
+        self._ledger.check_available()
+        wanted = inquiry.request.tracking_id
+        found = any(row.tracking_id == wanted for row in self._covered())
         return self._answer(pb.CheckByTrackingIdResponse(), found=found)
 
     def _covered(self) -> list[CaseRow]:
@@ -65,7 +65,7 @@ class Cases:
 
     def _answer(self, reply: Any, *, found: bool) -> Answer:
         if not found:
-            self._store.earn_no(self._clock.now())
+            self._store.require_coverage(self._clock.now())
         reply.answer = inquiry_pb2.ANSWER_YES if found else inquiry_pb2.ANSWER_NO
         if (coverage := self._store.coverage) is not None:
             first = coverage.since

@@ -1,4 +1,4 @@
-"""The published fixtures, read from their folder."""
+"""Reads the fixtures."""
 
 import json
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from .access import Grant
-from .quota import Allowance
+from .quota import Quota
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of a promissory note."""
+    """A promissory note."""
 
     state: str
     obligor_id: str
@@ -19,7 +19,7 @@ class Note:
     obligor_address: str
     obligor_postal_code: str
     beneficiary_id: str
-    """Who was written first; the present holder is who counts."""
+    """The first beneficiary; only the present holder is compared."""
     holder_id: str
     holder_name: str
     holder_address: str
@@ -35,7 +35,7 @@ class CaseRow:
     kind: str
     filed_on: date
     registered_at: datetime
-    """When it was written down, which does not count."""
+    """When it was registered, which is not used."""
     tracking_id: str
     national_id: str
     role: str
@@ -43,7 +43,7 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the data covers."""
+    """What the court cases cover."""
 
     since: date
     through: datetime
@@ -51,7 +51,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Fixtures:
-    """Everything that a service is told before it begins."""
+    """All fixtures of a service."""
 
     notes: dict[str, Note]
     agencies: frozenset[str]
@@ -64,7 +64,7 @@ class Fixtures:
 
     @classmethod
     def read(cls, folder: Path) -> "Fixtures":
-        """What `estelam conformance fixtures` wrote into *folder*."""
+        """Read what `estelam conformance fixtures` wrote into *folder*."""
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
 
         def rows(name: str) -> list[dict[str, str]]:
@@ -105,6 +105,6 @@ def _grant(row: dict[str, str]) -> Grant:
         method=row["method"],
         since=date.fromisoformat(row["since"]),
         until=date.fromisoformat(row["until"]) if row["until"] else None,
-        allowance=Allowance(float(row["rate"]), int(row["burst"]), int(row["miss_cost"])),
+        quota=Quota(float(row["rate"]), int(row["burst"]), int(row["miss_cost"])),
         demands=tuple(row["demands"].split()),
     )

@@ -1,4 +1,4 @@
-"""One inquiry: what was asked, by whom, for what; and the two checks of what a caller sends."""
+"""An inquiry, and the validation of its metadata and request."""
 
 import re
 import time
@@ -15,16 +15,16 @@ from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .identity import Caller
-from .words import Declined
+from .refusal import Refused
 
 PURPOSES = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
-"""Metadata's keys, and the fields of an entry that hold their keyed hashes."""
+"""Metadata keys, and the fields of an entry that hold their keyed hashes."""
 _PURPOSE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found: the reply, and as what it is recorded."""
+    """The outcome to record and the reply."""
 
     outcome: pb.Outcome.ValueType
     reply: Any
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a contract, and how a service answers it."""
+    """A method of a contract and the function that answers it."""
 
     name: str
     """package.Service/Method"""
@@ -44,56 +44,56 @@ class Method:
 
 @dataclass
 class Inquiry:
-    """One inquiry under way."""
+    """An inquiry in progress."""
 
     method: Method
     caller: Caller
     seconds: float
-    """How much time there is for it."""
+    """Time limit of the inquiry."""
     id: uuid_utils.UUID = field(default_factory=uuid_utils.uuid7)
-    arrived: float = field(default_factory=time.monotonic)
+    received_at: float = field(default_factory=time.monotonic)
     purposes: dict[str, str] = field(default_factory=dict)
-    """By the metadata's keys."""
+    """Values by metadata key."""
     request: Any = None
 
 
-def purposes(metadata: Iterable[tuple[str, str | bytes]], demands: Sequence[str]) -> dict[str, str]:
-    """What the call is said to be for."""
+def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], demands: Sequence[str]) -> dict[str, str]:
+    """Parse and validate the purpose metadata."""
     found: dict[str, str] = {}
     for key, value in metadata:
         if key not in PURPOSES:
             continue
         if key in found or not isinstance(value, str) or not _PURPOSE.fullmatch(value):
             wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
-            raise Declined(Reason.METADATA_MALFORMED, [(key, "metadata.form", wanted)])
+            raise Refused(Reason.METADATA_MALFORMED, [(key, "metadata.form", wanted)])
         found[key] = value
     for key in demands:
         if key not in found:
-            raise Declined(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is demanded by the grant")])
+            raise Refused(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is demanded by the grant")])
     return found
 
 
-def well_formed(kind: type[Message], wire: bytes | None) -> Message:
-    """The message that *wire* holds, which keeps every rule of its contract."""
-    if wire is None:
-        raise Declined(Reason.REQUEST_MALFORMED)
-    if len(wire) > 4096:
-        raise Declined(Reason.REQUEST_TOO_LARGE)
+def parse_request(kind: type[Message], body: bytes | None) -> Message:
+    """Parse *body* and validate it by the contract's rules."""
+    if body is None:
+        raise Refused(Reason.REQUEST_MALFORMED)
+    if len(body) > 4096:
+        raise Refused(Reason.REQUEST_TOO_LARGE)
     try:
-        message = kind.FromString(wire)
+        message = kind.FromString(body)
     except DecodeError:
-        raise Declined(Reason.REQUEST_MALFORMED) from None
+        raise Refused(Reason.REQUEST_MALFORMED) from None
     if len(UnknownFieldSet(message)) > 0:
-        raise Declined(Reason.FIELD_UNKNOWN)
-    broken = [
-        (_path(found.proto), found.proto.rule_id, found.proto.message)
-        for found in protovalidate.collect_violations(message)
+        raise Refused(Reason.FIELD_UNKNOWN)
+    violations = [
+        (_path(each.proto), each.proto.rule_id, each.proto.message)
+        for each in protovalidate.collect_violations(message)
     ]
-    if broken:
-        raise Declined(Reason.FIELD_INVALID, broken)
+    if violations:
+        raise Refused(Reason.FIELD_INVALID, violations)
     return message
 
 
 def _path(violation: Any) -> str:
-    """The name of the field that is wrong."""
+    """Return the name of the invalid field."""
     return ".".join(part.field_name for part in violation.field.elements)

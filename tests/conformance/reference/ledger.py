@@ -1,4 +1,4 @@
-"""The ledger: every inquiry one entry, all of one moment one signed block, and a receipt for each answer."""
+"""The ledger: one entry for each inquiry, one signed block for each batch, a receipt for each answer."""
 
 import asyncio
 import hashlib
@@ -20,15 +20,15 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .clock import Clock, micros
 from .inquiry import PURPOSES, Inquiry
-from .words import Declined
+from .refusal import Refused
 
-GATHERING_SECONDS = 0.002
-"""Inquiries that come within this lie in one block."""
+BATCH_SECONDS = 0.002
+"""Inquiries that arrive within this time share a block."""
 
 
 @dataclass
-class Line:
-    """What is to be recorded, and who waits for it."""
+class EntryDraft:
+    """What to record, and the future of its receipt."""
 
     inquiry: Inquiry
     outcome: pb.Outcome.ValueType
@@ -38,7 +38,7 @@ class Line:
 
 
 class Ledger:
-    """One chain of blocks, kept in memory; *down*, it can't be reached."""
+    """One chain of blocks, in memory; unavailable if *down*."""
 
     def __init__(self, signing_key: Path, clock: Clock, *, down: bool) -> None:
         key = load_pem_private_key(signing_key.read_bytes(), password=None)
@@ -51,54 +51,54 @@ class Ledger:
         self._secret = secrets.token_bytes(32)
         self._previous, self._blocks, self._entries = bytes(32), 0, 0
         self._yes: defaultdict[tuple[str, str, bytes], list[int]] = defaultdict(list)
-        self._waiting: list[Line] = []
+        self._waiting: list[EntryDraft] = []
         self._sealing: asyncio.Task[None] | None = None
 
-    def reach(self) -> None:
-        """Decline where the store is out of reach."""
+    def check_available(self) -> None:
+        """Refuse if the store is unavailable."""
         if self._down:
-            raise Declined(Reason.STORE_UNAVAILABLE)
+            raise Refused(Reason.STORE_UNAVAILABLE)
 
     async def record(self, inquiry: Inquiry, outcome: pb.Outcome.ValueType, reply: Message) -> pb.Receipt:
-        """Record *inquiry*'s answer; its receipt."""
+        """Record *inquiry*'s answer and return its receipt."""
         return await self._sealed(inquiry, outcome, "", reply)
 
     async def record_refusal(self, inquiry: Inquiry, reason: Reason) -> None:
-        """Record that *inquiry* was declined."""
+        """Record that *inquiry* was refused."""
         await self._sealed(inquiry, pb.OUTCOME_REFUSED, reason.value, None)
 
-    def said_yes(self, method: str, caller: str, subject: tuple[str, str]) -> list[int]:
-        """When *method* gave *caller* a yes about *subject*, in microseconds since 1970."""
-        return self._yes[method, caller, self._hidden(*subject)]
+    def times_of_yes(self, method: str, caller: str, subject: tuple[str, str]) -> list[int]:
+        """Return when *method* answered YES to *caller* about *subject*, in microseconds since 1970."""
+        return self._yes[method, caller, self._hmac(*subject)]
 
     async def _sealed(
         self, inquiry: Inquiry, outcome: pb.Outcome.ValueType, refusal: str, reply: Message | None
     ) -> pb.Receipt:
-        self.reach()
-        line = Line(inquiry, outcome, refusal, reply, asyncio.get_running_loop().create_future())
-        self._waiting.append(line)
+        self.check_available()
+        draft = EntryDraft(inquiry, outcome, refusal, reply, asyncio.get_running_loop().create_future())
+        self._waiting.append(draft)
         if self._sealing is None:
             self._sealing = asyncio.create_task(self._seal_soon())
-        return await line.sealed
+        return await draft.sealed
 
     async def _seal_soon(self) -> None:
-        await asyncio.sleep(GATHERING_SECONDS)
-        lines, self._waiting, self._sealing = self._waiting, [], None
+        await asyncio.sleep(BATCH_SECONDS)
+        drafts, self._waiting, self._sealing = self._waiting, [], None
         try:
-            self._seal(lines)
-        except Exception as fault:  # noqa: BLE001 - whoever waits must learn of it
-            for line in lines:
-                line.sealed.set_exception(fault)
+            self._seal(drafts)
+        except Exception as error:  # noqa: BLE001 - every waiting caller must receive the error
+            for draft in drafts:
+                draft.sealed.set_exception(error)
 
-    def _seal(self, lines: Sequence[Line]) -> None:
+    def _seal(self, drafts: Sequence[EntryDraft]) -> None:
         now = self._clock.now()
         first = self._entries + 1
-        salts = [secrets.token_bytes(16) for _ in lines]
-        written = [
-            self._entry(line, number, salt, now)
-            for number, (line, salt) in enumerate(zip(lines, salts, strict=True), start=first)
+        salts = [secrets.token_bytes(16) for _ in drafts]
+        new_entries = [
+            self._entry(draft, number, salt, now)
+            for number, (draft, salt) in enumerate(zip(drafts, salts, strict=True), start=first)
         ]
-        entries = [entry.SerializeToString(deterministic=True) for entry in written]
+        entries = [entry.SerializeToString(deterministic=True) for entry in new_entries]
         leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
         header = pb.BlockHeader(
             number=self._blocks + 1,
@@ -113,24 +113,24 @@ class Ledger:
         self._previous = hashlib.sha256(header).digest()
         self._blocks += 1
         self._entries += len(entries)
-        for entry in written:
+        for entry in new_entries:
             if entry.outcome == pb.OUTCOME_YES:
                 self._yes[entry.method, entry.caller, entry.subjects[0]].append(entry.answered_at_micros)
-        for place, line in enumerate(lines):
+        for index, draft in enumerate(drafts):
             receipt = pb.Receipt(
-                inquiry_id=str(line.inquiry.id),
-                entry=entries[place],
-                salt=salts[place],
-                merkle_path=audit_path(leaves, place),
+                inquiry_id=str(draft.inquiry.id),
+                entry=entries[index],
+                salt=salts[index],
+                merkle_path=audit_path(leaves, index),
                 block_header=header,
                 signature=signature,
             )
             receipt.answered_at.FromMicroseconds(micros(now))
-            if not line.sealed.done():  # its caller may have gone
-                line.sealed.set_result(receipt)
+            if not draft.sealed.done():  # its caller may have cancelled
+                draft.sealed.set_result(receipt)
 
-    def _entry(self, line: Line, number: int, salt: bytes, now: datetime) -> pb.Entry:
-        inquiry = line.inquiry
+    def _entry(self, draft: EntryDraft, number: int, salt: bytes, now: datetime) -> pb.Entry:
+        inquiry = draft.inquiry
         entry = pb.Entry(
             sequence=number,
             inquiry_id=inquiry.id.bytes,
@@ -138,48 +138,48 @@ class Ledger:
             caller=inquiry.caller.organization,
             method=inquiry.method.name,
             subject_key_id="r1",
-            outcome=line.outcome,
-            refusal=line.refusal,
-            latency_micros=int((time.monotonic() - inquiry.arrived) * 1e6),
+            outcome=draft.outcome,
+            refusal=draft.refusal,
+            latency_micros=int((time.monotonic() - inquiry.received_at) * 1e6),
         )
         for key, value in inquiry.purposes.items():
-            setattr(entry, PURPOSES[key], self._hidden(PURPOSES[key], value))
+            setattr(entry, PURPOSES[key], self._hmac(PURPOSES[key], value))
         if inquiry.request is not None:
             request = inquiry.request.SerializeToString(deterministic=True)
-            entry.subjects.extend(self._hidden(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))
-            entry.question = self._hidden(inquiry.method.name, request.hex())
-            if line.reply is not None:
+            entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))
+            entry.question = self._hmac(inquiry.method.name, request.hex())
+            if draft.reply is not None:
                 entry.agency = inquiry.method.agency(inquiry.request)
-                entry.commitment = commitment(salt, request, line.reply.SerializeToString(deterministic=True))
+                entry.commitment = commitment(salt, request, draft.reply.SerializeToString(deterministic=True))
         return entry
 
-    def _hidden(self, kind: str, value: str) -> bytes:
+    def _hmac(self, kind: str, value: str) -> bytes:
         return hmac.digest(self._secret, f"{kind}:{value}".encode(), "sha256")
 
 
 def commitment(salt: bytes, request: bytes, reply: bytes) -> bytes:
-    """What binds an entry to one request and one reply."""
+    """Return the commitment that binds an entry to one request and one reply."""
     return hashlib.sha256(salt + hashlib.sha256(request).digest() + hashlib.sha256(reply).digest()).digest()
 
 
 def tree_hash(leaves: Sequence[bytes]) -> bytes:
-    """RFC 6962's MTH over hashed leaves, as it is defined there."""
+    """Return RFC 6962's MTH over leaf hashes."""
     if len(leaves) == 1:
         return leaves[0]
     split = _split(len(leaves))
     return hashlib.sha256(b"\x01" + tree_hash(leaves[:split]) + tree_hash(leaves[split:])).digest()
 
 
-def audit_path(leaves: Sequence[bytes], place: int) -> list[bytes]:
-    """RFC 6962's PATH: the nearest sibling first."""
+def audit_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return RFC 6962's PATH, the nearest sibling first."""
     if len(leaves) == 1:
         return []
     split = _split(len(leaves))
-    if place < split:
-        return [*audit_path(leaves[:split], place), tree_hash(leaves[split:])]
-    return [*audit_path(leaves[split:], place - split), tree_hash(leaves[:split])]
+    if index < split:
+        return [*audit_path(leaves[:split], index), tree_hash(leaves[split:])]
+    return [*audit_path(leaves[split:], index - split), tree_hash(leaves[:split])]
 
 
 def _split(count: int) -> int:
-    """The largest power of two below *count*."""
+    """Return the largest power of two below *count*."""
     return 1 << (count - 1).bit_length() - 1

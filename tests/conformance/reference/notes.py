@@ -11,8 +11,8 @@ from .clock import Clock, micros
 from .data import Note
 from .inquiry import Answer, Inquiry, Method
 from .ledger import Ledger
+from .refusal import Refused
 from .store import Store
-from .words import Declined
 
 SERVICE = "estelam.promissory.v1.PromissoryNoteInquiryService"
 CHECK_NOTE = f"{SERVICE}/CheckNote"
@@ -22,7 +22,7 @@ LIVE = "ISSUED"
 
 
 class Notes:
-    """Questions about promissory notes."""
+    """Inquiries about promissory notes."""
 
     def __init__(self, store: Store, ledger: Ledger, clock: Clock) -> None:
         self._store = store
@@ -30,35 +30,35 @@ class Notes:
         self._clock = clock
 
     def methods(self) -> list[Method]:
-        """What the contract orders."""
+        """Return the contract's methods."""
         return [
             Method(CHECK_NOTE, pb.CheckNoteRequest, self.check, _check_subjects, lambda _: ""),
             Method(
                 GET_NOTE_PARTIES,
                 pb.GetNotePartiesRequest,
                 self.parties,
-                lambda asked: [("serial", asked.serial)],
-                lambda asked: str(asked.executive_agency_id),
+                lambda request: [("serial", request.serial)],
+                lambda request: str(request.executive_agency_id),
             ),
         ]
 
     async def check(self, inquiry: Inquiry) -> Answer:
-        """Whether the note is live and all four facts agree."""
-        self._ledger.reach()
+        """Answer whether the note is live and all four facts match."""
+        self._ledger.check_available()
         note = self._store.notes.get(inquiry.request.serial)
         if note is not None and _agrees(note, inquiry.request):
             return Answer(inquiry_pb2.OUTCOME_YES, pb.CheckNoteResponse(answer=inquiry_pb2.ANSWER_YES))
-        self._store.earn_no(self._clock.now())
+        self._store.require_coverage(self._clock.now())
         return Answer(inquiry_pb2.OUTCOME_NO, pb.CheckNoteResponse(answer=inquiry_pb2.ANSWER_NO))
 
     async def parties(self, inquiry: Inquiry) -> Answer:
-        """Obligor and present holder, to whom has a recent yes."""
-        self._ledger.reach()
+        """Return the obligor and the present holder, if the caller has a recent YES."""
+        self._ledger.check_available()
         if inquiry.request.executive_agency_id not in self._store.agencies:
-            raise Declined(Reason.AGENCY_NOT_MEMBER)
+            raise Refused(Reason.AGENCY_NOT_MEMBER)
         note = self._store.notes.get(inquiry.request.serial)
         if note is None or note.state != LIVE or not self._confirmed(inquiry):
-            raise Declined(Reason.NOTE_NOT_CONFIRMED)
+            raise Refused(Reason.NOTE_NOT_CONFIRMED)
         obligor = pb.Party(
             kind=KINDS[len(note.obligor_id)],
             id=note.obligor_id,
@@ -79,19 +79,19 @@ class Notes:
     def _confirmed(self, inquiry: Inquiry) -> bool:
         now = self._clock.now()
         first, last = micros(now - self._store.window), micros(now + timedelta(minutes=1))
-        asked = ("serial", inquiry.request.serial)
-        told = self._ledger.said_yes(CHECK_NOTE, inquiry.caller.organization, asked)
-        return any(first <= at <= last for at in told)
+        subject = ("serial", inquiry.request.serial)
+        times = self._ledger.times_of_yes(CHECK_NOTE, inquiry.caller.organization, subject)
+        return any(first <= at <= last for at in times)
 
 
-def _agrees(note: Note, asked: pb.CheckNoteRequest) -> bool:
+def _agrees(note: Note, request: pb.CheckNoteRequest) -> bool:
     return (
         note.state == LIVE
-        and note.obligor_id == asked.obligor_id
-        and note.holder_id == asked.beneficiary_id
-        and note.amount_rials == asked.amount_rials
+        and note.obligor_id == request.obligor_id
+        and note.holder_id == request.beneficiary_id
+        and note.amount_rials == request.amount_rials
     )
 
 
-def _check_subjects(asked: Any) -> list[tuple[str, str]]:
-    return [("serial", asked.serial), ("person", asked.obligor_id), ("person", asked.beneficiary_id)]
+def _check_subjects(request: Any) -> list[tuple[str, str]]:
+    return [("serial", request.serial), ("person", request.obligor_id), ("person", request.beneficiary_id)]

@@ -1,4 +1,4 @@
-"""The course of every call: who asks, may they, is it well formed, how much, what is true, write it down, speak."""
+"""The steps of every call: authenticate, authorize, validate, rate-limit, look up, record, reply."""
 
 from dataclasses import dataclass
 
@@ -6,86 +6,86 @@ from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from . import wire
-from .access import Access
+from .access import Authorizer
 from .clock import Clock
-from .identity import identify
-from .inquiry import Inquiry, Method, purposes, well_formed
+from .identity import authenticate
+from .inquiry import Inquiry, Method, parse_purposes, parse_request
 from .ledger import Ledger
-from .quota import Bucket, Buckets
-from .words import Declined, pushback, status
+from .quota import RateLimiter, TokenBucket
+from .refusal import Refused, pushback, status
 
-PATIENCE_SECONDS = 10.0
-faults: list[BaseException] = []
-"""What went wrong here and was not foreseen."""
+MAX_SECONDS = 10.0
+unexpected_errors: list[BaseException] = []
+"""Unexpected exceptions, for the tests."""
 
 
 @dataclass
-class Visit:
+class CallState:
     """What is known of one call so far."""
 
     inquiry: Inquiry | None = None
-    bucket: Bucket | None = None
+    bucket: TokenBucket | None = None
 
     def trailers(self) -> list[tuple[str, str]]:
-        """What its caller is told beside the reply."""
+        """Return the reply's trailers."""
         if self.inquiry is None:
             return []
-        told = [("estelam-inquiry-id", str(self.inquiry.id))]
+        trailers = [("estelam-inquiry-id", str(self.inquiry.id))]
         if "x-inquiry-id" in self.inquiry.purposes:
-            told.append(("x-inquiry-id", self.inquiry.purposes["x-inquiry-id"]))
-        return told + (self.bucket.trailers() if self.bucket else [])
+            trailers.append(("x-inquiry-id", self.inquiry.purposes["x-inquiry-id"]))
+        return trailers + (self.bucket.trailers() if self.bucket else [])
 
 
-class Office:
-    """Attends to calls; without a *ledger* of its own it passes on what another service has recorded."""
+class Pipeline:
+    """Handles calls; without a *ledger* it forwards what another service has recorded."""
 
-    def __init__(self, access: Access, clock: Clock, ledger: Ledger | None) -> None:
-        self._access = access
+    def __init__(self, access: Authorizer, clock: Clock, ledger: Ledger | None) -> None:
+        self._authorizer = access
         self._clock = clock
         self._ledger = ledger
-        self._buckets = Buckets()
+        self._limiter = RateLimiter()
 
-    async def attend(self, method: Method, call: wire.Call) -> None:
-        """One call from its beginning to its end."""
-        visit = Visit()
+    async def handle(self, method: Method, call: wire.Call) -> None:
+        """Handle one call."""
+        call_state = CallState()
         try:
-            message = await self._course(method, call, visit)
-        except Declined as declined:
-            await self._decline(call, visit, declined)
-        except Exception as fault:  # noqa: BLE001 - no fault may become an answer
-            faults.append(fault)
-            await self._decline(call, visit, Declined(Reason.SERVICE_FAILED))
+            message = await self._process(method, call, call_state)
+        except Refused as refused:
+            await self._refuse(call, call_state, refused)
+        except Exception as error:  # noqa: BLE001 - no error may become an answer
+            unexpected_errors.append(error)
+            await self._refuse(call, call_state, Refused(Reason.SERVICE_FAILED))
         else:
-            await wire.reply(call, message, visit.trailers())
+            await wire.reply(call, message, call_state.trailers())
 
-    async def _course(self, method: Method, call: wire.Call, visit: Visit) -> bytes:
-        sent = await wire.receive(call)
+    async def _process(self, method: Method, call: wire.Call, call_state: CallState) -> bytes:
+        body = await wire.receive(call)
         metadata = list((call.metadata or {}).items())
         forwarded = any(key == "x-forwarded-client-cert" for key, _ in metadata)
-        caller = identify(wire.certificate(call), self._clock.now(), forwarded=forwarded)
-        seconds = PATIENCE_SECONDS if call.deadline is None else call.deadline.time_remaining()
-        inquiry = visit.inquiry = Inquiry(method, caller, min(seconds, PATIENCE_SECONDS))
+        caller = authenticate(wire.certificate(call), self._clock.now(), forwarded=forwarded)
+        seconds = MAX_SECONDS if call.deadline is None else call.deadline.time_remaining()
+        inquiry = call_state.inquiry = Inquiry(method, caller, min(seconds, MAX_SECONDS))
         try:
-            grant = self._access.admit(caller, method.name)
-            inquiry.purposes = purposes(metadata, grant.demands)
-            inquiry.request = well_formed(method.request, sent)
-            visit.bucket = self._buckets.of(caller.organization, method.name, grant.allowance)
-            visit.bucket.take()
+            grant = self._authorizer.authorize(caller, method.name)
+            inquiry.purposes = parse_purposes(metadata, grant.demands)
+            inquiry.request = parse_request(method.request, body)
+            call_state.bucket = self._limiter.of(caller.organization, method.name, grant.quota)
+            call_state.bucket.acquire()
             answer = await method.find(inquiry)
-        except Declined as declined:
+        except Refused as refused:
             if self._ledger is not None:
-                await self._ledger.record_refusal(inquiry, declined.reason)
+                await self._ledger.record_refusal(inquiry, refused.reason)
             raise
         if answer.outcome == pb.OUTCOME_NO:
-            visit.bucket.miss()
+            call_state.bucket.charge_no()
         if self._ledger is not None:
             answer.reply.receipt.CopyFrom(await self._ledger.record(inquiry, answer.outcome, answer.reply))
         message: bytes = answer.reply.SerializeToString(deterministic=True)
         return message
 
-    async def _decline(self, call: wire.Call, visit: Visit, declined: Declined) -> None:
-        trailers = visit.trailers()
-        wait = pushback(declined, relays=self._ledger is None)
-        if wait is not None:
-            trailers.append(("grpc-retry-pushback-ms", str(wait)))
-        await wire.decline(call, status(declined), trailers)
+    async def _refuse(self, call: wire.Call, call_state: CallState, refused: Refused) -> None:
+        trailers = call_state.trailers()
+        pushback_ms = pushback(refused, is_forwarding=self._ledger is None)
+        if pushback_ms is not None:
+            trailers.append(("grpc-retry-pushback-ms", str(pushback_ms)))
+        await wire.refuse(call, status(refused), trailers)

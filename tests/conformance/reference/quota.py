@@ -1,4 +1,4 @@
-"""How much may be asked: a bucket of tokens for each organisation and method, whose state is told to its owner."""
+"""Rate limits: a token bucket for each organisation and method, whose state is sent to the caller."""
 
 import math
 import time
@@ -6,75 +6,75 @@ from dataclasses import dataclass
 
 from estelam.core.errors import Reason
 
-from .words import Declined
+from .refusal import Refused
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """A bucket's size, what comes back each second, and what a no costs in all."""
+class Quota:
+    """A bucket's size, its refill per second, and the total cost of a NO."""
 
     rate: float
     burst: int
     miss_cost: int
 
 
-class Bucket:
-    """Tokens of one organisation for one method."""
+class TokenBucket:
+    """The tokens of one organisation for one method."""
 
-    def __init__(self, name: str, allowance: Allowance) -> None:
+    def __init__(self, name: str, quota: Quota) -> None:
         self.name = name
-        self.allowance = allowance
-        self._tokens = float(allowance.burst)
-        self._looked = time.monotonic()
+        self.quota = quota
+        self._tokens = float(quota.burst)
+        self._refilled_at = time.monotonic()
 
-    def take(self) -> None:
-        """Take the token that any inquiry costs."""
+    def acquire(self) -> None:
+        """Take the token that every inquiry costs."""
         self._refill()
         if self._tokens < 1:
-            state = f"limit {self.allowance.burst}, remaining {self.remaining()}, full again in {self.reset()} s"
-            raise Declined(
+            state = f"limit {self.quota.burst}, remaining {self.remaining()}, full again in {self.reset()} s"
+            raise Refused(
                 Reason.QUOTA_EXHAUSTED,
                 quota=(self.name, state),
-                retry_seconds=(1 - self._tokens) / self.allowance.rate,
+                retry_seconds=(1 - self._tokens) / self.quota.rate,
             )
         self._tokens -= 1
 
-    def miss(self) -> None:
-        """Take what a no costs besides, even beyond nothing."""
-        self._tokens -= self.allowance.miss_cost - 1
+    def charge_no(self) -> None:
+        """Take the extra cost of a NO; the bucket may become negative."""
+        self._tokens -= self.quota.miss_cost - 1
 
     def remaining(self) -> int:
-        """Whole tokens that are left."""
+        """Return the number of whole tokens."""
         return max(0, math.floor(self._tokens))
 
     def reset(self) -> int:
-        """Seconds until it is full."""
-        return math.ceil((self.allowance.burst - self._tokens) / self.allowance.rate)
+        """Return the seconds until the bucket is full."""
+        return math.ceil((self.quota.burst - self._tokens) / self.quota.rate)
 
     def trailers(self) -> list[tuple[str, str]]:
-        """What its owner is told with each reply, in fields of one width."""
+        """Return the rate limit trailers, in fields of constant width."""
         self._refill()
-        window = max(1, round(self.allowance.burst / self.allowance.rate))
+        window = max(1, round(self.quota.burst / self.quota.rate))
         return [
-            ("ratelimit-policy", f'"{self.name}";q={self.allowance.burst};w={window}'),
+            ("ratelimit-policy", f'"{self.name}";q={self.quota.burst};w={window}'),
             ("ratelimit", f'"{self.name}";r={self.remaining():09d};t={self.reset():09d}'),
         ]
 
     def _refill(self) -> None:
         now = time.monotonic()
-        self._tokens = min(float(self.allowance.burst), self._tokens + (now - self._looked) * self.allowance.rate)
-        self._looked = now
+        self._tokens = min(float(self.quota.burst), self._tokens + (now - self._refilled_at) * self.quota.rate)
+        self._refilled_at = now
 
 
-class Buckets:
+class RateLimiter:
     """All buckets of a service."""
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._limiter: dict[tuple[str, str], TokenBucket] = {}
 
-    def of(self, organization: str, method: str, allowance: Allowance) -> Bucket:
-        """The bucket of *organization* for *method*."""
+    def of(self, organization: str, method: str, quota: Quota) -> TokenBucket:
+        """Return the bucket of *organization* for *method*."""
         key = (organization, method)
-        if key not in self._buckets:
-            self._buckets[key] = Bucket(method.rpartition("/")[2], allowance)
-        return self._buckets[key]
+        if key not in self._limiter:
+            self._limiter[key] = TokenBucket(method.rpartition("/")[2], quota)
+        return self._limiter[key]

@@ -1,4 +1,4 @@
-"""Whether a receipt proves a reply, for who passes replies on."""
+"""Verification of the ministry's receipts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from .ledger import commitment
 ANSWERS = {pb.OUTCOME_YES: pb.ANSWER_YES, pb.OUTCOME_NO: pb.ANSWER_NO, pb.OUTCOME_DISCLOSED: pb.ANSWER_UNSPECIFIED}
 
 
-class Prover:
-    """Knows one service's signing *certificate*."""
+class ReceiptVerifier:
+    """Verifies receipts with one signing *certificate*."""
 
     def __init__(self, certificate: Path) -> None:
         key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
@@ -27,8 +27,8 @@ class Prover:
             raise TypeError(f"{certificate} is of no Ed25519 key")
         self._key = key
 
-    def proves(self, method: str, request: Message, reply: Any) -> bool:
-        """Whether *reply* is *method*'s to *request*."""
+    def is_valid(self, method: str, request: Message, reply: Any) -> bool:
+        """Return whether *reply*'s receipt proves that it is *method*'s reply to *request*."""
         receipt = reply.receipt
         try:
             entry = pb.Entry.FromString(receipt.entry)
@@ -39,31 +39,31 @@ class Prover:
         bare = type(reply)()
         bare.CopyFrom(reply)
         bare.ClearField("receipt")
-        made = commitment(
+        computed = commitment(
             receipt.salt, request.SerializeToString(deterministic=True), bare.SerializeToString(deterministic=True)
         )
         leaf = hashlib.sha256(b"\x00" + receipt.entry).digest()
-        place = entry.sequence - header.first_sequence
+        index = entry.sequence - header.first_sequence
         return (
             entry.method == method
-            and entry.commitment == made
-            and 0 <= place < header.entry_count
-            and root(leaf, place, header.entry_count, receipt.merkle_path) == header.merkle_root
+            and entry.commitment == computed
+            and 0 <= index < header.entry_count
+            and root(leaf, index, header.entry_count, receipt.merkle_path) == header.merkle_root
             and ANSWERS.get(entry.outcome) == getattr(reply, "answer", pb.ANSWER_UNSPECIFIED)
             and receipt.inquiry_id == str(UUID(bytes=entry.inquiry_id))
             and receipt.answered_at.ToMicroseconds() == entry.answered_at_micros
         )
 
 
-def root(leaf: bytes, place: int, count: int, path: Sequence[bytes]) -> bytes | None:
-    """The root that *path* leads to, from the last sibling down; None where its length is wrong."""
+def root(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """Return the root of an audit path, computed from its last sibling down; None if its length is wrong."""
     if count == 1:
         return leaf if not path else None
     if not path:
         return None
     split = 1 << (count - 1).bit_length() - 1
-    in_left = place < split
-    below = root(leaf, place, split, path[:-1]) if in_left else root(leaf, place - split, count - split, path[:-1])
+    in_left = index < split
+    below = root(leaf, index, split, path[:-1]) if in_left else root(leaf, index - split, count - split, path[:-1])
     if below is None:
         return None
     return hashlib.sha256(b"\x01" + (below + path[-1] if in_left else path[-1] + below)).digest()

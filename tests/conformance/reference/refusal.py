@@ -1,4 +1,4 @@
-"""How a call is declined, and what is said of it on the wire."""
+"""A refusal and its gRPC status details."""
 
 from dataclasses import dataclass, field
 
@@ -8,68 +8,68 @@ from google.rpc.status_pb2 import Status
 
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 
-PASSING = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
-CROWDED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
+TRANSIENT = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
+THROTTLED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
 
 
 @dataclass
-class Declined(Exception):  # noqa: N818 - it is an outcome, not a fault
-    """No answer, for one reason of the table."""
+class Refused(Exception):  # noqa: N818 - it is an outcome, not an error
+    """No answer, for one reason of the error catalogue."""
 
     reason: Reason
     fields: list[tuple[str, str, str]] = field(default_factory=list)
-    """Field, rule and description of each that is wrong."""
+    """Field, rule and description of each violation."""
     quota: tuple[str, str] | None = None
-    """The quota's name and its state in words."""
+    """The quota's name and its state as text."""
     retry_seconds: float | None = None
 
 
-def status(declined: Declined) -> Status:
-    """What grpc-status-details-bin holds."""
-    row = ERROR_CATALOGUE[declined.reason]
-    found = Status(code=row.status, message=row.en)
-    for detail in _details(declined):
-        found.details.add().Pack(detail)
-    return found
+def status(refused: Refused) -> Status:
+    """Return the content of grpc-status-details-bin."""
+    spec = ERROR_CATALOGUE[refused.reason]
+    status_proto = Status(code=spec.status, message=spec.en)
+    for detail in _details(refused):
+        status_proto.details.add().Pack(detail)
+    return status_proto
 
 
-def _details(declined: Declined) -> list[Message]:
-    row = ERROR_CATALOGUE[declined.reason]
-    said: list[Message] = [
-        details.ErrorInfo(reason=declined.reason.value, domain="estelam", metadata={"layer": row.layer.value}),
-        details.LocalizedMessage(locale="fa", message=row.fa),
-        details.LocalizedMessage(locale="en", message=row.en),
+def _details(refused: Refused) -> list[Message]:
+    spec = ERROR_CATALOGUE[refused.reason]
+    packed: list[Message] = [
+        details.ErrorInfo(reason=refused.reason.value, domain="estelam", metadata={"layer": spec.layer.value}),
+        details.LocalizedMessage(locale="fa", message=spec.fa),
+        details.LocalizedMessage(locale="en", message=spec.en),
     ]
-    if declined.fields:
-        broken = [
-            details.BadRequest.FieldViolation(field=name, reason=rule, description=words)
-            for name, rule, words in declined.fields
+    if refused.fields:
+        violations = [
+            details.BadRequest.FieldViolation(field=name, reason=rule, description=text)
+            for name, rule, text in refused.fields
         ]
-        said.append(details.BadRequest(field_violations=broken))
-    if declined.quota is not None:
-        subject, words = declined.quota
-        said.append(
-            details.QuotaFailure(violations=[details.QuotaFailure.Violation(subject=subject, description=words)])
+        packed.append(details.BadRequest(field_violations=violations))
+    if refused.quota is not None:
+        subject, text = refused.quota
+        packed.append(
+            details.QuotaFailure(violations=[details.QuotaFailure.Violation(subject=subject, description=text)])
         )
-    if (seconds := retry_after(declined)) is not None:
+    if (seconds := retry_after(refused)) is not None:
         info = details.RetryInfo()
         info.retry_delay.FromMilliseconds(int(seconds * 1000))
-        said.append(info)
-    return said
+        packed.append(info)
+    return packed
 
 
-def retry_after(declined: Declined) -> float | None:
-    """When it may be tried again, if that may help: its own word, else the table's."""
-    return ERROR_CATALOGUE[declined.reason].retry_seconds if declined.retry_seconds is None else declined.retry_seconds
+def retry_after(refused: Refused) -> float | None:
+    """Return when the call may be retried: the refusal's own delay, else the catalogue's."""
+    return ERROR_CATALOGUE[refused.reason].retry_seconds if refused.retry_seconds is None else refused.retry_seconds
 
 
-def pushback(declined: Declined, *, relays: bool) -> int | None:
-    """Milliseconds until the caller's gRPC may ask again by itself; -1 for never, None for whenever it likes."""
-    if relays:
+def pushback(refused: Refused, *, is_forwarding: bool) -> int | None:
+    """Return milliseconds until gRPC may retry; -1 for never, None for its own backoff."""
+    if is_forwarding:
         return -1
-    if declined.reason in PASSING:
+    if refused.reason in TRANSIENT:
         return None
-    seconds = retry_after(declined)
-    if declined.reason in CROWDED and seconds is not None and seconds <= 5:
+    seconds = retry_after(refused)
+    if refused.reason in THROTTLED and seconds is not None and seconds <= 5:
         return int(seconds * 1000) + 1
     return -1

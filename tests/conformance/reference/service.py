@@ -1,4 +1,4 @@
-"""Whole services on sockets: TLS, health, the contract's methods, and an answer to any other."""
+"""The services on sockets: TLS, health, the contract's methods, and a refusal of any other."""
 
 import asyncio
 import contextlib
@@ -19,24 +19,24 @@ from grpclib.server import Server
 from estelam.core.errors import Reason
 
 from . import wire
-from .access import Access
+from .access import Authorizer
 from .cases import Cases
 from .clock import Clock
 from .data import Fixtures
 from .inquiry import Method
 from .ledger import Ledger
 from .notes import Notes
-from .office import Office
+from .pipeline import Pipeline
+from .refusal import Refused, status
 from .store import Store
 from .verification import Ministry, Verification
-from .words import Declined, status
 
-NOBODY = "127.0.0.1:1"
-"""Where no service is."""
+UNREACHABLE = "127.0.0.1:1"
+"""An address where nothing listens."""
 
 
 class _Listener(Server):
-    """grpclib's server, which also remembers its connections, so that it can end them."""
+    """grpclib's server, which also holds its connections, in order to close them."""
 
     def __init__(self, routes: "Routes") -> None:
         super().__init__([], codec=wire.Plain(), status_details_codec=wire.PlainDetails())
@@ -48,47 +48,49 @@ class _Listener(Server):
         self._connections.add(connection)
         return connection
 
-    async def leave(self) -> None:
-        """Take no more calls, and end the connections."""
+    async def shut_down(self) -> None:
+        """Stop accepting calls and close the connections."""
         self.close()
         for connection in list(self._connections):
             if hasattr(connection, "processor") and not connection.connection.is_closing():
-                connection.connection._transport.abort()  # a close would wait for the peer's own
+                connection.connection._transport.abort()  # close() would wait for the peer
                 connection.processor.close("the server leaves")
         await self.wait_closed()
-        await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+        await asyncio.sleep(0)  # sockets are closed in the loop's next iteration
 
 
 class Routes(dict[str, Handler]):
-    """Handlers by path; any other path has one too, which declines."""
+    """Handlers by path; the handler of any other path refuses."""
 
     def get(self, path: str, _default: object = None) -> Handler:
-        """The handler of *path*."""
+        """Return the handler of *path*."""
         return self[path] if path in self else _handler(_unknown_method)
 
 
 async def _unknown_method(call: wire.Call) -> None:
     await wire.receive(call)
-    await wire.decline(call, status(Declined(Reason.METHOD_UNKNOWN)), [])
+    await wire.refuse(call, status(Refused(Reason.METHOD_UNKNOWN)), [])
 
 
-def _handler(attend: Callable[[wire.Call], Awaitable[None]]) -> Handler:
-    return Handler(attend, Cardinality.UNARY_UNARY, bytes, bytes)
+def _handler(handle: Callable[[wire.Call], Awaitable[None]]) -> Handler:
+    return Handler(handle, Cardinality.UNARY_UNARY, bytes, bytes)
 
 
 class Instance:
-    """One service under one name, listening."""
+    """One instance of a service."""
 
-    def __init__(self, name: str, methods: Collection[Method], office: Office, healthy: Callable[[], Awaitable[bool]]):
+    def __init__(
+        self, name: str, methods: Collection[Method], pipeline: Pipeline, healthy: Callable[[], Awaitable[bool]]
+    ):
         self.name = name
         self._healthy = healthy
         self._services = {"", *(method.name.partition("/")[0] for method in methods)}
-        routes = {f"/{method.name}": _handler(partial(office.attend, method)) for method in methods}
+        routes = {f"/{method.name}": _handler(partial(pipeline.handle, method)) for method in methods}
         routes["/grpc.health.v1.Health/Check"] = _handler(self._check_health)
         self._server = _Listener(Routes(routes))
 
     async def start(self, pki: Path) -> str:
-        """Listen on a free port; the address."""
+        """Listen on a free port and return the address."""
         service = self.name.partition("-")[0]
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -101,31 +103,31 @@ class Instance:
         return f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Leave."""
-        await self._server.leave()
+        """Shut down."""
+        await self._server.shut_down()
 
     async def _check_health(self, call: wire.Call) -> None:
         try:
-            asked = HealthCheckRequest.FromString(await wire.receive(call) or b"")
+            request = HealthCheckRequest.FromString(await wire.receive(call) or b"")
         except DecodeError:
             raise GRPCError(Status.INVALID_ARGUMENT) from None
-        if asked.service not in self._services:
+        if request.service not in self._services:
             raise GRPCError(Status.NOT_FOUND)
-        serves = await self._healthy()
-        said = HealthCheckResponse.SERVING if serves else HealthCheckResponse.NOT_SERVING
-        await wire.reply(call, HealthCheckResponse(status=said).SerializeToString(), [])
+        is_serving = await self._healthy()
+        serving_status = HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
+        await wire.reply(call, HealthCheckResponse(status=serving_status).SerializeToString(), [])
 
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, names: Collection[str]) -> AsyncIterator[Mapping[str, str]]:
-    """The instances of these *names* on the fixtures in *folder*; their addresses."""
+    """Run the instances *names* on the fixtures in *folder*; yield their addresses."""
     fixtures = Fixtures.read(folder)
     addresses: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
-        # The ministry's first: Setad's must know its address.
+        # The ministry's instances start first: the adapter needs their address.
         for name in sorted(names, key=lambda name: name.startswith("setad")):
             if name.startswith("setad"):
-                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", NOBODY))
+                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", UNREACHABLE))
                 stack.callback(ministry.close)
             else:
                 instance = _recording(name, fixtures, folder)
@@ -134,8 +136,8 @@ async def running(folder: Path, names: Collection[str]) -> AsyncIterator[Mapping
         yield addresses
 
 
-def _access(fixtures: Fixtures, folder: Path, clock: Clock) -> Access:
-    return Access(fixtures.grants, fixtures.denied, folder / "steering" / "denied", clock)
+def _authorizer(fixtures: Fixtures, folder: Path, clock: Clock) -> Authorizer:
+    return Authorizer(fixtures.grants, fixtures.denied, folder / "steering" / "denied", clock)
 
 
 def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
@@ -148,14 +150,14 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     async def healthy() -> bool:
         return state != "down"
 
-    office = Office(_access(fixtures, folder, clock), clock, ledger)
-    return Instance(name, questions.methods(), office, healthy)
+    pipeline = Pipeline(_authorizer(fixtures, folder, clock), clock, ledger)
+    return Instance(name, questions.methods(), pipeline, healthy)
 
 
 def _setad(name: str, fixtures: Fixtures, folder: Path, ministry_address: str) -> tuple[Instance, Ministry]:
     clock = Clock(folder / "steering" / "offset")
     pki = folder / "pki"
     trusted = "unproven-receipts.crt" if name == "setad-unproven" else "promissory-receipts.crt"
-    ministry = Ministry(NOBODY if name == "setad-down" else ministry_address, pki, pki / trusted)
-    office = Office(_access(fixtures, folder, clock), clock, None)
-    return Instance(name, Verification(ministry).methods(), office, ministry.serves), ministry
+    ministry = Ministry(UNREACHABLE if name == "setad-down" else ministry_address, pki, pki / trusted)
+    pipeline = Pipeline(_authorizer(fixtures, folder, clock), clock, None)
+    return Instance(name, Verification(ministry).methods(), pipeline, ministry.serves), ministry

@@ -1,4 +1,4 @@
-"""What a service looks up in: loaded, empty, or out of reach; and the right to say no."""
+"""The facts: loaded, empty or unavailable; and the check that permits a NO."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from estelam.core.errors import Reason
 
 from .data import CaseRow, Coverage, Fixtures, Note
-from .words import Declined
+from .refusal import Refused
 
 
 @dataclass(frozen=True)
 class Store:
-    """The facts as they were loaded."""
+    """The loaded facts."""
 
     notes: dict[str, Note]
     agencies: frozenset[str]
@@ -22,7 +22,7 @@ class Store:
 
     @classmethod
     def of(cls, fixtures: Fixtures, *, loaded: bool) -> "Store":
-        """All of *fixtures*, or nothing of them."""
+        """Return a store with all of *fixtures*, or an empty one."""
         return cls(
             notes=fixtures.notes if loaded else {},
             agencies=fixtures.agencies if loaded else frozenset(),
@@ -32,11 +32,11 @@ class Store:
             window=fixtures.window,
         )
 
-    def earn_no(self, now: datetime) -> None:
-        """Decline unless the data is known to cover the question, and is fresh."""
+    def require_coverage(self, now: datetime) -> None:
+        """Refuse unless the data covers the inquiry and is fresh."""
         if self.coverage is None:
-            raise Declined(Reason.COVERAGE_UNDECLARED)
+            raise Refused(Reason.COVERAGE_UNDECLARED)
         if self.coverage.through > now + timedelta(minutes=1):
-            raise Declined(Reason.CLOCK_BEHIND)
+            raise Refused(Reason.CLOCK_BEHIND)
         if now - self.coverage.through > self.max_staleness:
-            raise Declined(Reason.DATA_STALE)
+            raise Refused(Reason.DATA_STALE)

@@ -1,4 +1,4 @@
-"""Setad's one method: the ministry's two as one answer, each reply proven before it is passed on."""
+"""VerifyNote: the ministry's two methods as one answer, forwarded only with valid receipts."""
 
 import asyncio
 import ssl
@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2 as details
-from google.rpc.status_pb2 import Status as Words
+from google.rpc.status_pb2 import Status as StatusProto
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
@@ -20,15 +20,15 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 
 from .inquiry import Answer, Inquiry, Method
 from .notes import CHECK_NOTE, GET_NOTE_PARTIES
-from .proof import Prover
+from .receipt import ReceiptVerifier
+from .refusal import Refused
 from .wire import Plain, PlainDetails
-from .words import Declined
 
 SERVICE = "estelam.setad.v1.NoteVerificationService"
 
 
 class Ministry:
-    """The ministry's service at *address*, asked under Setad's own certificate."""
+    """A client of the ministry's service at *address*, with Setad's certificate."""
 
     def __init__(self, address: str, pki: Path, receipts: Path) -> None:
         host, _, port = address.rpartition(":")
@@ -36,27 +36,27 @@ class Ministry:
         tls.load_cert_chain(pki / "setad.crt", pki / "setad.key")
         tls.set_alpn_protocols(["h2"])
         self._channel = Channel(host, int(port), ssl=tls, codec=Plain(), status_details_codec=PlainDetails())
-        self._prover = Prover(receipts)
+        self._verifier = ReceiptVerifier(receipts)
 
-    async def ask(self, name: str, request: Message, kind: type[Message], inquiry: Inquiry) -> Any:
-        """The proven reply to *request*, in the time that *inquiry* still has."""
-        left = inquiry.seconds - (time.monotonic() - inquiry.arrived)
+    async def call(self, name: str, request: Message, kind: type[Message], inquiry: Inquiry) -> Any:
+        """Call method *name* within the inquiry's remaining time and return the verified reply."""
+        remaining = inquiry.seconds - (time.monotonic() - inquiry.received_at)
         method: UnaryUnaryMethod[bytes, bytes] = UnaryUnaryMethod(self._channel, f"/{name}", bytes, bytes)
         try:
-            wire = await method(request.SerializeToString(), timeout=max(left, 0.0), metadata=inquiry.purposes)
+            wire = await method(request.SerializeToString(), timeout=max(remaining, 0.0), metadata=inquiry.purposes)
             reply = kind.FromString(wire)
         except GRPCError as error:
-            raise passed_on(error) from None
+            raise forwarded_refusal(error) from None
         except TimeoutError:
-            raise Declined(Reason.ANSWER_LATE) from None
+            raise Refused(Reason.ANSWER_LATE) from None
         except (OSError, StreamTerminatedError, DecodeError):
-            raise Declined(Reason.PROVIDER_UNAVAILABLE) from None
-        if not self._prover.proves(name, request, reply):
-            raise Declined(Reason.PROVIDER_UNPROVEN)
+            raise Refused(Reason.PROVIDER_UNAVAILABLE) from None
+        if not self._verifier.is_valid(name, request, reply):
+            raise Refused(Reason.PROVIDER_UNPROVEN)
         return reply
 
     async def serves(self) -> bool:
-        """Whether it can be reached at all."""
+        """Return whether the ministry can be reached."""
         try:
             async with asyncio.timeout(1):
                 await self._channel.__connect__()
@@ -65,48 +65,48 @@ class Ministry:
         return True
 
     def close(self) -> None:
-        """Ask no more."""
+        """Close the connection."""
         self._channel.close()
 
 
-def passed_on(error: GRPCError) -> Declined:
-    """The ministry's refusal by its own reason, or that there was none."""
-    words = Words.FromString(error.details) if isinstance(error.details, bytes) else Words()
-    info, broken, retry = details.ErrorInfo(), details.BadRequest(), details.RetryInfo()
-    found = [detail.Unpack(one) for detail in words.details for one in (info, broken, retry)]
-    if any(found) and info.domain == "estelam" and info.reason in set(Reason):
-        fields = [(one.field, one.reason, one.description) for one in broken.field_violations]
+def forwarded_refusal(error: GRPCError) -> Refused:
+    """Return the ministry's refusal with its own reason, or the refusal for a missing answer."""
+    status = StatusProto.FromString(error.details) if isinstance(error.details, bytes) else StatusProto()
+    info, bad_request, retry = details.ErrorInfo(), details.BadRequest(), details.RetryInfo()
+    unpacked = [detail.Unpack(each) for detail in status.details for each in (info, bad_request, retry)]
+    if any(unpacked) and info.domain == "estelam" and info.reason in set(Reason):
+        fields = [(each.field, each.reason, each.description) for each in bad_request.field_violations]
         seconds = retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None
-        return Declined(Reason(info.reason), fields, retry_seconds=seconds)
+        return Refused(Reason(info.reason), fields, retry_seconds=seconds)
     late = error.status is Status.DEADLINE_EXCEEDED
-    return Declined(Reason.ANSWER_LATE if late else Reason.PROVIDER_UNAVAILABLE)
+    return Refused(Reason.ANSWER_LATE if late else Reason.PROVIDER_UNAVAILABLE)
 
 
 class Verification:
-    """Answers a buyer."""
+    """The adapter's method."""
 
     def __init__(self, ministry: Ministry) -> None:
         self._ministry = ministry
 
     def methods(self) -> list[Method]:
-        """What Setad offers."""
+        """Return the contract's methods."""
         return [Method(f"{SERVICE}/VerifyNote", pb.VerifyNoteRequest, self.verify, lambda _: [], lambda _: "")]
 
     async def verify(self, inquiry: Inquiry) -> Answer:
-        """The ministry's answer and, after a yes, the parties."""
-        asked = inquiry.request
+        """Return the ministry's answer, with the parties if it is YES."""
+        request = inquiry.request
         check = notes.CheckNoteRequest(
-            serial=asked.serial,
-            obligor_id=asked.obligor_id,
-            beneficiary_id=asked.beneficiary_id,
-            amount_rials=asked.amount_rials,
+            serial=request.serial,
+            obligor_id=request.obligor_id,
+            beneficiary_id=request.beneficiary_id,
+            amount_rials=request.amount_rials,
         )
-        checked = await self._ministry.ask(CHECK_NOTE, check, notes.CheckNoteResponse, inquiry)
+        checked = await self._ministry.call(CHECK_NOTE, check, notes.CheckNoteResponse, inquiry)
         reply = pb.VerifyNoteResponse(answer=checked.answer, check_receipt=checked.receipt)
         if checked.answer != inquiry_pb2.ANSWER_YES:
             return Answer(inquiry_pb2.OUTCOME_NO, reply)
-        wanted = notes.GetNotePartiesRequest(serial=asked.serial, executive_agency_id=asked.executive_agency_id)
-        parties = await self._ministry.ask(GET_NOTE_PARTIES, wanted, notes.GetNotePartiesResponse, inquiry)
+        wanted = notes.GetNotePartiesRequest(serial=request.serial, executive_agency_id=request.executive_agency_id)
+        parties = await self._ministry.call(GET_NOTE_PARTIES, wanted, notes.GetNotePartiesResponse, inquiry)
         reply.obligor.CopyFrom(parties.obligor)
         reply.beneficiary.CopyFrom(parties.beneficiary)
         reply.parties_receipt.CopyFrom(parties.receipt)

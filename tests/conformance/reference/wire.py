@@ -1,9 +1,9 @@
-"""Bytes to and from the wire: codecs that leave them as they are, one whole message, trailers, the certificate."""
+"""Raw bytes over grpclib: identity codecs, one message, trailers, the client certificate."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from google.rpc.status_pb2 import Status as Words
+from google.rpc.status_pb2 import Status as StatusProto
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.metadata import encode_bin_value, encode_grpc_message
 from grpclib.server import Stream
@@ -13,33 +13,33 @@ Call = Stream[bytes, bytes]
 
 
 class Plain(CodecBase):
-    """Messages as they come: what can't be decoded is to be declined in the table's words."""
+    """Codec that leaves messages as bytes, so that undecodable ones can be refused with the right details."""
 
     __content_subtype__ = "proto"
 
     def encode(self, message: bytes, _kind: object) -> bytes:
-        """As it is."""
+        """Return *message* unchanged."""
         return message
 
     def decode(self, data: bytes, _kind: object) -> bytes:
-        """As it is."""
+        """Return *data* unchanged."""
         return data
 
 
 class PlainDetails(StatusDetailsCodecBase):
-    """Status details as they come."""
+    """Codec that leaves status details as bytes."""
 
     def encode(self, _status: object, _message: str | None, details: bytes) -> bytes:
-        """As they are."""
+        """Return *details* unchanged."""
         return details
 
     def decode(self, _status: object, _message: str | None, data: bytes) -> bytes:
-        """As they are."""
+        """Return *data* unchanged."""
         return data
 
 
 async def receive(call: Call) -> bytes | None:
-    """The one message that *call* sends; None where it is not one whole plain message."""
+    """Return the one message of *call*; None unless it is exactly one complete, uncompressed message."""
     try:
         message = await call.recv_message()
         more = await call._stream.recv_data(1)
@@ -49,19 +49,19 @@ async def receive(call: Call) -> bytes | None:
 
 
 async def reply(call: Call, message: bytes, trailers: Trailers) -> None:
-    """End *call* well."""
+    """Send the reply and end *call*."""
     await call.send_message(message)
     await call.send_trailing_metadata(metadata=trailers)
 
 
-async def decline(call: Call, words: Words, trailers: Trailers) -> None:
-    """End *call* with *words*: grpclib itself would send no trailer of gRPC's own that it does not know."""
+async def refuse(call: Call, status: StatusProto, trailers: Trailers) -> None:
+    """End *call* with *status*; grpclib itself would drop gRPC trailers that it does not know."""
     headers: list[tuple[str, str]] = [
         (":status", "200"),
         ("content-type", "application/grpc+proto"),
-        ("grpc-status", str(words.code)),
-        ("grpc-message", encode_grpc_message(words.message)),
-        ("grpc-status-details-bin", encode_bin_value(words.SerializeToString()).decode("ascii")),
+        ("grpc-status", str(status.code)),
+        ("grpc-message", encode_grpc_message(status.message)),
+        ("grpc-status-details-bin", encode_bin_value(status.SerializeToString()).decode("ascii")),
         *trailers,
     ]
     await call._stream.send_headers(headers, end_stream=True)
@@ -69,7 +69,7 @@ async def decline(call: Call, words: Words, trailers: Trailers) -> None:
 
 
 def certificate(call: Call) -> bytes | None:
-    """The client certificate of *call*'s connection (DER), from TLS itself."""
+    """Return the client certificate (DER) of *call*'s TLS connection."""
     tls: Any = call.peer._transport.get_extra_info("ssl_object")
-    shown: bytes | None = tls.getpeercert(binary_form=True)
-    return shown
+    certificate_der: bytes | None = tls.getpeercert(binary_form=True)
+    return certificate_der
