@@ -54,7 +54,7 @@ class _Listener(Server):
         for connection in list(self._connections):
             if hasattr(connection, "processor") and not connection.connection.is_closing():
                 connection.connection._transport.abort()  # close() would wait for the peer
-                connection.processor.close("the server leaves")
+                connection.processor.close("the server shuts down")
         await self.wait_closed()
         await asyncio.sleep(0)  # sockets are closed in the loop's next iteration
 

@@ -43,7 +43,7 @@ async def receive(call: Call) -> bytes | None:
     try:
         message = await call.recv_message()
         more = await call._stream.recv_data(1)
-    except (AssertionError, NotImplementedError):  # how grpclib says: cut short; compressed
+    except (AssertionError, NotImplementedError):  # grpclib: truncated; compressed
         return None
     return None if more else message
 
