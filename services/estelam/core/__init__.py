@@ -1,1 +1,1 @@
-"""Shared by every other package: errors, domain model, clock, settings, normalization, validation, keys."""
+"""Base of every other package: errors, domain model, clock, settings, files, normalization, validation, keys, TLS."""

@@ -1,4 +1,4 @@
-"""Time as an argument: what the calendar says, and what has passed."""
+"""Clocks, passed as arguments: wall time and monotonic time."""
 
 import time
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-# By the zone's own rules: summer time was kept until 2022.
+# A time zone, not an offset: Iran had summer time until 2022.
 TEHRAN = ZoneInfo("Asia/Tehran")
 CLOCK_TOLERANCE = timedelta(minutes=1)
-"""By how much the clocks of hosts that work together may differ."""
+"""Greatest difference allowed between the clocks of hosts that work together."""
 
 
 def _wall_micros() -> int:
@@ -18,38 +18,44 @@ def _wall_micros() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A wall clock in microseconds since 1970 (UTC) and a monotonic clock in seconds; tests set their own."""
+    """A wall clock and a monotonic clock; tests replace them."""
 
     micros: Callable[[], int] = _wall_micros
+    """Wall time in microseconds since 1970-01-01 UTC."""
     monotonic: Callable[[], float] = time.monotonic
+    """Monotonic time in seconds."""
 
     def now(self) -> datetime:
-        """This instant, in UTC."""
+        """Return the current instant in UTC."""
         return to_datetime(self.micros())
 
 
 def monotonic_wall_clock(clock: Clock) -> Clock:
-    """*clock*, never set back: from now on its wall clock goes at least as fast as its monotonic one.
+    """Return a clock whose wall time never falls behind the monotonic time that has passed since this call.
 
-    A clock that is set forward is followed, since a machine that slept is right to be ahead; one that is then set right
-    is followed too.
+    A clock that is set forward is followed, since a machine that was suspended is right to be ahead; a later correction
+    is followed too, but not below the monotonic time.
     """
-    began, since = clock.micros(), clock.monotonic()
+    start_micros, start = clock.micros(), clock.monotonic()
 
     def micros() -> int:
-        return max(clock.micros(), began + int((clock.monotonic() - since) * 1e6))
+        return max(clock.micros(), start_micros + int((clock.monotonic() - start) * 1e6))
 
     return Clock(micros, clock.monotonic)
 
 
 def to_datetime(micros: int) -> datetime:
-    """The UTC instant *micros* microseconds after 1970-01-01."""
+    """Return the UTC instant *micros* microseconds after 1970-01-01."""
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
 def to_micros(instant: datetime) -> int:
-    """Microseconds from 1970-01-01 to *instant*, which must name its zone."""
+    """Return the microseconds from 1970-01-01 to *instant*.
+
+    Raises:
+        ValueError: *instant* has no time zone.
+    """
     if instant.tzinfo is None:
-        raise ValueError("an instant must name its time zone")
+        raise ValueError("an instant must have a time zone")
     return int(instant.timestamp()) * 1_000_000 + instant.microsecond

@@ -1,6 +1,6 @@
-"""Every way the house declines: reason, status, layer, and constant words in Persian and English.
+"""Error catalogue: every reason to refuse an inquiry, with its status, layer and constant text in Persian and English.
 
-One reason has one meaning for ever. Nothing but this table reaches a caller: no subject, query or exception text.
+The meaning of a reason never changes. Nothing but this catalogue reaches a caller: no subject, query or exception text.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ DOMAIN = "estelam"
 
 
 class Layer(StrEnum):
-    """Whose fault or decision it was, so that no one argues about it."""
+    """The origin of a refusal: the caller, the service or its data store."""
 
     CALLER = "caller"
     SERVICE = "service"
@@ -22,17 +22,19 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """What one reason says, and how it travels."""
+    """Status, layer and texts of one reason."""
 
     status: int
+    """The code of google.rpc.Code."""
     layer: Layer
     en: str
     fa: str
     retry_seconds: float | None = None
+    """Seconds after which a retry may help, where that is the same for every refusal."""
 
 
 class Reason(StrEnum):
-    """Why an inquiry was declined."""
+    """Why an inquiry was refused."""
 
     CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
@@ -76,7 +78,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.CERTIFICATE_DENIED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
-        "The client certificate has been barred.",
+        "The client certificate is on the deny list.",
         "گواهی کاربر مسدود شده است.",
     ),
     Reason.NOT_GRANTED: ErrorSpec(
@@ -88,7 +90,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.METADATA_REQUIRED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
-        "The grant demands a metadata entry that was not sent.",
+        "The grant requires a metadata entry that was not sent.",
         "فراداده‌ای که مجوز آن را الزامی کرده ارسال نشده است.",
     ),
     Reason.METADATA_MALFORMED: ErrorSpec(
@@ -100,7 +102,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.REQUEST_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
-        "The request is not a message of this method.",
+        "The request can't be read as the request message of this method.",
         "درخواست، پیامی از این متد نیست.",
     ),
     Reason.REQUEST_TOO_LARGE: ErrorSpec(
@@ -112,13 +114,13 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.FIELD_UNKNOWN: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
-        "The request has a field that this method does not know.",
+        "The request has a field that this method does not define.",
         "درخواست فیلدی دارد که این متد نمی‌شناسد.",
     ),
     Reason.FIELD_INVALID: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
-        "A field of the request breaks a rule of the contract.",
+        "A field of the request violates a rule of the contract.",
         "یکی از فیلدهای درخواست با قواعد قرارداد سازگار نیست.",
     ),
     Reason.METHOD_UNKNOWN: ErrorSpec(
@@ -169,8 +171,8 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.NOTE_NOT_CONFIRMED: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
         Layer.CALLER,
-        "Ask CheckNote for this serial first; only a recent yes that still holds opens this method.",
-        "نخست صحت‌سنجی این سریال را با متد یک بپرسید؛ تنها پاسخ بلیِ تازه و همچنان معتبر این متد را می‌گشاید.",
+        "Call CheckNote for this serial first; this method requires a recent YES that still holds.",
+        "نخست صحت‌سنجی این سریال را با متد یک استعلام کنید؛ این متد تنها پس از پاسخ بلیِ تازه و همچنان معتبر پاسخ می‌دهد.",
     ),
     Reason.ANSWER_LATE: ErrorSpec(
         code_pb2.DEADLINE_EXCEEDED,
@@ -193,11 +195,11 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         "سرویس نتوانست استعلام را کامل کند؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
     ),
-    # When it may be tried again depends on the outage: whoever refuses says so each time.
+    # The time to retry depends on the outage, so each refusal carries its own.
     Reason.OUTAGE_ANNOUNCED: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
-        "The service is out of operation for a period that was announced, so no answer can be given.",
+        "The service is in an announced outage, so no answer can be given.",
         "سرویس در بازه‌ای که از پیش اعلام شده از دسترس خارج است؛ بنابراین پاسخی داده نمی‌شود.",
     ),
     Reason.PROVIDER_UNAVAILABLE: ErrorSpec(
@@ -210,7 +212,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.PROVIDER_UNPROVEN: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
-        "The ministry's reply does not carry a receipt that proves it, so no answer can be given.",
+        "The ministry's reply does not carry a valid receipt, so no answer can be given.",
         "پاسخ وزارت امور اقتصادی و دارایی رسید معتبری ندارد؛ بنابراین پاسخی داده نمی‌شود.",
     ),
 }
@@ -218,7 +220,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field, or metadata key, that breaks one rule."""
+    """A field or metadata key that violates a rule."""
 
     field: str
     rule: str
@@ -227,7 +229,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """What a caller may know of its quota: never a secret, so that no limit is a surprise."""
+    """The state of a quota, as its caller sees it."""
 
     policy: str
     limit: int
@@ -237,7 +239,14 @@ class QuotaState:
 
 
 class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an outcome, not a fault
-    """The house declines, for one reason of the table; *retry_seconds* says when a retry may help, if not the table."""
+    """An inquiry is refused for one reason of the catalogue.
+
+    Args:
+        reason: The reason.
+        violations: The fields or metadata keys that violate a rule.
+        quota: The state of the quota, if the reason is its exhaustion.
+        retry_seconds: Seconds after which a retry may help; without it, those of the quota or of the catalogue.
+    """
 
     def __init__(
         self,
@@ -257,10 +266,10 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
 
     @property
     def spec(self) -> ErrorSpec:
-        """The table's row for this refusal."""
+        """The catalogue's entry for the reason."""
         return ERROR_CATALOGUE[self.reason]
 
     def summary(self) -> str:
-        """The reason and its words on one line, or what is wrong with each field."""
+        """Return one line with the reason and its English text or, if there are violations, with those."""
         found = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
         return f"{self.reason}: {found or self.spec.en}"

@@ -13,12 +13,12 @@ from estelam.core.errors import DOMAIN, QuotaState, Reason, Refusal, Violation
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
-    """The refusal as google.rpc.Status with its details."""
-    words = refusal.spec
+    """Return *refusal* as google.rpc.Status with its details."""
+    spec = refusal.spec
     details = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata={"layer": words.layer}),
-        error_details_pb2.LocalizedMessage(locale="fa", message=words.fa),
-        error_details_pb2.LocalizedMessage(locale="en", message=words.en),
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata={"layer": spec.layer}),
+        error_details_pb2.LocalizedMessage(locale="fa", message=spec.fa),
+        error_details_pb2.LocalizedMessage(locale="en", message=spec.en),
     ]
     if refusal.violations:
         details.append(_bad_request(refusal.violations))
@@ -32,17 +32,17 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
     for detail in details:
         packed.append(Any())
         packed[-1].Pack(detail)
-    return status_pb2.Status(code=words.status, message=words.en, details=packed)
+    return status_pb2.Status(code=spec.status, message=spec.en, details=packed)
 
 
 def to_grpc(refusal: Refusal) -> grpc.Status:
-    """The refusal as gRPC sends it: code, constant words, and the details in trailing metadata."""
+    """Return *refusal* as gRPC sends it: code, constant text, and the details in trailing metadata."""
     status: grpc.Status = rpc_status.to_status(to_status(refusal))  # type: ignore[no-untyped-call]
     return status
 
 
 def from_grpc(error: grpc.RpcError) -> Refusal | None:
-    """The refusal that a service of this house gave, as its caller sees it; None where it gave none."""
+    """Return the refusal that a call failed with, or None if *error* did not come from a service of estelam."""
     details = _details(error)
     info = error_details_pb2.ErrorInfo()
     if not any(detail.Unpack(info) for detail in details) or info.domain != DOMAIN or info.reason not in set(Reason):
@@ -56,19 +56,22 @@ def from_grpc(error: grpc.RpcError) -> Refusal | None:
 
 
 def retry_delay(error: grpc.RpcError) -> float | None:
-    """When whoever gave *error* says that it may be tried again: in RetryInfo or, as proxies do, by pushback."""
+    """Return the seconds after which the sender of *error* allows a retry, or None if it does not say.
+
+    They come in RetryInfo or, from proxies, in the pushback header of gRPC's retry design (gRFC A6).
+    """
     retry = error_details_pb2.RetryInfo()
     if any(detail.Unpack(retry) for detail in _details(error)):
         return float(retry.retry_delay.ToMilliseconds() / 1000)
     pushback = [value for key, value in _trailing(error) if key == "grpc-retry-pushback-ms"]
-    # A negative one only tells gRPC not to try by itself.
+    # A negative value only tells gRPC not to retry by itself.
     return int(pushback[0]) / 1000 if pushback and str(pushback[0]).isdecimal() else None
 
 
 def _details(error: grpc.RpcError) -> Sequence[Any]:
     for key, value in _trailing(error):
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            with contextlib.suppress(DecodeError):  # whoever sent this, it was no service of this house
+            with contextlib.suppress(DecodeError):  # not sent by a service of estelam
                 return status_pb2.Status.FromString(value).details
     return ()
 

@@ -1,4 +1,4 @@
-"""The two kinds of secret a service keeps: the key that signs blocks, and the keys that hide whom they are about."""
+"""Secret keys of a service: the Ed25519 key that signs blocks, and the HMAC keys that pseudonymize subjects."""
 
 import hashlib
 import secrets
@@ -18,24 +18,29 @@ from estelam.core.model import Subject
 
 
 class KeyFileError(UserFacingError):
-    """A key file can't be used; the text is for the operator."""
+    """A key or certificate file can't be used."""
 
 
 def key_id(public: Ed25519PublicKey) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of the key's SubjectPublicKeyInfo."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of the key's SubjectPublicKeyInfo (DER)."""
     return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key that seals blocks."""
+    """The key that signs blocks."""
 
     key_id: str
     key: Ed25519PrivateKey
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":
-        """Read an Ed25519 private key from a PEM file."""
+        """Read an Ed25519 private key from a PEM file.
+
+        Raises:
+            KeyFileError: the file holds no such key.
+            OSError: the file can't be read.
+        """
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -46,7 +51,12 @@ class SigningKey:
 
 
 def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
-    """The public keys of signing *certificates* (PEM files), by key id."""
+    """Return the public keys of signing *certificates* (PEM files) by key id.
+
+    Raises:
+        KeyFileError: a file holds no certificate of an Ed25519 key.
+        OSError: a file can't be read.
+    """
     keys = {}
     for path in certificates:
         try:
@@ -60,37 +70,46 @@ def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
 
 
 class HmacKeyring:
-    """HMAC-SHA256 keys with ids, oldest first; the last one writes, all of them find.
+    """HMAC-SHA256 keys with their ids, oldest first.
 
-    The file has one key a line: an id, a space, 64 hexadecimal digits.
+    New entries are hashed with the last key; look-ups use all keys. A keyring file has one key on each line: an id, a
+    space, 64 hexadecimal digits.
+
+    Raises:
+        KeyFileError: there is no key, or one is shorter than 32 bytes.
     """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         if not keys or any(len(key) < 32 for key in keys.values()):
-            raise KeyFileError("a keyring holds at least one key, each of at least 32 bytes")
+            raise KeyFileError("a keyring must hold at least one key, and each key at least 32 bytes")
         self._keys = {name: HMAC(key, SHA256()) for name, key in keys.items()}
         self.ids = list(keys)
         self.current = self.ids[-1]
-        self._writing = self._keys[self.current]
+        self._current_key = self._keys[self.current]
 
     @classmethod
     def load(cls, path: Path) -> "HmacKeyring":
-        """Read a keyring file."""
+        """Read a keyring file.
+
+        Raises:
+            KeyFileError: a line is malformed, an id occurs twice, or there is no key.
+            OSError: the file can't be read.
+        """
         try:
             pairs = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
             keys = {name: bytes.fromhex(digits) for name, digits in pairs}
         except (UnicodeDecodeError, ValueError) as error:
             raise KeyFileError(f"{path}: each line must be a key id and 64 hexadecimal digits") from error
         if len(keys) != len(pairs):
-            raise KeyFileError(f"{path}: a key id stands twice")
+            raise KeyFileError(f"{path}: a key id occurs twice")
         return cls(keys)
 
     def hash(self, subject: Subject) -> bytes:
-        """The keyed hash of *subject* under the writing key, 32 bytes."""
-        return self._digest(self._writing, subject)
+        """Return the keyed hash of *subject* under the current key, 32 bytes."""
+        return self._digest(self._current_key, subject)
 
     def hashes_under_all_keys(self, subject: Subject) -> list[bytes]:
-        """The keyed hash of *subject* under every key: what finds it in old entries too."""
+        """Return the keyed hash of *subject* under every key, oldest first, to find it in old entries too."""
         return [self._digest(key, subject) for key in self._keys.values()]
 
     @staticmethod
@@ -101,5 +120,5 @@ class HmacKeyring:
 
 
 def new_keyring_line(name: str) -> str:
-    """A fresh line for a keyring file."""
+    """Return a line for a keyring file: the id *name* and a new random key."""
     return f"{name} {secrets.token_hex(32)}\n"

@@ -1,4 +1,4 @@
-"""The words that the house speaks: values only, no behaviour that can fail."""
+"""Domain model shared by all packages: values without behaviour that can fail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,55 +14,57 @@ from estelam.core.errors import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An asking organisation, as its certificate names it."""
+    """The organisation that makes a call, as its certificate names it."""
 
     organization_id: str
     """The 11-digit legal id (OID 2.5.4.97)."""
     certificate: str
-    """SHA-256 of the certificate, hexadecimal: what a deny-list bars."""
+    """SHA-256 of the certificate, hexadecimal, as in the deny list."""
 
 
 class Subject(NamedTuple):
-    """One identifier asked about; its kind keeps a serial from ever matching a tracking id of the same digits."""
+    """An identifier that an inquiry is about; its kind tells a serial from a tracking id of the same digits."""
 
     kind: str
     value: str
 
 
 def person_subject(person_id: str) -> Subject:
-    """A person of any kind, whatever part they have in the question: what "who asked about me" looks for."""
+    """Return the subject of a person, natural or legal, in any role; the subject report searches for it."""
     return Subject("person", person_id)
 
 
 def no_agency(_request: Any) -> str:
-    """The agency of a method whose request names none."""
+    """Return the agency of a request that names none: an empty string."""
     return ""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One mandated method: its wire name and what the ledger needs to know of its request."""
+    """One mandated method: its full name, and what the ledger needs of its request."""
 
     name: str
     """package.Service/Method"""
     request: type[Message]
     subjects: Callable[[Any], tuple[Subject, ...]]
+    """Returns the subjects of a request."""
     agency: Callable[[Any], str] = no_agency
+    """Returns the executive agency that a request names."""
 
     @cached_property
     def service(self) -> str:
-        """The service's name on the wire, package.Service."""
+        """The service's full name, package.Service."""
         return self.name.partition("/")[0]
 
     @cached_property
     def short_name(self) -> str:
-        """The method's name alone, as quotas and metrics show it."""
+        """The method's name without its service, as quotas and metrics show it."""
         return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Who and what an inquiry is for: optional metadata, recorded only as keyed hashes."""
+    """The purpose of an inquiry: optional metadata, recorded only as keyed hashes."""
 
     correlation: str = ""
     case_reference: str = ""
@@ -106,30 +108,30 @@ class LookupResult:
 
     @classmethod
     def disclosed(cls, reply: Message) -> "LookupResult":
-        """Information items were given."""
+        """Items of information were disclosed."""
         return cls(Outcome.DISCLOSED, reply)
 
 
 @dataclass(slots=True)
 class Inquiry:
-    """One inquiry on its way through the house."""
+    """One inquiry and its state in the request pipeline."""
 
     id: UUID
-    """Of version 7."""
+    """A UUID of version 7."""
     method: Method
     caller: Caller
     received_at: float
-    """Monotonic seconds."""
+    """Monotonic time in seconds."""
     purpose: Purpose = field(default_factory=Purpose)
     request: Any = None
-    """The well-formed request; None until step 3 is passed."""
+    """The validated request; None before step 3."""
     refusal: Refusal | None = None
-    """Set where the house has already declined, and only the record is still owed."""
+    """Set if the inquiry is already refused and only needs to be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What may be spoken: a reply that carries its receipt."""
+    """A serialized reply that carries its receipt, ready to send."""
 
     outcome: Outcome
     reply: bytes

@@ -1,6 +1,6 @@
-"""The human edge: what people type in Persian or Arabic digits, with separators, becomes what the contract takes.
+"""Normalization of human input: Persian or Arabic digits and separators become what the contract accepts.
 
-Only commands and pages use this; the contract itself takes strict ASCII.
+Only commands and pages use it; the contract accepts strict ASCII.
 """
 
 import re
@@ -11,42 +11,42 @@ from persiantools.jdatetime import JalaliDate
 
 from estelam.core.clock import TEHRAN
 
-# Zero-width joiners and marks of direction, which pasted text brings along.
-_UNSEEN = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
-_BETWEEN_DIGITS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
-# Thousands only: a point, a slash or a minus sign would make it another amount, so they stay and are refused.
-_BETWEEN_THOUSANDS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
+# Zero-width joiners and direction marks, which pasted text may contain.
+_INVISIBLE = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
+_DIGIT_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
+# Separators of thousands only. A point, a slash or a minus sign would change the amount: they stay and are refused.
+_THOUSANDS_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
 
-_SPANS = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 
 
 def normalize_identifier(text: str) -> str:
-    """An identifier as the contract takes it: ASCII digits, nothing unseen."""
-    return digits.fa_to_en(digits.ar_to_fa(text.translate(_UNSEEN).strip()))
+    """Return an identifier as the contract accepts it: ASCII digits, no invisible characters."""
+    return digits.fa_to_en(digits.ar_to_fa(text.translate(_INVISIBLE).strip()))
 
 
 def normalize_digits(text: str) -> str:
-    """An identifier of digits as the contract takes it: as `code`, and without what groups them."""
-    return normalize_identifier(text).translate(_BETWEEN_DIGITS)
+    """Return an identifier of digits as `normalize_identifier` does, without separators between the digits."""
+    return normalize_identifier(text).translate(_DIGIT_SEPARATORS)
 
 
 def parse_amount(text: str) -> int:
-    """An amount, with or without separators of thousands.
+    """Parse an amount, with or without separators of thousands.
 
     Raises:
         ValueError: *text* is not a whole number, or has more than 19 digits.
     """
-    plain = normalize_identifier(text).translate(_BETWEEN_THOUSANDS)
+    plain = normalize_identifier(text).translate(_THOUSANDS_SEPARATORS)
     if not (plain.isascii() and plain.isdigit() and len(plain) <= 19):
         raise ValueError("not a whole number")
     return int(plain)
 
 
 def parse_date(text: str) -> date:
-    """A date typed as YYYY-MM-DD; a year before 1700 is Jalali.
+    """Parse a date typed as YYYY-MM-DD; a year before 1700 is Jalali.
 
     Raises:
-        ValueError: there is no such day.
+        ValueError: *text* is no such date.
     """
     year, month, day_of_month = (int(part) for part in normalize_identifier(text).replace("/", "-").split("-"))
     if year < 1700:
@@ -55,21 +55,21 @@ def parse_date(text: str) -> date:
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """An instant typed as ISO 8601 with its zone, or the word now.
+    """Parse an instant typed as ISO 8601 with its time zone, or the word "now".
 
     Raises:
         ValueError: *text* is neither.
     """
     if text.strip().lower() == "now":
         return now
-    typed = datetime.fromisoformat(normalize_identifier(text))
-    if typed.tzinfo is None:
-        raise ValueError("an instant must name its time zone")
-    return typed.astimezone(UTC)
+    instant = datetime.fromisoformat(normalize_identifier(text))
+    if instant.tzinfo is None:
+        raise ValueError("an instant must have a time zone")
+    return instant.astimezone(UTC)
 
 
 def parse_load_or_instant(text: str, now: datetime) -> int | datetime:
-    """A load's number, or an instant as `beginning` takes it.
+    """Parse the number of a load, or an instant as `parse_start` does.
 
     Raises:
         ValueError: *text* is neither.
@@ -81,7 +81,7 @@ def parse_load_or_instant(text: str, now: datetime) -> int | datetime:
 
 
 def parse_start(text: str, now: datetime) -> datetime:
-    """An instant: as `instant`, or a day as `day`, from when it begins in Tehran.
+    """Parse an instant as `parse_instant` does, or a date as `parse_date` does, which means its start in Tehran.
 
     Raises:
         ValueError: *text* is neither.
@@ -94,18 +94,18 @@ def parse_start(text: str, now: datetime) -> datetime:
 
 
 def parse_deadline(text: str, now: datetime) -> datetime:
-    """A moment to come: an `instant`, or how long from *now*, such as 2h, 90m or 1h30m.
+    """Parse an instant as `parse_instant` does, or a duration from *now* such as 2h, 90m or 1h30m.
 
     Raises:
         ValueError: *text* is neither.
     """
-    spans = _SPANS.fullmatch(normalize_identifier(text).lower())
-    if spans is None or not any(spans.groups()):
+    duration = _DURATION.fullmatch(normalize_identifier(text).lower())
+    if duration is None or not any(duration.groups()):
         return parse_instant(text, now)
-    hours, minutes, seconds = (int(found or 0) for found in spans.groups())
+    hours, minutes, seconds = (int(part or 0) for part in duration.groups())
     return now + timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def format_jalali(value: date) -> str:
-    """A Gregorian date as people in Iran read it."""
+    """Return a Gregorian date in the Jalali calendar, as YYYY-MM-DD."""
     return JalaliDate(value).isoformat()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The contract's own rules, run: what stands in the protos is exactly what is checked, by callers and server alike."""
+"""Validation of requests by the rules in the contract (protovalidate), for clients and servers alike."""
 
 from typing import TypeVar
 
@@ -14,11 +14,11 @@ M = TypeVar("M", bound=Message)
 
 
 def parse_request(kind: type[M], wire: bytes) -> M:
-    """A message of *kind* that keeps every rule of its contract.
+    """Parse and validate a serialized message of *kind*.
 
     Raises:
-        Refusal: REQUEST_TOO_LARGE, REQUEST_MALFORMED, FIELD_UNKNOWN (a field that the server would ignore might be
-            one that changes the question), or FIELD_INVALID with each violation.
+        Refusal: REQUEST_TOO_LARGE; REQUEST_MALFORMED; FIELD_UNKNOWN, since an ignored field might change the meaning of
+            the request; or FIELD_INVALID with each violation.
     """
     if len(wire) > MAX_REQUEST_BYTES:
         raise Refusal(Reason.REQUEST_TOO_LARGE)
@@ -33,7 +33,11 @@ def parse_request(kind: type[M], wire: bytes) -> M:
 
 
 def validate(message: Message) -> None:
-    """Raise Refusal(FIELD_INVALID) unless *message* keeps every rule of its contract."""
+    """Check *message* against every rule of its contract.
+
+    Raises:
+        Refusal: FIELD_INVALID with each violation.
+    """
     if violations := protovalidate.collect_violations(message):
         raise Refusal(Reason.FIELD_INVALID, [_violation(found) for found in violations])
 

@@ -1,4 +1,4 @@
-"""Replies kept with their receipts for a check years later, a JSON line each; a line that is not as saved is found."""
+"""Receipt archives: replies with their receipts, one JSON line each, for verification years later."""
 
 import base64
 import json
@@ -20,23 +20,28 @@ MAX_LINE = 65536
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRecord:
-    """A reply that carries a receipt, and the request it answers."""
+    """A reply that carries a receipt, with its request."""
 
     method: str
+    """package.Service/Method"""
     request: Message
     reply: Message
 
 
 def write_archive(path: Path, replies: Sequence[ReceiptRecord]) -> None:
-    """Write *replies* to *path*."""
+    """Write *replies* to *path*.
+
+    Raises:
+        OSError: the file can't be written.
+    """
     path.write_bytes(b"".join(map(encode, replies)))
 
 
 def read_archive(path: Path) -> Iterator[ReceiptRecord]:
-    """The replies that *path* holds, one at a time, so that a file of any length is read in little memory.
+    """Yield the records of *path* one at a time, so that a file of any length needs little memory.
 
     Raises:
-        InvalidReceipt: the file is not exactly as it was saved.
+        InvalidReceipt: the file is empty, or a line is not exactly as `encode` writes it.
     """
     with path.open("rb") as file:
         line = file.readline(MAX_LINE)
@@ -48,36 +53,36 @@ def read_archive(path: Path) -> Iterator[ReceiptRecord]:
 
 
 def encode(item: ReceiptRecord) -> bytes:
-    """The one line that *item* is kept as, its end included."""
-    kept = {"format": FORMAT, "method": item.method, "request": _encode(item.request), "reply": _encode(item.reply)}
-    return (json.dumps(kept) + "\n").encode("ascii")
+    """Return *item* as one line, including its line feed."""
+    fields = {"format": FORMAT, "method": item.method, "request": _encode(item.request), "reply": _encode(item.reply)}
+    return (json.dumps(fields) + "\n").encode("ascii")
 
 
 def decode(line: bytes) -> ReceiptRecord:
-    """What *line* keeps.
+    """Return the record in *line*.
 
     Raises:
-        InvalidReceipt: it is not exactly as `to_line` makes it.
+        InvalidReceipt: the line is not exactly as `encode` writes it.
     """
     try:
-        kept = json.loads(line)
-        request, reply = _messages(kept["method"])
+        fields = json.loads(line)
+        request, reply = _message_types(fields["method"])
         item = ReceiptRecord(
-            kept["method"],
-            request.FromString(base64.b64decode(kept["request"])),
-            reply.FromString(base64.b64decode(kept["reply"])),
+            fields["method"],
+            request.FromString(base64.b64decode(fields["request"])),
+            reply.FromString(base64.b64decode(fields["reply"])),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError, UnknownMethodError):
         raise InvalidReceipt("the file is damaged") from None
     if line != encode(item):
-        raise InvalidReceipt("the file is not as it was saved")
+        raise InvalidReceipt("the file was changed after it was saved")
     return item
 
 
 @cache
-def _messages(name: str) -> tuple[type[Message], type[Message]]:
-    found: Any = find_method(name)
-    return GetMessageClass(found.input_type), GetMessageClass(found.output_type)
+def _message_types(name: str) -> tuple[type[Message], type[Message]]:
+    method: Any = find_method(name)
+    return GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
 
 def _encode(message: Message) -> str:

@@ -1,4 +1,4 @@
-"""An append-only file of saved replies that belongs to one list of questions and survives being cut off anywhere."""
+"""Receipt journal: an append-only file of replies to one input, which survives truncation at any byte."""
 
 import fcntl
 import os
@@ -12,48 +12,58 @@ from estelam.receipts.receipt import InvalidReceipt
 
 
 class JournalError(UserFacingError):
-    """The journal can't be used; the text is for the operator."""
+    """The journal can't be used."""
 
 
 class ReceiptJournal:
-    """Open for one process at a time, and only for the list of questions it was begun for.
+    """A journal that one process at a time may open, and only for the input that it was created for.
 
-    Each reply is handed to the operating system as it comes, so that a killed process loses none; `sync` guards against
-    a lost machine. *about* is the digest of the questions: it stands in a file beside, PATH.of, which is also the lock.
+    Each reply is written to the operating system at once, so that a killed process loses none; `sync` protects against
+    a crash of the machine. The digest of the input is stored in the file PATH.of, which is also the lock.
+
+    Args:
+        path: The journal.
+        input_digest: The digest of the input, in ASCII.
+
+    Raises:
+        JournalError: another process has the journal open, or it belongs to another input.
+        OSError: a file can't be opened or written.
     """
 
-    def __init__(self, path: Path, *, about: str) -> None:
+    def __init__(self, path: Path, *, input_digest: str) -> None:
         self._path = path
         binding = path.with_name(f"{path.name}.of")
         if path.exists() and not binding.exists():
-            raise JournalError(f"{path} is there already, and {binding.name}, which says what it is of, is not")
+            raise JournalError(f"{path} exists, but {binding.name}, which names its input, is missing")
         self._lock = binding.open("a+b", buffering=0)
         try:
-            self._bind(about)
+            self._acquire(input_digest)
             self._file = path.open("ab", buffering=0)
         except BaseException:
             self._lock.close()
             raise
         self._end = 0
 
-    def _bind(self, about: str) -> None:
+    def _acquire(self, input_digest: str) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise JournalError(f"another process is at work on {self._path}") from None
+            raise JournalError(f"another process has {self._path} open") from None
         self._lock.seek(0)
         bound = self._lock.read()
         if not bound and not self._path.exists():
-            self._lock.write(about.encode("ascii"))
+            self._lock.write(input_digest.encode("ascii"))
             os.fsync(self._lock.fileno())
-        elif bound != about.encode("ascii"):
+        elif bound != input_digest.encode("ascii"):
             raise JournalError(f"{self._path} belongs to another input")
 
     def replay(self) -> Iterator[ReceiptRecord]:
-        """Every reply kept so far; a last line that was cut short is cut off. To be run to its end once, and first.
+        """Yield every reply stored so far, and remove a last line that was cut short.
+
+        Call it once, before the first `append`, and consume it to its end.
 
         Raises:
-            JournalError: a whole line is not as it was saved.
+            JournalError: a complete line was changed after it was saved.
         """
         with self._path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
@@ -67,23 +77,23 @@ class ReceiptJournal:
                 self._end += len(line)
 
     def append(self, item: ReceiptRecord) -> None:
-        """Keep *item*.
+        """Append *item*.
 
         Raises:
-            OSError: it could not be kept whole, and nothing of it is.
+            OSError: it could not be written completely; nothing of it remains.
         """
         line = encode(item)
         if self._file.write(line) != len(line):
             self._file.truncate(self._end)
-            raise OSError(f"{self._path}: a reply could not be written whole; is the disk full?")
+            raise OSError(f"{self._path}: a reply could not be written completely; is the disk full?")
         self._end += len(line)
 
     def sync(self) -> None:
-        """Return only when all that was kept is on the disk."""
+        """Return only after everything appended is on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Keep all, and let another process have it."""
+        """Sync and close the journal, so that another process may open it."""
         try:
             self.sync()
         finally:

@@ -1,4 +1,4 @@
-"""Receipts: Merkle trees of RFC 6962, the commitment, and the offline check. Pure: no store, no clock, no network."""
+"""Receipts: the commitment, Merkle trees (RFC 6962) and offline verification. No store, no clock, no network."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 SIGNING_CONTEXT = b"estelam block v1\0"
 
 
-class InvalidReceipt(Exception):  # noqa: N818 - reads as what it is
-    """The receipt does not prove the reply; the text says which step failed."""
+class InvalidReceipt(Exception):  # noqa: N818 - an outcome of verification, not a fault of the program
+    """The receipt does not prove the reply; the text names the step that failed."""
 
 
 def canonical(message: Message) -> bytes:
-    """The canonical protobuf form: known fields in the order of their numbers, defaults left out."""
+    """Return the canonical protobuf form: known fields in the order of their numbers, without default values."""
     return message.SerializeToString(deterministic=True)
 
 
 def commitment(salt: bytes, request: bytes, reply: bytes) -> bytes:
-    """SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt))."""
+    """Return SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), 32 bytes."""
     return hashlib.sha256(salt + hashlib.sha256(request).digest() + hashlib.sha256(reply).digest()).digest()
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """The RFC 6962 hash of one leaf."""
+    """Return the hash of a leaf (RFC 6962, section 2.1)."""
     return hashlib.sha256(b"\0" + entry).digest()
 
 
@@ -39,7 +39,10 @@ def _node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """Every level of the RFC 6962 tree over leaf hashes, from leaves to root; an odd last node moves up as is."""
+    """Return every level of the RFC 6962 tree over leaf hashes, from leaves to root.
+
+    The last node of a level of odd length moves up unchanged.
+    """
     levels = [list(leaves)]
     while len(levels[-1]) > 1:
         below = levels[-1]
@@ -49,7 +52,7 @@ def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def merkle_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
-    """The audit path of leaf *index*, nearest sibling first."""
+    """Return the audit path of leaf *index*, from its sibling to the root (RFC 6962, section 2.1.1)."""
     path = []
     for level in levels[:-1]:
         if (sibling := index ^ 1) < len(level):
@@ -59,13 +62,13 @@ def merkle_path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 
 
 def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
-    """The root that *path* leads to from *leaf* at *index* in a tree of *size* leaves.
+    """Return the root that *path* leads to from *leaf* at *index* in a tree of *size* leaves.
 
     Raises:
-        InvalidReceipt: the path has too few or too many nodes, or the index lies outside the tree.
+        InvalidReceipt: the path has too few or too many nodes, or the index is outside the tree.
     """
     if not 0 <= index < size:
-        raise InvalidReceipt("the entry does not lie in the block")
+        raise InvalidReceipt("the entry is not in the block")
     node, rest = leaf, list(path)
     last = size - 1
     while last > 0:
@@ -81,13 +84,17 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
 
 
 def check_signature(header: bytes, key_id: str, signature: bytes, keys: Mapping[str, Ed25519PublicKey]) -> None:
-    """Raise InvalidReceipt unless *signature* over *header* is by the named one of *keys*."""
+    """Check that *signature* signs *header* under the key *key_id* of *keys*.
+
+    Raises:
+        InvalidReceipt: it does not, or *keys* has no such key.
+    """
     if (key := keys.get(key_id)) is None:
-        raise InvalidReceipt("the block is signed by a key that is not among the given certificates")
+        raise InvalidReceipt("the block is signed with a key that is in none of the given certificates")
     try:
         key.verify(signature, SIGNING_CONTEXT + header)
     except InvalidSignature:
-        raise InvalidReceipt("the signature is not of this block") from None
+        raise InvalidReceipt("the signature does not match the block") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +106,38 @@ class VerifiedReceipt:
 
 
 class Verifier:
-    """Checks receipts against *keys*, the service's signing keys by id.
+    """Verifies receipts.
 
-    The receipts of a block share one signature: what held once is not computed again, for the latest so many *blocks*.
+    The receipts of a block share one signature: the last *blocks* valid signatures are cached.
+
+    Args:
+        keys: The service's public signing keys by key id.
+        blocks: The size of the cache.
     """
 
     def __init__(self, keys: Mapping[str, Ed25519PublicKey], *, blocks: int = 1024) -> None:
         self._check_signature = lru_cache(blocks)(partial(check_signature, keys=keys))
 
     def verify(self, method: str, request: Message, reply: Message) -> VerifiedReceipt:
-        """Check that the service gave *reply*, receipt included, to *request*.
+        """Verify that the service answered *request* with *reply*, which includes its receipt.
 
-        The steps: 1 the entry is of this method and is no refusal, 2 it commits to this request and this reply, 3 the
-        block holds it, 4 the block is signed, 5 the outcome and the plain fields say what the entry says.
+        1 The entry is of this method and is an answer, 2 it commits to this request and this reply, 3 the block
+        contains it, 4 the block is signed, 5 the answer and the plain fields agree with the entry.
+
+        Args:
+            method: package.Service/Method.
+            request: The request as it was sent.
+            reply: The reply as it was received.
 
         Raises:
-            InvalidReceipt: any step fails.
+            InvalidReceipt: a step fails.
         """
         receipt = getattr(reply, "receipt", None)
         if not isinstance(receipt, pb.Receipt):
-            raise InvalidReceipt("no reply to this method carries a receipt")
+            raise InvalidReceipt("replies of this method carry no receipt")
         entry, header = _parse(receipt)
         if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
-            raise InvalidReceipt("the receipt is of another method, or of no answer")
+            raise InvalidReceipt("the receipt is of another method, or of a refusal")
         bare = type(reply)()
         bare.CopyFrom(reply)
         bare.ClearField("receipt")
@@ -137,10 +153,10 @@ class Verifier:
 
 
 def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> VerifiedReceipt:
-    """Check one reply, as a `Verifier` does.
+    """Verify one reply as a `Verifier` does.
 
     Raises:
-        InvalidReceipt: it is not proven.
+        InvalidReceipt: the receipt does not prove it.
     """
     return Verifier(keys).verify(method, request, reply)
 
@@ -167,7 +183,7 @@ def _check_plain_fields(reply: Message, receipt: pb.Receipt, entry: pb.Entry) ->
         signature=receipt.signature,
     )
     plain.answered_at.FromMicroseconds(entry.answered_at_micros)
-    # Compared whole, so that a field added to the receipt, or a time written in another way, is found too.
+    # The whole messages are compared, so that an added field or another encoding of the time is found too.
     same = canonical(receipt) == canonical(plain) and getattr(reply, "answer", None) == answers.get(entry.outcome)
     if not same:
-        raise InvalidReceipt("the reply's plain fields differ from the sealed entry")
+        raise InvalidReceipt("the reply's plain fields differ from the signed entry")

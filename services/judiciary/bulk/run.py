@@ -95,7 +95,7 @@ class BulkCheck:
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
             raise BulkCheckError(f"{out} is there already and is no sweep's; give another --out")
-        self._journal = ReceiptJournal(self.receipts, about=self._digest)
+        self._journal = ReceiptJournal(self.receipts, input_digest=self._digest)
 
     @property
     def distinct(self) -> int:
