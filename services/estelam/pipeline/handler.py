@@ -160,7 +160,7 @@ class InquiryHandler:
         answer = await self._backend.answer(inquiry, seconds)  # 5 look up, 6 record
         if answer.outcome is Outcome.NO:
             rate_limit.charge_miss(call.bucket)
-        self._metrics.answered(method.short_name, answer.outcome, self._clock.monotonic() - received_at)
+        self._metrics.record_answer(method.short_name, answer.outcome, self._clock.monotonic() - received_at)
         log.debug("inquiry.answered", inquiry_id=str(inquiry.id), method=method.short_name)
         return answer.reply  # 7 reply
 
@@ -174,7 +174,7 @@ class InquiryHandler:
         if not isinstance(error, Refusal):
             log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
         refusal = await self._record(call, refusal)
-        self._metrics.refused(method.short_name, refusal)
+        self._metrics.record_refusal(method.short_name, refusal)
         inquiry_id = str(call.inquiry.id) if call.inquiry else None
         log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
         if call.inquiry and refusal.reason in THROTTLED_REASONS:
@@ -204,7 +204,7 @@ class InquiryHandler:
             caller = inquiry.caller.organization_id
             self._refusal_record_limiter.acquire(caller, "refusals", self._refusal_record_quota)
         except Refusal:
-            self._metrics.unrecorded_refusal()
+            self._metrics.record_unrecorded_refusal()
             return refusal
         in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
         try:
@@ -214,7 +214,7 @@ class InquiryHandler:
             if not in_outage:
                 return failure
             # The caller gets the end of the outage even where the refusal can't be recorded.
-            self._metrics.unrecorded_refusal()
+            self._metrics.record_unrecorded_refusal()
         return refusal
 
 

@@ -56,7 +56,9 @@ async def run_recording_service(
             last_sealed=last_sealed,
         )
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
-        batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(recorder.answer_batch, limits, observe=metrics.batch)
+        batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
+            recorder.answer_batch, limits, observe=metrics.record_batch
+        )
         inquiries = InquiryHandler(
             authenticator=Authenticator(settings, is_denied=authorizer.is_denied, clock=clock),
             authorizer=authorizer,

@@ -17,9 +17,9 @@ from estelam.storage.base import LEDGER, AccessMode, StoreError
 # A worker that hangs may hold its turn no longer than this. A commit that waits for its standby waits on: nobody is
 # answered meanwhile, and health says so.
 LOCK_TIMEOUT_SECONDS = 5
-STATEMENT_SECONDS = 10
-_MIGRATION = 6_002_097_125  # any number that no one else locks
-_NETWORK = {
+STATEMENT_TIMEOUT_SECONDS = 10
+_MIGRATION_LOCK = 6_002_097_125  # any number that no one else locks
+_CONNECTION_PARAMETERS = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -40,10 +40,10 @@ class PostgreSQL:
             poolclass=StaticPool,
             # The transaction is begun by the statement above, not by the driver's own.
             isolation_level="AUTOCOMMIT",
-            connect_args={name: value for name, value in _NETWORK.items() if name not in address.query},
+            connect_args={name: value for name, value in _CONNECTION_PARAMETERS.items() if name not in address.query},
         )
-        event.listen(self.engine, "connect", self._connected)
-        event.listen(self.engine, "begin", self._begun)
+        event.listen(self.engine, "connect", self._on_connect)
+        event.listen(self.engine, "begin", self._on_begin)
         event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
 
     def check_before_begin(self) -> None:
@@ -59,17 +59,17 @@ class PostgreSQL:
         """Any number of processes may serve from one database."""
         yield
 
-    def _connected(self, connection: psycopg.Connection[Any], _record: object) -> None:
-        connection.add_notice_handler(self._notice)
+    def _on_connect(self, connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.add_notice_handler(self._on_notice)
         row = connection.execute("SELECT current_setting('fsync'), current_setting('server_encoding')").fetchone()
         if row != ("on", "UTF8"):
             raise StoreError("the PostgreSQL server must run with fsync on and hold UTF8")
 
-    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+    def _on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.sqlstate or "")
 
-    def _begun(self, connection: Connection) -> None:
+    def _on_begin(self, connection: Connection) -> None:
         # Without parameters the driver sends it as it is: several statements, one round trip.
         connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
 
@@ -77,7 +77,7 @@ class PostgreSQL:
 def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
     if AccessMode.CREATE in modes.values():
         schemas = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in modes]
-        return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION})", *schemas])
+        return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})", *schemas])
     written = [schema for schema, mode in modes.items() if mode is AccessMode.WRITE]
     if not written:
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -89,8 +89,8 @@ def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
     ]
     if LEDGER in written:
         words += [
-            f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'",
-            f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'",
+            f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
+            f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
         ]
     # One writer at a time. The version table is locked in the place of all: nothing but a migration ever writes to it,
     # so no vacuum waits for it or is waited for, and no migration slips between.

@@ -21,11 +21,11 @@ def configure_logging(level: str = "info") -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Lines(sys.stderr),
+        logger_factory=lambda *_: _LineLogger(sys.stderr),
         cache_logger_on_first_use=True,
     )
     # A library's own words may quote what it was given: only its name and severity pass.
-    logging.basicConfig(handlers=[_Names()], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -35,7 +35,7 @@ def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-class _Lines(structlog.PrintLogger):
+class _LineLogger(structlog.PrintLogger):
     """Writes lines; one that can't be written is dropped, for a full disk must not change what a caller is told."""
 
     def msg(self, message: str) -> None:
@@ -45,6 +45,6 @@ class _Lines(structlog.PrintLogger):
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
-class _Names(logging.Handler):
+class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().warning("library.message", library=record.name, severity=record.levelname)

@@ -46,7 +46,7 @@ class Metrics:
         self._out = Gauge("estelam_outage_announced", "1 within an announced outage.", registry=self.registry)
         self._ready = False
 
-    def answered(self, method: str, outcome: Outcome, seconds: float) -> None:
+    def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
         """Count one answer."""
         count, duration = self._answers(method, outcome)
         count.inc()
@@ -56,19 +56,19 @@ class Metrics:
     def _answers(self, method: str, outcome: Outcome) -> tuple[Counter, Histogram]:
         return self._inquiries.labels(method, outcome.value, "service"), self._seconds.labels(method)
 
-    def refused(self, method: str, refusal: Refusal) -> None:
+    def record_refusal(self, method: str, refusal: Refusal) -> None:
         """Count one refusal, under its reason and the layer that gave it."""
         self._inquiries.labels(method, refusal.reason.value, refusal.spec.layer.value).inc()
 
-    def unrecorded_refusal(self) -> None:
+    def record_unrecorded_refusal(self) -> None:
         """Count one refusal that was beyond the budget for recording."""
         self._unrecorded.inc()
 
-    def batch(self, size: int) -> None:
+    def record_batch(self, size: int) -> None:
         """Observe the size of one batch."""
         self._batches.observe(size)
 
-    def serving(self, *, healthy: bool, out: bool = False) -> None:
+    def set_serving(self, *, healthy: bool, out: bool = False) -> None:
         """Say whether the service is healthy, and whether it is *out*, as was announced: then too it can be asked."""
         self._serving.set(healthy and not out)
         self._out.set(out)
@@ -84,7 +84,7 @@ class Metrics:
             start_response("200 OK" if self._ready else "503 Service Unavailable", [("Content-Length", "0")])
             return []
 
-        server = make_server(host, port, answer, _Server, _Silent)
+        server = make_server(host, port, answer, _Server, _QuietHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server.server_port, server
 
@@ -93,6 +93,6 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _Silent(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *_words: object) -> None:
         """Who looks at figures is in no log."""

@@ -12,7 +12,7 @@ from estelam.web.rendering import LANGUAGES, Language
 View = Callable[[Request, Language], Awaitable[Response]]
 
 
-def in_language(view: View) -> Callable[[Request], Awaitable[Response]]:
+def localized(view: View) -> Callable[[Request], Awaitable[Response]]:
     """*view*, told the language of the address; another is no page."""
 
     async def shown(request: Request) -> Response:
@@ -23,7 +23,7 @@ def in_language(view: View) -> Callable[[Request], Awaitable[Response]]:
     return shown
 
 
-def language_of(request: Request) -> Language:
+def request_language(request: Request) -> Language:
     """The language to speak in where an address may have none."""
     language = request.url.path.split("/")[1]
     return language if language in LANGUAGES else LANGUAGES[0]
@@ -34,4 +34,4 @@ async def _choose(request: Request) -> Response:
     return RedirectResponse("/en/" if wanted.startswith("en") else "/fa/", 303)
 
 
-CHOICE = Route("/", _choose)
+LANGUAGE_REDIRECT = Route("/", _choose)

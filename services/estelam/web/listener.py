@@ -47,7 +47,7 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def listening(
+async def run_listener(
     name: str, listen: str, app: ASGIApp, bounds: ListenerLimits, *, tls: ssl.SSLContext | None = None, **more: Any
 ) -> AsyncIterator[Listener]:
     """Serve *app* at *listen* (host:port) until left; *more* is for uvicorn.

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger()
 
-POLICY: Final = (
+CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -23,7 +23,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 # A response may bring its own of these, where it shows a page that was made whole elsewhere.
-_UNLESS_GIVEN = {"cache-control": "no-store", "content-security-policy": POLICY}
+_UNLESS_GIVEN = {"cache-control": "no-store", "content-security-policy": CONTENT_SECURITY_POLICY}
 
 
 class ErrorBoundary:

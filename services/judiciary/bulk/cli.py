@@ -113,14 +113,14 @@ def _report(begun: BulkCheck, tally: Summary, stop: Stop | None, *, as_json: boo
             "of_these_no": dict(tally.no_by_standing),
             "unanswered": unanswered,
             "reasons": dict(tally.reasons.most_common(REASONS)),
-            "stopped": stop.why if stop else None,
-            "because": stop.words if stop else None,
-            "go_on_after": output.after(stop.again) if stop and stop.again else None,
+            "stopped": stop.reason if stop else None,
+            "because": stop.message if stop else None,
+            "go_on_after": output.after(stop.retry_seconds) if stop and stop.retry_seconds else None,
             "answers": str(begun.out),
             "receipts": str(begun.receipts),
         },
         as_json=as_json,
     )
     if stop and unanswered:
-        raise typer.Exit(_EXITS[stop.why])
+        raise typer.Exit(_EXITS[stop.reason])
     raise typer.Exit(output.EXIT_REFUSED if unanswered else 0)

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from google.protobuf.message import DecodeError
 
-from estelam.client.bulk import Ask, BulkCaller, BulkRequest, Stop, StopReason
+from estelam.client.bulk import BulkCaller, BulkRequest, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
@@ -128,7 +128,7 @@ class BulkCheck:
             channels = aio_connections(address, identity, -(-manner.window // CALLS_PER_CONNECTION))
             for channel in channels:
                 await stack.enter_async_context(channel)
-            asks: list[Ask] = [
+            asks: list[UnaryCall] = [
                 partial(channel.unary_unary(f"/{METHOD}"), timeout=manner.timeout, metadata=manner.metadata)
                 for channel in channels
             ]
@@ -230,7 +230,7 @@ class BulkCheck:
         # A list that has changed may hold what was never read: that is found once it is read to its end.
         if answer := self._answers.get(key):
             return rows.answered_row(certificate, answer)
-        unasked = f"UNASKED: {stop.words if stop else 'the list was changed'}"
+        unasked = f"UNASKED: {stop.message if stop else 'the list was changed'}"
         return rows.unanswered_row(certificate, self._reasons.get(key, unasked))
 
 

@@ -22,9 +22,9 @@ from estelam.core import normalize
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
-from estelam.web.i18n import CHOICE, View, in_language, language_of
-from estelam.web.listener import Listener, ListenerLimits, listening
-from estelam.web.middleware import POLICY, ErrorBoundary
+from estelam.web.i18n import LANGUAGE_REDIRECT, View, localized, request_language
+from estelam.web.listener import Listener, ListenerLimits, run_listener
+from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.rendering import SiteRenderer
 from quality.dashboard import sparklines
 from quality.dashboard.change_feed import Noted
@@ -40,7 +40,7 @@ from quality.settings import QualitySettings
 MOST_CHANGES = 200
 """So many are on the page; all are in the feed for machines."""
 # A page's own script fetches it anew; a report's page and the dictionary stand by themselves.
-_LIVE = {"content-security-policy": f"{POLICY}; connect-src 'self'"}
+_LIVE = {"content-security-policy": f"{CONTENT_SECURITY_POLICY}; connect-src 'self'"}
 _REPORT = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
@@ -68,7 +68,7 @@ async def board(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listen
     if not settings.listen:
         yield Listener(0)
         return
-    async with listening(
+    async with run_listener(
         "board", settings.listen, site(Sight(settings, clock), settings.hosts), ListenerLimits()
     ) as place:
         yield place
@@ -88,12 +88,12 @@ def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
         "reports": pages.reports,
     }
     routes = [
-        CHOICE,
+        LANGUAGE_REDIRECT,
         Route("/board.json", pages.data),
         Route("/changes.json", pages.feed),
         Route("/dictionary", pages.dictionary),
         Route("/reports/{name}/{file}", pages.file),
-        *(Route(f"/{{language}}/{place}", in_language(view)) for place, view in views.items()),
+        *(Route(f"/{{language}}/{place}", localized(view)) for place, view in views.items()),
         LOOK.static(),
     ]
     app = Starlette(
@@ -226,7 +226,7 @@ def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable
     async def shown(request: Request, _error: Exception) -> Response:
         if request.url.path.endswith(".json"):
             return JSONResponse({"refused": words}, status)
-        language = language_of(request)
+        language = request_language(request)
         response = LOOK.page("notice.html", language, place="", status=status, say=Wording(language), words=words)
         response.headers.update(_LIVE)
         return response

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.clock import Clock
 from estelam.pipeline.handler import InquiryHandler
-from estelam.web.listener import ListenerLimits, listening
+from estelam.web.listener import ListenerLimits, run_listener
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import json_body
@@ -39,5 +39,5 @@ async def frontends(
                 clock=clock,
             )
             app = officer_app(ui, settings.page_hosts)
-            await stack.enter_async_context(listening("page", settings.page_listen, app, limits))
+            await stack.enter_async_context(run_listener("page", settings.page_listen, app, limits))
         yield

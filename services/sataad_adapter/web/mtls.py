@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from estelam.core.exceptions import ServerError
 from estelam.core.files import FileReloader
 from estelam.core.tls import server_context
-from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, listening
+from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, run_listener
 from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerL
         ServerError: the port can't be bound, or the certificate can't be used.
     """
     tls = _ReloadingTls(settings)
-    serving = listening(
+    serving = run_listener(
         "api", settings.api_listen, app, limits, tls=tls.context, http=_ClientCertificateProtocol, proxy_headers=False
     )
     async with serving as listener:

@@ -23,7 +23,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
 from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.web.i18n import CHOICE, View, in_language, language_of
+from estelam.web.i18n import LANGUAGE_REDIRECT, View, localized, request_language
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.rendering import SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
@@ -79,10 +79,10 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
     """Return the web UI as an application, in both languages, for requests with a Host header of *hosts*."""
     pages = _Pages(ui)
     routes = [
-        CHOICE,
+        LANGUAGE_REDIRECT,
         *_routes("/{language}/", pages.blank, pages.verify),
         *_routes("/{language}/receipt", pages.receipt, pages.check),
-        Route("/{language}/receipt/save", in_language(pages.save), methods=["POST"]),
+        Route("/{language}/receipt/save", localized(pages.save), methods=["POST"]),
         RENDERER.static(),
     ]
     app = Starlette(
@@ -200,14 +200,14 @@ def _show(
 
 def _routes(path: str, get: View, post: View) -> list[Route]:
     return [
-        Route(path, in_language(get), methods=["GET"]),
-        Route(path, in_language(post), methods=["POST"]),
+        Route(path, localized(get), methods=["GET"]),
+        Route(path, localized(post), methods=["POST"]),
     ]
 
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def show(request: Request, _error: Exception) -> Response:
-        return _show(request, language_of(request), "notice.html", status=status, words=words)
+        return _show(request, request_language(request), "notice.html", status=status, words=words)
 
     return show
 

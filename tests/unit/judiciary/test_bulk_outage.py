@@ -49,12 +49,12 @@ def test_an_outage_of_hours_ends_the_sweep_at_once_and_the_next_one_goes_on(begi
 
     assert stop is not None
     assert (StopReason.OUTAGE, "OUTAGE_ANNOUNCED", 0, 40) == (
-        stop.why,
-        words(stop.words),
+        stop.reason,
+        words(stop.message),
         asked,
         tally.answers["UNANSWERED"],
     )
-    assert timedelta(seconds=stop.again or 0) > 3 * HOUR - timedelta(minutes=1)
+    assert timedelta(seconds=stop.retry_seconds or 0) > 3 * HOUR - timedelta(minutes=1)
     assert {"OUTAGE_ANNOUNCED", "UNASKED"} == reasons
     # One question went ahead, and no second one before it was told.
     assert 1 == ledger_reasons(bank.sandbox.judiciary().store).count("OUTAGE_ANNOUNCED")
@@ -92,4 +92,4 @@ def test_nobody_there_is_still_out_of_reach(loaded: Sandbox, tmp_path: Path) -> 
     bank.lists_ids(many(3))
     stop, _, _ = bank.sweep(BulkOptions(idle_timeout=1))
 
-    assert StopReason.UNAVAILABLE == (stop and stop.why)
+    assert StopReason.UNAVAILABLE == (stop and stop.reason)

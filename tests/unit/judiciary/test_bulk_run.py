@@ -157,7 +157,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_stopped_and_asks_nothing_twic
     third = bank.sweep()[2]
     rows = bank.answers()
 
-    assert (StopReason.INTERRUPTED, None) == (stop and stop.why, again)
+    assert (StopReason.INTERRUPTED, None) == (stop and stop.reason, again)
     assert 0 < tally.answers["UNANSWERED"] == sum(row["answer"] == "UNANSWERED" for row in half)
     assert {"UNASKED"} == {words(row["reason"]) for row in half if row["answer"] == "UNANSWERED"}
     assert len(set(ids)) == first + second
@@ -216,7 +216,7 @@ def test_receipts_of_a_service_that_is_not_trusted_are_no_answers(bank: Bank) ->
     bank.lists_ids(many(20))
     stop, tally, asked = replace(bank, trusted="promissory-receipts").sweep()
 
-    assert (StopReason.UNPROVEN, 0) == (stop and stop.why, asked)
+    assert (StopReason.UNPROVEN, 0) == (stop and stop.reason, asked)
     assert {"UNANSWERED": 20} == tally.answers
     assert not bank.receipts.read_bytes()
 
@@ -239,7 +239,7 @@ def test_what_says_no_or_nothing_without_proof_is_no_answer(bank: Bank, reply: b
     with liar(bank.sandbox, reply if isinstance(reply, bytes) else proven) as port:
         stop, tally, _ = replace(bank, address=f"localhost:{port}").sweep()
 
-    assert (StopReason.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.why, tally.answers)
+    assert (StopReason.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.reason, tally.answers)
     assert not bank.receipts.read_bytes()
 
 
@@ -305,7 +305,7 @@ def test_a_caller_without_a_grant_asks_once_and_no_more(bank: Bank) -> None:
     reasons = [words(row["reason"]) for row in bank.answers()]
 
     assert stop is not None
-    assert (StopReason.REFUSED, "NOT_GRANTED") == (stop.why, words(stop.words))
+    assert (StopReason.REFUSED, "NOT_GRANTED") == (stop.reason, words(stop.message))
     assert 1 == reasons.count("NOT_GRANTED")
 
 
@@ -314,7 +314,7 @@ def test_where_nobody_answers_the_sweep_soon_says_so(bank: Bank) -> None:
     began = time.monotonic()
     stop, tally, _ = replace(bank, address="localhost:1").sweep(BulkOptions(idle_timeout=1))
 
-    assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.why, tally.answers)
+    assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.reason, tally.answers)
     assert time.monotonic() - began < 5
 
 
@@ -324,7 +324,7 @@ def test_a_deadline_that_has_passed_asks_nothing_and_one_to_come_ends_the_asking
     kept = bank.sweep(BulkOptions(deadline=time.monotonic() + 60))
 
     assert passed[0] is not None
-    assert (StopReason.DEADLINE, 0, None, 5) == (passed[0].why, passed[2], kept[0], kept[2])
+    assert (StopReason.DEADLINE, 0, None, 5) == (passed[0].reason, passed[2], kept[0], kept[2])
 
 
 Limited = Callable[..., Bank]
@@ -358,8 +358,8 @@ def test_a_long_wait_for_the_quota_ends_the_sweep_and_the_next_one_goes_on(limit
 
     assert stop is not None
     assert (StopReason.RATE_LIMITED, "QUOTA_EXHAUSTED", 7, 2) == (
-        stop.why,
-        words(stop.words),
+        stop.reason,
+        words(stop.message),
         asked,
         tally.answers["UNANSWERED"],
     )
@@ -373,7 +373,7 @@ def test_stale_data_gives_yes_but_never_a_no(loaded: Sandbox, start: Start, tmp_
     bank.lists_ids([WITH_CASE, WITHOUT_CASE])
     stop, _, _ = bank.sweep(BulkOptions(window=1))
 
-    assert StopReason.UNAVAILABLE == (stop and stop.why)
+    assert StopReason.UNAVAILABLE == (stop and stop.reason)
     assert [("YES", ""), ("UNANSWERED", "DATA_STALE")] == [
         (row["answer"], words(row["reason"])) for row in bank.answers()
     ]

@@ -31,7 +31,7 @@ def test_ready_says_what_health_says(page: tuple[Metrics, str]) -> None:
     metrics, address = page
     seen = [status(f"{address}/ready")]
     for healthy in (True, False):
-        metrics.serving(healthy=healthy)
+        metrics.set_serving(healthy=healthy)
         seen.append(status(f"{address}/ready"))
 
     assert [503, 200, 503] == seen
@@ -40,6 +40,6 @@ def test_ready_says_what_health_says(page: tuple[Metrics, str]) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/", "/ready/", "/READY"])
 def test_everything_else_is_figures(page: tuple[Metrics, str], path: str) -> None:
     metrics, address = page
-    metrics.serving(healthy=True)
+    metrics.set_serving(healthy=True)
     with urlopen(f"http://{address}{path}", timeout=10) as answer:
         assert b"estelam_serving 1.0" in answer.read()
