@@ -1,8 +1,8 @@
-"""Many questions through one unary method: a bounded window of calls under way, and manners when the service declines.
+"""Bulk calls of one unary method: a bounded window of concurrent calls that adapts to refusals.
 
-A question is set aside and asked again where that may help; it never becomes an answer. When the
-service says that it is too much (RESOURCE_EXHAUSTED), nothing is asked for as long as it wishes, the window is halved,
-and it grows again answer by answer.
+A refused request is deferred and sent again where that may help; a refusal is never taken for an answer. After
+RESOURCE_EXHAUSTED no request is sent for as long as the service demands, and the window is halved; it grows again with
+the replies.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from estelam.core.grpc_status import from_grpc, retry_delay
 UnaryCall = Callable[[bytes], Awaitable[bytes]]
 
 FIRST_REPLY_TIMEOUT_SECONDS = 5.0
-"""How long a service may be out of reach that was never reached."""
+"""How long a service that has not replied yet may be unreachable."""
 MIN_PAUSE_SECONDS = 0.5
-"""The least rest after RESOURCE_EXHAUSTED: a quota that was just used up has room for more than one call by then."""
+"""Shortest pause after RESOURCE_EXHAUSTED: an exhausted quota has regained more than one call by then."""
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 2.0
 
 _TRANSIENT_CODES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -30,7 +30,7 @@ _PERMANENT_REASONS = {Reason.FIELD_INVALID, Reason.FIELD_UNKNOWN, Reason.REQUEST
 
 
 class StopReason(StrEnum):
-    """Why no more is asked."""
+    """Why a run ended before every request was answered."""
 
     RATE_LIMITED = "RATE_LIMITED"
     OUTAGE = "OUTAGE"
@@ -43,26 +43,35 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The end of asking before all was asked; *words* are constant, *again* says in how many seconds to go on."""
+    """The end of a run before every request was answered."""
 
     reason: StopReason
     message: str
+    """A constant text: no identifier is in it."""
     retry_seconds: float | None = None
+    """Seconds after which to continue, if the service said so."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkRequest:
-    """What is asked: *key* says which one it is, *request* goes over the wire."""
+    """One request of a run."""
 
     key: str
+    """Names the request in the callbacks."""
     request: bytes
+    """The serialized message."""
 
 
 class BulkCaller:
-    """Asks over *connections* in turn.
+    """Calls one method over several connections in turn.
 
-    *take* gets each reply as it came, and may end it all; *decline* gets the words with which a question was not
-    answered, for good or so far. *patience* is how many seconds may pass without any reply.
+    Args:
+        connections: A call of the method for each connection.
+        window: Most concurrent calls.
+        idle_timeout: Seconds without any reply after which the run stops.
+        on_reply: Receives the key and the serialized reply of each answered request; a `Stop` that it returns ends the
+            run.
+        on_refusal: Receives the key and a constant text for each failed call, whether the request is sent again or not.
     """
 
     def __init__(
@@ -76,7 +85,7 @@ class BulkCaller:
     ) -> None:
         self._connections = connections
         self._window = window
-        self._limit = 1  # one question goes ahead: a service that refuses us is not stormed
+        self._limit = 1  # one request goes first: a service that refuses the caller gets no burst
         self._idle_timeout = idle_timeout
         self._on_reply = on_reply
         self._on_refusal = on_refusal
@@ -91,92 +100,92 @@ class BulkCaller:
         self._backoff = MIN_BACKOFF_SECONDS
         self._now = asyncio.get_running_loop().time
 
-    async def run(self, questions: Iterable[BulkRequest]) -> Stop | None:
-        """Ask all *questions*; returns why it ended early, if it did, once no call is under way any more."""
-        self._pending, self._last_reply = iter(questions), self._now()
-        lanes = [
+    async def run(self, requests: Iterable[BulkRequest]) -> Stop | None:
+        """Send all *requests*; return after the last call has ended, with the reason if the run ended early."""
+        self._pending, self._last_reply = iter(requests), self._now()
+        workers = [
             asyncio.create_task(self._worker(self._connections[number % len(self._connections)]))
             for number in range(self._window)
         ]
         try:
-            await asyncio.gather(*lanes)
+            await asyncio.gather(*workers)
         finally:
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.gather(*lanes, return_exceptions=True)
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return self._stop
 
     def stop(self, stop: Stop) -> None:
-        """Ask no more; calls under way may still be answered."""
+        """Send no more requests; calls in progress may still be answered."""
         self._stop = self._stop or stop
         self._wake()
 
-    async def _worker(self, ask: UnaryCall) -> None:
-        while await self._acquire() and (question := self._next()):
+    async def _worker(self, call: UnaryCall) -> None:
+        while await self._acquire() and (request := self._next()):
             self._in_flight += 1
             try:
-                reply = await ask(question.request)
+                reply = await call(request.request)
             except grpc.RpcError as error:
-                self._handle_error(question, error)
+                self._handle_error(request, error)
             else:
-                self._handle_reply(question, reply)
+                self._handle_reply(request, reply)
             finally:
                 self._in_flight -= 1
-        # Whoever waits for a place in the window may have it, or sees that there is nothing left.
+        # A waiting worker may take this place in the window, or finds that nothing is left.
         self._wake()
 
     async def _acquire(self) -> bool:
-        """Wait until one more may be asked; False once nothing more is."""
+        """Wait until one more request may be sent; return False after the run was stopped."""
         while self._stop is None:
-            rest = self._paused_until - self._now()
-            if rest <= 0 and self._in_flight < self._limit:
+            pause = self._paused_until - self._now()
+            if pause <= 0 and self._in_flight < self._limit:
                 return True
             try:
-                async with asyncio.timeout(rest if rest > 0 else None):
+                async with asyncio.timeout(pause if pause > 0 else None):
                     await self._changed.wait()
             except TimeoutError:
                 pass
         return False
 
     def _next(self) -> BulkRequest | None:
-        # What was set aside comes last: one bad question must not hold up the good ones.
+        # Deferred requests come last: one bad request must not delay the good ones.
         return next(self._pending, None) or (self._deferred.popleft() if self._deferred else None)
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _handle_reply(self, question: BulkRequest, reply: bytes) -> None:
+    def _handle_reply(self, request: BulkRequest, reply: bytes) -> None:
         self._note_reply()
         self._backoff = MIN_BACKOFF_SECONDS
-        if stop := self._on_reply(question.key, reply):
+        if stop := self._on_reply(request.key, reply):
             self.stop(stop)
         self._replies_since_growth += 1
         if self._limit < self._window and self._replies_since_growth >= self._limit:
             self._limit, self._replies_since_growth = self._limit + 1, 0
             self._wake()
 
-    def _handle_error(self, question: BulkRequest, error: grpc.RpcError) -> None:
+    def _handle_error(self, request: BulkRequest, error: grpc.RpcError) -> None:
         refusal = from_grpc(error)
         code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        words = refusal.summary() if refusal else describe_transport_error(error)
-        self._on_refusal(question.key, words)
+        message = refusal.summary() if refusal else describe_transport_error(error)
+        self._on_refusal(request.key, message)
         if refusal and refusal.reason in _PERMANENT_REASONS:
             self._note_reply()
             return
-        self._deferred.append(question)
-        asked = retry_delay(error)
+        self._deferred.append(request)
+        delay = retry_delay(error)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._reached = True
             self._throttle()
-            self._pause(max(asked or 0.0, MIN_PAUSE_SECONDS), Stop(StopReason.RATE_LIMITED, words, asked))
+            self._pause(max(delay or 0.0, MIN_PAUSE_SECONDS), Stop(StopReason.RATE_LIMITED, message, delay))
         elif code in _TRANSIENT_CODES:
             self._reached = self._reached or refusal is not None
             announced = refusal is not None and refusal.reason is Reason.OUTAGE_ANNOUNCED
-            why = StopReason.OUTAGE if announced else StopReason.UNAVAILABLE
-            self._pause(self._back_off() if asked is None else asked, Stop(why, words, asked))
+            reason = StopReason.OUTAGE if announced else StopReason.UNAVAILABLE
+            self._pause(self._back_off() if delay is None else delay, Stop(reason, message, delay))
         else:
-            self.stop(Stop(StopReason.REFUSED, words))
+            self.stop(Stop(StopReason.REFUSED, message))
 
     def _note_reply(self) -> None:
         self._last_reply = self._now()
@@ -185,7 +194,7 @@ class BulkCaller:
             self._wake()
 
     def _throttle(self) -> None:
-        # Once for each rest: what was under way when the first call was declined is declined for the same reason.
+        # Once for each pause: calls in progress at the first refusal are refused for the same reason.
         if self._paused_until <= self._now():
             self._limit, self._replies_since_growth = max(1, self._limit // 2), 0
 
@@ -195,8 +204,8 @@ class BulkCaller:
         return self._backoff
 
     def _pause(self, seconds: float, otherwise: Stop) -> None:
-        """Ask nothing for *seconds*; where that is longer than patience lasts, ask no more."""
+        """Send nothing for *seconds*; stop with *otherwise* if the idle timeout ends before that."""
         self._paused_until = max(self._paused_until, self._now() + seconds)
-        patience = self._idle_timeout if self._reached else min(self._idle_timeout, FIRST_REPLY_TIMEOUT_SECONDS)
-        if self._paused_until - self._last_reply > patience:
+        timeout = self._idle_timeout if self._reached else min(self._idle_timeout, FIRST_REPLY_TIMEOUT_SECONDS)
+        if self._paused_until - self._last_reply > timeout:
             self.stop(otherwise)

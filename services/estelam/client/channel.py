@@ -1,7 +1,7 @@
-"""The caller's side: a channel with a certificate, retries where a retry is safe, and a deadline on every call.
+"""Client channels: mutual TLS, and retries where they are safe.
 
-Inquiries are idempotent, so UNAVAILABLE, and the CANCELLED with which a stopping server ends its calls, are tried
-again; so is RESOURCE_EXHAUSTED, when the server has said and not before.
+Inquiries are idempotent, so UNAVAILABLE and the CANCELLED of a server that shuts down are retried. So is
+RESOURCE_EXHAUSTED, but not before the time that the server demands.
 """
 
 import json
@@ -39,7 +39,7 @@ _SERVICE_CONFIG = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """The certificate, key and trusted authorities of a caller, as PEM files."""
+    """The certificate, the key and the trusted authorities of a caller, as PEM files."""
 
     certificate: Path
     private_key: Path
@@ -47,14 +47,15 @@ class ClientIdentity:
 
     @classmethod
     def named(cls, folder: Path, name: str) -> "ClientIdentity":
-        """The identity *name* of a folder that `estelam dev-ca` keeps."""
+        """Return the identity *name* in a folder of the development CA: NAME.crt, NAME.key, ca.crt."""
         return cls(folder / f"{name}.crt", folder / f"{name}.key", folder / "ca.crt")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """These files as gRPC's credentials.
+        """Return gRPC credentials from these files.
 
         Raises:
-            KeyFileError: they don't fit; gRPC itself would only say, call by call, that nobody answers.
+            KeyFileError: they are no certificate and its key. gRPC would only report each call as UNAVAILABLE.
+            OSError: a file can't be read.
         """
         trust, key, certificate = (
             path.read_bytes() for path in (self.ca_certificates, self.private_key, self.certificate)
@@ -66,7 +67,7 @@ class ClientIdentity:
         except (ValueError, TypeError, UnsupportedAlgorithm):
             fits = False
         if not fits:
-            raise KeyFileError(f"{self.certificate} and {self.private_key} are no certificate and its key")
+            raise KeyFileError(f"{self.certificate} and {self.private_key} are not a certificate and its key")
         return grpc.ssl_channel_credentials(trust, key, certificate)
 
     def ssl_context(self, *, alpn: Sequence[str] = ("h2",)) -> ssl.SSLContext:
@@ -79,16 +80,16 @@ class ClientIdentity:
 
 
 def describe_transport_error(error: grpc.RpcError) -> str:
-    """What is known, in constant words, of a call that no service of this house refused."""
+    """Return a constant text for a call that failed without a refusal by a service of estelam."""
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
     details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ""
     if code is not grpc.StatusCode.UNAVAILABLE:
         return f"{code.name}: no answer"
     if "resolving" in details:
-        return "UNAVAILABLE: there is no such address"
+        return "UNAVAILABLE: the address can't be resolved"
     if "handshake" in details:
         return "UNAVAILABLE: the TLS handshake failed; one side does not accept the other's certificate"
-    return "UNAVAILABLE: nobody answers there, or not to this certificate"
+    return "UNAVAILABLE: the server can't be reached, or does not accept this certificate"
 
 
 def _options() -> list[tuple[str, str | int]]:
@@ -104,17 +105,17 @@ def _options() -> list[tuple[str, str | int]]:
 
 
 def channel(address: str, identity: ClientIdentity) -> grpc.Channel:
-    """A blocking channel to *address* (host:port)."""
+    """Return a blocking channel to *address* (host:port)."""
     return grpc.secure_channel(address, identity.credentials(), options=_options())
 
 
 def aio_channel(address: str, identity: ClientIdentity) -> grpc.aio.Channel:
-    """A channel to *address* for asyncio."""
+    """Return an asyncio channel to *address* (host:port)."""
     return grpc.aio.secure_channel(address, identity.credentials(), options=_options())
 
 
 def aio_connections(address: str, identity: ClientIdentity, count: int) -> list[grpc.aio.Channel]:
-    """Channels to *address* for asyncio, each a connection of its own, for one who tries again by other rules."""
+    """Return *count* asyncio channels to *address*, each with its own connection and without retries by gRPC."""
     own = {"grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0}
     kept = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]
     options = [*kept, *own.items()]

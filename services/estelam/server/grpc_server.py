@@ -200,7 +200,7 @@ async def _watch_health(
         if in_outage != was_in_outage:
             log.info("outage.changed", services=sorted(in_outage))
         if (healthy, in_outage) != (was_healthy, was_in_outage):
-            metrics.set_serving(healthy=healthy, out=in_outage == server.services)
+            metrics.set_serving(healthy=healthy, in_outage=in_outage == server.services)
             await server.set_health(healthy=healthy, in_outage=in_outage)
         # Wake at the instant at which an outage begins or ends: availability is measured in whole minutes.
         await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), MIN_HEALTH_PAUSE_SECONDS))

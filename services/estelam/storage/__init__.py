@@ -1,1 +1,1 @@
-"""The data store of one service on SQLite or PostgreSQL: transactions, migrations, coverage."""
+"""Data store of a service on SQLite or PostgreSQL: transactions, migrations, coverage."""

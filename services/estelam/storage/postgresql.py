@@ -1,8 +1,7 @@
-"""A store on PostgreSQL: two schemas of one database, asked on its primary alone, by any number of processes.
+"""Store on PostgreSQL: two schemas of one database, accessed on its primary only, by any number of processes.
 
-A transaction begins with all that it needs in one round trip: its snapshot is taken only after its turn to write has
-come, so it sees every commit before its own; what is set is set for the transaction, so that a pooler between is no
-matter.
+One round trip begins a transaction and sets everything that it needs. Its snapshot is taken after the write lock, so it
+sees every earlier commit. Settings are local to the transaction, so that a connection pooler may stand in between.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,11 @@ from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
 from estelam.storage.base import LEDGER, AccessMode, StoreError
 
-# A worker that hangs may hold its turn no longer than this. A commit that waits for its standby waits on: nobody is
-# answered meanwhile, and health says so.
+# Longest time that a hanging worker may hold the write lock. A commit that waits for its standby has no limit: no reply
+# is sent meanwhile, and health reports NOT_SERVING.
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
-_MIGRATION_LOCK = 6_002_097_125  # any number that no one else locks
+_MIGRATION_LOCK = 6_002_097_125  # any number that no other lock uses
 _CONNECTION_PARAMETERS = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
@@ -29,7 +28,7 @@ _CONNECTION_PARAMETERS = {
 
 
 class PostgreSQL:
-    """One connection to the primary, taken up again after any fault."""
+    """One connection to the primary, opened again after any error."""
 
     def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
         self._creates = AccessMode.CREATE in modes.values()
@@ -38,7 +37,7 @@ class PostgreSQL:
         self.engine: Engine = create_engine(
             address,
             poolclass=StaticPool,
-            # The transaction is begun by the statement above, not by the driver's own.
+            # `_begin` begins the transaction, not the driver.
             isolation_level="AUTOCOMMIT",
             connect_args={name: value for name, value in _CONNECTION_PARAMETERS.items() if name not in address.query},
         )
@@ -47,30 +46,30 @@ class PostgreSQL:
         event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
 
     def check_before_begin(self) -> None:
-        """Nothing can be seen from here: a lost connection shows in the transaction itself."""
+        """Do nothing: a lost connection makes the transaction itself fail."""
 
     def check_after_commit(self) -> None:
-        """Raise StoreError where the commit came with a warning: a standby was not waited for to the end."""
+        """Raise StoreError if the commit came with a warning: it did not wait for the standby to confirm."""
         if self._warnings:
             raise StoreError("a commit is not known to have reached the standby")
 
     @contextmanager
     def single_writer_lock(self) -> Iterator[None]:
-        """Any number of processes may serve from one database."""
+        """Do nothing: any number of processes may serve from one database."""
         yield
 
     def _on_connect(self, connection: psycopg.Connection[Any], _record: object) -> None:
         connection.add_notice_handler(self._on_notice)
         row = connection.execute("SELECT current_setting('fsync'), current_setting('server_encoding')").fetchone()
         if row != ("on", "UTF8"):
-            raise StoreError("the PostgreSQL server must run with fsync on and hold UTF8")
+            raise StoreError("the PostgreSQL server must run with fsync on and the encoding UTF8")
 
     def _on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.sqlstate or "")
 
     def _on_begin(self, connection: Connection) -> None:
-        # Without parameters the driver sends it as it is: several statements, one round trip.
+        # Without parameters the driver sends the statements unchanged, in one round trip.
         connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
 
 
@@ -81,18 +80,18 @@ def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
     written = [schema for schema, mode in modes.items() if mode is AccessMode.WRITE]
     if not written:
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-    words = [
+    statements = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        # Never less than the server's own disk and, where one is configured, its standby's.
+        # At least the server's own disk and, where one is configured, its standby's.
         "SET LOCAL synchronous_commit = on",
         f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",
     ]
     if LEDGER in written:
-        words += [
+        statements += [
             f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
             f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
         ]
-    # One writer at a time. The version table is locked in the place of all: nothing but a migration ever writes to it,
-    # so no vacuum waits for it or is waited for, and no migration slips between.
-    words += [f"LOCK TABLE {schema}.alembic_version IN EXCLUSIVE MODE" for schema in written]
-    return "; ".join(words)
+    # One writer at a time. The version table is locked on behalf of all tables: only migrations write to it, so the
+    # lock neither blocks a vacuum nor waits for one, and no migration runs in between.
+    statements += [f"LOCK TABLE {schema}.alembic_version IN EXCLUSIVE MODE" for schema in written]
+    return "; ".join(statements)

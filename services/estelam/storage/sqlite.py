@@ -1,7 +1,7 @@
-"""A store on SQLite: two files in one folder, attached under the names that are schemas elsewhere.
+"""Store on SQLite: two files in one folder, attached under the names of the schemas.
 
-So a load never holds up an inquiry, each file has one writing process, and a reader cannot write: its file is opened
-read-only.
+With two files a load does not block inquiries, each file has one writing process, and a reader can't write: it opens
+its file read-only.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ LOCK_TIMEOUT_SECONDS = 5
 
 
 class SQLite:
-    """The two files of a folder, and the one connection to both."""
+    """The two files of a folder, and one connection to both."""
 
     def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
         self._modes = modes
@@ -31,7 +31,7 @@ class SQLite:
         event.listen(self.engine, "begin", _begin_immediate)
 
     def check_before_begin(self) -> None:
-        """Raise StoreError where a file was unlinked or replaced: SQLite would go on writing to what is lost."""
+        """Raise StoreError if a file was removed or replaced: SQLite would continue to write to the lost file."""
         for path, inode in self._files.items():
             try:
                 same = path.stat().st_ino == inode
@@ -43,11 +43,11 @@ class SQLite:
                 raise StoreError("a file of the store was removed or replaced")
 
     def check_after_commit(self) -> None:
-        """A commit that has returned is on the disk: that is what `synchronous=FULL` says."""
+        """Do nothing: a commit that has returned is on the disk (`synchronous=FULL`)."""
 
     @contextmanager
     def single_writer_lock(self) -> Iterator[None]:
-        """Hold the store as its one serving process.
+        """Hold the lock of the only serving process.
 
         Raises:
             StoreError: another process serves from this store.
@@ -71,8 +71,8 @@ class SQLite:
                 connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
                 connection.execute(f"PRAGMA {schema}.synchronous=FULL")
             if schema == LEDGER and mode is AccessMode.WRITE:
-                # After a sync that failed, the system may take for written what is not, and a journal with a hole loses
-                # all that comes after it. So what the journal holds is written anew before anything is added.
+                # After a failed sync the kernel may report pages as written that are not, and a write-ahead log with a
+                # gap loses everything after it. So the log is checkpointed before anything is added to it.
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
             self._files[path] = path.stat().st_ino
         connection.execute("PRAGMA foreign_keys=ON")
@@ -80,5 +80,5 @@ class SQLite:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # Takes the write lock of the writable halves at once, and fixes the snapshot of the read-only ones.
+    # Takes the write locks of the writable halves at once, and fixes the snapshot of the read-only ones.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,8 +1,8 @@
 """The data store of one service: facts, which loads write, and the ledger, which the service writes.
 
 Both halves have the same names on either engine: two attached files on SQLite (`storage.sqlite`), two schemas of one
-database on PostgreSQL (`storage.postgresql`). A transaction sees one snapshot of both. At most one transaction at a time
-writes to each half, so that the ledger does not fork and a load does not block inquiries.
+database on PostgreSQL (`storage.postgresql`). A transaction sees one snapshot of both. At most one transaction at a
+time writes to each half, so that the ledger does not fork and a load does not block inquiries.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error; events with facts, never an identifier or a field of a request."""
+"""Structured logs: one JSON object a line on standard error. No identifier and no field of a request is logged."""
 
 import contextlib
 import logging
@@ -11,7 +11,11 @@ from estelam.data_model.sensitivity import redacted_fields
 
 
 def configure_logging(level: str = "info") -> None:
-    """Set up logging for a process; called once, by its `__main__`."""
+    """Configure logging for the process; call it once at its start.
+
+    Args:
+        level: The least severe level to log.
+    """
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -24,19 +28,19 @@ def configure_logging(level: str = "info") -> None:
         logger_factory=lambda *_: _LineLogger(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # A library's own words may quote what it was given: only its name and severity pass.
+    # A library's message may quote its input: only the library's name and the severity are logged.
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Take out the values of what the contracts do not call open, should one ever be given."""
+    """Replace the value of every key that is a field of a contract, unless the contract marks the field as open."""
     for name in redacted_fields() & event.keys():
         event[name] = "withheld"
     return event
 
 
 class _LineLogger(structlog.PrintLogger):
-    """Writes lines; one that can't be written is dropped, for a full disk must not change what a caller is told."""
+    """Writes lines and drops one that can't be written: a full disk must not change a reply."""
 
     def msg(self, message: str) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What is counted: methods and outcomes, never people. Served over HTTP: for Prometheus, and for who asks `/ready`."""
+"""Prometheus metrics: methods and outcomes, never people. Served over HTTP, together with the probe `/ready`."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """One service's figures, in a registry of their own."""
+    """The metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -39,52 +39,54 @@ class Metrics:
         )
         self._unrecorded = Counter(
             "estelam_unrecorded_refusals",
-            "Refusals spoken beyond the budget for recording them.",
+            "Refusals sent beyond the rate at which they are recorded.",
             registry=self.registry,
         )
-        self._serving = Gauge("estelam_serving", "1 while the service is healthy and not out.", registry=self.registry)
-        self._out = Gauge("estelam_outage_announced", "1 within an announced outage.", registry=self.registry)
+        self._serving = Gauge(
+            "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
+        )
+        self._in_outage = Gauge("estelam_outage_announced", "1 during an announced outage.", registry=self.registry)
         self._ready = False
 
     def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
-        """Count one answer."""
+        """Count an answer of *method* that took *seconds*."""
         count, duration = self._answers(method, outcome)
         count.inc()
         duration.observe(seconds)
 
-    @cache  # noqa: B019 - one for each method and outcome, for as long as the process lives
+    @cache  # noqa: B019 - one entry for each method and outcome, for the life of the process
     def _answers(self, method: str, outcome: Outcome) -> tuple[Counter, Histogram]:
         return self._inquiries.labels(method, outcome.value, "service"), self._seconds.labels(method)
 
     def record_refusal(self, method: str, refusal: Refusal) -> None:
-        """Count one refusal, under its reason and the layer that gave it."""
+        """Count a refusal of *method* under its reason and layer."""
         self._inquiries.labels(method, refusal.reason.value, refusal.spec.layer.value).inc()
 
     def record_unrecorded_refusal(self) -> None:
-        """Count one refusal that was beyond the budget for recording."""
+        """Count a refusal beyond the rate at which refusals are recorded."""
         self._unrecorded.inc()
 
     def record_batch(self, size: int) -> None:
         """Observe the size of one batch."""
         self._batches.observe(size)
 
-    def set_serving(self, *, healthy: bool, out: bool = False) -> None:
-        """Say whether the service is healthy, and whether it is *out*, as was announced: then too it can be asked."""
-        self._serving.set(healthy and not out)
-        self._out.set(out)
-        self._ready = healthy or out
+    def set_serving(self, *, healthy: bool, in_outage: bool = False) -> None:
+        """Set whether the service is healthy, and whether it is in an announced outage; it is ready in either case."""
+        self._serving.set(healthy and not in_outage)
+        self._in_outage.set(in_outage)
+        self._ready = healthy or in_outage
 
     def listen(self, host: str, port: int) -> tuple[int, WSGIServer]:
-        """Serve the figures, and `/ready` by its status, over HTTP; returns the port bound and what keeps it open."""
-        figures: Callable[[dict[str, Any], Any], Iterable[bytes]] = make_wsgi_app(self.registry)
+        """Serve the metrics and `/ready` over HTTP in a thread; return the bound port and the server to shut down."""
+        metrics: Callable[[dict[str, Any], Any], Iterable[bytes]] = make_wsgi_app(self.registry)
 
-        def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def respond(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] != "/ready":
-                return figures(environ, start_response)
+                return metrics(environ, start_response)
             start_response("200 OK" if self._ready else "503 Service Unavailable", [("Content-Length", "0")])
             return []
 
-        server = make_server(host, port, answer, _Server, _QuietHandler)
+        server = make_server(host, port, respond, _Server, _QuietHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server.server_port, server
 
@@ -95,4 +97,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *_words: object) -> None:
-        """Who looks at figures is in no log."""
+        """Log no requests for metrics."""

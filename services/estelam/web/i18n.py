@@ -1,4 +1,4 @@
-"""Pages in two languages: the address begins with the language, and the browser's wish chooses where it has none."""
+"""Languages of pages: the path begins with the language; at the root the browser's preference chooses it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,25 +13,25 @@ View = Callable[[Request, Language], Awaitable[Response]]
 
 
 def localized(view: View) -> Callable[[Request], Awaitable[Response]]:
-    """*view*, told the language of the address; another is no page."""
+    """Return a handler that passes *view* the language of the path, and responds 404 to an unknown language."""
 
-    async def shown(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         if (language := request.path_params["language"]) not in LANGUAGES:
             raise HTTPException(404)
         return await view(request, language)
 
-    return shown
+    return handle
 
 
 def request_language(request: Request) -> Language:
-    """The language to speak in where an address may have none."""
+    """Return the language of the path, or the default language if the path has none."""
     language = request.url.path.split("/")[1]
     return language if language in LANGUAGES else LANGUAGES[0]
 
 
-async def _choose(request: Request) -> Response:
-    wanted = request.headers.get("accept-language", "").lower()
-    return RedirectResponse("/en/" if wanted.startswith("en") else "/fa/", 303)
+async def _redirect(request: Request) -> Response:
+    preferred = request.headers.get("accept-language", "").lower()
+    return RedirectResponse("/en/" if preferred.startswith("en") else "/fa/", 303)
 
 
-LANGUAGE_REDIRECT = Route("/", _choose)
+LANGUAGE_REDIRECT = Route("/", _redirect)

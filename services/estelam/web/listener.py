@@ -1,4 +1,4 @@
-"""The faces' listeners, in the event loop of the process: bound before anything is served, left in order."""
+"""HTTP listeners in the event loop of the process: bound before anything is served, with a graceful shutdown."""
 
 import asyncio
 import contextlib
@@ -19,43 +19,51 @@ log = structlog.get_logger()
 
 
 class IdleTimeoutProtocol(H11Protocol):
-    """HTTP on a connection that is closed where nothing is asked on it, from the first moment on."""
+    """HTTP/1.1 that closes idle connections, also those on which no request was ever sent."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection."""
+        """Start the idle timeout of a new connection."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """What a listener keeps to."""
+    """Limits of a listener."""
 
     max_connections: int = 512
-    """More at once are told to come again."""
+    """Most concurrent connections; requests on more receive 503."""
     drain_seconds: float = 5.0
-    """How long a request that runs may go on at the end."""
+    """Seconds that requests in progress may take to finish during shutdown."""
     shares_port: bool = False
-    """Whether other processes may listen at the same place."""
+    """Whether other processes may listen on the same port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A face that listens."""
+    """A running listener."""
 
     port: int
 
 
 @contextlib.asynccontextmanager
 async def run_listener(
-    name: str, listen: str, app: ASGIApp, bounds: ListenerLimits, *, tls: ssl.SSLContext | None = None, **more: Any
+    name: str, listen: str, app: ASGIApp, limits: ListenerLimits, *, tls: ssl.SSLContext | None = None, **more: Any
 ) -> AsyncIterator[Listener]:
-    """Serve *app* at *listen* (host:port) until left; *more* is for uvicorn.
+    """Serve *app* at *listen* until the context ends.
 
-    Without *tls* it is plain HTTP, and a proxy on this host is believed which scheme browsers use.
+    Without *tls* it is plain HTTP, and a proxy on this host is trusted to name the scheme that browsers use.
+
+    Args:
+        name: The listener's name in log events.
+        listen: host:port; port 0 takes a free port.
+        app: The application.
+        limits: The limits of the listener.
+        tls: The TLS context.
+        **more: Further options for uvicorn.
 
     Raises:
-        ServerError: the place is taken, or is none.
+        ServerError: the address is invalid or taken.
     """
     config = uvicorn.Config(
         cast("Any", app),
@@ -63,21 +71,21 @@ async def run_listener(
         ws="none",
         log_config=None,
         access_log=False,
-        log_level="critical",  # a trace may quote what a request held
+        log_level="critical",  # a stack trace may quote a request
         server_header=False,
-        limit_concurrency=bounds.max_connections,
+        limit_concurrency=limits.max_connections,
         timeout_keep_alive=15,
-        timeout_graceful_shutdown=max(1, round(bounds.drain_seconds)),
+        timeout_graceful_shutdown=max(1, round(limits.drain_seconds)),
         h11_max_incomplete_event_size=16384,
         **({"http": IdleTimeoutProtocol} | more),
     )
     config.load()
     config.ssl = tls
-    with _bound(listen, shares_port=bounds.shares_port) as bound:
+    with _bind(listen, shares_port=limits.shares_port) as bound:
         server = _Server(config)
         port = bound.getsockname()[1]
         serving = asyncio.create_task(server.serve(sockets=[bound]))
-        await server.listens.wait()
+        await server.is_listening.wait()
         log.info(f"{name}.started", port=port)
         try:
             yield Listener(port)
@@ -89,19 +97,19 @@ async def run_listener(
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.listens = asyncio.Event()
+        self.is_listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.listens.set()
+        self.is_listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the process's own matter."""
+        """Install no signal handlers: the process has its own."""
         yield
 
 
-def _bound(listen: str, *, shares_port: bool) -> socket.socket:
+def _bind(listen: str, *, shares_port: bool) -> socket.socket:
     host, _, port = listen.rpartition(":")
     bound = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
     try:

@@ -1,4 +1,4 @@
-"""What stands around every face: no fault gets out, and a browser obeys strict rules."""
+"""Middleware of every web application: errors stay inside, and every response has strict security headers."""
 
 from typing import Final
 
@@ -13,44 +13,44 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What a page may load: its own site's files, and nothing that stands in the page itself."""
+"""A page may load files of its own site only, and no inline code."""
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # a form's Origin must be told to its own site
+    "referrer-policy": "same-origin",  # forms must send their Origin to their own site
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-# A response may bring its own of these, where it shows a page that was made whole elsewhere.
-_UNLESS_GIVEN = {"cache-control": "no-store", "content-security-policy": CONTENT_SECURITY_POLICY}
+# A response may set its own, for pages that are generated elsewhere.
+_DEFAULT_HEADERS = {"cache-control": "no-store", "content-security-policy": CONTENT_SECURITY_POLICY}
 
 
 class ErrorBoundary:
-    """Answers *last* where *app* fails: a fault's own words stay inside, and reach no log either."""
+    """Responds with *fallback* when *app* raises an exception, whose text is neither sent nor logged."""
 
-    def __init__(self, app: ASGIApp, last: Response) -> None:
+    def __init__(self, app: ASGIApp, fallback: Response) -> None:
         self._app = app
-        self._last = last
+        self._fallback = fallback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        begun = False
+        """Serve one request and add the security headers to its response."""
+        started = False
 
-        async def sending(message: Message) -> None:
-            nonlocal begun
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 headers = MutableHeaders(scope=message)
-                for key, value in _UNLESS_GIVEN.items():
+                for key, value in _DEFAULT_HEADERS.items():
                     headers.setdefault(key, value)
                 for key, value in _HEADERS.items():
                     headers[key] = value
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 - the one place that every request passes
-            log.error("face.failed", error=type(error).__name__)
-            if not begun:
-                await self._last(scope, receive, sending)
+            log.error("http.unhandled_error", error=type(error).__name__)
+            if not started:
+                await self._fallback(scope, receive, send_with_headers)

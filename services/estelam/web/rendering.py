@@ -1,4 +1,4 @@
-"""How a site looks and speaks: its templates and words, in the frame and with the numbers and dates that all share."""
+"""Rendering of pages: a site's templates and messages in the shared frame, with numbers and dates by language."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,28 +21,41 @@ Language = str
 LANGUAGES: Final = ("fa", "en")
 _DIRECTIONS = {"fa": "rtl", "en": "ltr"}
 _GROUP = {"fa": "\u066c", "en": ","}
-_HOUSE = "estelam.web"
+_SHARED = "estelam.web"
 
 
 class SiteRenderer:
-    """The look of the site whose templates, static files and `messages.toml` lie in *package*.
+    """Renders the pages of one site.
 
-    Templates of the packages *lent* are at hand too, and each template knows *given* besides what it is told.
+    Args:
+        package: The package that holds the site's templates, static files and `messages.toml`.
+        *template_packages: Further packages whose templates may be used.
+        **variables: Variables of every template.
     """
 
-    def __init__(self, package: str, *lent: str, **given: Any) -> None:
+    def __init__(self, package: str, *template_packages: str, **variables: Any) -> None:
         self._package = package
         self._environment = Environment(
-            loader=ChoiceLoader([PackageLoader(name) for name in (package, *lent, _HOUSE)]),
+            loader=ChoiceLoader([PackageLoader(name) for name in (package, *template_packages, _SHARED)]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= given
+        self._environment.globals |= variables
 
-    def page(self, template: str, language: Language, *, place: str, status: int = 200, **told: Any) -> HTMLResponse:
-        """*template* in *language*; *place* is what of its address follows the language, *told* what it shows."""
+    def page(
+        self, template: str, language: Language, *, place: str, status: int = 200, **variables: Any
+    ) -> HTMLResponse:
+        """Render a page.
+
+        Args:
+            template: The template's name.
+            language: The language of the page.
+            place: The path of the page after its language, for the link to the other language.
+            status: The HTTP status.
+            **variables: The template's variables.
+        """
         other = next(name for name in LANGUAGES if name != language)
         text = self._environment.get_template(template).render(
             t=messages_for(self._package, language),
@@ -53,38 +66,38 @@ class SiteRenderer:
             number=lambda value: number(value, language),
             instant=lambda value: instant(value, language),
             minute=lambda value: minute(value, language),
-            **told,
+            **variables,
         )
         return HTMLResponse(text, status)
 
     def static(self) -> Mount:
-        """Where its files and those that all share are served."""
-        return Mount("/static", StaticFiles(packages=[(self._package, "static"), (_HOUSE, "static")]))
+        """Return the route of the site's static files and the shared ones."""
+        return Mount("/static", StaticFiles(packages=[(self._package, "static"), (_SHARED, "static")]))
 
 
 @cache
 def messages_for(package: str, language: Language) -> Mapping[str, str]:
-    """Every word of *package*'s site in one language; refusals' own words are in `estelam.core.errors`."""
-    words: dict[str, Any] = {}
-    for source in (_HOUSE, package):
-        words |= tomllib.loads(files(source).joinpath("messages.toml").read_text("utf-8"))
-    return {key: said[language] for key, said in words.items()}
+    """Return the messages of *package*'s site in one language; texts of refusals are in `estelam.core.errors`."""
+    messages: dict[str, Any] = {}
+    for source in (_SHARED, package):
+        messages |= tomllib.loads(files(source).joinpath("messages.toml").read_text("utf-8"))
+    return {key: texts[language] for key, texts in messages.items()}
 
 
 def number(value: int, language: Language) -> str:
-    """A whole number as people of *language* write it."""
+    """Format a whole number as *language* does."""
     text = f"{value:,}".replace(",", _GROUP[language])
     return digits.en_to_fa(text) if language == "fa" else text
 
 
 def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str:
-    """An instant as the *clock* in Tehran shows it, by the calendar of *language*."""
-    there = value.astimezone(TEHRAN)
+    """Format an instant in Tehran time, in the calendar of *language*; *clock* is the format of the time of day."""
+    local = value.astimezone(TEHRAN)
     if language == "en":
-        return f"{there:%d %B %Y}, {there:{clock}} Tehran time"
-    return digits.en_to_fa(f"{normalize.format_jalali(there.date()).replace('-', '/')}، ساعت {there:{clock}}")
+        return f"{local:%d %B %Y}, {local:{clock}} Tehran time"
+    return digits.en_to_fa(f"{normalize.format_jalali(local.date()).replace('-', '/')}، ساعت {local:{clock}}")
 
 
 def minute(value: datetime, language: Language) -> str:
-    """The minute that an instant lies in, as `instant` shows it."""
+    """Format an instant as `instant` does, without the seconds."""
     return instant(value, language, "%H:%M")

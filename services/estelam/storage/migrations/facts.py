@@ -1,4 +1,4 @@
-"""The tables that every service's facts have: what is covered, what was loaded, and what that took away."""
+"""Migration steps for the tables that the facts of every service have: coverage, loads and former subjects."""
 
 from datetime import date
 
@@ -38,9 +38,9 @@ def create_former_subjects() -> None:
 
 
 def remember_coverage(first_date: date) -> None:
-    """Let each load keep the first date that counts after it; *first_date* where no coverage was ever declared.
+    """Add the first covered date after each load; *first_date* if no coverage was ever declared.
 
-    Of the loads made already, that of the last one alone is still known.
+    For existing loads it is known for the last one only.
     """
     op.add_column("load", sa.Column("covered_since", sa.Date), schema="facts")
     declared = (
