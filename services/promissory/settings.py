@@ -15,4 +15,4 @@ class PromissorySettings(StoreSettings):
     listen: str = "127.0.0.1:50051"
     """host:port of the gRPC server."""
     parties_window: timedelta = timedelta(hours=24)
-    """How long after a YES of CheckNote a caller may call GetNoteParties for the serial (R2.2), an ISO 8601 duration."""
+    """How long a YES of CheckNote allows its caller GetNoteParties for that serial (R2.2), as an ISO 8601 duration."""

@@ -1,4 +1,4 @@
-"""Time that is never set back."""
+"""A wall clock that is never set back."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from estelam.core.clock import Clock, monotonic_wall_clock
 
 
 @dataclass
-class Hands:
-    """A clock's two hands, each put where a test wants it."""
+class SettableClock:
+    """Wall time and monotonic time that a test sets."""
 
     micros: int = 1_000_000_000
     monotonic: float = 50.0
@@ -21,29 +21,32 @@ class Hands:
         self.monotonic += seconds
 
 
-def test_a_steady_clock_goes_with_the_one_it_reads() -> None:
-    hands = Hands()
-    clock = monotonic_wall_clock(hands.clock)
-    hands.pass_seconds(90)
+def test_follows_source() -> None:
+    """It shows the time of the clock that it reads."""
+    source = SettableClock()
+    clock = monotonic_wall_clock(source.clock)
+    source.pass_seconds(90)
 
-    assert (hands.micros, hands.monotonic) == (clock.micros(), clock.monotonic())
+    assert (source.micros, source.monotonic) == (clock.micros(), clock.monotonic())
 
 
-def test_a_steady_clock_that_is_set_back_goes_on() -> None:
-    hands = Hands()
-    clock = monotonic_wall_clock(hands.clock)
-    hands.pass_seconds(5)
-    hands.micros -= 3600 * 1_000_000
-    hands.pass_seconds(5)
+def test_setback_is_ignored() -> None:
+    """After a set-back it continues with the monotonic time."""
+    source = SettableClock()
+    clock = monotonic_wall_clock(source.clock)
+    source.pass_seconds(5)
+    source.micros -= 3600 * 1_000_000
+    source.pass_seconds(5)
 
     assert 1_010_000_000 == clock.micros()
 
 
-def test_a_steady_clock_that_is_set_forward_goes_along_and_comes_back_once_that_is_put_right() -> None:
-    hands = Hands()
-    clock = monotonic_wall_clock(hands.clock)
-    hands.micros += 3600 * 1_000_000
+def test_forward_set_is_followed() -> None:
+    """It follows a clock that is set forward, and its later correction."""
+    source = SettableClock()
+    clock = monotonic_wall_clock(source.clock)
+    source.micros += 3600 * 1_000_000
     ahead = clock.micros()
-    hands.micros -= 3600 * 1_000_000
+    source.micros -= 3600 * 1_000_000
 
     assert (4_600_000_000, 1_000_000_000) == (ahead, clock.micros())

@@ -1,4 +1,4 @@
-"""The identifiers' rules, as the contract states them and as an independent reading of the law's formulas has them."""
+"""Rules of the identifiers in the contract, compared with an independent implementation of their formulas."""
 
 import random
 
@@ -67,19 +67,19 @@ BAD_FORM = [
 ]
 
 
-def national_is_right(text: str) -> bool:
+def valid_national(text: str) -> bool:
     rest = sum(int(text[i]) * (10 - i) for i in range(9)) % 11
     return int(text[9]) == (rest if rest < 2 else 11 - rest) and len(set(text)) > 1
 
 
-def legal_is_right(text: str) -> bool:
+def valid_legal(text: str) -> bool:
     digits = [int(digit) for digit in text]
     weights = [29, 27, 23, 19, 17] * 2
     rest = sum((digits[i] + digits[9] + 2) * weights[i] for i in range(10)) % 11
     return digits[10] == (0 if rest == 10 else rest) and any(digits[3:9]) and len(set(text)) > 1
 
 
-def rules_broken(person_id: str) -> list[str]:
+def broken_rules(person_id: str) -> list[str]:
     return [
         found.proto.rule_id
         for found in protovalidate.collect_violations(CheckByNationalIdRequest(national_id=person_id))
@@ -87,63 +87,73 @@ def rules_broken(person_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("person_id", [*NATIONAL, *LEGAL, *FOREIGN])
-def test_a_right_id_is_accepted(person_id: str) -> None:
-    assert rules_broken(person_id) == []
+def test_valid_person_id(person_id: str) -> None:
+    """A valid id of each kind of person is accepted."""
+    assert broken_rules(person_id) == []
 
 
 @pytest.mark.parametrize("person_id", BAD_NATIONAL)
-def test_a_national_number_with_a_wrong_check_digit_or_equal_digits_is_refused(person_id: str) -> None:
-    assert rules_broken(person_id) == ["string.person_id.national_number"]
+def test_bad_national_number(person_id: str) -> None:
+    """A national number with a wrong check digit or equal digits is refused."""
+    assert broken_rules(person_id) == ["string.person_id.national_number"]
 
 
 @pytest.mark.parametrize("person_id", BAD_LEGAL[:-1])
-def test_a_legal_id_with_a_wrong_check_digit_or_equal_digits_is_refused(person_id: str) -> None:
-    assert rules_broken(person_id) == ["string.person_id.legal_person"]
+def test_bad_legal_id(person_id: str) -> None:
+    """A legal id with a wrong check digit or equal digits is refused."""
+    assert broken_rules(person_id) == ["string.person_id.legal_person"]
 
 
 @pytest.mark.parametrize("person_id", [*BAD_FORM, BAD_LEGAL[-1]])
-def test_anything_but_ten_to_twelve_ascii_digits_is_refused_for_its_form(person_id: str) -> None:
-    assert rules_broken(person_id) == ["string.person_id.form"]
+def test_bad_form(person_id: str) -> None:
+    """A person id other than 10 to 12 ASCII digits is refused for its form."""
+    assert broken_rules(person_id) == ["string.person_id.form"]
 
 
-def test_the_contracts_arithmetic_agrees_with_the_formulas_on_thousands_of_ids() -> None:
-    dice = random.Random(1400)
+def test_check_digits_of_random_ids() -> None:
+    """The contract's check digits agree with the formulas on 10,000 random ids."""
+    rng = random.Random(1400)
     wrong = [
         text
-        for length, is_right in ((10, national_is_right), (11, legal_is_right))
-        for text in ("".join(dice.choices("0123456789", k=length)) for _ in range(5000))
-        if is_right(text) == bool(rules_broken(text))
+        for length, is_valid in ((10, valid_national), (11, valid_legal))
+        for text in ("".join(rng.choices("0123456789", k=length)) for _ in range(5000))
+        if is_valid(text) == bool(broken_rules(text))
     ]
 
     assert wrong == []
 
 
 @pytest.mark.parametrize("text", ["1", "0" * 32, "0123456789"])
-def test_a_tracking_id_is_one_to_thirty_two_digits(text: str) -> None:
+def test_valid_tracking_id(text: str) -> None:
+    """A tracking id is 1 to 32 digits."""
     assert protovalidate.collect_violations(CheckByTrackingIdRequest(tracking_id=text)) == []
 
 
 @pytest.mark.parametrize("text", ["", "0" * 33, "12a", "۱۲۳", "1 2", "1\n"])
-def test_anything_else_is_no_tracking_id(text: str) -> None:
+def test_bad_tracking_id(text: str) -> None:
+    """Anything else is refused as a tracking id."""
     assert len(protovalidate.collect_violations(CheckByTrackingIdRequest(tracking_id=text))) == 1
 
 
 @pytest.mark.parametrize("text", ["", "1" * 15, "1" * 17, "۱" * 16, "1" * 15 + "a"])
-def test_a_serial_is_sixteen_digits_and_nothing_else(text: str) -> None:
+def test_bad_serial(text: str) -> None:
+    """A serial other than 16 ASCII digits is refused."""
     request = GetNotePartiesRequest(serial=text, executive_agency_id="SETAD-0001")
 
     assert [found.proto.rule_id for found in protovalidate.collect_violations(request)] == ["string.note_serial"]
 
 
 @pytest.mark.parametrize("text", ["", "a" * 33, "setad_1", "ستاد", "a b"])
-def test_an_agency_id_is_letters_digits_and_hyphens(text: str) -> None:
+def test_bad_agency_id(text: str) -> None:
+    """An agency id other than 1 to 32 letters, digits and hyphens is refused."""
     request = GetNotePartiesRequest(serial="1" * 16, executive_agency_id=text)
 
     assert [found.proto.rule_id for found in protovalidate.collect_violations(request)] == ["string.agency_id"]
 
 
 @pytest.mark.parametrize(("amount", "broken"), [(-1, 1), (0, 1), (1, 0), (2**63 - 1, 0)])
-def test_an_amount_is_more_than_nothing(amount: int, broken: int) -> None:
+def test_amount(amount: int, broken: int) -> None:
+    """An amount is at least 1 rial."""
     request = CheckNoteRequest(serial="1" * 16, obligor_id=NATIONAL[0], beneficiary_id=LEGAL[0], amount_rials=amount)
 
     assert broken == len(protovalidate.collect_violations(request))

@@ -1,4 +1,4 @@
-"""Settings: a file, then the environment; what is unknown is refused, not ignored."""
+"""Settings from the file and the environment; unknown keys are errors."""
 
 from pathlib import Path
 
@@ -24,14 +24,16 @@ def rewritten(sandbox: Sandbox, old: str, new: str) -> dict[str, str]:
     return dict(sandbox.environ)
 
 
-def test_paths_in_the_file_are_relative_to_the_file(sandbox: Sandbox) -> None:
+def test_relative_paths(sandbox: Sandbox) -> None:
+    """Paths in the file are relative to the file's folder."""
     settings = sandbox.promissory()
 
     assert sandbox.folder / "pki" / "promissory-server.crt" == settings.certificate
     assert f"sqlite:///{sandbox.folder / 'promissory'}" == settings.store
 
 
-def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
+def test_environment_overrides_file(sandbox: Sandbox) -> None:
+    """A variable overrides the key in the file."""
     environ = {
         **sandbox.environ,
         "ESTELAM_PROMISSORY_REQUEST_TIMEOUT_SECONDS": "3",
@@ -42,7 +44,8 @@ def test_the_environment_overrides_the_file(sandbox: Sandbox) -> None:
     assert (3, 3600) == (settings.request_timeout_seconds, settings.max_staleness.total_seconds())
 
 
-def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
+def test_arguments_override_both(sandbox: Sandbox) -> None:
+    """An argument overrides the variable and the key."""
     environ = {**sandbox.environ, "ESTELAM_PROMISSORY_LISTEN": "127.0.0.1:1"}
 
     assert "127.0.0.1:2" == load_settings(PromissorySettings, environ=environ, listen="127.0.0.1:2").listen
@@ -51,24 +54,28 @@ def test_what_is_given_by_hand_overrides_both(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     "variable", ["ESTELAM_PROMISSORY_LISTNE", "ESTELAM_MINISTRY_LISTEN", "ESTELAM_TYPO", "ESTELAM_PROMISSORY_"]
 )
-def test_an_unknown_variable_is_refused_by_name(sandbox: Sandbox, variable: str) -> None:
+def test_unknown_variable(sandbox: Sandbox, variable: str) -> None:
+    """An unknown variable is an error that names it."""
     with pytest.raises(SettingsError, match=variable):
         load_settings(PromissorySettings, environ={**sandbox.environ, variable: "x"})
 
 
-def test_a_variable_lists_proxies_as_it_lists_paths(sandbox: Sandbox) -> None:
+def test_list_in_variable(sandbox: Sandbox) -> None:
+    """A list in a variable is separated as paths are."""
     environ = {**sandbox.environ, "ESTELAM_PROMISSORY_TRUSTED_PROXIES": f"{'0' * 64}:{'f' * 64}"}
 
     assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).trusted_proxies
 
 
 @pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
-def test_a_proxy_is_named_by_a_whole_fingerprint_or_not_at_all(sandbox: Sandbox, proxy: str) -> None:
+def test_bad_fingerprint(sandbox: Sandbox, proxy: str) -> None:
+    """A proxy is named by the 64 lowercase hexadecimal digits of its fingerprint and in no other form."""
     with pytest.raises(SettingsError, match=r"promissory\.trusted_proxies"):
         load_settings(PromissorySettings, environ=sandbox.environ, trusted_proxies=[proxy])
 
 
-def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -> None:
+def test_other_section_is_ignored(sandbox: Sandbox) -> None:
+    """Variables of another service's section do not matter."""
     load_settings(PromissorySettings, environ={**sandbox.environ, "ESTELAM_JUDICIARY_LISTEN": "127.0.0.1:1"})
 
 
@@ -83,12 +90,14 @@ def test_another_services_variable_is_that_services_business(sandbox: Sandbox) -
         ("listen =", "request_timeout_seconds = 0\nlisten =", "request_timeout_seconds"),
     ],
 )
-def test_a_wrong_file_is_refused_and_the_place_named(sandbox: Sandbox, old: str, new: str, named: str) -> None:
+def test_bad_file(sandbox: Sandbox, old: str, new: str, named: str) -> None:
+    """An invalid file is an error that names the key or the table."""
     with pytest.raises(SettingsError, match=named):
         load_settings(PromissorySettings, environ=rewritten(sandbox, old, new))
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
+    """A missing file is an error that names it."""
     with pytest.raises(SettingsError, match="nowhere"):
         load_settings(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})
 

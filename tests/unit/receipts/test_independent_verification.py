@@ -1,4 +1,4 @@
-"""The program in the page for courts, run by Perl and OpenSSL alone: it proves what is genuine, and nothing else."""
+"""The independent verifier of docs/receipts.md, run with Perl and OpenSSL: it proves genuine replies only."""
 
 import re
 import shutil
@@ -33,11 +33,11 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     return Office(tmp_path_factory.mktemp("elsewhere") / "suite")
 
 
-def check(folder: Path, certificate: Path, *kept: ReceiptRecord) -> subprocess.CompletedProcess[str]:
-    """What the page's program says of *kept*."""
+def check(folder: Path, certificate: Path, *records: ReceiptRecord) -> subprocess.CompletedProcess[str]:
+    """Run the program of the page on *records*."""
     (program,) = re.findall(r"^```perl\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (folder / "check.pl").write_text(program, "utf-8")
-    write_archive(folder / "saved.json", kept)
+    write_archive(folder / "saved.json", records)
     command = ["perl", "check.pl", "saved.json", str(certificate)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
@@ -47,7 +47,8 @@ def certificate(office: Office) -> Path:
     return office.sandbox.pki / "promissory-receipts.crt"
 
 
-def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Path, tmp_path: Path) -> None:
+def test_genuine_replies(office: Office, certificate: Path, tmp_path: Path) -> None:
+    """Every reply of a real service is proven."""
     done = check(tmp_path, certificate, *office.replies)
     lines = done.stdout.splitlines()
 
@@ -58,7 +59,8 @@ def test_every_reply_of_a_real_service_is_proven(office: Office, certificate: Pa
     assert {"YES", "NO", "DISCLOSED"} == {line.rsplit(" ", 1)[1] for line in lines}
 
 
-def test_the_judiciarys_no_is_proven_with_what_was_asked_and_its_coverage(office: Office, tmp_path: Path) -> None:
+def test_judiciary_replies(office: Office, tmp_path: Path) -> None:
+    """The judiciary's answers are proven with subject, caller and coverage."""
     requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
     with (
         RunningService(judiciary_opening(office.sandbox, shutdown_delay_seconds=0)) as service,
@@ -76,17 +78,17 @@ def flip(part: bytes) -> bytes:
     return part[:-1] + bytes([part[-1] ^ 1])
 
 
-def resalted(receipt: Any) -> None:
+def change_salt(receipt: Any) -> None:
     receipt.salt = flip(receipt.salt)
 
 
-def rewritten_entry(receipt: Any) -> None:
+def change_caller(receipt: Any) -> None:
     entry = Entry.FromString(receipt.entry)
     entry.caller = "99000079195"
     receipt.entry = entry.SerializeToString(deterministic=True)
 
 
-def rewritten_header(receipt: Any) -> None:
+def change_time(receipt: Any) -> None:
     header = BlockHeader.FromString(receipt.block_header)
     header.sealed_at_micros += 1
     receipt.block_header = header.SerializeToString(deterministic=True)
@@ -95,12 +97,12 @@ def rewritten_header(receipt: Any) -> None:
 FORGERIES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "the reply": ("2", lambda _request, reply: setattr(reply, "answer", 3 - reply.answer)),
     "the request": ("2", lambda request, _reply: setattr(request, "amount_rials", 7)),
-    "the salt": ("2", lambda _request, reply: resalted(reply.receipt)),
-    "the entry": ("3", lambda _request, reply: rewritten_entry(reply.receipt)),
+    "the salt": ("2", lambda _request, reply: change_salt(reply.receipt)),
+    "the entry": ("3", lambda _request, reply: change_caller(reply.receipt)),
     "a shorter path": ("3", lambda _request, reply: reply.receipt.merkle_path.pop()),
     "a longer path": ("3", lambda _request, reply: reply.receipt.merkle_path.append(bytes(32))),
     "a path turned round": ("3", lambda _request, reply: reply.receipt.merkle_path.reverse()),
-    "the header": ("4", lambda _request, reply: rewritten_header(reply.receipt)),
+    "the header": ("4", lambda _request, reply: change_time(reply.receipt)),
     "the signature": ("4", lambda _q, reply: setattr(reply.receipt, "signature", flip(reply.receipt.signature))),
     "the inquiry id": (
         "5",
@@ -111,9 +113,8 @@ FORGERIES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_any_forged_part_is_refused_at_its_step(
-    office: Office, certificate: Path, tmp_path: Path, forgery: str
-) -> None:
+def test_forged_part(office: Office, certificate: Path, tmp_path: Path, forgery: str) -> None:
+    """A forged part fails at its step, alone and after a genuine reply."""
     genuine = office.kept(ANSWER_YES)
     altered: Any = deepcopy(genuine)
     step, forge = FORGERIES[forgery]
@@ -124,9 +125,8 @@ def test_any_forged_part_is_refused_at_its_step(
     assert 0 not in (alone.returncode, second.returncode)
 
 
-def test_another_method_another_services_certificate_and_nothing_are_refused(
-    office: Office, certificate: Path, tmp_path: Path
-) -> None:
+def test_wrong_method_certificate_or_file(office: Office, certificate: Path, tmp_path: Path) -> None:
+    """Another method, another service's certificate, no replies and no certificate are refused."""
     kept = office.kept(ANSWER_YES)
     told = office.kept(ANSWER_UNSPECIFIED)
     foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", kept)

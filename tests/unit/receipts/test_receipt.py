@@ -1,4 +1,4 @@
-"""Merkle trees against the vectors of RFC 6962's reference, and against a plain recursive reading of the RFC."""
+"""Merkle trees, checked against the test vectors of RFC 6962's reference implementation and a recursive one."""
 
 import hashlib
 
@@ -43,12 +43,14 @@ def plain_root(leaves: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("size", range(1, 9))
-def test_the_root_is_the_reference_implementations(size: int) -> None:
+def test_reference_roots(size: int) -> None:
+    """The roots equal those of the reference implementation."""
     assert merkle_levels([leaf_hash(leaf) for leaf in LEAVES[:size]])[-1][0].hex() == ROOTS[size - 1]
 
 
 @pytest.mark.parametrize("size", [*range(1, 34), 63, 64, 65, 100])
-def test_every_leaf_of_every_tree_has_a_path_to_the_root(size: int) -> None:
+def test_every_path_leads_to_root(size: int) -> None:
+    """Every leaf of every tree has a path to its root."""
     leaves = [str(index).encode() for index in range(size)]
     levels = merkle_levels([leaf_hash(leaf) for leaf in leaves])
 
@@ -58,7 +60,8 @@ def test_every_leaf_of_every_tree_has_a_path_to_the_root(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 8])
-def test_a_path_too_short_or_too_long_is_refused(size: int) -> None:
+def test_path_length(size: int) -> None:
+    """A path with a node too few or too many is refused."""
     levels = merkle_levels([leaf_hash(bytes([index])) for index in range(size)])
     path = merkle_path(levels, 0)
 
@@ -68,6 +71,7 @@ def test_a_path_too_short_or_too_long_is_refused(size: int) -> None:
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 1), (1, 1), (8, 8), (0, 0)])
-def test_an_index_outside_the_tree_is_refused(index: int, size: int) -> None:
+def test_index_outside_tree(index: int, size: int) -> None:
+    """An index outside the tree is refused."""
     with pytest.raises(InvalidReceipt):
         root_from_path(bytes(32), index, size, [])

@@ -1,4 +1,4 @@
-"""The figures' HTTP page, and its one word about readiness."""
+"""The HTTP server of the metrics and the readiness probe."""
 
 from collections.abc import Iterator
 from urllib.error import HTTPError
@@ -27,7 +27,8 @@ def status(address: str) -> int:
             return error.code
 
 
-def test_ready_says_what_health_says(page: tuple[Metrics, str]) -> None:
+def test_ready(page: tuple[Metrics, str]) -> None:
+    """`/ready` responds 200 while the service is healthy, and 503 otherwise."""
     metrics, address = page
     seen = [status(f"{address}/ready")]
     for healthy in (True, False):
@@ -38,7 +39,8 @@ def test_ready_says_what_health_says(page: tuple[Metrics, str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/ready/", "/READY"])
-def test_everything_else_is_figures(page: tuple[Metrics, str], path: str) -> None:
+def test_other_paths_serve_metrics(page: tuple[Metrics, str], path: str) -> None:
+    """Every other path serves the metrics."""
     metrics, address = page
     metrics.set_serving(healthy=True)
     with urlopen(f"http://{address}{path}", timeout=10) as answer:
