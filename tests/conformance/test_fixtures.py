@@ -17,7 +17,7 @@ from estelam.core.clock import TEHRAN
 from estelam.loading.feed import CoverageDeclaration
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
-from tests.unit.core.test_identifiers import legal_is_right, national_is_right
+from tests.unit.core.test_identifiers import valid_legal, valid_national
 from tools.env.sandbox import Sandbox, load_file
 
 ALWAYS_INVALID = {"expired"}
@@ -46,10 +46,10 @@ def test_ids_are_invented() -> None:
 
     def is_valid(person: str) -> bool:
         # Foreign nationals' codes have no known check digit.
-        return {10: national_is_right, 11: legal_is_right, 12: str.isdecimal}[len(person)](person)
+        return {10: valid_national, 11: valid_legal, 12: str.isdecimal}[len(person)](person)
 
     invalid = [person for person in people() if not is_valid(person)]
-    invalid += [number for number in ORGANIZATIONS.values() if not legal_is_right(number)]
+    invalid += [number for number in ORGANIZATIONS.values() if not valid_legal(number)]
     real = [number for number in (*people(), *ORGANIZATIONS.values()) if not number.startswith(("999", "990"))]
 
     assert ([], []) == (invalid, real)

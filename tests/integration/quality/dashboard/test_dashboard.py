@@ -281,7 +281,7 @@ def test_another_name_for_this_host_is_refused(reader: httpx.Client) -> None:
 
 def test_the_board_listens_on_this_host_alone_and_needs_its_port(watch_over: Watch, shown: Board) -> None:
     taken = shown.address.partition("localhost")[2]
-    with pytest.raises(ValidationError, match="loopback alone"):
+    with pytest.raises(ValidationError, match="must be a loopback address"):
         QualitySettings.model_validate(watch_over.settings.model_dump() | {"listen": "0.0.0.0:8081"})
     with pytest.raises(ServerError, match="is another server there"), opened(watch_over, listen=f"127.0.0.1{taken}"):
         pass
