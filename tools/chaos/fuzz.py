@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 
+from conformance.raw_http2 import grpc_message
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
 from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason, Refusal
@@ -28,7 +29,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
-from tools.chaos import mutations, raw_http2
+from tools.chaos import mutations
 from tools.chaos.raw_http2 import (
     DATA,
     END_HEADERS,
@@ -244,12 +245,12 @@ class Fuzzer:
         good = target.good.SerializeToString()
         if level == "headers":
             block = encoder.encode(mutations.headers(self._random, headers_of(target)))
-            return Sent(block, raw_http2.message(good), good)
+            return Sent(block, grpc_message(good), good)
         if level == "frame":
             # For a truncated message the server waits until the deadline.
             return Sent(encoder.encode(headers_of(target, deadline=b"200m")), *mutations.framed(self._random, good))
         mutated = mutations.message(self._random, good)
-        return Sent(encoder.encode(headers_of(target)), raw_http2.message(mutated), mutated)
+        return Sent(encoder.encode(headers_of(target)), grpc_message(mutated), mutated)
 
     def _live(self, target: Target) -> None:
         """Check that a regular call is answered."""
@@ -278,7 +279,7 @@ def headers_of(target: Target, *, deadline: bytes = b"10S") -> mutations.Headers
 
 def _sound(target: Target) -> Sent:
     good = target.good.SerializeToString()
-    return Sent(Encoder().encode(headers_of(target)), raw_http2.message(good), good)
+    return Sent(Encoder().encode(headers_of(target)), grpc_message(good), good)
 
 
 def _frames(stream: int, sent: Sent) -> bytes:

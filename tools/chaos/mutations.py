@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hpack import Encoder
 
+from conformance.raw_http2 import grpc_message
 from tools.chaos import raw_http2
 from tools.chaos.raw_http2 import frame
 
@@ -72,14 +73,14 @@ class FramedRequest(NamedTuple):
 
 
 FRAMES: Mapping[str, Callable[[Draft], FramedRequest]] = {
-    "cut short": lambda d: FramedRequest(raw_http2.message(d.good)[: d.at], None),
-    "a length that lies": lambda d: FramedRequest(raw_http2.message(d.good, length=d.at), d.good[: d.at]),
-    "a length beyond the end": lambda d: FramedRequest(raw_http2.message(d.good, length=len(d.good) + 1 + d.at), None),
-    "a huge length": lambda d: FramedRequest(raw_http2.message(d.good, length=2**32 - 1 - d.at), None),
-    "packed, it says": lambda d: FramedRequest(raw_http2.message(d.good, flag=1 + 2 * (d.at % 128)), None),
-    "a second message": lambda d: FramedRequest(raw_http2.message(d.good) + raw_http2.message(d.some), d.good),
-    "more behind it": lambda d: FramedRequest(raw_http2.message(d.good) + d.some, d.good),
-    "nothing before it": lambda d: FramedRequest(raw_http2.message(b"") + raw_http2.message(d.good), b""),
+    "cut short": lambda d: FramedRequest(grpc_message(d.good)[: d.at], None),
+    "a length that lies": lambda d: FramedRequest(grpc_message(d.good, length=d.at), d.good[: d.at]),
+    "a length beyond the end": lambda d: FramedRequest(grpc_message(d.good, length=len(d.good) + 1 + d.at), None),
+    "a huge length": lambda d: FramedRequest(grpc_message(d.good, length=2**32 - 1 - d.at), None),
+    "packed, it says": lambda d: FramedRequest(grpc_message(d.good, compressed=1 + 2 * (d.at % 128)), None),
+    "a second message": lambda d: FramedRequest(grpc_message(d.good) + grpc_message(d.some), d.good),
+    "more behind it": lambda d: FramedRequest(grpc_message(d.good) + d.some, d.good),
+    "nothing before it": lambda d: FramedRequest(grpc_message(b"") + grpc_message(d.good), b""),
     "any bytes": lambda d: FramedRequest(d.some * 3, None),
 }
 """Mutations of the gRPC frame around a message."""

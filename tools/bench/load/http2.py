@@ -1,4 +1,8 @@
-"""gRPC over one HTTP/2 connection, with hand-written framing."""
+"""gRPC over one HTTP/2 connection, with hand-written framing.
+
+hyperframe costs 17 us of CPU a call instead of 1.5 us (two frames written, three read): a quarter of what one core has
+for a call at 17,000 calls a second.
+"""
 
 import ssl
 from collections.abc import Iterator
