@@ -5,7 +5,7 @@ from enum import StrEnum
 from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 
 
-class Fault(StrEnum):
+class Attribution(StrEnum):
     """To whom a failure is counted."""
 
     PROVIDER = "provider"
@@ -17,7 +17,7 @@ class Fault(StrEnum):
     """The provider's, within an outage that it had announced in time: only reports tell it apart."""
 
 
-class Unheard(StrEnum):
+class TransportFailure(StrEnum):
     """What a probe found by itself where no reason came back."""
 
     UNREACHABLE = "UNREACHABLE"
@@ -31,23 +31,23 @@ class Unheard(StrEnum):
 
 
 _OF_UNHEARD = {
-    Unheard.UNREACHABLE: Fault.EXCHANGE,
-    Unheard.SERVICE_UNPROVEN: Fault.EXCHANGE,
-    Unheard.SERVICE_CERTIFICATE_EXPIRED: Fault.PROVIDER,
-    Unheard.SERVICE_SILENT: Fault.PROVIDER,
+    TransportFailure.UNREACHABLE: Attribution.EXCHANGE,
+    TransportFailure.SERVICE_UNPROVEN: Attribution.EXCHANGE,
+    TransportFailure.SERVICE_CERTIFICATE_EXPIRED: Attribution.PROVIDER,
+    TransportFailure.SERVICE_SILENT: Attribution.PROVIDER,
 }
 
 _APART = {
-    Reason.NOT_GRANTED: Fault.UNGRANTED,
-    Reason.QUOTA_EXHAUSTED: Fault.THROTTLED,
+    Reason.NOT_GRANTED: Attribution.UNGRANTED,
+    Reason.QUOTA_EXHAUSTED: Attribution.THROTTLED,
 }
-_OF_LAYER = {Layer.CALLER: Fault.CONSUMER, Layer.SERVICE: Fault.PROVIDER, Layer.STORE: Fault.PROVIDER}
+_OF_LAYER = {Layer.CALLER: Attribution.CONSUMER, Layer.SERVICE: Attribution.PROVIDER, Layer.STORE: Attribution.PROVIDER}
 
 _OF_REASON = {reason: _APART.get(reason, _OF_LAYER[words.layer]) for reason, words in ERROR_CATALOGUE.items()}
 
 
-def fault_of(reason: str) -> Fault:
+def attribution_of(reason: str) -> Attribution:
     """To whom a failure for *reason* is counted; one that this release does not know is the provider's to explain."""
-    if reason in set(Unheard):
-        return _OF_UNHEARD[Unheard(reason)]
-    return _OF_REASON.get(Reason(reason), Fault.PROVIDER) if reason in set(Reason) else Fault.PROVIDER
+    if reason in set(TransportFailure):
+        return _OF_UNHEARD[TransportFailure(reason)]
+    return _OF_REASON.get(Reason(reason), Attribution.PROVIDER) if reason in set(Reason) else Attribution.PROVIDER

@@ -11,7 +11,7 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
 from estelam.storage.migrate import migrate as migrate_store
-from quality import repository as seen
+from quality import repository
 from quality import service as process
 from quality.cli_errors import plain_failures
 from quality.monitor import config_check, ledger_collector
@@ -27,7 +27,7 @@ app.add_typer(outage.app, name="outage")
 def migrate(as_json: output.AsJson = False) -> None:
     """Create the quality store, or bring it to the newest schema."""
     with plain_failures(as_json=as_json):
-        migrate_store(load_settings(QualitySettings).store, seen.SCRIPTS)
+        migrate_store(load_settings(QualitySettings).store, repository.MIGRATIONS)
     output.print_record({"quality": "current"}, as_json=as_json)
 
 
@@ -42,7 +42,7 @@ def serve(listen: Listen = None, port_file: PortFile = None, as_json: output.AsJ
 def check(as_json: output.AsJson = False) -> None:
     """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
     with plain_failures(as_json=as_json):
-        found = config_check.faults(load_settings(QualitySettings), Clock())
+        found = config_check.find_problems(load_settings(QualitySettings), Clock())
     if found:
         output.exit_error("\n".join(found), as_json=as_json)
     output.print_record({"valid": True}, as_json=as_json)
@@ -58,7 +58,9 @@ def report(
 ) -> None:
     """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
     with plain_failures(as_json=as_json):
-        written = generate.report(load_settings(QualitySettings), month=month, audiences=audience, clock=Clock())
+        written = generate.generate_reports(
+            load_settings(QualitySettings), month=month, audiences=audience, clock=Clock()
+        )
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
     output.print_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
 
@@ -68,7 +70,7 @@ def collect(as_json: output.AsJson = False) -> None:
     """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
     with plain_failures(as_json=as_json):
         settings, clock = load_settings(QualitySettings), Clock()
-        rows = [(service, ledger_collector.read_on(settings, service, clock)) for service in settings.ledgers]
+        rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in settings.ledgers]
     output.print_rows(("service", "entries"), rows, as_json=as_json)
 
 
@@ -83,6 +85,6 @@ def verify(
         keys = verifying_keys(certificate or load_settings(QualitySettings).signing_certificates)
         try:
             files = signing.verify(folder, keys)
-        except signing.UnprovenReport as error:
+        except signing.ReportSignatureError as error:
             output.exit_error(f"INVALID: {error}", as_json=as_json)
     output.print_record({"valid": True, "files": ", ".join(files)}, as_json=as_json)

@@ -6,8 +6,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 from sqlalchemy import (
@@ -32,20 +30,21 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from estelam.storage.base import FACTS
 from quality import histogram
-from quality.attribution import Fault
+from quality.attribution import Attribution
+from quality.records import Freshness, MetricsSample, Observation, ObservedHead, PlannedOutage, Probe, Tally
 
-SCRIPTS = "quality:migrations"
-ROWS_AT_ONCE = 2000
-IDS_AT_ONCE = 500
+MIGRATIONS = "quality:migrations"
+ROWS_PER_FETCH = 2000
+IDS_PER_STATEMENT = 500
 
 _TABLES = MetaData(schema=FACTS)
-_COUNTS: dict[Fault | None, str] = {
+_COUNTS: dict[Attribution | None, str] = {
     None: "answered",
-    Fault.PROVIDER: "provider",
-    Fault.EXCHANGE: "exchange",
-    Fault.CONSUMER: "consumer_fault",
-    Fault.UNGRANTED: "ungranted",
-    Fault.THROTTLED: "throttled",
+    Attribution.PROVIDER: "provider",
+    Attribution.EXCHANGE: "exchange",
+    Attribution.CONSUMER: "consumer_fault",
+    Attribution.UNGRANTED: "ungranted",
+    Attribution.THROTTLED: "throttled",
 }
 
 _observation = Table(
@@ -95,13 +94,13 @@ _head = Table(
     Column("hash", LargeBinary, nullable=False),
     Column("entries", BigInteger, nullable=False),
 )
-_own = Table(
+_own_inquiry = Table(
     "own_inquiry",
     _TABLES,
     Column("id", LargeBinary, primary_key=True),
     Column("minute", BigInteger, nullable=False),
 )
-_reading = Table(
+_metrics_sample = Table(
     "reading",
     _TABLES,
     Column("minute", BigInteger, primary_key=True, autoincrement=False),
@@ -114,104 +113,7 @@ _reading = Table(
 )
 
 
-@dataclass(slots=True)
-class Tally:
-    """What became of inquiries, and how long their answers took: two tallies can be added."""
-
-    counts: Counter[Fault | None] = field(default_factory=Counter)
-    """By fault; None counts the answered."""
-    latencies: Counter[int] = field(default_factory=Counter)
-    """Answered inquiries by the bucket of their latency."""
-
-    def add(self, other: "Tally") -> None:
-        """Count what *other* counts too."""
-        self.counts.update(other.counts)
-        self.latencies.update(other.latencies)
-
-    @property
-    def total(self) -> int:
-        """All inquiries."""
-        return self.counts.total()
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What became of one consumer's inquiries by one method in one minute."""
-
-    minute: int
-    method: str
-    consumer: str
-    tally: Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What an inquiry from outside met; no fault means that an answer came."""
-
-    minute: int
-    method: str
-    consumer: str
-    fault: Fault | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """An outage that a provider announced; *end_minute* is the first minute after it.
-
-    One that was withdrawn before it began ends where it was to begin: it has no minute.
-    """
-
-    service: str
-    announced_minute: int
-    first_minute: int
-    end_minute: int
-    reason_fa: str
-    reason_en: str
-    announced_end_minute: int | None = None
-    """The end that was announced, where it was ended or withdrawn before that."""
-    number: int = 0
-    """What its provider calls it by; given when it is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How old a service's data was, and since when it is complete."""
-
-    minute: int
-    service: str
-    age_minutes: int
-    covered_since: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class SeenHead:
-    """The end of a service's ledger, as it was seen."""
-
-    minute: int
-    service: str
-    number: int
-    hash: bytes
-    entries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a service said of itself: over grpc.health.v1, and in its figures, which count from its start on."""
-
-    minute: int
-    service: str
-    health: str = ""
-    """SERVING or NOT_SERVING; empty where no probe heard either."""
-    serving: bool | None = None
-    """None, as each figure, where the figures could not be read."""
-    answered: int | None = None
-    refused: int | None = None
-    unrecorded: int | None = None
-    """Refusals that are in no ledger, for want of budget."""
-
-
-def record(connection: Connection, observations: Iterable[Observation]) -> None:
+def add_observations(connection: Connection, observations: Iterable[Observation]) -> None:
     """Add *observations* to what was seen of their minutes before."""
     for seen in observations:
         key = and_(
@@ -229,7 +131,7 @@ def record(connection: Connection, observations: Iterable[Observation]) -> None:
             connection.execute(update(_observation).where(key), _columns(whole))
 
 
-def fill(connection: Connection, observations: Iterable[Observation]) -> None:
+def insert_observations(connection: Connection, observations: Iterable[Observation]) -> None:
     """Write *observations* of which none was seen before, many at once."""
     rows = [
         {"minute": seen.minute, "method": seen.method, "consumer": seen.consumer} | _columns(seen.tally)
@@ -239,51 +141,51 @@ def fill(connection: Connection, observations: Iterable[Observation]) -> None:
         connection.execute(insert(_observation), rows)
 
 
-def probed(connection: Connection, probes: Iterable[Probe]) -> None:
+def save_probes(connection: Connection, probes: Iterable[Probe]) -> None:
     """Keep *probes*; of one key the last counts."""
     rows = [
         {"minute": p.minute, "method": p.method, "consumer": p.consumer, "fault": p.fault or "", "reason": p.reason}
         for p in probes
     ]
-    _replace(connection, _probe, rows)
+    _upsert(connection, _probe, rows)
 
 
-def aged(connection: Connection, seen: Iterable[Freshness]) -> None:
+def save_freshness(connection: Connection, seen: Iterable[Freshness]) -> None:
     """Keep how old data was."""
-    _replace(connection, _freshness, [_row_of(_freshness, one) for one in seen])
+    _upsert(connection, _freshness, [_row_of(_freshness, one) for one in seen])
 
 
-def headed(connection: Connection, heads: Iterable[SeenHead]) -> None:
+def save_heads(connection: Connection, heads: Iterable[ObservedHead]) -> None:
     """Keep the *heads* of ledgers."""
-    _replace(connection, _head, [_row_of(_head, head) for head in heads])
+    _upsert(connection, _head, [_row_of(_head, head) for head in heads])
 
 
-def read_off(connection: Connection, readings: Iterable[Reading]) -> None:
+def save_metrics_samples(connection: Connection, readings: Iterable[MetricsSample]) -> None:
     """Keep *readings*."""
-    _replace(connection, _reading, [_row_of(_reading, one) for one in readings])
+    _upsert(connection, _metrics_sample, [_row_of(_metrics_sample, one) for one in readings])
 
 
-def own(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
+def save_own_inquiries(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
     """Keep the ids of inquiries that probes made, each with its minute, until `met` in a ledger."""
-    _replace(connection, _own, [{"id": one, "minute": minute} for one, minute in ids])
+    _upsert(connection, _own_inquiry, [{"id": one, "minute": minute} for one, minute in ids])
 
 
-def met(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
+def take_own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
     """Those of *ids* that probes made; each is met once, and forgotten."""
     found: set[bytes] = set()
-    for first in range(0, len(ids), IDS_AT_ONCE):
-        some = _own.c.id.in_(ids[first : first + IDS_AT_ONCE])
-        rows = connection.execute(delete(_own).where(some).returning(_own.c.id))
+    for first in range(0, len(ids), IDS_PER_STATEMENT):
+        some = _own_inquiry.c.id.in_(ids[first : first + IDS_PER_STATEMENT])
+        rows = connection.execute(delete(_own_inquiry).where(some).returning(_own_inquiry.c.id))
         found.update(bytes(one) for one in rows.scalars())
     return frozenset(found)
 
 
-def forget_own(connection: Connection, end: int) -> None:
+def delete_own_inquiries(connection: Connection, end: int) -> None:
     """Forget the ids that no ledger holds of inquiries made before minute *end*."""
-    connection.execute(delete(_own).where(_own.c.minute < end))
+    connection.execute(delete(_own_inquiry).where(_own_inquiry.c.minute < end))
 
 
-def announce(connection: Connection, outage: Announced) -> int:
+def insert_outage(connection: Connection, outage: PlannedOutage) -> int:
     """Keep an announcement; its number."""
     number = (connection.execute(select(func.max(_outage.c.number))).scalar() or 0) + 1
     connection.execute(insert(_outage), _row_of(_outage, outage) | {"number": number})
@@ -292,14 +194,14 @@ def announce(connection: Connection, outage: Announced) -> int:
 
 def observations(connection: Connection, first: int, end: int) -> Iterator[Observation]:
     """All observations from minute *first* to before *end*, streamed in the order of time and method."""
-    for row in _streamed(connection, _observation, first, end):
+    for row in _stream(connection, _observation, first, end):
         yield Observation(row.minute, row.method, row.consumer, _tally(row))
 
 
 def probes(connection: Connection, first: int, end: int) -> Iterator[Probe]:
     """All probes from minute *first* to before *end*, streamed in the order of time and method."""
-    for row in _streamed(connection, _probe, first, end):
-        yield Probe(row.minute, row.method, row.consumer, Fault(row.fault) if row.fault else None, row.reason)
+    for row in _stream(connection, _probe, first, end):
+        yield Probe(row.minute, row.method, row.consumer, Attribution(row.fault) if row.fault else None, row.reason)
 
 
 def newest_probe(connection: Connection, first: int, end: int) -> int | None:
@@ -311,71 +213,71 @@ def newest_probe(connection: Connection, first: int, end: int) -> int | None:
 
 def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshness]:
     """How old data was from minute *first* to before *end*."""
-    for row in _streamed(connection, _freshness, first, end):
+    for row in _stream(connection, _freshness, first, end):
         yield Freshness(row.minute, row.service, row.age_minutes, row.covered_since)
 
 
-def end_early(connection: Connection, number: int, end: int) -> None:
+def end_outage(connection: Connection, number: int, end: int) -> None:
     """Let the announced outage *number* end before minute *end*, and keep the end that was announced."""
     earlier = {"announced_end_minute": _outage.c.end_minute, "end_minute": end}
     connection.execute(update(_outage).where(_outage.c.number == number).values(earlier))
 
 
-def announcements(connection: Connection) -> list[Announced]:
+def all_outages(connection: Connection) -> list[PlannedOutage]:
     """Every outage that was ever announced, withdrawn ones among them, in the order of their numbers."""
-    return [_announced(row) for row in connection.execute(select(_outage).order_by(_outage.c.number))]
+    return [_planned_outage(row) for row in connection.execute(select(_outage).order_by(_outage.c.number))]
 
 
-def readings(connection: Connection, first: int, end: int) -> Iterator[Reading]:
+def metrics_samples(connection: Connection, first: int, end: int) -> Iterator[MetricsSample]:
     """What services said of themselves from minute *first* to before *end*."""
-    for row in _streamed(connection, _reading, first, end):
-        yield Reading(*row)
+    for row in _stream(connection, _metrics_sample, first, end):
+        yield MetricsSample(*row)
 
 
-def announced(connection: Connection, first: int, end: int) -> list[Announced]:
+def outages_between(connection: Connection, first: int, end: int) -> list[PlannedOutage]:
     """The announced outages that lie, in part at least, from minute *first* to before *end*."""
     meets = and_(_outage.c.first_minute < end, _outage.c.end_minute > first)
     lasts = _outage.c.first_minute < _outage.c.end_minute
     rows = connection.execute(select(_outage).where(meets, lasts).order_by(_outage.c.first_minute, _outage.c.number))
-    return [_announced(row) for row in rows]
+    return [_planned_outage(row) for row in rows]
 
 
-def _announced(row: Any) -> Announced:
-    return Announced(**{name: getattr(row, name) for name in _names(_outage)})
+def _planned_outage(row: Any) -> PlannedOutage:
+    return PlannedOutage(**{name: getattr(row, name) for name in _column_names(_outage)})
 
 
-def last_heads(connection: Connection, end: int) -> dict[str, SeenHead]:
+def last_heads(connection: Connection, end: int) -> dict[str, ObservedHead]:
     """The newest head of each service that was seen before minute *end*."""
     newest = select(_head.c.service, func.max(_head.c.number).label("number")).where(_head.c.minute < end)
     last = newest.group_by(_head.c.service).subquery()
     found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.number == last.c.number))
     return {
-        row.service: SeenHead(row.minute, row.service, row.number, row.hash, row.entries)
+        row.service: ObservedHead(row.minute, row.service, row.number, row.hash, row.entries)
         for row in connection.execute(found)
     }
 
 
-def _streamed(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:
+def _stream(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:
     within = select(table).where(table.c.minute >= first, table.c.minute < end).order_by(*table.primary_key)
-    with connection.execute(within, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
+    with connection.execute(within, execution_options={"yield_per": ROWS_PER_FETCH}) as rows:
         yield from rows
 
 
-def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     keys = [column.name for column in table.primary_key]
     upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    others = {name: upsert.excluded[name] for name in _names(table) if name not in keys}
+    others = {name: upsert.excluded[name] for name in _column_names(table) if name not in keys}
     connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
 def _row_of(table: Table, seen: object) -> dict[str, Any]:
     """What *seen* says for the columns of *table*."""
-    return {name: getattr(seen, name) for name in _names(table) if hasattr(seen, name)}
+    return {name: getattr(seen, name) for name in _column_names(table) if hasattr(seen, name)}
 
 
-def _names(table: Table) -> list[str]:
+def _column_names(table: Table) -> list[str]:
     return [column.name for column in table.columns]
 
 

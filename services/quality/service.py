@@ -7,8 +7,8 @@ from pathlib import Path
 
 from estelam.core.clock import Clock
 from estelam.server.process import Listening, run_until_shutdown
-from quality.dashboard.app import board
-from quality.monitor.monitor import watching
+from quality.dashboard.app import dashboard
+from quality.monitor.monitor import run_monitor
 from quality.settings import QualitySettings
 
 
@@ -20,5 +20,5 @@ def main(settings: QualitySettings, port_file: Path | None = None) -> None:
 @contextlib.asynccontextmanager
 async def _running(settings: QualitySettings) -> AsyncIterator[Listening]:
     clock = Clock()
-    async with watching(settings, clock), board(settings, clock) as place:
+    async with run_monitor(settings, clock), dashboard(settings, clock) as place:
         yield place

@@ -10,7 +10,7 @@ from estelam.core.settings import Loopback, SettingsSection
 Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 
 
-class Prober(BaseModel):
+class ProbeIdentity(BaseModel):
     """A consumer in whose name probes call the services, with a certificate issued for probes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -54,7 +54,7 @@ class QualitySettings(SettingsSection):
     """host:port of each service as its consumers use it, by the service's name in the catalogue."""
     metrics: dict[str, Url] = Field(default_factory=dict)
     """The address of each service's metrics (http://HOST:9100/metrics), by the service's name in the catalogue."""
-    probe: tuple[Prober, ...] = ()
+    probe: tuple[ProbeIdentity, ...] = ()
     """The consumers in whose names the services are probed."""
     probe_requests: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The harmless request of each method's probe, as proto3 JSON, by the method's name (package.Service/Method)."""

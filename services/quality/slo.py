@@ -18,7 +18,7 @@ class RulebookError(UserFacingError):
     """The rules can't be used; the text is for the operator."""
 
 
-class Metric(StrEnum):
+class Sli(StrEnum):
     """What is measured; docs/quality-rules.md defines each."""
 
     AVAILABILITY = "availability"
@@ -41,15 +41,15 @@ class _Record(BaseModel):
 class Objective(_Record):
     """One bound on one metric."""
 
-    metric: Metric
+    metric: Sli
     at_least: float | None = None
     at_most: float | date | None = None
 
     @model_validator(mode="after")
-    def _one_bound_of_its_kind(self) -> Self:
+    def _check_bound(self) -> Self:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("an objective has either at_least or at_most")
-        if isinstance(self.at_most, date) != (self.metric is Metric.COVERAGE):
+        if isinstance(self.at_most, date) != (self.metric is Sli.COVERAGE):
             raise ValueError("a date bounds the coverage, and nothing else does")
         return self
 
@@ -58,7 +58,7 @@ class Objective(_Record):
         """What is allowed at the utmost."""
         return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
 
-    def holds(self, measured: Value) -> bool:
+    def is_met_by(self, measured: Value) -> bool:
         """Whether *measured* lies within the bound."""
         if self.at_least is not None:
             return measured >= self.at_least  # type: ignore[operator]
@@ -74,7 +74,7 @@ class RuleSet(_Record):
     objectives: tuple[Objective, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _each_metric_once(self) -> Self:
+    def _metrics_are_unique(self) -> Self:
         metrics = [objective.metric for objective in self.objectives]
         if len(metrics) != len(set(metrics)):
             raise ValueError("a metric is bound twice")
@@ -88,12 +88,12 @@ class Rulebook(_Record):
     shortest_outage_minutes: int = Field(ge=1)
     entering: str
     leaving: str
-    stands_on: dict[str, str] = {}
+    depends_on: dict[str, str] = {}
     """By service: the one that it can't answer without."""
     set: tuple[RuleSet, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
+    def _check_names(self) -> Self:
         slugs = [found.slug for found in self.set]
         if len(slugs) != len({*slugs}):
             raise ValueError("a set of rules stands twice")
@@ -101,11 +101,11 @@ class Rulebook(_Record):
             raise ValueError(f"no set of rules is called {', '.join(sorted(missing))}")
         return self
 
-    def base(self, service: str) -> str:
+    def outage_owner(self, service: str) -> str:
         """Whose outages those of *service* are: its own, or those of what it stands on."""
-        return self.stands_on.get(service, service)
+        return self.depends_on.get(service, service)
 
-    def named(self, slug: str) -> RuleSet:
+    def rule_set(self, slug: str) -> RuleSet:
         """The set of that name.
 
         Raises:
@@ -124,7 +124,7 @@ def read(path: Path, catalogue: Catalogue) -> Rulebook:
         RulebookError: the file can't be read, or a rule is wrong.
     """
     rules = load_model(path, Rulebook, RulebookError)
-    if missing := {*rules.stands_on, *rules.stands_on.values()} - {service.slug for service in catalogue.services}:
+    if missing := {*rules.depends_on, *rules.depends_on.values()} - {service.slug for service in catalogue.services}:
         raise RulebookError(f"{path}: no service is called {', '.join(sorted(missing))}")
     known = {found.slug for found in rules.set}
     if missing := {agreement.rules for agreement in catalogue.agreements} - known:

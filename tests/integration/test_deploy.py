@@ -23,7 +23,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.monitor import ledger_collector
-from quality.monitor.prober import errands
+from quality.monitor.prober import plan_probes
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
@@ -77,7 +77,7 @@ def test_the_watchs_settings_ask_every_method_as_someone_who_is_granted_it() -> 
     given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
     quality = load_settings(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
     catalogue = loader.read_catalogue(suite.CATALOGUE)
-    asked = {name for errand in errands(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.asked}
+    asked = {name for errand in plan_probes(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.requests}
 
     assert {name for name, _, _ in catalogue.methods()} == asked
     assert {"promissory-note-inquiry", "cheque-case-inquiry"} == set(quality.ledgers)
@@ -327,7 +327,7 @@ def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
     suite.prepare_quality(sandbox)
     quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())
 
-    assert 1 == ledger_collector.read_on(quality, "promissory-note-inquiry", Clock())
+    assert 1 == ledger_collector.collect_ledger(quality, "promissory-note-inquiry", Clock())
     for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
         with server.connect(database, "watching") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from estelam.core.clock import Clock
 from quality.evaluation.audience import WORKING_GROUP
-from quality.report.generate import report
+from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
 from tools.bench.processes import peak_mib
 
@@ -25,7 +25,7 @@ def main(month: str, micros: int) -> ReportCost:
     """Generate the report of *month* as of an instant in microseconds, with the settings from stdin."""
     settings = QualitySettings.model_validate_json(sys.stdin.read())
     clock = replace(Clock(), micros=lambda: micros)
-    [written] = report(settings, month=month, audiences=[WORKING_GROUP], clock=clock)
+    [written] = generate_reports(settings, month=month, audiences=[WORKING_GROUP], clock=clock)
     return ReportCost(written.inquiries, time.process_time(), peak_mib())
 
 

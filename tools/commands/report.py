@@ -14,9 +14,9 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import repository as seen
+from quality import repository
 from quality.periods import Month, instant_of
-from quality.report.generate import report
+from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
 from tools.env import synthetic_month
 from tools.env.monitoring import AGREEMENTS, EXCHANGE
@@ -42,7 +42,7 @@ def quality_home(folder: Path) -> QualitySettings:
         signing_certificates=(folder / "pki" / "quality-reports.crt",),
         reports=folder / "reports",
     )
-    migrate(settings.store, seen.SCRIPTS)
+    migrate(settings.store, repository.MIGRATIONS)
     return settings
 
 
@@ -68,7 +68,7 @@ def main(
         seeded = synthetic_month.seed(connection, which)
     out.print(f"{seeded.inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
-    for written in report(settings, month=month, audiences=READERS, clock=day_after(which)):
+    for written in generate_reports(settings, month=month, audiences=READERS, clock=day_after(which)):
         out.print(f"{written.inquiries:>10,} inquiries {written.broken:3} promises broken   {_short(written.folder)}")
     out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
     out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")

@@ -17,7 +17,7 @@ from tools.env import sandbox as suite
 from tools.env.processes import COMMAND, QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
-FACES = {"page": 8080, "api": 8443, "board": 8081}
+FACES = {"page": 8080, "api": 8443, "dashboard": 8081}
 POLL_SECONDS = 0.2
 
 # A genuine note that is live, one that is settled, and what a buyer sees.
@@ -42,16 +42,16 @@ def main(
     setad_port: Port = None,
     page_port: Port = None,
     api_port: Port = None,
-    board_port: Port = None,
+    dashboard_port: Port = None,
 ) -> None:
     """Start promissory, judiciary, Setad's adapter with its page and JSON, and the watch; stay until Ctrl-C or SIGTERM.
 
     Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053; for the
-    adapter's faces the options, then 8080 and 8443, for the board 8081.
+    adapter's faces the options, then 8080 and 8443, for the dashboard 8081.
     """
     options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
     listens = {name: _listen(name, port) for name, port in options.items()}
-    faces = {"page": page_port, "api": api_port, "board": board_port}
+    faces = {"page": page_port, "api": api_port, "dashboard": dashboard_port}
     listens |= {name: ("127.0.0.1", str(port or FACES[name])) for name, port in faces.items()}
     _refuse_taken(listens)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -124,13 +124,13 @@ def _stop(services: Sequence[ServiceProcess]) -> int:
 
 def _greet(services: Sequence[ServiceProcess], *, page: str, api: str) -> None:
     for service in services:
-        # A watch without a board listens nowhere.
+        # Without a dashboard the quality process listens nowhere.
         out.print(f"[bold]{service.name:12}[/]{service.address if service.port else '':20}{_short(service.log)}")
     out.print(
         f"\nThe officer's page: [bold]http://localhost:{page}/[/]    JSON over mTLS: https://localhost:{api}/v1/notes:verify"
     )
-    if board := next((one.port for one in services if one.name == QUALITY), 0):
-        out.print(f"The live board:     [bold]http://localhost:{board}/[/]    (its first probes within a minute)")
+    if dashboard := next((one.port for one in services if one.name == QUALITY), 0):
+        out.print(f"The live dashboard: [bold]http://localhost:{dashboard}/[/]    (its first probes within a minute)")
     out.print("\nIn a second shell:")
     for told, command in TRY.items():
         out.print(f"\n  [dim]# {told}[/]\n  {_short(COMMAND)} {command}")

@@ -67,7 +67,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "reports": "quality/reports",
         "outages": "outages.toml",
         "ca_certificates": "pki/ca.crt",
-        "listen": f"127.0.0.1:{ports['board']}" if "board" in ports else "",
+        "listen": f"127.0.0.1:{ports['dashboard']}" if "dashboard" in ports else "",
     }
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
     lines += ["[quality.addresses]", *_pairs(addresses), "[quality.metrics]", *_pairs(figures)]

@@ -21,7 +21,7 @@ from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
-from quality import repository as seen
+from quality import repository
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import monitoring
@@ -115,7 +115,7 @@ def create_sandbox(
     """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
 
     *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
-    and "api", the adapter's faces on HTTP, and of "board", the quality process's, are served only if given; at those of
+    and "api", the adapter's faces on HTTP, and of "dashboard", the quality process's, are served only if given; at those of
     "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores;
     one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of
     the sandbox's own. What is already there is kept, but for the settings.
@@ -144,7 +144,7 @@ def create_sandbox(
 def prepare_quality(sandbox: Sandbox) -> QualitySettings:
     """Migrate the quality store to the newest schema and return the quality settings."""
     quality = sandbox.quality()
-    migrate(quality.store, seen.SCRIPTS)
+    migrate(quality.store, repository.MIGRATIONS)
     return quality
 
 

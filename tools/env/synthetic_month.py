@@ -9,11 +9,10 @@ from datetime import date, time
 
 from sqlalchemy import Connection
 
-from quality import histogram
-from quality import repository as seen
-from quality.attribution import Fault
+from quality import histogram, repository
+from quality.attribution import Attribution
 from quality.periods import Month, midnight, minute_of
-from quality.repository import Announced, Freshness, Observation, Probe, SeenHead, Tally
+from quality.records import Freshness, Observation, ObservedHead, PlannedOutage, Probe, Tally
 from tools.env import sandbox as suite
 
 PROMISSORY, CHEQUE, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
@@ -38,7 +37,7 @@ class Event:
     """A fault from minute *first* to before minute *end*, counted from the month's start."""
 
     methods: tuple[str, ...]
-    fault: Fault
+    fault: Attribution
     reason: str
     first: int
     end: int
@@ -67,10 +66,10 @@ def _at(day: int, hour: int, minute: int = 0) -> int:
 
 
 EVENTS = (
-    Event(NOTES, Fault.PROVIDER, "STORE_UNAVAILABLE", _at(12, 22), _at(13, 2)),
-    Event(NOTES, Fault.PROVIDER, "STORE_UNAVAILABLE", _at(19, 10, 14), _at(19, 15, 51)),
-    Event(CHEQUES, Fault.EXCHANGE, "", _at(7, 3, 20), _at(7, 3, 38)),
-    Event(CHEQUES, Fault.CONSUMER, "CERTIFICATE_EXPIRED", _at(24, 8), _at(24, 13, 30), _CBI),
+    Event(NOTES, Attribution.PROVIDER, "STORE_UNAVAILABLE", _at(12, 22), _at(13, 2)),
+    Event(NOTES, Attribution.PROVIDER, "STORE_UNAVAILABLE", _at(19, 10, 14), _at(19, 15, 51)),
+    Event(CHEQUES, Attribution.EXCHANGE, "", _at(7, 3, 20), _at(7, 3, 38)),
+    Event(CHEQUES, Attribution.CONSUMER, "CERTIFICATE_EXPIRED", _at(24, 8), _at(24, 13, 30), _CBI),
 )
 # No probe ran in these intervals; in the second there was no traffic either.
 _UNPROBED = ((_at(3, 1), _at(3, 3)), (_at(28, 2), _at(28, 5)))
@@ -96,14 +95,14 @@ def seed(connection: Connection, month: Month, *, least: int | None = None) -> S
         observations += 1
         rows.append(one)
         if len(rows) == AT_ONCE:
-            seen.fill(connection, rows)
+            repository.insert_observations(connection, rows)
             rows.clear()
-    seen.fill(connection, rows)
-    seen.probed(connection, _probes(month))
+    repository.insert_observations(connection, rows)
+    repository.save_probes(connection, _probes(month))
     first = month.first_minute
-    seen.announce(
+    repository.insert_outage(
         connection,
-        Announced(
+        PlannedOutage(
             PROMISSORY,
             first + _at(7, 9),
             first + EVENTS[0].first,
@@ -112,8 +111,8 @@ def seed(connection: Connection, month: Month, *, least: int | None = None) -> S
             "Move of the database to a new host",
         ),
     )
-    seen.aged(connection, _freshness(month, chance))
-    seen.headed(connection, _heads(month, chance))
+    repository.save_freshness(connection, _freshness(month, chance))
+    repository.save_heads(connection, _heads(month, chance))
     return SyntheticMonth(total, observations)
 
 
@@ -130,7 +129,7 @@ def _observations(month: Month, times: float, chance: random.Random) -> Iterator
                 yield Observation(first + at, stream.method, stream.consumer, tally)
         if chance.random() < 0.0004:
             stranger = suite.ORGANIZATIONS["stranger"]
-            yield Observation(first + at, suite.CHECK_NOTE, stranger, Tally(Counter({Fault.UNGRANTED: 3})))
+            yield Observation(first + at, suite.CHECK_NOTE, stranger, Tally(Counter({Attribution.UNGRANTED: 3})))
 
 
 def _expected(month: Month) -> float:
@@ -150,12 +149,12 @@ def _event(at: int, stream: Stream) -> Event | None:
 def _tally(at: int, stream: Stream, asked: int, latencies: list[int], chance: random.Random) -> Tally:
     if event := _event(at, stream):
         # Calls that never reached the service are not in its ledger.
-        return Tally(Counter() if event.fault is Fault.EXCHANGE else Counter({event.fault: max(asked // 8, 1)}))
-    counts: Counter[Fault | None] = Counter()
-    for fault, rate in ((Fault.CONSUMER, 0.004), (Fault.PROVIDER, 0.0004)):
+        return Tally(Counter() if event.fault is Attribution.EXCHANGE else Counter({event.fault: max(asked // 8, 1)}))
+    counts: Counter[Attribution | None] = Counter()
+    for fault, rate in ((Attribution.CONSUMER, 0.004), (Attribution.PROVIDER, 0.0004)):
         counts[fault] = int(asked * rate) + (chance.random() < asked * rate % 1)
     if stream.consumer == _AGENCY and 600 <= at % DAY < 606:
-        counts[Fault.THROTTLED] = asked // 3
+        counts[Attribution.THROTTLED] = asked // 3
     counts[None] = max(asked - counts.total(), 0)
     return Tally(counts, Counter(chance.choices(latencies, k=counts[None])))
 
@@ -190,7 +189,7 @@ def _freshness(month: Month, chance: random.Random) -> Iterator[Freshness]:
             yield Freshness(first + 8 * 60, service, age, since)
 
 
-def _heads(month: Month, chance: random.Random) -> Iterator[SeenHead]:
+def _heads(month: Month, chance: random.Random) -> Iterator[ObservedHead]:
     last = minute_of(midnight(month.days()[-1])) + time(23, 50).hour * 60
     for service, entries in ((PROMISSORY, 4_812_377), (CHEQUE, 5_230_911)):
-        yield SeenHead(last, service, entries // 19, chance.randbytes(32), entries)
+        yield ObservedHead(last, service, entries // 19, chance.randbytes(32), entries)

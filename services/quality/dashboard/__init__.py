@@ -1,1 +1,1 @@
-"""The live board: how the exchange stands now, what was promised and changed, for who runs it."""
+"""The live dashboard: current status of the exchange, service levels and catalogue changes, for its operators."""

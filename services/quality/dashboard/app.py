@@ -1,4 +1,4 @@
-"""The board's pages, in Persian and English, and the same as JSON: it only shows, and changes nothing."""
+"""Pages of the dashboard in Persian and English, and the same data as JSON. The site is read-only."""
 
 import asyncio
 import contextlib
@@ -27,56 +27,55 @@ from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.rendering import SiteRenderer
 from quality.dashboard import sparklines
-from quality.dashboard.change_feed import Noted
-from quality.dashboard.data import Blind, Sight
+from quality.dashboard.change_feed import RecordedChange
+from quality.dashboard.data import DashboardData, DataUnavailable
 from quality.dashboard.report_archive import FILES
-from quality.dashboard.status import Present
-from quality.evaluation.report_model import Figures
+from quality.dashboard.status import ExchangeStatus
+from quality.evaluation.report_model import Report
 from quality.periods import Month, instant_of
 from quality.report import charts
-from quality.report.i18n import Wording
+from quality.report.i18n import Localizer
 from quality.settings import QualitySettings
 
-MOST_CHANGES = 200
-"""So many are on the page; all are in the feed for machines."""
-# A page's own script fetches it anew; a report's page and the dictionary stand by themselves.
-_LIVE = {"content-security-policy": f"{CONTENT_SECURITY_POLICY}; connect-src 'self'"}
-_REPORT = {
+MAX_CHANGES = 200
+"""Changes on one page; `/changes.json` has all of them."""
+# The script of a page reloads that page. Reports and the dictionary are self-contained and connect to nothing.
+_PAGE_HEADERS = {"content-security-policy": f"{CONTENT_SECURITY_POLICY}; connect-src 'self'"}
+_REPORT_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 }
 
-LOOK = SiteRenderer(
+RENDERER = SiteRenderer(
     __package__,
     "quality.report",
     charts=charts,
-    drawing=sparklines,
-    beginning=effective_from,
-    standing=grant_status,
+    sparklines=sparklines,
+    effective_from=effective_from,
+    grant_status=grant_status,
     instant_of=instant_of,
     refusals={reason.value: ERROR_CATALOGUE[reason] for reason in Reason},
 )
 
 
 @contextlib.asynccontextmanager
-async def board(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listener]:
-    """The board where the settings want one; else it listens at port 0, which is nowhere.
+async def dashboard(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listener]:
+    """Serve the dashboard if `settings.listen` is set; otherwise yield a listener with port 0.
 
     Raises:
-        ServerError: the port is taken.
+        ServerError: the port is in use.
     """
     if not settings.listen:
         yield Listener(0)
         return
-    async with run_listener(
-        "board", settings.listen, site(Sight(settings, clock), settings.hosts), ListenerLimits()
-    ) as place:
-        yield place
+    app = create_app(DashboardData(settings, clock), settings.hosts)
+    async with run_listener("dashboard", settings.listen, app, ListenerLimits()) as listener:
+        yield listener
 
 
-def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
-    """The whole site."""
-    pages = _Pages(sight)
+def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
+    """The ASGI application, which answers only requests for *hosts*."""
+    pages = _Pages(data)
     views: dict[str, View] = {
         "": pages.overview,
         "services/{service}": pages.service,
@@ -89,146 +88,148 @@ def site(sight: Sight, hosts: Sequence[str]) -> ASGIApp:
     }
     routes = [
         LANGUAGE_REDIRECT,
-        Route("/board.json", pages.data),
-        Route("/changes.json", pages.feed),
+        Route("/status.json", pages.status_json),
+        Route("/changes.json", pages.changes_json),
         Route("/dictionary", pages.dictionary),
-        Route("/reports/{name}/{file}", pages.file),
-        *(Route(f"/{{language}}/{place}", localized(view)) for place, view in views.items()),
-        LOOK.static(),
+        Route("/reports/{name}/{file}", pages.report_file),
+        *(Route(f"/{{language}}/{path}", localized(view)) for path, view in views.items()),
+        RENDERER.static(),
     ]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
         exception_handlers={
-            404: _notice("missing", 404),
-            405: _notice("missing", 405),
-            Blind: _notice("blind", 503),
-            Exception: _notice("failed", 500),
+            404: _error_page("missing", 404),
+            405: _error_page("missing", 405),
+            DataUnavailable: _error_page("unavailable", 503),
+            Exception: _error_page("failed", 500),
         },
     )
-    return ErrorBoundary(app, PlainTextResponse("تابلو چیزی نمی‌بیند. The board sees nothing.", 500))
+    return ErrorBoundary(app, PlainTextResponse("داشبورد با خطا روبه‌رو شد. The dashboard failed.", 500))
 
 
 class _Pages:
-    """The site's pages."""
+    """Request handlers of the site."""
 
-    def __init__(self, sight: Sight) -> None:
-        self._sight = sight
+    def __init__(self, data: DashboardData) -> None:
+        self._data = data
 
     async def overview(self, request: Request, language: str) -> Response:
-        """How everything stands, at a glance."""
-        present, month = await asyncio.gather(self._sight.present(), self._sight.month())
-        return _show(request, language, "overview.html", present=present, **_of_month(month))
+        """Show the current status of every service and the month's summary."""
+        exchange, month = await asyncio.gather(self._data.status(), self._data.month())
+        return _render(request, language, "overview.html", exchange=exchange, **_month_context(month))
 
     async def service(self, request: Request, language: str) -> Response:
-        """One service, method by method and way by way."""
-        present = await self._sight.present()
-        wanted = request.path_params["service"]
-        found = next((one for one in present.services if one.service.slug == wanted), None)
+        """Show one service by method and consumer."""
+        exchange = await self._data.status()
+        slug = request.path_params["service"]
+        found = next((one for one in exchange.services if one.service.slug == slug), None)
         if found is None:
             raise HTTPException(404)
-        return _show(request, language, "service.html", present=present, one=found)
+        return _render(request, language, "service.html", exchange=exchange, one=found)
 
     async def outages(self, request: Request, language: str) -> Response:
-        """What is announced, and what the month has seen."""
-        present, month = await asyncio.gather(self._sight.present(), self._sight.month())
-        return _show(request, language, "outages.html", present=present, **_of_month(month))
+        """Show announced outages and those measured in the current month."""
+        exchange, month = await asyncio.gather(self._data.status(), self._data.month())
+        return _render(request, language, "outages.html", exchange=exchange, **_month_context(month))
 
     async def agreements(self, request: Request, language: str) -> Response:
-        """What was promised, held against the month so far."""
-        return _show(request, language, "agreements.html", **_of_month(await self._sight.month()))
+        """Show the results of service level agreements and minimum rules for the month so far."""
+        return _render(request, language, "agreements.html", **_month_context(await self._data.month()))
 
     async def catalogue(self, request: Request, language: str) -> Response:
-        """What is offered, to whom, by which clause."""
-        today = self._sight.now().astimezone(TEHRAN).date()
-        return _show(request, language, "catalogue.html", today=today, catalogue=await self._sight.catalogue())
+        """Show services, methods and grants with their clauses."""
+        today = self._data.now().astimezone(TEHRAN).date()
+        return _render(request, language, "catalogue.html", today=today, catalogue=await self._data.catalogue())
 
     async def registries(self, request: Request, language: str) -> Response:
-        """The base registries."""
-        return _show(request, language, "registries.html", catalogue=await self._sight.catalogue())
+        """Show the base registries."""
+        return _render(request, language, "registries.html", catalogue=await self._data.catalogue())
 
     async def changes(self, request: Request, language: str) -> Response:
-        """The catalogue's newest changes."""
-        changes = await self._sight.changes()
-        return _show(request, language, "changes.html", changes=changes[:MOST_CHANGES], more=changes[MOST_CHANGES:])
+        """Show the newest changes of the catalogue."""
+        changes = await self._data.changes()
+        return _render(request, language, "changes.html", changes=changes[:MAX_CHANGES], more=changes[MAX_CHANGES:])
 
-    async def feed(self, request: Request) -> Response:
-        """The catalogue's changes, for machines: all, or those noted from `since` on."""
+    async def changes_json(self, request: Request) -> Response:
+        """Return the changes of the catalogue as JSON: all, or those recorded at or after `since`."""
         given = request.query_params.get("since")
         try:
-            since = normalize.parse_start(given, self._sight.now()) if given is not None else None
+            since = normalize.parse_start(given, self._data.now()) if given is not None else None
         except ValueError:
             return JSONResponse({"refused": "since: give a day, or an instant with its zone"}, 400)
-        found = [_change(one) for one in await self._sight.changes() if since is None or one.at >= since]
+        found = [_change_json(one) for one in await self._data.changes() if since is None or one.at >= since]
         return Response(_as_json(found), media_type="application/json")
 
     async def reports(self, request: Request, language: str) -> Response:
-        """The monthly reports."""
-        return _show(request, language, "reports.html", reports=await self._sight.reports())
+        """List the monthly reports."""
+        return _render(request, language, "reports.html", reports=await self._data.reports())
 
-    async def file(self, request: Request) -> Response:
-        """A file of a report, as it was signed."""
-        name, wanted = request.path_params["name"], request.path_params["file"]
-        content = await asyncio.to_thread(self._sight.file, name, wanted)
+    async def report_file(self, request: Request) -> Response:
+        """Return one file of a report, byte for byte as it was signed."""
+        name, file = request.path_params["name"], request.path_params["file"]
+        content = await asyncio.to_thread(self._data.file, name, file)
         if content is None:
             raise HTTPException(404)
-        headers = {} if wanted.endswith(".html") else {"content-disposition": f'attachment; filename="{name}-{wanted}"'}
-        return Response(content, headers=_REPORT | headers, media_type=FILES[wanted])
+        headers = {} if file.endswith(".html") else {"content-disposition": f'attachment; filename="{name}-{file}"'}
+        return Response(content, headers=_REPORT_HEADERS | headers, media_type=FILES[file])
 
     async def dictionary(self, _request: Request) -> Response:
-        """The data dictionary, as `estelam data-model export` writes it."""
-        registries = registry_labels(await self._sight.catalogue())
+        """Return the data dictionary, as `estelam data-model export` writes it."""
+        registries = registry_labels(await self._data.catalogue())
         text = await asyncio.to_thread(export.render_page, model.load(), registries)
         return HTMLResponse(text, headers={"content-security-policy": export.content_security_policy()})
 
-    async def data(self, _request: Request) -> Response:
-        """The overview's figures, for machines."""
-        return Response(_as_json(_overview(await self._sight.present())), media_type="application/json")
+    async def status_json(self, _request: Request) -> Response:
+        """Return the current status as JSON."""
+        return Response(_as_json(_status_json(await self._data.status())), media_type="application/json")
 
 
-def _of_month(month: Figures) -> dict[str, Any]:
+def _month_context(month: Report) -> dict[str, Any]:
     period = Month.parse(month.month)
     return {"month": month, "period": period, "days": period.days()}
 
 
-def _overview(present: Present) -> dict[str, Any]:
-    plain = asdict(present) | {"blind": present.blind, "state": present.state}
-    for one, service in zip(present.services, plain["services"], strict=True):
+def _status_json(exchange: ExchangeStatus) -> dict[str, Any]:
+    content = asdict(exchange) | {"stale": exchange.stale, "state": exchange.state}
+    for one, service in zip(exchange.services, content["services"], strict=True):
         service["state"] = one.state
         for method in service["methods"]:
             del method["minutes"]
-    return plain
+    return content
 
 
-def _change(noted: Noted) -> dict[str, Any]:
-    change = noted.change
-    told = {"noted_at": noted.at, "entries": noted.entries, "kind": change.record.kind, "name": change.record.key}
-    return told | {"change": change.action, "before": change.before, "after": change.after}
+def _change_json(recorded: RecordedChange) -> dict[str, Any]:
+    change = recorded.change
+    content = {"recorded_at": recorded.at, "entries": recorded.entries, "kind": change.record.kind}
+    content |= {"name": change.record.key, "change": change.action}
+    return content | {"before": change.before, "after": change.after}
 
 
-def _as_json(plain: Any) -> str:
-    return json.dumps(plain, ensure_ascii=False, default=_text)
+def _as_json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, default=_text)
 
 
 def _text(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value.isoformat())
 
 
-def _show(request: Request, language: str, template: str, *, status: int = 200, **told: Any) -> Response:
+def _render(request: Request, language: str, template: str, *, status: int = 200, **context: Any) -> Response:
     place = request.url.path.partition(f"/{language}/")[2]
-    say = Wording(language)
-    response = LOOK.page(template, language, place=place, status=status, say=say, **told)
-    response.headers.update(_LIVE)
+    response = RENDERER.page(template, language, place=place, status=status, l10n=Localizer(language), **context)
+    response.headers.update(_PAGE_HEADERS)
     return response
 
 
-def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def shown(request: Request, _error: Exception) -> Response:
+def _error_page(key: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A handler that answers with *status* and the constant message under *key*."""
+
+    async def respond(request: Request, _error: Exception) -> Response:
         if request.url.path.endswith(".json"):
-            return JSONResponse({"refused": words}, status)
+            return JSONResponse({"refused": key}, status)
         language = request_language(request)
-        response = LOOK.page("notice.html", language, place="", status=status, say=Wording(language), words=words)
-        response.headers.update(_LIVE)
+        response = RENDERER.page("notice.html", language, place="", status=status, l10n=Localizer(language), words=key)
+        response.headers.update(_PAGE_HEADERS)
         return response
 
-    return shown
+    return respond

@@ -1,4 +1,4 @@
-"""What the board sees: read in a thread, once for all who ask at the same time, and anew when it is no longer fresh."""
+"""Data of the dashboard: read in a thread, cached, and shared by concurrent requests."""
 
 import asyncio
 import contextlib
@@ -16,64 +16,66 @@ from estelam.core.keys import verifying_keys
 from estelam.storage.store import Store
 from quality import slo
 from quality.dashboard import change_feed, report_archive
-from quality.dashboard.change_feed import Noted
-from quality.dashboard.report_archive import Shelved
-from quality.dashboard.status import Present, look
+from quality.dashboard.change_feed import RecordedChange
+from quality.dashboard.report_archive import ArchivedReport
+from quality.dashboard.status import ExchangeStatus, load_status
 from quality.evaluation.audience import WORKING_GROUP, Audience
-from quality.evaluation.build import Cut, gather
-from quality.evaluation.period_data import see
-from quality.evaluation.report_model import Figures
+from quality.evaluation.build import AudienceView, build_report
+from quality.evaluation.period_data import load_period
+from quality.evaluation.report_model import Report
 from quality.periods import Month, minute_of
 from quality.settings import QualitySettings
 from quality.slo import Rulebook
 
 log = structlog.get_logger()
 
-PRESENT_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 300.0, 10.0
+STATUS_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 300.0, 10.0
 
 T = TypeVar("T")
 
 
-class Blind(Exception):  # noqa: N818 - reads as what it is
-    """What was asked about can't be read now: nothing is shown in its place."""
+class DataUnavailable(Exception):  # noqa: N818 - a state, not a bug: the page is answered with 503
+    """The data can't be read now. No older data is shown instead."""
 
 
-class Sight:
-    """Sees what *settings* name; a method raises Blind where that can't be read."""
+class DashboardData:
+    """Reads the stores and files named in *settings*. Every cache raises DataUnavailable if it can't read its data."""
 
     def __init__(self, settings: QualitySettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._keys = verifying_keys(settings.signing_certificates)
-        self.present = Fresh(self._present, PRESENT_SECONDS)
-        """How everything stands now."""
-        self.month = Fresh(self._month, MONTH_SECONDS, lingers=MONTH_SECONDS)  # of a busy month it takes seconds
-        """The figures of the month that runs, as the working group sees them."""
-        self.catalogue = Fresh(self._catalogue, OTHER_SECONDS)
-        self.changes = Fresh(self._changes, OTHER_SECONDS)
-        """All changes of the catalogue that are noted, the newest first."""
-        self.reports = Fresh(self._reports, OTHER_SECONDS)
-        """The monthly reports, the newest first."""
+        self.status = AsyncCache(self._load_status, STATUS_SECONDS)
+        """Current status of every service."""
+        self.month = AsyncCache(
+            self._load_month, MONTH_SECONDS, stale_seconds=MONTH_SECONDS
+        )  # takes seconds in a busy month
+        """Report of the current month for the working group."""
+        self.catalogue = AsyncCache(self._catalogue, OTHER_SECONDS)
+        self.changes = AsyncCache(self._load_changes, OTHER_SECONDS)
+        """All recorded changes of the catalogue, newest first."""
+        self.reports = AsyncCache(self._load_reports, OTHER_SECONDS)
+        """The monthly reports, newest month first."""
 
     def now(self) -> datetime:
-        """The time."""
+        """The current time."""
         return self._clock.now()
 
     def file(self, name: str, file: str) -> bytes | None:
-        """One *file* of the report *name*; None where there is none."""
-        return report_archive.file(self._settings.reports, name, file)
+        """The content of *file* of the report *name*, or None if there is none."""
+        return report_archive.read_file(self._settings.reports, name, file)
 
-    def _present(self) -> Present:
+    def _load_status(self) -> ExchangeStatus:
         catalogue, rules = self._rules()
         with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            return look(connection, now=minute_of(self._clock.now()), catalogue=catalogue, rules=rules)
+            return load_status(connection, now=minute_of(self._clock.now()), catalogue=catalogue, rules=rules)
 
-    def _month(self) -> Figures:
+    def _load_month(self) -> Report:
         catalogue, rules = self._rules()
         now = self._clock.now()
         with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            seen = see(connection, period=Month.of(now), now=minute_of(now), catalogue=catalogue, rules=rules)
-        return gather(Cut(seen, Audience.parse(WORKING_GROUP, catalogue), catalogue, rules), now)
+            data = load_period(connection, period=Month.of(now), now=minute_of(now), catalogue=catalogue, rules=rules)
+        return build_report(AudienceView(data, Audience.parse(WORKING_GROUP, catalogue), catalogue, rules), now)
 
     def _rules(self) -> tuple[Catalogue, Rulebook]:
         catalogue = self._catalogue()
@@ -82,46 +84,49 @@ class Sight:
     def _catalogue(self) -> Catalogue:
         return loader.read_catalogue(self._settings.catalogue)
 
-    def _changes(self) -> list[Noted]:
-        return change_feed.changes(self._settings.ledgers)
+    def _load_changes(self) -> list[RecordedChange]:
+        return change_feed.list_changes(self._settings.ledgers)
 
-    def _reports(self) -> list[Shelved]:
-        return report_archive.reports(self._settings.reports, self._keys)
+    def _load_reports(self) -> list[ArchivedReport]:
+        return report_archive.list_reports(self._settings.reports, self._keys)
 
 
-class Fresh(Generic[T]):
-    """What *read* gives, kept for some *seconds*, and for so many more while it is being read anew."""
+class AsyncCache(Generic[T]):
+    """Caches the result of *read* for *seconds*, and for *stale_seconds* more while it is being refreshed.
 
-    def __init__(self, read: Callable[[], T], seconds: float, *, lingers: float = 0.0) -> None:
+    Concurrent callers share one refresh.
+    """
+
+    def __init__(self, read: Callable[[], T], seconds: float, *, stale_seconds: float = 0.0) -> None:
         self._read = read
         self._seconds = seconds
-        self._lingers = lingers
-        self._kept: T | None = None
-        self._at = 0.0
-        self._reading: asyncio.Task[None] | None = None
+        self._stale_seconds = stale_seconds
+        self._value: T | None = None
+        self._read_at = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def __call__(self) -> T:
-        """What was read.
+        """The cached value, or a newly read one.
 
         Raises:
-            Blind: it can't be.
+            DataUnavailable: *read* failed.
         """
-        age = time.monotonic() - self._at
-        if self._kept is not None and age <= self._seconds:
-            return self._kept
-        loader = self._reading = self._reading or asyncio.create_task(self._renew())
-        if self._kept is None or age > self._seconds + self._lingers:
-            await asyncio.shield(loader)
-            if self._kept is None:
-                raise Blind
-        return self._kept
+        age = time.monotonic() - self._read_at
+        if self._value is not None and age <= self._seconds:
+            return self._value
+        refresh = self._refreshing = self._refreshing or asyncio.create_task(self._refresh())
+        if self._value is None or age > self._seconds + self._stale_seconds:
+            await asyncio.shield(refresh)
+            if self._value is None:
+                raise DataUnavailable
+        return self._value
 
-    async def _renew(self) -> None:
+    async def _refresh(self) -> None:
         began = time.monotonic()
         try:
-            self._kept = await asyncio.to_thread(self._read)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing old is shown in place of what can't be read
-            log.error("board.blind", error=type(error).__name__)
-            self._kept = None
+            self._value = await asyncio.to_thread(self._read)
+        except Exception as error:  # noqa: BLE001 - after any failure the old value must not be shown
+            log.error("dashboard.unavailable", error=type(error).__name__)
+            self._value = None
         finally:
-            self._at, self._reading = began, None
+            self._read_at, self._refreshing = began, None

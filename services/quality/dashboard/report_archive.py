@@ -1,4 +1,4 @@
-"""The monthly reports that lie in the reports' folder: listed, each with its signature checked, and handed out."""
+"""The reports folder: lists the monthly reports, verifies their signatures and returns their files."""
 
 import json
 import re
@@ -12,51 +12,51 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from quality.evaluation.report_model import Named
 from quality.periods import Month, MonthError
 from quality.report import signing
-from quality.report.signing import UnprovenReport
+from quality.report.signing import ReportSignatureError
 
 FILES: Mapping[str, str] = {
     "report.fa.html": "text/html; charset=utf-8",
     "report.en.html": "text/html; charset=utf-8",
     "figures.csv": "text/csv; charset=utf-8",
     "figures.json": "application/json",
-    signing.FILE: "application/json",
+    signing.SIGNATURE_FILE: "application/json",
 }
-"""What a report consists of, and as what it is handed out."""
+"""Files of a report and their media types."""
 
 _NAME = re.compile(r"(?P<month>[0-9]{4}-[0-9]{2})-(working-group|(provider|consumer)-[a-z0-9-]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
-    """A report."""
+class ArchivedReport:
+    """A report in the folder."""
 
     name: str
     month: Month
     reader: Named
     issued: datetime | None
-    """None where its figures can't be read."""
+    """None if `figures.json` can't be read."""
     inquiries: int
     broken: int
-    """Objectives that were not met."""
+    """Number of objectives that were not met."""
     interim: bool
-    genuine: bool
-    """Whether its signature proves every file of it."""
+    signature_valid: bool
+    """Whether the signature covers every file and is valid."""
 
 
-def reports(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[Shelved]:
-    """Every report in *folder*, the newest month first; one whose figures can't be read is there too, and not genuine.
+def list_reports(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[ArchivedReport]:
+    """Every report in *folder*, newest month first. One that can't be read is listed with an invalid signature.
 
     Raises:
         OSError: the folder can't be read.
     """
     if not folder.exists():
         return []
-    found = [shelved for place in sorted(folder.iterdir()) if (shelved := _shelved(place, keys))]
+    found = [report for path in sorted(folder.iterdir()) if (report := _read_report(path, keys))]
     return sorted(found, key=lambda one: one.month, reverse=True)
 
 
-def file(folder: Path, name: str, file: str) -> bytes | None:
-    """One *file* of the report *name*; None where there is none."""
+def read_file(folder: Path, name: str, file: str) -> bytes | None:
+    """The content of *file* of the report *name*, or None if there is none."""
     if not _NAME.fullmatch(name) or file not in FILES:
         return None
     try:
@@ -65,8 +65,8 @@ def file(folder: Path, name: str, file: str) -> bytes | None:
         return None
 
 
-def _shelved(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> Shelved | None:
-    named = _NAME.fullmatch(place.name)
+def _read_report(path: Path, keys: Mapping[str, Ed25519PublicKey]) -> ArchivedReport | None:
+    named = _NAME.fullmatch(path.name)
     if not named:
         return None
     try:
@@ -74,26 +74,28 @@ def _shelved(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> Shelved | Non
     except MonthError:
         return None
     try:
-        figures = json.loads((place / "figures.json").read_bytes())
-        verdicts = [verdict for judged in figures["judged"] for verdict in judged["verdicts"]]
-        return Shelved(
-            name=place.name,
+        report = json.loads((path / "figures.json").read_bytes())
+        verdicts = [verdict for result in report["slo_results"] for verdict in result["verdicts"]]
+        return ArchivedReport(
+            name=path.name,
             month=month,
-            reader=Named(**figures["reader"]),
-            issued=datetime.fromisoformat(figures["issued"]),
-            inquiries=int(figures["counts"]["inquiries"]),
+            reader=Named(**report["reader"]),
+            issued=datetime.fromisoformat(report["issued"]),
+            inquiries=int(report["counts"]["inquiries"]),
             broken=sum(verdict["met"] is False for verdict in verdicts),
-            interim=bool(figures["interim"]),
-            genuine=_genuine(place, keys),
+            interim=bool(report["interim"]),
+            signature_valid=_signature_valid(path, keys),
         )
     except (OSError, ValueError, KeyError, TypeError):
-        unknown = Named(place.name, place.name, place.name)
-        return Shelved(place.name, month, unknown, None, inquiries=0, broken=0, interim=False, genuine=False)
+        unknown = Named(path.name, path.name, path.name)
+        return ArchivedReport(
+            path.name, month, unknown, None, inquiries=0, broken=0, interim=False, signature_valid=False
+        )
 
 
-def _genuine(place: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:
+def _signature_valid(path: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:
     try:
-        signing.verify(place, keys)
-    except UnprovenReport:
+        signing.verify(path, keys)
+    except ReportSignatureError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Drawings of the last day as plain SVG; in Persian time runs from right to left, as its reader's eye does."""
+"""Small SVG charts of the last day. In Persian the time axis runs from right to left."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -8,10 +8,10 @@ from markupsafe import Markup
 from quality.evaluation import minute_states
 from quality.evaluation.report_model import Counts
 from quality.report.charts import Frame, columns
-from quality.report.i18n import Wording
+from quality.report.i18n import Localizer
 
-CELL = 5
-"""Minutes; a cell shows the worst of them."""
+CELL_MINUTES = 5
+"""A cell shows the worst of this many minutes."""
 _WORST_FIRST = (
     minute_states.PROVIDER,
     minute_states.EXCHANGE,
@@ -22,17 +22,17 @@ _WORST_FIRST = (
 )
 
 
-def ribbon(minutes: bytes, say: Wording, label: str) -> Markup:
-    """The state of each minute as a band."""
-    cells = [_worst(minutes[at : at + CELL]) for at in range(0, len(minutes), CELL)]
-    frame = Frame(len(cells), 22, mirrored=say.persian, top=0, bottom=0, margin=0)
-    return frame.drawn(_bars(frame, cells), label, stretched=True)
+def ribbon(minutes: bytes, l10n: Localizer, label: str) -> Markup:
+    """The state of each minute as a coloured band."""
+    cells = [_worst(minutes[at : at + CELL_MINUTES]) for at in range(0, len(minutes), CELL_MINUTES)]
+    frame = Frame(len(cells), 22, mirrored=l10n.persian, top=0, bottom=0, margin=0)
+    return frame.render(_bars(frame, cells), label, stretched=True)
 
 
-def traffic(hours: Sequence[Counts], say: Wording, label: str) -> Markup:
-    """The inquiries of each hour, answered and not."""
-    frame = Frame(len(hours), 120, mirrored=say.persian, bottom=8)
-    return frame.drawn(columns(frame, hours, say), label)
+def traffic(hours: Sequence[Counts], l10n: Localizer, label: str) -> Markup:
+    """Answered and failed inquiries of each hour."""
+    frame = Frame(len(hours), 120, mirrored=l10n.persian, bottom=8)
+    return frame.render(columns(frame, hours, l10n), label)
 
 
 def _worst(cell: bytes) -> int:

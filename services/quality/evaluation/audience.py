@@ -5,7 +5,7 @@ from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
 from estelam.core.exceptions import UserFacingError
-from quality.evaluation.period_data import Key, Seen
+from quality.evaluation.period_data import Key, PeriodData
 
 WORKING_GROUP = "working-group"
 WORKING_GROUP_PARTY = "interop-wg"
@@ -50,12 +50,12 @@ class Audience:
         """As it is written in a file's name."""
         return WORKING_GROUP if self.kind == WORKING_GROUP else f"{self.kind}-{self.party.slug}"
 
-    def sees_traffic(self, key: Key, seen: Seen) -> bool:
+    def sees_traffic(self, key: Key, data: PeriodData) -> bool:
         """Whether they may see what one consumer asked one method."""
         method, consumer = key
         if self.kind == "consumer":
             return consumer in self.legal_ids
-        return self._provides(seen.methods[method][0])
+        return self._provides(data.methods[method][0])
 
     def sees_service(self, service: Service, catalogue: Catalogue) -> bool:
         """Whether a service is any concern of theirs."""

@@ -1,4 +1,4 @@
-"""From a month as it was seen to the figures that one reader may see."""
+"""From a month as it was data to the figures that one reader may see."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
 from quality import histogram
-from quality.attribution import Fault
+from quality.attribution import Attribution
 from quality.evaluation import incidents, slo_results
 from quality.evaluation.audience import Audience
-from quality.evaluation.minute_states import Time
-from quality.evaluation.period_data import Key, Seen
+from quality.evaluation.minute_states import StateMinutes
+from quality.evaluation.period_data import Key, PeriodData
 from quality.evaluation.report_model import (
-    ConsumerFigures,
+    ConsumerReport,
     Counts,
-    Data,
-    DayFigures,
-    Figures,
-    Ledger,
-    MethodFigures,
+    DataStatus,
+    DayReport,
+    LedgerStatus,
+    MethodReport,
     Minutes,
     Named,
+    Report,
     StillCalling,
 )
 from quality.periods import instant_of, jalali
-from quality.repository import Tally
+from quality.records import Tally
 from quality.slo import Rulebook
 
 Traffic = dict[Key, dict[date, Tally]]
@@ -32,21 +32,21 @@ Traffic = dict[Key, dict[date, Tally]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class AudienceView:
     """A month as one reader may see it."""
 
-    seen: Seen
+    data: PeriodData
     audience: Audience
     catalogue: Catalogue
     rules: Rulebook
 
     def methods(self) -> list[str]:
         """The full names of the methods that are any concern of theirs and were in service in the month."""
-        last = self.seen.days[-1][0]
-        first = self.seen.days[0][0]
+        last = self.data.days[-1][0]
+        first = self.data.days[0][0]
         return [
             name
-            for name, (service, method) in self.seen.methods.items()
+            for name, (service, method) in self.data.methods.items()
             if self.audience.sees_method(service, method.name, self.catalogue)
             and method.introduced <= last
             and (method.sunset is None or method.sunset > first)
@@ -54,7 +54,7 @@ class Cut:
 
     def services(self) -> list[Service]:
         """The services of those methods."""
-        mine = {self.seen.methods[name][0].slug for name in self.methods()}
+        mine = {self.data.methods[name][0].slug for name in self.methods()}
         return [service for service in self.catalogue.services if service.slug in mine]
 
     def traffic(self, methods: Iterable[str]) -> Traffic:
@@ -62,45 +62,45 @@ class Cut:
         wanted = set(methods)
         return {
             key: dict(days.items())
-            for key, days in self.seen.traffic.items()
-            if key[0] in wanted and self.audience.sees_traffic(key, self.seen)
+            for key, days in self.data.traffic.items()
+            if key[0] in wanted and self.audience.sees_traffic(key, self.data)
         }
 
 
-def gather(cut: Cut, issued: datetime) -> Figures:
-    """The figures of *cut*."""
-    seen, methods = cut.seen, cut.methods()
-    traffic = cut.traffic(methods)
+def build_report(view: AudienceView, issued: datetime) -> Report:
+    """The figures of *view*."""
+    data, methods = view.data, view.methods()
+    traffic = view.traffic(methods)
     whole = _sum(tally for days in traffic.values() for tally in days.values())
-    services = cut.services()
+    services = view.services()
     slugs = {service.slug for service in services}
-    return Figures(
-        month=str(seen.period),
-        begins=instant_of(seen.first_minute),
-        ends=instant_of(seen.period.end_minute),
-        told_until=instant_of(seen.end_minute),
-        interim=seen.end_minute < seen.period.end_minute,
+    return Report(
+        month=str(data.period),
+        begins=instant_of(data.first_minute),
+        ends=instant_of(data.period.end_minute),
+        data_until=instant_of(data.end_minute),
+        interim=data.end_minute < data.period.end_minute,
         issued=issued,
-        audience=cut.audience.name,
-        reader=Named(cut.audience.party.slug, cut.audience.party.fa, cut.audience.party.en),
+        audience=view.audience.name,
+        reader=Named(view.audience.party.slug, view.audience.party.fa, view.audience.party.en),
         services=tuple(Named(service.slug, service.fa, service.en) for service in services),
-        counts=counts(whole),
-        minutes=_minutes(Time.of(b"".join(seen.minutes[name] for name in methods))),
-        methods=tuple(_method(cut, name, traffic) for name in methods),
-        consumers=tuple(_consumers(cut, traffic)),
-        still_calling=tuple(_still_calling(cut, traffic)),
-        outages=tuple(incidents.outages(cut.audience, seen, cut.catalogue, cut.rules, methods)),
-        judged=tuple(slo_results.judged(cut.audience, seen, cut.catalogue, cut.rules, methods)),
-        data=tuple(_data(seen, service) for service in services),
+        counts=summarize(whole),
+        minutes=_minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods))),
+        methods=tuple(_method(view, name, traffic) for name in methods),
+        consumers=tuple(_consumers(view, traffic)),
+        still_calling=tuple(_still_calling(view, traffic)),
+        outages=tuple(incidents.list_outages(view.audience, data, view.catalogue, view.rules, methods)),
+        slo_results=tuple(slo_results.evaluate_rules(view.audience, data, view.catalogue, view.rules, methods)),
+        data=tuple(_data(data, service) for service in services),
         ledgers=tuple(
-            Ledger(head.service, head.number, head.hash.hex(), head.entries, instant_of(head.minute))
-            for head in seen.heads.values()
+            LedgerStatus(head.service, head.number, head.hash.hex(), head.entries, instant_of(head.minute))
+            for head in data.heads.values()
             if head.service in slugs
         ),
     )
 
 
-def counts(tally: Tally) -> Counts:
+def summarize(tally: Tally) -> Counts:
     """*tally* as figures."""
     found = tally.counts
     micros = [histogram.percentile(tally.latencies, share) for share in (0.50, 0.95, 0.99)]
@@ -108,32 +108,32 @@ def counts(tally: Tally) -> Counts:
     return Counts(
         inquiries=tally.total,
         answered=found[None],
-        provider=found[Fault.PROVIDER],
-        exchange=found[Fault.EXCHANGE],
-        consumer=found[Fault.CONSUMER],
-        ungranted=found[Fault.UNGRANTED],
-        throttled=found[Fault.THROTTLED],
-        planned=found[Fault.PLANNED],
+        provider=found[Attribution.PROVIDER],
+        exchange=found[Attribution.EXCHANGE],
+        consumer=found[Attribution.CONSUMER],
+        ungranted=found[Attribution.UNGRANTED],
+        throttled=found[Attribution.THROTTLED],
+        planned=found[Attribution.PLANNED],
         p50=p50,
         p95=p95,
         p99=p99,
     )
 
 
-def _method(cut: Cut, name: str, traffic: Traffic) -> MethodFigures:
-    seen = cut.seen
-    service, method = seen.methods[name]
+def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
+    data = view.data
+    service, method = data.methods[name]
     mine = [days for (of, _), days in traffic.items() if of == name]
     by_day = [
-        DayFigures(
+        DayReport(
             day=day,
             jalali=jalali(day).isoformat(),
-            minutes=_minutes(Time.of(seen.minutes[name][first - seen.first_minute : end - seen.first_minute])),
-            counts=counts(_sum(days[day] for days in mine if day in days)),
+            minutes=_minutes(StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute])),
+            counts=summarize(_sum(days[day] for days in mine if day in days)),
         )
-        for day, first, end in seen.days
+        for day, first, end in data.days
     ]
-    return MethodFigures(
+    return MethodReport(
         method=name,
         name=method.name,
         fa=method.fa,
@@ -143,34 +143,34 @@ def _method(cut: Cut, name: str, traffic: Traffic) -> MethodFigures:
         deprecated=method.deprecated,
         sunset=method.sunset,
         replaced_by=method.replaced_by,
-        minutes=_minutes(Time.of(seen.minutes[name])),
-        counts=counts(_sum(tally for days in mine for tally in days.values())),
+        minutes=_minutes(StateMinutes.of(data.minutes[name])),
+        counts=summarize(_sum(tally for days in mine for tally in days.values())),
         days=tuple(by_day),
     )
 
 
-def _consumers(cut: Cut, traffic: Traffic) -> Iterable[ConsumerFigures]:
+def _consumers(view: AudienceView, traffic: Traffic) -> Iterable[ConsumerReport]:
     for (method, legal_id), days in sorted(traffic.items()):
-        whole = counts(_sum(days.values()))
-        yield ConsumerFigures(incidents.consumer(cut.catalogue, legal_id), legal_id, method, whole)
+        whole = summarize(_sum(days.values()))
+        yield ConsumerReport(incidents.named_consumer(view.catalogue, legal_id), legal_id, method, whole)
 
 
-def _still_calling(cut: Cut, traffic: Traffic) -> Iterable[StillCalling]:
+def _still_calling(view: AudienceView, traffic: Traffic) -> Iterable[StillCalling]:
     for (method, legal_id), days in sorted(traffic.items()):
-        since = cut.seen.methods[method][1].deprecated
+        since = view.data.methods[method][1].deprecated
         late = {day: tally.total for day, tally in days.items() if since and since <= day and tally.total}
         if since and late:
-            consumer = incidents.consumer(cut.catalogue, legal_id)
+            consumer = incidents.named_consumer(view.catalogue, legal_id)
             yield StillCalling(method, consumer, since, sum(late.values()), max(late))
 
 
-def _data(seen: Seen, service: Service) -> Data:
-    ages = seen.ages.get(service.slug)
+def _data(data: PeriodData, service: Service) -> DataStatus:
+    ages = data.ages.get(service.slug)
     oldest = max(ages.values()) / 60 if ages else None
-    return Data(service.slug, oldest, seen.covered_since.get(service.slug))
+    return DataStatus(service.slug, oldest, data.covered_since.get(service.slug))
 
 
-def _minutes(time: Time) -> Minutes:
+def _minutes(time: StateMinutes) -> Minutes:
     return Minutes(time.up, time.provider, time.exchange, time.planned, time.unmeasured, time.availability)
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from quality.attribution import Fault
-from quality.repository import Tally
+from quality.attribution import Attribution
+from quality.records import Tally
 
 UNMEASURED, UP, PROVIDER, EXCHANGE, CONSUMER, PLANNED, ABSENT = range(7)
 """Absent: the method was not yet or no longer in service, or the minute is still to come."""
@@ -15,59 +15,64 @@ NAMES = ("unmeasured", "up", "provider", "exchange", "consumer", "planned", "abs
 
 # Probes that are missing in the midst of an outage don't make two of it.
 _BRIDGED_MINUTES = 5
-_DOWN = {PROVIDER: Fault.PROVIDER, EXCHANGE: Fault.EXCHANGE, CONSUMER: Fault.CONSUMER, PLANNED: Fault.PLANNED}
+_DOWN = {
+    PROVIDER: Attribution.PROVIDER,
+    EXCHANGE: Attribution.EXCHANGE,
+    CONSUMER: Attribution.CONSUMER,
+    PLANNED: Attribution.PLANNED,
+}
 _RUNS = {state: re.compile(rb"%c(?:\x00{0,%d}%c)*" % (state, _BRIDGED_MINUTES, state), re.DOTALL) for state in _DOWN}
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Incident:
     """Minutes on end, from *first* to before *end*, in which *fault* kept a method from answering; *down* of them."""
 
-    fault: Fault
+    fault: Attribution
     first: int
     end: int
     down: int
 
 
-def by_probes(faults: Iterable[Fault | None]) -> int:
+def state_from_probes(faults: Iterable[Attribution | None]) -> int:
     """What a method was in a minute in which probes met *faults*: one answer shows that it was there."""
     met = set(faults)
     if None in met:
         return UP
-    if Fault.PROVIDER in met:
+    if Attribution.PROVIDER in met:
         return PROVIDER
     # Whoever was refused as a consumer had an answer from the service: it was there.
-    return EXCHANGE if met == {Fault.EXCHANGE} else UP
+    return EXCHANGE if met == {Attribution.EXCHANGE} else UP
 
 
-def by_traffic(tally: Tally) -> int:
+def state_from_traffic(tally: Tally) -> int:
     """What a method was in a minute that no probe saw, as far as its inquiries tell."""
     counts = tally.counts
     if counts[None]:
         return UP
-    if counts[Fault.PROVIDER]:
+    if counts[Attribution.PROVIDER]:
         return PROVIDER
-    if counts[Fault.EXCHANGE]:
+    if counts[Attribution.EXCHANGE]:
         return EXCHANGE
     return UP if tally.total else UNMEASURED
 
 
-def of_consumer(fault: Fault | None, method: int) -> int:
+def consumer_state(fault: Attribution | None, method: int) -> int:
     """What one consumer's minute was, whose probe met *fault* while *method* was as it was for all."""
     return CONSUMER if fault is not None and method == UP else method
 
 
-def runs(minutes: bytes | bytearray, first_minute: int, shortest: int) -> Iterator[Run]:
+def find_incidents(minutes: bytes | bytearray, first_minute: int, shortest: int) -> Iterator[Incident]:
     """The outages in *minutes*, of which the first is *first_minute*; those of fewer than *shortest* are left out."""
     for state, pattern in _RUNS.items():
         for found in pattern.finditer(minutes):
             if found.end() - found.start() >= shortest:
                 down = found.group().count(state)
-                yield Run(_DOWN[state], first_minute + found.start(), first_minute + found.end(), down)
+                yield Incident(_DOWN[state], first_minute + found.start(), first_minute + found.end(), down)
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
+class StateMinutes:
     """How many minutes a method was what."""
 
     up: int = 0
@@ -77,7 +82,7 @@ class Time:
     unmeasured: int = 0
 
     @classmethod
-    def of(cls, minutes: bytes | bytearray) -> "Time":
+    def of(cls, minutes: bytes | bytearray) -> "StateMinutes":
         """The time in *minutes*."""
         counted = map(minutes.count, (UP, PROVIDER, EXCHANGE, PLANNED, UNMEASURED))
         return cls(*counted)
@@ -93,7 +98,7 @@ class Time:
         return 100 * self.up / self.measured if self.measured else None
 
 
-def paint(minutes: bytearray, spans: Iterable[tuple[int, int]], state: int) -> None:
+def fill_spans(minutes: bytearray, spans: Iterable[tuple[int, int]], state: int) -> None:
     """Make each span (first, end), within *minutes* or beyond, *state*."""
     for first, end in spans:
         low, high = max(first, 0), min(end, len(minutes))

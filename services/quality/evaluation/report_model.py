@@ -45,7 +45,7 @@ class Minutes:
 
 
 @dataclass(frozen=True, slots=True)
-class DayFigures:
+class DayReport:
     """One day of one method."""
 
     day: date
@@ -55,7 +55,7 @@ class DayFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class MethodFigures:
+class MethodReport:
     """One method's month."""
 
     method: str
@@ -69,11 +69,11 @@ class MethodFigures:
     replaced_by: str | None
     minutes: Minutes
     counts: Counts
-    days: tuple[DayFigures, ...]
+    days: tuple[DayReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumerFigures:
+class ConsumerReport:
     """One consumer's month with one method."""
 
     consumer: Named
@@ -116,7 +116,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class SloResult:
     """A set of rules held against the month: of an agreement, or the minimum for a service or a consumer."""
 
     kind: str
@@ -131,7 +131,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class DataStatus:
     """How old a service's data was at the worst, in hours, and since when it is complete."""
 
     service: str
@@ -140,7 +140,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class LedgerStatus:
     """The end of a service's ledger, as it was last seen in the month: whoever holds this can tell a cut later."""
 
     service: str
@@ -151,13 +151,13 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Report:
     """All that one report says."""
 
     month: str
     begins: datetime
     ends: datetime
-    told_until: datetime
+    data_until: datetime
     interim: bool
     """Whether the month was still running."""
     issued: datetime
@@ -166,10 +166,10 @@ class Figures:
     services: tuple[Named, ...]
     counts: Counts
     minutes: Minutes
-    methods: tuple[MethodFigures, ...]
-    consumers: tuple[ConsumerFigures, ...]
+    methods: tuple[MethodReport, ...]
+    consumers: tuple[ConsumerReport, ...]
     still_calling: tuple[StillCalling, ...]
     outages: tuple[Outage, ...]
-    judged: tuple[Judged, ...]
-    data: tuple[Data, ...]
-    ledgers: tuple[Ledger, ...]
+    slo_results: tuple[SloResult, ...]
+    data: tuple[DataStatus, ...]
+    ledgers: tuple[LedgerStatus, ...]

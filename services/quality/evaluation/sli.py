@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from quality import histogram
-from quality.attribution import Fault
-from quality.evaluation.minute_states import Time
-from quality.evaluation.period_data import Seen, days_of
+from quality.attribution import Attribution
+from quality.evaluation.minute_states import StateMinutes
+from quality.evaluation.period_data import PeriodData, days_between
 from quality.periods import instant_of
-from quality.repository import Tally
-from quality.slo import Metric, Objective, Value
+from quality.records import Tally
+from quality.slo import Objective, Sli, Value
 
-SHARES = {Metric.P50: 0.50, Metric.P95: 0.95, Metric.P99: 0.99}
+PERCENTILES = {Sli.P50: 0.50, Sli.P95: 0.95, Sli.P99: 0.99}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Scope:
 class Verdict:
     """One objective and what was measured of it: neither met nor broken where nothing could be measured."""
 
-    metric: Metric
+    metric: Sli
     at_least: float | None
     at_most: Value | None
     measured: Value | None
@@ -40,48 +40,48 @@ class Verdict:
     """By how much it was met or, below zero, broken: in the metric's own unit; of a date, in days."""
 
 
-def judge(objective: Objective, measured: Value | None) -> Verdict:
+def evaluate(objective: Objective, measured: Value | None) -> Verdict:
     """*objective* held against what was *measured*."""
-    met = None if measured is None else objective.holds(measured)
+    met = None if measured is None else objective.is_met_by(measured)
     return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, _margin(objective, measured))
 
 
-def measure(metric: Metric, seen: Seen, scope: Scope) -> Value | None:
+def measure(metric: Sli, data: PeriodData, scope: Scope) -> Value | None:
     """The *metric* of *scope*; None where there is nothing to measure."""
-    if metric is Metric.AVAILABILITY:
-        return _availability(seen, scope)
-    if metric is Metric.FRESHNESS:
-        ages = seen.ages.get(scope.service, {})
-        days = {day for day, _, _ in days_of(seen, scope.since, scope.until)}
+    if metric is Sli.AVAILABILITY:
+        return _availability(data, scope)
+    if metric is Sli.FRESHNESS:
+        ages = data.ages.get(scope.service, {})
+        days = {day for day, _, _ in days_between(data, scope.since, scope.until)}
         return max((age / 60 for day, age in ages.items() if day in days), default=None)
-    if metric is Metric.COVERAGE:
-        return seen.covered_since.get(scope.service)
-    if metric is Metric.OUTAGE_NOTICE:
-        return _outage_notice(seen, scope)
-    if metric is Metric.CHANGE_NOTICE:
-        return _change_notice(seen, scope)
-    return of_traffic(metric, traffic(seen, scope))
+    if metric is Sli.COVERAGE:
+        return data.covered_since.get(scope.service)
+    if metric is Sli.OUTAGE_NOTICE:
+        return _outage_notice(data, scope)
+    if metric is Sli.CHANGE_NOTICE:
+        return _change_notice(data, scope)
+    return measure_traffic(metric, scope_traffic(data, scope))
 
 
-def of_traffic(metric: Metric, tally: Tally) -> float | None:
+def measure_traffic(metric: Sli, tally: Tally) -> float | None:
     """A *metric* that inquiries alone decide."""
-    if metric in SHARES:
-        micros = histogram.percentile(tally.latencies, SHARES[metric])
+    if metric in PERCENTILES:
+        micros = histogram.percentile(tally.latencies, PERCENTILES[metric])
         return None if micros is None else micros / 1000
-    failed = tally.counts[Fault.PROVIDER] + tally.counts[Fault.EXCHANGE]
+    failed = tally.counts[Attribution.PROVIDER] + tally.counts[Attribution.EXCHANGE]
     share = {
-        Metric.ERROR_RATE: (failed, failed + tally.counts[None]),
-        Metric.CONSUMER_FAULT_RATE: (tally.counts[Fault.CONSUMER], tally.total),
-        Metric.UNGRANTED_RATE: (tally.counts[Fault.UNGRANTED], tally.total),
+        Sli.ERROR_RATE: (failed, failed + tally.counts[None]),
+        Sli.CONSUMER_FAULT_RATE: (tally.counts[Attribution.CONSUMER], tally.total),
+        Sli.UNGRANTED_RATE: (tally.counts[Attribution.UNGRANTED], tally.total),
     }
     part, whole = share[metric]
     return 100 * part / whole if whole else None
 
 
-def traffic(seen: Seen, scope: Scope) -> Tally:
+def scope_traffic(data: PeriodData, scope: Scope) -> Tally:
     """All inquiries in *scope*."""
     whole = Tally()
-    for (method, consumer), days in seen.traffic.items():
+    for (method, consumer), days in data.traffic.items():
         if method in scope.methods and (scope.consumers is None or consumer in scope.consumers):
             for day, tally in days.items():
                 if scope.since <= day and (scope.until is None or day <= scope.until):
@@ -89,34 +89,34 @@ def traffic(seen: Seen, scope: Scope) -> Tally:
     return whole
 
 
-def _availability(seen: Seen, scope: Scope) -> float | None:
+def _availability(data: PeriodData, scope: Scope) -> float | None:
     """That of the worst method: who needs one is not served by another."""
-    days = days_of(seen, scope.since, scope.until)
+    days = days_between(data, scope.since, scope.until)
     if not days:
         return None
     low, high = days[0][1], days[-1][2]
-    found = [Time.of(seen.minutes[method][low:high]).availability for method in scope.methods]
+    found = [StateMinutes.of(data.minutes[method][low:high]).availability for method in scope.methods]
     return min((one for one in found if one is not None), default=None)
 
 
-def _outage_notice(seen: Seen, scope: Scope) -> float | None:
+def _outage_notice(data: PeriodData, scope: Scope) -> float | None:
     notices = [
         (outage.first_minute - outage.announced_minute) / 60
-        for outage in seen.announced
+        for outage in data.planned_outages
         if outage.service == scope.service
-        and outage.first_minute >= seen.first_minute
+        and outage.first_minute >= data.first_minute
         and scope.since <= instant_of(outage.first_minute).date()
         and (scope.until is None or instant_of(outage.first_minute).date() <= scope.until)
     ]
     return min(notices, default=None)
 
 
-def _change_notice(seen: Seen, scope: Scope) -> float | None:
-    days = {day for day, _, _ in seen.days}
+def _change_notice(data: PeriodData, scope: Scope) -> float | None:
+    days = {day for day, _, _ in data.days}
     notices = [
         (method.sunset - (method.notice or method.sunset)) / timedelta(days=1)
         for name in scope.methods
-        for _, method in [seen.methods[name]]
+        for _, method in [data.methods[name]]
         if method.sunset in days
     ]
     return min(notices, default=None)

@@ -5,44 +5,46 @@ from collections.abc import Iterator, Sequence
 from estelam.catalogue.model import Agreement, Catalogue
 from quality.evaluation import incidents
 from quality.evaluation.audience import Audience
-from quality.evaluation.period_data import Seen
-from quality.evaluation.report_model import Judged, Named
-from quality.evaluation.sli import Scope, judge, measure
+from quality.evaluation.period_data import PeriodData
+from quality.evaluation.report_model import Named, SloResult
+from quality.evaluation.sli import Scope, evaluate, measure
 from quality.slo import Rulebook, RuleSet
 
 
-def judged(
-    audience: Audience, seen: Seen, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
-) -> Iterator[Judged]:
+def evaluate_rules(
+    audience: Audience, data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
+) -> Iterator[SloResult]:
     """Every set of rules that concerns *audience*, judged on the days on which it holds."""
-    first, last = seen.days[0][0], seen.days[-1][0]
+    first, last = data.days[0][0], data.days[-1][0]
     for agreement in catalogue.agreements:
         in_force = agreement.since <= last and (agreement.until is None or first <= agreement.until)
         if in_force and audience.sees_agreement(agreement, catalogue):
-            yield _agreement(seen, catalogue, rules.named(agreement.rules), agreement)
+            yield _agreement_result(data, catalogue, rules.rule_set(agreement.rules), agreement)
     consumers = audience.legal_ids if audience.kind == "consumer" else None
     by_service: dict[str, list[str]] = {}
     for name in methods:
-        by_service.setdefault(seen.methods[name][0].slug, []).append(name)
+        by_service.setdefault(data.methods[name][0].slug, []).append(name)
     for slug, names in by_service.items():
-        service = seen.methods[names[0]][0]
+        service = data.methods[names[0]][0]
         scope = Scope(slug, names, consumers, first, None)
-        yield _judged("entering", "", rules.named(rules.entering), seen, scope, service=_named(service), consumer=None)
-    for legal_id in sorted({consumer for method, consumer in seen.traffic if method in methods}):
-        mine = [name for name in methods if (name, legal_id) in seen.traffic]
-        who = incidents.consumer(catalogue, legal_id)
+        yield _minimum_result(
+            "entering", "", rules.rule_set(rules.entering), data, scope, service=_named(service), consumer=None
+        )
+    for legal_id in sorted({consumer for method, consumer in data.traffic if method in methods}):
+        mine = [name for name in methods if (name, legal_id) in data.traffic]
+        who = incidents.named_consumer(catalogue, legal_id)
         # Whoever is no party has promised nothing.
-        if who.slug != legal_id and any(audience.sees_traffic((name, legal_id), seen) for name in mine):
+        if who.slug != legal_id and any(audience.sees_traffic((name, legal_id), data) for name in mine):
             scope = Scope("", mine, {legal_id}, first, None)
-            yield _judged("leaving", "", rules.named(rules.leaving), seen, scope, service=None, consumer=who)
+            yield _minimum_result("leaving", "", rules.rule_set(rules.leaving), data, scope, service=None, consumer=who)
 
 
-def _agreement(seen: Seen, catalogue: Catalogue, rules: RuleSet, agreement: Agreement) -> Judged:
-    methods = [name for name, (service, _) in seen.methods.items() if service.slug == agreement.service]
+def _agreement_result(data: PeriodData, catalogue: Catalogue, rules: RuleSet, agreement: Agreement) -> SloResult:
+    methods = [name for name, (service, _) in data.methods.items() if service.slug == agreement.service]
     legal_ids = {party.legal_id for party in catalogue.consumers(agreement.consumer) if party.legal_id}
     scope = Scope(agreement.service, methods, legal_ids, agreement.since, agreement.until)
     service, consumer = catalogue.service(agreement.service), catalogue.party(agreement.consumer)
-    return Judged(
+    return SloResult(
         kind="agreement",
         id=agreement.id,
         rules=Named(rules.slug, rules.fa, rules.en),
@@ -50,14 +52,21 @@ def _agreement(seen: Seen, catalogue: Catalogue, rules: RuleSet, agreement: Agre
         consumer=_named(consumer),
         since=agreement.since,
         until=agreement.until,
-        verdicts=tuple(judge(one, measure(one.metric, seen, scope)) for one in rules.objectives),
+        verdicts=tuple(evaluate(one, measure(one.metric, data, scope)) for one in rules.objectives),
     )
 
 
-def _judged(
-    kind: str, number: str, rules: RuleSet, seen: Seen, scope: Scope, *, service: Named | None, consumer: Named | None
-) -> Judged:
-    return Judged(
+def _minimum_result(
+    kind: str,
+    number: str,
+    rules: RuleSet,
+    data: PeriodData,
+    scope: Scope,
+    *,
+    service: Named | None,
+    consumer: Named | None,
+) -> SloResult:
+    return SloResult(
         kind=kind,
         id=number,
         rules=Named(rules.slug, rules.fa, rules.en),
@@ -65,7 +74,7 @@ def _judged(
         consumer=consumer,
         since=None,
         until=None,
-        verdicts=tuple(judge(one, measure(one.metric, seen, scope)) for one in rules.objectives),
+        verdicts=tuple(evaluate(one, measure(one.metric, data, scope)) for one in rules.objectives),
     )
 
 

@@ -11,14 +11,14 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 
 
-def hindrance(identity: ClientIdentity, clock: Clock) -> str:
+def rejection_reason(identity: ClientIdentity, clock: Clock) -> str:
     """The reason for which any service must turn the certificate of *identity* away; empty where it can be used."""
     try:
         shown = identity.certificate.read_bytes()
         found = certificate.parse_certificate(shown)
         found.caller()
         found.check_validity_period(clock.micros())
-        trusted = _trusted(shown, identity.ca_certificates.read_bytes())
+        trusted = _chain_is_trusted(shown, identity.ca_certificates.read_bytes())
     except Refusal as refusal:
         return refusal.reason
     except (OSError, ValueError):
@@ -26,14 +26,14 @@ def hindrance(identity: ClientIdentity, clock: Clock) -> str:
     return "" if trusted else Reason.CERTIFICATE_UNUSABLE
 
 
-def _trusted(shown: bytes, trust: bytes) -> bool:
+def _chain_is_trusted(shown: bytes, trust: bytes) -> bool:
     """Whether the chain *shown* leads to an authority of *trust*."""
     chain = x509.load_pem_x509_certificates(shown)
-    links = all(_issued(lower, upper) for lower, upper in pairwise(chain))
-    return links and any(_issued(chain[-1], authority) for authority in x509.load_pem_x509_certificates(trust))
+    links = all(_is_issuer(lower, upper) for lower, upper in pairwise(chain))
+    return links and any(_is_issuer(chain[-1], authority) for authority in x509.load_pem_x509_certificates(trust))
 
 
-def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+def _is_issuer(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     try:
         lower.verify_directly_issued_by(upper)
     except (ValueError, TypeError, InvalidSignature):

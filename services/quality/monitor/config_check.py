@@ -12,12 +12,12 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import KeyFileError
 from quality import slo
 from quality.monitor import certificate_check, probe_requests
-from quality.monitor.probe_requests import QuestionError
+from quality.monitor.probe_requests import ProbeRequestError
 from quality.settings import QualitySettings
 from quality.slo import RulebookError
 
 
-def faults(settings: QualitySettings, clock: Clock) -> list[str]:
+def find_problems(settings: QualitySettings, clock: Clock) -> list[str]:
     """All that does not hold together; empty where everything does.
 
     Raises:
@@ -30,22 +30,22 @@ def faults(settings: QualitySettings, clock: Clock) -> list[str]:
     except RulebookError as error:
         found = [str(error)]
     agreements = settings.catalogue / FILES["agreements"]
-    found += [f"{agreements}: {words}" for words in _agreements(catalogue)]
-    found += [f"[quality] {words}" for rule in _RULES for words in rule(settings, catalogue)]
-    found += [f"[quality] {words}" for words in _certificates(settings, catalogue, clock)]
+    found += [f"{agreements}: {words}" for words in _check_agreements(catalogue)]
+    found += [f"[quality] {words}" for rule in _CHECKS for words in rule(settings, catalogue)]
+    found += [f"[quality] {words}" for words in _check_certificates(settings, catalogue, clock)]
     return found
 
 
-def _agreements(catalogue: Catalogue) -> Iterator[str]:
+def _check_agreements(catalogue: Catalogue) -> Iterator[str]:
     for agreement in catalogue.agreements:
         service = catalogue.service(agreement.service)
         if service is not None and service.wire is None:
             yield f"{agreement.id}: {agreement.service} is listed alone, and not watched here"
-        elif not _may_ask(catalogue, agreement):
+        elif not _has_grant(catalogue, agreement):
             yield f"{agreement.id}: {agreement.consumer} holds no grant of {agreement.service}"
 
 
-def _may_ask(catalogue: Catalogue, agreement: Agreement) -> bool:
+def _has_grant(catalogue: Catalogue, agreement: Agreement) -> bool:
     callers = {party.legal_id for party in catalogue.consumers(agreement.consumer)}
     return any(
         derived.caller in callers
@@ -55,14 +55,14 @@ def _may_ask(catalogue: Catalogue, agreement: Agreement) -> bool:
     )
 
 
-def _services_are_known(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+def _check_services(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     known = {service.slug for service in catalogue.services if service.wire}
     for table in ("ledgers", "addresses", "metrics"):
         for name in sorted(set(getattr(settings, table)) - known):
             yield f"{table}.{name}: no service of that name is provided here"
 
 
-def _questions_can_be_asked(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+def _check_probe_requests(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     known = {name for name, _, _ in catalogue.methods()}
     for method, question in settings.probe_requests.items():
         if method not in known:
@@ -70,11 +70,11 @@ def _questions_can_be_asked(settings: QualitySettings, catalogue: Catalogue) -> 
             continue
         try:
             probe_requests.encode(method, question)
-        except QuestionError as error:
+        except ProbeRequestError as error:
             yield f"probe_requests: {error}"
 
 
-def _nothing_goes_unprobed(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+def _check_probe_coverage(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     if not settings.probe:
         return
     if settings.ca_certificates is None:
@@ -87,14 +87,14 @@ def _nothing_goes_unprobed(settings: QualitySettings, catalogue: Catalogue) -> I
             yield f"probe_requests: nothing is to be asked of {name}, so it is not probed"
 
 
-_RULES: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
-    _services_are_known,
-    _questions_can_be_asked,
-    _nothing_goes_unprobed,
+_CHECKS: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
+    _check_services,
+    _check_probe_requests,
+    _check_probe_coverage,
 )
 
 
-def _certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock) -> Iterator[str]:
+def _check_certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock) -> Iterator[str]:
     for prober in settings.probe:
         party = catalogue.party(prober.consumer)
         if party is None or party.legal_id is None:
@@ -103,11 +103,11 @@ def _certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock)
         if settings.ca_certificates is None:
             continue
         identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
-        if words := _certificate(identity, party.legal_id, clock):
+        if words := _certificate_problem(identity, party.legal_id, clock):
             yield f"probe: {prober.certificate}: {words}"
 
 
-def _certificate(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
+def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
     """What is wrong with it as the certificate of *legal_id*; empty where nothing is."""
     try:
         identity.credentials()
@@ -118,7 +118,7 @@ def _certificate(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
         return refusal.spec.en
     if named != legal_id:
         return "names another organisation"
-    match certificate_check.hindrance(identity, clock):
+    match certificate_check.rejection_reason(identity, clock):
         case Reason.CERTIFICATE_EXPIRED:
             return "is not valid at this time"
         case Reason.CERTIFICATE_UNUSABLE:

@@ -15,18 +15,18 @@ from estelam.receipts import receipt
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 from quality import histogram, repository
-from quality.attribution import Fault, fault_of
+from quality.attribution import Attribution, attribution_of
 from quality.periods import minute_of
-from quality.repository import Freshness, Observation, SeenHead, Tally
+from quality.records import Freshness, Observation, ObservedHead, Tally
 from quality.settings import QualitySettings
 
-ENTRIES_AT_ONCE = 20_000
-SETTLED_MICROS = 120_000_000
+BATCH_ENTRIES = 20_000
+PROBE_SETTLE_MICROS = 120_000_000
 """So long after they were answered, the inquiries of probes are known by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectedBatch:
     """What a ledger had to tell."""
 
     entries: int
@@ -34,13 +34,13 @@ class Collected:
     """Whether there is more in it than was read at once."""
 
 
-def read_on(settings: QualitySettings, service: str, clock: Clock, *, until: int | None = None) -> int:
+def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, until: int | None = None) -> int:
     """Read on in the ledger of *service*, up to *until* (microseconds since 1970) if told; how many entries that were.
 
     Where probes are made and nothing is told, the newest entries wait: which of them are probes' must be known first.
     """
     if until is None and settings.probe:
-        until = clock.micros() - SETTLED_MICROS
+        until = clock.micros() - PROBE_SETTLE_MICROS
     entries, more = 0, True
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as quality,
@@ -49,14 +49,16 @@ def read_on(settings: QualitySettings, service: str, clock: Clock, *, until: int
         while more:
             with quality.transaction() as opened, kept.transaction() as ledger:
                 now = minute_of(clock.now())
-                found = collect(opened, ledger, service, now=now, until=until)
-                fresh = how_fresh(ledger, service, now=now)
-                repository.aged(opened, [fresh] if fresh else [])
+                found = collect_batch(opened, ledger, service, now=now, until=until)
+                fresh = read_freshness(ledger, service, now=now)
+                repository.save_freshness(opened, [fresh] if fresh else [])
             entries, more = entries + found.entries, found.more
     return entries
 
 
-def collect(quality: Connection, ledger: Connection, service: str, *, now: int, until: int | None = None) -> Collected:
+def collect_batch(
+    quality: Connection, ledger: Connection, service: str, *, now: int, until: int | None = None
+) -> CollectedBatch:
     """Read on in the *ledger* of *service* and add what it tells; the caller's transaction keeps all or nothing.
 
     What was read last is known by the head that is kept with it, so that nothing is counted twice. Blocks
@@ -66,25 +68,27 @@ def collect(quality: Connection, ledger: Connection, service: str, *, now: int, 
     first = last.entries + 1 if last else 1
     blocks = select(block_table).where(block_table.c.first_sequence >= first).order_by(block_table.c.number)
     newest = None
-    with ledger.execute(blocks, execution_options={"yield_per": repository.ROWS_AT_ONCE}) as rows:
+    with ledger.execute(blocks, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
         for row in rows:
-            if newest and newest.first_sequence + newest.entry_count - first >= ENTRIES_AT_ONCE:
+            if newest and newest.first_sequence + newest.entry_count - first >= BATCH_ENTRIES:
                 break
             header = header_of(row)
             if until is not None and header.sealed_at_micros >= until:
                 break
             newest = header
     if newest is None:
-        return Collected(0, more=False)
+        return CollectedBatch(0, more=False)
     after = newest.first_sequence + newest.entry_count
     entries = _entries(ledger, first, after)
-    repository.record(quality, _observed(entries, repository.met(quality, [entry.inquiry_id for entry in entries])))
+    repository.add_observations(
+        quality, _observations(entries, repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries]))
+    )
     digest = hashlib.sha256(receipt.canonical(newest)).digest()
-    repository.headed(quality, [SeenHead(now, service, newest.number, digest, after - 1)])
-    return Collected(after - first, more=after - first >= ENTRIES_AT_ONCE)
+    repository.save_heads(quality, [ObservedHead(now, service, newest.number, digest, after - 1)])
+    return CollectedBatch(after - first, more=after - first >= BATCH_ENTRIES)
 
 
-def how_fresh(facts: Connection, service: str, *, now: int) -> Freshness | None:
+def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:
     """How old the data of *service* is, by what its store declares; None where it declares nothing."""
     declared = coverage.read_coverage(facts)
     if declared is None:
@@ -98,7 +102,7 @@ def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
     return [pb.Entry.FromString(kept) for kept in ledger.execute(sealed).scalars()]
 
 
-def _observed(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:
+def _observations(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:
     """What *entries* tell of consumers' inquiries; *own* are those that probes made."""
     whole: dict[tuple[int, str, str], Tally] = {}
     for entry in entries:
@@ -110,6 +114,6 @@ def _observed(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observ
 
 
 def _tally(entry: pb.Entry) -> Tally:
-    fault: Fault | None = fault_of(entry.refusal) if entry.outcome == pb.OUTCOME_REFUSED else None
+    fault: Attribution | None = attribution_of(entry.refusal) if entry.outcome == pb.OUTCOME_REFUSED else None
     latencies: Mapping[int, int] = {} if fault else {histogram.bucket(entry.latency_micros): 1}
     return Tally(Counter({fault: 1}), Counter(latencies))

@@ -8,10 +8,10 @@ from urllib.request import ProxyHandler, build_opener
 from prometheus_client.parser import text_string_to_metric_families
 
 from estelam.core.model import Outcome
-from quality.repository import Reading
+from quality.records import MetricsSample
 
-SECONDS = 5.0
-LARGEST = 1 << 20
+TIMEOUT_SECONDS = 5.0
+MAX_RESPONSE_BYTES = 1 << 20
 
 # Figures lie within the house: no proxy of the environment is asked for them.
 _OPENER = build_opener(ProxyHandler({}))
@@ -21,15 +21,15 @@ class ScrapeError(Exception):
     """There are no figures at that address."""
 
 
-def scrape(url: str, reading: Reading) -> Reading:
+def scrape(url: str, reading: MetricsSample) -> MetricsSample:
     """*reading* with what the figures at *url* say.
 
     Raises:
         ScrapeError: they can't be read.
     """
     try:
-        with _OPENER.open(url, timeout=SECONDS) as reply:
-            text = reply.read(LARGEST).decode("utf-8")
+        with _OPENER.open(url, timeout=TIMEOUT_SECONDS) as reply:
+            text = reply.read(MAX_RESPONSE_BYTES).decode("utf-8")
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except (OSError, HTTPException, ValueError, KeyError, IndexError) as error:
         raise ScrapeError(type(error).__name__) from None

@@ -22,7 +22,7 @@ _METHODS: Mapping[str, MethodDescriptor] = {
 }
 
 
-class QuestionError(Exception):
+class ProbeRequestError(Exception):
     """A question that can't be asked; the text is for the operator."""
 
 
@@ -34,15 +34,15 @@ def encode(method: str, question: Mapping[str, Any]) -> bytes:
     """
     known = _METHODS.get(method)
     if known is None:
-        raise QuestionError(f"{method} is no method of the contracts")
+        raise ProbeRequestError(f"{method} is no method of the contracts")
     try:
         request: Message = ParseDict(dict(question), GetMessageClass(known.input_type)())
     except (ParseError, TypeError, ValueError):
-        raise QuestionError(f"what is to be asked of {method} is no {known.input_type.name}") from None
+        raise ProbeRequestError(f"what is to be asked of {method} is no {known.input_type.name}") from None
     return request.SerializeToString()
 
 
-def inquiries(method: str, reply: bytes) -> list[bytes]:
+def inquiry_ids(method: str, reply: bytes) -> list[bytes]:
     """The ids of the inquiries whose receipts *reply* carries; none where it is no reply of *method* with a receipt.
 
     The contract bounds them: each field of a reply holds one receipt, whatever a service sends.
@@ -51,10 +51,10 @@ def inquiries(method: str, reply: bytes) -> list[bytes]:
         read = GetMessageClass(_METHODS[method].output_type).FromString(reply)
     except DecodeError:
         return []
-    return [found for receipt in _receipts(read) for found in as_id(receipt.inquiry_id)]
+    return [found for receipt in _receipts(read) for found in parse_inquiry_id(receipt.inquiry_id)]
 
 
-def as_id(text: str) -> list[bytes]:
+def parse_inquiry_id(text: str) -> list[bytes]:
     """The inquiry id written as *text*, as a ledger keeps it; nothing where it is none."""
     try:
         return [UUID(text).bytes]

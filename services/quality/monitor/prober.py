@@ -17,21 +17,21 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import KeyFileError
-from quality.attribution import Unheard, fault_of
+from quality.attribution import TransportFailure, attribution_of
 from quality.monitor import probe_requests, tls_probe
-from quality.monitor.certificate_check import hindrance
-from quality.monitor.probe_requests import QuestionError
-from quality.monitor.tls_probe import There
-from quality.repository import Probe, Reading
+from quality.monitor.certificate_check import rejection_reason
+from quality.monitor.probe_requests import ProbeRequestError
+from quality.monitor.tls_probe import TlsProbeResult
+from quality.records import MetricsSample, Probe
 from quality.settings import QualitySettings
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS = 3.0
+_TLS_PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ProbePlan:
     """What one consumer asks of one service, in the catalogue's order, on one connection."""
 
     consumer: str
@@ -40,29 +40,29 @@ class Errand:
     service: str
     wire: str
     address: str
-    asked: tuple[tuple[str, bytes], ...]
+    requests: tuple[tuple[str, bytes], ...]
     """Full names of methods, and the requests."""
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
+class ProbeRun:
     """What an errand met."""
 
     probes: tuple[Probe, ...]
-    reading: Reading
-    own: tuple[bytes, ...]
+    sample: MetricsSample
+    inquiry_ids: tuple[bytes, ...]
     """The ids of the inquiries that it made."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Met:
+class _CallResult:
     """What one inquiry met; a reason is empty after an answer, and None where no word came back."""
 
     reason: str | None
-    own: tuple[bytes, ...] = ()
+    inquiry_ids: tuple[bytes, ...] = ()
 
 
-def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[Errand]:
+def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[ProbePlan]:
     """What is to be asked on *day*: of each service with an address, each method granted to one who is probed as."""
     if settings.ca_certificates is None:
         return
@@ -74,26 +74,26 @@ def errands(settings: QualitySettings, catalogue: Catalogue, day: date) -> Itera
             continue
         identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
         for service in catalogue.services:
-            names = [service.full_name(method.name) for method in service.methods if _lives(method, day)]
-            asked = [found for name in names if (party.legal_id, name) in granted for found in _asked(settings, name)]
+            names = [service.full_name(method.name) for method in service.methods if _in_service(method, day)]
+            asked = [found for name in names if (party.legal_id, name) in granted for found in _request(settings, name)]
             if asked and service.wire and (address := settings.addresses.get(service.slug)):
-                yield Errand(party.legal_id, identity, service.slug, service.wire, address, tuple(asked))
+                yield ProbePlan(party.legal_id, identity, service.slug, service.wire, address, tuple(asked))
 
 
-def _lives(method: Method, day: date) -> bool:
+def _in_service(method: Method, day: date) -> bool:
     return method.introduced <= day and (method.sunset is None or day < method.sunset)
 
 
-def _asked(settings: QualitySettings, method: str) -> Iterator[tuple[str, bytes]]:
+def _request(settings: QualitySettings, method: str) -> Iterator[tuple[str, bytes]]:
     try:
         yield method, probe_requests.encode(method, settings.probe_requests[method])
     except KeyError:
         log.warning("probe.unasked", method=method)
-    except QuestionError:
+    except ProbeRequestError:
         log.error("probe.malformed", method=method)
 
 
-async def run(errand: Errand, *, minute: int, seconds: float, clock: Clock) -> Visited | None:
+async def run_probes(errand: ProbePlan, *, minute: int, seconds: float, clock: Clock) -> ProbeRun | None:
     """What *errand* meets, each answer awaited for *seconds*; None where it can't set out, which measures nothing."""
     try:
         (channel,) = aio_connections(errand.address, errand.identity, 1)
@@ -101,46 +101,46 @@ async def run(errand: Errand, *, minute: int, seconds: float, clock: Clock) -> V
         log.error("probe.unready", consumer=errand.consumer, service=errand.service, error=type(error).__name__)
         return None
     async with channel:
-        asking = asyncio.create_task(_inquire_all(channel, errand, seconds))
-        health = await _health(channel, errand.wire, seconds)
+        asking = asyncio.create_task(_call_all(channel, errand, seconds))
+        health = await _check_health(channel, errand.wire, seconds)
         met = await asking
-    unheard = await _unheard(errand, health, clock) if any(one.reason is None for one in met) else ""
+    unheard = await _transport_failure(errand, health, clock) if any(one.reason is None for one in met) else ""
     probes = []
-    for (method, _), one in zip(errand.asked, met, strict=True):
+    for (method, _), one in zip(errand.requests, met, strict=True):
         reason = unheard if one.reason is None else one.reason
-        probes.append(Probe(minute, method, errand.consumer, fault_of(reason) if reason else None, reason))
+        probes.append(Probe(minute, method, errand.consumer, attribution_of(reason) if reason else None, reason))
         if reason:
             log.warning("probe.failed", method=method, consumer=errand.consumer, reason=reason)
-    own = tuple(found for one in met for found in one.own)
-    return Visited(tuple(probes), Reading(minute, errand.service, health), own)
+    own = tuple(found for one in met for found in one.inquiry_ids)
+    return ProbeRun(tuple(probes), MetricsSample(minute, errand.service, health), own)
 
 
-async def _inquire_all(channel: grpc.aio.Channel, errand: Errand, seconds: float) -> list[_Met]:
+async def _call_all(channel: grpc.aio.Channel, errand: ProbePlan, seconds: float) -> list[_CallResult]:
     # One after the other: a method may be open only to who has asked another before.
-    return [await _inquire(channel, method, request, seconds) for method, request in errand.asked]
+    return [await _call(channel, method, request, seconds) for method, request in errand.requests]
 
 
-async def _inquire(channel: grpc.aio.Channel, method: str, request: bytes, seconds: float) -> _Met:
+async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds: float) -> _CallResult:
     rpc: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
     call = rpc(request, timeout=seconds)
     try:
         reply = await call
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
-        return _Met(refusal.reason if refusal else None, _named(error.trailing_metadata()))
+        return _CallResult(refusal.reason if refusal else None, _trailer_inquiry_id(error.trailing_metadata()))
     # What the receipts name is all that was asked: a trailer beside them could only add what was not.
-    if receipts := probe_requests.inquiries(method, reply):
-        return _Met("", tuple(set(receipts)))
-    return _Met(Reason.PROVIDER_UNPROVEN, _named(await call.trailing_metadata()))
+    if receipts := probe_requests.inquiry_ids(method, reply):
+        return _CallResult("", tuple(set(receipts)))
+    return _CallResult(Reason.PROVIDER_UNPROVEN, _trailer_inquiry_id(await call.trailing_metadata()))
 
 
-def _named(trailer: grpc.aio.Metadata) -> tuple[bytes, ...]:
+def _trailer_inquiry_id(trailer: grpc.aio.Metadata) -> tuple[bytes, ...]:
     """The id that *trailer* gives its inquiry; none where it gives several, for the others would be somebody's."""
     found = {str(value) for key, value in trailer or () if key == "estelam-inquiry-id"}
-    return tuple(probe_requests.as_id(found.pop())) if len(found) == 1 else ()
+    return tuple(probe_requests.parse_inquiry_id(found.pop())) if len(found) == 1 else ()
 
 
-async def _health(channel: grpc.aio.Channel, wire: str, seconds: float) -> str:
+async def _check_health(channel: grpc.aio.Channel, wire: str, seconds: float) -> str:
     """What the service says of its health: SERVING, NOT_SERVING, or nothing."""
     stub = HealthStub(channel)  # type: ignore[no-untyped-call]
     try:
@@ -150,18 +150,18 @@ async def _health(channel: grpc.aio.Channel, wire: str, seconds: float) -> str:
     return "SERVING" if said.status == HealthCheckResponse.SERVING else "NOT_SERVING"
 
 
-async def _unheard(errand: Errand, health: str, clock: Clock) -> str:
+async def _transport_failure(errand: ProbePlan, health: str, clock: Clock) -> str:
     """Why no word came back, as far as can be known from here: whoever is named is to blame by its own certificate."""
     if health:
-        return Unheard.SERVICE_SILENT
-    match await tls_probe.look(errand.address, errand.identity, _LOOK_SECONDS):
-        case There.NOBODY:
-            return Unheard.UNREACHABLE
-        case There.STRANGER:
-            return Unheard.SERVICE_UNPROVEN
-        case There.EXPIRED:
-            return Unheard.SERVICE_CERTIFICATE_EXPIRED
-        case There.AVERSE:
-            return hindrance(errand.identity, clock) or Unheard.SERVICE_SILENT
-        case There.OPEN:
-            return Unheard.SERVICE_SILENT
+        return TransportFailure.SERVICE_SILENT
+    match await tls_probe.probe_tls(errand.address, errand.identity, _TLS_PROBE_SECONDS):
+        case TlsProbeResult.UNREACHABLE:
+            return TransportFailure.UNREACHABLE
+        case TlsProbeResult.UNTRUSTED:
+            return TransportFailure.SERVICE_UNPROVEN
+        case TlsProbeResult.EXPIRED:
+            return TransportFailure.SERVICE_CERTIFICATE_EXPIRED
+        case TlsProbeResult.CLIENT_REJECTED:
+            return rejection_reason(errand.identity, clock) or TransportFailure.SERVICE_SILENT
+        case TlsProbeResult.ACCEPTED:
+            return TransportFailure.SERVICE_SILENT

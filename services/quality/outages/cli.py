@@ -14,13 +14,12 @@ from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
-from quality import repository as seen
-from quality import slo
+from quality import repository, slo
 from quality.cli_errors import plain_failures
-from quality.evaluation.period_data import announced_in_time
-from quality.outages.announcements import COMING, RUNNING, Notice, announcement, instant, state
+from quality.evaluation.period_data import is_announced_in_time
+from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, parse_time, state
 from quality.periods import instant_of, minute_of
-from quality.repository import Announced
+from quality.records import PlannedOutage
 from quality.settings import QualitySettings
 
 app = typer.Typer(help="Outages: told beforehand, the services say until when they last.", no_args_is_help=True)
@@ -40,18 +39,18 @@ def announce(
         settings, now = load_settings(QualitySettings), Clock().now()
         catalogue = loader.read_catalogue(settings.catalogue)
         rules = slo.read(settings.rules, catalogue)
-        told = announcement(
+        told = create_outage(
             catalogue,
             service=service,
-            first=instant(first),
-            end=instant(end),
+            first=parse_time(first),
+            end=parse_time(end),
             now=now,
             reason_fa=reason_fa,
             reason_en=reason_en,
         )
         with _notice(settings, catalogue, now) as notice:
             kept = notice.announce(told)
-        apart = announced_in_time(kept, rules)
+        apart = is_announced_in_time(kept, rules)
     output.print_record(
         _facts(kept, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
     )
@@ -79,24 +78,24 @@ def listing(
     with plain_failures(as_json=as_json):
         settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
-            found = seen.announcements(connection)
+            found = repository.all_outages(connection)
     found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
     rows = [_facts(one, as_json=as_json, now=now) for one in found]
-    columns = list(_facts(Announced("", 0, 0, 1, "", ""), as_json=as_json, now=0))
+    columns = list(_facts(PlannedOutage("", 0, 0, 1, "", ""), as_json=as_json, now=0))
     output.print_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
 
 
 @contextlib.contextmanager
-def _notice(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[Notice]:
+def _notice(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[OutageAnnouncer]:
     """Announcements to be changed: all that is done within is kept and published, or nothing of it."""
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as opened,
         opened.transaction() as connection,
     ):
-        yield Notice(connection, catalogue, settings.outages, minute_of(now))
+        yield OutageAnnouncer(connection, catalogue, settings.outages, minute_of(now))
 
 
-def _facts(outage: Announced, *, as_json: bool, now: int | None = None) -> dict[str, Any]:
+def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> dict[str, Any]:
     facts: dict[str, Any] = {"number": outage.number, "service": outage.service}
     if now is not None:
         facts["state"] = state(outage, now)

@@ -10,8 +10,8 @@ from datetime import date, datetime
 
 from markupsafe import Markup, escape
 
-from quality.evaluation.report_model import Counts, DayFigures, Outage
-from quality.report.i18n import Wording
+from quality.evaluation.report_model import Counts, DayReport, Outage
+from quality.report.i18n import Localizer
 
 CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
 
@@ -54,93 +54,95 @@ class Frame:
             f'<text class="axis" direction="ltr" x="{beyond:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{label}</text>'
         )
 
-    def days(self, say: Wording) -> Iterable[str]:
+    def day_labels(self, l10n: Localizer) -> Iterable[str]:
         """The numbers of days below."""
         for day in (1, *range(5, self.count + 1, 5)):
             x = self.x(day - 0.5)
-            label = say.digits(str(day))
+            label = l10n.digits(str(day))
             yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{label}</text>'
 
-    def drawn(self, parts: Iterable[str], label: str, *, stretched: bool = False) -> Markup:
+    def render(self, parts: Iterable[str], label: str, *, stretched: bool = False) -> Markup:
         """The whole chart; a *stretched* one fills its place whatever its shape."""
         box = f'viewBox="0 0 {self.width} {self.height}"' + (' preserveAspectRatio="none"' if stretched else "")
         head = f'<svg class="chart" {box} role="img" aria-label="{escape(label)}">'
         return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers and escaped words alone
 
 
-def latency(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """The three percentiles of each day, on a logarithmic scale."""
     values = [v for day in days for v in (day.counts.p50, day.counts.p95, day.counts.p99) if v]
-    frame = Frame(len(days), 190, mirrored=say.persian, width=460)
+    frame = Frame(len(days), 190, mirrored=l10n.persian, width=460)
     low, high = _round_down(min(values, default=1)), _round_up(max(values, default=10))
 
     def share(value: float) -> float:
         return math.log(value / low) / math.log(high / low) if high > low else 0.5
 
     steps = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
-    parts = [frame.tick(share(step), say.number(step, 3)) for step in steps if low <= step <= high]
-    parts += frame.days(say)
+    parts = [frame.tick(share(step), l10n.number(step, 3)) for step in steps if low <= step <= high]
+    parts += frame.day_labels(l10n)
     for name in ("p99", "p95", "p50"):
         points = [(at + 0.5, getattr(day.counts, name)) for at, day in enumerate(days)]
-        for run in _unbroken(points):
+        for run in _contiguous(points):
             path = " ".join(f"{frame.x(at):.1f},{frame.y(share(value)):.1f}" for at, value in run)
             parts.append(f'<polyline class="line {name}" points="{path}"/>')
             parts += [
                 f'<circle class="dot {name}" cx="{frame.x(at):.1f}" cy="{frame.y(share(value)):.1f}" r="2.4"/>'
                 for at, value in run
             ]
-    return frame.drawn(parts, label)
+    return frame.render(parts, label)
 
 
-def volume(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+def volume(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """How many inquiries each day had, answered and not."""
-    frame = Frame(len(days), 130, mirrored=say.persian)
-    return frame.drawn([*columns(frame, [day.counts for day in days], say), *frame.days(say)], label)
+    frame = Frame(len(days), 130, mirrored=l10n.persian)
+    return frame.render([*columns(frame, [day.counts for day in days], l10n), *frame.day_labels(l10n)], label)
 
 
-def columns(frame: Frame, counts: Sequence[Counts], say: Wording) -> Iterable[str]:
+def columns(frame: Frame, counts: Sequence[Counts], l10n: Localizer) -> Iterable[str]:
     """A column for each of *counts*, answered and not, against their scale."""
     most = _round_up(max((one.inquiries for one in counts), default=0) or 1)
-    yield from (frame.tick(part, say.count(round(most * part))) for part in (0, 0.5, 1))
+    yield from (frame.tick(part, l10n.count(round(most * part))) for part in (0, 0.5, 1))
     for at, one in enumerate(counts):
         answered, whole = one.answered / most, one.inquiries / most
         yield frame.bar(at + 0.14, at + 0.86, 0, answered, "answered")
         yield frame.bar(at + 0.14, at + 0.86, answered, whole, "failed")
 
 
-def failures(days: Sequence[DayFigures], say: Wording, label: str) -> Markup:
+def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """What share of each day's inquiries got no answer, and through whom."""
-    frame = Frame(len(days), 150, mirrored=say.persian)
+    frame = Frame(len(days), 150, mirrored=l10n.persian)
     shares = [
         [100 * getattr(day.counts, cause) / day.counts.inquiries if day.counts.inquiries else 0.0 for cause in CAUSES]
         for day in days
     ]
     most = _round_up(max(map(sum, shares), default=0) or 1)
-    parts = [frame.tick(part, say.share(most * part)) for part in (0, 0.5, 1)]
-    parts += frame.days(say)
+    parts = [frame.tick(part, l10n.share(most * part)) for part in (0, 0.5, 1)]
+    parts += frame.day_labels(l10n)
     for at, stack in enumerate(shares):
         below = 0.0
         for cause, value in zip(CAUSES, stack, strict=True):
             if value:
                 parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, cause))
             below += value
-    return frame.drawn(parts, label)
+    return frame.render(parts, label)
 
 
-def strip(outages: Sequence[Outage], begins: datetime, days: Sequence[date], say: Wording, label: str) -> Markup:
+def outage_timeline(
+    outages: Sequence[Outage], begins: datetime, days: Sequence[date], l10n: Localizer, label: str
+) -> Markup:
     """One service's month as a band, with its outages where they were."""
-    frame = Frame(len(days), 54, mirrored=say.persian, top=6)
+    frame = Frame(len(days), 54, mirrored=l10n.persian, top=6)
     parts = [frame.bar(0, len(days), 0, 1, "band")]
-    parts += frame.days(say)
+    parts += frame.day_labels(l10n)
     # The widest first, so that nothing is hidden; a short one is still a hair's breadth wide.
     for outage in sorted(outages, key=lambda one: -one.minutes):
         first = (outage.first - begins).total_seconds() / 86400
         end = max((outage.end - begins).total_seconds() / 86400, first + 0.12)
         parts.append(frame.bar(first, end, 0, 1, outage.fault))
-    return frame.drawn(parts, label)
+    return frame.render(parts, label)
 
 
-def _unbroken(points: Iterable[tuple[float, float | None]]) -> Iterable[list[tuple[float, float]]]:
+def _contiguous(points: Iterable[tuple[float, float | None]]) -> Iterable[list[tuple[float, float]]]:
     run: list[tuple[float, float]] = []
     for at, value in points:
         if value:

@@ -1,4 +1,4 @@
-"""The figures as data: JSON that holds all of them, and CSV with one figure a row for who works with tables."""
+"""The report as data: JSON that holds all of them, and CSV with one figure a row for who works with tables."""
 
 import csv
 import dataclasses
@@ -8,44 +8,44 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from quality.evaluation.report_model import Counts, Figures, Judged, Minutes, Named, Outage
+from quality.evaluation.report_model import Counts, Minutes, Named, Outage, Report, SloResult
 
 COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
 Row = tuple[Any, ...]
 
 
-def as_json(figures: Figures) -> bytes:
-    """All figures, as one JSON object."""
-    plain = dataclasses.asdict(figures)
+def as_json(report: Report) -> bytes:
+    """All report, as one JSON object."""
+    plain = dataclasses.asdict(report)
     return json.dumps(plain, ensure_ascii=False, indent=1, default=_text).encode() + b"\n"
 
 
-def as_csv(figures: Figures) -> bytes:
-    """All figures, one a row."""
+def as_csv(report: Report) -> bytes:
+    """All report, one a row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_plain(value) for value in row] for row in _rows(figures))
+    writer.writerows([_plain(value) for value in row] for row in _rows(report))
     # The mark at the start tells spreadsheets that this is UTF-8.
     return b"\xef\xbb\xbf" + text.getvalue().encode()
 
 
-def _rows(figures: Figures) -> Iterator[Row]:
-    yield from _figures("report", figures.audience, "", figures.month, figures.counts, figures.minutes)
-    for method in figures.methods:
-        yield from _figures("method", method.method, "", figures.month, method.counts, method.minutes)
+def _rows(report: Report) -> Iterator[Row]:
+    yield from _figures("report", report.audience, "", report.month, report.counts, report.minutes)
+    for method in report.methods:
+        yield from _figures("method", method.method, "", report.month, method.counts, method.minutes)
         for day in method.days:
             yield from _figures("day", method.method, "", day.jalali, day.counts, day.minutes)
-    for one in figures.consumers:
-        yield from _figures("consumer", one.method, one.consumer.slug, figures.month, one.counts)
-    for still in figures.still_calling:
+    for one in report.consumers:
+        yield from _figures("consumer", one.method, one.consumer.slug, report.month, one.counts)
+    for still in report.still_calling:
         for name in ("since", "inquiries", "last_day"):
-            yield ("still_calling", still.method, still.consumer.slug, figures.month, name, getattr(still, name))
-    for outage in figures.outages:
+            yield ("still_calling", still.method, still.consumer.slug, report.month, name, getattr(still, name))
+    for outage in report.outages:
         yield from _outage(outage)
-    for judged in figures.judged:
-        yield from _verdicts(figures.month, judged)
-    for head in figures.ledgers:
+    for judged in report.slo_results:
+        yield from _verdicts(report.month, judged)
+    for head in report.ledgers:
         yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.number}:{head.hash}")
 
 
@@ -57,7 +57,7 @@ def _outage(outage: Outage) -> Iterator[Row]:
         yield (*where, f"{outage.fault} announced_until", outage.announced_until.isoformat())
 
 
-def _verdicts(month: str, judged: Judged) -> Iterator[Row]:
+def _verdicts(month: str, judged: SloResult) -> Iterator[Row]:
     for verdict in judged.verdicts:
         name = f"{judged.rules.slug} {verdict.metric}"
         where = (judged.kind, _slug(judged.service), _slug(judged.consumer), month)

@@ -1,4 +1,4 @@
-"""A monthly report, from the store to a folder of files: two pages, a table, the figures and the signature."""
+"""A monthly report, from the store to a folder of files: two pages, a table, the report and the signature."""
 
 import contextlib
 import hashlib
@@ -16,18 +16,18 @@ from estelam.core.keys import SigningKey
 from estelam.storage.store import Store
 from quality import slo
 from quality.evaluation.audience import Audience
-from quality.evaluation.build import Cut, gather
-from quality.evaluation.period_data import see
-from quality.evaluation.report_model import Figures
+from quality.evaluation.build import AudienceView, build_report
+from quality.evaluation.period_data import load_period
+from quality.evaluation.report_model import Report
 from quality.periods import Month, MonthError, minute_of
 from quality.report import signing
 from quality.report.export import as_csv, as_json
-from quality.report.html import LANGUAGES, Seal, page
+from quality.report.html import LANGUAGES, ReportSignature, render_page
 from quality.settings import QualitySettings
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GeneratedReport:
     """A report that lies in a folder, and how it came out."""
 
     folder: Path
@@ -37,7 +37,9 @@ class Written:
     interim: bool
 
 
-def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock) -> list[Written]:
+def generate_reports(
+    settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock
+) -> list[GeneratedReport]:
     """Write the reports of *month* for its *audiences*, each into its folder, in place of an earlier one.
 
     Raises:
@@ -51,20 +53,22 @@ def report(settings: QualitySettings, *, month: str, audiences: Sequence[str], c
     rules = slo.read(settings.rules, catalogue)
     signer = SigningKey.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-        seen = see(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
-    return [_report(settings, gather(Cut(seen, reader, catalogue, rules), now), signer) for reader in readers]
+        data = load_period(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
+    return [
+        _report(settings, build_report(AudienceView(data, reader, catalogue, rules), now), signer) for reader in readers
+    ]
 
 
-def _report(settings: QualitySettings, figures: Figures, signer: SigningKey) -> Written:
-    data = as_json(figures)
-    files = {"figures.json": data, "figures.csv": as_csv(figures)}
+def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> GeneratedReport:
+    data = as_json(report)
+    files = {"figures.json": data, "figures.csv": as_csv(report)}
     proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]
-    seal = Seal(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
-    files |= {f"report.{language}.html": page(figures, language, seal) for language in LANGUAGES}
-    folder = settings.reports / f"{figures.month}-{figures.audience}"
-    _write(folder, files | {signing.FILE: signing.sign(files, signer)})
-    broken = sum(verdict.met is False for judged in figures.judged for verdict in judged.verdicts)
-    return Written(folder, figures.counts.inquiries, broken, figures.interim)
+    seal = ReportSignature(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
+    files |= {f"report.{language}.html": render_page(report, language, seal) for language in LANGUAGES}
+    folder = settings.reports / f"{report.month}-{report.audience}"
+    _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer)})
+    broken = sum(verdict.met is False for judged in report.slo_results for verdict in judged.verdicts)
+    return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

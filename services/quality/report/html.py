@@ -10,50 +10,50 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quality.evaluation.report_model import DayFigures, Figures, MethodFigures, Minutes, Named, Outage
+from quality.evaluation.report_model import DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
-from quality.report.i18n import WEEK, Wording
+from quality.report.i18n import WEEK, Localizer
 
 LANGUAGES = ("fa", "en")
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """What the page says of its figures' signature."""
+class ReportSignature:
+    """What the page says of its report' signature."""
 
     key_id: str
     digest: str
     signature: str
 
 
-def page(figures: Figures, language: str, seal: Seal) -> bytes:
+def render_page(report: Report, language: str, seal: ReportSignature) -> bytes:
     """The page in one *language*."""
-    say = Wording(language)
+    l10n = Localizer(language)
     style = files("quality.report").joinpath("templates/report.css").read_text("utf-8")
     return (
         _environment()
         .get_template("report.html")
         .render(
-            f=figures,
-            say=say,
+            f=report,
+            l10n=l10n,
             seal=seal,
             style=Markup(style),  # noqa: S704 - our own
-            month=Month.parse(figures.month),
+            month=Month.parse(report.month),
             weekdays=WEEK[language],
             weeks=_weeks,
             grade=_grade,
-            whole=_whole(figures),
+            whole=_whole(report),
             charts=charts,
             causes=charts.CAUSES,
-            kinds=[(cause, say(f"fault_{cause}")) for cause in charts.CAUSES],
-            days=_month_days(figures),
-            names=lambda methods: _names(figures, methods, say),
-            callers=lambda method: _callers(figures, method, say),
-            met=[v.met for judged in figures.judged for v in judged.verdicts if v.met is not None],
-            unplanned=[one for one in figures.outages if one.fault in {"provider", "exchange"}],
-            by_service=_by_service(figures),
-            other="en" if say.persian else "fa",
+            kinds=[(cause, l10n(f"fault_{cause}")) for cause in charts.CAUSES],
+            days=_month_days(report),
+            names=lambda methods: _names(report, methods, l10n),
+            callers=lambda method: _callers(report, method, l10n),
+            met=[v.met for judged in report.slo_results for v in judged.verdicts if v.met is not None],
+            unplanned=[one for one in report.outages if one.fault in {"provider", "exchange"}],
+            by_service=_by_service(report),
+            other="en" if l10n.persian else "fa",
         )
         .encode()
     )
@@ -65,9 +65,9 @@ def _environment() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _weeks(method: MethodFigures) -> Iterator[Sequence[DayFigures | None]]:
+def _weeks(method: MethodReport) -> Iterator[Sequence[DayReport | None]]:
     """The month's days by weeks, which begin on Saturday; None where a week reaches out of the month."""
-    days: list[DayFigures | None] = [None] * jalali(method.days[0].day).weekday()
+    days: list[DayReport | None] = [None] * jalali(method.days[0].day).weekday()
     days += method.days
     days += [None] * (-len(days) % 7)
     for first in range(0, len(days), 7):
@@ -83,47 +83,47 @@ def _grade(minutes: Minutes) -> str:
     return next((name for least, name in grades if available >= least), "is-bad")
 
 
-def _whole(figures: Figures) -> list[DayFigures]:
+def _whole(report: Report) -> list[DayReport]:
     """The days of all methods together; of their latencies nothing can be said."""
-    together = zip(*(method.days for method in figures.methods), strict=True)
+    together = zip(*(method.days for method in report.methods), strict=True)
     return [_sum(days) for days in together]
 
 
-def _sum(days: Sequence[DayFigures]) -> DayFigures:
+def _sum(days: Sequence[DayReport]) -> DayReport:
     names = ("inquiries", "answered", *charts.CAUSES)
     counted: Mapping[str, Any] = {name: sum(getattr(day.counts, name) for day in days) for name in names}
     counts = type(days[0].counts)(**counted, p50=None, p95=None, p99=None)
-    return DayFigures(days[0].day, days[0].jalali, days[0].minutes, counts)
+    return DayReport(days[0].day, days[0].jalali, days[0].minutes, counts)
 
 
-def _by_service(figures: Figures) -> dict[Named, list[Outage]]:
+def _by_service(report: Report) -> dict[Named, list[Outage]]:
     found: dict[Named, list[Outage]] = {}
-    for one in figures.outages:
+    for one in report.outages:
         found.setdefault(one.service, []).append(one)
     return found
 
 
-def _month_days(figures: Figures) -> list[date]:
-    return Month.parse(figures.month).days()
+def _month_days(report: Report) -> list[date]:
+    return Month.parse(report.month).days()
 
 
-def _names(figures: Figures, methods: Iterable[str], say: Wording) -> str:
+def _names(report: Report, methods: Iterable[str], l10n: Localizer) -> str:
     """Methods by their names in the reader's language, or as they travel where the report has no such method."""
-    known = {method.method: method.fa if say.persian else method.en for method in figures.methods}
+    known = {method.method: method.fa if l10n.persian else method.en for method in report.methods}
     return (" \u00b7 ").join(known.get(method, method) for method in methods)
 
 
-def _callers(figures: Figures, method: MethodFigures, say: Wording) -> str:
+def _callers(report: Report, method: MethodReport, l10n: Localizer) -> str:
     """Who still calls *method*, how often, and when last."""
-    comma, semicolon = ("، ", "؛ ") if say.persian else (", ", "; ")
+    comma, semicolon = ("، ", "؛ ") if l10n.persian else (", ", "; ")
     return semicolon.join(
         comma.join(
             (
-                say.name(still.consumer),
-                f"{say.count(still.inquiries)} {say('times')}",
-                f"{say('last_on')} {say.day(still.last_day)}",
+                l10n.name(still.consumer),
+                f"{l10n.count(still.inquiries)} {l10n('times')}",
+                f"{l10n('last_on')} {l10n.day(still.last_day)}",
             )
         )
-        for still in figures.still_calling
+        for still in report.still_calling
         if still.method == method.method
     )

@@ -161,7 +161,7 @@ WEEK = {"fa": ("ش", "ی", "د", "س", "چ", "پ", "ج"), "en": ("Sa", "Su", "Mo
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class Localizer:
     """One language's way to say everything."""
 
     language: str

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from estelam.core.keys import SigningKey
 
 CONTEXT = b"estelam.quality.report.v1\0"
-FILE = "signature.json"
+SIGNATURE_FILE = "signature.json"
 
 
-class UnprovenReport(Exception):  # noqa: N818 - reads as what it is
+class ReportSignatureError(Exception):
     """A report that its signature does not prove; the text says which file and why."""
 
 
-def statement(name: str, content: bytes) -> bytes:
+def signed_bytes(name: str, content: bytes) -> bytes:
     """What is signed of the file *name*."""
     return CONTEXT + name.encode() + b"\0" + hashlib.sha256(content).digest()
 
@@ -28,7 +28,7 @@ def sign(files: Mapping[str, bytes], signer: SigningKey) -> bytes:
     signed = {
         name: {
             "sha256": hashlib.sha256(content).hexdigest(),
-            "signature": signer.key.sign(statement(name, content)).hex(),
+            "signature": signer.key.sign(signed_bytes(name, content)).hex(),
         }
         for name, content in sorted(files.items())
     }
@@ -42,18 +42,18 @@ def verify(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
         UnprovenReport: a file is missing, was changed or added, or the key is none of *keys*.
     """
     try:
-        signature = json.loads((folder / FILE).read_bytes())
+        signature = json.loads((folder / SIGNATURE_FILE).read_bytes())
         key, files = keys.get(signature["key_id"]), dict(signature["files"])
         signed = {name: bytes.fromhex(one["signature"]) for name, one in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UnprovenReport(f"{FILE}: missing or damaged") from None
+        raise ReportSignatureError(f"{SIGNATURE_FILE}: missing or damaged") from None
     if key is None:
-        raise UnprovenReport(f"{FILE}: signed with a key that is not known")
-    if {path.name for path in folder.iterdir()} != {*signed, FILE}:
-        raise UnprovenReport("a file is missing, or was added")
+        raise ReportSignatureError(f"{SIGNATURE_FILE}: signed with a key that is not known")
+    if {path.name for path in folder.iterdir()} != {*signed, SIGNATURE_FILE}:
+        raise ReportSignatureError("a file is missing, or was added")
     for name, made in signed.items():
         try:
-            key.verify(made, statement(name, (folder / name).read_bytes()))
+            key.verify(made, signed_bytes(name, (folder / name).read_bytes()))
         except InvalidSignature:
-            raise UnprovenReport(f"{name}: not what was signed") from None
+            raise ReportSignatureError(f"{name}: not what was signed") from None
     return sorted(signed)

@@ -13,15 +13,14 @@ import yaml
 from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import AccessMode, Store
-from quality import histogram, slo
-from quality import repository as seen
-from quality.attribution import Fault
+from quality import histogram, repository, slo
+from quality.attribution import Attribution
 from quality.evaluation.audience import Audience
-from quality.evaluation.build import Cut, gather
-from quality.evaluation.period_data import see
-from quality.evaluation.report_model import Figures
+from quality.evaluation.build import AudienceView, build_report
+from quality.evaluation.period_data import load_period
+from quality.evaluation.report_model import Report
 from quality.periods import Month, instant_of, minute_of
-from quality.repository import Announced, Observation, Probe, Tally
+from quality.records import Observation, PlannedOutage, Probe, Tally
 from quality.settings import QualitySettings
 from tools.commands.report import quality_home
 
@@ -34,7 +33,7 @@ NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNationalId"
 
 def tally(answered: int = 1, micros: int = 20_000, **faults: int) -> Tally:
     """So many answers, and failures by the name of their fault."""
-    counts: Counter[Fault | None] = Counter({Fault(name): count for name, count in faults.items()})
+    counts: Counter[Attribution | None] = Counter({Attribution(name): count for name, count in faults.items()})
     counts[None] = answered
     return Tally(counts, Counter({histogram.bucket(micros): answered} if answered else {}))
 
@@ -46,7 +45,7 @@ def at(day: int, hour: int = 0, minute: int = 0, month: Month = ABAN) -> int:
 
 
 @dataclass
-class Watch:
+class QualityStore:
     """What was seen, and the figures that follow from it."""
 
     settings: QualitySettings
@@ -67,20 +66,20 @@ class Watch:
 
     def observe(self, minutes: Iterable[int], method: str, consumer: str, what: Tally) -> None:
         """One observation in each of *minutes*."""
-        self.write(seen.fill, *(Observation(minute, method, consumer, what) for minute in minutes))
+        self.write(repository.insert_observations, *(Observation(minute, method, consumer, what) for minute in minutes))
 
-    def probe(self, minutes: Iterable[int], method: str, consumer: str, fault: Fault | None = None) -> None:
+    def probe(self, minutes: Iterable[int], method: str, consumer: str, fault: Attribution | None = None) -> None:
         """One probe in each of *minutes*."""
-        self.write(seen.probed, *(Probe(minute, method, consumer, fault) for minute in minutes))
+        self.write(repository.save_probes, *(Probe(minute, method, consumer, fault) for minute in minutes))
 
     def announce(self, first: int, end: int, *, hours: float, service: str = "promissory-note-inquiry") -> None:
         """An outage announced so many hours before."""
-        told = Announced(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
-        self.write(lambda opened, rows: seen.announce(opened, rows[0]), told)
+        told = PlannedOutage(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
+        self.write(lambda opened, rows: repository.insert_outage(opened, rows[0]), told)
 
     def end_early(self, number: int, end: int) -> None:
         """The outage of that number, ended before minute *end*."""
-        self.write(lambda opened, _: seen.end_early(opened, number, end))
+        self.write(lambda opened, _: repository.end_outage(opened, number, end))
 
     def edit(self, file: str, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
         """Change one file of the catalogue."""
@@ -89,14 +88,14 @@ class Watch:
         change(content)
         path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
 
-    def figures(self, audience: str = "working-group", month: Month = ABAN) -> Figures:
+    def report(self, audience: str = "working-group", month: Month = ABAN) -> Report:
         """The figures for one reader."""
         catalogue = loader.read_catalogue(self.settings.catalogue)
         rules = slo.read(self.settings.rules, catalogue)
         now = self.clock().now()
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as opened:
-            whole = see(opened, period=month, now=minute_of(now), catalogue=catalogue, rules=rules)
-        return gather(Cut(whole, Audience.parse(audience, catalogue), catalogue, rules), now)
+            whole = load_period(opened, period=month, now=minute_of(now), catalogue=catalogue, rules=rules)
+        return build_report(AudienceView(whole, Audience.parse(audience, catalogue), catalogue, rules), now)
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +105,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> QualitySettings:
 
 
 @pytest.fixture
-def watch(home: QualitySettings, tmp_path: Path) -> Watch:
+def watch(home: QualitySettings, tmp_path: Path) -> QualityStore:
     """A quality store of a test's own, empty."""
     folder = home.catalogue.parent
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     moved = home.model_dump_json().replace(str(folder), str(tmp_path))
-    return Watch(QualitySettings.model_validate_json(moved))
+    return QualityStore(QualitySettings.model_validate_json(moved))

@@ -18,11 +18,11 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.storage.migrate import migrate
 from estelam.storage.store import Store
-from quality import repository as seen
-from quality.attribution import Fault
-from quality.monitor.monitor import Watch
-from quality.repository import Reading, Tally
-from quality.settings import Prober, QualitySettings
+from quality import repository
+from quality.attribution import Attribution
+from quality.monitor.monitor import Monitor
+from quality.records import MetricsSample, Tally
+from quality.settings import ProbeIdentity, QualitySettings
 from tests.conftest import plain_channel
 from tools.env.sandbox import Sandbox
 
@@ -30,40 +30,40 @@ NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "
 MINISTRY, SERVER = "estelam.promissory.v1.PromissoryNoteInquiryService", "promissory-server"
 ALWAYS = (0, 1 << 40)
 
-Met = dict[tuple[str, str], tuple[Fault | None, str]]
+ProbeResults = dict[tuple[str, str], tuple[Attribution | None, str]]
 
 
 def settings_of(sandbox: Sandbox, folder: Path, addresses: dict[str, str], **overrides: object) -> QualitySettings:
     """A quality store of one's own in *folder*, and services at *addresses*."""
     given = {"store": f"sqlite:///{folder / 'quality'}", "addresses": addresses, "probe_seconds": 8.0}
     settings = sandbox.quality(**(given | overrides))
-    migrate(settings.store, seen.SCRIPTS)
+    migrate(settings.store, repository.MIGRATIONS)
     return settings
 
 
-def prober(consumer: str, certificate: Path) -> Prober:
+def probe_identity(consumer: str, certificate: Path) -> ProbeIdentity:
     """A consumer with *certificate* and the key beside it."""
-    return Prober(consumer=consumer, certificate=certificate, private_key=certificate.with_suffix(".key"))
+    return ProbeIdentity(consumer=consumer, certificate=certificate, private_key=certificate.with_suffix(".key"))
 
 
-def watch(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = None) -> None:
+def monitor_rounds(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = None) -> None:
     """So many rounds, in each of which it asks, and then reads and keeps."""
 
     async def run() -> None:
-        watch = Watch(settings, clock or Clock())
+        watch = Monitor(settings, clock or Clock())
         for _ in range(rounds):
-            await watch.ask()
-            await watch.read()
+            await watch.probe()
+            await watch.collect()
 
     asyncio.run(run())
 
 
-def until_healthy(sandbox: Sandbox, address: str) -> None:
+def wait_until_healthy(sandbox: Sandbox, address: str) -> None:
     """Wait until the service at *address* has found itself healthy, which it is not from its first instant on."""
-    until_said(sandbox, address, "", HealthCheckResponse.SERVING)
+    wait_for_health(sandbox, address, "", HealthCheckResponse.SERVING)
 
 
-def until_said(sandbox: Sandbox, address: str, name: str, status: int) -> None:
+def wait_for_health(sandbox: Sandbox, address: str, name: str, status: int) -> None:
     """Wait until what is at *address* says *status* of the service *name*."""
     deadline = time.monotonic() + 30
     with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
@@ -74,7 +74,7 @@ def until_said(sandbox: Sandbox, address: str, name: str, status: int) -> None:
 
 
 @contextlib.contextmanager
-def served(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
+def fake_service(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
     """Where a service with the ministry's certificate says that it serves, and meets every inquiry with *answer*."""
     server = grpc.server(ThreadPoolExecutor(8))
     healthy = HealthServicer()  # type: ignore[no-untyped-call]
@@ -94,32 +94,32 @@ def served(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext], byt
         server.stop(None).wait()
 
 
-def met(settings: QualitySettings) -> Met:
+def probe_results(settings: QualitySettings) -> ProbeResults:
     """Through whom each method failed each consumer, and why, by the newest probe."""
     with _opened(settings) as connection:
         return {
             (probe.method.partition("/")[2], probe.consumer): (probe.fault, probe.reason)
-            for probe in seen.probes(connection, *ALWAYS)
+            for probe in repository.probes(connection, *ALWAYS)
         }
 
 
 def minutes(settings: QualitySettings) -> set[int]:
     """The minutes of which there are probes."""
     with _opened(settings) as connection:
-        return {probe.minute for probe in seen.probes(connection, *ALWAYS)}
+        return {probe.minute for probe in repository.probes(connection, *ALWAYS)}
 
 
-def readings(settings: QualitySettings) -> dict[str, Reading]:
+def last_samples(settings: QualitySettings) -> dict[str, MetricsSample]:
     """What each service said of itself last."""
     with _opened(settings) as connection:
-        return {one.service: one for one in seen.readings(connection, *ALWAYS)}
+        return {one.service: one for one in repository.metrics_samples(connection, *ALWAYS)}
 
 
 def traffic(settings: QualitySettings) -> dict[tuple[str, str], Tally]:
     """What was seen of consumers' inquiries, by method and consumer."""
     found: dict[tuple[str, str], Tally] = {}
     with _opened(settings) as connection:
-        for one in seen.observations(connection, *ALWAYS):
+        for one in repository.observations(connection, *ALWAYS):
             found.setdefault((one.method.partition("/")[2], one.consumer), Tally()).add(one.tally)
     return found
 

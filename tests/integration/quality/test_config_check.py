@@ -10,7 +10,7 @@ from estelam.core.clock import Clock
 from quality.monitor import config_check
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI
-from tests.integration.quality.monitored_services import prober
+from tests.integration.quality.monitored_services import probe_identity
 from tools.env import sandbox as suite
 from tools.env.processes import run_command
 from tools.env.sandbox import Sandbox
@@ -38,7 +38,7 @@ AGREED = "{{ id: S01, service: {}, consumer: {}, since: 1405-01-01, rules: {}, r
 
 def told(settings: QualitySettings, **overrides: object) -> str:
     """What is found wrong with *settings* so changed."""
-    return "\n".join(config_check.faults(settings.model_copy(update=overrides), Clock()))
+    return "\n".join(config_check.find_problems(settings.model_copy(update=overrides), Clock()))
 
 
 def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
@@ -103,7 +103,7 @@ def test_a_certificate_to_probe_with_is_looked_at(
     DevCertificateAuthority.create(tmp_path).issue("foreign", [CBI])
     folder = tmp_path if certificate == "foreign" else whole.pki
 
-    assert words in told(whole.quality(), probe=(prober(consumer, folder / f"{certificate}.crt"),))
+    assert words in told(whole.quality(), probe=(probe_identity(consumer, folder / f"{certificate}.crt"),))
 
 
 def test_a_fault_is_a_plain_line_and_no_success(whole: Sandbox, tmp_path: Path) -> None:

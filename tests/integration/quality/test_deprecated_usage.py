@@ -10,8 +10,8 @@ import pytest
 
 from quality.evaluation.report_model import Named, StillCalling
 from quality.periods import Month
-from quality.report.generate import report
-from tests.integration.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
+from quality.report.generate import generate_reports
+from tests.integration.quality.conftest import AGENCY, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, QualityStore, at, tally
 
 MEHR, AZAR = Month(1405, 7), Month(1405, 9)
 SINCE, LAST_DAY = date(2026, 11, 6), date(2026, 11, 11)
@@ -19,7 +19,7 @@ SINCE, LAST_DAY = date(2026, 11, 6), date(2026, 11, 11)
 
 
 @pytest.fixture
-def calling(watch: Watch) -> Watch:
+def calling(watch: QualityStore) -> QualityStore:
     """CheckNote is deprecated on 15 Aban: Setad calls before and after, an agency before alone, a bank on that day."""
 
     def deprecate(content: dict[str, list[dict[str, object]]]) -> None:
@@ -37,31 +37,33 @@ def calling(watch: Watch) -> Watch:
     return watch
 
 
-def test_who_called_since_the_deprecation_is_named_with_how_often_and_when_last(calling: Watch) -> None:
-    setad, cbi = sorted(calling.figures().still_calling, key=lambda still: still.last_day, reverse=True)
+def test_who_called_since_the_deprecation_is_named_with_how_often_and_when_last(calling: QualityStore) -> None:
+    setad, cbi = sorted(calling.report().still_calling, key=lambda still: still.last_day, reverse=True)
 
     assert ("setad", SINCE, 1117, LAST_DAY) == (setad.consumer.slug, setad.since, setad.inquiries, setad.last_day)
     assert ("cbi", SINCE, 2, SINCE) == (cbi.consumer.slug, cbi.since, cbi.inquiries, cbi.last_day)
 
 
-def test_calls_before_the_deprecation_name_nobody(calling: Watch) -> None:
+def test_calls_before_the_deprecation_name_nobody(calling: QualityStore) -> None:
     calling.observe([at(10, month=MEHR)], CHECK_NOTE, SETAD, tally(4))
 
-    assert () == calling.figures(month=MEHR).still_calling
-    assert {"setad", "cbi"} == {still.consumer.slug for still in calling.figures().still_calling}
+    assert () == calling.report(month=MEHR).still_calling
+    assert {"setad", "cbi"} == {still.consumer.slug for still in calling.report().still_calling}
 
 
-def test_a_method_that_was_deprecated_in_an_earlier_month_is_told_of_by_this_months_calls(calling: Watch) -> None:
+def test_a_method_that_was_deprecated_in_an_earlier_month_is_told_of_by_this_months_calls(
+    calling: QualityStore,
+) -> None:
     calling.after = AZAR.end_minute + 60
     calling.observe([at(2, month=AZAR)], CHECK_NOTE, AGENCY, tally(9))
 
-    [still] = calling.figures(month=AZAR).still_calling
+    [still] = calling.report(month=AZAR).still_calling
     assert (SINCE, 9, date(2026, 11, 23)) == (still.since, still.inquiries, still.last_day)
 
 
-def test_each_reader_sees_its_own_callers_alone(calling: Watch) -> None:
+def test_each_reader_sees_its_own_callers_alone(calling: QualityStore) -> None:
     readers = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
-    seen = {reader: {still.consumer.slug for still in calling.figures(reader).still_calling} for reader in readers}
+    seen = {reader: {still.consumer.slug for still in calling.report(reader).still_calling} for reader in readers}
 
     assert [{"setad", "cbi"}] * 2 == [seen["working-group"], seen["provider:mefa"]]
     assert {"setad"} == seen["consumer:setad"]
@@ -69,7 +71,7 @@ def test_each_reader_sees_its_own_callers_alone(calling: Watch) -> None:
     assert [set(), set()] == [seen["provider:judiciary-stat-center"], seen["consumer:cbi"]]
 
 
-def test_table_and_json_and_both_pages_say_it(calling: Watch) -> None:
+def test_table_and_json_and_both_pages_say_it(calling: QualityStore) -> None:
     folder = written(calling, "working-group")
     told = json.loads((folder / "figures.json").read_bytes())["still_calling"]
     rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
@@ -85,7 +87,7 @@ def test_table_and_json_and_both_pages_say_it(calling: Watch) -> None:
     assert "۱٬۱۱۷ استعلام، آخرین در \u2066۱۴۰۵/۰۸/۲۰\u2069" in persian
 
 
-def test_where_nobody_calls_any_more_the_page_says_so_and_before_the_deprecation_nothing(calling: Watch) -> None:
+def test_where_nobody_calls_any_more_the_page_says_so_and_before_the_deprecation_nothing(calling: QualityStore) -> None:
     calling.after = AZAR.end_minute + 60
     later = (written(calling, "working-group", AZAR) / "report.en.html").read_text("utf-8")
     before = (written(calling, "working-group", MEHR) / "report.en.html").read_text("utf-8")
@@ -95,14 +97,14 @@ def test_where_nobody_calls_any_more_the_page_says_so_and_before_the_deprecation
     assert "Still call it" not in before
 
 
-def test_a_caller_out_of_the_catalogue_is_named_by_its_legal_id(calling: Watch) -> None:
+def test_a_caller_out_of_the_catalogue_is_named_by_its_legal_id(calling: QualityStore) -> None:
     calling.observe([at(21)], CHECK_NOTE, "99000000000", tally(0, ungranted=1))
 
     named = Named("99000000000", "خارج از فهرست", "Not in the catalogue")
     found = StillCalling(CHECK_NOTE, named, SINCE, 1, date(2026, 11, 12))
-    assert found in calling.figures().still_calling
+    assert found in calling.report().still_calling
 
 
-def written(watch: Watch, audience: str, month: Month | None = None) -> Path:
-    [found] = report(watch.settings, month=str(month or "1405-08"), audiences=[audience], clock=watch.clock())
+def written(watch: QualityStore, audience: str, month: Month | None = None) -> Path:
+    [found] = generate_reports(watch.settings, month=str(month or "1405-08"), audiences=[audience], clock=watch.clock())
     return found.folder

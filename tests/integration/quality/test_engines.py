@@ -8,9 +8,9 @@ import pytest
 
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import repository as seen
-from quality.attribution import Fault
-from quality.repository import Freshness, Observation, Probe, Reading, SeenHead
+from quality import repository
+from quality.attribution import Attribution
+from quality.records import Freshness, MetricsSample, Observation, ObservedHead, Probe
 from tests.conftest import both_engines
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
 from tools.commands.report import quality_home
@@ -22,23 +22,29 @@ def test_what_is_kept_comes_back_and_adds_up(engine: str, request: pytest.Fixtur
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
-        migrate(url, seen.SCRIPTS)
+        migrate(url, repository.MIGRATIONS)
 
     for _ in range(2):
         with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
-            seen.record(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
-            seen.probed(opened, [Probe(7, CHECK_NOTE, SETAD, Fault.EXCHANGE)])
-            seen.aged(opened, [Freshness(7, "s", 60, None)])
-            seen.headed(opened, [SeenHead(7, "s", 3, bytes(32), 9)])
-            seen.read_off(opened, [Reading(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)])
-            seen.own(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
+            repository.add_observations(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
+            repository.save_probes(opened, [Probe(7, CHECK_NOTE, SETAD, Attribution.EXCHANGE)])
+            repository.save_freshness(opened, [Freshness(7, "s", 60, None)])
+            repository.save_heads(opened, [ObservedHead(7, "s", 3, bytes(32), 9)])
+            repository.save_metrics_samples(
+                opened, [MetricsSample(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)]
+            )
+            repository.save_own_inquiries(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
     with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
-        seen.forget_own(opened, 6)
-        assert [seen.met(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [{b"1"}, set(), set()]
+        repository.delete_own_inquiries(opened, 6)
+        assert [repository.take_own_inquiries(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [
+            {b"1"},
+            set(),
+            set(),
+        ]
     with contextlib.closing(Store(url)) as store, store.transaction() as opened:
-        [one] = seen.observations(opened, 0, 10)
-        assert one.tally.counts == Counter({None: 4, Fault.PROVIDER: 2})
-        assert [probe.fault for probe in seen.probes(opened, 0, 10)] == [Fault.EXCHANGE]
-        assert [fresh.age_minutes for fresh in seen.freshness(opened, 0, 10)] == [60]
-        assert seen.last_heads(opened, 8)["s"].entries == 9
-        assert [(one.serving, one.answered) for one in seen.readings(opened, 0, 10)] == [(True, 2)]
+        [one] = repository.observations(opened, 0, 10)
+        assert one.tally.counts == Counter({None: 4, Attribution.PROVIDER: 2})
+        assert [probe.fault for probe in repository.probes(opened, 0, 10)] == [Attribution.EXCHANGE]
+        assert [fresh.age_minutes for fresh in repository.freshness(opened, 0, 10)] == [60]
+        assert repository.last_heads(opened, 8)["s"].entries == 9
+        assert [(one.serving, one.answered) for one in repository.metrics_samples(opened, 0, 10)] == [(True, 2)]

@@ -12,12 +12,12 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from estelam.ledger import verify
 from estelam.storage.store import AccessMode, Store
 from quality import repository
-from quality.attribution import Fault
+from quality.attribution import Attribution
 from quality.monitor import ledger_collector
 from quality.periods import minute_of
-from quality.repository import Tally
+from quality.records import Tally
 from tests.conftest import judiciary_opening, plain_channel
-from tests.integration.quality.conftest import CBI, NATIONAL_ID, Watch
+from tests.integration.quality.conftest import CBI, NATIONAL_ID, QualityStore
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
@@ -35,7 +35,7 @@ def ask(sandbox: Sandbox, numbers: list[str]) -> None:
                 stub.CheckByNationalId(pb.CheckByNationalIdRequest(national_id=number), timeout=5)
 
 
-def collect(watch: Watch, sandbox: Sandbox) -> int:
+def collect(watch: QualityStore, sandbox: Sandbox) -> int:
     now = minute_of(Clock().now())
     with (
         contextlib.closing(Store(watch.settings.store, facts=AccessMode.WRITE)) as kept,
@@ -43,13 +43,13 @@ def collect(watch: Watch, sandbox: Sandbox) -> int:
         kept.transaction() as quality,
         ledger.transaction() as entries,
     ):
-        fresh = ledger_collector.how_fresh(entries, SERVICE, now=now)
+        fresh = ledger_collector.read_freshness(entries, SERVICE, now=now)
         assert fresh is not None
         assert fresh.age_minutes <= 5
-        return ledger_collector.collect(quality, entries, SERVICE, now=now).entries
+        return ledger_collector.collect_batch(quality, entries, SERVICE, now=now).entries
 
 
-def seen(watch: Watch) -> tuple[Tally, str]:
+def seen(watch: QualityStore) -> tuple[Tally, str]:
     whole, end = Tally(), minute_of(Clock().now()) + 1
     with contextlib.closing(Store(watch.settings.store)) as kept, kept.transaction() as quality:
         for one in repository.observations(quality, 0, end):
@@ -60,7 +60,7 @@ def seen(watch: Watch) -> tuple[Tally, str]:
 
 
 @pytest.mark.timeout(120)
-def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sandbox, watch: Watch) -> None:
+def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sandbox, watch: QualityStore) -> None:
     ask(loaded, ["9990000050", "9990000050", "1"])
     assert (collect(watch, loaded), collect(watch, loaded)) == (3, 0)
     ask(loaded, ["9990000050"])
@@ -70,5 +70,5 @@ def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sand
     with contextlib.closing(Store(settings.store)) as ledger, ledger.transaction() as entries:
         *_, last = verify.verify_ledger(entries, verifying_keys(settings.signing_certificates))
     tally, head = seen(watch)
-    assert (tally.counts[None], tally.counts[Fault.CONSUMER], tally.latencies.total()) == (3, 1, 3)
+    assert (tally.counts[None], tally.counts[Attribution.CONSUMER], tally.latencies.total()) == (3, 1, 3)
     assert head == str(last)

@@ -17,9 +17,9 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from quality.attribution import Fault
-from quality.monitor.monitor import Watch, watching
-from quality.monitor.prober import errands
+from quality.attribution import Attribution
+from quality.monitor.monitor import Monitor, run_monitor
+from quality.monitor.prober import plan_probes
 from quality.periods import minute_of
 from quality.settings import QualitySettings
 from sataad_adapter.service import run_adapter
@@ -29,13 +29,13 @@ from tests.integration.quality.monitored_services import (
     CASES,
     NOTES,
     VERIFICATION,
-    met,
+    last_samples,
     minutes,
-    readings,
+    monitor_rounds,
+    probe_results,
     settings_of,
     traffic,
-    until_healthy,
-    watch,
+    wait_until_healthy,
 )
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
@@ -61,11 +61,11 @@ def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Star
     )
     settings = settings_of(loaded, tmp_path, {NOTES: service.address, VERIFICATION: front.address})
     ask(loaded, service.address, "setad")
-    watch(settings, rounds=2)
+    monitor_rounds(settings, rounds=2)
     ask(loaded, service.address, "setad")
-    watch(settings)
+    monitor_rounds(settings)
 
-    assert {(None, "")} == set(met(settings).values())
+    assert {(None, "")} == set(probe_results(settings).values())
     assert {("CheckNote", SETAD): 2} == {key: tally.total for key, tally in traffic(settings).items()}
 
 
@@ -73,9 +73,9 @@ def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Pa
     granted = [grant for grant in suite.GRANTS if grant[0] != "agency"]
     suite.write_access(loaded, granted, rate=1000, burst=2000)
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
-    watch(settings := settings_of(loaded, tmp_path, {NOTES: service.address}))
+    monitor_rounds(settings := settings_of(loaded, tmp_path, {NOTES: service.address}))
 
-    assert (Fault.UNGRANTED, "NOT_GRANTED") == met(settings)["CheckNote", AGENCY]
+    assert (Attribution.UNGRANTED, "NOT_GRANTED") == probe_results(settings)["CheckNote", AGENCY]
     assert {} == traffic(settings)
 
 
@@ -84,13 +84,13 @@ def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tm
     settings = settings_of(loaded, tmp_path, {NOTES: service.address})
 
     async def rounds() -> None:
-        first, second = (Watch(settings, at(minute)) for minute in (0, 1))
-        await first.ask()
+        first, second = (Monitor(settings, at(minute)) for minute in (0, 1))
+        await first.probe()
         with locked(settings):
-            assert not await first.keep()
-        await first.read()
-        await second.ask()
-        await second.read()
+            assert not await first.flush()
+        await first.collect()
+        await second.probe()
+        await second.collect()
 
     asyncio.run(rounds())
 
@@ -105,7 +105,7 @@ def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
     ledgers = {CASES: f"sqlite:///{tmp_path / 'nothing'}", NOTES: loaded.promissory().store}
     settings = settings_of(loaded, tmp_path, {NOTES: service.address}, ledgers=ledgers)
     ask(loaded, service.address, "setad")
-    watch(settings)
+    monitor_rounds(settings)
 
     assert {("CheckNote", SETAD): 1} == {key: tally.total for key, tally in traffic(settings).items()}
 
@@ -120,14 +120,14 @@ def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
     settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, catalogue=folder)
 
     async def rounds() -> None:
-        watch = Watch(settings, Clock())
+        watch = Monitor(settings, Clock())
         (folder / "grants.yaml").write_text("grants: [", "utf-8")
-        await watch.ask()
-        await watch.keep()
+        await watch.probe()
+        await watch.flush()
 
     asyncio.run(rounds())
 
-    assert {("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)} == set(met(settings))
+    assert {("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)} == set(probe_results(settings))
 
 
 def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
@@ -138,13 +138,13 @@ def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start
     pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
     figures = {NOTES: pages["figures"], CASES: pages["nobody"], VERIFICATION: pages["no figures"]}
     settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=figures)
-    until_healthy(loaded, service.address)
+    wait_until_healthy(loaded, service.address)
     ask(loaded, service.address, "setad")
     with contextlib.suppress(grpc.RpcError):
         ask(loaded, service.address, "stranger")
-    watch(settings)
+    monitor_rounds(settings)
 
-    (said,) = readings(settings).values()
+    (said,) = last_samples(settings).values()
     assert (NOTES, "SERVING", True, 4, 1, 0) == (
         said.service,
         said.health,
@@ -161,12 +161,12 @@ def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(
     settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, probe_interval_seconds=0.2)
 
     async def stopped() -> None:
-        async with watching(settings, Clock()) as watch:
-            await watch.ask()
+        async with run_monitor(settings, Clock()) as watch:
+            await watch.probe()
 
     asyncio.run(stopped())
 
-    assert ("CheckByNationalId", CBI) in met(settings)
+    assert ("CheckByNationalId", CBI) in probe_results(settings)
 
 
 NOW = Clock().micros()
@@ -212,4 +212,4 @@ def ending(method: Method) -> Method:
 
 def asked(settings: QualitySettings, catalogue: Catalogue, day: date) -> list[str]:
     """What is asked on *day*."""
-    return [method for errand in errands(settings, catalogue, day) for method, _ in errand.asked]
+    return [method for errand in plan_probes(settings, catalogue, day) for method, _ in errand.requests]

@@ -16,13 +16,13 @@ from estelam.core.errors import Reason
 from estelam.pipeline.outages import OutageTable
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import repository as seen
-from quality.attribution import Fault
+from quality import repository
+from quality.attribution import Attribution
 from quality.periods import Month, instant_of, minute_of
-from quality.repository import Announced
+from quality.records import PlannedOutage
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, Said, caller, refusal
-from tests.integration.quality.conftest import Watch
+from tests.integration.quality.conftest import QualityStore
 from tests.support.outages import HOUR, PROMISSORY, Time
 from tools.env.sandbox import ROOT, Sandbox
 
@@ -36,7 +36,7 @@ class Desk:
     """The exchange's desk: the command line of a suite that has a quality store, and the time there."""
 
     sandbox: Sandbox
-    watch: Watch
+    watch: QualityStore
     time: Time
 
     @property
@@ -65,7 +65,7 @@ def typed(instant: datetime) -> str:
 
 
 @pytest.fixture
-def desk(loaded: Sandbox, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(loaded: Sandbox, watch: QualityStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
     kept = watch.settings
     own = {"store": kept.store, "catalogue": kept.catalogue, "rules": ROOT / "rules" / "quality.toml"}
     own |= {"signing_key": kept.signing_key, "reports": kept.reports}
@@ -142,10 +142,10 @@ def test_an_outage_that_has_not_begun_is_withdrawn_and_counts_nowhere(desk: Desk
     assert 2 == desk.told(*desk.announce(first, first + HOUR))["number"]
 
 
-def kept(desk: Desk, first: datetime) -> list[Announced]:
+def kept(desk: Desk, first: datetime) -> list[PlannedOutage]:
     begins = minute_of(first)
     with contextlib.closing(Store(desk.watch.settings.store)) as opened, opened.transaction() as connection:
-        return seen.announced(connection, begins - 1440, begins + 1440)
+        return repository.outages_between(connection, begins - 1440, begins + 1440)
 
 
 def test_what_is_over_is_not_published_any_more(desk: Desk, first: datetime) -> None:
@@ -208,27 +208,27 @@ def test_what_cannot_be_published_is_not_kept_either(desk: Desk, first: datetime
 
 @both_engines
 def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_release(
-    engine: str, request: pytest.FixtureRequest, watch: Watch
+    engine: str, request: pytest.FixtureRequest, watch: QualityStore
 ) -> None:
     url = watch.settings.store
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
-        migrate(url, seen.SCRIPTS)
+        migrate(url, repository.MIGRATIONS)
     with contextlib.closing(Store(url, facts=AccessMode.CREATE)) as opened, opened.transaction() as connection:
         for later in ("own_inquiry", "reading"):
             connection.execute(text(f"DROP TABLE facts.{later}"))
         connection.execute(text("ALTER TABLE facts.outage DROP COLUMN announced_end_minute"))
         connection.execute(text("UPDATE facts.alembic_version SET version_num = '0001'"))
         connection.execute(text("INSERT INTO facts.outage VALUES (1, 's', 0, 100, 200, 'ف', 'e')"))
-    migrate(url, seen.SCRIPTS)
+    migrate(url, repository.MIGRATIONS)
     with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as opened, opened.transaction() as connection:
-        [before] = seen.announced(connection, 0, 1000)
-        seen.end_early(connection, 1, 150)
-        [after] = seen.announced(connection, 0, 1000)
-        seen.end_early(connection, 1, 100)
+        [before] = repository.outages_between(connection, 0, 1000)
+        repository.end_outage(connection, 1, 150)
+        [after] = repository.outages_between(connection, 0, 1000)
+        repository.end_outage(connection, 1, 100)
 
-        assert [] == seen.announced(connection, 0, 1000)
+        assert [] == repository.outages_between(connection, 0, 1000)
     assert (200, None, 1) == (before.end_minute, before.announced_end_minute, before.number)
     assert (150, 200) == (after.end_minute, after.announced_end_minute)
 
@@ -269,7 +269,7 @@ def test_an_announced_outage_is_refused_by_the_service_and_counted_apart_in_the_
     [written] = desk.watch.settings.reports.glob("*/figures.json")
     report = json.loads(written.read_text("utf-8"))
     counts = report["counts"]
-    planned = [outage for outage in report["outages"] if outage["fault"] == Fault.PLANNED]
+    planned = [outage for outage in report["outages"] if outage["fault"] == Attribution.PLANNED]
 
     # Two answers and one refusal in time; two answers and one refusal that was announced too late to count apart.
     assert (4, 1, 1) == (counts["answered"], counts["planned"], counts["provider"])

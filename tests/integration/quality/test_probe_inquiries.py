@@ -15,7 +15,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD
-from tests.integration.quality.monitored_services import NOTES, served, settings_of, traffic, watch
+from tests.integration.quality.monitored_services import NOTES, fake_service, monitor_rounds, settings_of, traffic
 from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(120)
@@ -35,10 +35,10 @@ def asked(loaded: Sandbox, start: Start) -> list[str]:
 
 def counted(sandbox: Sandbox, folder: Path, answer: Answer) -> int:
     """How many of the consumer's inquiries count, after probes that were met with *answer*."""
-    with served(sandbox, answer) as address:
+    with fake_service(sandbox, answer) as address:
         settings = settings_of(sandbox, folder, {NOTES: address})
         questions = {CHECK_NOTE: settings.probe_requests[CHECK_NOTE]}
-        watch(settings.model_copy(update={"probe_requests": questions}))
+        monitor_rounds(settings.model_copy(update={"probe_requests": questions}))
     found = traffic(settings)
     assert set(found) <= {("CheckNote", SETAD)}
     return sum(tally.total for tally in found.values())

@@ -12,31 +12,31 @@ from estelam.cli import application
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import CONFIG
 from quality import slo
-from quality.attribution import Fault
-from quality.outages.announcements import AnnouncementError, instant
+from quality.attribution import Attribution
+from quality.outages.announcements import AnnouncementError, parse_time
 from quality.periods import instant_of
 from quality.report import signing
-from quality.report.generate import Written, report
-from quality.report.i18n import Wording
-from quality.report.signing import UnprovenReport
-from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, Watch, at, tally
+from quality.report.generate import GeneratedReport, generate_reports
+from quality.report.i18n import Localizer
+from quality.report.signing import ReportSignatureError
+from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, QualityStore, at, tally
 
 
-def written(watch: Watch, audience: str = "working-group") -> Written:
-    [found] = report(watch.settings, month="1405-08", audiences=[audience], clock=watch.clock())
+def written(watch: QualityStore, audience: str = "working-group") -> GeneratedReport:
+    [found] = generate_reports(watch.settings, month="1405-08", audiences=[audience], clock=watch.clock())
     return found
 
 
 @pytest.fixture
-def busy(watch: Watch) -> Watch:
+def busy(watch: QualityStore) -> QualityStore:
     watch.probe(range(at(3), at(6)), CHECK_NOTE, SETAD)
-    watch.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Fault.PROVIDER)
+    watch.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
     watch.observe(range(at(3), at(6)), CHECK_NOTE, SETAD, tally(5, consumer=1))
     watch.observe(range(at(3), at(4)), NATIONAL_ID, CBI, tally(9))
     return watch
 
 
-def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: Watch) -> None:
+def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: QualityStore) -> None:
     folder = written(busy).folder
 
     for language, direction in (("fa", "rtl"), ("en", "ltr")):
@@ -48,7 +48,7 @@ def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: 
         assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 
-def test_page_table_and_json_say_the_same(busy: Watch) -> None:
+def test_page_table_and_json_say_the_same(busy: QualityStore) -> None:
     folder = written(busy).folder
 
     figures = json.loads((folder / "figures.json").read_bytes())
@@ -58,7 +58,7 @@ def test_page_table_and_json_say_the_same(busy: Watch) -> None:
     assert f"{int(told):,}" in (folder / "report.en.html").read_text("utf-8")
 
 
-def test_a_consumers_folder_holds_no_word_of_another(busy: Watch) -> None:
+def test_a_consumers_folder_holds_no_word_of_another(busy: QualityStore) -> None:
     folder = written(busy, "consumer:cbi").folder
 
     whole = b"".join(path.read_bytes() for path in folder.iterdir())
@@ -66,7 +66,7 @@ def test_a_consumers_folder_holds_no_word_of_another(busy: Watch) -> None:
     assert b"CheckNote" not in whole
 
 
-def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: Watch) -> None:
+def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: QualityStore) -> None:
     folder = written(busy).folder
     keys = verifying_keys(busy.settings.signing_certificates)
     page = folder / "report.fa.html"
@@ -75,12 +75,12 @@ def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: 
     assert len(signing.verify(folder, keys)) == 4
     for spoil in (lambda: page.write_bytes(genuine + b" "), page.unlink, (folder / "more").touch):
         spoil()
-        with pytest.raises(UnprovenReport):
+        with pytest.raises(ReportSignatureError):
             signing.verify(folder, keys)
         page.write_bytes(genuine)
 
 
-def test_a_second_report_takes_the_place_of_the_first(busy: Watch) -> None:
+def test_a_second_report_takes_the_place_of_the_first(busy: QualityStore) -> None:
     first = written(busy).folder
     (first / "figures.csv").unlink()
 
@@ -89,7 +89,7 @@ def test_a_second_report_takes_the_place_of_the_first(busy: Watch) -> None:
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
-def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: Watch) -> None:
+def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: QualityStore) -> None:
     busy.announce(at(20), at(20, 4), hours=100)
     busy.end_early(1, at(20, 1))
     folder = written(busy).folder
@@ -101,13 +101,13 @@ def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: Watch) ->
     span = f"{instant_of(at(20)).isoformat()}/{ends[0]}"
     assert ["outage", "promissory-note-inquiry", "", span, "planned announced_until", ends[1]] in table
     for language, words in (("en", "announced until"), ("fa", "اعلام‌شده تا")):
-        say = Wording(language)
+        say = Localizer(language)
         page = (folder / f"report.{language}.html").read_text("utf-8")
         both = f"{say.instant(instant_of(at(20, 1)))}<small>{words} {say.instant(instant_of(at(20, 4)))}</small>"
         assert both in page
 
 
-def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_on_the_page(busy: Watch) -> None:
+def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_on_the_page(busy: QualityStore) -> None:
     busy.announce(at(20), at(20, 4), hours=100)
     folder = written(busy).folder
 
@@ -117,14 +117,14 @@ def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_o
     assert "announced until" not in (folder / "report.en.html").read_text("utf-8")
 
 
-def test_an_outage_that_goes_on_beyond_the_month_is_listed_with_the_end_that_was_announced(busy: Watch) -> None:
+def test_an_outage_that_goes_on_beyond_the_month_is_listed_with_the_end_that_was_announced(busy: QualityStore) -> None:
     busy.announce(at(30, 23), ABAN.end_minute + 120, hours=100)
 
-    [outage] = [one for one in busy.figures().outages if one.announced]
+    [outage] = [one for one in busy.report().outages if one.announced]
     assert (outage.end, outage.announced_until) == (instant_of(ABAN.end_minute), instant_of(ABAN.end_minute + 120))
 
 
-def test_script_in_a_reason_is_shown_and_never_run(busy: Watch) -> None:
+def test_script_in_a_reason_is_shown_and_never_run(busy: QualityStore) -> None:
     busy.announce(at(20), at(20, 1), hours=100)
     busy.edit("parties.yaml", lambda c: [party.update(fa="<script>alert(1)</script>") for party in c["parties"]])
 
@@ -133,12 +133,15 @@ def test_script_in_a_reason_is_shown_and_never_run(busy: Watch) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: Watch) -> None:
+def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: QualityStore) -> None:
     busy.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
 
-    figures = busy.figures()
+    figures = busy.report()
     assert figures.counts.ungranted == 4
-    assert {one.consumer.slug for one in figures.judged if one.kind == "leaving" and one.consumer} == {"setad", "cbi"}
+    assert {one.consumer.slug for one in figures.slo_results if one.kind == "leaving" and one.consumer} == {
+        "setad",
+        "cbi",
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: Watch) -> None:
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(AnnouncementError):
-        instant(text)
+        parse_time(text)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ('note-verification = "promissory-note-inquiry"', 'note-verification = "nothing"'),
     ],
 )
-def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, change: tuple[str, str]) -> None:
+def test_a_wrong_rule_is_refused_by_its_place(watch: QualityStore, tmp_path: Path, change: tuple[str, str]) -> None:
     from estelam.catalogue import loader  # noqa: PLC0415
 
     text = watch.settings.rules.read_text("utf-8")
@@ -175,7 +178,7 @@ def test_a_wrong_rule_is_refused_by_its_place(watch: Watch, tmp_path: Path, chan
 
 
 @pytest.fixture
-def command(watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+def command(watch: QualityStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     s = watch.settings
     config = tmp_path / "estelam.toml"
     config.write_text(
@@ -206,7 +209,7 @@ def test_bad_words_get_a_clear_error_that_is_no_answer(command: CliRunner, words
     assert len(result.output) < 500
 
 
-def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, watch: Watch) -> None:
+def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, watch: QualityStore) -> None:
     words = ["--service", "promissory-note-inquiry", "--reason-fa", "نگهداشت", "--reason-en", "maintenance"]
     later = ["--from", "1499-01-01 22:00", "--until", "۱۴۹۹-۰۱-۰۲ ۰۲:۰۰"]
 
@@ -221,7 +224,7 @@ def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, 
     assert (past.exit_code, "over already" in past.output) == (1, True)
 
 
-def test_a_store_that_is_gone_is_a_plain_line(command: CliRunner, watch: Watch) -> None:
+def test_a_store_that_is_gone_is_a_plain_line(command: CliRunner, watch: QualityStore) -> None:
     for path in Path(watch.settings.store.removeprefix("sqlite:///")).iterdir():
         path.unlink()
 

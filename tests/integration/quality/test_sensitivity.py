@@ -17,16 +17,24 @@ from estelam.core.clock import Clock
 from estelam.data_model.model import load
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.storage.store import AccessMode, Store
-from quality import repository as seen
+from quality import repository
 from quality.periods import Month, minute_of
-from quality.report.generate import Written, report
-from quality.report.i18n import Wording
-from quality.repository import Announced
+from quality.records import PlannedOutage
+from quality.report.generate import GeneratedReport, generate_reports
+from quality.report.i18n import Localizer
 from quality.settings import QualitySettings
 from sataad_adapter.service import run_adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
 from tests.guarantees.test_8_no_identifier_leaks import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks
-from tests.integration.quality.monitored_services import CASES, NOTES, VERIFICATION, met, settings_of, traffic, watch
+from tests.integration.quality.monitored_services import (
+    CASES,
+    NOTES,
+    VERIFICATION,
+    monitor_rounds,
+    probe_results,
+    settings_of,
+    traffic,
+)
 from tests.support.sensitivity import FIELDS, stands_in, values
 from tests.support.service import RunningService
 from tools.commands.report import READERS
@@ -44,7 +52,7 @@ class Home:
     said: list[Message]
     """What was asked and answered."""
     settings: QualitySettings
-    reports: list[Written]
+    reports: list[GeneratedReport]
 
     @property
     def store(self) -> Path:
@@ -68,7 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         )
         Doors(sandbox, addresses).walk(*WAYS)
         said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
-        watch(settings, rounds=2)
+        monitor_rounds(settings, rounds=2)
     return Home(said, settings, written(settings))
 
 
@@ -104,16 +112,16 @@ def read(method: str, said: bytes, *, reply: bool = False) -> Message:
     return message_factory.GetMessageClass(kinds.output_type if reply else kinds.input_type).FromString(said)
 
 
-def written(settings: QualitySettings) -> list[Written]:
+def written(settings: QualitySettings) -> list[GeneratedReport]:
     """The reports of this month to all readers, two minutes from now: a minute that still runs is not told of."""
     later = Clock().micros() + 120_000_000
     clock = replace(Clock(), micros=lambda: later)
-    return report(settings, month=str(Month.of(clock.now())), audiences=READERS, clock=clock)
+    return generate_reports(settings, month=str(Month.of(clock.now())), audiences=READERS, clock=clock)
 
 
 def printed(value: str) -> Iterator[str]:
     """*value* as a report may print it: in the digits of either language, whole or in groups."""
-    persian, english = Wording("fa"), Wording("en")
+    persian, english = Localizer("fa"), Localizer("en")
     yield from (value, persian.digits(value))
     if value.isdecimal():
         yield from (persian.count(int(value)), english.count(int(value)))
@@ -130,7 +138,7 @@ def test_all_that_was_asked_is_seen_and_told(home: Home) -> None:
     told_in = {Path(name).name for name in home.files()}
 
     assert methods - {"VerifyNote"} == {method for method, _ in traffic(home.settings)}
-    assert methods == {method for method, _ in met(home.settings)}
+    assert methods == {method for method, _ in probe_results(home.settings)}
     assert {"facts.db", *PAGES} <= told_in
     assert len(READERS) == len(home.reports)
     assert all(one.inquiries for one in home.reports)
@@ -163,12 +171,12 @@ def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -
     moved = {"store": f"sqlite:///{tmp_path / 'quality'}", "reports": tmp_path / "reports"}
     slipped = Home(home.said, home.settings.model_copy(update=moved), [])
     now = minute_of(Clock().now())
-    slip = Announced(NOTES, now, now - 1, now + 60, Wording("fa").count(int(OBLIGOR)), OBLIGOR)
+    slip = PlannedOutage(NOTES, now, now - 1, now + 60, Localizer("fa").count(int(OBLIGOR)), OBLIGOR)
     with (
         contextlib.closing(Store(slipped.settings.store, facts=AccessMode.WRITE)) as kept,
         kept.transaction() as opened,
     ):
-        seen.announce(opened, slip)
+        repository.insert_outage(opened, slip)
     written(slipped.settings)
 
     found = {

@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from quality.attribution import Fault
+from quality.attribution import Attribution
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI, SETAD
-from tests.integration.quality.monitored_services import met, readings
+from tests.integration.quality.monitored_services import last_samples, probe_results
 from tools.env import sandbox as suite
 from tools.env.processes import QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports, run_command
 from tools.env.sandbox import Sandbox
@@ -24,7 +24,7 @@ QUICK = {"ESTELAM_QUALITY_PROBE_INTERVAL_SECONDS": "1", "ESTELAM_QUALITY_PROBE_S
 def whole(tmp_path: Path) -> Sandbox:
     """A suite with the samples, and the watch's own store, of which everything has an address."""
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
-    sandbox = suite.create_sandbox(tmp_path / "suite", ports=free_ports(*names, "board"))
+    sandbox = suite.create_sandbox(tmp_path / "suite", ports=free_ports(*names, "dashboard"))
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
     return sandbox
@@ -63,7 +63,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 def shown(board: str) -> tuple[bool, str]:
     """Whether the live board sees anything, and how it says that all stands."""
     found = httpx.get(board, trust_env=False).json()
-    return found["blind"], found["state"]
+    return found["stale"], found["state"]
 
 
 def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
@@ -72,19 +72,19 @@ def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
     services = begin(*SERVICES, QUALITY)
     settings: QualitySettings = whole.quality()
     key = ("CheckNote", SETAD)
-    wait_for(lambda: met(settings).get(key) == (None, ""))
-    wait_for(lambda: all(one.serving and one.health == "SERVING" for one in readings(settings).values()))
-    board = f"http://{services[QUALITY].address}/board.json"
+    wait_for(lambda: probe_results(settings).get(key) == (None, ""))
+    wait_for(lambda: all(one.serving and one.health == "SERVING" for one in last_samples(settings).values()))
+    board = f"http://{services[QUALITY].address}/status.json"
     wait_for(lambda: (False, "up") == shown(board))
 
     services["promissory"].kill()
-    wait_for(lambda: met(settings)[key] == (Fault.EXCHANGE, "UNREACHABLE"))
-    assert (Fault.PROVIDER, "PROVIDER_UNAVAILABLE") == met(settings)["VerifyNote", SETAD]
-    assert (None, "") == met(settings)["CheckByNationalId", CBI]
+    wait_for(lambda: probe_results(settings)[key] == (Attribution.EXCHANGE, "UNREACHABLE"))
+    assert (Attribution.PROVIDER, "PROVIDER_UNAVAILABLE") == probe_results(settings)["VerifyNote", SETAD]
+    assert (None, "") == probe_results(settings)["CheckByNationalId", CBI]
     wait_for(lambda: (False, "provider") == shown(board))
 
     services["promissory"].start()
-    wait_for(lambda: met(settings)[key] == (None, ""))
+    wait_for(lambda: probe_results(settings)[key] == (None, ""))
     assert 0 == services[QUALITY].stop()
 
 

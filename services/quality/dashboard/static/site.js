@@ -1,35 +1,35 @@
-// The board keeps itself fresh; without a script it is read anew by hand.
+// Refreshes the live parts of a page; without JavaScript the reader reloads the page.
 "use strict";
 
 const SECONDS = 15;
 const live = () => document.querySelectorAll("[data-live]");
-const lost = document.getElementById("lost");
+const offline = document.getElementById("offline");
 
-// Only what differs is put in place, so that a screen reader tells of changes alone and no focus is lost for nothing.
-const take = (page) => {
+// Replaces only the parts that differ, so that a screen reader announces changes alone and the focus is not lost.
+const update = (page) => {
   for (const old of live()) {
     const fresh = page.getElementById(old.id);
     if (!fresh || fresh.innerHTML === old.innerHTML) continue;
-    const held = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     old.replaceChildren(...fresh.childNodes);
-    if (held) old.querySelector(`[href="${held}"]`)?.focus({ preventScroll: true });
+    if (focused) old.querySelector(`[href="${focused}"]`)?.focus({ preventScroll: true });
   }
   document.title = page.title;
 };
 
-const look = async () => {
+const refresh = async () => {
   if (document.hidden) return;
   try {
-    const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(SECONDS * 1000) });
-    if (!answer.ok) throw new Error(answer.status);
-    take(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    lost.hidden = true;
+    const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(SECONDS * 1000) });
+    if (!response.ok) throw new Error(response.status);
+    update(new DOMParser().parseFromString(await response.text(), "text/html"));
+    offline.hidden = true;
   } catch {
-    lost.hidden = false; // what stands here is not the present
+    offline.hidden = false; // the page shows the last state that was loaded, not the current one
   }
 };
 
 if (live().length) {
-  setInterval(look, SECONDS * 1000);
-  document.addEventListener("visibilitychange", look);
+  setInterval(refresh, SECONDS * 1000);
+  document.addEventListener("visibilitychange", refresh);
 }

@@ -15,9 +15,9 @@ from estelam.ledger.writer import LedgerWriter
 from estelam.server.catalogue_audit import record_changes
 from estelam.storage.store import AccessMode, Store
 from quality.dashboard import app, change_feed
-from quality.dashboard.change_feed import Noted
-from tests.integration.quality.conftest import Watch
-from tests.integration.quality.dashboard.conftest import CASES, NOTES, opened
+from quality.dashboard.change_feed import RecordedChange
+from tests.integration.quality.conftest import QualityStore
+from tests.integration.quality.dashboard.conftest import CASES, NOTES, open_dashboard
 from tools.commands.report import quality_home
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
@@ -49,9 +49,9 @@ class Ledgers:
         grants.write_text(grants.read_text("utf-8").replace(before, after, 1), "utf-8")
         self.note()
 
-    def feed(self) -> list[Noted]:
+    def feed(self) -> list[RecordedChange]:
         """What the board tells."""
-        return change_feed.changes(self.addresses)
+        return change_feed.list_changes(self.addresses)
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: 
 def test_a_page_has_the_newest_changes_and_says_how_many_more_there_are(
     ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "MOST_CHANGES", 5)
-    watch = Watch(quality_home(tmp_path / "quality"))
-    with opened(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+    monkeypatch.setattr(app, "MAX_CHANGES", 5)
+    watch = QualityStore(quality_home(tmp_path / "quality"))
+    with open_dashboard(watch, ledgers=ledgers.addresses) as board, board.client() as client:
         page, whole = client.get("/en/changes").text, client.get("/changes.json").json()
 
     assert 5 == page.count('class="word ')
@@ -97,7 +97,7 @@ def test_a_page_has_the_newest_changes_and_says_how_many_more_there_are(
 def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_path: Path) -> None:
     ledgers.change(*QUOTA)
     with (
-        opened(Watch(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as board,
+        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as board,
         board.client() as client,
     ):
         page = client.get("/en/changes").text
@@ -109,8 +109,8 @@ def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_p
 def test_machines_read_what_has_changed_since_a_day_or_an_instant(ledgers: Ledgers, tmp_path: Path) -> None:
     ledgers.change(*QUOTA)
     newest, refused = ledgers.feed()[0], '{"refused":"since: give a day, or an instant with its zone"}'
-    watch = Watch(quality_home(tmp_path / "quality"))
-    with opened(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+    watch = QualityStore(quality_home(tmp_path / "quality"))
+    with open_dashboard(watch, ledgers=ledgers.addresses) as board, board.client() as client:
         whole, late, never = (
             client.get("/changes.json", params=since).json()
             for since in ({}, {"since": newest.at.isoformat()}, {"since": "۱۴۹۹-۰۱-۰۱"})
@@ -127,7 +127,10 @@ def test_machines_read_what_has_changed_since_a_day_or_an_instant(ledgers: Ledge
 
 def test_a_ledger_that_cannot_be_read_is_told_as_blindness(tmp_path: Path) -> None:
     nowhere = {NOTES: f"sqlite:///{tmp_path / 'nowhere'}"}
-    with opened(Watch(quality_home(tmp_path / "quality")), ledgers=nowhere) as board, board.client() as client:
+    with (
+        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=nowhere) as board,
+        board.client() as client,
+    ):
         response = client.get("/en/changes")
 
     assert 503 == response.status_code

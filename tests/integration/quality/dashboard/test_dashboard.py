@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from estelam.core.exceptions import ServerError
 from estelam.web.rendering import messages_for
-from quality.attribution import Unheard
+from quality.attribution import TransportFailure
 from quality.periods import instant_of
 from quality.settings import QualitySettings
-from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, Watch, at
+from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, QualityStore, at
 from tests.integration.quality.dashboard.conftest import (
     CASES,
     DOWN_MINUTES,
@@ -22,9 +22,9 @@ from tests.integration.quality.dashboard.conftest import (
     NOW,
     PARTIES,
     VERIFICATION,
-    Board,
-    measure,
-    opened,
+    RunningDashboard,
+    open_dashboard,
+    probe_all,
 )
 from tools.commands.report import quality_home
 
@@ -32,19 +32,19 @@ PAGES = ("", "outages", "agreements", "catalogue", "registries", "changes", "rep
 
 
 def states(client: httpx.Client) -> dict[str, str]:
-    """By method, what /board.json says it is."""
-    services = client.get("/board.json").json()["services"]
+    """By method, what /status.json says it is."""
+    services = client.get("/status.json").json()["services"]
     return {method["name"]: method["state"] for service in services for method in service["methods"]}
 
 
 def test_each_method_stands_as_it_was_measured_last(reader: httpx.Client) -> None:
-    found = reader.get("/board.json").json()
+    found = reader.get("/status.json").json()
     down = next(m for s in found["services"] for m in s["methods"] if m["name"] == NATIONAL_ID)
 
     assert {NATIONAL_ID: "provider", CHECK_NOTE: "up", PARTIES: "up", VERIFY_NOTE: "up"}.items() <= states(
         reader
     ).items()
-    assert ("provider", False) == (found["state"], found["blind"])
+    assert ("provider", False) == (found["state"], found["stale"])
     assert {NOTES: "up", CASES: "provider", VERIFICATION: "up"} == {
         one["service"]["slug"]: one["state"] for one in found["services"]
     }
@@ -61,7 +61,7 @@ def test_a_consumers_own_fault_is_its_own_and_the_method_stays_up(reader: httpx.
 
 
 def test_traffic_is_counted_by_the_hour_and_by_cause(reader: httpx.Client) -> None:
-    [service] = [one for one in reader.get("/board.json").json()["services"] if one["service"]["slug"] == NOTES]
+    [service] = [one for one in reader.get("/status.json").json()["services"] if one["service"]["slug"] == NOTES]
     [method] = [one for one in service["methods"] if one["name"] == CHECK_NOTE]
 
     assert 24 == len(method["hours"])
@@ -79,45 +79,45 @@ def test_the_overview_says_in_both_languages_what_is_down_and_what_is_to_come(
     assert ("نگهداشت" if language == "fa" else "maintenance") in page
 
 
-def test_a_silent_watch_is_neither_up_nor_down(watch_over: Watch) -> None:
-    with opened(watch_over, NOW + 10) as late, late.client() as client:
-        found, page = client.get("/board.json").json(), client.get("/en/").text
+def test_a_silent_watch_is_neither_up_nor_down(watch_over: QualityStore) -> None:
+    with open_dashboard(watch_over, NOW + 10) as late, late.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
 
-    assert found["blind"]
+    assert found["stale"]
     assert {"unmeasured"} == {method["state"] for service in found["services"] for method in service["methods"]}
     assert "The watch is silent: the present is not known" in page
     assert "All services answer" not in page
 
 
 def test_a_method_that_was_not_measured_is_not_called_up(tmp_path: Path) -> None:
-    watch = Watch(quality_home(tmp_path), after=NOW)
+    watch = QualityStore(quality_home(tmp_path), after=NOW)
     watch.probe([NOW], CHECK_NOTE, "99001187852")
-    with opened(watch) as running, running.client() as client:
-        found, page = client.get("/board.json").json(), client.get("/en/").text
+    with open_dashboard(watch) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
 
-    assert ("unmeasured", False) == (found["state"], found["blind"])
+    assert ("unmeasured", False) == (found["state"], found["stale"])
     assert "Not every service is known to stand" in page
 
 
 def test_a_method_in_its_first_minute_of_service_is_not_known_yet(tmp_path: Path) -> None:
     first = at(10)
-    watch = Watch(quality_home(tmp_path), after=first)
+    watch = QualityStore(quality_home(tmp_path), after=first)
     services = watch.settings.catalogue / "services.yaml"
     begun = f"introduced: {instant_of(first):%Y-%m-%d}"
     services.write_text(re.sub("introduced: [0-9-]+", begun, services.read_text("utf-8")), "utf-8")
-    with opened(watch, first) as running, running.client() as client:
-        found, page = client.get("/board.json").json(), client.get("/en/")
+    with open_dashboard(watch, first) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/")
 
     assert (200, "unmeasured") == (page.status_code, found["state"])
 
 
 def test_an_announced_outage_that_runs_is_shown_as_one(tmp_path: Path) -> None:
-    watch = Watch(quality_home(tmp_path), after=NOW)
-    measure(watch, NOW - 5, NOW + 1)
+    watch = QualityStore(quality_home(tmp_path), after=NOW)
+    probe_all(watch, NOW - 5, NOW + 1)
     watch.announce(NOW - 4, NOW + 60, hours=100)
     watch.announce(NOW - 4, NOW + 60, hours=100, service=CASES)
-    with opened(watch) as running, running.client() as client:
-        found, page = client.get("/board.json").json(), client.get("/en/").text
+    with open_dashboard(watch) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
 
     assert "planned" == found["state"]
     assert "An announced outage is running" in page
@@ -127,21 +127,21 @@ def test_an_announced_outage_that_runs_is_shown_as_one(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_read_is_no_news_of_the_services(tmp_path: Path) -> None:
     settings = quality_home(tmp_path)
     shutil.rmtree(tmp_path / "store")
-    with opened(Watch(settings)) as running, running.client() as client:
+    with open_dashboard(QualityStore(settings)) as running, running.client() as client:
         pages = [client.get(f"/{language}/") for language in ("fa", "en")]
-        data = client.get("/board.json")
+        data = client.get("/status.json")
 
     assert [503, 503, 503] == [*(page.status_code for page in pages), data.status_code]
-    assert {"refused": "blind"} == data.json()
+    assert {"refused": "unavailable"} == data.json()
     for page in pages:
         assert not re.search(r"is-up|sqlite|OperationalError|Traceback", page.text)
 
 
 def test_a_broken_catalogue_is_told_as_blindness_and_mended_without_a_restart(tmp_path: Path) -> None:
-    watch = Watch(quality_home(tmp_path), after=NOW)
+    watch = QualityStore(quality_home(tmp_path), after=NOW)
     grants = watch.settings.catalogue / "grants.yaml"
     kept = grants.read_text("utf-8")
-    with opened(watch) as running, running.client() as client:
+    with open_dashboard(watch) as running, running.client() as client:
         grants.write_text("grants: [", "utf-8")
         broken = client.get("/en/catalogue")
         grants.write_text(kept, "utf-8")
@@ -169,11 +169,11 @@ def test_the_catalogue_shows_each_grant_with_clause_assents_and_quota(reader: ht
 
 
 def test_a_grant_that_lacks_an_assent_is_not_shown_in_force(tmp_path: Path) -> None:
-    watch = Watch(quality_home(tmp_path), after=NOW)
+    watch = QualityStore(quality_home(tmp_path), after=NOW)
     grants = watch.settings.catalogue / "grants.yaml"
     consent = "    secretariat_consent: { on: 2021-08-24, reference: R1.0 }\n"
     grants.write_text(grants.read_text("utf-8").replace(consent, "", 1), "utf-8")
-    with opened(watch) as running, running.client() as client:
+    with open_dashboard(watch) as running, running.client() as client:
         page = client.get("/en/catalogue").text
 
     assert "incomplete" in page
@@ -196,7 +196,7 @@ def test_outages_are_told_with_cause_and_length(reader: httpx.Client) -> None:
     assert "Announced outage:" in page
 
 
-def test_reports_are_listed_and_handed_out_as_they_were_signed(reader: httpx.Client, shown: Board) -> None:
+def test_reports_are_listed_and_handed_out_as_they_were_signed(reader: httpx.Client, shown: RunningDashboard) -> None:
     folder = shown.watch.settings.reports / "1405-08-consumer-cbi"
     page = reader.get("/en/reports").text
     files = {path.name: reader.get(f"/reports/{folder.name}/{path.name}") for path in folder.iterdir()}
@@ -208,12 +208,12 @@ def test_reports_are_listed_and_handed_out_as_they_were_signed(reader: httpx.Cli
     assert files["figures.csv"].headers["content-disposition"].startswith("attachment")
 
 
-def test_a_changed_report_is_called_so(tmp_path: Path, watch_over: Watch) -> None:
+def test_a_changed_report_is_called_so(tmp_path: Path, watch_over: QualityStore) -> None:
     reports = tmp_path / "reports"
     shutil.copytree(watch_over.settings.reports, reports)
     with (reports / "1405-08-working-group" / "figures.csv").open("ab") as file:
         file.write(b"1\r\n")
-    with opened(watch_over, reports=reports) as running, running.client() as client:
+    with open_dashboard(watch_over, reports=reports) as running, running.client() as client:
         page = client.get("/en/reports").text
 
     assert 1 == page.count("signature does NOT hold")
@@ -222,12 +222,12 @@ def test_a_changed_report_is_called_so(tmp_path: Path, watch_over: Watch) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_a_report_whose_figures_cannot_be_read_does_not_vanish(
-    tmp_path: Path, watch_over: Watch, content: bytes
+    tmp_path: Path, watch_over: QualityStore, content: bytes
 ) -> None:
     reports = tmp_path / "reports"
     shutil.copytree(watch_over.settings.reports, reports)
     (reports / "1405-08-working-group" / "figures.json").write_bytes(content)
-    with opened(watch_over, reports=reports) as running, running.client() as client:
+    with open_dashboard(watch_over, reports=reports) as running, running.client() as client:
         page = client.get("/en/reports")
 
     assert 200 == page.status_code
@@ -279,11 +279,16 @@ def test_another_name_for_this_host_is_refused(reader: httpx.Client) -> None:
     assert 400 == reader.get("/fa/", headers={"host": "evil.example"}).status_code
 
 
-def test_the_board_listens_on_this_host_alone_and_needs_its_port(watch_over: Watch, shown: Board) -> None:
+def test_the_board_listens_on_this_host_alone_and_needs_its_port(
+    watch_over: QualityStore, shown: RunningDashboard
+) -> None:
     taken = shown.address.partition("localhost")[2]
     with pytest.raises(ValidationError, match="must be a loopback address"):
         QualitySettings.model_validate(watch_over.settings.model_dump() | {"listen": "0.0.0.0:8081"})
-    with pytest.raises(ServerError, match="is another server there"), opened(watch_over, listen=f"127.0.0.1{taken}"):
+    with (
+        pytest.raises(ServerError, match="is another server there"),
+        open_dashboard(watch_over, listen=f"127.0.0.1{taken}"),
+    ):
         pass
 
 
@@ -292,4 +297,4 @@ def test_every_word_is_there_in_both_languages() -> None:
 
     assert fa.keys() == en.keys()
     assert all((*fa.values(), *en.values()))
-    assert {f"unheard_{reason}" for reason in Unheard} <= fa.keys()
+    assert {f"transport_{reason}" for reason in TransportFailure} <= fa.keys()

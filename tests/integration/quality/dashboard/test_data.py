@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from quality.dashboard.data import Blind, Fresh
+from quality.dashboard.data import AsyncCache, DataUnavailable
 
 
 class Readings:
@@ -25,7 +25,7 @@ class Readings:
         return self.count
 
 
-async def after(first: int, fresh: Fresh[int]) -> int:
+async def after(first: int, fresh: AsyncCache[int]) -> int:
     """What *fresh* gives once that is no longer *first*."""
     for _ in range(1000):
         if (found := await fresh()) != first:
@@ -38,7 +38,7 @@ def test_all_who_ask_at_the_same_time_share_one_reading() -> None:
     readings = Readings()
 
     async def ask() -> list[int]:
-        fresh = Fresh(readings, 60)
+        fresh = AsyncCache(readings, 60)
         return list(await asyncio.gather(*(fresh() for _ in range(20))))
 
     assert [1] * 20 == asyncio.run(ask())
@@ -49,7 +49,7 @@ def test_what_lingers_is_shown_while_it_is_read_anew() -> None:
     readings = Readings()
 
     async def ask() -> tuple[int, int, int]:
-        fresh = Fresh(readings, 0.0, lingers=60)
+        fresh = AsyncCache(readings, 0.0, stale_seconds=60)
         first = await fresh()
         readings.go.clear()
         meanwhile = await fresh()
@@ -67,10 +67,10 @@ def test_nothing_old_is_shown_for_what_cannot_be_read_and_it_is_tried_again(ling
     readings = Readings()
 
     async def ask() -> int:
-        fresh = Fresh(readings, 0.0, lingers=lingers)
+        fresh = AsyncCache(readings, 0.0, stale_seconds=lingers)
         await fresh()
         readings.fails = True
-        with pytest.raises(Blind):
+        with pytest.raises(DataUnavailable):
             await after(1, fresh)
         readings.fails = False
         return await fresh()
