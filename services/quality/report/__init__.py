@@ -1,1 +1,1 @@
-"""The monthly report: its pages, table, figures and signature."""
+"""The monthly report: HTML pages, CSV, JSON and signature."""

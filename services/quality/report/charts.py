@@ -1,6 +1,6 @@
-"""Charts as plain SVG: no script, colours by class so that paper, light and dark each have their own.
+"""Charts as plain SVG without script. Colours are CSS classes, so that print, light and dark mode can differ.
 
-In Persian the days run from right to left, as its reader's eye does.
+In Persian the time axis runs from right to left.
 """
 
 import math
@@ -18,7 +18,7 @@ CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The place of a chart: days across, a scale up."""
+    """Coordinate system of a chart: days on the x axis, a scale from 0 to 1 on the y axis."""
 
     count: int
     height: int
@@ -29,23 +29,23 @@ class Frame:
     margin: int = 46
 
     def x(self, place: float) -> float:
-        """Where *place*, counted in days, stands."""
+        """The x coordinate of *place*, in days."""
         at = self.margin + (self.width - self.margin - (8 if self.margin else 0)) * place / self.count
         return self.width - at if self.mirrored else at
 
     def y(self, share: float) -> float:
-        """Where a *share* of the scale stands."""
+        """The y coordinate of *share*, from 0 to 1."""
         return self.top + (self.height - self.top - self.bottom) * (1 - share)
 
     def bar(self, first: float, end: float, low: float, high: float, kind: str) -> str:
-        """A bar over places *first* to *end*, from share *low* to *high*."""
+        """A bar from *first* to *end* (days) and from *low* to *high* (shares), of CSS class *kind*."""
         left, right = sorted((self.x(first), self.x(end)))
         top, bottom = self.y(high), self.y(low)
         size = f'width="{right - left:.1f}" height="{max(bottom - top, 0):.2f}"'
         return f'<rect class="{kind}" x="{left:.1f}" y="{top:.2f}" {size}/>'
 
     def tick(self, share: float, label: str) -> str:
-        """A line across at *share*, and what it means."""
+        """A horizontal grid line at *share*, with its label."""
         y, edge = self.y(share), self.x(0)
         beyond = edge + 6 if self.mirrored else edge - 6
         anchor = "start" if self.mirrored else "end"
@@ -55,17 +55,17 @@ class Frame:
         )
 
     def day_labels(self, l10n: Localizer) -> Iterable[str]:
-        """The numbers of days below."""
+        """Labels of the x axis: day numbers."""
         for day in (1, *range(5, self.count + 1, 5)):
             x = self.x(day - 0.5)
             label = l10n.digits(str(day))
             yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{label}</text>'
 
     def render(self, parts: Iterable[str], label: str, *, stretched: bool = False) -> Markup:
-        """The whole chart; a *stretched* one fills its place whatever its shape."""
+        """The SVG element; a *stretched* one ignores the aspect ratio."""
         box = f'viewBox="0 0 {self.width} {self.height}"' + (' preserveAspectRatio="none"' if stretched else "")
         head = f'<svg class="chart" {box} role="img" aria-label="{escape(label)}">'
-        return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - numbers and escaped words alone
+        return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - only numbers and escaped text
 
 
 def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
@@ -93,23 +93,23 @@ def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
 
 
 def volume(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
-    """How many inquiries each day had, answered and not."""
+    """Answered and failed inquiries of each day."""
     frame = Frame(len(days), 130, mirrored=l10n.persian)
     return frame.render([*columns(frame, [day.counts for day in days], l10n), *frame.day_labels(l10n)], label)
 
 
 def columns(frame: Frame, counts: Sequence[Counts], l10n: Localizer) -> Iterable[str]:
-    """A column for each of *counts*, answered and not, against their scale."""
+    """A stacked column for each of *counts* (answered, failed), with the grid of their scale."""
     most = _round_up(max((one.inquiries for one in counts), default=0) or 1)
     yield from (frame.tick(part, l10n.count(round(most * part))) for part in (0, 0.5, 1))
     for at, one in enumerate(counts):
-        answered, whole = one.answered / most, one.inquiries / most
+        answered, total = one.answered / most, one.inquiries / most
         yield frame.bar(at + 0.14, at + 0.86, 0, answered, "answered")
-        yield frame.bar(at + 0.14, at + 0.86, answered, whole, "failed")
+        yield frame.bar(at + 0.14, at + 0.86, answered, total, "failed")
 
 
 def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
-    """What share of each day's inquiries got no answer, and through whom."""
+    """Share of each day's inquiries without an answer, by attribution."""
     frame = Frame(len(days), 150, mirrored=l10n.persian)
     shares = [
         [100 * getattr(day.counts, cause) / day.counts.inquiries if day.counts.inquiries else 0.0 for cause in CAUSES]
@@ -130,11 +130,11 @@ def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
 def outage_timeline(
     outages: Sequence[Outage], begins: datetime, days: Sequence[date], l10n: Localizer, label: str
 ) -> Markup:
-    """One service's month as a band, with its outages where they were."""
+    """The month of one service as a band with its outages."""
     frame = Frame(len(days), 54, mirrored=l10n.persian, top=6)
     parts = [frame.bar(0, len(days), 0, 1, "band")]
     parts += frame.day_labels(l10n)
-    # The widest first, so that nothing is hidden; a short one is still a hair's breadth wide.
+    # The longest are drawn first, so that they hide nothing; a short one keeps a minimum width.
     for outage in sorted(outages, key=lambda one: -one.minutes):
         first = (outage.first - begins).total_seconds() / 86400
         end = max((outage.end - begins).total_seconds() / 86400, first + 0.12)
@@ -155,12 +155,12 @@ def _contiguous(points: Iterable[tuple[float, float | None]]) -> Iterable[list[t
 
 
 def _round_up(most: float) -> float:
-    """The next round number."""
+    """The smallest round number that is not below *most*."""
     power = 10.0 ** math.floor(math.log10(most))
     return next(step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= most)
 
 
 def _round_down(least: float) -> float:
-    """The round number before."""
+    """The largest round number that is not above *least*."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(step * power for step in (5, 2, 1) if step * power <= least)

@@ -1,4 +1,4 @@
-"""The report as data: JSON that holds all of them, and CSV with one figure a row for who works with tables."""
+"""The report as data: JSON with every value, and CSV with one value a row."""
 
 import csv
 import dataclasses
@@ -15,36 +15,36 @@ Row = tuple[Any, ...]
 
 
 def as_json(report: Report) -> bytes:
-    """All report, as one JSON object."""
-    plain = dataclasses.asdict(report)
-    return json.dumps(plain, ensure_ascii=False, indent=1, default=_text).encode() + b"\n"
+    """The whole report as one JSON object."""
+    content = dataclasses.asdict(report)
+    return json.dumps(content, ensure_ascii=False, indent=1, default=_text).encode() + b"\n"
 
 
 def as_csv(report: Report) -> bytes:
-    """All report, one a row."""
+    """The whole report as CSV, one value a row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     writer.writerows([_plain(value) for value in row] for row in _rows(report))
-    # The mark at the start tells spreadsheets that this is UTF-8.
+    # Spreadsheets recognise UTF-8 by the byte order mark.
     return b"\xef\xbb\xbf" + text.getvalue().encode()
 
 
 def _rows(report: Report) -> Iterator[Row]:
-    yield from _figures("report", report.audience, "", report.month, report.counts, report.minutes)
+    yield from _values("report", report.audience, "", report.month, report.counts, report.minutes)
     for method in report.methods:
-        yield from _figures("method", method.method, "", report.month, method.counts, method.minutes)
+        yield from _values("method", method.method, "", report.month, method.counts, method.minutes)
         for day in method.days:
-            yield from _figures("day", method.method, "", day.jalali, day.counts, day.minutes)
+            yield from _values("day", method.method, "", day.jalali, day.counts, day.minutes)
     for one in report.consumers:
-        yield from _figures("consumer", one.method, one.consumer.slug, report.month, one.counts)
+        yield from _values("consumer", one.method, one.consumer.slug, report.month, one.counts)
     for still in report.still_calling:
         for name in ("since", "inquiries", "last_day"):
             yield ("still_calling", still.method, still.consumer.slug, report.month, name, getattr(still, name))
     for outage in report.outages:
         yield from _outage(outage)
-    for judged in report.slo_results:
-        yield from _verdicts(report.month, judged)
+    for result in report.slo_results:
+        yield from _verdicts(report.month, result)
     for head in report.ledgers:
         yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.number}:{head.hash}")
 
@@ -57,10 +57,10 @@ def _outage(outage: Outage) -> Iterator[Row]:
         yield (*where, f"{outage.fault} announced_until", outage.announced_until.isoformat())
 
 
-def _verdicts(month: str, judged: SloResult) -> Iterator[Row]:
-    for verdict in judged.verdicts:
-        name = f"{judged.rules.slug} {verdict.metric}"
-        where = (judged.kind, _slug(judged.service), _slug(judged.consumer), month)
+def _verdicts(month: str, result: SloResult) -> Iterator[Row]:
+    for verdict in result.verdicts:
+        name = f"{result.rules.slug} {verdict.metric}"
+        where = (result.kind, _slug(result.service), _slug(result.consumer), month)
         yield (*where, name, verdict.measured)
         yield (*where, f"{name} met", verdict.met)
 
@@ -69,7 +69,7 @@ def _slug(thing: Named | None) -> str:
     return thing.slug if thing else ""
 
 
-def _figures(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes) -> Iterator[Row]:
+def _values(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes) -> Iterator[Row]:
     for holder in holders:
         for field in dataclasses.fields(holder):
             yield (scope, subject, consumer, day, field.name, getattr(holder, field.name))
@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value)
-    # A spreadsheet takes what begins so for a formula.
+    # A spreadsheet would evaluate a value with such a first character as a formula.
     return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

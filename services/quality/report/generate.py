@@ -1,4 +1,4 @@
-"""A monthly report, from the store to a folder of files: two pages, a table, the report and the signature."""
+"""Generates the monthly reports: for each audience a folder with two pages, CSV, JSON and their signature."""
 
 import contextlib
 import hashlib
@@ -28,51 +28,54 @@ from quality.settings import QualitySettings
 
 @dataclass(frozen=True, slots=True)
 class GeneratedReport:
-    """A report that lies in a folder, and how it came out."""
+    """A report that was written, and its summary."""
 
     folder: Path
     inquiries: int
     broken: int
-    """Objectives that were not met."""
+    """Number of objectives that were not met."""
     interim: bool
 
 
 def generate_reports(
     settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock
 ) -> list[GeneratedReport]:
-    """Write the reports of *month* for its *audiences*, each into its folder, in place of an earlier one.
+    """Write the reports of *month* (Jalali, as 1405-08), one folder for each audience. An earlier report is replaced.
+
+    An audience is working-group, provider:NAME or consumer:NAME.
 
     Raises:
-        MonthError: no such month, or it lies in the future.
+        MonthError: *month* is malformed or in the future.
+        AudienceError: the catalogue has no such audience.
     """
-    which, now = Month.parse(month), clock.now()
-    if which.first_minute > minute_of(now):
-        raise MonthError(f"{which} has not begun yet")
+    period, now = Month.parse(month), clock.now()
+    if period.first_minute > minute_of(now):
+        raise MonthError(f"{period} has not begun yet")
     catalogue = loader.read_catalogue(settings.catalogue)
     readers = [Audience.parse(audience, catalogue) for audience in audiences]
     rules = slo.read(settings.rules, catalogue)
     signer = SigningKey.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-        data = load_period(connection, period=which, now=minute_of(now), catalogue=catalogue, rules=rules)
+        data = load_period(connection, period=period, now=minute_of(now), catalogue=catalogue, rules=rules)
     return [
         _report(settings, build_report(AudienceView(data, reader, catalogue, rules), now), signer) for reader in readers
     ]
 
 
 def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> GeneratedReport:
-    data = as_json(report)
-    files = {"figures.json": data, "figures.csv": as_csv(report)}
-    proof = json.loads(signing.sign({"figures.json": data}, signer))["files"]["figures.json"]["signature"]
-    seal = ReportSignature(signer.key_id, hashlib.sha256(data).hexdigest(), proof)
-    files |= {f"report.{language}.html": render_page(report, language, seal) for language in LANGUAGES}
+    content = as_json(report)
+    files = {"figures.json": content, "figures.csv": as_csv(report)}
+    signature_hex = json.loads(signing.sign({"figures.json": content}, signer))["files"]["figures.json"]["signature"]
+    signature = ReportSignature(signer.key_id, hashlib.sha256(content).hexdigest(), signature_hex)
+    files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
     folder = settings.reports / f"{report.month}-{report.audience}"
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer)})
-    broken = sum(verdict.met is False for judged in report.slo_results for verdict in judged.verdicts)
+    broken = sum(verdict.met is False for result in report.slo_results for verdict in result.verdicts)
     return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """All files or none: whoever looks meanwhile sees the earlier report or this one."""
+    """Replace *folder* atomically: a concurrent reader sees the earlier report or this one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".report-") as scratch:
         draft = Path(scratch) / "draft"

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else: on a screen, in the dark and on paper."""
+"""The report as one self-contained HTML page, for light and dark screens and for print."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ LANGUAGES = ("fa", "en")
 
 @dataclass(frozen=True, slots=True)
 class ReportSignature:
-    """What the page says of its report' signature."""
+    """Signature of `figures.json`, as the page prints it."""
 
     key_id: str
     digest: str
     signature: str
 
 
-def render_page(report: Report, language: str, seal: ReportSignature) -> bytes:
-    """The page in one *language*."""
+def render_page(report: Report, language: str, signature: ReportSignature) -> bytes:
+    """Render the page in *language*."""
     l10n = Localizer(language)
     style = files("quality.report").joinpath("templates/report.css").read_text("utf-8")
     return (
@@ -37,20 +37,20 @@ def render_page(report: Report, language: str, seal: ReportSignature) -> bytes:
         .render(
             f=report,
             l10n=l10n,
-            seal=seal,
-            style=Markup(style),  # noqa: S704 - our own
+            signature=signature,
+            style=Markup(style),  # noqa: S704 - our own file
             month=Month.parse(report.month),
             weekdays=WEEK[language],
             weeks=_weeks,
             grade=_grade,
-            whole=_whole(report),
+            totals=_totals(report),
             charts=charts,
             causes=charts.CAUSES,
             kinds=[(cause, l10n(f"fault_{cause}")) for cause in charts.CAUSES],
             days=_month_days(report),
             names=lambda methods: _names(report, methods, l10n),
             callers=lambda method: _callers(report, method, l10n),
-            met=[v.met for judged in report.slo_results for v in judged.verdicts if v.met is not None],
+            met=[v.met for result in report.slo_results for v in result.verdicts if v.met is not None],
             unplanned=[one for one in report.outages if one.fault in {"provider", "exchange"}],
             by_service=_by_service(report),
             other="en" if l10n.persian else "fa",
@@ -66,7 +66,7 @@ def _environment() -> Environment:
 
 
 def _weeks(method: MethodReport) -> Iterator[Sequence[DayReport | None]]:
-    """The month's days by weeks, which begin on Saturday; None where a week reaches out of the month."""
+    """The days of the month in weeks that start on Saturday; None for days outside the month."""
     days: list[DayReport | None] = [None] * jalali(method.days[0].day).weekday()
     days += method.days
     days += [None] * (-len(days) % 7)
@@ -75,7 +75,7 @@ def _weeks(method: MethodReport) -> Iterator[Sequence[DayReport | None]]:
 
 
 def _grade(minutes: Minutes) -> str:
-    """The class of a day's cell."""
+    """CSS class of a day's cell in the calendar."""
     available = minutes.availability
     if available is None:
         return "is-planned" if minutes.planned else "is-unmeasured" if minutes.unmeasured else "is-absent"
@@ -83,8 +83,8 @@ def _grade(minutes: Minutes) -> str:
     return next((name for least, name in grades if available >= least), "is-bad")
 
 
-def _whole(report: Report) -> list[DayReport]:
-    """The days of all methods together; of their latencies nothing can be said."""
+def _totals(report: Report) -> list[DayReport]:
+    """Daily counts summed over all methods. Percentiles can't be summed and are None."""
     together = zip(*(method.days for method in report.methods), strict=True)
     return [_sum(days) for days in together]
 
@@ -108,13 +108,13 @@ def _month_days(report: Report) -> list[date]:
 
 
 def _names(report: Report, methods: Iterable[str], l10n: Localizer) -> str:
-    """Methods by their names in the reader's language, or as they travel where the report has no such method."""
+    """Method names in the page's language; the full name for a method that is not in the report."""
     known = {method.method: method.fa if l10n.persian else method.en for method in report.methods}
     return (" \u00b7 ").join(known.get(method, method) for method in methods)
 
 
 def _callers(report: Report, method: MethodReport, l10n: Localizer) -> str:
-    """Who still calls *method*, how often, and when last."""
+    """Consumers that still call *method*, with the number of inquiries and the last day."""
     comma, semicolon = ("، ", "؛ ") if l10n.persian else (", ", "; ")
     return semicolon.join(
         comma.join(

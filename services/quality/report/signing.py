@@ -1,4 +1,4 @@
-"""A report's signature: each file by its digest, so that one page on its own can be shown to be genuine too."""
+"""Signature of a report. Each file is signed separately, so that one file can be verified on its own."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ SIGNATURE_FILE = "signature.json"
 
 
 class ReportSignatureError(Exception):
-    """A report that its signature does not prove; the text says which file and why."""
+    """Verification of a report failed; the text names the file and the reason."""
 
 
 def signed_bytes(name: str, content: bytes) -> bytes:
-    """What is signed of the file *name*."""
+    """The bytes that are signed for the file *name*: context, name and digest."""
     return CONTEXT + name.encode() + b"\0" + hashlib.sha256(content).digest()
 
 
 def sign(files: Mapping[str, bytes], signer: SigningKey) -> bytes:
-    """The signature file of *files*."""
+    """Return the content of the signature file for *files*, by name."""
     signed = {
         name: {
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -36,10 +36,10 @@ def sign(files: Mapping[str, bytes], signer: SigningKey) -> bytes:
 
 
 def verify(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
-    """The names of the files in *folder* that were signed; all are whole.
+    """Verify the report in *folder* and return the names of its signed files.
 
     Raises:
-        UnprovenReport: a file is missing, was changed or added, or the key is none of *keys*.
+        UnprovenReport: a file is missing, changed or not signed, or the key is not one of *keys* (by key id).
     """
     try:
         signature = json.loads((folder / SIGNATURE_FILE).read_bytes())
@@ -48,12 +48,12 @@ def verify(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ReportSignatureError(f"{SIGNATURE_FILE}: missing or damaged") from None
     if key is None:
-        raise ReportSignatureError(f"{SIGNATURE_FILE}: signed with a key that is not known")
+        raise ReportSignatureError(f"{SIGNATURE_FILE}: signed with an unknown key")
     if {path.name for path in folder.iterdir()} != {*signed, SIGNATURE_FILE}:
-        raise ReportSignatureError("a file is missing, or was added")
+        raise ReportSignatureError("the folder and the signature don't list the same files")
     for name, made in signed.items():
         try:
             key.verify(made, signed_bytes(name, (folder / name).read_bytes()))
         except InvalidSignature:
-            raise ReportSignatureError(f"{name}: not what was signed") from None
+            raise ReportSignatureError(f"{name}: does not match its signature") from None
     return sorted(signed)
