@@ -8,7 +8,7 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
-from estelam.ledger.writer import request_subject
+from estelam.ledger.tables import request_subject
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.receipts.receipt import canonical
 from estelam.storage.facts import former_subject_table, load_table

@@ -19,7 +19,7 @@ from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import verify
-from estelam.ledger.writer import block_table
+from estelam.ledger.tables import block_table
 from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub

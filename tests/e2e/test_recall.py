@@ -146,10 +146,10 @@ def test_what_was_loaded_before_is_not_looked_at(cleared: tuple[CommandLine, str
 @pytest.mark.parametrize(
     ("since", "words"),
     [
-        ("3", "names no load; the last one is 2"),
-        ("9" * 9, "names no load; the last one is 2"),
-        ("9999-01-01", "lies in the future"),
-        ("1500-01-01", "lies in the future"),
+        ("3", "there is no such load; the last one is 2"),
+        ("9" * 9, "there is no such load; the last one is 2"),
+        ("9999-01-01", "is in the future"),
+        ("1500-01-01", "is in the future"),
         *((word, "a load's number, a day as") for word in ("", "-1", "9" * 5000, "yesterday", "1405-13-01")),
         *((word, "a load's number, a day as") for word in ("2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "1.5")),
     ],
@@ -235,7 +235,7 @@ def test_loads_made_before_changes_were_remembered_are_out_of_reach(cleared: tup
     said = recall(command, since="0")
 
     assert said.code == 1
-    assert "remembered from load 2 on" in said.err
+    assert "recorded from load 2 on" in said.err
     assert recall(command, since="2").code == 0
 
 

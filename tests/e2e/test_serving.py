@@ -19,7 +19,7 @@ from estelam.core.settings import ServingSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import verify
-from estelam.ledger.writer import entry_table
+from estelam.ledger.tables import entry_table
 from estelam.storage.store import Store
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings

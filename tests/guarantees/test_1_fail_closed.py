@@ -66,6 +66,7 @@ FILES = (
     "estelam/core/clock.py",
     "estelam/core/keys.py",
     "estelam/ledger/search.py",
+    "estelam/ledger/tables.py",
     "estelam/ledger/writer.py",
     "estelam/pipeline/recorder.py",
     "estelam/receipts/receipt.py",

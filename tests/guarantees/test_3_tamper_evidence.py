@@ -31,8 +31,8 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Receipt,
 )
 from estelam.ledger import verify
+from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.ledger.verify import LedgerCorruptError
-from estelam.ledger.writer import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from estelam.core.clock import Clock
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import entry_table
+from estelam.ledger.tables import entry_table
 from estelam.pipeline.outages import Outage, OutageTable
 from estelam.storage.store import Store
 

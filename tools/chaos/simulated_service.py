@@ -18,7 +18,8 @@ from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifyi
 from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
-from estelam.ledger.writer import LedgerWriter, last_block_time
+from estelam.ledger.tables import last_block_time
+from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
 from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder

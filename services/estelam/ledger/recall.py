@@ -1,7 +1,7 @@
-"""Recall: the answers already given that would be different now, after late or corrected data.
+"""Recall: finds past answers that would be different now, after late or corrected data.
 
-From the facts that loads changed to their subjects, by the keyed hashes of these to the entries about them, and from
-today's facts to what each would be answered now. The ledger holds no identifier; the facts do.
+It takes the subjects of the facts that loads changed, finds the entries about them by keyed hash, and re-evaluates each
+entry from today's facts. The ledger holds no identifier; the facts do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class RecallOutcome(StrEnum):
-    """What an entry says was answered, and what would be answered now."""
+    """An answer: as recorded in an entry, or as it would be now."""
 
     YES = "YES"
     NO = "NO"
     DISCLOSED = "DISCLOSED"
     REFUSED = "REFUSED"
     INDETERMINATE = "INDETERMINATE"
-    """Information items would be given, but their facts have changed since: they may be others."""
+    """Parties would be disclosed, but the facts have changed since: they may be others."""
 
 
 _ANSWERED: Mapping[int, RecallOutcome] = {
@@ -47,26 +47,26 @@ _ANSWERED: Mapping[int, RecallOutcome] = {
 
 
 class PastAnswer(NamedTuple):
-    """An answered inquiry, and whom or what it was about."""
+    """An answered inquiry with its first subject."""
 
     subject: Subject
     entry: pb.Entry
 
 
 class RecallSource(Protocol):
-    """What a service tells of its facts."""
+    """A service's access to its facts."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
-        """Every subject, each once, whose answers a load after load *after* may have changed."""
+        """Yield once each subject whose answers may have changed by a load after load number *after*."""
 
     def reevaluate(
         self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
     ) -> Sequence[RecallOutcome]:
-        """What each of *asked* would be answered now."""
+        """Return the answer that each of *asked* would get now."""
 
 
 class Recalled(NamedTuple):
-    """An answer that would be different now."""
+    """A past answer that would be different now."""
 
     caller: str
     inquiry_id: str
@@ -78,56 +78,54 @@ class Recalled(NamedTuple):
 
 
 def load_before(connection: Connection, since: int | datetime, now: datetime) -> int:
-    """The number of the last load that is not looked at: load *since* itself, or the last one before that instant.
+    """Return the number of the last load to leave out: load *since* itself, or the last one before that instant.
 
     Raises:
-        StoreError: nothing was loaded, there is no such load, the instant is yet to come, or it lies before what the
-            store remembers.
+        StoreError: nothing has been loaded, there is no such load, the instant is in the future, or it is before the
+            first load whose changes the store has recorded.
     """
     loads = load_table.c
-    last, forgotten = _last(connection), _last(connection, loads.covered_since.is_(None))
+    last, unrecorded = _last(connection), _last(connection, loads.covered_since.is_(None))
     if not last:
-        raise StoreError("nothing has been loaded yet: there is nothing to recall")
+        raise StoreError("nothing has been loaded yet, so there is nothing to recall")
     if isinstance(since, datetime):
         if since > now:
-            raise StoreError("--since lies in the future")
+            raise StoreError("--since is in the future")
         first = connection.execute(select(func.min(loads.number)).where(loads.loaded_at_micros >= to_micros(since)))
         since = int(first.scalar() or last + 1) - 1
     if not 0 <= since <= last:
-        raise StoreError(f"--since names no load; the last one is {last}")
-    if max(since, 1) <= forgotten:
-        raise StoreError(
-            f"what loads changed is remembered from load {forgotten + 1} on: it can be given, none earlier"
-        )
+        raise StoreError(f"--since: there is no such load; the last one is {last}")
+    if max(since, 1) <= unrecorded:
+        raise StoreError(f"--since: changes are recorded from load {unrecorded + 1} on; give that load or a later one")
     return since
 
 
-def _last(connection: Connection, *those: ColumnElement[bool]) -> int:
-    return connection.execute(select(func.max(load_table.c.number)).where(*those)).scalar() or 0
+def _last(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.max(load_table.c.number)).where(*conditions)).scalar() or 0
 
 
 def newest_load(connection: Connection) -> datetime:
-    """When the newest load was made."""
+    """Return the time of the newest load."""
     return to_datetime(connection.execute(select(func.max(load_table.c.loaded_at_micros))).scalar_one())
 
 
 def recall(connection: Connection, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:
-    """Every answer that would be different now and whose facts a load after load *after* may have changed.
+    """Yield every answer that would be different now, among those that a load after load *after* may have changed.
 
     Raises:
-        StoreError: the keyring lacks a key that entries were written under.
+        StoreError: the keyring lacks a key that the hashes of entries were made with.
     """
     if search.hmac_key_ids(connection) - set(keyring.ids):
-        raise StoreError("the keyring lacks a key that older entries were written under: not all can be recalled")
+        raise StoreError("the keyring lacks a key that older entries were hashed with; add it to recall them too")
     for subjects in _batched(facts.changed(connection, after), SUBJECTS_AT_ONCE):
         by_hash = {keyed: subject for subject in subjects for keyed in keyring.hashes_under_all_keys(subject)}
-        for asked in _batched(_asked(connection, by_hash), ENTRIES_AT_ONCE):
-            for (_, entry), word in zip(asked, facts.reevaluate(connection, keyring, asked), strict=True):
-                if word != _ANSWERED[entry.outcome]:
-                    yield _recalled(entry, word)
+        for asked in _batched(_past_answers(connection, by_hash), ENTRIES_AT_ONCE):
+            for (_, entry), now in zip(asked, facts.reevaluate(connection, keyring, asked), strict=True):
+                if now != _ANSWERED[entry.outcome]:
+                    yield _recalled(entry, now)
 
 
-def _asked(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[PastAnswer]:
+def _past_answers(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[PastAnswer]:
     for entry in search.entries_by_subject(connection, by_hash.keys()):
         if entry.outcome in _ANSWERED:
             yield PastAnswer(by_hash[entry.subjects[0]], entry)

@@ -1,7 +1,8 @@
-"""What the ledger is searched for: a caller's own yes of late, every inquiry about a person or many subjects, notices.
+"""Searches of the ledger: recent confirmations, inquiries about a person or about many subjects, catalogue notices.
 
-Keyed hashes are random: one index over all marks would touch a far page for each, ever more as the ledger grows. They
-are indexed by shelf, a run of consecutive entries, so that writing stays on the few pages of the newest shelf.
+Index keys are random: with one index over all of them each insert would touch a distant page, more so as the ledger
+grows. The index is partitioned into segments of 2,048 consecutive entries, so that inserts touch only the newest
+segment's pages. A look-up probes every segment.
 """
 
 import json
@@ -26,11 +27,11 @@ from sqlalchemy import (
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import NOTICES, SUBJECT_COLUMNS, block_table, confirmation_key, entry_table, index_key
+from estelam.ledger.tables import NOTICES, SUBJECT_COLUMNS, block_table, confirmation_key, entry_table, index_key
 
 SEGMENT_ENTRIES = 2048
 PROBED_KEYS = 512
-"""So many marks are looked for on every shelf; for more, one pass over all marks costs less."""
+"""Up to so many index keys are probed in every segment; for more, one scan of all keys costs less."""
 ROWS_AT_ONCE = 2000
 _SEGMENT = literal_column(f"entry.sequence / {SEGMENT_ENTRIES}", BigInteger)
 _entry = entry_table.c
@@ -39,11 +40,14 @@ _entry = entry_table.c
 def recent_confirmations(
     connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
 ) -> set[tuple[str, bytes]]:
-    """Those of *asked* (caller, first subject's keyed hash) that *method* answered YES from *since* to *until*."""
+    """Return those of *asked* (caller, first subject's keyed hash) that *method* answered YES within the window.
+
+    Both bounds are in microseconds since 1970, inclusive.
+    """
     first = _first_since(connection, since_micros)
     if first is None:
         return set()
-    marks = {confirmation_key(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
+    keys = {confirmation_key(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
 
     def confirmed(sealed: Iterable[bytes]) -> set[tuple[str, bytes]]:
         found = map(pb.Entry.FromString, sealed)
@@ -55,23 +59,23 @@ def recent_confirmations(
             and since_micros <= entry.answered_at_micros <= until_micros
         } & set(asked)
 
-    # However often a caller has asked, the newest yes is enough, unless it was given while the clock was ahead.
-    newest = connection.execute(_newest_opened(marks, first)).scalars().all()
+    # However often a caller has inquired, the newest YES suffices, unless it was returned while the clock was ahead.
+    newest = connection.execute(_newest_confirmations(keys, first)).scalars().all()
     found = confirmed(connection.execute(select(_entry.sealed).where(_entry.sequence.in_(newest))).scalars())
     if len(found) < len(newest):
-        others = [mark for mark, key in marks.items() if key not in found]
+        others = [key for key, pair in keys.items() if pair not in found]
         found |= confirmed(connection.execute(_in_every_segment(others, "opened", first=first)).scalars())
     return found
 
 
-def _newest_opened(marks: Collection[int], first: int) -> Select[int]:
-    shelves = _segments(first)
-    on_shelf = select(func.max(_entry.sequence)).join_from(shelves, entry_table, shelves.c.number == _SEGMENT)
-    return on_shelf.where(_entry.opened.in_(marks)).group_by(_entry.opened)
+def _newest_confirmations(keys: Collection[int], first: int) -> Select[int]:
+    segments = _segments(first)
+    in_segment = select(func.max(_entry.sequence)).join_from(segments, entry_table, segments.c.number == _SEGMENT)
+    return in_segment.where(_entry.opened.in_(keys)).group_by(_entry.opened)
 
 
 def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[pb.Entry]:
-    """Every entry about *subject*, oldest first, under any key of the ring."""
+    """Return every entry about *subject*, oldest first, under any key of *keyring*."""
     hashes = keyring.hashes_under_all_keys(subject)
     found = {entry.sequence: entry for entry in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
@@ -79,7 +83,7 @@ def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject
 
 
 def entries_since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
-    """Every entry from the instant *micros* on, oldest first, streamed."""
+    """Yield every entry from the instant *micros* (microseconds since 1970) on, oldest first, streamed."""
     if (first := _first_since(connection, micros)) is None:
         return
     query = select(_entry.sealed).where(_entry.sequence >= first).order_by(_entry.sequence)
@@ -89,50 +93,50 @@ def entries_since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
 
 
 def _first_since(connection: Connection, micros: int) -> int | None:
-    """The first entry of the first block that was sealed at *micros* or later, if there is one."""
+    """Return the sequence of the first entry of the first block signed at *micros* or later, if there is one."""
     sealed_at = block_table.c.sealed_at_micros
     query = select(block_table.c.first_sequence).where(sealed_at >= micros).order_by(sealed_at).limit(1)
     return connection.execute(query).scalar()
 
 
 def catalogue_notices(connection: Connection) -> list[pb.Entry]:
-    """Every entry that notes a change of the catalogue, oldest first."""
+    """Return every entry that records a change of the catalogue, oldest first."""
     found = map(pb.Entry.FromString, connection.execute(_in_every_segment([index_key(NOTICES)])).scalars())
     return sorted((entry for entry in found if entry.outcome == pb.OUTCOME_NOTED), key=lambda entry: entry.sequence)
 
 
 def entries_by_subject(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:
-    """Every entry whose first subject has one of the keyed *hashes*, streamed."""
-    marks = sorted({index_key(keyed) for keyed in hashes})
-    query = _in_every_segment(marks) if len(marks) <= PROBED_KEYS else _in_one_pass(connection, marks)
+    """Yield every entry whose first subject has one of the keyed *hashes*, streamed."""
+    keys = sorted({index_key(keyed) for keyed in hashes})
+    query = _in_every_segment(keys) if len(keys) <= PROBED_KEYS else _in_one_scan(connection, keys)
     with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
         for rows in found.scalars().partitions():
             entries = map(pb.Entry.FromString, rows)
             yield from (entry for entry in entries if entry.subjects[0] in hashes)
 
 
-def _in_every_segment(marks: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
-    shelves = _segments(first)
-    on_shelf = select(_entry.sealed).join_from(shelves, entry_table, shelves.c.number == _SEGMENT)
-    return on_shelf.where(_entry[column].in_(marks))
+def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
+    segments = _segments(first)
+    in_segment = select(_entry.sealed).join_from(segments, entry_table, segments.c.number == _SEGMENT)
+    return in_segment.where(_entry[column].in_(keys))
 
 
-def _in_one_pass(connection: Connection, marks: Collection[int]) -> Select[bytes]:
-    # Too many for parameters of their own: they go as one, as each engine takes a set.
+def _in_one_scan(connection: Connection, keys: Collection[int]) -> Select[bytes]:
+    # Too many for one parameter each: they are passed as one array or JSON text, by engine.
     sought: ColumnElement[bool]
     if connection.dialect.name == "postgresql":
-        sought = _entry.subject_1 == any_(literal(marks, ARRAY(BigInteger)))
+        sought = _entry.subject_1 == any_(literal(keys, ARRAY(BigInteger)))
     else:
-        listed: Any = func.json_each(json.dumps(marks)).table_valued("value")
+        listed: Any = func.json_each(json.dumps(keys)).table_valued("value")
         sought = _entry.subject_1.in_(select(listed.c.value))
     return select(_entry.sealed).where(sought)
 
 
 def hmac_key_ids(connection: Connection) -> set[str]:
-    """The ids of the keys that entries were written under, as the first entry of every shelf and the newest tell."""
-    shelves = _segments(1)
+    """Return the ids of the HMAC keys in use, read from the first entry of every segment and from the newest entry."""
+    segments = _segments(1)
     firsts = select(_entry.sealed).join_from(
-        shelves, entry_table, _entry.sequence == shelves.c.number * SEGMENT_ENTRIES + 1
+        segments, entry_table, _entry.sequence == segments.c.number * SEGMENT_ENTRIES + 1
     )
     newest = select(_entry.sealed).order_by(_entry.sequence.desc()).limit(1)
     entries = (
@@ -141,13 +145,14 @@ def hmac_key_ids(connection: Connection) -> set[str]:
     return {entry.subject_key_id for entry in entries}
 
 
-def _entries_with_keys(connection: Connection, marks: Collection[int]) -> Iterator[pb.Entry]:
+def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[pb.Entry]:
     for name in SUBJECT_COLUMNS:
-        yield from map(pb.Entry.FromString, connection.execute(_in_every_segment(marks, name)).scalars())
+        yield from map(pb.Entry.FromString, connection.execute(_in_every_segment(keys, name)).scalars())
 
 
 def _segments(first: int) -> CTE:
-    """The numbers of all shelves from that of entry *first* to the newest."""
+    """Return the numbers of all segments from that of entry *first* to the newest."""
     last = select(func.coalesce(func.max(_entry.sequence), 0) // SEGMENT_ENTRIES).scalar_subquery()
-    shelf = select(cast(literal(first // SEGMENT_ENTRIES), BigInteger).label("number")).cte("shelf", recursive=True)
-    return shelf.union_all(select(shelf.c.number + 1).where(shelf.c.number < last))
+    number = cast(literal(first // SEGMENT_ENTRIES), BigInteger).label("number")
+    segment = select(number).cte("segment", recursive=True)
+    return segment.union_all(select(segment.c.number + 1).where(segment.c.number < last))

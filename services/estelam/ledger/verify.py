@@ -1,4 +1,4 @@
-"""The walk along a ledger's chain: whatever was changed, taken away, added or reordered is found."""
+"""Verification of a ledger: detects every entry or block that was changed, removed, added or reordered."""
 
 import hashlib
 import struct
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import GENESIS, block_table, entry_table, header_of, index_keys
+from estelam.ledger.tables import GENESIS, block_table, entry_table, header_of, index_keys
 from estelam.receipts import receipt
 
 ROWS_AT_ONCE = 2000
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a chain; published, it proves later that nothing was cut off."""
+    """The last block of a ledger. A head published earlier proves later that nothing after it was removed."""
 
     number: int
     hash: bytes
@@ -33,38 +33,42 @@ class Head:
 
 
 class LedgerCorruptError(Exception):
-    """The chain does not hold; the text says where and how."""
+    """The ledger is corrupt; the text states where and how."""
 
 
 def _as_stored(table: Table) -> Select[*tuple[Any, ...]]:
-    """All rows of *table*, by its key, as the driver gives them: no value is made to fit its column."""
+    """Select all rows of *table* in key order, with the driver's own values: none is converted to a column's type."""
     columns = [type_coerce(column, NullType()).label(column.name) for column in table.columns]
     return select(*columns).order_by(*table.primary_key)
 
 
 _STORED_BLOCKS, _STORED_ENTRIES = _as_stored(block_table), _as_stored(entry_table)
-_KINDS: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
-_BLOCK_KINDS = [_KINDS[type(column.type)] for column in block_table.columns]
+_TYPES: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
+_BLOCK_TYPES = [_TYPES[type(column.type)] for column in block_table.columns]
 
 
 def verify_ledger(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
-    """Walk the whole chain, yielding the head after each block.
+    """Verify the whole ledger; yield the head after each block.
 
-    Found are: any entry or block changed, missing, added or reordered. The last head yielded must be compared with one
-    published earlier to find that the end was cut off.
+    Any entry or block that was changed, removed, added or reordered is detected. To detect that the end was removed,
+    compare the last head yielded with one published earlier.
+
+    Args:
+        connection: A connection to the ledger's store.
+        keys: The signing keys, present and past, by their ids.
 
     Raises:
-        BrokenLedger: at the first fault.
+        LedgerCorruptError: at the first fault.
     """
     try:
-        yield from _walk(connection, keys)
+        yield from _verified_heads(connection, keys)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        raise LedgerCorruptError("a value can't be read") from None
+        raise LedgerCorruptError("a value can't be read from the store") from None
 
 
-def _walk(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+def _verified_heads(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
     with streamed.execute(_STORED_ENTRIES) as entries, streamed.execute(_STORED_BLOCKS) as blocks:
         yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys)
@@ -78,48 +82,50 @@ def _heads(
     previous, sequence = GENESIS, 1
     for number, row in enumerate(blocks, start=1):
         try:
-            header = _block(row, number, sequence, previous, keys)
+            header = _verified_header(row, number, sequence, previous, keys)
             leaves = [
-                receipt.leaf_hash(_sealed(entry, place))
-                for place, entry in enumerate(islice(entries, header.entry_count), start=sequence)
+                receipt.leaf_hash(_verified_bytes(entry, expected))
+                for expected, entry in enumerate(islice(entries, header.entry_count), start=sequence)
             ]
         except (TypeError, ValueError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
-            words = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is damaged"
-            raise LedgerCorruptError(f"block {number}: {words}") from None
+            cause = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is corrupt"
+            raise LedgerCorruptError(f"block {number}: {cause}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
-            raise LedgerCorruptError(f"block {number}: its entries, from {sequence} on, are not those that were sealed")
+            raise LedgerCorruptError(
+                f"block {number}: its entries, from {sequence} on, do not match its signed Merkle root"
+            )
         previous = hashlib.sha256(receipt.canonical(header)).digest()
         sequence += header.entry_count
         yield Head(number, previous, sequence - 1)
     if next(entries, None) is not None:
-        raise LedgerCorruptError(f"entry {sequence}: it and what follows lie in no block")
+        raise LedgerCorruptError(f"entry {sequence}: it and all entries after it belong to no block")
 
 
-def _block(
+def _verified_header(
     row: Row[*tuple[Any, ...]], number: int, sequence: int, previous: bytes, keys: Mapping[str, Ed25519PublicKey]
 ) -> pb.BlockHeader:
-    # SQLite keeps a value of any kind in any column, and protobuf takes bytes for text: the seal alone misses that.
-    if [type(value) for value in row] != _BLOCK_KINDS:
-        raise receipt.InvalidReceipt("a value is not of its column's kind")
+    # SQLite stores a value of any type in any column, and protobuf accepts bytes as text: the signature can't show it.
+    if [type(value) for value in row] != _BLOCK_TYPES:
+        raise receipt.InvalidReceipt("a value does not have its column's type")
     header = header_of(row)
     if header.number != number or header.first_sequence != sequence or header.entry_count < 1:
-        raise receipt.InvalidReceipt("a block or an entry is missing or out of order before it")
+        raise receipt.InvalidReceipt("a block or an entry before it is missing or out of order")
     if header.previous_hash != previous:
-        raise receipt.InvalidReceipt("it does not follow from the block before it")
+        raise receipt.InvalidReceipt("its previous hash does not match the block before it")
     receipt.check_signature(receipt.canonical(header), header.key_id, row.signature, keys)
     return header
 
 
-def _sealed(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
-    """The bytes that were sealed, once all that stands beside them was found to follow from them."""
-    place, sealed, *marks = row
-    if type(sealed) is not bytes or type(place) is not int:
-        raise receipt.InvalidReceipt("a value is not of its column's kind")
+def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
+    """Return the entry's bytes, after a check that all other columns of the row match them."""
+    stored_sequence, sealed, *stored_keys = row
+    if type(sealed) is not bytes or type(stored_sequence) is not int:
+        raise receipt.InvalidReceipt("a value does not have its column's type")
     entry = pb.Entry.FromString(sealed)
-    if not place == entry.sequence == sequence:
+    if not stored_sequence == entry.sequence == sequence:
         raise receipt.InvalidReceipt("an entry is missing or out of order")
-    right = index_keys(entry)
-    # Compared by kind too: SQLite keeps 1.0 beside 1.
-    if tuple(marks) != right or [*map(type, marks)] != [*map(type, right)]:
-        raise receipt.InvalidReceipt("an entry is marked for other subjects")
+    expected = index_keys(entry)
+    # Types are compared too: SQLite can store 1.0 where 1 belongs.
+    if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
+        raise receipt.InvalidReceipt("an entry's index keys do not match its subjects")
     return sealed

@@ -14,7 +14,8 @@ from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.ledger.writer import LedgerWriter, last_block_time
+from estelam.ledger.tables import last_block_time
+from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule

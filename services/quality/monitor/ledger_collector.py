@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.writer import block_table, entry_table, header_of
+from estelam.ledger.tables import block_table, entry_table, header_of
 from estelam.receipts import receipt
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store

@@ -15,8 +15,9 @@ from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import search, verify
+from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table
 from estelam.ledger.verify import Head, LedgerCorruptError
-from estelam.ledger.writer import SUBJECT_COLUMNS, EntryDraft, LedgerWriter, block_table, entry_table
+from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.storage import migrate
 from estelam.storage.store import AccessMode, Store

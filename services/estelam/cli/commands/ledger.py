@@ -13,7 +13,7 @@ from estelam.core.keys import HmacKeyring, verifying_keys
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search, verify
-from estelam.ledger.writer import GENESIS
+from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
 app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)

@@ -1,0 +1,99 @@
+"""Tables of the ledger, the rows they hold, and the index keys by which entries are found.
+
+An entry is stored as the exact bytes that its block commits to. Beside it stand its index keys, 8 bytes each as a
+number: one for each keyed subject, and for a YES one by which its caller's confirmation is found
+(`estelam.ledger.search`).
+"""
+
+import hashlib
+from datetime import datetime
+from struct import Struct
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, select
+
+from estelam.core.clock import to_datetime
+from estelam.core.model import Subject
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.receipts import receipt
+from estelam.storage.base import LEDGER
+
+_METADATA = MetaData(schema=LEDGER)
+GENESIS = bytes(32)
+"""The previous hash of the first block."""
+NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
+"""The subject of every notice of a catalogue change. It is not secret: any reader of the ledger finds the notices."""
+_INDEX_KEY = Struct(">q")
+SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
+
+entry_table = Table(
+    "entry",
+    _METADATA,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    *(Column(name, BigInteger) for name in SUBJECT_COLUMNS),
+    Column("opened", BigInteger),
+)
+
+block_table = Table(
+    "block",
+    _METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("merkle_root", LargeBinary, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("entry_count", BigInteger, nullable=False),
+    Column("sealed_at_micros", BigInteger, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+
+class EntryRow(NamedTuple):
+    """One row of the entry table, in the order of its columns."""
+
+    sequence: int
+    sealed: bytes
+    subject_1: int | None
+    subject_2: int | None
+    subject_3: int | None
+    opened: int | None
+
+    @classmethod
+    def of(cls, entry: pb.Entry) -> "EntryRow":
+        """Return the row that stores *entry*."""
+        return cls(entry.sequence, receipt.canonical(entry), *index_keys(entry))
+
+
+def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
+    """Return the index keys of *entry*: one for each of up to three subjects, and its confirmation key after a YES."""
+    subjects = list(entry.subjects)
+    first, second, third, *_ = *[index_key(keyed) for keyed in subjects], None, None, None
+    yes = entry.outcome == pb.OUTCOME_YES and first is not None
+    return first, second, third, confirmation_key(entry.method, entry.caller, subjects[0]) if yes else None
+
+
+def request_subject(method: str, request: bytes) -> Subject:
+    """Return the subject whose keyed hash is an entry's `question`: *request*, in canonical bytes, to *method*."""
+    return Subject(method, request.hex())
+
+
+def index_key(keyed: bytes) -> int:
+    """Return the index key of a subject's keyed hash: its first 8 bytes. Keys may collide: compare the hashes."""
+    return _INDEX_KEY.unpack_from(keyed)[0]  # type: ignore[no-any-return]
+
+
+def confirmation_key(method: str, caller: str, keyed: bytes) -> int:
+    """Return the index key of each YES that *method* returned to *caller* about the first subject *keyed*."""
+    return index_key(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
+
+
+def header_of(row: Row[*tuple[Any, ...]]) -> pb.BlockHeader:
+    """Return the block header, as it was signed, from a row of the block table."""
+    values = {name: value for name, value in row._mapping.items() if name != "signature"}  # noqa: SLF001 - public API
+    return pb.BlockHeader(**values)
+
+
+def last_block_time(connection: Connection) -> datetime:
+    """Return the time of the latest block; 1970 if there is none."""
+    return to_datetime(connection.execute(select(func.max(block_table.c.sealed_at_micros))).scalar() or 0)
