@@ -305,7 +305,7 @@ class _Connection:
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, ResponseReceived | TrailersReceived):
-            self._response.add(event.headers)  # bytes, as header_encoding says
+            self._response.add(event.headers)  # bytes, because of header_encoding
         elif isinstance(event, DataReceived):
             self._response.data += event.data
             if len(self._response.data) <= MAX_REPLY_BYTES:  # beyond it the flow control window closes

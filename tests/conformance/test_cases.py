@@ -249,7 +249,7 @@ def test_every_fault_stage_and_instance() -> None:
 
 def test_scarce_quotas() -> None:
     """A caller with a small quota is used by one case only."""
-    scarce = {"metered", "charged", "crowd", "careless", "two-quotas", "counted", "returning"}
+    scarce = {"metered", "charged", "concurrent", "careless", "two-quotas", "counted", "returning"}
     users = Counter(
         name for case in CASES for name in {step.caller or case.caller for step in case.steps} if name in scarce
     )

@@ -147,7 +147,7 @@ def test_missing_extra(
     application = estelam_cli.application()
 
     helped = CliRunner().invoke(application, ["--help"])
-    asked = CliRunner().invoke(application, ["conformance", "run", "--pki=x"])
+    invoked = CliRunner().invoke(application, ["conformance", "run", "--pki=x"])
 
     assert (0, True) == (helped.exit_code, "it needs the extra conformance" in helped.output)
-    assert (1, True) == (asked.exit_code, "pip install 'estelam[conformance]'" in asked.output), asked.output
+    assert (1, True) == (invoked.exit_code, "pip install 'estelam[conformance]'" in invoked.output), invoked.output

@@ -18,7 +18,7 @@ from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceS
 from tests.conftest import Start, promissory_opening
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
-from tests.integration.setad.test_officer_page import ask, verdict
+from tests.integration.setad.test_officer_ui import ask, verdict
 from tests.support.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
 from tools.env.sandbox import Sandbox
 

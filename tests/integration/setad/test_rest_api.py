@@ -68,8 +68,8 @@ def test_client_certificate_is_required(shared: Sandbox, adapter: Adapter, tmp_p
     foreign = suite.create_sandbox(tmp_path / "other").pki / "setad.crt"
 
     for certificate in (None, foreign):
-        with https_client(shared.pki / "ca.crt", certificate) as nobody, pytest.raises(httpx.TransportError):
-            nobody.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
+        with https_client(shared.pki / "ca.crt", certificate) as rejected, pytest.raises(httpx.TransportError):
+            rejected.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
 
 def test_unauthorized_caller_is_refused_first(shared: Sandbox, adapter: Adapter) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.setad.adapter_process import Adapter
-from tests.integration.setad.test_officer_page import TYPED
+from tests.integration.setad.test_officer_ui import TYPED
 from tests.support.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
