@@ -1,1 +1,1 @@
-"""The quality of the exchange, watched and reported: observations, outages, rules and the monthly report (R4)."""
+"""Service quality of the exchange: monitoring, evaluation, monthly report, planned outages and dashboard (R4)."""

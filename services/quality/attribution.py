@@ -1,4 +1,4 @@
-"""Whose fault it was that an inquiry got no answer: every reason of the error table, attributed once."""
+"""Attribution of failed inquiries: which party each reason of the error catalogue is counted to."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 
 
 class Attribution(StrEnum):
-    """To whom a failure is counted."""
+    """The party, or the separate category, that a failure is counted to."""
 
     PROVIDER = "provider"
     EXCHANGE = "exchange"
@@ -14,40 +14,42 @@ class Attribution(StrEnum):
     UNGRANTED = "ungranted"
     THROTTLED = "throttled"
     PLANNED = "planned"
-    """The provider's, within an outage that it had announced in time: only reports tell it apart."""
+    """A provider failure within an outage that was announced in time. Only reports use it; it is never stored."""
 
 
 class TransportFailure(StrEnum):
-    """What a probe found by itself where no reason came back."""
+    """Why a probe call ended without a reason from the service."""
 
     UNREACHABLE = "UNREACHABLE"
-    """Nobody took the connection, or nobody spoke on it in time."""
+    """No connection, or no TLS handshake in time."""
     SERVICE_UNPROVEN = "SERVICE_UNPROVEN"
-    """Whoever answers there has no certificate by which it is known to be the service."""
+    """The server's certificate is not from a trusted authority, or is for another name."""
     SERVICE_CERTIFICATE_EXPIRED = "SERVICE_CERTIFICATE_EXPIRED"
-    """The service's own certificate is of the right authority, and no longer or not yet valid."""
+    """The server's certificate is from a trusted authority, and expired or not yet valid."""
     SERVICE_SILENT = "SERVICE_SILENT"
-    """The service itself took the connection, and the inquiry got no answer."""
+    """The service accepted the connection and did not answer the call."""
 
 
-_OF_UNHEARD = {
+_BY_TRANSPORT_FAILURE = {
     TransportFailure.UNREACHABLE: Attribution.EXCHANGE,
     TransportFailure.SERVICE_UNPROVEN: Attribution.EXCHANGE,
     TransportFailure.SERVICE_CERTIFICATE_EXPIRED: Attribution.PROVIDER,
     TransportFailure.SERVICE_SILENT: Attribution.PROVIDER,
 }
 
-_APART = {
+_BY_EXCEPTIONAL_REASON = {
     Reason.NOT_GRANTED: Attribution.UNGRANTED,
     Reason.QUOTA_EXHAUSTED: Attribution.THROTTLED,
 }
-_OF_LAYER = {Layer.CALLER: Attribution.CONSUMER, Layer.SERVICE: Attribution.PROVIDER, Layer.STORE: Attribution.PROVIDER}
+_BY_LAYER = {Layer.CALLER: Attribution.CONSUMER, Layer.SERVICE: Attribution.PROVIDER, Layer.STORE: Attribution.PROVIDER}
 
-_OF_REASON = {reason: _APART.get(reason, _OF_LAYER[words.layer]) for reason, words in ERROR_CATALOGUE.items()}
+_BY_REASON = {
+    reason: _BY_EXCEPTIONAL_REASON.get(reason, _BY_LAYER[spec.layer]) for reason, spec in ERROR_CATALOGUE.items()
+}
 
 
 def attribution_of(reason: str) -> Attribution:
-    """To whom a failure for *reason* is counted; one that this release does not know is the provider's to explain."""
+    """Return the attribution of *reason*; one that this release does not know is counted to the provider."""
     if reason in set(TransportFailure):
-        return _OF_UNHEARD[TransportFailure(reason)]
-    return _OF_REASON.get(Reason(reason), Attribution.PROVIDER) if reason in set(Reason) else Attribution.PROVIDER
+        return _BY_TRANSPORT_FAILURE[TransportFailure(reason)]
+    return _BY_REASON.get(Reason(reason), Attribution.PROVIDER) if reason in set(Reason) else Attribution.PROVIDER

@@ -13,7 +13,7 @@ from estelam.core.settings import load_settings
 from estelam.storage.migrate import migrate as migrate_store
 from quality import repository
 from quality import service as process
-from quality.cli_errors import plain_failures
+from quality.cli_errors import quality_errors
 from quality.monitor import config_check, ledger_collector
 from quality.outages import cli as outage
 from quality.report import generate, signing
@@ -26,7 +26,7 @@ app.add_typer(outage.app, name="outage")
 @app.command()
 def migrate(as_json: output.AsJson = False) -> None:
     """Create the quality store, or bring it to the newest schema."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         migrate_store(load_settings(QualitySettings).store, repository.MIGRATIONS)
     output.print_record({"quality": "current"}, as_json=as_json)
 
@@ -34,14 +34,14 @@ def migrate(as_json: output.AsJson = False) -> None:
 @app.command()
 def serve(listen: Listen = None, port_file: PortFile = None, as_json: output.AsJson = False) -> None:
     """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         process.main(load_settings(QualitySettings, listen=listen), port_file)
 
 
 @app.command()
 def check(as_json: output.AsJson = False) -> None:
     """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         found = config_check.find_problems(load_settings(QualitySettings), Clock())
     if found:
         output.exit_error("\n".join(found), as_json=as_json)
@@ -57,7 +57,7 @@ def report(
     as_json: output.AsJson = False,
 ) -> None:
     """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         written = generate.generate_reports(
             load_settings(QualitySettings), month=month, audiences=audience, clock=Clock()
         )
@@ -68,7 +68,7 @@ def report(
 @app.command()
 def collect(as_json: output.AsJson = False) -> None:
     """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         settings, clock = load_settings(QualitySettings), Clock()
         rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in settings.ledgers]
     output.print_rows(("service", "entries"), rows, as_json=as_json)
@@ -81,7 +81,7 @@ def verify(
     as_json: output.AsJson = False,
 ) -> None:
     """Check a report's signature. Exit 0: all its files are what was signed; 1: they are not."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         keys = verifying_keys(certificate or load_settings(QualitySettings).signing_certificates)
         try:
             files = signing.verify(folder, keys)

@@ -1,4 +1,4 @@
-"""What of the quality process's own an operator can mend, told in one plain line."""
+"""Error handling of the `estelam quality` commands."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from estelam.cli import output
 
 
 @contextlib.contextmanager
-def plain_failures(*, as_json: bool) -> Iterator[None]:
-    """End the command with words in place of a stack trace."""
+def quality_errors(*, as_json: bool) -> Iterator[None]:
+    """Exit with a one-line message, in place of a stack trace, on an error that the operator can fix."""
     try:
         with output.user_errors(as_json=as_json):
             yield

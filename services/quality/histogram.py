@@ -1,6 +1,6 @@
-"""Latencies as a histogram that can be added to another: counts by a bucket that is never wider than a sixteenth.
+"""Latency histograms that can be added. A bucket is at most 1/16 wide, relative to its latencies.
 
-So the percentiles of a month follow from its minutes, in memory that does not grow with its inquiries.
+Percentiles of a month are computed from the histograms of its minutes, in memory independent of the traffic.
 """
 
 from collections import Counter
@@ -26,17 +26,20 @@ def upper_edge(number: int) -> int:
 
 
 def pack(counts: Mapping[int, int]) -> bytes:
-    """The bytes that a store keeps of *counts* by bucket."""
+    """Encode *counts* by bucket for the store."""
     return b"".join(_PAIR.pack(number, count) for number, count in sorted(counts.items()))
 
 
-def unpack(kept: bytes) -> Counter[int]:
-    """The counts by bucket that *kept* holds."""
-    return Counter(dict(iter_unpack(_PAIR.format, kept)))
+def unpack(content: bytes) -> Counter[int]:
+    """Decode what `pack` encoded."""
+    return Counter(dict(iter_unpack(_PAIR.format, content)))
 
 
 def percentile(counts: Mapping[int, int], share: float) -> int | None:
-    """The latency in microseconds that *share* of all did not exceed, rounded up to its bucket; None where none was."""
+    """The latency in microseconds that *share* of the counts does not exceed, rounded up to its bucket's edge.
+
+    None if there are no counts.
+    """
     wanted = share * sum(counts.values())
     seen = 0
     for number in sorted(counts):

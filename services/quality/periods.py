@@ -1,4 +1,4 @@
-"""Jalali months in Iran: their days, and the instants at which each begins, by the zone's own rules."""
+"""Jalali months in Iran: their days and minutes, by the rules of the time zone Asia/Tehran."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,37 +31,37 @@ NAMES_EN = (
 
 
 class Period(Protocol):
-    """Minutes on end, counted from 1970 in UTC, and the days that they lie in."""
+    """Consecutive minutes (since 1970 in UTC) and the days that they are in."""
 
     @property
     def first_minute(self) -> int:
-        """The minute with which it begins."""
+        """The first minute."""
 
     @property
     def end_minute(self) -> int:
-        """The first minute after it."""
+        """The first minute after the period."""
 
     def day_minutes(self) -> Iterator[tuple[date, int, int]]:
-        """Each day, with the minute that its part of the period begins and the first one after it."""
+        """Each day, with the first minute and the end minute (exclusive) of its part of the period."""
 
 
 class MonthError(UserFacingError):
-    """No month of which there can be a report; the text is for the operator."""
+    """The month is malformed, or there can be no report of it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Month:
-    """One month of the Jalali calendar, as Iran's clocks count it."""
+    """One month of the Jalali calendar in the time zone of Iran."""
 
     year: int
     number: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The month written YYYY-MM.
+        """Parse a month written YYYY-MM.
 
         Raises:
-            MonthError: *text* names none.
+            MonthError: *text* is not a month.
         """
         year, dash, number = text.partition("-")
         plain = text.isascii() and year.isdigit() and number.isdigit() and dash and (len(year), len(number)) == (4, 2)
@@ -71,7 +71,7 @@ class Month:
 
     @classmethod
     def of(cls, instant: datetime) -> Self:
-        """The month in which *instant* lies."""
+        """The month that contains *instant*."""
         day = jalali(instant.astimezone(TEHRAN).date())
         return cls(day.year, day.month)
 
@@ -79,36 +79,36 @@ class Month:
         return f"{self.year}-{self.number:02}"
 
     def days(self) -> list[date]:
-        """Its days, by the Gregorian calendar."""
+        """The days of the month, as Gregorian dates."""
         first = JalaliDate(self.year, self.number, 1).to_gregorian()  # type: ignore[no-untyped-call]
         count = JalaliDate.days_in_month(self.number, self.year)
         return [first + timedelta(days=later) for later in range(count)]
 
     @property
     def first_minute(self) -> int:
-        """The minute, counted from 1970 in UTC, with which it begins."""
+        """The first minute of the month, since 1970 in UTC."""
         return minute_of(midnight(self.days()[0]))
 
     @property
     def end_minute(self) -> int:
-        """The minute with which the next month begins."""
+        """The first minute of the next month."""
         return minute_of(midnight(self.days()[-1] + timedelta(days=1)))
 
     def day_minutes(self) -> Iterator[tuple[date, int, int]]:
-        """Each day, with the minute that it begins and the one with which the next begins: not always 1440 apart."""
+        """Each day, with its first minute and that of the next day: not always 1440 minutes apart."""
         for day in self.days():
             yield day, minute_of(midnight(day)), minute_of(midnight(day + timedelta(days=1)))
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A period of any minutes."""
+    """A period between two arbitrary minutes."""
 
     first_minute: int
     end_minute: int
 
     def day_minutes(self) -> Iterator[tuple[date, int, int]]:
-        """Each day, with the minutes of it that lie within."""
+        """Each day, with the first minute and the end minute (exclusive) of its part of the period."""
         first = self.first_minute
         while first < self.end_minute:
             day = instant_of(first).date()
@@ -120,21 +120,21 @@ class Span:
 def midnight(day: date) -> datetime:
     """The instant at which *day* begins in Iran.
 
-    Where the clock skips midnight, as it did each spring until 1401, that is the instant of the skip.
+    If the clock skips midnight, as it did each spring until 1401, that is the instant of the transition.
     """
     return datetime.combine(day, time(), TEHRAN).astimezone(UTC)
 
 
 def minute_of(instant: datetime) -> int:
-    """The minute, counted from 1970 in UTC, in which *instant* lies."""
+    """The minute, since 1970 in UTC, that contains *instant*."""
     return int(instant.timestamp()) // MINUTE
 
 
 def instant_of(minute: int) -> datetime:
-    """The instant at which *minute* begins, on Iran's clocks."""
+    """The instant at which *minute* begins, in the time zone of Iran."""
     return datetime.fromtimestamp(minute * MINUTE, UTC).astimezone(TEHRAN)
 
 
 def jalali(day: date) -> JalaliDate:
-    """*day* by the Jalali calendar."""
+    """Convert *day* to the Jalali calendar."""
     return JalaliDate(day)  # type: ignore[no-untyped-call]

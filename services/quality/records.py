@@ -1,7 +1,7 @@
 """Records of the quality store, as the monitor writes them and the evaluation reads them.
 
-`minute` counts minutes since 1970 in UTC, `method` is package.Service/Method, `service` a service's name in the catalogue,
-and `consumer` the legal id of the calling organisation.
+`minute` counts minutes since 1970 in UTC, `method` is package.Service/Method, `service` a service's name in the
+catalogue, and `consumer` the legal id of the calling organisation.
 """
 
 from collections import Counter
@@ -13,27 +13,27 @@ from quality.attribution import Attribution
 
 @dataclass(slots=True)
 class Tally:
-    """What became of inquiries, and how long their answers took: two tallies can be added."""
+    """Outcomes and latencies of inquiries. Tallies can be added."""
 
     counts: Counter[Attribution | None] = field(default_factory=Counter)
-    """By fault; None counts the answered."""
+    """Number of inquiries by attribution; None counts the answered ones."""
     latencies: Counter[int] = field(default_factory=Counter)
-    """Answered inquiries by the bucket of their latency."""
+    """Number of answered inquiries by latency bucket (see `histogram`)."""
 
     def add(self, other: "Tally") -> None:
-        """Count what *other* counts too."""
+        """Add the counts of *other*."""
         self.counts.update(other.counts)
         self.latencies.update(other.latencies)
 
     @property
     def total(self) -> int:
-        """All inquiries."""
+        """Number of all inquiries."""
         return self.counts.total()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What became of one consumer's inquiries by one method in one minute."""
+    """Tally of one consumer's inquiries with one method in one minute."""
 
     minute: int
     method: str
@@ -43,7 +43,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What an inquiry from outside met; no fault means that an answer came."""
+    """Result of one probe call; without a fault it was answered."""
 
     minute: int
     method: str
@@ -54,9 +54,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutage:
-    """An outage that a provider announced; *end_minute* is the first minute after it.
+    """An outage that a provider announced. *end_minute* is exclusive.
 
-    One that was withdrawn before it began ends where it was to begin: it has no minute.
+    An outage that was withdrawn before it began has *end_minute* equal to *first_minute*.
     """
 
     service: str
@@ -66,14 +66,14 @@ class PlannedOutage:
     reason_fa: str
     reason_en: str
     announced_end_minute: int | None = None
-    """The end that was announced, where it was ended or withdrawn before that."""
+    """The announced end, if the outage was ended early or withdrawn."""
     number: int = 0
-    """What its provider calls it by; given when it is kept."""
+    """Number of the announcement, assigned when it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old a service's data was, and since when it is complete."""
+    """Age of a service's data, and the date since which it is complete."""
 
     minute: int
     service: str
@@ -83,7 +83,7 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class ObservedHead:
-    """The end of a service's ledger, as it was seen."""
+    """Head of a service's ledger, as it was observed."""
 
     minute: int
     service: str
@@ -94,15 +94,15 @@ class ObservedHead:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSample:
-    """What a service said of itself: over grpc.health.v1, and in its figures, which count from its start on."""
+    """Health (grpc.health.v1) and metrics of a service. Its counters start at zero with each process."""
 
     minute: int
     service: str
     health: str = ""
-    """SERVING or NOT_SERVING; empty where no probe heard either."""
+    """SERVING or NOT_SERVING; empty if the service did not reply."""
     serving: bool | None = None
-    """None, as each figure, where the figures could not be read."""
+    """None, like each counter, if the metrics could not be read."""
     answered: int | None = None
     refused: int | None = None
     unrecorded: int | None = None
-    """Refusals that are in no ledger, for want of budget."""
+    """Refusals that exceeded the quota for recording and are in no ledger."""

@@ -1,8 +1,4 @@
-"""What was seen: tables, and how they are written and read. Every row can be added to another of its key.
-
-`minute` counts minutes since 1970 in UTC, `method` is package.Service/Method, `service` the part before the slash, and
-`consumer` the legal id of who asked.
-"""
+"""Tables of the quality store, with the functions that write and read them. The columns are those of `records`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -114,35 +110,36 @@ _metrics_sample = Table(
 
 
 def add_observations(connection: Connection, observations: Iterable[Observation]) -> None:
-    """Add *observations* to what was seen of their minutes before."""
-    for seen in observations:
+    """Store *observations*, adding their tallies to those already stored under the same key."""
+    for observation in observations:
         key = and_(
-            _observation.c.minute == seen.minute,
-            _observation.c.method == seen.method,
-            _observation.c.consumer == seen.consumer,
+            _observation.c.minute == observation.minute,
+            _observation.c.method == observation.method,
+            _observation.c.consumer == observation.consumer,
         )
         row = connection.execute(select(_observation).where(key)).first()
         if row is None:
-            columns = {"minute": seen.minute, "method": seen.method, "consumer": seen.consumer}
-            connection.execute(insert(_observation), columns | _columns(seen.tally))
+            columns = {"minute": observation.minute, "method": observation.method, "consumer": observation.consumer}
+            connection.execute(insert(_observation), columns | _columns(observation.tally))
         else:
-            whole = _tally(row)
-            whole.add(seen.tally)
-            connection.execute(update(_observation).where(key), _columns(whole))
+            total = _tally(row)
+            total.add(observation.tally)
+            connection.execute(update(_observation).where(key), _columns(total))
 
 
 def insert_observations(connection: Connection, observations: Iterable[Observation]) -> None:
-    """Write *observations* of which none was seen before, many at once."""
+    """Store *observations* in bulk; none of their keys may exist yet."""
     rows = [
-        {"minute": seen.minute, "method": seen.method, "consumer": seen.consumer} | _columns(seen.tally)
-        for seen in observations
+        {"minute": observation.minute, "method": observation.method, "consumer": observation.consumer}
+        | _columns(observation.tally)
+        for observation in observations
     ]
     if rows:
         connection.execute(insert(_observation), rows)
 
 
 def save_probes(connection: Connection, probes: Iterable[Probe]) -> None:
-    """Keep *probes*; of one key the last counts."""
+    """Store *probes*; a later one replaces an earlier one of the same key."""
     rows = [
         {"minute": p.minute, "method": p.method, "consumer": p.consumer, "fault": p.fault or "", "reason": p.reason}
         for p in probes
@@ -150,28 +147,28 @@ def save_probes(connection: Connection, probes: Iterable[Probe]) -> None:
     _upsert(connection, _probe, rows)
 
 
-def save_freshness(connection: Connection, seen: Iterable[Freshness]) -> None:
-    """Keep how old data was."""
-    _upsert(connection, _freshness, [_row_of(_freshness, one) for one in seen])
+def save_freshness(connection: Connection, records: Iterable[Freshness]) -> None:
+    """Store the age of services' data."""
+    _upsert(connection, _freshness, [_row_of(_freshness, one) for one in records])
 
 
 def save_heads(connection: Connection, heads: Iterable[ObservedHead]) -> None:
-    """Keep the *heads* of ledgers."""
+    """Store the *heads* of ledgers."""
     _upsert(connection, _head, [_row_of(_head, head) for head in heads])
 
 
-def save_metrics_samples(connection: Connection, readings: Iterable[MetricsSample]) -> None:
-    """Keep *readings*."""
-    _upsert(connection, _metrics_sample, [_row_of(_metrics_sample, one) for one in readings])
+def save_metrics_samples(connection: Connection, samples: Iterable[MetricsSample]) -> None:
+    """Store *samples*."""
+    _upsert(connection, _metrics_sample, [_row_of(_metrics_sample, one) for one in samples])
 
 
 def save_own_inquiries(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
-    """Keep the ids of inquiries that probes made, each with its minute, until `met` in a ledger."""
+    """Store the ids of inquiries that probes made, each with its minute, until the ledgers contain them."""
     _upsert(connection, _own_inquiry, [{"id": one, "minute": minute} for one, minute in ids])
 
 
 def take_own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
-    """Those of *ids* that probes made; each is met once, and forgotten."""
+    """Return and delete those of *ids* that probes made."""
     found: set[bytes] = set()
     for first in range(0, len(ids), IDS_PER_STATEMENT):
         some = _own_inquiry.c.id.in_(ids[first : first + IDS_PER_STATEMENT])
@@ -181,64 +178,66 @@ def take_own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozense
 
 
 def delete_own_inquiries(connection: Connection, end: int) -> None:
-    """Forget the ids that no ledger holds of inquiries made before minute *end*."""
+    """Delete the remaining ids of inquiries that probes made before minute *end*."""
     connection.execute(delete(_own_inquiry).where(_own_inquiry.c.minute < end))
 
 
 def insert_outage(connection: Connection, outage: PlannedOutage) -> int:
-    """Keep an announcement; its number."""
+    """Store an announcement and return its number."""
     number = (connection.execute(select(func.max(_outage.c.number))).scalar() or 0) + 1
     connection.execute(insert(_outage), _row_of(_outage, outage) | {"number": number})
     return number
 
 
 def observations(connection: Connection, first: int, end: int) -> Iterator[Observation]:
-    """All observations from minute *first* to before *end*, streamed in the order of time and method."""
+    """Stream the observations from minute *first* to before *end*, ordered by minute and method."""
     for row in _stream(connection, _observation, first, end):
         yield Observation(row.minute, row.method, row.consumer, _tally(row))
 
 
 def probes(connection: Connection, first: int, end: int) -> Iterator[Probe]:
-    """All probes from minute *first* to before *end*, streamed in the order of time and method."""
+    """Stream the probes from minute *first* to before *end*, ordered by minute and method."""
     for row in _stream(connection, _probe, first, end):
         yield Probe(row.minute, row.method, row.consumer, Attribution(row.fault) if row.fault else None, row.reason)
 
 
 def newest_probe(connection: Connection, first: int, end: int) -> int | None:
-    """The last minute from *first* to before *end* of which there is a probe."""
+    """The last minute from *first* to before *end* that has a probe; None if there is none."""
     within = select(func.max(_probe.c.minute)).where(_probe.c.minute >= first, _probe.c.minute < end)
     found: int | None = connection.execute(within).scalar()
     return found
 
 
 def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshness]:
-    """How old data was from minute *first* to before *end*."""
+    """Stream the age of services' data from minute *first* to before *end*."""
     for row in _stream(connection, _freshness, first, end):
         yield Freshness(row.minute, row.service, row.age_minutes, row.covered_since)
 
 
 def end_outage(connection: Connection, number: int, end: int) -> None:
-    """Let the announced outage *number* end before minute *end*, and keep the end that was announced."""
+    """Set the end of outage *number* to minute *end* (exclusive), keeping the announced end."""
     earlier = {"announced_end_minute": _outage.c.end_minute, "end_minute": end}
     connection.execute(update(_outage).where(_outage.c.number == number).values(earlier))
 
 
 def all_outages(connection: Connection) -> list[PlannedOutage]:
-    """Every outage that was ever announced, withdrawn ones among them, in the order of their numbers."""
+    """All announced outages, including withdrawn ones, ordered by number."""
     return [_planned_outage(row) for row in connection.execute(select(_outage).order_by(_outage.c.number))]
 
 
 def metrics_samples(connection: Connection, first: int, end: int) -> Iterator[MetricsSample]:
-    """What services said of themselves from minute *first* to before *end*."""
+    """Stream the metrics samples from minute *first* to before *end*."""
     for row in _stream(connection, _metrics_sample, first, end):
         yield MetricsSample(*row)
 
 
 def outages_between(connection: Connection, first: int, end: int) -> list[PlannedOutage]:
-    """The announced outages that lie, in part at least, from minute *first* to before *end*."""
-    meets = and_(_outage.c.first_minute < end, _outage.c.end_minute > first)
-    lasts = _outage.c.first_minute < _outage.c.end_minute
-    rows = connection.execute(select(_outage).where(meets, lasts).order_by(_outage.c.first_minute, _outage.c.number))
+    """The announced outages that overlap minutes *first* to before *end*; withdrawn ones are left out."""
+    overlaps = and_(_outage.c.first_minute < end, _outage.c.end_minute > first)
+    not_withdrawn = _outage.c.first_minute < _outage.c.end_minute
+    rows = connection.execute(
+        select(_outage).where(overlaps, not_withdrawn).order_by(_outage.c.first_minute, _outage.c.number)
+    )
     return [_planned_outage(row) for row in rows]
 
 
@@ -247,7 +246,7 @@ def _planned_outage(row: Any) -> PlannedOutage:
 
 
 def last_heads(connection: Connection, end: int) -> dict[str, ObservedHead]:
-    """The newest head of each service that was seen before minute *end*."""
+    """The newest head of each service that was observed before minute *end*."""
     newest = select(_head.c.service, func.max(_head.c.number).label("number")).where(_head.c.minute < end)
     last = newest.group_by(_head.c.service).subquery()
     found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.number == last.c.number))
@@ -272,9 +271,9 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
-def _row_of(table: Table, seen: object) -> dict[str, Any]:
-    """What *seen* says for the columns of *table*."""
-    return {name: getattr(seen, name) for name in _column_names(table) if hasattr(seen, name)}
+def _row_of(table: Table, record: object) -> dict[str, Any]:
+    """The columns of *table* that *record* has as attributes."""
+    return {name: getattr(record, name) for name in _column_names(table) if hasattr(record, name)}
 
 
 def _column_names(table: Table) -> list[str]:

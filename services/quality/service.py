@@ -1,4 +1,4 @@
-"""The quality process, put together and run until told to stop."""
+"""The quality process: monitor and dashboard in one asyncio loop."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -13,12 +13,15 @@ from quality.settings import QualitySettings
 
 
 def main(settings: QualitySettings, port_file: Path | None = None) -> None:
-    """Watch, and show it, until SIGTERM or SIGINT; write the board's port, 0 for none, to *port_file* once all runs."""
+    """Run monitor and dashboard until SIGTERM or SIGINT.
+
+    Once both run, the port of the dashboard, 0 for none, is written to *port_file*.
+    """
     run_until_shutdown(partial(_running, settings), log_level=settings.log_level, port_file=port_file)
 
 
 @contextlib.asynccontextmanager
 async def _running(settings: QualitySettings) -> AsyncIterator[Listening]:
     clock = Clock()
-    async with run_monitor(settings, clock), dashboard(settings, clock) as place:
-        yield place
+    async with run_monitor(settings, clock), dashboard(settings, clock) as listener:
+        yield listener

@@ -1,4 +1,4 @@
-"""Quality rules as data: what is measured, which bounds a set of rules puts on it, and what an agreement promises."""
+"""Quality rules as data: service level indicators (SLIs) and the objectives of each rule set."""
 
 from datetime import date
 from enum import StrEnum
@@ -15,11 +15,11 @@ Value = float | date
 
 
 class RulebookError(UserFacingError):
-    """The rules can't be used; the text is for the operator."""
+    """The rules file can't be used."""
 
 
 class Sli(StrEnum):
-    """What is measured; docs/quality-rules.md defines each."""
+    """Service level indicators; docs/quality-rules.md defines each."""
 
     AVAILABILITY = "availability"
     P50 = "p50"
@@ -39,7 +39,7 @@ class _Record(BaseModel):
 
 
 class Objective(_Record):
-    """One bound on one metric."""
+    """One bound on one indicator."""
 
     metric: Sli
     at_least: float | None = None
@@ -50,23 +50,23 @@ class Objective(_Record):
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("an objective has either at_least or at_most")
         if isinstance(self.at_most, date) != (self.metric is Sli.COVERAGE):
-            raise ValueError("a date bounds the coverage, and nothing else does")
+            raise ValueError("coverage, and nothing else, is bounded by a date")
         return self
 
     @property
     def bound(self) -> Value:
-        """What is allowed at the utmost."""
+        """The bound: `at_least` or `at_most`."""
         return self.at_least if self.at_least is not None else self.at_most  # type: ignore[return-value]
 
     def is_met_by(self, measured: Value) -> bool:
-        """Whether *measured* lies within the bound."""
+        """Whether *measured* is within the bound."""
         if self.at_least is not None:
             return measured >= self.at_least  # type: ignore[operator]
         return measured <= self.at_most  # type: ignore[operator]
 
 
 class RuleSet(_Record):
-    """Objectives under one name."""
+    """A named set of objectives."""
 
     slug: Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
     fa: Annotated[str, Field(min_length=1, max_length=200)]
@@ -74,42 +74,42 @@ class RuleSet(_Record):
     objectives: tuple[Objective, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _metrics_are_unique(self) -> Self:
+    def _check_metrics(self) -> Self:
         metrics = [objective.metric for objective in self.objectives]
         if len(metrics) != len(set(metrics)):
-            raise ValueError("a metric is bound twice")
+            raise ValueError("a metric has two objectives")
         return self
 
 
 class Rulebook(_Record):
-    """All rules."""
+    """The whole rules file."""
 
     notice_hours: float = Field(ge=0)
     shortest_outage_minutes: int = Field(ge=1)
     entering: str
     leaving: str
     depends_on: dict[str, str] = {}
-    """By service: the one that it can't answer without."""
+    """By service: the service that it can't answer without."""
     set: tuple[RuleSet, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         slugs = [found.slug for found in self.set]
         if len(slugs) != len({*slugs}):
-            raise ValueError("a set of rules stands twice")
+            raise ValueError("two sets of rules have the same name")
         if missing := {self.entering, self.leaving}.difference(slugs):
             raise ValueError(f"no set of rules is called {', '.join(sorted(missing))}")
         return self
 
     def outage_owner(self, service: str) -> str:
-        """Whose outages those of *service* are: its own, or those of what it stands on."""
+        """The service that an outage of *service* is listed under: the one that it depends on, or itself."""
         return self.depends_on.get(service, service)
 
     def rule_set(self, slug: str) -> RuleSet:
-        """The set of that name.
+        """Return the rule set *slug*.
 
         Raises:
-            RulebookError: there is none.
+            RulebookError: no rule set has that name.
         """
         found = next((found for found in self.set if found.slug == slug), None)
         if found is None:
@@ -118,15 +118,15 @@ class Rulebook(_Record):
 
 
 def read(path: Path, catalogue: Catalogue) -> Rulebook:
-    """The rules in *path*, which know every set that an agreement of *catalogue* promises.
+    """Read the rules in *path* and check them against *catalogue*.
 
     Raises:
-        RulebookError: the file can't be read, or a rule is wrong.
+        RulebookError: the file can't be read, a rule is invalid, or an agreement names a rule set that is missing.
     """
     rules = load_model(path, Rulebook, RulebookError)
     if missing := {*rules.depends_on, *rules.depends_on.values()} - {service.slug for service in catalogue.services}:
         raise RulebookError(f"{path}: no service is called {', '.join(sorted(missing))}")
     known = {found.slug for found in rules.set}
     if missing := {agreement.rules for agreement in catalogue.agreements} - known:
-        raise RulebookError(f"{path}: an agreement promises what no set of rules says: {', '.join(sorted(missing))}")
+        raise RulebookError(f"{path}: an agreement names a set of rules that is missing: {', '.join(sorted(missing))}")
     return rules

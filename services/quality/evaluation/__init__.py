@@ -1,1 +1,1 @@
-"""From what was seen to the figures that one reader may see, and how they compare with what was promised."""
+"""Evaluation: from observations to the report that one audience may see, and the results of the quality rules."""

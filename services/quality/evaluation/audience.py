@@ -1,4 +1,4 @@
-"""For whom a report is: what of the month's traffic, services and agreements they may see."""
+"""Audiences of a report, and which traffic, services and agreements each may see."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,7 @@ WORKING_GROUP_PARTY = "interop-wg"
 
 
 class AudienceError(UserFacingError):
-    """There is no such reader; the text is for the operator."""
+    """There is no such audience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class Audience:
     kind: str
     party: Party
     legal_ids: frozenset[str]
-    """Of a consumer: those of the party and its members."""
+    """Legal ids of a consumer and its members; empty for other audiences."""
 
     @classmethod
     def parse(cls, text: str, catalogue: Catalogue) -> Self:
-        """The reader written working-group, provider:SLUG or consumer:SLUG.
+        """Parse working-group, provider:SLUG or consumer:SLUG.
 
         Raises:
-            AudienceError: *text* names none of the catalogue.
+            AudienceError: *text* is malformed, or the catalogue has no such party.
         """
         kind, _, slug = text.partition(":")
         party = catalogue.party(WORKING_GROUP_PARTY if text == WORKING_GROUP else slug)
@@ -38,27 +38,27 @@ class Audience:
         if party is None:
             raise AudienceError(f"the catalogue has no such {'party' if kind == WORKING_GROUP else kind}")
         if kind == "provider" and not any(service.wire for service in catalogue.services if service.provider == slug):
-            raise AudienceError("that party provides no service that is watched here")
+            raise AudienceError("that party provides no service that is monitored here")
         members = catalogue.consumers(party.slug) if kind == "consumer" else []
         legal_ids = frozenset(member.legal_id for member in members if member.legal_id)
         if kind == "consumer" and not legal_ids:
-            raise AudienceError("that party has no legal id, so it can't have asked anything")
+            raise AudienceError("that party has no legal id, so it has no inquiries")
         return cls(kind, party, legal_ids)
 
     @property
     def name(self) -> str:
-        """As it is written in a file's name."""
+        """The name used in file names."""
         return WORKING_GROUP if self.kind == WORKING_GROUP else f"{self.kind}-{self.party.slug}"
 
     def sees_traffic(self, key: Key, data: PeriodData) -> bool:
-        """Whether they may see what one consumer asked one method."""
+        """Whether the audience may see the traffic of one consumer with one method."""
         method, consumer = key
         if self.kind == "consumer":
             return consumer in self.legal_ids
         return self._provides(data.methods[method][0])
 
     def sees_service(self, service: Service, catalogue: Catalogue) -> bool:
-        """Whether a service is any concern of theirs."""
+        """Whether the audience may see *service*."""
         if self.kind != "consumer":
             return self._provides(service)
         return any(
@@ -67,7 +67,7 @@ class Audience:
         )
 
     def sees_method(self, service: Service, method: str, catalogue: Catalogue) -> bool:
-        """Whether a method is any concern of theirs: a consumer's are those that it was ever granted."""
+        """Whether the audience may see *method*. A consumer sees the methods that it was ever granted."""
         if self.kind != "consumer":
             return self._provides(service)
         return any(
@@ -78,7 +78,7 @@ class Audience:
         )
 
     def sees_agreement(self, agreement: Agreement, catalogue: Catalogue) -> bool:
-        """Whether they are a side of an agreement, or watch over all."""
+        """Whether the audience is a side of *agreement* or the working group."""
         service = catalogue.service(agreement.service)
         if self.kind == "consumer":
             return agreement.consumer == self.party.slug

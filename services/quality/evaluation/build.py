@@ -1,4 +1,4 @@
-"""From a month as it was data to the figures that one reader may see."""
+"""Builds the report of a month for one audience."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from quality.records import Tally
 from quality.slo import Rulebook
 
 Traffic = dict[Key, dict[date, Tally]]
-"""By method and consumer, each day's inquiries."""
+"""Tally of each day, by method and consumer."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudienceView:
-    """A month as one reader may see it."""
+    """The data of a month that one audience may see."""
 
     data: PeriodData
     audience: Audience
@@ -41,7 +41,7 @@ class AudienceView:
     rules: Rulebook
 
     def methods(self) -> list[str]:
-        """The full names of the methods that are any concern of theirs and were in service in the month."""
+        """Full names of the visible methods that were in service in the month."""
         last = self.data.days[-1][0]
         first = self.data.days[0][0]
         return [
@@ -53,12 +53,12 @@ class AudienceView:
         ]
 
     def services(self) -> list[Service]:
-        """The services of those methods."""
+        """Services of the visible methods."""
         mine = {self.data.methods[name][0].slug for name in self.methods()}
         return [service for service in self.catalogue.services if service.slug in mine]
 
     def traffic(self, methods: Iterable[str]) -> Traffic:
-        """What they may see of the inquiries of *methods*."""
+        """The visible traffic of *methods*."""
         wanted = set(methods)
         return {
             key: dict(days.items())
@@ -68,10 +68,10 @@ class AudienceView:
 
 
 def build_report(view: AudienceView, issued: datetime) -> Report:
-    """The figures of *view*."""
+    """Build the report of *view*, issued at *issued*."""
     data, methods = view.data, view.methods()
     traffic = view.traffic(methods)
-    whole = _sum(tally for days in traffic.values() for tally in days.values())
+    total = _sum(tally for days in traffic.values() for tally in days.values())
     services = view.services()
     slugs = {service.slug for service in services}
     return Report(
@@ -84,7 +84,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
         audience=view.audience.name,
         reader=Named(view.audience.party.slug, view.audience.party.fa, view.audience.party.en),
         services=tuple(Named(service.slug, service.fa, service.en) for service in services),
-        counts=summarize(whole),
+        counts=summarize(total),
         minutes=_minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods))),
         methods=tuple(_method(view, name, traffic) for name in methods),
         consumers=tuple(_consumers(view, traffic)),
@@ -101,7 +101,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
 
 
 def summarize(tally: Tally) -> Counts:
-    """*tally* as figures."""
+    """Counts and percentiles of *tally*."""
     found = tally.counts
     micros = [histogram.percentile(tally.latencies, share) for share in (0.50, 0.95, 0.99)]
     p50, p95, p99 = (None if one is None else one / 1000 for one in micros)
@@ -151,8 +151,8 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
 
 def _consumers(view: AudienceView, traffic: Traffic) -> Iterable[ConsumerReport]:
     for (method, legal_id), days in sorted(traffic.items()):
-        whole = summarize(_sum(days.values()))
-        yield ConsumerReport(incidents.named_consumer(view.catalogue, legal_id), legal_id, method, whole)
+        total = summarize(_sum(days.values()))
+        yield ConsumerReport(incidents.named_consumer(view.catalogue, legal_id), legal_id, method, total)
 
 
 def _still_calling(view: AudienceView, traffic: Traffic) -> Iterable[StillCalling]:
@@ -175,7 +175,7 @@ def _minutes(time: StateMinutes) -> Minutes:
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:
-    whole = Tally()
+    total = Tally()
     for tally in tallies:
-        whole.add(tally)
-    return whole
+        total.add(tally)
+    return total

@@ -1,4 +1,4 @@
-"""The month's outages, one line each: measured ones with their attribution, and announced ones with their notice."""
+"""Outages of the month: measured ones with their attribution, and planned ones with their notice."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from quality.slo import Rulebook
 
 
 def named_consumer(catalogue: Catalogue, legal_id: str) -> Named:
-    """Who bears *legal_id*, as far as the catalogue knows."""
+    """The party with *legal_id*, or a placeholder if it is not in the catalogue."""
     party = next((party for party in catalogue.parties if party.legal_id == legal_id), None)
     if party is None:
         return Named(legal_id, "خارج از فهرست", "Not in the catalogue")
@@ -26,25 +26,31 @@ def named_consumer(catalogue: Catalogue, legal_id: str) -> Named:
 def list_outages(
     audience: Audience, data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
 ) -> list[Outage]:
-    """All outages that *audience* may see, in the order of their beginning.
+    """All outages that *audience* may see, ordered by start.
 
-    What fell and rose together is one: methods of a service, and services that stand on it.
+    Methods of a service, and of services that depend on it, with the same incident are listed as one outage.
     """
-    together: dict[tuple[str, str, Incident], list[str]] = {}
+    grouped: dict[tuple[str, str, Incident], list[str]] = {}
     for name in methods:
-        for run in minute_states.find_incidents(data.minutes[name], data.first_minute, rules.shortest_outage_minutes):
-            if run.fault in {Attribution.PROVIDER, Attribution.EXCHANGE}:
-                together.setdefault((rules.outage_owner(data.methods[name][0].slug), "", run), []).append(name)
+        for incident in minute_states.find_incidents(
+            data.minutes[name], data.first_minute, rules.shortest_outage_minutes
+        ):
+            if incident.fault in {Attribution.PROVIDER, Attribution.EXCHANGE}:
+                grouped.setdefault((rules.outage_owner(data.methods[name][0].slug), "", incident), []).append(name)
     for (name, legal_id), minutes in data.consumer_minutes.items():
         if name in methods and audience.sees_traffic((name, legal_id), data):
-            for run in minute_states.find_incidents(minutes, data.first_minute, rules.shortest_outage_minutes):
-                if run.fault is Attribution.CONSUMER:
-                    together.setdefault((data.methods[name][0].slug, legal_id, run), []).append(name)
+            for incident in minute_states.find_incidents(minutes, data.first_minute, rules.shortest_outage_minutes):
+                if incident.fault is Attribution.CONSUMER:
+                    grouped.setdefault((data.methods[name][0].slug, legal_id, incident), []).append(name)
     found = [
         _measured_outage(
-            data, _named_service(catalogue, slug), names, run, named_consumer(catalogue, legal_id) if legal_id else None
+            data,
+            _named_service(catalogue, slug),
+            names,
+            incident,
+            named_consumer(catalogue, legal_id) if legal_id else None,
         )
-        for (slug, legal_id, run), names in together.items()
+        for (slug, legal_id, incident), names in grouped.items()
     ]
     found += _planned_outages(data, catalogue, rules, methods)
     return sorted(found, key=lambda outage: (outage.first, outage.service.slug, outage.fault))
@@ -54,18 +60,18 @@ def _planned_outages(
     data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
 ) -> Iterator[Outage]:
     for announced in data.planned_outages:
-        concerned = [
+        affected = [
             name
             for name in methods
             for slug in [data.methods[name][0].slug]
             if announced.service in {slug, rules.outage_owner(slug)}
         ]
-        if concerned:
+        if affected:
             first = max(announced.first_minute, data.first_minute)
             end = min(announced.end_minute, data.end_minute)
             yield Outage(
                 service=_named_service(catalogue, announced.service),
-                methods=tuple(concerned),
+                methods=tuple(affected),
                 fault=Attribution.PLANNED,
                 consumer=None,
                 first=instant_of(first),
@@ -81,35 +87,37 @@ def _planned_outages(
 
 
 def _measured_outage(
-    data: PeriodData, service: Named, methods: Sequence[str], run: Incident, consumer: Named | None
+    data: PeriodData, service: Named, methods: Sequence[str], incident: Incident, consumer: Named | None
 ) -> Outage:
-    told = None if consumer else _late_announcement(data, service.slug, run)
+    announced = None if consumer else _late_announcement(data, service.slug, incident)
     return Outage(
         service=service,
         methods=tuple(methods),
-        fault=run.fault,
+        fault=incident.fault,
         consumer=consumer,
-        first=instant_of(run.first),
-        end=instant_of(run.end),
-        minutes=run.end - run.first,
-        down=run.down,
-        announced=instant_of(told.announced_minute) if told else None,
-        announced_until=_announced_until(told) if told else None,
+        first=instant_of(incident.first),
+        end=instant_of(incident.end),
+        minutes=incident.end - incident.first,
+        down=incident.down,
+        announced=instant_of(announced.announced_minute) if announced else None,
+        announced_until=_announced_until(announced) if announced else None,
         counted_apart=False,
-        reason_fa=told.reason_fa if told else "",
-        reason_en=told.reason_en if told else "",
+        reason_fa=announced.reason_fa if announced else "",
+        reason_en=announced.reason_en if announced else "",
     )
 
 
-def _late_announcement(data: PeriodData, service: str, run: Incident) -> PlannedOutage | None:
-    """An announcement, made too late to count, of just this outage."""
-    meets = (one for one in data.planned_outages if one.first_minute < run.end and run.first < one.end_minute)
-    return next((one for one in meets if one.service == service), None)
+def _late_announcement(data: PeriodData, service: str, incident: Incident) -> PlannedOutage | None:
+    """An announcement of this outage that was made too late to count."""
+    overlapping = (
+        one for one in data.planned_outages if one.first_minute < incident.end and incident.first < one.end_minute
+    )
+    return next((one for one in overlapping if one.service == service), None)
 
 
-def _announced_until(told: PlannedOutage) -> datetime:
-    early = told.announced_end_minute
-    return instant_of(told.end_minute if early is None else early)
+def _announced_until(outage: PlannedOutage) -> datetime:
+    announced = outage.announced_end_minute
+    return instant_of(outage.end_minute if announced is None else announced)
 
 
 def _named_service(catalogue: Catalogue, slug: str) -> Named:

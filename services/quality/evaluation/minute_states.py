@@ -1,4 +1,4 @@
-"""What each minute of a month was, one byte for each: whether a method could be had, and if not, through whom."""
+"""State of a method in each minute, one byte a minute: available, or not, by attribution."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,25 +8,27 @@ from quality.attribution import Attribution
 from quality.records import Tally
 
 UNMEASURED, UP, PROVIDER, EXCHANGE, CONSUMER, PLANNED, ABSENT = range(7)
-"""Absent: the method was not yet or no longer in service, or the minute is still to come."""
+"""ABSENT: the method was not in service, or the minute is in the future."""
 
 NAMES = ("unmeasured", "up", "provider", "exchange", "consumer", "planned", "absent")
-"""What each is called where it is shown."""
+"""Names of the states, by number."""
 
-# Probes that are missing in the midst of an outage don't make two of it.
-_BRIDGED_MINUTES = 5
+# Missing probes within an outage don't split it.
+_MAX_GAP_MINUTES = 5
 _DOWN = {
     PROVIDER: Attribution.PROVIDER,
     EXCHANGE: Attribution.EXCHANGE,
     CONSUMER: Attribution.CONSUMER,
     PLANNED: Attribution.PLANNED,
 }
-_RUNS = {state: re.compile(rb"%c(?:\x00{0,%d}%c)*" % (state, _BRIDGED_MINUTES, state), re.DOTALL) for state in _DOWN}
+_PATTERNS = {
+    state: re.compile(rb"%c(?:\x00{0,%d}%c)*" % (state, _MAX_GAP_MINUTES, state), re.DOTALL) for state in _DOWN
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Minutes on end, from *first* to before *end*, in which *fault* kept a method from answering; *down* of them."""
+    """Consecutive minutes, *first* to before *end*, in which a method was down for *fault* in *down* of them."""
 
     fault: Attribution
     first: int
@@ -35,18 +37,18 @@ class Incident:
 
 
 def state_from_probes(faults: Iterable[Attribution | None]) -> int:
-    """What a method was in a minute in which probes met *faults*: one answer shows that it was there."""
-    met = set(faults)
-    if None in met:
+    """State of a method from the results of its probes in one minute: one answer makes it available."""
+    found = set(faults)
+    if None in found:
         return UP
-    if Attribution.PROVIDER in met:
+    if Attribution.PROVIDER in found:
         return PROVIDER
-    # Whoever was refused as a consumer had an answer from the service: it was there.
-    return EXCHANGE if met == {Attribution.EXCHANGE} else UP
+    # A refusal for a fault of the consumer is an answer: the service was available.
+    return EXCHANGE if found == {Attribution.EXCHANGE} else UP
 
 
 def state_from_traffic(tally: Tally) -> int:
-    """What a method was in a minute that no probe saw, as far as its inquiries tell."""
+    """State of a method from its inquiries, in a minute without a probe."""
     counts = tally.counts
     if counts[None]:
         return UP
@@ -58,13 +60,13 @@ def state_from_traffic(tally: Tally) -> int:
 
 
 def consumer_state(fault: Attribution | None, method: int) -> int:
-    """What one consumer's minute was, whose probe met *fault* while *method* was as it was for all."""
+    """State for one consumer whose probe failed for *fault* (None: answered) while *method* was the method's state."""
     return CONSUMER if fault is not None and method == UP else method
 
 
 def find_incidents(minutes: bytes | bytearray, first_minute: int, shortest: int) -> Iterator[Incident]:
-    """The outages in *minutes*, of which the first is *first_minute*; those of fewer than *shortest* are left out."""
-    for state, pattern in _RUNS.items():
+    """Incidents of at least *shortest* minutes in *minutes*, which begin at *first_minute*."""
+    for state, pattern in _PATTERNS.items():
         for found in pattern.finditer(minutes):
             if found.end() - found.start() >= shortest:
                 down = found.group().count(state)
@@ -73,7 +75,7 @@ def find_incidents(minutes: bytes | bytearray, first_minute: int, shortest: int)
 
 @dataclass(frozen=True, slots=True)
 class StateMinutes:
-    """How many minutes a method was what."""
+    """Number of minutes in each state."""
 
     up: int = 0
     provider: int = 0
@@ -83,23 +85,23 @@ class StateMinutes:
 
     @classmethod
     def of(cls, minutes: bytes | bytearray) -> "StateMinutes":
-        """The time in *minutes*."""
+        """Count the states in *minutes*."""
         counted = map(minutes.count, (UP, PROVIDER, EXCHANGE, PLANNED, UNMEASURED))
         return cls(*counted)
 
     @property
     def measured(self) -> int:
-        """The minutes that count."""
+        """Minutes that count in the availability."""
         return self.up + self.provider + self.exchange
 
     @property
     def availability(self) -> float | None:
-        """The share of them, in per cent, in which the method could be had; None where nothing was measured."""
+        """Per cent of the measured minutes in which the method was available; None if none was measured."""
         return 100 * self.up / self.measured if self.measured else None
 
 
 def fill_spans(minutes: bytearray, spans: Iterable[tuple[int, int]], state: int) -> None:
-    """Make each span (first, end), within *minutes* or beyond, *state*."""
+    """Set each span (first, end) to *state*; parts outside *minutes* are ignored."""
     for first, end in spans:
         low, high = max(first, 0), min(end, len(minutes))
         if low < high:

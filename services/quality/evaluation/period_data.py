@@ -1,4 +1,4 @@
-"""A period, most often a month, as it was, read once: memory grows with days, methods and consumers, not inquiries."""
+"""Data of one period, read once. Memory grows with days, methods and consumers, not with inquiries."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,34 +21,34 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class PeriodData:
-    """What one period, most often a month, shows of every method and every consumer."""
+    """Observed data of one period, for all methods and consumers."""
 
     period: Period
     end_minute: int
-    """The first minute that is not told of: the period's end or, while it still runs, now."""
+    """End of the data (exclusive): the period's end or, while the period is running, now."""
     days: list[tuple[date, int, int]]
     methods: dict[str, tuple[Service, Method]]
     minutes: dict[str, bytearray]
-    """Of each method, the state of each minute."""
+    """State of each minute, by method."""
     consumer_minutes: dict[Key, bytearray] = field(default_factory=dict)
-    """Of each consumer's way to each method, the state of each minute."""
+    """State of each minute, by method and consumer."""
     traffic: dict[Key, dict[date, Tally]] = field(default_factory=dict)
     ages: dict[str, dict[date, int]] = field(default_factory=dict)
-    """Of each service, the greatest age of its data on each day, in minutes."""
+    """Greatest age of the data on each day in minutes, by service."""
     covered_since: dict[str, date] = field(default_factory=dict)
     planned_outages: list[PlannedOutage] = field(default_factory=list)
     heads: dict[str, ObservedHead] = field(default_factory=dict)
 
     @property
     def first_minute(self) -> int:
-        """The period's first minute."""
+        """First minute of the period."""
         return self.period.first_minute
 
 
 def load_period(
     connection: Connection, *, period: Period, now: int, catalogue: Catalogue, rules: Rulebook
 ) -> PeriodData:
-    """Read what was observed in *period*, up to minute *now*."""
+    """Load the data of *period* up to minute *now* (exclusive)."""
     first, end = period.first_minute, min(period.end_minute, now)
     methods = {name: (service, method) for name, service, method in catalogue.methods()}
     data = PeriodData(
@@ -70,14 +70,17 @@ def load_period(
         if one.covered_since:
             data.covered_since[one.service] = one.covered_since
     for name, (_, method) in methods.items():
-        for minutes in (data.minutes[name], *(kept for (of, _), kept in data.consumer_minutes.items() if of == name)):
+        for minutes in (
+            data.minutes[name],
+            *(states for (of, _), states in data.consumer_minutes.items() if of == name),
+        ):
             minute_states.fill_spans(minutes, planned[name], minute_states.PLANNED)
             minute_states.fill_spans(minutes, _absent_spans(data, method), minute_states.ABSENT)
     return data
 
 
 def is_announced_in_time(outage: PlannedOutage, rules: Rulebook) -> bool:
-    """Whether *outage* is counted apart."""
+    """Whether *outage* was announced early enough to be counted separately."""
     return outage.first_minute - outage.announced_minute >= rules.notice_hours * 60
 
 
@@ -101,20 +104,20 @@ def _read_traffic(connection: Connection, data: PeriodData, planned: Mapping[str
     days = iter(data.days)
     day, _, day_end = next(days)
     rows = repository.observations(connection, data.first_minute, data.end_minute)
-    for minute, observed in groupby(rows, lambda row: row.minute):
+    for minute, rows_of_minute in groupby(rows, lambda row: row.minute):
         while minute >= day_end:
             day, _, day_end = next(days)
         offset = minute - data.first_minute
-        whole: dict[str, Tally] = {}
-        for one in observed:
+        totals: dict[str, Tally] = {}
+        for one in rows_of_minute:
             if one.method not in data.methods:
                 continue
-            # Latencies say nothing of whether a method could be had.
-            whole.setdefault(one.method, Tally()).counts.update(one.tally.counts)
+            # Availability does not depend on latencies: only the counts are added.
+            totals.setdefault(one.method, Tally()).counts.update(one.tally.counts)
             if any(low <= offset < high for low, high in planned[one.method]):
                 one.tally.counts[Attribution.PLANNED] = one.tally.counts.pop(Attribution.PROVIDER, 0)
             data.traffic.setdefault((one.method, one.consumer), {}).setdefault(day, Tally()).add(one.tally)
-        for name, tally in whole.items():
+        for name, tally in totals.items():
             data.minutes[name][offset] = minute_states.state_from_traffic(tally)
 
 
@@ -139,7 +142,7 @@ def _day(data: PeriodData, minute: int) -> date:
 
 
 def days_between(data: PeriodData, since: date, until: date | None) -> list[tuple[date, int, int]]:
-    """The days of the month from *since* to *until*, both included, with their minutes as offsets into the month."""
+    """Days of the period from *since* to *until* (inclusive), with their minutes as offsets into the period."""
     return [
         (day, first - data.first_minute, end - data.first_minute)
         for day, first, end in data.days

@@ -1,4 +1,4 @@
-"""The figures of one report, for one reader: what its pages, its table and its JSON all say."""
+"""Content of one report. HTML, CSV and JSON show the same values; field names are the keys of `figures.json`."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,7 +17,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of inquiries, and how fast the answers were (milliseconds)."""
+    """Outcomes of inquiries, and percentiles of the latency in milliseconds."""
 
     inquiries: int
     answered: int
@@ -34,7 +34,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """How long a method was what, and the share of the minutes that count in which it could be had."""
+    """Minutes in each state, and the availability in per cent."""
 
     up: int
     provider: int
@@ -84,22 +84,22 @@ class ConsumerReport:
 
 @dataclass(frozen=True, slots=True)
 class StillCalling:
-    """A consumer that asked of a deprecated method in the month, on days on which it was deprecated already."""
+    """A consumer that called a deprecated method in the month, on or after the day of its deprecation."""
 
     method: str
     consumer: Named
     since: date
-    """The day from which on the method is deprecated."""
+    """Day of the deprecation."""
     inquiries: int
     last_day: date
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Minutes on end without the methods of a service, and through whom; of a consumer's own, whose it is."""
+    """An outage of a service, with its attribution; one of a single consumer names that consumer."""
 
     service: Named
-    """Whose outage it is; others that stand on it may have methods in it too."""
+    """The service that the outage is listed under; methods of services that depend on it may be included."""
     methods: tuple[str, ...]
     fault: str
     consumer: Named | None
@@ -109,7 +109,7 @@ class Outage:
     down: int
     announced: datetime | None
     announced_until: datetime | None
-    """The end that was announced at first: it may have been ended early, or go on beyond the month."""
+    """The announced end. It differs from *end* if the outage ended early or extends beyond the month."""
     counted_apart: bool
     reason_fa: str
     reason_en: str
@@ -117,7 +117,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class SloResult:
-    """A set of rules held against the month: of an agreement, or the minimum for a service or a consumer."""
+    """Results of one rule set: of an agreement, or of the minimum rules for a service or a consumer."""
 
     kind: str
     """agreement, entering or leaving"""
@@ -132,7 +132,7 @@ class SloResult:
 
 @dataclass(frozen=True, slots=True)
 class DataStatus:
-    """How old a service's data was at the worst, in hours, and since when it is complete."""
+    """Greatest age of a service's data in hours, and the date since which it is complete."""
 
     service: str
     oldest_hours: float | None
@@ -141,7 +141,7 @@ class DataStatus:
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """The end of a service's ledger, as it was last seen in the month: whoever holds this can tell a cut later."""
+    """Last observed head of a service's ledger. With it, a later truncation of the ledger can be proven."""
 
     service: str
     number: int
@@ -152,14 +152,14 @@ class LedgerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one report says."""
+    """Report of one month for one audience."""
 
     month: str
     begins: datetime
     ends: datetime
     data_until: datetime
     interim: bool
-    """Whether the month was still running."""
+    """Whether the month was still running when the report was issued."""
     issued: datetime
     audience: str
     reader: Named

@@ -1,4 +1,4 @@
-"""Rules held against what was measured: met or broken, and by how much."""
+"""Measures service level indicators and compares them with objectives."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ PERCENTILES = {Sli.P50: 0.50, Sli.P95: 0.95, Sli.P99: 0.99}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Of what something is measured: some methods of one service, some consumers, some days."""
+    """What is measured: methods of one service, consumers and days."""
 
     service: str
     methods: Collection[str]
     consumers: Collection[str] | None
-    """Legal ids; None for all."""
+    """Legal ids; None for all consumers."""
     since: date
     until: date | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One objective and what was measured of it: neither met nor broken where nothing could be measured."""
+    """Result of one objective; *met* is None if there was nothing to measure."""
 
     metric: Sli
     at_least: float | None
@@ -37,17 +37,17 @@ class Verdict:
     measured: Value | None
     met: bool | None
     margin: float | None
-    """By how much it was met or, below zero, broken: in the metric's own unit; of a date, in days."""
+    """Distance to the bound, negative if the objective is not met: in the unit of the metric, or days for a date."""
 
 
 def evaluate(objective: Objective, measured: Value | None) -> Verdict:
-    """*objective* held against what was *measured*."""
+    """Compare *measured* with *objective*."""
     met = None if measured is None else objective.is_met_by(measured)
     return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, _margin(objective, measured))
 
 
 def measure(metric: Sli, data: PeriodData, scope: Scope) -> Value | None:
-    """The *metric* of *scope*; None where there is nothing to measure."""
+    """Measure *metric* in *scope*; None if there is nothing to measure."""
     if metric is Sli.AVAILABILITY:
         return _availability(data, scope)
     if metric is Sli.FRESHNESS:
@@ -64,7 +64,7 @@ def measure(metric: Sli, data: PeriodData, scope: Scope) -> Value | None:
 
 
 def measure_traffic(metric: Sli, tally: Tally) -> float | None:
-    """A *metric* that inquiries alone decide."""
+    """Measure a *metric* that depends on inquiries alone."""
     if metric in PERCENTILES:
         micros = histogram.percentile(tally.latencies, PERCENTILES[metric])
         return None if micros is None else micros / 1000
@@ -74,23 +74,23 @@ def measure_traffic(metric: Sli, tally: Tally) -> float | None:
         Sli.CONSUMER_FAULT_RATE: (tally.counts[Attribution.CONSUMER], tally.total),
         Sli.UNGRANTED_RATE: (tally.counts[Attribution.UNGRANTED], tally.total),
     }
-    part, whole = share[metric]
-    return 100 * part / whole if whole else None
+    part, total = share[metric]
+    return 100 * part / total if total else None
 
 
 def scope_traffic(data: PeriodData, scope: Scope) -> Tally:
-    """All inquiries in *scope*."""
-    whole = Tally()
+    """Tally of all inquiries in *scope*."""
+    total = Tally()
     for (method, consumer), days in data.traffic.items():
         if method in scope.methods and (scope.consumers is None or consumer in scope.consumers):
             for day, tally in days.items():
                 if scope.since <= day and (scope.until is None or day <= scope.until):
-                    whole.add(tally)
-    return whole
+                    total.add(tally)
+    return total
 
 
 def _availability(data: PeriodData, scope: Scope) -> float | None:
-    """That of the worst method: who needs one is not served by another."""
+    """Availability of the worst method: another method is no substitute."""
     days = days_between(data, scope.since, scope.until)
     if not days:
         return None

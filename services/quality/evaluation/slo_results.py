@@ -1,4 +1,4 @@
-"""Which rules a report holds against the month: every agreement in force, and the minimum for who enters and leaves."""
+"""Results of the quality rules: agreements in force, and the minimum rules for services and consumers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from quality.slo import Rulebook, RuleSet
 def evaluate_rules(
     audience: Audience, data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
 ) -> Iterator[SloResult]:
-    """Every set of rules that concerns *audience*, judged on the days on which it holds."""
+    """Evaluate every rule set that *audience* may see, on the days on which it is in force."""
     first, last = data.days[0][0], data.days[-1][0]
     for agreement in catalogue.agreements:
         in_force = agreement.since <= last and (agreement.until is None or first <= agreement.until)
@@ -33,7 +33,7 @@ def evaluate_rules(
     for legal_id in sorted({consumer for method, consumer in data.traffic if method in methods}):
         mine = [name for name in methods if (name, legal_id) in data.traffic]
         who = incidents.named_consumer(catalogue, legal_id)
-        # Whoever is no party has promised nothing.
+        # The minimum rules apply to parties of the catalogue only.
         if who.slug != legal_id and any(audience.sees_traffic((name, legal_id), data) for name in mine):
             scope = Scope("", mine, {legal_id}, first, None)
             yield _minimum_result("leaving", "", rules.rule_set(rules.leaving), data, scope, service=None, consumer=who)

@@ -1,1 +1,1 @@
-"""The watch: what is asked of every service each minute, and read of what it says and has recorded."""
+"""The monitor: probes every service each minute and collects its metrics and ledger."""

@@ -1,4 +1,4 @@
-"""What is wrong with the certificate that a consumer shows, as far as it tells by itself."""
+"""Offline check of a consumer's certificate: whether any service would reject it."""
 
 from itertools import pairwise
 
@@ -12,13 +12,13 @@ from estelam.core.errors import Reason, Refusal
 
 
 def rejection_reason(identity: ClientIdentity, clock: Clock) -> str:
-    """The reason for which any service must turn the certificate of *identity* away; empty where it can be used."""
+    """The reason for which every service must reject the certificate of *identity*; empty if it is usable."""
     try:
-        shown = identity.certificate.read_bytes()
-        found = certificate.parse_certificate(shown)
+        pem = identity.certificate.read_bytes()
+        found = certificate.parse_certificate(pem)
         found.caller()
         found.check_validity_period(clock.micros())
-        trusted = _chain_is_trusted(shown, identity.ca_certificates.read_bytes())
+        trusted = _chain_is_trusted(pem, identity.ca_certificates.read_bytes())
     except Refusal as refusal:
         return refusal.reason
     except (OSError, ValueError):
@@ -26,11 +26,11 @@ def rejection_reason(identity: ClientIdentity, clock: Clock) -> str:
     return "" if trusted else Reason.CERTIFICATE_UNUSABLE
 
 
-def _chain_is_trusted(shown: bytes, trust: bytes) -> bool:
-    """Whether the chain *shown* leads to an authority of *trust*."""
-    chain = x509.load_pem_x509_certificates(shown)
+def _chain_is_trusted(pem: bytes, authorities: bytes) -> bool:
+    """Whether the chain *pem* ends at one of *authorities* (PEM)."""
+    chain = x509.load_pem_x509_certificates(pem)
     links = all(_is_issuer(lower, upper) for lower, upper in pairwise(chain))
-    return links and any(_is_issuer(chain[-1], authority) for authority in x509.load_pem_x509_certificates(trust))
+    return links and any(_is_issuer(chain[-1], authority) for authority in x509.load_pem_x509_certificates(authorities))
 
 
 def _is_issuer(lower: x509.Certificate, upper: x509.Certificate) -> bool:

@@ -1,4 +1,4 @@
-"""Whether rules, agreements and what the watch is told hold together: each fault with the file that it stands in."""
+"""Checks of rules, agreements and monitor settings against the catalogue; each problem names its file or setting."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,31 +18,31 @@ from quality.slo import RulebookError
 
 
 def find_problems(settings: QualitySettings, clock: Clock) -> list[str]:
-    """All that does not hold together; empty where everything does.
+    """Return all problems; empty if the configuration is consistent.
 
     Raises:
-        CatalogueError: the catalogue itself can't be used.
+        CatalogueError: the catalogue can't be used.
     """
     catalogue = loader.read_catalogue(settings.catalogue)
     try:
         slo.read(settings.rules, catalogue)
-        found = []
+        problems = []
     except RulebookError as error:
-        found = [str(error)]
+        problems = [str(error)]
     agreements = settings.catalogue / FILES["agreements"]
-    found += [f"{agreements}: {words}" for words in _check_agreements(catalogue)]
-    found += [f"[quality] {words}" for rule in _CHECKS for words in rule(settings, catalogue)]
-    found += [f"[quality] {words}" for words in _check_certificates(settings, catalogue, clock)]
-    return found
+    problems += [f"{agreements}: {problem}" for problem in _check_agreements(catalogue)]
+    problems += [f"[quality] {problem}" for rule in _CHECKS for problem in rule(settings, catalogue)]
+    problems += [f"[quality] {problem}" for problem in _check_certificates(settings, catalogue, clock)]
+    return problems
 
 
 def _check_agreements(catalogue: Catalogue) -> Iterator[str]:
     for agreement in catalogue.agreements:
         service = catalogue.service(agreement.service)
         if service is not None and service.wire is None:
-            yield f"{agreement.id}: {agreement.service} is listed alone, and not watched here"
+            yield f"{agreement.id}: {agreement.service} is listed only, and not monitored here"
         elif not _has_grant(catalogue, agreement):
-            yield f"{agreement.id}: {agreement.consumer} holds no grant of {agreement.service}"
+            yield f"{agreement.id}: {agreement.consumer} has no grant for {agreement.service}"
 
 
 def _has_grant(catalogue: Catalogue, agreement: Agreement) -> bool:
@@ -64,12 +64,12 @@ def _check_services(settings: QualitySettings, catalogue: Catalogue) -> Iterator
 
 def _check_probe_requests(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     known = {name for name, _, _ in catalogue.methods()}
-    for method, question in settings.probe_requests.items():
+    for method, request in settings.probe_requests.items():
         if method not in known:
-            yield f"probe_requests: {method} is no method of the catalogue"
+            yield f"probe_requests: {method} is not a method of the catalogue"
             continue
         try:
-            probe_requests.encode(method, question)
+            probe_requests.encode(method, request)
         except ProbeRequestError as error:
             yield f"probe_requests: {error}"
 
@@ -78,13 +78,13 @@ def _check_probe_coverage(settings: QualitySettings, catalogue: Catalogue) -> It
     if not settings.probe:
         return
     if settings.ca_certificates is None:
-        yield "ca_certificates: without the services' authorities nothing is probed"
+        yield "ca_certificates: not set, so nothing is probed"
     for service in catalogue.services:
         if service.wire and service.slug not in settings.addresses:
-            yield f"addresses: nothing says where {service.slug} is, so it is not probed"
+            yield f"addresses: {service.slug} has no address, so it is not probed"
     for name, service, _ in catalogue.methods():
         if service.slug in settings.addresses and name not in settings.probe_requests:
-            yield f"probe_requests: nothing is to be asked of {name}, so it is not probed"
+            yield f"probe_requests: {name} has no request, so it is not probed"
 
 
 _CHECKS: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
@@ -95,32 +95,32 @@ _CHECKS: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
 
 
 def _check_certificates(settings: QualitySettings, catalogue: Catalogue, clock: Clock) -> Iterator[str]:
-    for prober in settings.probe:
-        party = catalogue.party(prober.consumer)
+    for probe in settings.probe:
+        party = catalogue.party(probe.consumer)
         if party is None or party.legal_id is None:
-            yield f"probe: no consumer with a legal id is called {prober.consumer}"
+            yield f"probe: no consumer with a legal id is called {probe.consumer}"
             continue
         if settings.ca_certificates is None:
             continue
-        identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
-        if words := _certificate_problem(identity, party.legal_id, clock):
-            yield f"probe: {prober.certificate}: {words}"
+        identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
+        if problem := _certificate_problem(identity, party.legal_id, clock):
+            yield f"probe: {probe.certificate}: {problem}"
 
 
 def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
-    """What is wrong with it as the certificate of *legal_id*; empty where nothing is."""
+    """What is wrong with *identity* as that of *legal_id*; empty if nothing is."""
     try:
         identity.credentials()
         named = certificate.parse_certificate(identity.certificate.read_bytes()).organization_id
     except (OSError, KeyFileError):
-        return "is no certificate with its key that can be read"
+        return "the certificate or its key can't be read"
     except Refusal as refusal:
         return refusal.spec.en
     if named != legal_id:
-        return "names another organisation"
+        return "the certificate names another organisation"
     match certificate_check.rejection_reason(identity, clock):
         case Reason.CERTIFICATE_EXPIRED:
-            return "is not valid at this time"
+            return "the certificate is not valid now"
         case Reason.CERTIFICATE_UNUSABLE:
-            return "comes from no authority that the services' do"
+            return "the certificate is not from an authority in ca_certificates"
     return ""

@@ -1,4 +1,4 @@
-"""From a service's ledger to observations: each entry once, as far as the last head that was seen of it."""
+"""Collects observations from the services' ledgers. Each entry is counted once: the last observed head is stored."""
 
 import contextlib
 import hashlib
@@ -22,32 +22,33 @@ from quality.settings import QualitySettings
 
 BATCH_ENTRIES = 20_000
 PROBE_SETTLE_MICROS = 120_000_000
-"""So long after they were answered, the inquiries of probes are known by their ids."""
+"""After this time the ids of probe inquiries are stored, and their entries can be told from other entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedBatch:
-    """What a ledger had to tell."""
+    """One batch of a ledger."""
 
     entries: int
     more: bool
-    """Whether there is more in it than was read at once."""
+    """Whether the ledger has further entries."""
 
 
 def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, until: int | None = None) -> int:
-    """Read on in the ledger of *service*, up to *until* (microseconds since 1970) if told; how many entries that were.
+    """Collect the new entries of the ledger of *service*, sealed before *until* (Unix time in microseconds).
 
-    Where probes are made and nothing is told, the newest entries wait: which of them are probes' must be known first.
+    Without *until*, the newest entries wait if there are probes: their ids must be stored first.
+    Returns the number of entries.
     """
     if until is None and settings.probe:
         until = clock.micros() - PROBE_SETTLE_MICROS
     entries, more = 0, True
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as quality,
-        contextlib.closing(Store(settings.ledgers[service])) as kept,
+        contextlib.closing(Store(settings.ledgers[service])) as source,
     ):
         while more:
-            with quality.transaction() as opened, kept.transaction() as ledger:
+            with quality.transaction() as opened, source.transaction() as ledger:
                 now = minute_of(clock.now())
                 found = collect_batch(opened, ledger, service, now=now, until=until)
                 fresh = read_freshness(ledger, service, now=now)
@@ -59,10 +60,10 @@ def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, unt
 def collect_batch(
     quality: Connection, ledger: Connection, service: str, *, now: int, until: int | None = None
 ) -> CollectedBatch:
-    """Read on in the *ledger* of *service* and add what it tells; the caller's transaction keeps all or nothing.
+    """Collect one batch of the *ledger* of *service* within the caller's transaction.
 
-    What was read last is known by the head that is kept with it, so that nothing is counted twice. Blocks
-    sealed at *until* or later are left for the next time.
+    The head is stored together with the observations, so that no entry is counted twice. Blocks sealed at *until*
+    or later are left for a later call.
     """
     last = repository.last_heads(quality, now + 1).get(service)
     first = last.entries + 1 if last else 1
@@ -89,7 +90,7 @@ def collect_batch(
 
 
 def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:
-    """How old the data of *service* is, by what its store declares; None where it declares nothing."""
+    """Age of the data of *service*, from the coverage declared in its store; None if none is declared."""
     declared = coverage.read_coverage(facts)
     if declared is None:
         return None
@@ -103,13 +104,13 @@ def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
 
 
 def _observations(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:
-    """What *entries* tell of consumers' inquiries; *own* are those that probes made."""
-    whole: dict[tuple[int, str, str], Tally] = {}
+    """Tallies of the inquiries in *entries*; *own* are the ids of probe inquiries, which don't count."""
+    tallies: dict[tuple[int, str, str], Tally] = {}
     for entry in entries:
         if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
             key = (minute_of(to_datetime(entry.answered_at_micros)), entry.method, entry.caller)
-            whole.setdefault(key, Tally()).add(_tally(entry))
-    for (minute, method, caller), tally in whole.items():
+            tallies.setdefault(key, Tally()).add(_tally(entry))
+    for (minute, method, caller), tally in tallies.items():
         yield Observation(minute, method, caller, tally)
 
 

@@ -1,4 +1,4 @@
-"""What a service's figures for Prometheus tell that no ledger can: whether it serves, and what it could not record."""
+"""Scrapes the Prometheus metrics of a service: whether it serves, and how many refusals it did not record."""
 
 from dataclasses import replace
 from http.client import HTTPException
@@ -13,19 +13,19 @@ from quality.records import MetricsSample
 TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 1 << 20
 
-# Figures lie within the house: no proxy of the environment is asked for them.
+# Metrics are on the internal network: proxies of the environment must not be used.
 _OPENER = build_opener(ProxyHandler({}))
 
 
 class ScrapeError(Exception):
-    """There are no figures at that address."""
+    """The metrics can't be read."""
 
 
-def scrape(url: str, reading: MetricsSample) -> MetricsSample:
-    """*reading* with what the figures at *url* say.
+def scrape(url: str, sample: MetricsSample) -> MetricsSample:
+    """Return *sample* completed with the metrics at *url*.
 
     Raises:
-        ScrapeError: they can't be read.
+        ScrapeError: the metrics can't be read or parsed.
     """
     try:
         with _OPENER.open(url, timeout=TIMEOUT_SECONDS) as reply:
@@ -36,7 +36,7 @@ def scrape(url: str, reading: MetricsSample) -> MetricsSample:
     inquiries = _named(samples, "estelam_inquiries_total")
     answered = sum(one.value for one in inquiries if one.labels.get("outcome") in set(Outcome))
     return replace(
-        reading,
+        sample,
         serving=any(one.value == 1 for one in _named(samples, "estelam_serving")),
         answered=int(answered),
         refused=int(sum(one.value for one in inquiries) - answered),

@@ -1,6 +1,6 @@
-"""The watch: each minute it probes every service, reads on in their ledgers and figures, and keeps what was repository.
+"""The monitor: each minute it probes every service, scrapes metrics, collects ledgers and stores the results.
 
-Nothing that fails ends it: what could not be kept is kept the next time, and what could not be read is read then.
+No failure ends it. Results that can't be stored are buffered, and ledgers that can't be read are read in a later round.
 """
 
 import asyncio
@@ -29,41 +29,41 @@ from quality.settings import QualitySettings
 log = structlog.get_logger()
 
 MAX_BUFFERED = 50_000
-"""Of each kind, what may wait for a store that can't be written; beyond that the oldest are lost."""
+"""Records of each kind that are buffered while the store can't be written; beyond that the oldest are dropped."""
 OWN_INQUIRY_MINUTES = 60
-"""What a probe asked is in the ledger by then, or never will be."""
+"""After this time an inquiry of a probe is in the ledger or never will be."""
 
 
 @dataclass(slots=True)
 class WriteBuffer:
-    """What was seen and is not yet in the store."""
+    """Results that are not yet in the store."""
 
     probes: list[Probe] = field(default_factory=list)
     samples: list[MetricsSample] = field(default_factory=list)
     own_inquiries: list[tuple[bytes, int]] = field(default_factory=list)
 
-    def add(self, visited: ProbeRun, minute: int) -> None:
-        """Add what an errand met."""
-        self.probes += visited.probes
-        self.samples.append(visited.sample)
-        self.own_inquiries += ((one, minute) for one in visited.inquiry_ids)
+    def add(self, run: ProbeRun, minute: int) -> None:
+        """Add the results of *run*, made in *minute*."""
+        self.probes += run.probes
+        self.samples.append(run.sample)
+        self.own_inquiries += ((one, minute) for one in run.inquiry_ids)
 
     def followed_by(self, later: "WriteBuffer") -> "WriteBuffer":
-        """This and what was seen *later*, as far as there is room."""
-        whole = (self.probes + later.probes, self.samples + later.samples, self.own_inquiries + later.own_inquiries)
-        if dropped := sum(max(len(some) - MAX_BUFFERED, 0) for some in whole):
-            log.error("watch.dropped", count=dropped)
-        return WriteBuffer(*(some[-MAX_BUFFERED:] for some in whole))  # type: ignore[arg-type]
+        """Return this buffer followed by *later*, without the oldest records beyond the limit."""
+        merged = (self.probes + later.probes, self.samples + later.samples, self.own_inquiries + later.own_inquiries)
+        if dropped := sum(max(len(some) - MAX_BUFFERED, 0) for some in merged):
+            log.error("buffer.truncated", count=dropped)
+        return WriteBuffer(*(some[-MAX_BUFFERED:] for some in merged))  # type: ignore[arg-type]
 
     def write(self, connection: Connection) -> None:
-        """Keep it all."""
+        """Store all records."""
         repository.save_probes(connection, self.probes)
         repository.save_metrics_samples(connection, merge_samples(self.samples))
         repository.save_own_inquiries(connection, self.own_inquiries)
 
 
 class Monitor:
-    """Watches the services in *settings*."""
+    """Monitors the services in *settings*."""
 
     def __init__(self, settings: QualitySettings, clock: Clock) -> None:
         self._settings = settings
@@ -74,45 +74,45 @@ class Monitor:
         self._round_ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Monitor until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_repeat(self._probe_on_schedule))
             tasks.create_task(_repeat(self._collect_after_round))
 
     async def probe(self) -> None:
-        """One round of probes, all errands at once, each of the minute in which the round began."""
+        """Run one round of probes concurrently. All results belong to the minute in which the round began."""
         now = self._clock.now()
         minute, self._round_began = minute_of(now), self._clock.micros()
         try:
-            errands = prober.plan_probes(self._settings, self._latest_catalogue(), now.astimezone(TEHRAN).date())
+            plans = prober.plan_probes(self._settings, self._latest_catalogue(), now.astimezone(TEHRAN).date())
             runs = [
-                prober.run_probes(errand, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
-                for errand in errands
+                prober.run_probes(plan, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
+                for plan in plans
             ]
-            for visited in await asyncio.gather(*runs, return_exceptions=True):
-                if isinstance(visited, ProbeRun):
-                    self._buffer.add(visited, minute)
-                elif isinstance(visited, Exception):
-                    log.error("probe.broken", error=type(visited).__name__)
+            for run in await asyncio.gather(*runs, return_exceptions=True):
+                if isinstance(run, ProbeRun):
+                    self._buffer.add(run, minute)
+                elif isinstance(run, Exception):
+                    log.error("probe.crashed", error=type(run).__name__)
         finally:
             self._round_began = None
 
     async def collect(self) -> None:
-        """Read the figures, keep what was seen, and read on in every ledger."""
-        # An inquiry of a probe is known by its id once its round is over: what is younger waits.
+        """Scrape metrics, flush the buffer and collect every ledger."""
+        # The ids of probe inquiries are stored only after their round: younger entries wait for the next collection.
         until = self._round_began or self._clock.micros()
-        figures = await asyncio.to_thread(self._scrape_metrics, minute_of(self._clock.now()))
-        self._buffer.samples += figures
+        samples = await asyncio.to_thread(self._scrape_metrics, minute_of(self._clock.now()))
+        self._buffer.samples += samples
         if await self.flush():
             await asyncio.to_thread(self._collect_ledgers, until)
 
     async def flush(self) -> bool:
-        """Write what was seen into the store; what could not be written waits."""
+        """Write the buffer to the store and return whether that succeeded; otherwise the records stay buffered."""
         taken, self._buffer = self._buffer, WriteBuffer()
         try:
             await asyncio.to_thread(self._write, taken.write)
-        except Exception as error:  # noqa: BLE001 - whatever ails the store, nothing that was seen is lost
-            log.error("store.unwritable", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - after any failure of the store the records must be kept
+            log.error("store.write_failed", error=type(error).__name__)
             self._buffer = taken.followed_by(self._buffer)
             return False
         return True
@@ -120,10 +120,10 @@ class Monitor:
     async def _probe_on_schedule(self) -> None:
         await self.probe()
         self._round_ended.set()
-        # By the wall clock, so that a round begins as its minute does; one that was set back is followed at once.
+        # Follows the wall clock, so that a round begins with its minute; a clock that was set back starts one at once.
         every = int(self._settings.probe_interval_seconds * 1e6)
         due = (self._clock.micros() // every + 1) * every
-        while 0 < (left := due - self._clock.micros()) <= every:  # noqa: ASYNC110 - a clock sets no event
+        while 0 < (left := due - self._clock.micros()) <= every:  # noqa: ASYNC110 - no event signals the time
             await asyncio.sleep(left / 1e6)
 
     async def _collect_after_round(self) -> None:
@@ -135,29 +135,29 @@ class Monitor:
         try:
             self._catalogue = catalogues.read_catalogue(self._settings.catalogue)
         except AccessConfigError as error:
-            # What was read last holds: a slip of the pen must not end the watch.
-            log.error("catalogue.unreadable", error=type(error).__name__)
+            # Continue with the catalogue that was read last: an editing error must not stop the monitor.
+            log.error("catalogue.read_failed", error=type(error).__name__)
         return self._catalogue
 
     def _scrape_metrics(self, minute: int) -> list[MetricsSample]:
-        readings = []
+        samples = []
         for service, url in self._settings.metrics.items():
             try:
-                readings.append(metrics_scraper.scrape(url, MetricsSample(minute, service)))
+                samples.append(metrics_scraper.scrape(url, MetricsSample(minute, service)))
             except ScrapeError as error:
-                log.warning("figures.unread", service=service, error=str(error))
-        return readings
+                log.warning("metrics.scrape_failed", service=service, error=str(error))
+        return samples
 
     def _collect_ledgers(self, until: int) -> None:
-        unread = 0
+        failed = 0
         for service in self._settings.ledgers:
             try:
                 entries = ledger_collector.collect_ledger(self._settings, service, self._clock, until=until)
-                log.debug("ledger.read", service=service, entries=entries)
-            except Exception as error:  # noqa: BLE001 - one ledger must not keep the others from being read
-                log.error("ledger.unread", service=service, error=type(error).__name__)
-                unread += 1
-        if not unread:
+                log.debug("ledger.collected", service=service, entries=entries)
+            except Exception as error:  # noqa: BLE001 - one ledger must not stop the collection of others
+                log.error("ledger.collection_failed", service=service, error=type(error).__name__)
+                failed += 1
+        if not failed:
             end = minute_of(self._clock.now()) - OWN_INQUIRY_MINUTES
             self._write(lambda connection: repository.delete_own_inquiries(connection, end))
 
@@ -171,45 +171,45 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[Monitor]:
-    """A running watch, the only one on its store if that is SQLite; what it has seen is kept at the end.
+    """Run the monitor in the background and flush its buffer at the end. A SQLite store admits one monitor only.
 
     Raises:
-        StoreError, AccessError: what keeps it from starting.
+        StoreError, AccessConfigError: the store or the catalogue can't be used.
     """
     with contextlib.closing(Store(settings.store)) as store, store.single_writer_lock():
         try:
             check_schema(store, repository.MIGRATIONS)
         except StoreError:
-            raise StoreError("the quality store is not there or not current; run: estelam quality migrate") from None
-        watch = Monitor(settings, clock)
-        running = asyncio.create_task(watch.run())
-        log.info("watch.started", probed_as=len(settings.probe), ledgers=len(settings.ledgers))
+            raise StoreError("the quality store is missing or not current; run: estelam quality migrate") from None
+        monitor = Monitor(settings, clock)
+        running = asyncio.create_task(monitor.run())
+        log.info("monitor.started", probe_identities=len(settings.probe), ledgers=len(settings.ledgers))
         try:
-            yield watch
+            yield monitor
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await watch.flush()
-            log.info("watch.stopped")
+            await monitor.flush()
+            log.info("monitor.stopped")
 
 
 async def _repeat(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
     while True:
         try:
             await step()
-        except Exception as error:  # noqa: BLE001 - one bad round must not be the last
-            log.error("watch.failed", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a failed round must not be the last
+            log.error("monitor.round_failed", error=type(error).__name__)
             await asyncio.sleep(1)
 
 
-def merge_samples(readings: Iterable[MetricsSample]) -> list[MetricsSample]:
-    """One reading for each minute and service: who heard SERVING is believed, then who heard anything."""
-    whole: dict[tuple[int, str], MetricsSample] = {}
-    for one in readings:
-        before = whole.setdefault((one.minute, one.service), one)
+def merge_samples(samples: Iterable[MetricsSample]) -> list[MetricsSample]:
+    """Merge *samples* to one for each minute and service. SERVING wins over NOT_SERVING, any health over none."""
+    merged: dict[tuple[int, str], MetricsSample] = {}
+    for one in samples:
+        before = merged.setdefault((one.minute, one.service), one)
         health = max(before.health, one.health, key=("", "NOT_SERVING", "SERVING").index)
-        figures = before if one.serving is None else one
-        whole[one.minute, one.service] = MetricsSample(
-            one.minute, one.service, health, figures.serving, figures.answered, figures.refused, figures.unrecorded
+        metrics = before if one.serving is None else one
+        merged[one.minute, one.service] = MetricsSample(
+            one.minute, one.service, health, metrics.serving, metrics.answered, metrics.refused, metrics.unrecorded
         )
-    return list(whole.values())
+    return list(merged.values())

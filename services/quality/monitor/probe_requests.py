@@ -1,4 +1,4 @@
-"""The harmless inquiries that probes make: requests written as JSON, and what of the replies a probe looks at."""
+"""Requests of the probes, written as proto3 JSON, and the inquiry ids in the replies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,39 +23,39 @@ _METHODS: Mapping[str, MethodDescriptor] = {
 
 
 class ProbeRequestError(Exception):
-    """A question that can't be asked; the text is for the operator."""
+    """A probe request in the settings is invalid."""
 
 
-def encode(method: str, question: Mapping[str, Any]) -> bytes:
-    """The request to *method* that *question* (proto3 JSON) says.
+def encode(method: str, request: Mapping[str, Any]) -> bytes:
+    """Serialize *request* (proto3 JSON) for *method*.
 
     Raises:
-        QuestionError: there is no such method in the contracts, or that is no request of it.
+        ProbeRequestError: the contracts have no such method, or *request* is not valid for it.
     """
     known = _METHODS.get(method)
     if known is None:
-        raise ProbeRequestError(f"{method} is no method of the contracts")
+        raise ProbeRequestError(f"{method} is not a method of the contracts")
     try:
-        request: Message = ParseDict(dict(question), GetMessageClass(known.input_type)())
+        message: Message = ParseDict(dict(request), GetMessageClass(known.input_type)())
     except (ParseError, TypeError, ValueError):
-        raise ProbeRequestError(f"what is to be asked of {method} is no {known.input_type.name}") from None
-    return request.SerializeToString()
+        raise ProbeRequestError(f"the request of {method} is not a valid {known.input_type.name}") from None
+    return message.SerializeToString()
 
 
 def inquiry_ids(method: str, reply: bytes) -> list[bytes]:
-    """The ids of the inquiries whose receipts *reply* carries; none where it is no reply of *method* with a receipt.
+    """Inquiry ids of the receipts in *reply*; empty if it is not a reply of *method* with a receipt.
 
-    The contract bounds them: each field of a reply holds one receipt, whatever a service sends.
+    The contract bounds their number: each field of a reply holds one receipt, whatever a service sends.
     """
     try:
-        read = GetMessageClass(_METHODS[method].output_type).FromString(reply)
+        message = GetMessageClass(_METHODS[method].output_type).FromString(reply)
     except DecodeError:
         return []
-    return [found for receipt in _receipts(read) for found in parse_inquiry_id(receipt.inquiry_id)]
+    return [found for receipt in _receipts(message) for found in parse_inquiry_id(receipt.inquiry_id)]
 
 
 def parse_inquiry_id(text: str) -> list[bytes]:
-    """The inquiry id written as *text*, as a ledger keeps it; nothing where it is none."""
+    """The bytes of the inquiry id *text*, as a ledger stores it; empty if it is not a UUID."""
     try:
         return [UUID(text).bytes]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Inquiries from outside, as each consumer makes them: with its certificate, of what it is granted today."""
+"""Probes: calls to the services as each consumer makes them, with its certificate and its current grants."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,52 +32,53 @@ _TLS_PROBE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """What one consumer asks of one service, in the catalogue's order, on one connection."""
+    """Calls of one consumer to one service, in the catalogue's order, on one connection."""
 
     consumer: str
-    """Its legal id."""
+    """Legal id."""
     identity: ClientIdentity
     service: str
     wire: str
     address: str
     requests: tuple[tuple[str, bytes], ...]
-    """Full names of methods, and the requests."""
+    """Full method names (package.Service/Method) and serialized requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRun:
-    """What an errand met."""
+    """Results of a probe plan."""
 
     probes: tuple[Probe, ...]
     sample: MetricsSample
     inquiry_ids: tuple[bytes, ...]
-    """The ids of the inquiries that it made."""
+    """Ids of the inquiries that the probes made."""
 
 
 @dataclass(frozen=True, slots=True)
 class _CallResult:
-    """What one inquiry met; a reason is empty after an answer, and None where no word came back."""
+    """Result of one call. The reason is empty after an answer, and None if the service gave none."""
 
     reason: str | None
     inquiry_ids: tuple[bytes, ...] = ()
 
 
 def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[ProbePlan]:
-    """What is to be asked on *day*: of each service with an address, each method granted to one who is probed as."""
+    """Plan the probes of *day*: every method in service at a known address, for each consumer that is granted it."""
     if settings.ca_certificates is None:
         return
     granted = {(grant.caller, grant.method) for grant in access_table(catalogue).grant if grant.in_force(day)}
-    for prober in settings.probe:
-        party = catalogue.party(prober.consumer)
+    for probe in settings.probe:
+        party = catalogue.party(probe.consumer)
         if party is None or party.legal_id is None:
-            log.error("probe.unknown", consumer=prober.consumer)
+            log.error("probe.consumer_unknown", consumer=probe.consumer)
             continue
-        identity = ClientIdentity(prober.certificate, prober.private_key, settings.ca_certificates)
+        identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
         for service in catalogue.services:
             names = [service.full_name(method.name) for method in service.methods if _in_service(method, day)]
-            asked = [found for name in names if (party.legal_id, name) in granted for found in _request(settings, name)]
-            if asked and service.wire and (address := settings.addresses.get(service.slug)):
-                yield ProbePlan(party.legal_id, identity, service.slug, service.wire, address, tuple(asked))
+            granted_names = [name for name in names if (party.legal_id, name) in granted]
+            requests = [found for name in granted_names for found in _request(settings, name)]
+            if requests and service.wire and (address := settings.addresses.get(service.slug)):
+                yield ProbePlan(party.legal_id, identity, service.slug, service.wire, address, tuple(requests))
 
 
 def _in_service(method: Method, day: date) -> bool:
@@ -88,36 +89,39 @@ def _request(settings: QualitySettings, method: str) -> Iterator[tuple[str, byte
     try:
         yield method, probe_requests.encode(method, settings.probe_requests[method])
     except KeyError:
-        log.warning("probe.unasked", method=method)
+        log.warning("probe.request_missing", method=method)
     except ProbeRequestError:
-        log.error("probe.malformed", method=method)
+        log.error("probe.request_invalid", method=method)
 
 
-async def run_probes(errand: ProbePlan, *, minute: int, seconds: float, clock: Clock) -> ProbeRun | None:
-    """What *errand* meets, each answer awaited for *seconds*; None where it can't set out, which measures nothing."""
+async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clock) -> ProbeRun | None:
+    """Run *plan* with a timeout of *seconds* for each call.
+
+    Returns None if its certificate can't be used: then nothing is measured.
+    """
     try:
-        (channel,) = aio_connections(errand.address, errand.identity, 1)
+        (channel,) = aio_connections(plan.address, plan.identity, 1)
     except (KeyFileError, OSError) as error:
-        log.error("probe.unready", consumer=errand.consumer, service=errand.service, error=type(error).__name__)
+        log.error("probe.identity_unusable", consumer=plan.consumer, service=plan.service, error=type(error).__name__)
         return None
     async with channel:
-        asking = asyncio.create_task(_call_all(channel, errand, seconds))
-        health = await _check_health(channel, errand.wire, seconds)
-        met = await asking
-    unheard = await _transport_failure(errand, health, clock) if any(one.reason is None for one in met) else ""
+        calls = asyncio.create_task(_call_all(channel, plan, seconds))
+        health = await _check_health(channel, plan.wire, seconds)
+        results = await calls
+    failure = await _transport_failure(plan, health, clock) if any(one.reason is None for one in results) else ""
     probes = []
-    for (method, _), one in zip(errand.requests, met, strict=True):
-        reason = unheard if one.reason is None else one.reason
-        probes.append(Probe(minute, method, errand.consumer, attribution_of(reason) if reason else None, reason))
+    for (method, _), one in zip(plan.requests, results, strict=True):
+        reason = failure if one.reason is None else one.reason
+        probes.append(Probe(minute, method, plan.consumer, attribution_of(reason) if reason else None, reason))
         if reason:
-            log.warning("probe.failed", method=method, consumer=errand.consumer, reason=reason)
-    own = tuple(found for one in met for found in one.inquiry_ids)
-    return ProbeRun(tuple(probes), MetricsSample(minute, errand.service, health), own)
+            log.warning("probe.failed", method=method, consumer=plan.consumer, reason=reason)
+    inquiry_ids = tuple(found for one in results for found in one.inquiry_ids)
+    return ProbeRun(tuple(probes), MetricsSample(minute, plan.service, health), inquiry_ids)
 
 
-async def _call_all(channel: grpc.aio.Channel, errand: ProbePlan, seconds: float) -> list[_CallResult]:
-    # One after the other: a method may be open only to who has asked another before.
-    return [await _call(channel, method, request, seconds) for method, request in errand.requests]
+async def _call_all(channel: grpc.aio.Channel, plan: ProbePlan, seconds: float) -> list[_CallResult]:
+    # Sequential: a method may require an earlier call of another one.
+    return [await _call(channel, method, request, seconds) for method, request in plan.requests]
 
 
 async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds: float) -> _CallResult:
@@ -128,33 +132,33 @@ async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds:
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
         return _CallResult(refusal.reason if refusal else None, _trailer_inquiry_id(error.trailing_metadata()))
-    # What the receipts name is all that was asked: a trailer beside them could only add what was not.
+    # The receipts name every inquiry of the call; a trailer beside them could only name foreign inquiries.
     if receipts := probe_requests.inquiry_ids(method, reply):
         return _CallResult("", tuple(set(receipts)))
     return _CallResult(Reason.PROVIDER_UNPROVEN, _trailer_inquiry_id(await call.trailing_metadata()))
 
 
 def _trailer_inquiry_id(trailer: grpc.aio.Metadata) -> tuple[bytes, ...]:
-    """The id that *trailer* gives its inquiry; none where it gives several, for the others would be somebody's."""
+    """The inquiry id in *trailer*; empty if it has several, because the others would be foreign inquiries."""
     found = {str(value) for key, value in trailer or () if key == "estelam-inquiry-id"}
     return tuple(probe_requests.parse_inquiry_id(found.pop())) if len(found) == 1 else ()
 
 
 async def _check_health(channel: grpc.aio.Channel, wire: str, seconds: float) -> str:
-    """What the service says of its health: SERVING, NOT_SERVING, or nothing."""
+    """Health that the service reports: SERVING, NOT_SERVING, or empty if it does not reply."""
     stub = HealthStub(channel)  # type: ignore[no-untyped-call]
     try:
-        said = await stub.Check(HealthCheckRequest(service=wire), timeout=seconds)
+        response = await stub.Check(HealthCheckRequest(service=wire), timeout=seconds)
     except grpc.aio.AioRpcError:
         return ""
-    return "SERVING" if said.status == HealthCheckResponse.SERVING else "NOT_SERVING"
+    return "SERVING" if response.status == HealthCheckResponse.SERVING else "NOT_SERVING"
 
 
-async def _transport_failure(errand: ProbePlan, health: str, clock: Clock) -> str:
-    """Why no word came back, as far as can be known from here: whoever is named is to blame by its own certificate."""
+async def _transport_failure(plan: ProbePlan, health: str, clock: Clock) -> str:
+    """Why the service gave no reason. A party is blamed only if its own certificate shows it."""
     if health:
         return TransportFailure.SERVICE_SILENT
-    match await tls_probe.probe_tls(errand.address, errand.identity, _TLS_PROBE_SECONDS):
+    match await tls_probe.probe_tls(plan.address, plan.identity, _TLS_PROBE_SECONDS):
         case TlsProbeResult.UNREACHABLE:
             return TransportFailure.UNREACHABLE
         case TlsProbeResult.UNTRUSTED:
@@ -162,6 +166,6 @@ async def _transport_failure(errand: ProbePlan, health: str, clock: Clock) -> st
         case TlsProbeResult.EXPIRED:
             return TransportFailure.SERVICE_CERTIFICATE_EXPIRED
         case TlsProbeResult.CLIENT_REJECTED:
-            return rejection_reason(errand.identity, clock) or TransportFailure.SERVICE_SILENT
+            return rejection_reason(plan.identity, clock) or TransportFailure.SERVICE_SILENT
         case TlsProbeResult.ACCEPTED:
             return TransportFailure.SERVICE_SILENT

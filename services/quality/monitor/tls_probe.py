@@ -1,4 +1,4 @@
-"""A look at a service that said nothing: who is there, by TLS alone, so that nobody is blamed for another's fault."""
+"""TLS probe of a service that gave no reason: who answers at the address, to attribute the failure."""
 
 import asyncio
 import ssl
@@ -10,22 +10,22 @@ _CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID = 10, 9  # X509_V_ERR_… of Op
 
 
 class TlsProbeResult(StrEnum):
-    """What a handshake met."""
+    """Result of the handshake."""
 
-    UNREACHABLE = "nobody"
-    """No connection came about, or no handshake on it."""
-    UNTRUSTED = "stranger"
-    """Somebody whose certificate is not of the authorities that the services' come from, or of another name."""
+    UNREACHABLE = "unreachable"
+    """No connection, or no handshake on it."""
+    UNTRUSTED = "untrusted"
+    """The server's certificate is not from a trusted authority, or is for another name."""
     EXPIRED = "expired"
-    """The service, outside its certificate's dates."""
-    CLIENT_REJECTED = "averse"
-    """The service, which closed the connection as soon as it had seen the certificate that it was shown."""
-    ACCEPTED = "open"
-    """The service, which keeps the connection open."""
+    """The service's certificate is trusted, and expired or not yet valid."""
+    CLIENT_REJECTED = "client_rejected"
+    """The service closed the connection after it received the client certificate."""
+    ACCEPTED = "accepted"
+    """The service keeps the connection open."""
 
 
 async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> TlsProbeResult:
-    """Who is at *address* (host:port) for whoever shows *identity*."""
+    """Connect to *address* (host:port) with *identity*, within *seconds* for each step."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
@@ -39,7 +39,7 @@ async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> T
         return TlsProbeResult.UNREACHABLE
     try:
         async with asyncio.timeout(seconds):
-            # A server of HTTP/2 speaks first, unless it has turned the certificate away.
+            # An HTTP/2 server sends the first frame, unless it has rejected the client certificate.
             return TlsProbeResult.ACCEPTED if await reader.read(1) else TlsProbeResult.CLIENT_REJECTED
     except TimeoutError:
         return TlsProbeResult.ACCEPTED

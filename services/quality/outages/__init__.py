@@ -1,1 +1,1 @@
-"""Outages that a provider announces: by command, kept, and published to the services."""
+"""Planned outages: announced by command, stored, and published to the services."""

@@ -1,4 +1,4 @@
-"""Outages that a provider announces: read from what people type, refused where they can't be meant, and published."""
+"""Announcements of planned outages: parsing, validation, storage and publication."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,19 +16,19 @@ from quality import repository
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 
-# The joiner that Persian words are written with is no more printable than a space is.
+# The zero-width non-joiner is part of Persian spelling, but `isprintable` rejects it.
 _ZWNJ = "\u200c"
 
 
 class AnnouncementError(UserFacingError):
-    """An announcement that can't be taken; the text is for the operator."""
+    """An announcement is invalid."""
 
 
 def parse_time(text: str) -> datetime:
-    """The instant written YYYY-MM-DD HH:MM, on Iran's clocks; a year before 1700 is Jalali.
+    """Parse YYYY-MM-DD HH:MM in the time zone of Iran; a year before 1700 is Jalali.
 
     Raises:
-        AnnouncementError: there is no such instant.
+        AnnouncementError: *text* is not such a time.
     """
     day, _, time = text.strip().partition(" ")
     try:
@@ -49,18 +49,18 @@ def create_outage(
     reason_fa: str,
     reason_en: str,
 ) -> PlannedOutage:
-    """What is kept of an announcement made *now*.
+    """Validate an announcement made *now*.
 
     Raises:
-        AnnouncementError: no such service is watched, or the period can't be meant.
+        AnnouncementError: the service is not monitored, or the period or a reason is invalid.
     """
     found = catalogue.service(service)
     if found is None or found.wire is None:
-        raise AnnouncementError("no service of that name is watched here")
+        raise AnnouncementError("no service of that name is monitored here")
     if not minute_of(first) < minute_of(end) <= minute_of(first) + MAX_DURATION.days * 1440:
         raise AnnouncementError(f"an outage ends after it begins, and within {MAX_DURATION.days} days")
     if minute_of(end) <= minute_of(now):
-        raise AnnouncementError("what is over already can't be announced")
+        raise AnnouncementError("the end is in the past")
     for reason in (reason_fa, reason_en):
         if not 1 <= len(reason) <= MAX_REASON_LENGTH or not reason.replace(_ZWNJ, "").isprintable():
             raise AnnouncementError(f"a reason has 1 to {MAX_REASON_LENGTH} characters on one line")
@@ -69,33 +69,33 @@ def create_outage(
 
 @dataclass(frozen=True, slots=True)
 class OutageAnnouncer:
-    """Where announcements are kept and published, and what time it is there."""
+    """Stores and publishes announcements, within the transaction of *connection*."""
 
     connection: Connection
     catalogue: Catalogue
     file: Path | None
     now: int
 
-    def announce(self, told: PlannedOutage) -> PlannedOutage:
-        """Keep *told* and publish it; the same with its number.
+    def announce(self, outage: PlannedOutage) -> PlannedOutage:
+        """Store *outage*, publish the schedule and return the outage with its number.
 
         Raises:
-            AnnouncementError: another announcement covers all of it.
-            OSError: it can't be published; then it must not be kept either.
+            AnnouncementError: another announcement covers the whole period.
+            OSError: the schedule can't be published; the caller must roll back.
         """
         for other in repository.all_outages(self.connection):
-            covers = other.first_minute <= told.first_minute and told.end_minute <= other.end_minute
-            if other.service == told.service and covers:
+            covers = other.first_minute <= outage.first_minute and outage.end_minute <= other.end_minute
+            if other.service == outage.service and covers:
                 raise AnnouncementError(f"the announcement {other.number} covers that time already")
-        number = repository.insert_outage(self.connection, told)
+        number = repository.insert_outage(self.connection, outage)
         self.publish()
-        return replace(told, number=number)
+        return replace(outage, number=number)
 
     def end(self, number: int) -> PlannedOutage:
-        """End the outage *number* with the minute that runs or, if it has not begun, withdraw it, and publish that.
+        """End outage *number* with the current minute, or withdraw it if it has not begun, and publish the schedule.
 
         Raises:
-            AnnouncementError: there is none, or it is over.
+            AnnouncementError: there is no such outage, or it is over.
             OSError: as in `announce`.
         """
         found = next((one for one in repository.all_outages(self.connection) if one.number == number), None)
@@ -109,15 +109,17 @@ class OutageAnnouncer:
         return replace(found, end_minute=end, announced_end_minute=found.end_minute)
 
     def publish(self) -> None:
-        """Write the file anew: what runs and what is to come."""
+        """Write running and future outages to the file."""
         if self.file:
-            told = (one for one in repository.all_outages(self.connection) if state(one, self.now) in {COMING, RUNNING})
-            OutageTable(outage=list(self._outages(told))).save(self.file)
+            outages = (
+                one for one in repository.all_outages(self.connection) if state(one, self.now) in {COMING, RUNNING}
+            )
+            OutageTable(outage=list(self._outages(outages))).save(self.file)
 
-    def _outages(self, told: Iterable[PlannedOutage]) -> Iterable[Outage]:
-        for one in told:
+    def _outages(self, outages: Iterable[PlannedOutage]) -> Iterable[Outage]:
+        for one in outages:
             service = self.catalogue.service(one.service)
-            # What the catalogue no longer has, nobody serves.
+            # A service that was removed from the catalogue has no one to read its outage.
             if service and service.wire:
                 yield Outage(
                     service=service.wire,
@@ -132,7 +134,7 @@ COMING, RUNNING, OVER, WITHDRAWN = "coming", "running", "over", "withdrawn"
 
 
 def state(outage: PlannedOutage, now: int) -> str:
-    """Where *outage* stands in minute *now*."""
+    """State of *outage* in minute *now*."""
     if outage.first_minute >= outage.end_minute:
         return WITHDRAWN
     if now < outage.first_minute:

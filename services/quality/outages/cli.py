@@ -15,7 +15,7 @@ from estelam.core.clock import Clock
 from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
 from quality import repository, slo
-from quality.cli_errors import plain_failures
+from quality.cli_errors import quality_errors
 from quality.evaluation.period_data import is_announced_in_time
 from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, parse_time, state
 from quality.periods import instant_of, minute_of
@@ -35,11 +35,11 @@ def announce(
     as_json: output.AsJson = False,
 ) -> None:
     """Announce an outage: told early enough, it is counted apart; within it the service says until when."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
         catalogue = loader.read_catalogue(settings.catalogue)
         rules = slo.read(settings.rules, catalogue)
-        told = create_outage(
+        outage = create_outage(
             catalogue,
             service=service,
             first=parse_time(first),
@@ -48,11 +48,11 @@ def announce(
             reason_fa=reason_fa,
             reason_en=reason_en,
         )
-        with _notice(settings, catalogue, now) as notice:
-            kept = notice.announce(told)
-        apart = is_announced_in_time(kept, rules)
+        with _announcer(settings, catalogue, now) as announcer:
+            stored = announcer.announce(outage)
+        apart = is_announced_in_time(stored, rules)
     output.print_record(
-        _facts(kept, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
+        _facts(stored, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
     )
 
 
@@ -62,10 +62,10 @@ def end(
     as_json: output.AsJson = False,
 ) -> None:
     """End an outage early, with the minute that runs; one that has not begun is withdrawn."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
-        with _notice(settings, loader.read_catalogue(settings.catalogue), now) as notice:
-            ended = notice.end(number)
+        with _announcer(settings, loader.read_catalogue(settings.catalogue), now) as announcer:
+            ended = announcer.end(number)
     output.print_record(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
 
 
@@ -75,7 +75,7 @@ def listing(
     everything: Annotated[bool, typer.Option("--all", help="Those that are over or withdrawn too.")] = False,
 ) -> None:
     """List what was announced, in the order of the numbers."""
-    with plain_failures(as_json=as_json):
+    with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
             found = repository.all_outages(connection)
@@ -86,8 +86,8 @@ def listing(
 
 
 @contextlib.contextmanager
-def _notice(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[OutageAnnouncer]:
-    """Announcements to be changed: all that is done within is kept and published, or nothing of it."""
+def _announcer(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[OutageAnnouncer]:
+    """Open the announcements for a change that is stored and published as a whole, or not at all."""
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as opened,
         opened.transaction() as connection,
@@ -105,10 +105,10 @@ def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> d
         "announced": outage.announced_minute,
         "announced_until": outage.announced_end_minute or outage.end_minute,
     }
-    facts |= {name: _told(minute, as_json=as_json) for name, minute in instants.items()}
+    facts |= {name: _format_minute(minute, as_json=as_json) for name, minute in instants.items()}
     return facts | {"reason_fa": outage.reason_fa, "reason_en": outage.reason_en}
 
 
-def _told(minute: int, *, as_json: bool) -> str:
+def _format_minute(minute: int, *, as_json: bool) -> str:
     there = instant_of(minute)
     return there.isoformat(timespec="minutes") if as_json else f"{normalize.format_jalali(there.date())} {there:%H:%M}"

@@ -1,4 +1,4 @@
-"""How figures are written in Persian and in English: digits, shares, durations, instants, and the report's words."""
+"""Texts of the report and formats of numbers, durations, dates and times, in Persian and English."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from quality.periods import NAMES_EN, NAMES_FA, Month, jalali
 
 _DIGITS = str.maketrans("0123456789.,", "۰۱۲۳۴۵۶۷۸۹٫٬")
 NONE = "–"
-# Around what must read from left to right within a line of either direction.
+# Isolates that keep a value left to right within a line of either direction.
 _LTR, _END = "\u2066", "\u2069"
 
 WORDS: Mapping[str, tuple[str, str]] = {
@@ -162,13 +162,13 @@ WEEK = {"fa": ("ش", "ی", "د", "س", "چ", "پ", "ج"), "en": ("Sa", "Su", "Mo
 
 @dataclass(frozen=True, slots=True)
 class Localizer:
-    """One language's way to say everything."""
+    """Texts and formats of one language."""
 
     language: str
 
     @property
     def persian(self) -> bool:
-        """Whether it is read from right to left."""
+        """Whether the language is Persian, written from right to left."""
         return self.language == "fa"
 
     def __call__(self, word: str) -> str:
@@ -176,7 +176,7 @@ class Localizer:
         return WORDS[word][0 if self.persian else 1]
 
     def name(self, thing: Named) -> str:
-        """A name."""
+        """The name of *thing*."""
         return thing.fa if self.persian else thing.en
 
     def digits(self, text: str) -> str:
@@ -188,7 +188,7 @@ class Localizer:
         return self.digits(f"{number:,}")
 
     def number(self, value: float | None, places: int = 2) -> str:
-        """A number cut, not rounded, so that 99.999 never reads as 100; without idle zeros."""
+        """A number truncated, not rounded, so that 99.999 never reads as 100; without trailing zeros."""
         if value is None:
             return NONE
         cut = Decimal(str(round(value, 9))).quantize(Decimal(1).scaleb(-places), ROUND_DOWN)
@@ -196,15 +196,15 @@ class Localizer:
         return self.digits(text.rstrip("0").rstrip(".") if "." in text else text)
 
     def share(self, value: float | None, places: int = 2) -> str:
-        """A share in per cent."""
+        """A percentage."""
         return NONE if value is None else self.number(value, places) + ("٪" if self.persian else "%")
 
     def milliseconds(self, value: float | None) -> str:
-        """A latency: the longer, the coarser."""
+        """A latency in milliseconds, with one decimal below 100."""
         return NONE if value is None else self.number(value, 0 if value >= 100 else 1)
 
     def length(self, minutes: int) -> str:
-        """A length of time."""
+        """A duration in hours and minutes."""
         hours, rest = divmod(minutes, 60)
         if not hours:
             return self.digits(f"{rest} دقیقه" if self.persian else f"{rest} min")
@@ -213,28 +213,28 @@ class Localizer:
         return self.digits(f"{hours} ساعت و {rest} دقیقه" if self.persian else f"{hours} h {rest} min")
 
     def month(self, month: Month) -> str:
-        """A month by name."""
+        """A month with its name."""
         names = NAMES_FA if self.persian else NAMES_EN
         return f"{names[month.number - 1]} {self.digits(str(month.year))}"
 
     def day(self, day: date | None) -> str:
-        """A day: Jalali in Persian, of both calendars in English."""
+        """A day: Jalali in Persian, in both calendars in English."""
         if day is None:
             return NONE
-        if day == date.min:  # of a register that is kept whole
+        if day == date.min:  # the coverage of a register that is complete from its beginning
             return "از آغاز" if self.persian else "from the beginning"
         found = jalali(day)
         text = f"{found.year}/{found.month:02}/{found.day:02}"
         return _LTR + (self.digits(text) if self.persian else f"{text} ({day:%Y-%m-%d})") + _END
 
     def instant(self, instant: datetime) -> str:
-        """An instant to the minute, on Iran's clocks."""
+        """An instant to the minute, in the time zone of Iran."""
         local = instant.astimezone(TEHRAN)
         found = jalali(local.date())
         return _LTR + self.digits(f"{found.year}/{found.month:02}/{found.day:02} {local:%H:%M}") + _END
 
     def value(self, metric: str, value: float | date | None) -> str:
-        """A measured or promised value, with its unit."""
+        """A measured value or a bound, with its unit."""
         if value is None:
             return NONE
         if isinstance(value, date):
@@ -244,7 +244,7 @@ class Localizer:
         return self.share(value, 3)
 
     def margin(self, metric: str, value: float | None) -> str:
-        """By how much a bound was kept or broken."""
+        """The distance to a bound, with its sign and unit."""
         if value is None:
             return NONE
         unit = "days" if metric == "coverage" else _UNITS.get(metric, "points")

@@ -50,9 +50,9 @@ def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("service", "consumer", "rules", "words"),
     [
-        ("note-verification", "setad", "gold", "quality.toml: an agreement promises what no set of rules says: gold"),
-        ("note-verification", "cbi", "note-standard", "agreements.yaml: S01: cbi holds no grant of note-verification"),
-        ("tax-debt", "cra", "note-standard", "agreements.yaml: S01: tax-debt is listed alone, and not watched here"),
+        ("note-verification", "setad", "gold", "quality.toml: an agreement names a set of rules that is missing: gold"),
+        ("note-verification", "cbi", "note-standard", "agreements.yaml: S01: cbi has no grant for note-verification"),
+        ("tax-debt", "cra", "note-standard", "agreements.yaml: S01: tax-debt is listed only, and not monitored here"),
     ],
 )
 def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
@@ -68,17 +68,17 @@ def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
     [
         ({"rules": Path("none.toml")}, "none.toml: can't be read: No such file"),
         ({"ledgers": {"x": "sqlite:///x"}}, "[quality] ledgers.x: no service of that name is provided here"),
-        ({"addresses": {}}, "[quality] addresses: nothing says where cheque-case-inquiry is, so it is not probed"),
+        ({"addresses": {}}, "[quality] addresses: cheque-case-inquiry has no address, so it is not probed"),
         (
             {"probe_requests": {}},
-            f"[quality] probe_requests: nothing is to be asked of {suite.VERIFY_NOTE}, so it is not probed",
+            f"[quality] probe_requests: {suite.VERIFY_NOTE} has no request, so it is not probed",
         ),
         (
             {"probe_requests": {suite.CHECK_NOTE: {"seriel": "1"}}},
-            f"[quality] probe_requests: what is to be asked of {suite.CHECK_NOTE} is no CheckNoteRequest",
+            f"[quality] probe_requests: the request of {suite.CHECK_NOTE} is not a valid CheckNoteRequest",
         ),
-        ({"probe_requests": {"a.v1.B/C": {}}}, "[quality] probe_requests: a.v1.B/C is no method of the catalogue"),
-        ({"ca_certificates": None}, "[quality] ca_certificates: without the services' authorities nothing is probed"),
+        ({"probe_requests": {"a.v1.B/C": {}}}, "[quality] probe_requests: a.v1.B/C is not a method of the catalogue"),
+        ({"ca_certificates": None}, "[quality] ca_certificates: not set, so nothing is probed"),
     ],
 )
 def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: dict[str, object], words: str) -> None:
@@ -89,10 +89,10 @@ def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: di
     ("consumer", "certificate", "words"),
     [
         ("nobody", "cbi", "no consumer with a legal id is called nobody"),
-        ("cbi", "setad", "setad.crt: names another organisation"),
-        ("cbi", "none", "none.crt: is no certificate with its key that can be read"),
-        ("cbi", "old", "old.crt: is not valid at this time"),
-        ("cbi", "foreign", "foreign.crt: comes from no authority that the services' do"),
+        ("cbi", "setad", "setad.crt: the certificate names another organisation"),
+        ("cbi", "none", "none.crt: the certificate or its key can't be read"),
+        ("cbi", "old", "old.crt: the certificate is not valid now"),
+        ("cbi", "foreign", "foreign.crt: the certificate is not from an authority in ca_certificates"),
     ],
 )
 def test_a_certificate_to_probe_with_is_looked_at(
@@ -111,4 +111,4 @@ def test_a_fault_is_a_plain_line_and_no_success(whole: Sandbox, tmp_path: Path) 
     done = run_command(sandbox, "quality", "check")
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert "[quality] addresses: nothing says where note-verification is, so it is not probed\n" in done.stderr
+    assert "[quality] addresses: note-verification has no address, so it is not probed\n" in done.stderr

@@ -221,7 +221,7 @@ def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, 
 
     told = json.loads(good.output)
     assert (told["number"], told["service"], told["counted_apart"]) == (1, "promissory-note-inquiry", True)
-    assert (past.exit_code, "over already" in past.output) == (1, True)
+    assert (past.exit_code, "the end is in the past" in past.output) == (1, True)
 
 
 def test_a_store_that_is_gone_is_a_plain_line(command: CliRunner, watch: QualityStore) -> None:

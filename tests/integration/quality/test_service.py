@@ -102,4 +102,4 @@ def test_a_watch_without_a_store_says_what_to_do(tmp_path: Path) -> None:
     done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert "the quality store is not there or not current; run: estelam quality migrate\n" == done.stderr
+    assert "the quality store is missing or not current; run: estelam quality migrate\n" == done.stderr

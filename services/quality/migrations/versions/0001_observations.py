@@ -1,4 +1,4 @@
-"""Observations by the minute, probes, outages, how fresh data was, and the heads of ledgers."""
+"""Create the tables of observations, probes, outages, freshness of data and heads of ledgers."""
 
 import sqlalchemy as sa
 from alembic import op

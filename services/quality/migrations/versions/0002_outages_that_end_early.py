@@ -1,4 +1,4 @@
-"""An outage that was ended or withdrawn before its announced end keeps both ends."""
+"""Store the announced end of an outage that was ended early or withdrawn."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The inquiries that probes made themselves, and what services say of their own state."""
+"""Add the inquiries of probes, and the health and metrics of services."""
 
 import sqlalchemy as sa
 from alembic import op
