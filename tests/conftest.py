@@ -1,4 +1,4 @@
-"""What tests stand on: one sandbox with real certificates and stores, and real services on loopback."""
+"""Fixtures of all tests: sandboxes with real certificates and stores, and real services on loopback."""
 
 import gc
 import shutil
@@ -27,46 +27,46 @@ ENGINES = ("sqlite", "postgresql")
 STORING = ("promissory", "judiciary")
 
 both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="session")
-"""Marks an exam that every engine sits, whole; all else is shown on SQLite alone."""
+"""Runs a test on every engine; all other tests run on SQLite only."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first."""
+    """Start the longest tests first."""
     items.sort(key=scheduling.rank)
 
 
 def pytest_configure() -> None:
-    """What is collected lives as long as the process: to look for garbage in it takes a third of the collection."""
+    """Disable garbage collection during test collection, where it takes a third of the time."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """From here on there is garbage; what lives by now is looked at no more."""
+    """Exclude everything that exists now from garbage collection, and enable it."""
     gc.freeze()
     gc.enable()
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.Turns:
-    """How several processes share the tests."""
-    return scheduling.Turns(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.FileScheduling:
+    """Use our scheduler."""
+    return scheduling.FileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
-    """Which engine the suites' stores stand on."""
+    """The engine of the sandboxes' stores."""
     return getattr(request, "param", "sqlite")
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[PostgresCluster]:
-    """A PostgreSQL server of one's own; tests make databases in it, and leave it running."""
+    """A PostgreSQL server; tests create databases in it and leave it running."""
     with postgres.cluster() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def blank(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite whose stores are migrated and empty: to be copied, not to be changed."""
+    """A sandbox with empty migrated stores: to be copied, not changed."""
     folder = tmp_path_factory.mktemp("blank")
     if engine == "sqlite":
         return suite.create_sandbox(folder)
@@ -79,7 +79,7 @@ Build = Callable[[Sandbox, Path], Sandbox]
 
 @pytest.fixture(scope="session")
 def build(engine: str, request: pytest.FixtureRequest) -> Build:
-    """Makes a copy of a suite that nobody serves, in a folder: the keys are the same, the stores its own."""
+    """Copies a sandbox that no process serves into a folder, with the same keys and its own stores."""
     if engine == "sqlite":
         return copy
     cluster: PostgresCluster = request.getfixturevalue("cluster")
@@ -93,13 +93,13 @@ def build(engine: str, request: pytest.FixtureRequest) -> Build:
 
 
 def copy(of: Sandbox, folder: Path) -> Sandbox:
-    """A copy of a suite on SQLite that nobody serves, in *folder*."""
+    """Copy a sandbox on SQLite that no process serves into *folder*."""
     return Sandbox(Path(shutil.copytree(of.folder, folder)))
 
 
 @pytest.fixture(scope="session")
 def template(blank: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite with the samples: to be copied, not to be changed."""
+    """A sandbox with the samples: to be copied, not changed."""
     sandbox = build(blank, tmp_path_factory.mktemp("template") / "suite")
     suite.load_samples(sandbox)
     return sandbox
@@ -107,19 +107,19 @@ def template(blank: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def sandbox(blank: Sandbox, build: Build, tmp_path: Path) -> Sandbox:
-    """A suite of a test's own, its stores migrated and empty."""
+    """A sandbox for one test, with empty migrated stores."""
     return build(blank, tmp_path / "suite")
 
 
 @pytest.fixture
 def loaded(template: Sandbox, build: Build, tmp_path: Path) -> Sandbox:
-    """A suite of a test's own, with the samples loaded."""
+    """A sandbox for one test, with the samples loaded."""
     return build(template, tmp_path / "suite")
 
 
 @pytest.fixture(scope="session")
 def shared(template: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite with samples that many tests share: they may ask it, not change it."""
+    """A sandbox with the samples that many tests share: they may call its services, not change it."""
     return build(template, tmp_path_factory.mktemp("shared") / "suite")
 
 
@@ -128,7 +128,7 @@ Start = Callable[..., RunningService]
 
 @pytest.fixture
 def start() -> Iterator[Callable[[Any], RunningService]]:
-    """Start services, as openings or ready made; all are closed at the end."""
+    """Starts services; all are closed at the end."""
     running: list[RunningService] = []
 
     def begin(opening: Any) -> RunningService:
@@ -141,31 +141,31 @@ def start() -> Iterator[Callable[[Any], RunningService]]:
 
 
 def promissory_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
-    """What opens the promissory service of *sandbox* on a free port."""
+    """Opens the promissory service of *sandbox* on a free port."""
     settings = sandbox.promissory(listen="127.0.0.1:0", **overrides)
     return lambda: run_recording_service(settings, lookups(settings), clock=clock)
 
 
 def judiciary_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
-    """What opens the judiciary service of *sandbox* on a free port."""
+    """Opens the judiciary service of *sandbox* on a free port."""
     settings = sandbox.judiciary(listen="127.0.0.1:0", **overrides)
     return lambda: run_recording_service(settings, LOOKUPS, clock=clock)
 
 
 @pytest.fixture(scope="session")
 def promissory(shared: Sandbox) -> Iterator[RunningService]:
-    """The promissory service that many tests share."""
+    """The promissory service, shared by many tests."""
     with RunningService(promissory_opening(shared)) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def judiciary(shared: Sandbox) -> Iterator[RunningService]:
-    """The judiciary service that many tests share."""
+    """The judiciary service, shared by many tests."""
     with RunningService(judiciary_opening(shared)) as service:
         yield service
 
 
 def plain_channel(address: str, identity: ClientIdentity) -> grpc.Channel:
-    """A channel without retries, for tests that look at the first status itself."""
+    """A channel without retries, for tests of the first status."""
     return grpc.secure_channel(address, identity.credentials(), options=[("grpc.enable_retries", 0)])

@@ -1,4 +1,4 @@
-"""What end-to-end tests stand on: services as real processes, and the command line."""
+"""Fixtures of end-to-end tests: services as real processes, and the command line."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -36,17 +36,17 @@ NOTE = pb.CheckNoteRequest(
     beneficiary_id=LIVE["beneficiary"],
     amount_rials=int(LIVE["amount"]),
 )
-"""The live note, as the contract asks about it."""
+"""A CheckNote request about the ISSUED note."""
 
 
 def options(**values: str) -> list[str]:
-    """*values* as a command takes them."""
+    """*values* as command-line options."""
     return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """How a command exited and what it said."""
+class CommandResult:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -59,23 +59,23 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """Every command, run in this process: the same words in and out, without a second's start."""
+    """Runs commands in this process: the same arguments and output, without the start of an interpreter."""
 
     sandbox: Sandbox
     first: tuple[str, ...] = ()
-    """What every command begins with."""
+    """Arguments that every command begins with."""
 
-    def __call__(self, *arguments: str | Path) -> Said:
+    def __call__(self, *arguments: str | Path) -> CommandResult:
         words = [*self.first, *map(str, arguments)]
         done = CliRunner().invoke(application(words), words, env=dict(self.sandbox.environ))
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
-        return Said(done.exit_code, done.stdout, done.stderr)
+        return CommandResult(done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """All three services with the samples: to be asked, not to be changed."""
+    """A sandbox with the samples and all three services running: to be called, not changed."""
     sandbox = suite.create_sandbox(tmp_path_factory.mktemp("running"), ports=free_ports(*SERVICES))
     suite.load_samples(sandbox)
     services = [ServiceProcess(name, sandbox).launch() for name in SERVICES]
@@ -90,29 +90,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def estelam(running: Sandbox) -> CommandLine:
-    """The command line of the running suite."""
+    """The command line on the running services."""
     return CommandLine(running)
 
 
 @contextmanager
 def caller(sandbox: Sandbox, address: str, identity: ClientIdentity | None = None) -> Iterator[Callable[[], int]]:
-    """Ask about the live note over one connection, without retries: returns the answer or raises grpc.RpcError."""
+    """Calls CheckNote about the ISSUED note over one connection, without retries; raises grpc.RpcError."""
     with plain_channel(address, identity or ClientIdentity.named(sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         yield lambda: stub.CheckNote(NOTE, timeout=10).answer
 
 
-def outcome(ask: Callable[[], Any]) -> Any:
-    """What *ask* was told: its answer, or with which status and reason it was refused."""
+def outcome(call: Callable[[], Any]) -> Any:
+    """The answer of *call*, or the status and reason of its refusal."""
     try:
-        return ask()
+        return call()
     except grpc.RpcError as error:
         found = from_grpc(error)
         return error.code(), found.reason if found else None
 
 
-def refusal(ask: Callable[[], Any]) -> tuple[grpc.StatusCode, Reason | None]:
-    """With which status and reason *ask* was refused."""
-    told = outcome(ask)
-    assert isinstance(told, tuple), "it was answered"
-    return told
+def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, Reason | None]:
+    """The status and reason with which *call* was refused."""
+    found = outcome(call)
+    assert isinstance(found, tuple), "it was answered"
+    return found

@@ -1,4 +1,4 @@
-"""Setad's adapter before a real ministry: it passes on what was said and proven, and an outage is never a no."""
+"""The Setad adapter with the real promissory service: proven answers are forwarded, an outage is never a NO."""
 
 from collections.abc import Iterator
 
@@ -16,25 +16,26 @@ NOTE = options(**ENDORSED, agency="SETAD-0001")
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite whose ministry has loaded nothing yet."""
+    """A sandbox whose promissory store has no data."""
     return suite.create_sandbox(tmp_path_factory.mktemp("empty"), ports=free_ports("promissory", "setad"))
 
 
 @pytest.fixture(scope="module")
 def ministry(empty: Sandbox) -> Iterator[ServiceProcess]:
-    """The ministry's service, which tests may stop if they start it again."""
+    """The promissory service; a test that stops it must start it again."""
     with ServiceProcess("promissory", empty) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def adapter(empty: Sandbox, ministry: ServiceProcess) -> Iterator[CommandLine]:
-    """The command line before an adapter that asks *ministry*."""
+    """The command line on an adapter that calls *ministry*."""
     with ServiceProcess("setad", empty):
         yield CommandLine(empty)
 
 
-def test_the_adapter_passes_on_the_ministrys_refusal_by_its_reason(estelam: CommandLine, adapter: CommandLine) -> None:
+def test_provider_refusal_is_forwarded(estelam: CommandLine, adapter: CommandLine) -> None:
+    """The adapter forwards a refusal of the Ministry's service with its reason."""
     no_member = estelam(*VERIFY, *options(**ENDORSED, agency="SETAD-9999"))
     nothing_loaded = adapter(*VERIFY, *NOTE)
 
@@ -42,32 +43,34 @@ def test_the_adapter_passes_on_the_ministrys_refusal_by_its_reason(estelam: Comm
     assert (20, "COVERAGE_UNDECLARED") == (nothing_loaded.code, nothing_loaded.json["reason"])
 
 
-def test_the_adapter_refuses_a_malformed_question_itself(estelam: CommandLine) -> None:
-    said = estelam(*VERIFY, *options(**{**LIVE, "obligor": "9990000019"}, agency="SETAD-0001"))
+def test_malformed_request_is_refused_by_adapter(estelam: CommandLine) -> None:
+    """The adapter itself refuses a malformed request, without calling the Ministry's service."""
+    result = estelam(*VERIFY, *options(**{**LIVE, "obligor": "9990000019"}, agency="SETAD-0001"))
 
-    assert (20, "FIELD_INVALID") == (said.code, said.json["reason"])
-
-
-def test_the_ministrys_no_is_the_adapters_no_and_discloses_nobody(estelam: CommandLine) -> None:
-    said = estelam(*VERIFY, *options(**SETTLED, agency="SETAD-0001"))
-
-    assert (10, "NO") == (said.code, said.json["answer"])
-    assert not {"obligor", "beneficiary"} & set(said.json)
+    assert (20, "FIELD_INVALID") == (result.code, result.json["reason"])
 
 
-def test_an_outage_of_the_ministry_is_an_error_never_a_no_and_ends_with_it(
-    adapter: CommandLine, ministry: ServiceProcess
-) -> None:
+def test_no_discloses_no_party(estelam: CommandLine) -> None:
+    """A NO of the Ministry's service is the adapter's NO and discloses no party."""
+    result = estelam(*VERIFY, *options(**SETTLED, agency="SETAD-0001"))
+
+    assert (10, "NO") == (result.code, result.json["answer"])
+    assert not {"obligor", "beneficiary"} & set(result.json)
+
+
+def test_provider_outage_is_an_error(adapter: CommandLine, ministry: ServiceProcess) -> None:
+    """An outage of the Ministry's service is an error, never a NO, and ends when the outage ends."""
     ministry.kill()
     outage = adapter(*VERIFY, *NOTE)
     ministry.start()
 
     assert (20, None, "PROVIDER_UNAVAILABLE") == (outage.code, outage.json["answer"], outage.json["reason"])
-    # The adapter's connection to the ministry comes back in its own time.
+    # The adapter's channel reconnects after a backoff.
     assert until(lambda: adapter(*VERIFY, *NOTE, "--timeout", "10").json["reason"] == "COVERAGE_UNDECLARED")
 
 
-def test_an_answer_whose_receipt_is_signed_by_an_unknown_key_is_no_answer(running: Sandbox) -> None:
+def test_receipt_with_unknown_key_is_refused(running: Sandbox) -> None:
+    """An answer whose receipt is signed with an unknown key is refused."""
     trusted = {"ESTELAM_SETAD_PROVIDER_CERTIFICATES": str(running.pki / "judiciary-receipts.crt")}
 
     with ServiceProcess("setad", running, listen="127.0.0.1:0", environ=trusted) as doubting:
@@ -76,4 +79,4 @@ def test_an_answer_whose_receipt_is_signed_by_an_unknown_key_is_no_answer(runnin
             for note in (ENDORSED, SETTLED)
         ]
 
-    assert [(20, "PROVIDER_UNPROVEN")] * 2 == [(said.code, said.json["reason"]) for said in refused]
+    assert [(20, "PROVIDER_UNPROVEN")] * 2 == [(result.code, result.json["reason"]) for result in refused]

@@ -1,4 +1,4 @@
-"""The command that sweeps a list, against real services: its words and exit codes, and death on either side."""
+"""`judiciary bulk-check` against real services: messages, exit codes, and a kill of either side."""
 
 import csv
 import shutil
@@ -18,7 +18,7 @@ WINDOW = 64
 
 
 def listed(folder: Path, ids: list[str]) -> tuple[Path, Path, Path]:
-    """A list of *ids*, where its answers go, and where its receipts."""
+    """A file of *ids*, and the paths of its answers and receipts."""
     source = folder / "certificates.csv"
     source.write_text("\n".join(("tracking_id", *ids, "")), "ascii")
     return source, folder / "answers.csv", folder / "answers.csv.receipts.jsonl"
@@ -41,29 +41,27 @@ def begin(sandbox: Sandbox, source: Path, out: Path, service: ServiceProcess) ->
 
 
 def wait_for(receipts: Path, lines: int, sweep: subprocess.Popen[str]) -> None:
-    """Wait until so many *lines* are kept, or the sweep ends."""
+    """Wait until *lines* receipts are saved, or the command ends."""
     while sweep.poll() is None and (not receipts.exists() or receipts.read_bytes().count(b"\n") < lines):
         time.sleep(0.005)
 
 
-def test_a_sweep_exits_0_when_every_row_is_answered_and_its_receipts_prove_each(
-    estelam: CommandLine, tmp_path: Path
-) -> None:
+def test_exit_0_when_all_rows_are_answered(estelam: CommandLine, tmp_path: Path) -> None:
+    """A bulk check exits 0 if every row is answered, and its receipts prove each answer."""
     source, out, receipts = listed(tmp_path, [*many(130), WITH_CASE])
-    said = estelam("judiciary", "bulk-check", source, "--out", out, "--json")
+    result = estelam("judiciary", "bulk-check", source, "--out", out, "--json")
     proven = estelam("receipt", "verify", receipts, "--json")
     plain = estelam("judiciary", "bulk-check", source, "--out", out)
 
-    assert (0, 131, 1, 130, 0) == (said.code, *(said.json[name] for name in ("rows", "yes", "no", "unanswered")))
-    assert {"CERTIFICATE_DATE_UNKNOWN": 130} == said.json["of_these_no"]
+    assert (0, 131, 1, 130, 0) == (result.code, *(result.json[name] for name in ("rows", "yes", "no", "unanswered")))
+    assert {"CERTIFICATE_DATE_UNKNOWN": 130} == result.json["of_these_no"]
     assert ["NO"] * 130 + ["YES"] == answers(out)
     assert (0, {"valid": True, "count": 131, "outcomes": {"NO": 130, "YES": 1}}) == (proven.code, proven.json)
     assert (0, True) == (plain.code, "131" in plain.out)
 
 
-def test_the_exit_code_tells_refused_rows_an_early_stop_and_a_service_out_of_reach_apart(
-    estelam: CommandLine, tmp_path: Path
-) -> None:
+def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
+    """The exit code distinguishes refused rows, an early stop and an unreachable service."""
     source, out, _ = listed(tmp_path, [WITH_CASE, "x"])
     nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
     sweep = ("judiciary", "bulk-check", source, "--out", out, "--json")
@@ -93,16 +91,17 @@ def test_the_exit_code_tells_refused_rows_an_early_stop_and_a_service_out_of_rea
         ("tracking_id\n1\n", "certificates.csv", "no sweep's"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_bad_invocation_is_one_line(
     estelam: CommandLine, tmp_path: Path, text: str | None, out: str, words: str
 ) -> None:
+    """An invocation that cannot work is reported on one line."""
     source = tmp_path / "certificates.csv"
     if text is not None:
         source.write_text(text, "utf-8")
-    said = estelam("judiciary", "bulk-check", source, "--out", tmp_path / out)
+    result = estelam("judiciary", "bulk-check", source, "--out", tmp_path / out)
 
-    assert (1, "", 1) == (said.code, said.out, len(said.err.splitlines()))
-    assert words in said.err
+    assert (1, "", 1) == (result.code, result.out, len(result.err.splitlines()))
+    assert words in result.err
 
 
 @pytest.mark.parametrize(
@@ -115,23 +114,23 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (("--as", "mixed"), 1, "no certificate and its key"),
     ],
 )
-def test_a_wrong_address_or_certificate_is_named(
+def test_connection_error_names_its_cause(
     estelam: CommandLine, blank: Sandbox, tmp_path: Path, how: tuple[str, ...], code: int, words: str
 ) -> None:
+    """A connection error names the wrong address or certificate."""
     source, out, _ = listed(tmp_path, many(5))
     pki = estelam.sandbox.pki
     for name, certificate, key in (("foreign", blank.pki, blank.pki), ("mixed", pki, blank.pki)):
         shutil.copy(certificate / "cbi.crt", pki / f"{name}.crt")
         shutil.copy(key / "cbi.key", pki / f"{name}.key")
-    said = estelam("judiciary", "bulk-check", source, "--out", out, "--patience", "1", *how, "--json")
+    result = estelam("judiciary", "bulk-check", source, "--out", out, "--patience", "1", *how, "--json")
 
-    assert (code, True) == (said.code, words in said.out)
+    assert (code, True) == (result.code, words in result.out)
     assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)
 
 
-def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_under_way(
-    loaded: Sandbox, tmp_path: Path
-) -> None:
+def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
+    """A bulk check killed at any instant resumes and repeats only the calls that were in flight."""
     source, out, receipts = listed(tmp_path, many(1500))
     kills = (1, 200, 500, 501, 1200)
     with ServiceProcess("judiciary", loaded) as service:
@@ -152,7 +151,8 @@ def test_a_sweep_killed_at_any_instant_goes_on_and_asks_again_only_what_was_unde
     assert 1500 <= entries <= 1500 + len(kills) * WINDOW
 
 
-def test_a_service_killed_during_a_sweep_and_started_again_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
+def test_service_restart_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
+    """A service that is killed and restarted during a bulk check loses no row."""
     source, out, receipts = listed(tmp_path, many(1500))
     with ServiceProcess("judiciary", loaded) as service:
         sweep = begin(loaded, source, out, service)
@@ -164,14 +164,15 @@ def test_a_service_killed_during_a_sweep_and_started_again_loses_no_row(loaded: 
     assert (0, ["NO"] * 1500) == (sweep.returncode, answers(out))
 
 
-def test_a_sweep_told_to_stop_writes_out_what_it_has(loaded: Sandbox, tmp_path: Path) -> None:
+def test_interrupted_run_writes_results(loaded: Sandbox, tmp_path: Path) -> None:
+    """An interrupted bulk check writes the results that it has."""
     source, out, receipts = listed(tmp_path, many(1800))
     with ServiceProcess("judiciary", loaded) as service:
         sweep = begin(loaded, source, out, service)
         wait_for(receipts, 100, sweep)
         sweep.send_signal(signal.SIGTERM)
-        said, _ = sweep.communicate(timeout=60)
+        result, _ = sweep.communicate(timeout=60)
 
-    assert (22, True) == (sweep.returncode, "INTERRUPTED" in said)
+    assert (22, True) == (sweep.returncode, "INTERRUPTED" in result)
     assert {"NO", "UNANSWERED"} == set(answers(out))
     assert answers(out).count("NO") == receipts.read_bytes().count(b"\n")

@@ -1,4 +1,4 @@
-"""Certificates replaced on disk under a serving process: in use from the next handshake on, and only when whole."""
+"""Certificates replaced on disk while a process serves: used from the next handshake on, if complete."""
 
 import shutil
 import socket
@@ -27,7 +27,7 @@ BRIEF = timedelta(seconds=3)
 
 @pytest.fixture
 def successor(tmp_path: Path) -> DevCertificateAuthority:
-    """A new authority, and what it has issued to the ministry's server and to Setad."""
+    """A new CA with certificates for the promissory server and for Setad."""
     authority = DevCertificateAuthority.create(tmp_path / "successor", "the next authority")
     authority.issue("promissory-server", [MINISTRY], hosts=HOSTS)
     authority.issue("setad", [ORGANIZATIONS["setad"]])
@@ -36,7 +36,7 @@ def successor(tmp_path: Path) -> DevCertificateAuthority:
 
 @pytest.fixture
 def trusted(loaded: Sandbox) -> Path:
-    """The file of authorities that the server takes callers from."""
+    """The CA file that the server verifies callers with."""
     return Path(shutil.copy(loaded.pki / "ca.crt", loaded.folder / "callers.crt"))
 
 
@@ -46,7 +46,7 @@ def server(start: Start, loaded: Sandbox, trusted: Path) -> RunningService:
 
 
 def shown(service: RunningService, sandbox: Sandbox) -> bytes:
-    """The certificate that *service* shows Setad in a new handshake."""
+    """The certificate that *service* presents in a new handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -59,18 +59,19 @@ def shown(service: RunningService, sandbox: Sandbox) -> bytes:
 
 
 def der(path: Path) -> bytes:
-    """The certificate in the PEM file *path*, as a handshake shows it."""
+    """The certificate in the PEM file *path*, DER encoded."""
     return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 def replace(sandbox: Sandbox, successor: DevCertificateAuthority, ending: str) -> None:
-    """Put the successor's file of the server in the place of the present one."""
+    """Replace a file of the server by the successor's."""
     shutil.copy(successor.folder / f"promissory-server.{ending}", sandbox.pki / f"promissory-server.{ending}")
 
 
-def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on(
+def test_new_certificate_is_used_without_restart(
     server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority
 ) -> None:
+    """A new certificate is used without a restart, and open connections continue."""
     setad = ClientIdentity.named(loaded.pki, "setad")
     with caller(loaded, server.address) as ask:
         ask()
@@ -85,9 +86,10 @@ def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on
 
 
 @pytest.mark.parametrize(("first", "second"), [("crt", "key"), ("key", "crt")])
-def test_half_way_through_a_rotation_the_old_certificate_is_kept(
+def test_incomplete_rotation_keeps_old_certificate(
     server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority, first: str, second: str
 ) -> None:
+    """While key and certificate do not match, the old certificate stays in use."""
     old = der(loaded.pki / "promissory-server.crt")
 
     replace(loaded, successor, first)
@@ -99,9 +101,10 @@ def test_half_way_through_a_rotation_the_old_certificate_is_kept(
 
 
 @pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nMIIB", None], ids=["empty", "cut", "missing"])
-def test_a_damaged_file_of_authorities_shuts_nobody_out(
+def test_damaged_ca_file_is_ignored(
     server: RunningService, loaded: Sandbox, trusted: Path, content: bytes | None
 ) -> None:
+    """A damaged CA file leaves the last valid one in use."""
     if content is None:
         trusted.unlink()
     else:
@@ -111,9 +114,10 @@ def test_a_damaged_file_of_authorities_shuts_nobody_out(
         assert ask() == ANSWER_YES
 
 
-def test_callers_of_a_new_authority_are_taken_and_those_of_the_old_one_refused_once_it_is_gone(
+def test_ca_rotation(
     server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority, trusted: Path
 ) -> None:
+    """Callers of a new CA are accepted, and those of the old CA are rejected once it is removed."""
     old = ClientIdentity.named(loaded.pki, "setad")
     new = ClientIdentity(successor.folder / "setad.crt", successor.folder / "setad.key", loaded.pki / "ca.crt")
     certificate = (successor.folder / "ca.crt").read_bytes()
@@ -131,9 +135,8 @@ def test_callers_of_a_new_authority_are_taken_and_those_of_the_old_one_refused_o
         assert (grpc.StatusCode.UNAVAILABLE, None) == refusal(ask)
 
 
-def test_a_server_whose_certificate_ends_is_trusted_by_no_new_caller_until_it_has_a_new_one(
-    start: Start, loaded: Sandbox
-) -> None:
+def test_expired_server_certificate(start: Start, loaded: Sandbox) -> None:
+    """No new caller trusts a server with an expired certificate until it is replaced."""
     authority = DevCertificateAuthority(loaded.pki)
     authority.issue("promissory-server", [MINISTRY], hosts=HOSTS, lifetime=BRIEF)
     server = start(promissory_opening(loaded))
@@ -149,9 +152,8 @@ def test_a_server_whose_certificate_ends_is_trusted_by_no_new_caller_until_it_ha
     assert (grpc.StatusCode.UNAVAILABLE, None) == refused
 
 
-def test_a_caller_whose_certificate_ends_is_refused_on_the_open_connection_and_on_a_new_one(
-    server: RunningService, loaded: Sandbox
-) -> None:
+def test_expired_client_certificate(server: RunningService, loaded: Sandbox) -> None:
+    """A caller whose certificate has expired is refused on open and new connections."""
     DevCertificateAuthority(loaded.pki).issue("brief", [ORGANIZATIONS["setad"]], lifetime=BRIEF)
     brief = ClientIdentity.named(loaded.pki, "brief")
     with caller(loaded, server.address, brief) as connected:

@@ -1,4 +1,4 @@
-"""Every trial of `make torture` in its short form, and proof that what each looks for would be found."""
+"""Every scenario of `make chaos` in its short form, and checks that violations would be found."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -11,12 +11,13 @@ from tools.chaos.__main__ import SCENARIOS
 from tools.chaos.scenario import Scenario, Task
 from tools.env.sandbox import Sandbox
 
-# To be killed is promise 2, which has its own tests.
+# SIGKILL is covered by the tests of guarantee 2.
 SHORT = [trial for trial in SCENARIOS if not trial.name.startswith("kill")]
 
 
 @pytest.mark.parametrize("trial", SHORT, ids=[trial.name for trial in SHORT])
-def test_nothing_is_lost_in_the_short_form(trial: Scenario, tmp_path: Path) -> None:
+def test_short_scenario_has_no_loss(trial: Scenario, tmp_path: Path) -> None:
+    """The short form of every scenario has no loss."""
     done: list[int] = []
 
     result = trial.run(Task(tmp_path, trial.short, seed=1404, progress=done.append))
@@ -37,9 +38,10 @@ def test_nothing_is_lost_in_the_short_form(trial: Scenario, tmp_path: Path) -> N
     ],
     ids=["staleness", "window", "first date", "role", "memory"],
 )
-def test_a_history_in_which_a_rule_is_broken_is_found_out(
+def test_simulation_finds_violated_rule(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
+    """The simulation reports a loss if service and oracle disagree on a rule."""
     wrong(monkeypatch)
 
     assert any(simulation.run_histories(sandbox.folder, [seed]).losses for seed in range(100))

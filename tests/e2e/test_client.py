@@ -1,4 +1,4 @@
-"""Our own client is patient: it comes back when it was told to, and not before."""
+"""Our client retries after the delay in the refusal, and not before."""
 
 import time
 
@@ -16,7 +16,8 @@ from tools.env.sandbox import GRANTS, Sandbox
 RATE, BURST = 4, 2
 
 
-def test_a_quota_that_is_used_up_for_a_moment_is_waited_out(loaded: Sandbox, start: Start) -> None:
+def test_short_rate_limit_is_retried(loaded: Sandbox, start: Start) -> None:
+    """Our client waits and retries when the rate limit ends within seconds."""
     suite.write_access(loaded, GRANTS, rate=RATE, burst=BURST)
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     began = time.monotonic()
@@ -28,7 +29,8 @@ def test_a_quota_that_is_used_up_for_a_moment_is_waited_out(loaded: Sandbox, sta
     assert time.monotonic() - began > (4 - 1) / RATE
 
 
-def test_a_quota_that_is_used_up_for_long_is_not_waited_for(loaded: Sandbox, start: Start) -> None:
+def test_long_rate_limit_is_returned(loaded: Sandbox, start: Start) -> None:
+    """Our client returns the refusal at once when the rate limit lasts long."""
     suite.write_access(loaded, GRANTS, rate=0.01, burst=1)
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     with caller(loaded, service.address) as ask:

@@ -1,4 +1,4 @@
-"""The machine's clock is set by an hour or by ten years, either way, while the service runs or before it starts."""
+"""Steps of the machine's clock by an hour or ten years, both ways, while the service runs or before it starts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,19 +43,19 @@ steps = pytest.mark.parametrize("step", [HOUR, -HOUR, TEN_YEARS, -TEN_YEARS], id
 
 
 @dataclass
-class House:
-    """The promissory service on a machine whose clock can be set, and a caller whose certificate is good for ages."""
+class SteppedClockService:
+    """The promissory service with an adjustable clock, and a caller with a long-lived certificate."""
 
     sandbox: Sandbox
     ahead: timedelta = timedelta()
-    """By how much the machine's clock is wrong."""
+    """The error of the machine's clock."""
     passed: timedelta = timedelta()
-    """How much time has gone by beyond what really has."""
+    """Simulated time in addition to the time that really passed."""
     open: ExitStack = field(default_factory=ExitStack)
     stub: Any = None
 
     def begin(self, **settings: Any) -> None:
-        """Start, or start again, as a process does: with the clock as it is."""
+        """Start or restart the service with the clock as it is."""
         self.open.close()
         clock = monotonic_wall_clock(
             Clock(
@@ -72,14 +72,14 @@ class House:
         return self._told(lambda: self.stub.CheckNote(request, timeout=10).answer)
 
     def both(self) -> tuple[Any, Any]:
-        """What is said of what is so, and of what is not."""
+        """The outcomes for a genuine and for an unknown note."""
         return self.ask(NOTE), self.ask(OTHER)
 
     def parties(self) -> Any:
         return self._told(lambda: self.stub.GetNoteParties(PARTIES, timeout=10).beneficiary.id)
 
     def sealed(self) -> list[int]:
-        """When each block was sealed, the whole chain verified."""
+        """The time of each block, after verifying the ledger."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
             list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
@@ -96,113 +96,118 @@ class House:
 
 
 @pytest.fixture
-def house(sandbox: Sandbox) -> Iterator[House]:
+def service(sandbox: Sandbox) -> Iterator[SteppedClockService]:
     since = datetime.now(UTC) - AGED
     DevCertificateAuthority(sandbox.pki).issue("aged", [ORGANIZATIONS["setad"]], since=since, lifetime=2 * AGED)
     load_file(sandbox.promissory(), MEMBERS, SAMPLES / "agencies.csv")
     load_file(sandbox.promissory(), NOTES, SAMPLES / "notes.csv", CoverageDeclaration(through=datetime.now(UTC)))
-    house = House(sandbox)
-    yield house
-    house.open.close()
+    service = SteppedClockService(sandbox)
+    yield service
+    service.open.close()
 
 
 @steps
-def test_what_is_said_stays_true_while_the_clock_is_wrong_and_once_it_is_right_again(
-    house: House, step: timedelta
-) -> None:
-    house.begin()
-    before = house.both()
-    house.ahead = step
-    during = house.both()
-    house.ahead = timedelta()
+def test_answers_stay_right_with_wrong_clock(service: SteppedClockService, step: timedelta) -> None:
+    """Answers stay right, or are refused, while the clock is wrong and after it is corrected."""
+    service.begin()
+    before = service.both()
+    service.ahead = step
+    during = service.both()
+    service.ahead = timedelta()
 
-    assert YES_AND_NO == before == house.both()
-    # Ten years on, nobody knows what became of the facts.
+    assert YES_AND_NO == before == service.both()
+    # Ten years later the data is stale.
     assert (YES_AND_NO if step < TEN_YEARS else (ANSWER_YES, Reason.DATA_STALE)) == during
-    sealed = house.sealed()
+    sealed = service.sealed()
     assert step > timedelta() or sealed == sorted(sealed)
 
 
-# Ten years back no grant is in force yet; an hour back the ledger knows better.
+# Ten years earlier no grant is in force; an hour earlier the ledger is ahead of the clock.
 after_a_start = pytest.mark.parametrize(
     ("back", "reason"), [(-HOUR, Reason.CLOCK_BEHIND), (-TEN_YEARS, Reason.NOT_GRANTED)], ids=["-1h", "-10y"]
 )
 
 
 @after_a_start
-def test_a_clock_that_is_set_back_makes_no_data_fresh(house: House, back: timedelta, reason: Reason) -> None:
+def test_clock_set_back_does_not_refresh_data(service: SteppedClockService, back: timedelta, reason: Reason) -> None:
+    """Stale data stays stale when the clock is set back."""
     how = {"max_staleness": timedelta(minutes=30)}
-    house.begin(**how)
-    house.passed = timedelta(minutes=40)
-    stale = house.both()
-    house.ahead = back
-    running = house.both()
-    house.begin(**how)
-    started = house.ask(OTHER)
-    house.ahead = timedelta()
+    service.begin(**how)
+    service.passed = timedelta(minutes=40)
+    stale = service.both()
+    service.ahead = back
+    running = service.both()
+    service.begin(**how)
+    started = service.ask(OTHER)
+    service.ahead = timedelta()
 
-    assert (ANSWER_YES, Reason.DATA_STALE) == stale == running == house.both()
+    assert (ANSWER_YES, Reason.DATA_STALE) == stale == running == service.both()
     assert reason == started
 
 
 @after_a_start
-def test_a_clock_that_is_set_back_opens_no_window_again(house: House, back: timedelta, reason: Reason) -> None:
+def test_clock_set_back_does_not_reopen_parties(service: SteppedClockService, back: timedelta, reason: Reason) -> None:
+    """A confirmation that has expired stays expired when the clock is set back."""
     how = {"parties_window": timedelta(minutes=30)}
-    house.begin(**how)
-    house.ask(NOTE)
-    opened = house.parties()
-    house.passed = timedelta(minutes=40)
-    closed = house.parties()
-    house.ahead = back
-    running = house.parties()
-    house.begin(**how)
+    service.begin(**how)
+    service.ask(NOTE)
+    opened = service.parties()
+    service.passed = timedelta(minutes=40)
+    closed = service.parties()
+    service.ahead = back
+    running = service.parties()
+    service.begin(**how)
 
     assert NOTE.beneficiary_id == opened
     assert Reason.NOTE_NOT_CONFIRMED == closed == running
-    assert reason == house.parties()
+    assert reason == service.parties()
 
 
 @pytest.mark.parametrize("forward", [HOUR, TEN_YEARS], ids=["+1h", "+10y"])
-def test_a_yes_given_while_the_clock_was_ahead_opens_no_window_for_longer(house: House, forward: timedelta) -> None:
-    house.begin(parties_window=timedelta(minutes=30))
-    house.ahead = forward
-    house.ask(NOTE)
-    during = house.parties()
-    house.ahead = timedelta()
+def test_clock_ahead_does_not_extend_parties(service: SteppedClockService, forward: timedelta) -> None:
+    """A YES given while the clock was ahead permits GetNoteParties for no longer than the window."""
+    service.begin(parties_window=timedelta(minutes=30))
+    service.ahead = forward
+    service.ask(NOTE)
+    during = service.parties()
+    service.ahead = timedelta()
 
-    assert (NOTE.beneficiary_id, Reason.NOTE_NOT_CONFIRMED) == (during, house.parties())
+    assert (NOTE.beneficiary_id, Reason.NOTE_NOT_CONFIRMED) == (during, service.parties())
 
 
 @steps
-def test_no_quota_is_filled_or_drained_by_the_wall_clock(house: House, step: timedelta) -> None:
-    write_access(house.sandbox, GRANTS, rate=0.001, burst=2)
-    house.begin()
-    answered = [house.ask(NOTE), house.ask(NOTE)]
-    house.ahead = step
+def test_rate_limit_uses_monotonic_clock(service: SteppedClockService, step: timedelta) -> None:
+    """A step of the wall clock neither fills nor drains a rate limit."""
+    write_access(service.sandbox, GRANTS, rate=0.001, burst=2)
+    service.begin()
+    answered = [service.ask(NOTE), service.ask(NOTE)]
+    service.ahead = step
 
     assert [ANSWER_YES] * 2 == answered
-    assert [Reason.QUOTA_EXHAUSTED] * 2 == [house.ask(NOTE), house.ask(NOTE)]
+    assert [Reason.QUOTA_EXHAUSTED] * 2 == [service.ask(NOTE), service.ask(NOTE)]
 
 
 @steps
-def test_a_deadline_is_counted_on_the_monotonic_clock(house: House, step: timedelta) -> None:
-    house.begin()
-    house.ahead = step
+def test_deadline_uses_monotonic_clock(service: SteppedClockService, step: timedelta) -> None:
+    """A step of the wall clock does not change a deadline."""
+    service.begin()
+    service.ahead = step
 
-    assert ANSWER_YES == house.stub.CheckNote(NOTE, timeout=5).answer
+    assert ANSWER_YES == service.stub.CheckNote(NOTE, timeout=5).answer
 
 
-def test_data_said_to_be_of_the_future_earns_no_no(house: House) -> None:
-    # No load declares such a thing; a clock that was ahead when it was loaded does.
+def test_data_from_the_future_permits_no_no(service: SteppedClockService) -> None:
+    """Data with a coverage end in the future never permits a NO."""
+    # No load accepts this; it happens if the clock was ahead during the load.
     ahead = to_micros(datetime.now(UTC) + HOUR)
     with (
-        closing(Store(house.sandbox.promissory().store, facts=AccessMode.WRITE)) as store,
+        closing(Store(service.sandbox.promissory().store, facts=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
         connection.execute(update(coverage_table).values(through_micros=ahead))
-    house.begin()
-    early = house.both()
-    house.passed = HOUR
+    service.begin()
+    early = service.both()
+    service.passed = HOUR
 
     assert (ANSWER_YES, Reason.CLOCK_BEHIND) == early
-    assert YES_AND_NO == house.both()
+    assert YES_AND_NO == service.both()

@@ -55,27 +55,27 @@ def test_the_installed_command_exits_0_for_yes_10_for_no_20_when_refused_21_when
 def test_each_inquiry_answers_in_json_and_by_exit_code(
     estelam: CommandLine, command: tuple[str, ...], code: int, answer: str
 ) -> None:
-    said = estelam(*command, "--json")
+    result = estelam(*command, "--json")
 
-    assert (code, answer) == (said.code, said.json["answer"])
-    assert {"inquiry_id", "answered_at"} < set(said.json)
+    assert (code, answer) == (result.code, result.json["answer"])
+    assert {"inquiry_id", "answered_at"} < set(result.json)
 
 
 def test_a_judiciary_answer_says_what_it_was_judged_by_in_both_calendars(estelam: CommandLine) -> None:
-    said = estelam(*PERSON, "9990000085", "--json").json
+    result = estelam(*PERSON, "9990000085", "--json").json
 
-    assert said["covered_since"] == "2021-03-21 (1400-01-01)"
-    assert said["data_as_of"].endswith("Z")
+    assert result["covered_since"] == "2021-03-21 (1400-01-01)"
+    assert result["data_as_of"].endswith("Z")
 
 
 def test_parties_are_told_after_a_yes_with_what_accepting_a_note_needs_and_no_more(estelam: CommandLine) -> None:
     estelam(*CHECK, *options(**LIVE))
 
-    said = estelam("promissory", "parties", *options(serial=LIVE["serial"], agency="SETAD-0001"), "--json")
+    result = estelam("promissory", "parties", *options(serial=LIVE["serial"], agency="SETAD-0001"), "--json")
 
-    assert said.code == 0
+    assert result.code == 0
     for side in ("obligor", "beneficiary"):
-        assert {"kind", "id", "full_name", "address", "postal_code"} == set(said.json[side])
+        assert {"kind", "id", "full_name", "address", "postal_code"} == set(result.json[side])
 
 
 def test_a_person_reads_the_answer_in_both_languages(estelam: CommandLine) -> None:
@@ -124,15 +124,15 @@ def test_digits_may_be_persian_or_arabic_and_separated(estelam: CommandLine, typ
 def test_a_malformed_question_is_refused_by_field_and_exits_20(
     estelam: CommandLine, change: dict[str, str], field: str
 ) -> None:
-    said = estelam(*CHECK, *options(**{**LIVE, **change}), "--json")
+    result = estelam(*CHECK, *options(**{**LIVE, **change}), "--json")
 
-    assert said.code == 20
-    assert said.json["answer"] is None
-    assert [field] == [violation["field"] for violation in said.json["violations"]]
+    assert result.code == 20
+    assert result.json["answer"] is None
+    assert [field] == [violation["field"] for violation in result.json["violations"]]
 
 
 def test_a_refusal_tells_reason_layer_both_languages_and_no_identifier(estelam: CommandLine) -> None:
-    said = estelam(*CHECK, *options(**LIVE), "--as", "stranger", "--json")
+    result = estelam(*CHECK, *options(**LIVE), "--as", "stranger", "--json")
 
     assert {
         "answer",
@@ -142,16 +142,16 @@ def test_a_refusal_tells_reason_layer_both_languages_and_no_identifier(estelam: 
         "message_fa",
         "violations",
         "retry_seconds",
-    } == set(said.json)
-    assert ("NOT_GRANTED", "caller") == (said.json["reason"], said.json["layer"])
-    assert not any(value in said.out for value in LIVE.values())
+    } == set(result.json)
+    assert ("NOT_GRANTED", "caller") == (result.json["reason"], result.json["layer"])
+    assert not any(value in result.out for value in LIVE.values())
 
 
 def test_a_deadline_that_passes_is_no_answer(estelam: CommandLine) -> None:
-    said = estelam(*CHECK, *options(**LIVE), "--timeout", "0.001", "--json")
+    result = estelam(*CHECK, *options(**LIVE), "--timeout", "0.001", "--json")
 
-    assert said.code in {20, 21}
-    assert "NO" not in said.json.values()
+    assert result.code in {20, 21}
+    assert "NO" not in result.json.values()
 
 
 def test_what_an_operator_can_mend_is_one_plain_line(sandbox: Sandbox, estelam: CommandLine) -> None:

@@ -1,4 +1,4 @@
-"""A disk that is slow, broken or full: real errors from real calls, put before the C library's own in one process."""
+"""A slow, failing or full disk: a preloaded library injects real errors into the calls of one process."""
 
 import shutil
 import subprocess
@@ -36,15 +36,15 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler to 
 
 
 @dataclass(frozen=True)
-class House:
-    """A suite whose promissory service writes to a disk that does as it is told."""
+class DiskUnderTest:
+    """A sandbox whose promissory service writes to a disk with injected faults."""
 
     sandbox: Sandbox
     service: ServiceProcess
-    disk: Path
+    control: Path
 
     def head(self) -> Head:
-        """The end of the ledger's chain, verified."""
+        """The head of the ledger, after verification."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
@@ -52,92 +52,93 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def disk(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskUnderTest]:
     folder = tmp_path_factory.mktemp("disk")
     sandbox = copy(template, folder / "suite")
-    with ServiceProcess("promissory", sandbox, environ=before_the_disk(folder)) as service:
-        yield House(sandbox, service, folder / "told")
+    with ServiceProcess("promissory", sandbox, environ=preload_environment(folder)) as service:
+        yield DiskUnderTest(sandbox, service, folder / "faults")
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Iterator[House]:
-    """The same, where the disk is that of a PostgreSQL server."""
+def postgresql_disk(tmp_path: Path) -> Iterator[DiskUnderTest]:
+    """The same with the faults on the disk of a PostgreSQL server."""
     with postgres.cluster() as cluster:
-        # In the server's own folder: it is another user's, and must read both.
-        cluster.environ = before_the_disk(cluster.folder)
+        # In the server's own folder: the server runs as another user and must read both.
+        cluster.environ = preload_environment(cluster.folder)
         cluster.stop()
         cluster.start()
         sandbox = suite.create_sandbox(tmp_path / "suite", stores={"promissory": cluster.url(cluster.database())})
         suite.load_samples(sandbox)
         with ServiceProcess("promissory", sandbox) as service:
-            yield House(sandbox, service, cluster.folder / "told")
+            yield DiskUnderTest(sandbox, service, cluster.folder / "faults")
 
 
-def before_the_disk(folder: Path) -> dict[str, str]:
-    """The environment that puts the library between a process and its disk, which does as a file in told/ says."""
-    library, told = folder / "disk.so", folder / "told"
+def preload_environment(folder: Path) -> dict[str, str]:
+    """The environment that preloads the library; files in the control folder select the faults."""
+    library, control = folder / "disk.so", folder / "faults"
     subprocess.run([COMPILER or "cc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-    told.mkdir()
-    return {"LD_PRELOAD": str(library), "DISK": str(told)}
+    control.mkdir()
+    return {"LD_PRELOAD": str(library), "DISK": str(control)}
 
 
-Tell = Callable[..., None]
+SetFault = Callable[..., None]
 
 
 @pytest.fixture
-def tell(house: House) -> Iterator[Tell]:
-    """Tell the disk what to do, until the end of the test."""
+def set_fault(disk: DiskUnderTest) -> Iterator[SetFault]:
+    """Selects a disk fault until the end of the test."""
 
-    def tell(what: str, number: str = "") -> None:
-        (house.disk / what).write_text(number, "ascii")
+    def set_fault(what: str, number: str = "") -> None:
+        (disk.control / what).write_text(number, "ascii")
 
-    yield tell
-    for told in house.disk.iterdir():
-        told.unlink()
-    assert until(lambda: health(house.sandbox, house.service.address) == SERVING)
+    yield set_fault
+    for control in disk.control.iterdir():
+        control.unlink()
+    assert until(lambda: health(disk.sandbox, disk.service.address) == SERVING)
 
 
-def test_on_a_slow_disk_callers_share_the_wait(house: House, tell: Tell) -> None:
-    before = house.head()
-    tell("slow", "300")
-    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
+def test_slow_disk_is_shared_by_batching(disk: DiskUnderTest, set_fault: SetFault) -> None:
+    """On a slow disk concurrent callers share the wait for one commit."""
+    before = disk.head()
+    set_fault("slow", "300")
+    with plain_channel(disk.service.address, ClientIdentity.named(disk.sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         with ThreadPoolExecutor(CALLERS) as callers:
             answers = list(callers.map(lambda _: stub.CheckNote(NOTE, timeout=30).answer, range(CALLERS)))
-    after = house.head()
+    after = disk.head()
 
     assert [ANSWER_YES] * CALLERS == answers
     assert CALLERS == after.entries - before.entries
     assert after.number - before.number <= CALLERS / 4
 
 
-def test_who_can_wait_no_longer_is_told_so_and_what_has_begun_is_written_down_all_the_same(
-    house: House, tell: Tell
-) -> None:
-    before = house.head()
-    tell("slow", "1500")
-    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
+def test_deadline_does_not_cancel_commit(disk: DiskUnderTest, set_fault: SetFault) -> None:
+    """A caller whose deadline passes gets ANSWER_LATE, and the batch that has begun is still recorded."""
+    before = disk.head()
+    set_fault("slow", "1500")
+    with plain_channel(disk.service.address, ClientIdentity.named(disk.sandbox.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         with pytest.raises(grpc.RpcError) as caught:
             stub.CheckNote(NOTE, timeout=0.5)
 
     assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
-    assert until(lambda: house.head().entries > before.entries)
+    assert until(lambda: disk.head().entries > before.entries)
 
 
-def test_a_disk_that_hangs_is_an_outage_that_health_tells_of_and_that_ends_by_itself(house: House, tell: Tell) -> None:
-    tell("slow", "6000")
+def test_hanging_disk_is_an_outage(disk: DiskUnderTest, set_fault: SetFault) -> None:
+    """A hanging disk is an outage, shown by health, that ends when the disk responds again."""
+    set_fault("slow", "6000")
     with (
-        plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened,
+        plain_channel(disk.service.address, ClientIdentity.named(disk.sandbox.pki, "setad")) as opened,
         ThreadPoolExecutor(1) as waiting,
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)
         asked = time.monotonic()
         answer = waiting.submit(lambda: stub.CheckNote(NOTE, timeout=20).answer)
-        noticed = until(lambda: health(house.sandbox, house.service.address) == NOT_SERVING)
+        noticed = until(lambda: health(disk.sandbox, disk.service.address) == NOT_SERVING)
         took = time.monotonic() - asked
 
-        (house.disk / "slow").unlink()
+        (disk.control / "slow").unlink()
 
         assert noticed
         assert took < 6
@@ -145,42 +146,42 @@ def test_a_disk_that_hangs_is_an_outage_that_health_tells_of_and_that_ends_by_it
 
 
 @pytest.mark.parametrize("what", ["broken", "full"])
-def test_a_disk_that_fails_is_an_outage_that_loses_nothing_and_ends_when_it_is_mended(
-    house: House, tell: Tell, what: str
-) -> None:
-    with caller(house.sandbox, house.service.address) as ask:
+def test_failing_disk_loses_nothing(disk: DiskUnderTest, set_fault: SetFault, what: str) -> None:
+    """A failing disk is an outage that loses no acknowledged answer and ends when the disk works again."""
+    with caller(disk.sandbox, disk.service.address) as ask:
         ask()
-        before = house.head()
-        tell(what)
+        before = disk.head()
+        set_fault(what)
         failed = [refusal(ask) for _ in range(5)]
-        during = house.head()
-        (house.disk / what).unlink()
+        during = disk.head()
+        (disk.control / what).unlink()
 
         assert [(grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)] * 5 == failed == [STORE_UNAVAILABLE] * 5
-        # What could not be brought to the disk may yet stand there: a record proves a decision, not its delivery.
+        # An entry whose sync failed may still be on disk: a record proves a decision, not its delivery.
         assert during.entries - before.entries <= 1
         assert ANSWER_YES == ask()
-    assert during.entries + 1 == house.head().entries
+    assert during.entries + 1 == disk.head().entries
 
 
 @pytest.mark.parametrize("what", ["broken", "full"])
-def test_behind_postgresql_too_a_disk_that_fails_is_an_outage_that_loses_nothing(behind: House, what: str) -> None:
-    told = behind.disk / what
-    with caller(behind.sandbox, behind.service.address) as ask:
+def test_failing_postgresql_disk_loses_nothing(postgresql_disk: DiskUnderTest, what: str) -> None:
+    """A failing disk under PostgreSQL is an outage that loses no acknowledged answer."""
+    control = postgresql_disk.control / what
+    with caller(postgresql_disk.sandbox, postgresql_disk.service.address) as ask:
         ask()
-        before = behind.head()
-        told.touch()
+        before = postgresql_disk.head()
+        control.touch()
         failed = [refusal(ask) for _ in range(3)]
-        told.unlink()
+        control.unlink()
 
         assert [STORE_UNAVAILABLE] * 3 == failed
         assert until(lambda: answered(ask))
-    # The journal may yet hold each that could not be synced: a record proves a decision, not its delivery.
-    assert 1 <= behind.head().entries - before.entries <= 1 + len(failed)
+    # The journal may contain entries whose sync failed: a record proves a decision, not its delivery.
+    assert 1 <= postgresql_disk.head().entries - before.entries <= 1 + len(failed)
 
 
 def answered(ask: Callable[[], int]) -> bool:
-    """Whether there is an answer."""
+    """Whether the call is answered."""
     try:
         return ask() == ANSWER_YES
     except grpc.RpcError:

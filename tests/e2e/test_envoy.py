@@ -1,4 +1,4 @@
-"""The committed Envoy configurations, run by Envoy itself: two workers behind it, one of them killed, nothing lost."""
+"""The committed configurations in a real Envoy with two workers, one of which is killed."""
 
 import socket
 import time
@@ -40,8 +40,8 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @dataclass(frozen=True)
-class Farm:
-    """Two workers of one service on one store, and an Envoy of each kind before them."""
+class EnvoyDeployment:
+    """Two workers of one service on one store, behind one Envoy per configuration."""
 
     sandbox: Sandbox
     workers: Sequence[ServiceProcess]
@@ -52,9 +52,9 @@ class Farm:
 
 
 @pytest.fixture(scope="module")
-def farm(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def deployment(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvoyDeployment]:
     store = {"promissory": cluster.url(cluster.database())}
-    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("farm"), stores=store)
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("deployment"), stores=store)
     suite.load_samples(sandbox)
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     proxy = {"ESTELAM_PROMISSORY_TRUSTED_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
@@ -66,12 +66,13 @@ def farm(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> 
             )
             for kind in KINDS
         }
-        yield Farm(sandbox, workers, envoys)
+        yield EnvoyDeployment(sandbox, workers, envoys)
 
 
 @each_kind
-def test_envoy_finds_nothing_to_say_against_the_committed_configuration(farm: Farm, tmp_path: Path, kind: str) -> None:
-    config = render(kind, tmp_path, pki=farm.sandbox.pki, port=1, admin=2, workers=[3, 4])
+def test_configuration_is_valid(deployment: EnvoyDeployment, tmp_path: Path, kind: str) -> None:
+    """Envoy accepts the committed configuration."""
+    config = render(kind, tmp_path, pki=deployment.sandbox.pki, port=1, admin=2, workers=[3, 4])
 
     assert "" == validate(config)
 
@@ -79,16 +80,18 @@ def test_envoy_finds_nothing_to_say_against_the_committed_configuration(farm: Fa
 @pytest.mark.parametrize(
     "kind", [*KINDS, *(f"secrets/{name}.yaml" for name in ("server", "callers", "proxy", "workers"))]
 )
-def test_every_secret_has_its_file_and_every_file_its_use(kind: str) -> None:
+def test_secrets_and_files_match(kind: str) -> None:
+    """Every secret in the configuration has a file, and every file is used."""
     assert (CONFIGS / kind).is_file()
 
 
 @each_kind
-def test_callers_are_who_they_are_through_either(farm: Farm, kind: str) -> None:
-    address = farm.envoys[kind].address
-    with caller(farm.sandbox, address) as setad:
+def test_callers_are_authenticated(deployment: EnvoyDeployment, kind: str) -> None:
+    """Callers are authenticated by their own certificates through either configuration."""
+    address = deployment.envoys[kind].address
+    with caller(deployment.sandbox, address) as setad:
         answer = setad()
-    with caller(farm.sandbox, address, ClientIdentity.named(farm.sandbox.pki, "stranger")) as stranger:
+    with caller(deployment.sandbox, address, ClientIdentity.named(deployment.sandbox.pki, "stranger")) as stranger:
         shut = refusal(stranger)
 
     assert ANSWER_YES == answer
@@ -96,17 +99,23 @@ def test_callers_are_who_they_are_through_either(farm: Farm, kind: str) -> None:
 
 
 @each_kind
-def test_the_record_names_the_caller_and_not_the_proxy(farm: Farm, kind: str) -> None:
-    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "agency")) as opened:
+def test_ledger_names_the_caller(deployment: EnvoyDeployment, kind: str) -> None:
+    """The ledger names the caller, not the proxy."""
+    with plain_channel(
+        deployment.envoys[kind].address, ClientIdentity.named(deployment.sandbox.pki, "agency")
+    ) as opened:
         reply = PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=10)
 
     assert suite.ORGANIZATIONS["agency"] == Entry.FromString(reply.receipt.entry).caller
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [(KINDS[0], Reason.CERTIFICATE_UNUSABLE), (KINDS[1], Reason.NOT_GRANTED)])
-def test_nobody_becomes_another_by_saying_so(farm: Farm, kind: str, outcome: Reason) -> None:
-    forged = ((HEADER, forwarded(farm.pem("setad"))),)
-    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "stranger")) as opened:
+def test_forged_xfcc_header_is_ignored(deployment: EnvoyDeployment, kind: str, outcome: Reason) -> None:
+    """A caller cannot take another identity by sending the x-forwarded-client-cert header."""
+    forged = ((HEADER, forwarded(deployment.pem("setad"))),)
+    with plain_channel(
+        deployment.envoys[kind].address, ClientIdentity.named(deployment.sandbox.pki, "stranger")
+    ) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
         _, reason = refusal(lambda: stub.CheckNote(NOTE, timeout=10, metadata=forged))
 
@@ -114,12 +123,13 @@ def test_nobody_becomes_another_by_saying_so(farm: Farm, kind: str, outcome: Rea
 
 
 @each_kind
-def test_without_a_trusted_certificate_nobody_gets_through(farm: Farm, kind: str, tmp_path: Path) -> None:
+def test_untrusted_certificate_is_rejected(deployment: EnvoyDeployment, kind: str, tmp_path: Path) -> None:
+    """A caller without a trusted certificate cannot connect."""
     DevCertificateAuthority.create(tmp_path, "estelam development CA").issue("setad", [suite.ORGANIZATIONS["setad"]])
-    foreign = ClientIdentity(tmp_path / "setad.crt", tmp_path / "setad.key", farm.sandbox.pki / "ca.crt")
-    bare = grpc.ssl_channel_credentials(farm.pem("ca"))
+    foreign = ClientIdentity(tmp_path / "setad.crt", tmp_path / "setad.key", deployment.sandbox.pki / "ca.crt")
+    bare = grpc.ssl_channel_credentials(deployment.pem("ca"))
     for credentials in (foreign.credentials(), bare):
-        with grpc.secure_channel(farm.envoys[kind].address, credentials) as opened:
+        with grpc.secure_channel(deployment.envoys[kind].address, credentials) as opened:
             stub = PromissoryNoteInquiryServiceStub(opened)
             with pytest.raises(grpc.RpcError) as caught:
                 stub.CheckNote(NOTE, timeout=10)
@@ -127,30 +137,36 @@ def test_without_a_trusted_certificate_nobody_gets_through(farm: Farm, kind: str
             assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
 
 
-def test_a_barred_caller_is_barred_where_tls_ends_before_us(farm: Farm) -> None:
-    with caller(farm.sandbox, farm.envoys[KINDS[1]].address) as ask:
+def test_denied_caller_is_refused_behind_proxy(deployment: EnvoyDeployment) -> None:
+    """A certificate on the deny list is refused also where the proxy terminates TLS."""
+    with caller(deployment.sandbox, deployment.envoys[KINDS[1]].address) as ask:
         before = ask()
-        suite.write_access(farm.sandbox, GRANTS, rate=1000, burst=2000, denied=[fingerprint(farm.pem("setad"))])
+        suite.write_access(
+            deployment.sandbox, GRANTS, rate=1000, burst=2000, denied=[fingerprint(deployment.pem("setad"))]
+        )
         time.sleep(1.2)
         try:
             during = refusal(ask)
         finally:
-            suite.write_access(farm.sandbox, GRANTS, rate=1000, burst=2000)
+            suite.write_access(deployment.sandbox, GRANTS, rate=1000, burst=2000)
             time.sleep(1.2)
 
     assert (ANSWER_YES, (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_DENIED)) == (before, during)
 
 
 @each_kind
-def test_health_is_asked_through_either(farm: Farm, kind: str) -> None:
-    with plain_channel(farm.envoys[kind].address, ClientIdentity.named(farm.sandbox.pki, "setad")) as opened:
+def test_health_is_reachable(deployment: EnvoyDeployment, kind: str) -> None:
+    """Health checks pass through either configuration."""
+    with plain_channel(
+        deployment.envoys[kind].address, ClientIdentity.named(deployment.sandbox.pki, "setad")
+    ) as opened:
         health = HealthStub(opened)  # type: ignore[no-untyped-call]
 
         assert HealthCheckResponse.SERVING == health.Check(HealthCheckRequest(), timeout=10).status
 
 
-def ask_until(over: Event, address: str, identity: ClientIdentity) -> tuple[int, list[Any]]:
-    """How many answers came, and what was said instead of one."""
+def call_until(over: Event, address: str, identity: ClientIdentity) -> tuple[int, list[Any]]:
+    """The number of answers, and the errors."""
     answers, lost = 0, []
     with channel(address, identity) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
@@ -164,19 +180,23 @@ def ask_until(over: Event, address: str, identity: ClientIdentity) -> tuple[int,
 
 
 @each_kind
-def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(farm: Farm, kind: str) -> None:
-    def say(status: int) -> bool:
-        """Whether every worker comes to say so of its service."""
-        return until(lambda: {health(farm.sandbox, one.address, PROMISSORY) for one in farm.workers} == {status})
+def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str) -> None:
+    """During an announced outage callers get its end through either configuration."""
 
-    envoy = farm.envoys[kind].wait()
-    now, path = datetime.now(UTC), farm.sandbox.folder / "outages.toml"
+    def say(status: int) -> bool:
+        """Whether every worker reports *status* within the timeout."""
+        return until(
+            lambda: {health(deployment.sandbox, one.address, PROMISSORY) for one in deployment.workers} == {status}
+        )
+
+    envoy = deployment.envoys[kind].wait()
+    now, path = datetime.now(UTC), deployment.sandbox.folder / "outages.toml"
     told = []
-    with caller(farm.sandbox, envoy.address) as ask:
+    with caller(deployment.sandbox, envoy.address) as ask:
         publish(path, outage(PROMISSORY, now - HOUR, now + HOUR))
         try:
             out = say(NOT_SERVING)
-            # By now Envoy, which asks each second, would have left out whoever is not well.
+            # By now Envoy's health checks, one per second, would have removed unhealthy workers.
             time.sleep(3)
             for _ in range(5):
                 with pytest.raises(grpc.RpcError) as caught:
@@ -184,7 +204,7 @@ def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(f
                 told.append(from_grpc(caught.value))
         finally:
             publish(path)
-        # All of them, since the next test asks them all.
+        # All of them, since the next test uses all.
         over = say(SERVING)
         answer = ask()
 
@@ -195,13 +215,14 @@ def test_within_an_announced_outage_a_caller_is_told_until_when_through_either(f
 
 
 @each_kind
-def test_a_worker_that_is_killed_or_told_to_leave_under_load_costs_no_call(farm: Farm, kind: str) -> None:
-    over, setad = Event(), ClientIdentity.named(farm.sandbox.pki, "setad")
-    envoy = farm.envoys[kind].wait()
+def test_lost_worker_costs_no_call(deployment: EnvoyDeployment, kind: str) -> None:
+    """A worker that is killed or shut down under load costs no call of our client."""
+    over, setad = Event(), ClientIdentity.named(deployment.sandbox.pki, "setad")
+    envoy = deployment.envoys[kind].wait()
     with ThreadPoolExecutor(CLIENTS) as clients, ExitStack() as at_last:
         at_last.callback(over.set)
-        asking = [clients.submit(ask_until, over, envoy.address, setad) for _ in range(CLIENTS)]
-        for worker, end in zip(farm.workers, (ServiceProcess.kill, ServiceProcess.stop), strict=True):
+        asking = [clients.submit(call_until, over, envoy.address, setad) for _ in range(CLIENTS)]
+        for worker, end in zip(deployment.workers, (ServiceProcess.kill, ServiceProcess.stop), strict=True):
             over.wait(0.5)
             end(worker)
             over.wait(0.5)
@@ -214,10 +235,11 @@ def test_a_worker_that_is_killed_or_told_to_leave_under_load_costs_no_call(farm:
     assert all(answers for answers, _ in results)
 
 
-def test_where_tls_ends_before_us_even_a_client_without_retries_loses_nothing(farm: Farm) -> None:
-    envoy = farm.envoys[KINDS[1]].wait()
-    with caller(farm.sandbox, envoy.address) as ask:
-        for worker in farm.workers:
+def test_proxy_retries_for_plain_clients(deployment: EnvoyDeployment) -> None:
+    """Where the proxy terminates TLS, even a client without retries loses no call."""
+    envoy = deployment.envoys[KINDS[1]].wait()
+    with caller(deployment.sandbox, envoy.address) as ask:
+        for worker in deployment.workers:
             before = [ask() for _ in range(20)]
             worker.kill()
             after = [ask() for _ in range(20)]
@@ -228,19 +250,20 @@ def test_where_tls_ends_before_us_even_a_client_without_retries_loses_nothing(fa
 
 
 @each_kind
-def test_with_no_worker_left_a_caller_is_told_so_in_constant_words(farm: Farm, kind: str) -> None:
-    envoy = farm.envoys[kind].wait()
-    for worker in farm.workers:
+def test_no_worker_is_a_constant_error(deployment: EnvoyDeployment, kind: str) -> None:
+    """Without any worker a caller gets a constant error."""
+    envoy = deployment.envoys[kind].wait()
+    for worker in deployment.workers:
         worker.kill()
     try:
-        with caller(farm.sandbox, envoy.address) as ask:
+        with caller(deployment.sandbox, envoy.address) as ask:
             codes = set()
             for _ in range(5):
                 with pytest.raises(grpc.RpcError) as caught:
                     ask()
                 codes.add((caught.value.code(), from_grpc(caught.value)))
     finally:
-        for worker in farm.workers:
+        for worker in deployment.workers:
             worker.start()
         envoy.wait()
 
@@ -250,14 +273,15 @@ def test_with_no_worker_left_a_caller_is_told_so_in_constant_words(farm: Farm, k
 
 
 @each_kind
-def test_who_opens_connections_and_says_nothing_reaches_no_worker(farm: Farm, kind: str) -> None:
-    envoy = farm.envoys[kind].wait()
-    with ExitStack() as held, caller(farm.sandbox, envoy.address) as ask:
+def test_silent_connections_reach_no_worker(deployment: EnvoyDeployment, kind: str) -> None:
+    """Silent connections are closed by Envoy and reach no worker."""
+    envoy = deployment.envoys[kind].wait()
+    with ExitStack() as held, caller(deployment.sandbox, envoy.address) as ask:
         answer = ask()
         before = envoy.stats()
         silent = [held.enter_context(socket.create_connection(("127.0.0.1", envoy.port))) for _ in range(500)]
         for half in silent[::2]:
-            half.sendall(b"\x16\x03\x01\x02\x00")  # the first bytes of a handshake
+            half.sendall(b"\x16\x03\x01\x02\x00")  # the first bytes of a TLS handshake
         time.sleep(0.5)
         during = envoy.stats()
         answers = [ask() for _ in range(20)]
@@ -272,12 +296,13 @@ def test_who_opens_connections_and_says_nothing_reaches_no_worker(farm: Farm, ki
     assert during["cluster.workers.upstream_cx_total"] == before["cluster.workers.upstream_cx_total"]
 
 
-def test_who_resets_stream_after_stream_loses_the_connection(farm: Farm) -> None:
-    envoy = farm.envoys[KINDS[1]].wait()
+def test_reset_flood_closes_connection(deployment: EnvoyDeployment) -> None:
+    """A client that resets stream after stream loses its connection."""
+    envoy = deployment.envoys[KINDS[1]].wait()
     before = envoy.stats()
     with (
-        plain_channel(envoy.address, ClientIdentity.named(farm.sandbox.pki, "setad")) as opened,
-        caller(farm.sandbox, envoy.address) as ask,
+        plain_channel(envoy.address, ClientIdentity.named(deployment.sandbox.pki, "setad")) as opened,
+        caller(deployment.sandbox, envoy.address) as ask,
     ):
         grpc.channel_ready_future(opened).result(10)
         stub = PromissoryNoteInquiryServiceStub(opened)

@@ -1,4 +1,4 @@
-"""Loading files from the command line: all of a file or nothing, and what was wrong is said by row, never by value."""
+"""Loading files from the command line: all rows or none; errors name the row, never its values."""
 
 import csv
 import sqlite3
@@ -31,7 +31,7 @@ Facts = Mapping[str, Sequence[tuple[Any, ...]]]
 
 
 def facts(url: str) -> Facts:
-    """Everything a store holds besides its ledger."""
+    """All facts in a store."""
     with closing(Store(url)) as store, store.transaction() as connection:
         tables = connection.exec_driver_sql("SELECT name FROM facts.sqlite_master WHERE type = 'table'").scalars()
         return {
@@ -42,7 +42,7 @@ def facts(url: str) -> Facts:
 
 @pytest.fixture
 def command(sandbox: Sandbox, tmp_path: Path) -> CommandLine:
-    """The command line of a suite into which the first rows of the notes were loaded."""
+    """The command line on a sandbox with the first rows of the notes loaded."""
     line = CommandLine(sandbox)
     first = file(tmp_path / "first.csv", NOTES, ROWS)
     assert line("promissory", "load-notes", first, "--through", "now").code == 0
@@ -68,17 +68,17 @@ def changed(path: Path, row: int, column: str, value: str) -> Path:
 
 
 def refuse(command: CommandLine, path: Path) -> str:
-    """What is said of *path*, which must not load and must change nothing."""
+    """The message for *path*, which must not load and must change nothing."""
     store = command.sandbox.promissory().store
     before = facts(store)
-    said = command("promissory", "load-notes", path, "--through", "now")
-    assert said.code == 1
+    result = command("promissory", "load-notes", path, "--through", "now")
+    assert result.code == 1
     assert before == facts(store)
-    return " ".join(f"{said.out} {said.err}".split())
+    return " ".join(f"{result.out} {result.err}".split())
 
 
 def rejects(path: Path) -> list[tuple[str, ...]]:
-    """What the file of rejects beside *path* holds, its header left out."""
+    """The rows of the rejects file of *path*."""
     with path.with_name(f"{path.name}.rejects.csv").open(encoding="utf-8", newline="") as found:
         return [tuple(row) for row in csv.reader(found)][1:]
 
@@ -88,7 +88,8 @@ def rejects(path: Path) -> list[tuple[str, ...]]:
     [b"", b"\n", b"serial,state\n", b"\xff\xfe\x00", NOTES.read_bytes().replace(b"serial,", b"number,", 1)],
     ids=["empty", "blank", "too few columns", "no text", "another name"],
 )
-def test_a_file_with_another_header_is_refused_whole(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+def test_wrong_header_is_refused(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+    """A file with a wrong header is refused as a whole."""
     path = tmp_path / "notes.csv"
     path.write_bytes(content)
 
@@ -96,7 +97,8 @@ def test_a_file_with_another_header_is_refused_whole(command: CommandLine, tmp_p
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "."])
-def test_a_file_that_can_not_be_read_is_said_to_be(command: CommandLine, tmp_path: Path, name: str) -> None:
+def test_unreadable_file_is_reported(command: CommandLine, tmp_path: Path, name: str) -> None:
+    """A file that cannot be read is reported by its path."""
     words = refuse(command, tmp_path / name)
 
     assert "No such file" in words or "Is a directory" in words
@@ -119,9 +121,8 @@ def test_a_file_that_can_not_be_read_is_said_to_be(command: CommandLine, tmp_pat
         ("issued_on", "1404-01-26T00:00", "NOT_A_DATE"),
     ],
 )
-def test_a_bad_row_is_named_with_column_and_reason_and_keeps_the_file_out(
-    command: CommandLine, tmp_path: Path, column: str, value: str, reason: str
-) -> None:
+def test_invalid_row_is_reported(command: CommandLine, tmp_path: Path, column: str, value: str, reason: str) -> None:
+    """An invalid row is reported with column and reason, and nothing is loaded."""
     path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 7, column, value)
 
     refuse(command, path)
@@ -132,7 +133,8 @@ def test_a_bad_row_is_named_with_column_and_reason_and_keeps_the_file_out(
     assert not value or value not in path.with_name("notes.csv.rejects.csv").read_text("utf-8")
 
 
-def test_every_bad_row_of_a_file_is_listed(command: CommandLine, tmp_path: Path) -> None:
+def test_all_invalid_rows_are_listed(command: CommandLine, tmp_path: Path) -> None:
+    """The rejects file lists every invalid row."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)
     for row in (2, 11, 20):
         changed(path, row, "state", "LOST")
@@ -141,7 +143,8 @@ def test_every_bad_row_of_a_file_is_listed(command: CommandLine, tmp_path: Path)
     assert [("2", "state"), ("11", "state"), ("20", "state")] == [found[:2] for found in rejects(path)]
 
 
-def test_a_serial_that_stands_twice_in_a_file_keeps_it_out(command: CommandLine, tmp_path: Path) -> None:
+def test_duplicate_serial_is_refused(command: CommandLine, tmp_path: Path) -> None:
+    """A file with a duplicate serial is refused."""
     path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 9, "serial", "1404000000000017")
 
     refuse(command, path)
@@ -149,7 +152,8 @@ def test_a_serial_that_stands_twice_in_a_file_keeps_it_out(command: CommandLine,
     assert [("9", "serial", "DUPLICATE")] == rejects(path)
 
 
-def test_a_serial_that_comes_again_a_thousand_rows_later_is_found_too(command: CommandLine, tmp_path: Path) -> None:
+def test_distant_duplicate_is_found(command: CommandLine, tmp_path: Path) -> None:
+    """A duplicate serial is found across read batches."""
     path = changed(file(tmp_path / "notes.csv", NOTES, 1500), 1400, "serial", "1404000000000017")
 
     refuse(command, path)
@@ -157,7 +161,8 @@ def test_a_serial_that_comes_again_a_thousand_rows_later_is_found_too(command: C
     assert [("1400", "serial", "DUPLICATE")] == rejects(path)
 
 
-def test_bytes_that_are_no_utf8_are_named_by_row(command: CommandLine, tmp_path: Path) -> None:
+def test_invalid_utf8_is_reported_by_row(command: CommandLine, tmp_path: Path) -> None:
+    """Invalid UTF-8 is reported with its row."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)
     lines = path.read_bytes().split(b"\n")
     lines[5] = lines[5].replace(lines[5].split(b",")[3], b"\xc3\x28")
@@ -168,7 +173,8 @@ def test_bytes_that_are_no_utf8_are_named_by_row(command: CommandLine, tmp_path:
     assert [("5", "obligor_name", "NOT_UTF8")] == rejects(path)
 
 
-def test_a_row_cut_short_is_named(command: CommandLine, tmp_path: Path) -> None:
+def test_truncated_row_is_reported(command: CommandLine, tmp_path: Path) -> None:
+    """A row with too few fields is reported."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b",")])
@@ -179,7 +185,8 @@ def test_a_row_cut_short_is_named(command: CommandLine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b'"unclosed', b'"a"b,c', b"\x00"])
-def test_a_file_that_is_no_csv_is_refused_by_line(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+def test_invalid_csv_is_reported_by_line(command: CommandLine, tmp_path: Path, content: bytes) -> None:
+    """A file that is not CSV is refused with the line."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)
     path.write_bytes(path.read_bytes() + content)
 
@@ -188,9 +195,8 @@ def test_a_file_that_is_no_csv_is_refused_by_line(command: CommandLine, tmp_path
     assert "line 22" in words or [(str(ROWS + 1), "", "WRONG_NUMBER_OF_FIELDS")] == rejects(path)
 
 
-def test_loading_the_same_file_twice_changes_nothing_but_the_number_of_the_load(
-    command: CommandLine, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_reload_changes_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Loading the same file again changes only the load number."""
     loads = [
         ("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 1100)),
         ("promissory", "load-agencies", SAMPLES / "agencies.csv"),
@@ -212,54 +218,57 @@ def test_loading_the_same_file_twice_changes_nothing_but_the_number_of_the_load(
     assert once == twice
 
 
-def test_a_load_that_fails_moves_no_coverage(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_failed_load_keeps_coverage(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A failed load does not change coverage."""
     good, bad = file(tmp_path / "good.csv", CASES, ROWS), file(tmp_path / "bad.csv", CASES, ROWS)
     changed(bad, 3, "kind", "LOST")
     command("judiciary", "load-cases", good, "--through", "now")
     before = facts(sandbox.judiciary().store)
 
-    said = command("judiciary", "load-cases", bad, "--since", "1399-01-01", "--through", "now", "--json")
+    result = command("judiciary", "load-cases", bad, "--since", "1399-01-01", "--through", "now", "--json")
 
-    assert (1, 0, 1, "nothing") == (said.code, said.json["loaded"], said.json["rejected"], said.json["changed"])
+    assert (1, 0, 1, "nothing") == (result.code, result.json["loaded"], result.json["rejected"], result.json["changed"])
     assert before == facts(sandbox.judiciary().store)
 
 
 @pytest.mark.parametrize("claim", [("--since", "1399-13-01"), ("--since", "soon"), ("--through", "2026-01-01")])
-def test_a_claim_that_is_no_date_is_refused_before_the_file_is_read(
-    command: CommandLine, tmp_path: Path, claim: tuple[str, str]
-) -> None:
-    said = command("judiciary", "load-cases", tmp_path / "missing.csv", *claim)
+def test_invalid_coverage_claim_is_refused(command: CommandLine, tmp_path: Path, claim: tuple[str, str]) -> None:
+    """An invalid coverage claim is refused before the file is read."""
+    result = command("judiciary", "load-cases", tmp_path / "missing.csv", *claim)
 
-    assert (1, True) == (said.code, said.err.startswith("--since or --through: "))
+    assert (1, True) == (result.code, result.err.startswith("--since or --through: "))
 
 
-def test_the_rejects_of_an_earlier_attempt_do_not_outlive_a_good_one(command: CommandLine, tmp_path: Path) -> None:
+def test_old_rejects_file_is_removed(command: CommandLine, tmp_path: Path) -> None:
+    """A successful load removes the rejects file of an earlier attempt."""
     path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 7, "state", "LOST")
     refuse(command, path)
     changed(path, 7, "state", "SETTLED")
 
-    said = command("promissory", "load-notes", path, "--json")
+    result = command("promissory", "load-notes", path, "--json")
 
-    assert {"loaded": ROWS, "rejected": 0, "load": 2} == said.json
+    assert {"loaded": ROWS, "rejected": 0, "load": 2} == result.json
     assert not path.with_name("notes.csv.rejects.csv").exists()
 
 
-def test_a_parquet_file_is_loaded_as_the_csv_is(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_parquet_equals_csv(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A Parquet file loads to the same facts as the CSV file."""
     rows = file(tmp_path / "cases.csv", CASES, 500)
     texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(cases.CASES.columns, pa.string()))
     table = pyarrow.csv.read_csv(rows, convert_options=texts)
     days = table.column("filed_on").cast(pa.date32())
     parquet.write_table(table.set_column(2, "filed_on", days), tmp_path / "cases.parquet")
 
-    said = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--json")
+    result = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--json")
     by_parquet = facts(sandbox.judiciary().store)["cheque_case"]
 
-    assert {"loaded": 500, "rejected": 0, "load": 1} == said.json
+    assert {"loaded": 500, "rejected": 0, "load": 1} == result.json
     assert command("judiciary", "load-cases", rows, "--replace").code == 0
     assert by_parquet == facts(sandbox.judiciary().store)["cheque_case"]
 
 
-def test_a_bad_row_of_a_parquet_file_is_named(command: CommandLine, tmp_path: Path) -> None:
+def test_invalid_parquet_row_is_reported(command: CommandLine, tmp_path: Path) -> None:
+    """An invalid row of a Parquet file is reported."""
     table = pa.table({name: ["1", "2", None] for name in notes.NOTES.columns})
     parquet.write_table(table, tmp_path / "notes.parquet")
 
@@ -275,28 +284,29 @@ def test_a_bad_row_of_a_parquet_file_is_named(command: CommandLine, tmp_path: Pa
         (("--through", "2026-01-01T00:00:00Z"), "--through: the feed is declared loaded up to"),
     ],
 )
-def test_coverage_is_taken_back_by_a_whole_register_alone(
+def test_only_replace_reduces_coverage(
     command: CommandLine, tmp_path: Path, claim: tuple[str, str], words: str
 ) -> None:
+    """Only a load with --replace may reduce coverage."""
     path = file(tmp_path / "cases.csv", CASES, ROWS)
     command("judiciary", "load-cases", path, "--through", "now")
 
-    said = command("judiciary", "load-cases", path, *claim)
+    result = command("judiciary", "load-cases", path, *claim)
 
-    assert (1, True) == (said.code, words in " ".join(said.err.split()))
+    assert (1, True) == (result.code, words in " ".join(result.err.split()))
     assert command("judiciary", "load-cases", path, *claim, "--replace").code == 0
 
 
-def test_notes_that_a_whole_register_lacks_are_gone(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_replace_removes_missing_notes(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A load with --replace removes the notes that the file lacks."""
     assert command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 5), "--replace").code == 0
 
     found = facts(sandbox.promissory().store)
     assert (5, ROWS - 5) == (len(found["note"]), len(found["former_subject"]))
 
 
-def test_a_load_killed_while_it_reads_leaves_nothing_behind_for_the_next(
-    command: CommandLine, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A load killed while it reads leaves nothing that disturbs the next load."""
     header, *rows = CASES.read_text("utf-8").splitlines()
     path = tmp_path / "cases.csv"
     path.write_text("\n".join([header, *(f"{n}{row}" for n in range(10, 40) for row in rows)]), "utf-8")
@@ -319,9 +329,11 @@ def test_a_load_killed_while_it_reads_leaves_nothing_behind_for_the_next(
     )
 
 
-def test_a_store_that_has_no_room_is_said_to_have_none(
+def test_full_store_is_reported(
     command: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A store without space is reported as such."""
+
     def fail(*_: object) -> None:
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("database or disk is full"))
 
@@ -332,14 +344,13 @@ def test_a_store_that_has_no_room_is_said_to_have_none(
     assert "the store can't be written: database or disk is full; nothing was changed" in words
 
 
-def test_a_feed_is_not_loaded_up_to_a_time_that_is_yet_to_come(
-    command: CommandLine, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_future_coverage_end_is_refused(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A coverage end in the future is refused."""
     before = facts(sandbox.judiciary().store)
 
-    said = command(
+    result = command(
         "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--through", "2999-01-01T00:00:00Z"
     )
 
-    assert (1, True) == (said.code, "yet to come" in said.err)
+    assert (1, True) == (result.code, "yet to come" in result.err)
     assert before == facts(sandbox.judiciary().store)

@@ -1,4 +1,4 @@
-"""The page for operators, followed to the letter: every block of it that is marked `sh`, in order, in one shell."""
+"""Runs every `sh` block of docs/operations.md, in order, in one shell."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def blocks() -> str:
 
 
 def row_of_ports(length: int) -> int:
-    """The first of *length* ports in a row, free a moment ago."""
+    """The first of *length* consecutive free ports."""
     while True:
         first = free_ports("first")["first"]
         try:
@@ -38,7 +38,7 @@ def row_of_ports(length: int) -> int:
 
 @pytest.fixture
 def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
-    """Where on this machine lies what the page names; and less patience, where it waits for a leave."""
+    """The block with paths of this machine in place of the page's, and a shorter shutdown delay."""
     ports = free_ports("50051", "50151", "9901")
     return {
         "/etc/estelam": str(tmp_path / "etc"),
@@ -58,9 +58,8 @@ def put(text: str, elsewhere: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(SECONDS + 30)
-def test_the_page_for_operators_works_as_it_stands(
-    cluster: PostgresCluster, tmp_path: Path, elsewhere: dict[str, str]
-) -> None:
+def test_operations_page_runs(cluster: PostgresCluster, tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    """Every `sh` block of docs/operations.md runs in order in one shell."""
     source = tmp_path / "source"
     for name in ("deploy", "samples"):
         shutil.copytree(ROOT / name, source / name)
@@ -69,10 +68,10 @@ def test_the_page_for_operators_works_as_it_stands(
     with cluster.connect() as connection:
         connection.execute("CREATE DATABASE promissory")
     script = f"set -euo pipefail; trap 'kill $(jobs -p); wait' EXIT\n{put(blocks(), elsewhere)}"
-    log = tmp_path / "said"
-    with log.open("w") as said:
+    log = tmp_path / "result"
+    with log.open("w") as result:
         done = subprocess.run(
-            ["bash", "-c", script], cwd=source, stdout=said, stderr=said, timeout=SECONDS, check=False
+            ["bash", "-c", script], cwd=source, stdout=result, stderr=result, timeout=SECONDS, check=False
         )
     words, events = log.read_text("utf-8"), (tmp_path / "etc" / "serve.log").read_text("utf-8")
 

@@ -1,4 +1,4 @@
-"""`estelam judiciary recall`: late data in, lists of wrong answers out, and clear words for what can't be done."""
+"""`estelam judiciary recall`: lists of answers that late data made wrong, and clear errors."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
-from tests.e2e.conftest import NOTE, CommandLine, Said
+from tests.e2e.conftest import NOTE, CommandLine, CommandResult
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
@@ -32,9 +32,9 @@ COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "entr
 
 
 @pytest.fixture(scope="module")
-def told(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, str]:
-    """A suite in which a drawer was told clear, and then the late case came; the inquiry's id."""
-    sandbox = copy(template, tmp_path_factory.mktemp("told") / "suite")
+def recalled(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, str]:
+    """A sandbox with a NO about a drawer whose case was loaded later, and the inquiry's id."""
+    sandbox = copy(template, tmp_path_factory.mktemp("recalled") / "suite")
     with (
         RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel,
@@ -50,16 +50,17 @@ def told(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
 
 
 @pytest.fixture
-def cleared(told: tuple[Sandbox, str], tmp_path: Path) -> tuple[CommandLine, str]:
+def cleared(recalled: tuple[Sandbox, str], tmp_path: Path) -> tuple[CommandLine, str]:
     """A copy of it."""
-    return CommandLine(copy(told[0], tmp_path / "suite")), told[1]
+    return CommandLine(copy(recalled[0], tmp_path / "suite")), recalled[1]
 
 
-def recall(command: CommandLine, *more: str | Path, since: str = "1") -> Said:
+def recall(command: CommandLine, *more: str | Path, since: str = "1") -> CommandResult:
     return command("judiciary", "recall", "--since", since, "--settle", "0", *more)
 
 
-def test_who_was_told_clear_before_the_late_case_came_is_listed(cleared: tuple[CommandLine, str]) -> None:
+def test_wrong_no_is_listed(cleared: tuple[CommandLine, str]) -> None:
+    """A NO given before a late case was loaded is listed."""
     command, inquiry = cleared
     (found,) = recall(command, "--json").json
     answered_at = found.pop("answered_at")
@@ -75,9 +76,8 @@ def test_who_was_told_clear_before_the_late_case_came_is_listed(cleared: tuple[C
     assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(answered_at) < timedelta(minutes=5)
 
 
-def test_a_note_settled_unknown_to_the_register_takes_back_its_yes_and_its_parties(
-    template: Sandbox, tmp_path: Path
-) -> None:
+def test_wrong_yes_and_disclosure_are_listed(template: Sandbox, tmp_path: Path) -> None:
+    """A YES and a disclosure about a note that was already settled are listed."""
     sandbox = copy(template, tmp_path / "suite")
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
         for caller in ("agency", "setad"):
@@ -90,16 +90,17 @@ def test_a_note_settled_unknown_to_the_register_takes_back_its_yes_and_its_parti
     settled = tmp_path / "settled.csv"
     settled.write_text(f"{header}\n{note.replace('ISSUED', 'SETTLED')}\n", "utf-8")
     load_file(sandbox.promissory(), NOTES, settled)
-    said = CommandLine(sandbox)("promissory", "recall", "--since", "2", "--settle", "0", "--json")
+    result = CommandLine(sandbox)("promissory", "recall", "--since", "2", "--settle", "0", "--json")
 
-    assert [(row["caller"], row["method"], row["then"], row["now"]) for row in said.json] == [
+    assert [(row["caller"], row["method"], row["then"], row["now"]) for row in result.json] == [
         (ORGANIZATIONS["agency"], "CheckNote", "YES", "NO"),
         (ORGANIZATIONS["setad"], "CheckNote", "YES", "NO"),
         (ORGANIZATIONS["setad"], "GetNoteParties", "DISCLOSED", "REFUSED"),
     ]
 
 
-def test_a_list_is_a_table_or_csv_or_json_of_the_same_answers(cleared: tuple[CommandLine, str]) -> None:
+def test_formats_agree(cleared: tuple[CommandLine, str]) -> None:
+    """Table, CSV and JSON contain the same answers."""
     command, inquiry = cleared
     as_csv = recall(command, "--format", "csv").out
     as_json = recall(command, "--format", "json").json
@@ -113,33 +114,34 @@ def test_a_list_is_a_table_or_csv_or_json_of_the_same_answers(cleared: tuple[Com
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
-def test_each_caller_has_a_list_of_its_own_ready_to_send(
-    cleared: tuple[CommandLine, str], tmp_path: Path, form: str
-) -> None:
+def test_one_list_per_caller(cleared: tuple[CommandLine, str], tmp_path: Path, form: str) -> None:
+    """Each caller gets a file of its own."""
     command, inquiry = cleared
     folder = tmp_path / "new" / "lists"
-    said = recall(command, "--format", form, "--out", folder)
+    result = recall(command, "--format", form, "--out", folder)
 
     kind = "json" if form == "json" else "csv"
     (path,) = folder.iterdir()
     content = path.read_text("utf-8")
     rows: list[dict[str, Any]] = json.loads(content) if kind == "json" else [*csv.DictReader(content.splitlines())]
-    assert said.code == 0
+    assert result.code == 0
     assert path.name == f"{ORGANIZATIONS['cbi']}.{kind}"
     assert [row["inquiry_id"] for row in rows] == [inquiry]
     assert [folder] == [*folder.parent.iterdir()]
 
 
 @pytest.mark.parametrize("since", ["0", "۱", "1", "1-1-1", "1400-01-01", "2021-03-21", "2021-03-21T00:00:00+03:30"])
-def test_since_is_a_load_or_a_day_or_an_instant(cleared: tuple[CommandLine, str], since: str) -> None:
+def test_since_forms(cleared: tuple[CommandLine, str], since: str) -> None:
+    """--since is a load number, a date or an instant."""
     assert len(recall(cleared[0], "--json", since=since).json) == 1
 
 
 @pytest.mark.parametrize("since", ["2", "now"])
-def test_what_was_loaded_before_is_not_looked_at(cleared: tuple[CommandLine, str], since: str) -> None:
-    said = recall(cleared[0], "--json", since=since)
+def test_earlier_loads_are_ignored(cleared: tuple[CommandLine, str], since: str) -> None:
+    """Loads before --since are ignored."""
+    result = recall(cleared[0], "--json", since=since)
 
-    assert said.json == []
+    assert result.json == []
     assert recall(cleared[0], "--format", "csv", since=since).out == ",".join(COLUMNS) + "\n"
 
 
@@ -154,40 +156,44 @@ def test_what_was_loaded_before_is_not_looked_at(cleared: tuple[CommandLine, str
         *((word, "a load's number, a day as") for word in ("2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "1.5")),
     ],
 )
-def test_since_when_must_make_sense(cleared: tuple[CommandLine, str], since: str, words: str) -> None:
-    said = recall(cleared[0], f"--since={since}", since="1")
+def test_invalid_since_is_refused(cleared: tuple[CommandLine, str], since: str, words: str) -> None:
+    """An invalid --since is refused with the reason."""
+    result = recall(cleared[0], f"--since={since}", since="1")
 
-    assert (said.code, said.out) == (1, "")
-    assert words in said.err
+    assert (result.code, result.out) == (1, "")
+    assert words in result.err
 
 
-def test_lists_of_two_recalls_are_never_mixed(cleared: tuple[CommandLine, str], tmp_path: Path) -> None:
+def test_output_folder_must_be_empty(cleared: tuple[CommandLine, str], tmp_path: Path) -> None:
+    """The lists of two recalls are never mixed in one folder."""
     folder = tmp_path / "lists"
     folder.mkdir()
     (folder / "old.csv").touch()
-    said = recall(cleared[0], "--out", folder)
+    result = recall(cleared[0], "--out", folder)
 
-    assert said.code == 1
-    assert "must be a new or an empty folder" in said.err
+    assert result.code == 1
+    assert "must be a new or an empty folder" in result.err
     assert recall(cleared[0], "--out", folder / "old.csv").code == 1
     assert ["old.csv"] == [path.name for path in folder.iterdir()]
 
 
-def test_a_store_without_a_load_has_nothing_to_recall(sandbox: Sandbox) -> None:
-    said = recall(CommandLine(sandbox), since="0")
+def test_store_without_loads(sandbox: Sandbox) -> None:
+    """A store without loads is reported as having nothing to recall."""
+    result = recall(CommandLine(sandbox), since="0")
 
-    assert said.code == 1
-    assert "nothing has been loaded yet" in said.err
+    assert result.code == 1
+    assert "nothing has been loaded yet" in result.err
 
 
-def test_a_store_that_was_never_made_is_named_as_such(sandbox: Sandbox) -> None:
+def test_missing_store_is_reported(sandbox: Sandbox) -> None:
+    """A store that does not exist is reported as missing."""
     settings = sandbox.judiciary()
     for path in Path(settings.store.removeprefix("sqlite:///")).glob("*.db*"):
         path.unlink()
-    said = recall(CommandLine(sandbox), since="0")
+    result = recall(CommandLine(sandbox), since="0")
 
-    assert said.code == 1
-    assert "run: estelam migrate" in said.err
+    assert result.code == 1
+    assert "run: estelam migrate" in result.err
 
 
 @pytest.mark.parametrize(
@@ -200,18 +206,20 @@ def test_a_store_that_was_never_made_is_named_as_such(sandbox: Sandbox) -> None:
         ("DROP TABLE ledger.entry", "the store failed while it was read"),
     ],
 )
-def test_a_damaged_ledger_gives_no_list(cleared: tuple[CommandLine, str], damage: str, words: str) -> None:
+def test_damaged_ledger_is_refused(cleared: tuple[CommandLine, str], damage: str, words: str) -> None:
+    """A damaged ledger gives an error, not a list."""
     with (
         closing(Store(cleared[0].sandbox.judiciary().store, ledger=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
         connection.execute(text(damage))
-    said = recall(cleared[0])
+    result = recall(cleared[0])
 
-    assert (said.code, said.out, said.err.strip()) == (1, "", words)
+    assert (result.code, result.out, result.err.strip()) == (1, "", words)
 
 
-def test_a_rotated_key_still_finds_and_a_lost_key_is_said(cleared: tuple[CommandLine, str]) -> None:
+def test_key_rotation_and_loss(cleared: tuple[CommandLine, str]) -> None:
+    """Answers recorded under a rotated key are found, and a lost key is reported."""
     command, inquiry = cleared
     keyring = command.sandbox.judiciary().hmac_keyring
     first = keyring.read_text("ascii")
@@ -225,26 +233,28 @@ def test_a_rotated_key_still_finds_and_a_lost_key_is_said(cleared: tuple[Command
     assert "the keyring lacks a key" in lost.err
 
 
-def test_loads_made_before_changes_were_remembered_are_out_of_reach(cleared: tuple[CommandLine, str]) -> None:
+def test_loads_without_change_history(cleared: tuple[CommandLine, str]) -> None:
+    """Loads that recorded no changes cannot be recalled, and the command says so."""
     command, _ = cleared
     with (
         closing(Store(command.sandbox.judiciary().store, facts=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
         connection.execute(text("UPDATE facts.load SET covered_since = NULL WHERE number = 1"))
-    said = recall(command, since="0")
+    result = recall(command, since="0")
 
-    assert said.code == 1
-    assert "recorded from load 2 on" in said.err
+    assert result.code == 1
+    assert "recorded from load 2 on" in result.err
     assert recall(command, since="2").code == 0
 
 
-def test_recall_waits_until_answers_under_way_at_the_newest_load_are_written_down(
+def test_recall_waits_for_answers_in_flight(
     cleared: tuple[CommandLine, str],
 ) -> None:
+    """Recall waits until answers in flight at the newest load are recorded."""
     load_file(cleared[0].sandbox.judiciary(), CASES, cleared[0].sandbox.folder / "late.csv")
     begun = time.monotonic()
-    said = cleared[0]("judiciary", "recall", "--since", "1", "--settle", "2", "--json")
+    result = cleared[0]("judiciary", "recall", "--since", "1", "--settle", "2", "--json")
 
-    assert len(said.json) == 1
+    assert len(result.json) == 1
     assert time.monotonic() - begun > 1

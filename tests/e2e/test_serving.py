@@ -1,4 +1,4 @@
-"""Serving through a bad day: health that tells the truth, a store that goes away, and a disk that is full."""
+"""Serving during faults: correct health, a store that disappears, and a full disk."""
 
 import resource
 import time
@@ -35,19 +35,19 @@ PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
-def home(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """The suite whose service these tests harm, and leave as they found it."""
+def sandbox(template: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """The sandbox whose service these tests disturb and restore."""
     return copy(template, tmp_path_factory.mktemp("serving") / "suite")
 
 
 @pytest.fixture(scope="module")
-def service(home: Sandbox) -> Iterator[ServiceProcess]:
-    with ServiceProcess("promissory", home) as service:
+def service(sandbox: Sandbox) -> Iterator[ServiceProcess]:
+    with ServiceProcess("promissory", sandbox) as service:
         yield service
 
 
 def until(happened: Callable[[], bool]) -> bool:
-    """Whether it *happened* in time."""
+    """Whether *happened* becomes true in time."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not happened():
         if time.monotonic() > deadline:
@@ -57,14 +57,14 @@ def until(happened: Callable[[], bool]) -> bool:
 
 
 def health(sandbox: Sandbox, address: str, service: str = "") -> int:
-    """What the server says of *service* over grpc.health.v1."""
+    """The status of *service* over grpc.health.v1."""
     with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as opened:
         stub = HealthStub(opened)  # type: ignore[no-untyped-call]
         return int(stub.Check(HealthCheckRequest(service=service), timeout=10).status)
 
 
 def answers(sandbox: Sandbox) -> int:
-    """How many answers the promissory ledger holds, its whole chain verified."""
+    """The number of answers in the promissory ledger, after verification."""
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
         list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
@@ -80,69 +80,67 @@ def answers(sandbox: Sandbox) -> int:
         ("estelam.setad.v1.NoteVerificationService", SetadSettings),
     ],
 )
-def test_health_names_every_service_and_the_server_as_a_whole(
-    running: Sandbox, name: str, kind: type[ServingSettings]
-) -> None:
+def test_health_of_services_and_server(running: Sandbox, name: str, kind: type[ServingSettings]) -> None:
+    """Health reports every service and the server as a whole."""
     address = load_settings(kind, environ=running.environ).listen
 
     assert until(lambda: health(running, address, name) == SERVING)
     assert health(running, address) == SERVING
 
 
-def test_a_store_that_goes_away_is_an_outage_never_a_no_and_is_taken_up_again_when_it_is_back(
-    home: Sandbox, service: ServiceProcess
-) -> None:
-    here, away = home.folder / "promissory", home.folder / "away"
-    before = answers(home)
-    with caller(home, service.address) as ask:
+def test_missing_store_is_an_outage(sandbox: Sandbox, service: ServiceProcess) -> None:
+    """A store that disappears is an outage, never a NO, and is used again when it is back."""
+    here, away = sandbox.folder / "promissory", sandbox.folder / "away"
+    before = answers(sandbox)
+    with caller(sandbox, service.address) as ask:
         ask()
         here.rename(away)
         gone = [refusal(ask) for _ in range(5)]
-        noticed = until(lambda: health(home, service.address) == NOT_SERVING)
+        noticed = until(lambda: health(sandbox, service.address) == NOT_SERVING)
         away.rename(here)
-        recovered = until(lambda: health(home, service.address) == SERVING)
+        recovered = until(lambda: health(sandbox, service.address) == SERVING)
 
         assert [STORE_UNAVAILABLE] * 5 == gone
         assert noticed
         assert recovered
         assert ask() == ANSWER_YES
-    assert before + 2 == answers(home)
+    assert before + 2 == answers(sandbox)
 
 
 @pytest.mark.parametrize("half", ["facts", "ledger"])
-def test_half_a_store_is_no_store(home: Sandbox, service: ServiceProcess, tmp_path: Path, half: str) -> None:
-    files = sorted((home.folder / "promissory").glob(f"{half}.db*"))
-    before = answers(home)
-    with caller(home, service.address) as ask:
+def test_incomplete_store_is_an_outage(sandbox: Sandbox, service: ServiceProcess, tmp_path: Path, half: str) -> None:
+    """A store with one of its two files missing is an outage."""
+    files = sorted((sandbox.folder / "promissory").glob(f"{half}.db*"))
+    before = answers(sandbox)
+    with caller(sandbox, service.address) as ask:
         ask()
         for file in files:
             file.rename(tmp_path / file.name)
         gone = refusal(ask)
         for file in files:
             (tmp_path / file.name).rename(file)
-        recovered = until(lambda: health(home, service.address) == SERVING)
+        recovered = until(lambda: health(sandbox, service.address) == SERVING)
 
         assert gone == STORE_UNAVAILABLE
         assert recovered
         assert ask() == ANSWER_YES
-    assert before + 2 == answers(home)
+    assert before + 2 == answers(sandbox)
 
 
-def test_a_full_disk_is_an_outage_that_loses_nothing_and_ends_when_there_is_room(
-    home: Sandbox, service: ServiceProcess
-) -> None:
+def test_full_disk_is_an_outage(sandbox: Sandbox, service: ServiceProcess) -> None:
+    """A full disk is an outage that loses no acknowledged answer and ends when there is space."""
     room = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
-    before = answers(home)
-    with caller(home, service.address) as ask:
+    before = answers(sandbox)
+    with caller(sandbox, service.address) as ask:
         for _ in range(10):
             ask()
-        # No file may grow, neither the store's nor the log's.
+        # No file may grow: neither the store nor the log.
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (1, room[1]))
         full = [refusal(ask) for _ in range(10)]
-        kept = answers(home)
+        kept = answers(sandbox)
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, room)
 
         assert [STORE_UNAVAILABLE] * 10 == full
         assert before + 10 == kept
         assert ask() == ANSWER_YES
-    assert before + 11 == answers(home)
+    assert before + 11 == answers(sandbox)

@@ -1,4 +1,4 @@
-"""An orderly leave: on SIGTERM a service finishes what it has begun, and its callers notice nothing."""
+"""Shutdown in order: after SIGTERM a service finishes its calls, and its callers see no error."""
 
 import shutil
 import socket
@@ -22,7 +22,7 @@ CLIENTS = 4
 
 
 class Balancer(socketserver.ThreadingTCPServer):
-    """A balancer in its smallest form: each connection goes to the first of *services* that takes it."""
+    """A minimal load balancer: each connection goes to the first of *services* that accepts it."""
 
     daemon_threads = True
 
@@ -60,7 +60,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def balanced(services: Sequence[ServiceProcess]) -> Iterator[str]:
-    """The address of a balancer before *services*."""
+    """The address of a load balancer in front of *services*."""
     with Balancer(services) as balancer:
         threading.Thread(target=balancer.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{balancer.server_address[1]}"
@@ -69,16 +69,15 @@ def balanced(services: Sequence[ServiceProcess]) -> Iterator[str]:
 
 @pytest.fixture
 def pair(loaded: Sandbox) -> Iterator[tuple[ServiceProcess, ServiceProcess]]:
-    """Two processes of one service; on SQLite each has a store of its own."""
+    """Two processes of one service; on SQLite each has its own store."""
     shutil.copytree(loaded.folder / "promissory", loaded.folder / "second")
     other = {"ESTELAM_PROMISSORY_STORE": f"sqlite:///{loaded.folder / 'second'}"}
     with ServiceProcess("promissory", loaded) as first, ServiceProcess("promissory", loaded, environ=other) as second:
         yield first, second
 
 
-def test_a_rolling_restart_under_load_loses_no_call_of_a_client_that_retries(
-    pair: tuple[ServiceProcess, ServiceProcess], loaded: Sandbox
-) -> None:
+def test_rolling_restart_loses_no_call(pair: tuple[ServiceProcess, ServiceProcess], loaded: Sandbox) -> None:
+    """A rolling restart under load loses no call of our client."""
     over = threading.Event()
     setad = ClientIdentity.named(loaded.pki, "setad")
 

@@ -1,4 +1,4 @@
-"""What keeps a service from starting: it says so in plain words and exits 1."""
+"""Errors that prevent a start are reported in plain words, with exit code 1."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tools.env.sandbox import Sandbox
 
 
 def refused(service: ServiceProcess) -> str:
-    """What *service*, a real process, says instead of starting."""
+    """The message of *service*, a real process, that does not start."""
     try:
         with pytest.raises(ProcessError) as caught:
             service.start()
@@ -23,18 +23,20 @@ def refused(service: ServiceProcess) -> str:
 
 @pytest.fixture
 def serve(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """`estelam promissory serve` in this process, whose own logs are left as they are."""
+    """Runs `estelam promissory serve` in this process, without changing its logging."""
     monkeypatch.setattr(logs, "configure_logging", lambda _level: None)
     return CommandLine(sandbox, ("promissory", "serve", "--listen", "127.0.0.1:0"))
 
 
-def test_one_sqlite_store_is_served_by_one_process(running: Sandbox) -> None:
+def test_sqlite_store_has_one_process(running: Sandbox) -> None:
+    """A second process that serves the same SQLite store refuses to start."""
     second = ServiceProcess("promissory", running, listen="127.0.0.1:0")
 
     assert "another process serves from this store" in refused(second)
 
 
-def test_a_port_that_is_taken_is_said_to_be(running: Sandbox, sandbox: Sandbox) -> None:
+def test_taken_port_is_reported(running: Sandbox, sandbox: Sandbox) -> None:
+    """A taken port is reported."""
     taken = running.promissory().listen
 
     words = refused(ServiceProcess("promissory", sandbox, listen=taken))
@@ -43,7 +45,8 @@ def test_a_port_that_is_taken_is_said_to_be(running: Sandbox, sandbox: Sandbox) 
     assert "Traceback" not in words
 
 
-def test_a_store_that_was_never_migrated_is_not_served_and_not_made(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_unmigrated_store_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A store that was never migrated is neither served nor created."""
     store = {"ESTELAM_PROMISSORY_STORE": f"sqlite:///{tmp_path / 'nowhere'}"}
 
     assert refused(ServiceProcess("promissory", sandbox, environ=store)).endswith("run: estelam migrate")
@@ -59,16 +62,15 @@ def test_a_store_that_was_never_migrated_is_not_served_and_not_made(sandbox: San
         ('certificate = "pki/promissory-server.crt"', "", "promissory.certificate: Field required"),
     ],
 )
-def test_a_slip_in_the_settings_file_is_named(
-    serve: CommandLine, sandbox: Sandbox, right: str, wrong: str, words: str
-) -> None:
+def test_settings_file_error_is_named(serve: CommandLine, sandbox: Sandbox, right: str, wrong: str, words: str) -> None:
+    """An error in the settings file is reported with its place."""
     text = sandbox.config.read_text("utf-8")
     sandbox.config.write_text(text.replace(right, wrong), "utf-8")
 
-    said = serve()
+    result = serve()
 
-    assert said.code == 1
-    assert words in said.err
+    assert result.code == 1
+    assert words in result.err
 
 
 @pytest.mark.parametrize(
@@ -79,15 +81,16 @@ def test_a_slip_in_the_settings_file_is_named(
         ("ESTELAM_PROMISSORY_BATCH_SIZE", "many", "promissory.batch_size: Input should be a valid integer"),
     ],
 )
-def test_a_slip_in_a_variable_is_named(
+def test_settings_variable_error_is_named(
     serve: CommandLine, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
+    """An error in an environment variable is reported with its name."""
     monkeypatch.setenv(variable, value)
 
-    said = serve()
+    result = serve()
 
-    assert said.code == 1
-    assert words in said.err
+    assert result.code == 1
+    assert words in result.err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"damaged"], ids=["missing", "empty", "damaged"])
@@ -104,20 +107,22 @@ def test_a_slip_in_a_variable_is_named(
         ("pki/promissory-receipts.key", "promissory-receipts.key"),
     ],
 )
-def test_a_file_that_is_missing_or_damaged_is_named(
+def test_missing_or_damaged_file_is_named(
     serve: CommandLine, sandbox: Sandbox, file: str, content: bytes | None, words: str
 ) -> None:
+    """A missing or damaged file is reported with its path."""
     path = sandbox.folder / file
     path.unlink() if content is None else path.write_bytes(content)
 
-    said = serve()
+    result = serve()
 
-    assert said.code == 1
-    assert words in said.err
-    assert said.err.count("\n") == 1
+    assert result.code == 1
+    assert words in result.err
+    assert result.err.count("\n") == 1
 
 
-def test_a_key_of_another_certificate_is_not_served_with(serve: CommandLine, sandbox: Sandbox) -> None:
+def test_mismatched_key_is_refused(serve: CommandLine, sandbox: Sandbox) -> None:
+    """A private key that does not match the certificate is refused."""
     (sandbox.pki / "promissory-server.key").write_bytes((sandbox.pki / "setad.key").read_bytes())
 
     assert "the private key does not match the certificate" in serve().err

@@ -1,4 +1,4 @@
-"""PostgreSQL stopped, or standing still: health says so within seconds, callers are told, and all goes on by itself."""
+"""PostgreSQL stopped or frozen: health and callers see it within seconds, and the service recovers by itself."""
 
 import os
 import signal
@@ -24,32 +24,32 @@ LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE)
 
 
 @dataclass(frozen=True)
-class House:
-    """A suite on a PostgreSQL server of its own, and its promissory service."""
+class PostgresService:
+    """A sandbox on its own PostgreSQL server, and its promissory service."""
 
     cluster: PostgresCluster
     sandbox: Sandbox
     service: ServiceProcess
 
     def says(self, status: int) -> bool:
-        """Whether health says *status* before patience ends."""
+        """Whether health becomes *status* within the timeout."""
         return until(lambda: health(self.sandbox, self.service.address) == status)
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def postgres_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresService]:
     with postgres.cluster() as cluster:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
         sandbox = suite.create_sandbox(tmp_path_factory.mktemp("gone"), stores=stores)
         suite.load_samples(sandbox)
         environ = {"ESTELAM_PROMISSORY_REQUEST_TIMEOUT_SECONDS": "2"}
         with ServiceProcess("promissory", sandbox, environ=environ) as service:
-            yield House(cluster, sandbox, service)
+            yield PostgresService(cluster, sandbox, service)
 
 
 @contextmanager
-def standing_still(cluster: PostgresCluster) -> Iterator[None]:
-    """While the block runs, no process of the server does anything: nothing is refused, and nothing is answered."""
+def frozen(cluster: PostgresCluster) -> Iterator[None]:
+    """Freeze all processes of the server during the block: connections are neither refused nor answered."""
     first = int((cluster.data / "postmaster.pid").read_text("ascii").splitlines()[0])
     children = Path(f"/proc/{first}/task/{first}/children").read_text("ascii").split()
     processes: Sequence[int] = (first, *map(int, children))
@@ -62,27 +62,29 @@ def standing_still(cluster: PostgresCluster) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
-def test_a_store_that_is_stopped_is_an_outage_and_is_taken_up_again_by_itself(house: House) -> None:
-    with caller(house.sandbox, house.service.address) as ask:
+def test_stopped_postgresql_is_an_outage(postgres_service: PostgresService) -> None:
+    """A stopped PostgreSQL is an outage, and the service recovers by itself."""
+    with caller(postgres_service.sandbox, postgres_service.service.address) as ask:
         before = ask()
-        house.cluster.stop()
+        postgres_service.cluster.stop()
         gone = [refusal(ask) for _ in range(5)]
-        noticed = house.says(NOT_SERVING)
-        house.cluster.start()
-        recovered = house.says(SERVING)
+        noticed = postgres_service.says(NOT_SERVING)
+        postgres_service.cluster.start()
+        recovered = postgres_service.says(SERVING)
 
         assert (True, True) == (noticed, recovered)
         assert ANSWER_YES == before == ask()
     assert [STORE_UNAVAILABLE] * 5 == gone
 
 
-def test_a_store_that_stands_still_is_an_outage_and_is_taken_up_again_by_itself(house: House) -> None:
-    with caller(house.sandbox, house.service.address) as ask:
+def test_frozen_postgresql_is_an_outage(postgres_service: PostgresService) -> None:
+    """A frozen PostgreSQL is an outage, and the service recovers by itself."""
+    with caller(postgres_service.sandbox, postgres_service.service.address) as ask:
         before = ask()
-        with standing_still(house.cluster):
+        with frozen(postgres_service.cluster):
             still = [refusal(ask) for _ in range(2)]
-            noticed = house.says(NOT_SERVING)
-        recovered = house.says(SERVING)
+            noticed = postgres_service.says(NOT_SERVING)
+        recovered = postgres_service.says(SERVING)
 
         assert (True, True) == (noticed, recovered)
         assert ANSWER_YES == before == ask()

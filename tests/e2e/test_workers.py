@@ -1,4 +1,4 @@
-"""Many processes behind one port, on one store."""
+"""Several worker processes on one port and one store."""
 
 import os
 import signal
@@ -26,22 +26,22 @@ SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def crowded(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite on PostgreSQL, with the samples."""
+def on_postgresql(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A sandbox on PostgreSQL with the samples."""
     stores = {name: cluster.url(cluster.database()) for name in STORING}
-    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("crowded"), stores=stores)
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("on_postgresql"), stores=stores)
     suite.load_samples(sandbox)
     return sandbox
 
 
 @pytest.fixture
-def service(crowded: Sandbox) -> Iterator[ServiceProcess]:
-    with ServiceProcess("promissory", crowded, workers=2) as service:
+def service(on_postgresql: Sandbox) -> Iterator[ServiceProcess]:
+    with ServiceProcess("promissory", on_postgresql, workers=2) as service:
         yield service
 
 
 def workers(service: ServiceProcess) -> set[int]:
-    """The processes of the service that serve: all but the one that watches them and Python's own of shared things."""
+    """The worker processes: all but the supervisor and Python's resource tracker."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text("ascii").split()
     return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
@@ -54,7 +54,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 
 def ask(sandbox: Sandbox, service: ServiceProcess, times: int) -> list[int]:
-    """Ask over a new connection each time, through our own client: with its retries."""
+    """Calls over a new connection each time, through our client with its retries."""
     answers: list[int] = []
     for _ in range(times):
         with channel(service.address, ClientIdentity.named(sandbox.pki, "setad")) as opened:
@@ -62,32 +62,31 @@ def ask(sandbox: Sandbox, service: ServiceProcess, times: int) -> list[int]:
     return answers
 
 
-def test_a_worker_that_falls_is_replaced_and_every_caller_is_answered(
-    crowded: Sandbox, service: ServiceProcess
-) -> None:
+def test_killed_worker_is_replaced(on_postgresql: Sandbox, service: ServiceProcess) -> None:
+    """A killed worker is replaced, and every call is answered."""
     before = workers(service)
     os.kill(min(before), signal.SIGKILL)
-    answers = ask(crowded, service, 20)
+    answers = ask(on_postgresql, service, 20)
     until(lambda: len(workers(service)) == 2 and workers(service) != before)
 
-    assert [ANSWER_YES] * 40 == answers + ask(crowded, service, 20)
+    assert [ANSWER_YES] * 40 == answers + ask(on_postgresql, service, 20)
     assert max(before) in workers(service)
 
 
-def test_a_renewal_replaces_every_worker_and_every_caller_is_answered(
-    crowded: Sandbox, service: ServiceProcess
-) -> None:
+def test_rolling_restart_replaces_all_workers(on_postgresql: Sandbox, service: ServiceProcess) -> None:
+    """A rolling restart replaces all workers, and every call is answered."""
     before = workers(service)
     answers: list[int] = []
     os.kill(service.pid, signal.SIGHUP)
     while workers(service) & before or len(workers(service)) != 2:
-        answers += ask(crowded, service, 1)
+        answers += ask(on_postgresql, service, 1)
 
     assert {ANSWER_YES} == set(answers)
 
 
-def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, service: ServiceProcess) -> None:
-    settings = crowded.promissory()
+def test_workers_share_one_ledger(on_postgresql: Sandbox, service: ServiceProcess) -> None:
+    """The answers of all workers are in one ledger."""
+    settings = on_postgresql.promissory()
 
     def entries() -> int:
         with closing(Store(settings.store)) as store, store.transaction() as connection:
@@ -95,23 +94,26 @@ def test_all_that_any_worker_answered_stands_in_one_chain(crowded: Sandbox, serv
         return heads[-1].entries if heads else 0
 
     before = entries()
-    ask(crowded, service, 30)
+    ask(on_postgresql, service, 30)
 
     assert before + 30 == entries()
 
 
-def test_workers_end_with_whoever_watches_them(service: ServiceProcess) -> None:
+def test_workers_end_with_supervisor(service: ServiceProcess) -> None:
+    """Workers end when their supervisor is killed."""
     before = workers(service)
     service.kill()
 
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
 
 
-def test_on_sqlite_more_than_one_worker_is_refused_with_the_reason(sandbox: Sandbox) -> None:
+def test_sqlite_allows_one_worker(sandbox: Sandbox) -> None:
+    """More than one worker on SQLite is refused with the reason."""
     with pytest.raises(ProcessError, match="SQLite allows one serving process"):
         ServiceProcess("promissory", sandbox, workers=2).start()
 
 
-def test_a_port_that_is_taken_is_not_shared(crowded: Sandbox, service: ServiceProcess) -> None:
+def test_taken_port_is_not_shared(on_postgresql: Sandbox, service: ServiceProcess) -> None:
+    """Workers do not share a port that another process has taken."""
     with pytest.raises(ProcessError, match="can't be bound"):
-        ServiceProcess("promissory", crowded, listen=service.address, workers=2).start()
+        ServiceProcess("promissory", on_postgresql, listen=service.address, workers=2).start()

@@ -1,4 +1,4 @@
-"""What lies under `deploy/` holds together: names, files, settings and times agree, as far as can be asked here."""
+"""The files under `deploy/` are consistent: names, files, settings and timeouts."""
 
 import configparser
 import shutil
@@ -54,7 +54,7 @@ def documents(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def found(name: str, *, within: Any) -> list[Any]:
-    """Every value that stands under *name*, at any depth."""
+    """Every value of the key *name*, at any depth."""
     if isinstance(within, dict):
         here = [within[name]] if name in within else []
         return here + [value for inner in within.values() for value in found(name, within=inner)]
@@ -62,7 +62,8 @@ def found(name: str, *, within: Any) -> list[Any]:
 
 
 @each_service
-def test_a_services_settings_are_settings_and_its_callers_are_those_of_the_resolutions(name: str) -> None:
+def test_service_settings_are_valid(name: str) -> None:
+    """The settings of each service load, and its callers are those of the resolutions."""
     given = settings(name)
     table = AccessTable.load(given.access)
 
@@ -72,7 +73,8 @@ def test_a_services_settings_are_settings_and_its_callers_are_those_of_the_resol
     assert {(grant.method, grant.clause) for grant in table.grant} == {(m, c) for _, m, c in GRANTS if m in methods}
 
 
-def test_the_watchs_settings_ask_every_method_as_someone_who_is_granted_it() -> None:
+def test_monitor_settings_probe_every_method() -> None:
+    """The monitor's settings probe every method as a consumer with a grant."""
     environ = COMPOSE["services"]["quality"]["environment"]
     given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
     quality = load_settings(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
@@ -90,7 +92,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("ut
 
 
 @pytest.mark.parametrize("service", COMPOSE["services"])
-def test_compose_mounts_only_what_is_there_or_is_a_secret(service: str) -> None:
+def test_compose_mounts_exist(service: str) -> None:
+    """Compose mounts only existing files and secrets."""
     mounts = [mount.split(":") for mount in COMPOSE["services"][service].get("volumes", [])]
     missing = [
         source
@@ -103,7 +106,8 @@ def test_compose_mounts_only_what_is_there_or_is_a_secret(service: str) -> None:
 
 
 @each_service
-def test_compose_starts_each_service_with_settings_it_knows(name: str) -> None:
+def test_compose_environment_is_valid(name: str) -> None:
+    """Compose starts each service with valid settings."""
     worker = COMPOSE["services"][name]
     environ = {key: value for key, value in worker["environment"].items() if key.startswith("ESTELAM_")}
 
@@ -113,7 +117,8 @@ def test_compose_starts_each_service_with_settings_it_knows(name: str) -> None:
     assert name in COMPOSE["services"][f"{name}-envoy"]["networks"]
 
 
-def test_compose_opens_ports_on_loopback_alone_and_names_every_image_by_its_version() -> None:
+def test_compose_ports_and_images() -> None:
+    """Compose publishes ports on loopback only and pins every image to a version."""
     assert all(port.startswith("127.0.0.1:") for ports in found("ports", within=COMPOSE) for port in ports)
     assert all(":" in image and not image.endswith(":latest") for image in found("image", within=COMPOSE))
 
@@ -128,7 +133,8 @@ BASE = {
 }
 
 
-def test_a_pod_has_the_time_that_its_leave_takes() -> None:
+def test_pod_grace_period() -> None:
+    """A pod's grace period is longer than its shutdown takes."""
     pod = BASE["Deployment", "workers"]["spec"]["template"]["spec"]
     before = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
 
@@ -138,7 +144,8 @@ def test_a_pod_has_the_time_that_its_leave_takes() -> None:
 
 
 @pytest.mark.parametrize("name", ["workers", "envoy"])
-def test_services_budgets_and_policies_mean_the_pods_that_there_are(name: str) -> None:
+def test_kubernetes_selectors_match_pods(name: str) -> None:
+    """Services, disruption budgets and policies select existing pods."""
     labels = BASE["Deployment", name]["spec"]["template"]["metadata"]["labels"]
 
     assert labels == BASE["Deployment", name]["spec"]["selector"]["matchLabels"]
@@ -148,7 +155,8 @@ def test_services_budgets_and_policies_mean_the_pods_that_there_are(name: str) -
     assert BASE["PodDisruptionBudget", name]["spec"]["minAvailable"] < BASE["Deployment", name]["spec"]["replicas"]
 
 
-def test_every_pod_is_shut_in() -> None:
+def test_every_pod_is_restricted() -> None:
+    """Every pod is restricted by its security context and network policy."""
     for pod in [pod for document in BASE.values() for pod in found("template", within=document)]:
         spec = pod["spec"]
         assert not spec["automountServiceAccountToken"]
@@ -163,7 +171,8 @@ def test_every_pod_is_shut_in() -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 
 
-def test_envoys_secrets_lie_where_its_configuration_looks() -> None:
+def test_envoy_secret_paths() -> None:
+    """Envoy's secrets are mounted where its configuration expects them."""
     paths = set(found("path", within=list(documents(CONFIGS / "pass-through.yaml")))) | set(
         found("path", within=list(documents(CONFIGS / "terminating.yaml")))
     )
@@ -174,7 +183,8 @@ def test_envoys_secrets_lie_where_its_configuration_looks() -> None:
     assert {f"/etc/estelam/envoy/secrets/{path.name}" for path in (CONFIGS / "secrets").iterdir()} == mounted
 
 
-def test_the_json_face_is_reached_where_the_adapter_serves_it() -> None:
+def test_json_service_port() -> None:
+    """The JSON Service targets the port on which the adapter serves JSON."""
     reached = {document["kind"]: document["spec"] for document in documents(DEPLOY / "setad" / "json.yaml")}
     labels = BASE["Deployment", "workers"]["spec"]["template"]["metadata"]["labels"]
     adapter = settings("setad")
@@ -188,7 +198,8 @@ def test_the_json_face_is_reached_where_the_adapter_serves_it() -> None:
 
 @each_service
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not here")
-def test_kustomize_builds_each_service(name: str) -> None:
+def test_kustomize_builds(name: str) -> None:
+    """Kustomize builds the overlay of each service."""
     built = subprocess.run(
         ["kubectl", "kustomize", DEPLOY / name], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
     ).stdout
@@ -213,7 +224,8 @@ UNITS = (
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
-def test_systemd_finds_nothing_to_say_against_the_units(tmp_path: Path) -> None:
+def test_systemd_units_are_valid(tmp_path: Path) -> None:
+    """systemd-analyze verify accepts the units."""
     units = tmp_path / "etc/systemd/system"
     shutil.copytree(DEPLOY / "systemd", units)
     for target in ("sysinit", "basic", "network-online", "shutdown", "multi-user", "timers", "time-set", "time-sync"):
@@ -228,7 +240,8 @@ def test_systemd_finds_nothing_to_say_against_the_units(tmp_path: Path) -> None:
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_systemd_waits_as_long_as_a_leave_takes() -> None:
+def test_systemd_stop_timeout() -> None:
+    """Systemd's stop timeout is longer than a shutdown takes."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(DEPLOY / "systemd" / "estelam@.service")
@@ -243,14 +256,15 @@ def test_systemd_waits_as_long_as_a_leave_takes() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresCluster]:
-    """A server as Patroni would set it, but for what needs other machines."""
+    """A server with Patroni's settings, except those that need other machines."""
     patroni = yaml.safe_load((DEPLOY / "postgresql" / "patroni.yaml").read_text("utf-8"))
     given = patroni["bootstrap"]["dcs"]["postgresql"]["parameters"] | {"archive_command": "true"}
     with postgres.cluster({name: f"'{value}'" for name, value in given.items()}) as running:
         yield running
 
 
-def test_patroni_gives_no_commit_that_one_machine_alone_has() -> None:
+def test_patroni_is_synchronous() -> None:
+    """Patroni acknowledges no commit that only one machine has."""
     dcs = yaml.safe_load((DEPLOY / "postgresql" / "patroni.yaml").read_text("utf-8"))["bootstrap"]["dcs"]
 
     assert dcs["synchronous_mode"]
@@ -258,7 +272,8 @@ def test_patroni_gives_no_commit_that_one_machine_alone_has() -> None:
     assert {"on"} == {dcs["postgresql"]["parameters"][name] for name in ("fsync", "synchronous_commit")}
 
 
-def test_pgbouncer_lends_a_connection_for_a_transaction_and_keeps_prepared_statements() -> None:
+def test_pgbouncer_mode() -> None:
+    """PgBouncer pools per transaction and supports prepared statements."""
     pooler = configparser.ConfigParser(interpolation=None)
     pooler.read(DEPLOY / "postgresql" / "pgbouncer.ini")
 
@@ -285,7 +300,7 @@ def psql(server: PostgresCluster, database: str, script: str, *, password: str =
 
 
 def with_role(server: PostgresCluster, tmp_path: Path, role: str) -> tuple[Sandbox, str, str]:
-    """A suite with the samples whose database knows *role* by its script; the database and how that role reaches it."""
+    """A sandbox with the samples, whose database has *role* by the committed script; its cluster and URL."""
     database = server.database()
     sandbox = suite.create_sandbox(tmp_path / "suite", stores={"promissory": server.url(database)})
     suite.load_samples(sandbox)
@@ -295,9 +310,8 @@ def with_role(server: PostgresCluster, tmp_path: Path, role: str) -> tuple[Sandb
     return sandbox, database, make_url(server.url(database)).set(username=role).render_as_string()
 
 
-def test_the_serving_role_answers_and_records_and_can_change_nothing(
-    server: PostgresCluster, tmp_path: Path, start: Start
-) -> None:
+def test_serving_role_privileges(server: PostgresCluster, tmp_path: Path, start: Start) -> None:
+    """The serving role can answer and append, and can change nothing else."""
     sandbox, database, address = with_role(server, tmp_path, "serving")
     service = start(promissory_opening(sandbox, store=address))
     with caller(sandbox, service.address, ClientIdentity.named(sandbox.pki, "setad")) as ask:
@@ -317,9 +331,8 @@ def test_the_serving_role_answers_and_records_and_can_change_nothing(
             connection.execute(forbidden)
 
 
-def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
-    server: PostgresCluster, tmp_path: Path, start: Start
-) -> None:
+def test_monitoring_role_privileges(server: PostgresCluster, tmp_path: Path, start: Start) -> None:
+    """The monitoring role can read ledger and freshness, and no facts."""
     sandbox, database, address = with_role(server, tmp_path, "watching")
     service = start(promissory_opening(sandbox))
     with caller(sandbox, service.address, ClientIdentity.named(sandbox.pki, "setad")) as ask:
@@ -333,7 +346,8 @@ def test_the_watching_role_reads_ledger_and_freshness_and_no_fact(
             connection.execute(forbidden)
 
 
-def test_the_databases_are_made_by_their_script(server: PostgresCluster) -> None:
+def test_database_script_runs(server: PostgresCluster) -> None:
+    """The committed script creates the databases."""
     psql(server, "postgres", "databases.sql", password="secret")
     with server.connect("judiciary", "estelam_owner") as connection:
         connection.execute("CREATE SCHEMA facts")

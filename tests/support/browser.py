@@ -1,4 +1,4 @@
-"""Real Chromium for tests; where there is none, they say so and are skipped."""
+"""Real Chromium for tests; without it they are skipped with the reason."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 
-DESK, PHONE = {"width": 1180, "height": 800}, {"width": 360, "height": 740}
-LOOKS = [("fa", "light", DESK), ("fa", "dark", PHONE), ("en", "dark", DESK), ("en", "light", PHONE)]
-"""Language, colours and size, each of them with each other but once."""
+DESKTOP, PHONE = {"width": 1180, "height": 800}, {"width": 360, "height": 740}
+VARIANTS = [("fa", "light", DESKTOP), ("fa", "dark", PHONE), ("en", "dark", DESKTOP), ("en", "light", PHONE)]
+"""Language, colour scheme and window size, so that every pair of values occurs once."""
 Open = Callable[..., Page]
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -20,7 +20,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: ap
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
+    """A headless browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -34,16 +34,16 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def pages(browser: Browser) -> Iterator[Open]:
-    """Opens pages; an error of a page's script, or a breach of its policy, fails the test."""
+    """Opens pages; a script error or a violation of the page's content security policy fails the test."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
     def begin(address: str, **how: object) -> Page:
-        contexts.append(browser.new_context(**({"viewport": DESK, "accept_downloads": True} | how)))  # type: ignore[arg-type]
+        contexts.append(browser.new_context(**({"viewport": DESKTOP, "accept_downloads": True} | how)))  # type: ignore[arg-type]
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(error.message))
-        # The status of a refusal is reported too; a breach of the policy is what must not be.
-        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+        # The console also shows statuses of refusals; only policy violations must not occur.
+        page.on("console", lambda entry: faults.append(entry.text) if "Content Security" in entry.text else None)
         page.goto(address)
         return page
 
@@ -54,7 +54,7 @@ def pages(browser: Browser) -> Iterator[Open]:
 
 
 def accessible(page: Page) -> None:
-    """Fails where *page* is not fit for screen readers, or wider than its window."""
+    """Fail if *page* has accessibility violations or is wider than its window."""
     page.wait_for_load_state()
     found = Axe().run(page)
     assert 0 == found.violations_count, f"{page.url}: {found.generate_report()}"

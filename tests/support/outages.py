@@ -1,4 +1,4 @@
-"""A file of announced outages, and a time that tests move into them, through them and beyond."""
+"""A file of announced outages, and a clock that tests move before, into and after them."""
 
 import time
 from contextlib import closing
@@ -22,7 +22,7 @@ HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 
 @dataclass
 class Time:
-    """The machine's time, ahead by as much as has been let pass."""
+    """The machine's time plus the time that a test has let pass."""
 
     passed: timedelta = timedelta()
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -35,7 +35,7 @@ class Time:
         )
 
     def go_to(self, instant: datetime) -> None:
-        """Let time pass until *instant*, and a little, so that files are looked at again."""
+        """Move the clock to *instant* plus two seconds, so that files are checked again."""
         self.passed += max(instant - self.clock.now(), timedelta()) + 2 * SECOND
 
 
@@ -45,12 +45,12 @@ def outage(service: str, since: datetime, until: datetime) -> Outage:
 
 
 def publish(path: Path, *outages: Outage) -> None:
-    """Announce *outages*, and nothing else."""
+    """Replace the file with *outages*."""
     OutageTable(outage=list(outages)).save(path)
 
 
 def ledger_reasons(store: str) -> list[str]:
-    """Why each inquiry of the ledger in *store* was refused; empty where it was not."""
+    """The refusal reason of each entry in the ledger of *store*; empty for answers."""
     with closing(Store(store)) as opened, opened.transaction() as connection:
         sealed = connection.execute(select(entry_table.c.sealed).order_by(entry_table.c.sequence)).scalars()
         return [pb.Entry.FromString(entry).refusal for entry in sealed]

@@ -1,11 +1,11 @@
-"""In which order the suite's processes take tests: what takes long first, and not all of it in one process."""
+"""The order of tests across processes: long tests first, distributed over all processes."""
 
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-# How names begin. Each case of these goes to whichever process is free; of all other tests those of a file share one.
+# Prefixes of node ids. Each case of these is scheduled alone; all other tests are scheduled by file.
 ALONE = (
-    "tests/e2e/test_chaos.py::test_nothing_is_lost_in_the_short_form",
+    "tests/e2e/test_chaos.py::test_short_scenario_has_no_loss",
     "tests/guarantees/test_1_fail_closed.py::test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words",
     "tests/conformance/test_own_services.py::test_conform_on_sqlite",
     "tests/conformance/test_own_services.py::test_conform_on_postgresql",
@@ -27,12 +27,12 @@ FIRST = (
 
 
 def rank(item: pytest.Item) -> int:
-    """The place of *item* in the order of beginning."""
+    """The position of *item* in the start order."""
     return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
 
 
-class Turns(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """Tests of a file go together, but for those that go alone."""
+class FileScheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """Schedules the tests of a file together, except those in ALONE."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(ALONE) else str(super()._split_scope(nodeid))

@@ -1,4 +1,4 @@
-"""What a message says, value by value, with how closely each is to be kept by the data reference model."""
+"""The values of a message with their sensitivity in the data model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ FIELDS = {field.doc.full_name: field for _, field in load().fields()}
 
 
 def values(message: Message) -> Iterator[tuple[Field, Any]]:
-    """Every value of a scalar in *message*, however deep, with its field in the model."""
+    """Every scalar value in *message*, at any depth, with its field in the data model."""
     for descriptor, value in message.ListFields():
         field = FIELDS.get(descriptor.full_name)
         if field is None or descriptor.enum_type is not None:
@@ -25,7 +25,7 @@ def values(message: Message) -> Iterator[tuple[Field, Any]]:
 
 
 def stands_in(value: object, haystack: bytes) -> bool:
-    """Whether *haystack* holds *value* in any form that can be read."""
+    """Whether *haystack* contains *value* in any readable form."""
     if isinstance(value, bytes):
         return value in haystack or value.hex().encode() in haystack
     return any(form in haystack for form in forms(str(value)))

@@ -1,4 +1,4 @@
-"""A real service for tests: a real server on loopback in a thread of its own, real mTLS, real stores."""
+"""A real service for tests: a gRPC server on loopback in its own thread, with mTLS and real stores."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ Opening = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class RunningService:
-    """Runs what *opening* opens, in its own thread and event loop, until closed."""
+    """Runs the async context manager that *opening* returns, in its own thread and event loop, until closed."""
 
     def __init__(self, opening: Opening) -> None:
         self.port = 0
@@ -33,7 +33,7 @@ class RunningService:
         return f"localhost:{self.port}"
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run *function* in the service's own thread."""
+        """Run *function* in the service's thread."""
         done = threading.Event()
 
         def run() -> None:
@@ -58,7 +58,7 @@ class RunningService:
     def _main(self, opening: Opening) -> None:
         try:
             self.loop.run_until_complete(self._serve(opening))
-        except BaseException as error:  # noqa: BLE001 - handed to whoever started it
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that started the service
             self._failure = error
             self._ready.set()
         finally:

@@ -21,7 +21,7 @@ from quality.attribution import Attribution
 from quality.periods import Month, instant_of, minute_of
 from quality.records import PlannedOutage
 from tests.conftest import Start, both_engines, promissory_opening
-from tests.e2e.conftest import CommandLine, Said, caller, refusal
+from tests.e2e.conftest import CommandLine, CommandResult, caller, refusal
 from tests.integration.quality.conftest import QualityStore
 from tests.support.outages import HOUR, PROMISSORY, Time
 from tools.env.sandbox import ROOT, Sandbox
@@ -43,7 +43,7 @@ class Desk:
     def file(self) -> Path:
         return self.sandbox.folder / "outages.toml"
 
-    def say(self, *words: str) -> Said:
+    def say(self, *words: str) -> CommandResult:
         return CommandLine(self.sandbox)("quality", *words)
 
     def told(self, *words: str) -> Any:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.setad.adapter_process import Adapter
 from tests.integration.setad.test_officer_ui import TYPED
-from tests.support.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
+from tests.support.browser import VARIANTS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
 
@@ -111,7 +111,7 @@ def test_amount_is_grouped(open_page: Open, adapter: Adapter) -> None:
     expect(page.locator("#amount_rials_hint")).to_contain_text("۲۵٬۰۰۰٬۰۰۰٬۰۰۰")
 
 
-@pytest.mark.parametrize(("language", "scheme", "size"), LOOKS)
+@pytest.mark.parametrize(("language", "scheme", "size"), VARIANTS)
 def test_accessibility(
     open_page: Open, adapter: Adapter, offline: Adapter, language: str, scheme: str, size: dict[str, int]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What measurements stand on: the cases that they load, the pairs that they compare, and one of them, small."""
+"""The benchmarks' data, the comparison of pairs, and one small benchmark."""
 
 import csv
 import subprocess
@@ -22,7 +22,8 @@ def values(path: Path, column: str) -> set[str]:
         return {row[column] for row in csv.DictReader(file)}
 
 
-def test_the_loader_takes_every_generated_case(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_generated_cases_load(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The loader accepts every generated case."""
     path = tmp_path / "cases.csv"
     cases.write(path, 2_000)
 
@@ -31,7 +32,8 @@ def test_the_loader_takes_every_generated_case(sandbox: Sandbox, tmp_path: Path)
     assert len(values(path, "case_number")) == len(values(path, "tracking_id")) == 2_000
 
 
-def test_half_of_those_asked_about_are_in_the_file(tmp_path: Path) -> None:
+def test_half_of_requests_are_recorded(tmp_path: Path) -> None:
+    """Half of the requested ids are in the generated file."""
     path = tmp_path / "cases.csv"
     cases.write(path, 2_000)
     cheques = [pb.CheckByTrackingIdRequest.FromString(wire).tracking_id for wire in cases.by_tracking_id(2_000, 100)]
@@ -43,7 +45,8 @@ def test_half_of_those_asked_about_are_in_the_file(tmp_path: Path) -> None:
     assert known(cheques, "tracking_id") == known(persons, "national_id") == [True, False] * 50
 
 
-def test_who_goes_first_changes_with_each_pair() -> None:
+def test_pair_order_alternates() -> None:
+    """The order of paired runs alternates."""
     order: list[str] = []
 
     paired(3, lambda: order.append("full"), lambda: order.append("bare"))
@@ -51,12 +54,14 @@ def test_who_goes_first_changes_with_each_pair() -> None:
     assert order == ["full", "bare", "bare", "full", "full", "bare"]
 
 
-def test_a_target_is_met_at_its_bound() -> None:
+def test_target_includes_its_bound() -> None:
+    """A target is met at its bound."""
     assert [at_least(0.9).met(value) for value in (0.89, 0.9)] == [False, True]
     assert [at_most(1.5).met(value) for value in (1.5, 1.51)] == [True, False]
 
 
-def test_a_measurement_ends_in_a_table_that_names_the_machine() -> None:
+def test_benchmark_prints_table_and_machine() -> None:
+    """A benchmark run prints the table of metrics and describes the machine."""
     small = ("--seconds", "0.2", "--rounds", "1", "--notes", "50")
     done = subprocess.run(
         [sys.executable, "-m", "tools.bench", "alone", *small], cwd=ROOT, capture_output=True, text=True, check=True
@@ -66,14 +71,16 @@ def test_a_measurement_ends_in_a_table_that_names_the_machine() -> None:
     assert "processor:" in done.stdout
 
 
-def test_a_seeded_month_has_as_many_inquiries_as_asked_for_and_all_of_them_are_reported(tmp_path: Path) -> None:
+def test_synthetic_month_is_complete(tmp_path: Path) -> None:
+    """A synthetic month has at least the requested inquiries, and the report counts all of them."""
     reported = monthly_report.reported(tmp_path / "month", least=10_000)
 
     assert 10_000 <= reported.took.inquiries <= 10_500
     assert 0 < reported.took.peak_mib < 1024
 
 
-def test_a_measurement_that_is_not_known_is_refused_in_one_line() -> None:
+def test_unknown_benchmark_is_refused() -> None:
+    """An unknown benchmark is refused on one line."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.bench", "speed"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -9,7 +9,7 @@ from quality.attribution import Attribution
 from tests.integration.quality.conftest import CBI, NATIONAL_ID
 from tests.integration.quality.dashboard.conftest import DOWN_MINUTES, NOTES, NOW, RunningDashboard
 from tests.integration.quality.dashboard.test_dashboard import PAGES
-from tests.support.browser import LOOKS, Open, accessible, chromium, needs_chromium, pages
+from tests.support.browser import VARIANTS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
 
@@ -27,7 +27,7 @@ def opening(browser: Browser) -> Iterator[Open]:
         yield begin
 
 
-@pytest.mark.parametrize(("language", "scheme", "size"), LOOKS)
+@pytest.mark.parametrize(("language", "scheme", "size"), VARIANTS)
 def test_every_page_is_fit_for_screen_readers_and_for_a_phone(
     opening: Open, shown: RunningDashboard, language: str, scheme: str, size: dict[str, int]
 ) -> None:
