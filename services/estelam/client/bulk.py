@@ -49,7 +49,7 @@ class Stop:
     message: str
     """A constant text: no identifier is in it."""
     retry_seconds: float | None = None
-    """Seconds after which to continue, if the service said so."""
+    """Seconds after which to continue, if the service named a delay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,6 @@ def aio_channel(address: str, identity: ClientIdentity) -> grpc.aio.Channel:
 def aio_connections(address: str, identity: ClientIdentity, count: int) -> list[grpc.aio.Channel]:
     """Return *count* asyncio channels to *address*, each with its own connection and without retries by gRPC."""
     own = {"grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0}
-    kept = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]
-    options = [*kept, *own.items()]
+    shared = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]
+    options = [*shared, *own.items()]
     return [grpc.aio.secure_channel(address, identity.credentials(), options=options) for _ in range(count)]

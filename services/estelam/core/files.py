@@ -110,7 +110,7 @@ def open_atomic(
 ) -> Iterator[IO[Any]]:
     """Open a draft in *path*'s folder; a clean exit renames it to *path*, an exception removes it.
 
-    Whoever reads *path* finds the earlier file or the whole new one.
+    A reader of *path* finds the earlier file or the complete new one.
 
     Args:
         path: The file to create or replace.
@@ -124,12 +124,14 @@ def open_atomic(
         OSError: the file can't be written; *path* is unchanged and no draft is left.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    keep = _permissions(path) if mode is None else mode
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if keep is None else 0o600)
+    exact_mode = _permissions(path) if mode is None else mode
+    descriptor = os.open(
+        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if exact_mode is None else 0o600
+    )
     try:
         with os.fdopen(descriptor, "wb" if encoding is None else "w", encoding=encoding, newline=newline) as file:
-            if keep is not None:
-                os.fchmod(descriptor, keep)
+            if exact_mode is not None:
+                os.fchmod(descriptor, exact_mode)
             yield file
             file.flush()
             if durable:

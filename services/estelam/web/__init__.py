@@ -1,1 +1,1 @@
-"""What every page of the suite shares: how it listens, what stands around it, and how it looks and speaks."""
+"""Shared parts of the web applications: listener, middleware, rendering and languages."""

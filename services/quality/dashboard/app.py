@@ -228,7 +228,9 @@ def _error_page(key: str, status: int) -> Callable[[Request, Exception], Awaitab
         if request.url.path.endswith(".json"):
             return JSONResponse({"refused": key}, status)
         language = request_language(request)
-        response = RENDERER.page("notice.html", language, place="", status=status, l10n=Localizer(language), words=key)
+        response = RENDERER.page(
+            "notice.html", language, place="", status=status, l10n=Localizer(language), message=key
+        )
         response.headers.update(_PAGE_HEADERS)
         return response
 

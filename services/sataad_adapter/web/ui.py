@@ -207,7 +207,7 @@ def _routes(path: str, get: View, post: View) -> list[Route]:
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def show(request: Request, _error: Exception) -> Response:
-        return _show(request, request_language(request), "notice.html", status=status, words=words)
+        return _show(request, request_language(request), "notice.html", status=status, message=words)
 
     return show
 

@@ -53,9 +53,9 @@ def test_genuine_replies(office: Office, certificate: Path, tmp_path: Path) -> N
     lines = done.stdout.splitlines()
 
     assert (0, "", len(office.replies)) == (done.returncode, done.stderr, len(lines))
-    for line, kept in zip(lines, office.replies, strict=True):
-        assert line.startswith(f"VALID {receipt_of(kept).inquiry_id} at ")
-        assert kept.method in line
+    for line, record in zip(lines, office.replies, strict=True):
+        assert line.startswith(f"VALID {receipt_of(record).inquiry_id} at ")
+        assert record.method in line
     assert {"YES", "NO", "DISCLOSED"} == {line.rsplit(" ", 1)[1] for line in lines}
 
 
@@ -67,8 +67,8 @@ def test_judiciary_replies(office: Office, tmp_path: Path) -> None:
         plain_channel(service.address, ClientIdentity.named(office.sandbox.pki, "cbi")) as channel,
     ):
         ask = ChequeCaseInquiryServiceStub(channel).CheckByTrackingId
-        kept = [ReceiptRecord(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
-    yes, no = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", *kept).stdout.splitlines()
+        records = [ReceiptRecord(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
+    yes, no = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", *records).stdout.splitlines()
 
     assert yes.endswith(f"about {requests[0].tracking_id} asked by {CENTRAL_BANK}: YES, complete since 2021-03-21")
     assert no.endswith(f"about {requests[1].tracking_id} asked by {CENTRAL_BANK}: NO, complete since 2021-03-21")
@@ -127,11 +127,11 @@ def test_forged_part(office: Office, certificate: Path, tmp_path: Path, forgery:
 
 def test_wrong_method_certificate_or_file(office: Office, certificate: Path, tmp_path: Path) -> None:
     """Another method, another service's certificate, no replies and no certificate are refused."""
-    kept = office.kept(ANSWER_YES)
-    told = office.kept(ANSWER_UNSPECIFIED)
-    foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", kept)
-    other = check(tmp_path, certificate, ReceiptRecord(told.method, kept.request, kept.reply))
-    none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", kept)
+    record = office.kept(ANSWER_YES)
+    disclosed = office.kept(ANSWER_UNSPECIFIED)
+    foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", record)
+    other = check(tmp_path, certificate, ReceiptRecord(disclosed.method, record.request, record.reply))
+    none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", record)
 
     assert ["4", "1"] == [done.stderr[0] for done in (foreign, other)]
     assert ("empty\n", True) == (none.stderr, missing.stderr.endswith("no certificate\n"))

@@ -4,7 +4,7 @@
 const result = document.querySelector("[data-focus]");
 if (result) result.focus({ preventScroll: true });
 
-for (const link of document.querySelectorAll(".mend a")) {
+for (const link of document.querySelectorAll(".alert a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
     document.querySelector(link.hash).focus();

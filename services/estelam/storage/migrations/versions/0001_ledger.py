@@ -1,4 +1,4 @@
-"""The ledger: entries and the blocks that seal them."""
+"""Create the ledger: entries and signed blocks."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Entries are kept as the bytes that were sealed, with a mark of each subject: smaller, faster written and walked."""
+"""Store entries as the signed bytes, with an index key for each subject: smaller, and faster to write and verify."""
 
 import hashlib
 from collections.abc import Iterator
