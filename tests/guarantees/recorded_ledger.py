@@ -1,4 +1,4 @@
-"""A service's ledger that was written by real inquiries, and what its callers kept of them."""
+"""A service's ledger, written by real inquiries, and the replies that its callers stored."""
 
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ NOT_A_MEMBER = pb.GetNotePartiesRequest(serial=YES.serial, executive_agency_id="
 PURPOSE = (("x-inquiry-id", "i-1"), ("x-case-reference", "c-1"), ("x-operator", "o-1"))
 
 
-class Office:
-    """A real service's ledger of two dozen entries, and the replies it gave."""
+class RecordedLedger:
+    """A real service's ledger of 24 entries, and its replies."""
 
     def __init__(self, folder: Path) -> None:
         self.sandbox = suite.create_sandbox(folder)
@@ -41,7 +41,7 @@ class Office:
         self.keys = verifying_keys([self.sandbox.pki / "promissory-receipts.crt"])
 
     def _ask(self, service: RunningService, caller: str, *requests: Message) -> None:
-        """Ask all at once, so that some share a block."""
+        """Send all *requests* at once, so that some share a block."""
         with plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
             stub: Any = PromissoryNoteInquiryServiceStub(channel)
             rpcs = {pb.CheckNoteRequest: stub.CheckNote, pb.GetNotePartiesRequest: stub.GetNoteParties}
@@ -51,13 +51,13 @@ class Office:
                     method = CHECK_NOTE if isinstance(request, pb.CheckNoteRequest) else GET_NOTE_PARTIES
                     self.replies.append(ReceiptRecord(method, request, call.result()))
 
-    def kept(self, answer: int, *, outside: bytes = b"") -> ReceiptRecord:
-        """A reply that gives *answer*, none where parties are told, with a long Merkle path; not of block *outside*."""
-        found = [kept for kept in self.replies if getattr(kept.reply, "answer", 0) == answer]
-        found = [kept for kept in found if receipt_of(kept).block_header != outside]
-        return max(found, key=lambda kept: len(receipt_of(kept).merkle_path))
+    def reply_with(self, answer: int, *, outside: bytes = b"") -> ReceiptRecord:
+        """Return a reply with *answer* (0: parties) and a long Merkle path, outside the block *outside*."""
+        found = [record for record in self.replies if getattr(record.reply, "answer", 0) == answer]
+        found = [record for record in found if receipt_of(record).block_header != outside]
+        return max(found, key=lambda record: len(receipt_of(record).merkle_path))
 
 
-def receipt_of(kept: Any) -> Receipt:
-    found: Receipt = kept.reply.receipt
+def receipt_of(record: Any) -> Receipt:
+    found: Receipt = record.reply.receipt
     return found

@@ -1,7 +1,7 @@
-"""Promise 1: no fault is a no. Whatever breaks, wherever it breaks, the caller is told so in constant words.
+"""Guarantee 1: no fault becomes a NO. Any fault, anywhere, becomes a refusal with constant text.
 
-Each question is first asked while every line of its course is written down. Then it is asked again for every line, with
-an error thrown at that line; and once more for every call to the database, failed before and after it did its work.
+Each call is first made while every line that it runs is recorded. Then it is made again for every line, with an error
+raised at that line; and again for every database call, failed before and after its work.
 """
 
 import asyncio
@@ -74,24 +74,24 @@ FILES = (
     *(f"promissory/{name}.py" for name in ("methods", "notes", "repository")),
     *(f"judiciary/{name}.py" for name in ("cases", "methods", "repository")),
 )
-# Every error thrown here says this, and the question's own identifiers: words that no caller may ever read.
+# The text of every injected error, together with the request's own identifiers: no caller may ever see it.
 WORDS = "SELECT thrown purpose"
 
 NOTE, PARTIES = (CHECK_NOTE, notes.CheckNoteResponse), (GET_NOTE_PARTIES, notes.GetNotePartiesResponse)
 PERSON = (CHECK_BY_NATIONAL_ID, cases.CheckByNationalIdResponse)
 CHEQUE = (CHECK_BY_TRACKING_ID, cases.CheckByTrackingIdResponse)
-TOLD = "the parties"
+DISCLOSED = "the parties"
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request, who asks it, and what a sound service says to it."""
+    """A call: the request, its caller, and the outcome without a fault."""
 
     method: str
     reply: type[Message]
     request: Message
     right: Any
-    """The answer, or the parties, or a reason of the error table."""
+    """The answer, the parties, or a reason of the error catalogue."""
     caller: str
     store_down: bool = False
     table_changed: bool = False
@@ -100,7 +100,7 @@ class Question:
 
     @property
     def secrets(self) -> list[str]:
-        """What may stand in no word of a refusal."""
+        """Texts that no refusal may contain."""
         return [*WORDS.split(), *(str(value) for _, value in self.request.ListFields())]
 
 
@@ -125,39 +125,39 @@ def cheque(tracking_id: str) -> Message:
 ANSWERED = {
     "a note, YES": Question(*NOTE, note(), ANSWER_YES, "setad"),
     "a note, NO": Question(*NOTE, note(amount=2_600_000_000), ANSWER_NO, "setad"),
-    "parties, told": Question(*PARTIES, parties(), TOLD, "setad"),
-    "parties, not told": Question(*PARTIES, parties("1404000000000025"), Reason.NOTE_NOT_CONFIRMED, "setad"),
+    "parties, disclosed": Question(*PARTIES, parties(), DISCLOSED, "setad"),
+    "parties, refused": Question(*PARTIES, parties("1404000000000025"), Reason.NOTE_NOT_CONFIRMED, "setad"),
     "a person, YES": Question(*PERSON, person("9990000050"), ANSWER_YES, "cbi"),
     "a person, NO": Question(*PERSON, person("9990000069"), ANSWER_NO, "cbi"),
     "a cheque, YES": Question(*CHEQUE, cheque("140000000000000001"), ANSWER_YES, "cbi"),
     "a cheque, NO": Question(*CHEQUE, cheque("139900000000000001"), ANSWER_NO, "cbi"),
 }
-# Refused at the desk, refused behind it, asked just after the access table was changed, and within an outage that was
-# announced just before.
-ASIDE = {
+# Refused before step 5, refused in it, called just after a change of the access table, and during an outage announced
+# just before.
+REFUSED = {
     "malformed": Question(*NOTE, note(serial="x404000000000017"), Reason.FIELD_INVALID, "setad"),
     "not granted": Question(*PARTIES, parties(), Reason.NOT_GRANTED, "agency"),
     "store down": Question(*NOTE, note(amount=2_700_000_000), Reason.STORE_UNAVAILABLE, "setad", store_down=True),
     "table changed": Question(*NOTE, note(), ANSWER_YES, "setad", table_changed=True),
     "outage": Question(*NOTE, note(amount=2_800_000_000), Reason.OUTAGE_ANNOUNCED, "setad", outage=True),
 }
-# Where an error is the known way of saying what is wrong with the caller's own bytes, it may be taken to say that.
-BLAMED = {
+# Files where an error is how a library reports invalid bytes of the caller: it may become this refusal.
+CALLER_ERRORS = {
     "estelam/auth/certificate.py": Reason.CERTIFICATE_UNUSABLE,
     "estelam/core/validation.py": Reason.REQUEST_MALFORMED,
 }
-# Where the right answer is given in spite of a fault, and why that is sound.
-OUTLIVED = {
-    "Batcher._run": "between two rounds nobody's question is in hand",
-    "Batcher._run_batch": "before its questions are taken up they stay in the queue, and the next round takes them",
-    "Batcher._take": "a question not yet taken from the queue is taken by the next round",
-    "FairQueue.move": "the same; and one that was taken out is in the batch, which goes on",
-    "Batcher._serve": "after the last waiter has its recorded result, nothing is left to lose",
-    "Authorizer._load": "an unreadable table leaves the one last read in force",
+# Functions where the right answer is returned in spite of a fault, and why that is sound.
+TOLERATED = {
+    "Batcher._run": "between two batches no inquiry is being processed",
+    "Batcher._run_batch": "entries not yet taken stay in the queue for the next batch",
+    "Batcher._take": "an entry not yet taken from the queue goes into the next batch",
+    "FairQueue.move": "the same; an entry already taken is in the batch, which continues",
+    "Batcher._serve": "after the last caller has its recorded result, the batch is complete",
+    "Authorizer._load": "an unreadable table leaves the last valid one in force",
     "AccessSource.load": "the same",
     "AccessSource.files": "the same",
     "AccessTable.load": "the same",
-    "OutageSchedule._refresh": "an unreadable file leaves the outages last read in force",
+    "OutageSchedule._refresh": "an unreadable file leaves the last outages in force",
     "OutageSchedule._files": "the same",
     "OutageSchedule._load": "the same",
     "OutageTable.load": "the same",
@@ -165,13 +165,13 @@ OUTLIVED = {
     "FileReloader.refresh": "the same",
     "FileReloader._known": "the same",
     "file_stamp": "the same",
-    "InquiryHandler.handler.<locals>.handle": "a refusal has been sent before its own end is reached",
+    "InquiryHandler.handler.<locals>.handle": "the refusal has been sent before this line",
     "_end": "the same",
 }
 
 
-class House:
-    """A service of which any line may be made to fail, and who asks it, one question at a time."""
+class ServiceUnderTest:
+    """A service in which any line can be made to fail, and its callers, one call at a time."""
 
     def __init__(self, box: Sandbox, settings: StoreSettings, faults: Faults) -> None:
         self.settings = settings
@@ -185,11 +185,11 @@ class House:
 
     @contextmanager
     def opened(self, asked: Mapping[Method, Lookup]) -> Iterator[Self]:
-        """Serve until the end of the block."""
-        # The clock runs fast, so that the access table is looked at for every question.
+        """Run the service until the end of the block."""
+        # The clock runs fast, so that the access table is checked for every call.
         clock = Clock(monotonic=lambda: time.monotonic() * 10_000)
-        found = {method: self._breakable(look_up) for method, look_up in asked.items()}
-        # A reader that stays keeps SQLite from tidying up each time that the service opens its store anew.
+        found = {method: self._failing(look_up) for method, look_up in asked.items()}
+        # A second open connection keeps SQLite from deleting its WAL each time the service reopens the store.
         with closing(Store(self.settings.store)) as reader:
             reader.ping()
             with RunningService(lambda: run_recording_service(self.settings, found, clock=clock)) as self._service:
@@ -199,15 +199,15 @@ class House:
                     channel.close()
 
     def _wait_until_healthy(self) -> None:
-        """Until the service has looked at its own health, which it will not do again."""
+        """Wait for the first health check, which is the only one within the tests."""
         check: Any = self._channel("stranger").unary_unary("/grpc.health.v1.Health/Check")
         while HealthCheckResponse.FromString(check(b"")).status != HealthCheckResponse.SERVING:
             time.sleep(0.05)
-        for _ in range(20):  # one look may yet meet the end of that question, and take it for rest
-            self._rest()
+        for _ in range(20):  # one check may coincide with the end of that call and count it as idle
+            self._wait_until_idle()
             time.sleep(0.01)
 
-    def _breakable(self, look_up: Lookup) -> Lookup:
+    def _failing(self, look_up: Lookup) -> Lookup:
         def look(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
             if self._store_down:
                 raise OperationalError(WORDS, {}, sqlite3.OperationalError(WORDS))
@@ -216,7 +216,7 @@ class House:
         return look
 
     def ask(self, question: Question) -> Message | grpc.RpcError:
-        """What comes back, once the service is at rest again."""
+        """Return the reply or error, once the service is idle again."""
         self._store_down = question.store_down
         certificate.parse_certificate.cache_clear()
         if question.table_changed:
@@ -230,15 +230,15 @@ class House:
         except grpc.RpcError as error:
             return error
         finally:
-            self._rest()
+            self._wait_until_idle()
         return reply
 
     def _channel(self, caller: str) -> grpc.Channel:
         identity, known = ClientIdentity.named(self._box.pki, caller), self._channels.get(caller)
         return self._channels.setdefault(caller, known or plain_channel(self._service.address, identity))
 
-    def _rest(self) -> None:
-        """Wait until nothing is under way, and have the service's own thread followed from then on."""
+    def _wait_until_idle(self) -> None:
+        """Wait until no task is running, and trace the service's thread from then on."""
         running: list[int] = []
 
         def look() -> None:
@@ -249,11 +249,11 @@ class House:
             self._service.call(look)
             self._tasks = min(self._tasks, running[-1]) if self._tasks else running[-1]
 
-    def understood(self, question: Question, reply: Message | grpc.RpcError) -> Any:
-        """What *reply* says: an answer that its receipt proves, or a refusal in which every word is constant."""
+    def outcome(self, question: Question, reply: Message | grpc.RpcError) -> Any:
+        """Return the outcome of *reply*: an answer with a valid receipt, or a refusal that holds only constant text."""
         if isinstance(reply, Message):
             receipt.verify(question.method, question.request, reply, self._keys)
-            return getattr(reply, "answer", TOLD)
+            return getattr(reply, "answer", DISCLOSED)
         refusal = from_grpc(reply)
         assert isinstance(reply, grpc.Call)
         assert refusal is not None, f"{reply.code()} {reply.details()}"
@@ -269,28 +269,30 @@ def database() -> DatabaseFaults:
 
 
 @pytest.fixture(scope="module")
-def houses(tmp_path_factory: pytest.TempPathFactory, database: DatabaseFaults) -> Iterator[dict[str, House]]:
+def services(
+    tmp_path_factory: pytest.TempPathFactory, database: DatabaseFaults
+) -> Iterator[dict[str, ServiceUnderTest]]:
     box = suite.create_sandbox(tmp_path_factory.mktemp("faults"))
     suite.load_samples(box)
     faults = Faults(SERVICES, FILES)
     promissory, judiciary = box.promissory(listen="127.0.0.1:0"), box.judiciary(listen="127.0.0.1:0")
     with (
-        _made_to_fail(faults, database),
-        House(box, promissory, faults).opened(lookups(promissory)) as of_notes,
-        House(box, judiciary, faults).opened(LOOKUPS) as of_cases,
+        _traced(faults, database),
+        ServiceUnderTest(box, promissory, faults).opened(lookups(promissory)) as promissory_service,
+        ServiceUnderTest(box, judiciary, faults).opened(LOOKUPS) as judiciary_service,
     ):
-        of_notes.ask(ANSWERED["a note, YES"])  # opens the parties
-        yield {"setad": of_notes, "agency": of_notes, "cbi": of_cases}
+        promissory_service.ask(ANSWERED["a note, YES"])  # permits GetNoteParties
+        yield {"setad": promissory_service, "agency": promissory_service, "cbi": judiciary_service}
 
 
 @contextmanager
-def _made_to_fail(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
-    """Have the batch's threads followed too; thousands of faults are meant, and nobody need read of each."""
-    settle, loud = InquiryRecorder.answer_batch, structlog.get_config()
+def _traced(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
+    """Trace the batch threads too, and silence logs: the tests cause thousands of faults."""
+    answer_batch, logging = InquiryRecorder.answer_batch, structlog.get_config()
 
-    def followed(registrar: InquiryRecorder, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
-        sys.settrace(faults.trace if faults.awaited else None)
-        return settle(registrar, inquiries)
+    def followed(recorder: InquiryRecorder, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
+        sys.settrace(faults.trace if faults.is_active else None)
+        return answer_batch(recorder, inquiries)
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with pytest.MonkeyPatch.context() as patch:
@@ -298,81 +300,86 @@ def _made_to_fail(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
         patch.setattr(sqlite3, "connect", database.connect)
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
         yield
-    structlog.configure(**loud)
+    structlog.configure(**logging)
 
 
-def points(house: House, question: Question) -> list[Point]:
-    """Where the course of *question* may fail: each of its lines, the first and the last time that it runs."""
-    house.ask(question)  # so that what only the first inquiry does has been done
-    seen = house.faults.record(lambda: house.ask(question))
+def points(service: ServiceUnderTest, question: Question) -> list[Point]:
+    """Return the points of *question*: each line it runs, at the first and the last run."""
+    service.ask(question)  # so that everything only the first inquiry does has been done
+    seen = service.faults.record(lambda: service.ask(question))
     last = {point.place: point for point in seen}
     return [point for point in seen if point.run == 1 or point == last[point.place]]
 
 
-def faulty(house: House, question: Question, passed: Iterable[Point]) -> list[str]:
-    """What goes wrong when errors are thrown at each of *passed*."""
+def faulty(service: ServiceUnderTest, question: Question, passed: Iterable[Point]) -> list[str]:
+    """Return the wrong outcomes when errors are raised at each of *passed*."""
     kinds, wrong = errors(" ".join(question.secrets)), []
     for point in passed:
         thrown: list[BaseException] = [next(kinds)()]
-        if house.faults.awaits(point):
+        if service.faults.awaits(point):
             thrown.append(asyncio.CancelledError())
         for error in thrown:
-            with house.faults.throwing(error, at=point):
-                said = house.understood(question, house.ask(question))
-            if fault := _fault(house, question, point, said):
+            with service.faults.throwing(error, at=point):
+                said = service.outcome(question, service.ask(question))
+            if fault := _fault(service, question, point, said):
                 wrong.append(f"{type(error).__name__} at {point} {fault}")
     return wrong
 
 
-def _fault(house: House, question: Question, point: Point, said: Any) -> str:
-    if not house.faults.thrown:
-        return "was not come by"
-    # Within an outage the store may well be what is out: that is said whether or not it could be recorded.
+def _fault(service: ServiceUnderTest, question: Question, point: Point, said: Any) -> str:
+    if not service.faults.thrown:
+        return "was not reached"
+    # During an outage the store may be out too: the refusal is sent whether or not it could be recorded.
     unrecorded = question.outage and point.file == "estelam/pipeline/recorder.py"
-    outlived = said == question.right and (unrecorded or point.function in OUTLIVED)
-    if not outlived and said not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, BLAMED.get(point.file)}:
+    outlived = said == question.right and (unrecorded or point.function in TOLERATED)
+    if not outlived and said not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, CALLER_ERRORS.get(point.file)}:
         return f"gave {said}"
-    again = house.understood(question, house.ask(question))
-    return "" if again == question.right else f"left the service saying {again}"
+    again = service.outcome(question, service.ask(question))
+    return "" if again == question.right else f"left the service with {again}"
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words(houses: dict[str, House], name: str) -> None:
+def test_error_at_any_line_is_a_refusal(services: dict[str, ServiceUnderTest], name: str) -> None:
+    """An error at any line of the pipeline becomes a refusal with constant text."""
     question = ANSWERED[name]
-    house = houses[question.caller]
-    # What stands in front of the counter does not know one method from another: one method of each service is enough.
+    service = services[question.caller]
+    # Steps 1 to 4 are the same for all methods: one method of each service is enough.
     whole = question.method in (CHECK_NOTE, CHECK_BY_NATIONAL_ID)
-    passed = [point for point in points(house, question) if whole or point.file not in FRONT]
+    passed = [point for point in points(service, question) if whole or point.file not in FRONT]
 
-    assert faulty(house, question, passed) == []
+    assert faulty(service, question, passed) == []
     assert len(passed) > (250 if whole else 120)
 
 
-@pytest.mark.parametrize("name", ASIDE)
-def test_an_error_while_refusing_is_a_refusal_all_the_same(houses: dict[str, House], name: str) -> None:
-    question = ASIDE[name]
-    house = houses[question.caller]
-    known = {point.place for other in ("a note, YES", "parties, told") for point in points(house, ANSWERED[other])}
-    passed = [point for point in points(house, question) if point.place not in known]
+@pytest.mark.parametrize("name", REFUSED)
+def test_error_while_refusing_is_a_refusal(services: dict[str, ServiceUnderTest], name: str) -> None:
+    """An error at any line that only refusals run becomes a refusal too."""
+    question = REFUSED[name]
+    service = services[question.caller]
+    known = {
+        point.place for other in ("a note, YES", "parties, disclosed") for point in points(service, ANSWERED[other])
+    }
+    passed = [point for point in points(service, question) if point.place not in known]
 
-    assert faulty(house, question, passed) == []
+    assert faulty(service, question, passed) == []
     assert len(passed) > 10
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_a_call_to_the_database_that_fails_before_or_after_its_work_is_a_refusal(
-    houses: dict[str, House], database: DatabaseFaults, name: str
+def test_failed_database_call_is_a_refusal(
+    services: dict[str, ServiceUnderTest], database: DatabaseFaults, name: str
 ) -> None:
+    """A database call that fails before or after its work becomes a refusal, and the next inquiry succeeds."""
     question = ANSWERED[name]
-    house, wrong = houses[question.caller], []
+    service, wrong = services[question.caller], []
     error = sqlite3.OperationalError(" ".join(question.secrets))
-    calls = database.record(lambda: house.ask(question))
+    calls = database.record(lambda: service.ask(question))
     for at, done in product(range(len(calls)), (False, True)):
         with database.throwing(error, at=at, done=done):
-            said = house.understood(question, house.ask(question))
-        # SQLAlchemy rolls a connection back once more when all is done; whether that works matters to nobody.
+            said = service.outcome(question, service.ask(question))
+        # SQLAlchemy rolls a connection back once more at the end; its failure has no effect.
         told = {Reason.STORE_UNAVAILABLE, question.right if calls[at] == "ROLLBACK" else None}
-        again = house.understood(question, house.ask(question))
+        again = service.outcome(question, service.ask(question))
         if not database.thrown or said not in told or again != question.right:
             wrong.append((calls[at], done, said, again))
 
@@ -381,35 +388,35 @@ def test_a_call_to_the_database_that_fails_before_or_after_its_work_is_a_refusal
 
 
 @pytest.mark.parametrize("name", ["a note, NO", "a person, NO"])
-def test_a_store_that_is_lost_and_can_not_be_opened_again_is_a_refusal(
-    houses: dict[str, House], database: DatabaseFaults, name: str
-) -> None:
+def test_lost_store_is_a_refusal(services: dict[str, ServiceUnderTest], database: DatabaseFaults, name: str) -> None:
+    """A lost store that can't be reopened gives STORE_UNAVAILABLE, and the service recovers with the store."""
     question = ANSWERED[name]
-    house, said = houses[question.caller], []
+    service, said = services[question.caller], []
     error = sqlite3.OperationalError(" ".join(question.secrets))
 
     def lost() -> Any:
         with database.down(error):
-            return house.understood(question, house.ask(question))
+            return service.outcome(question, service.ask(question))
 
     said.append(lost())
-    calls = database.record(lambda: house.ask(question))
+    calls = database.record(lambda: service.ask(question))
     for at, done in product(range(calls.index("BEGIN IMMEDIATE")), (False, True)):
         said.append(lost())
         with database.throwing(error, at=at, done=done):
-            said.append(house.understood(question, house.ask(question)))
+            said.append(service.outcome(question, service.ask(question)))
         assert database.thrown
-        assert house.understood(question, house.ask(question)) == question.right
+        assert service.outcome(question, service.ask(question)) == question.right
 
     assert set(said) == {Reason.STORE_UNAVAILABLE}
     assert "connect" in calls
 
 
-def test_after_all_these_faults_the_ledgers_are_whole(houses: dict[str, House]) -> None:
-    for house in {id(house): house for house in houses.values()}.values():
-        with closing(Store(house.settings.store)) as store, store.transaction() as connection:
+def test_ledgers_verify_after_all_faults(services: dict[str, ServiceUnderTest]) -> None:
+    """After all injected faults the ledgers still verify."""
+    for service in {id(service): service for service in services.values()}.values():
+        with closing(Store(service.settings.store)) as store, store.transaction() as connection:
             blocks = deque(
-                verify.verify_ledger(connection, verifying_keys(house.settings.signing_certificates)), maxlen=1
+                verify.verify_ledger(connection, verifying_keys(service.settings.signing_certificates)), maxlen=1
             )
 
             assert blocks[0].entries > 0

@@ -1,4 +1,4 @@
-"""Promise 1 behind a proxy: an error while its word about the caller is read is a refusal, and names nobody else."""
+"""Guarantee 1 behind a proxy: an error while its header is verified is a refusal, and identifies no other caller."""
 
 import os
 import time
@@ -13,16 +13,16 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
 from promissory.methods import lookups
 from tests.guarantees import test_1_fail_closed as whole
-from tests.guarantees.test_1_fail_closed import ANSWERED, FILES, SERVICES, House, Question, faulty, points
+from tests.guarantees.test_1_fail_closed import ANSWERED, FILES, SERVICES, Question, ServiceUnderTest, faulty, points
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
 from tests.support.faults import DatabaseFaults, Faults
 from tools.env import sandbox as suite
 
-VOUCHING = "estelam/vouching.py"
+XFCC = "estelam/auth/xfcc.py"
 
 
-class Gate(House):
-    """A house that has to read its authorities, and what a proxy says, anew for every question."""
+class ProxiedService(ServiceUnderTest):
+    """A service that has to reload its authorities, and to verify the header anew, for every call."""
 
     def ask(self, question: Question) -> Message | grpc.RpcError:
         os.utime(self.settings.ca_certificates, ns=(time.time_ns(), time.time_ns()))
@@ -30,30 +30,34 @@ class Gate(House):
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Question]]:
-    """A service that names a proxy, and a question that comes through it."""
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceUnderTest, Question]]:
+    """A service with a trusted proxy, and a call that comes through it."""
     box = suite.create_sandbox(tmp_path_factory.mktemp("proxied"))
     suite.load_samples(box)
     DevCertificateAuthority(box.pki).issue("proxy", [])
     proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))
     settings = box.promissory(listen="127.0.0.1:0", trusted_proxies=[fingerprint(proxy)])
-    faults = Faults(SERVICES, (*FILES, VOUCHING))
+    faults = Faults(SERVICES, (*FILES, XFCC))
     question = replace(ANSWERED["a note, YES"], caller="proxy", metadata=((HEADER, forwarded(setad)),))
     with (
-        whole._made_to_fail(faults, DatabaseFaults()),
-        Gate(box, settings, faults).opened(lookups(settings)) as house,
+        whole._traced(faults, DatabaseFaults()),
+        ProxiedService(box, settings, faults).opened(lookups(settings)) as service,
     ):
-        yield house, question
+        yield service, question
 
 
-def test_an_error_while_a_proxys_word_is_read_is_a_refusal(
-    asked: tuple[House, Question], monkeypatch: pytest.MonkeyPatch
+def test_error_while_verifying_xfcc_is_a_refusal(
+    asked: tuple[ServiceUnderTest, Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house, question = asked
-    monkeypatch.setitem(whole.BLAMED, VOUCHING, Reason.CERTIFICATE_UNUSABLE)
-    monkeypatch.setitem(whole.OUTLIVED, "Vouchers._reader", "unreadable authorities leave those last read in force")
-    known = {point.place for point in points(house, replace(question, metadata=()))}
-    passed = [point for point in points(house, question) if point.place not in known]
+    """An error at any line that verifies a proxy's header becomes a refusal."""
+    service, question = asked
+    monkeypatch.setitem(whole.CALLER_ERRORS, XFCC, Reason.CERTIFICATE_UNUSABLE)
+    for function in ("XfccVerifier._current_verifier", "XfccVerifier._load"):
+        monkeypatch.setitem(whole.TOLERATED, function, "unreadable authorities leave the last ones in force")
+    known = {point.place for point in points(service, replace(question, metadata=()))}
+    passed = [point for point in points(service, question) if point.place not in known]
 
-    assert faulty(house, question, passed) == []
-    assert {"Vouchers._reader", "Vouchers.credential", "_verified"} <= {point.function for point in passed}
+    assert faulty(service, question, passed) == []
+    assert {"XfccVerifier._current_verifier", "XfccVerifier.client_certificate", "_verify_header"} <= {
+        point.function for point in passed
+    }

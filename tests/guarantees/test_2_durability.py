@@ -1,4 +1,4 @@
-"""Promise 2: an answer that a caller was given stands in the ledger, whatever then becomes of the service."""
+"""Guarantee 2: an answer that a caller has received is in the ledger, whatever happens to the service afterwards."""
 
 import sqlite3
 from contextlib import closing
@@ -18,22 +18,24 @@ from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trial", [kill.SCENARIO, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
-def test_every_acknowledged_answer_is_in_the_ledger_after_kill_9_under_load(trial: Scenario, tmp_path: Path) -> None:
-    told: list[int] = []
+@pytest.mark.parametrize("scenario", [kill.SCENARIO, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
+def test_acknowledged_answers_survive_kill(scenario: Scenario, tmp_path: Path) -> None:
+    """Every acknowledged answer is in the ledger after `kill -9` under load."""
+    progress: list[int] = []
 
-    result = trial.run(Task(tmp_path, trial.short, seed=1404, progress=told.append))
+    result = scenario.run(Task(tmp_path, scenario.short, seed=1404, progress=progress.append))
 
-    assert ([], trial.short, [1] * trial.short) == (result.losses, result.rounds, told)
-    assert result.checked > trial.short
+    assert ([], scenario.short, [1] * scenario.short) == (result.losses, result.rounds, progress)
+    assert result.checked > scenario.short
 
 
-def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
+def test_check_detects_lost_answer(tmp_path: Path) -> None:
+    """The check for lost answers reports an acknowledged answer that was deleted."""
     with deployments.on_sqlite(tmp_path) as build:
-        home = build("home")
+        deployment = build("home")
     with (
-        ServiceProcess("promissory", home.sandbox) as service,
-        channel(service.address, ClientIdentity.named(home.sandbox.pki, "setad")) as opened,
+        ServiceProcess("promissory", deployment.sandbox) as service,
+        channel(service.address, ClientIdentity.named(deployment.sandbox.pki, "setad")) as opened,
     ):
         stub = PromissoryNoteInquiryServiceStub(opened)
         request = pb.CheckNoteRequest(
@@ -42,17 +44,18 @@ def test_the_search_finds_an_answer_that_was_lost(tmp_path: Path) -> None:
             beneficiary_id=load_clients.HOLDER,
             amount_rials=load_clients.RIALS,
         )
-        given = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
-    with closing(sqlite3.connect(home.sandbox.folder / "promissory" / "ledger.db")) as store, store:
+        acknowledged = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
+    with closing(sqlite3.connect(deployment.sandbox.folder / "promissory" / "ledger.db")) as store, store:
         for table, last in (("block", "number"), ("entry", "sequence")):
             store.execute(f"DELETE FROM {table} WHERE {last} = 2")  # noqa: S608 - two constants
 
-    found = kill.Ledger(home).look(given)
+    found = kill.Ledger(deployment).look(acknowledged)
 
     assert (2, ["an answer is missing, block 2"]) == (found.checked, found.losses)
 
 
-def test_a_commit_waits_for_the_disk_and_so_outlives_a_power_cut_too(sandbox: Sandbox) -> None:
+def test_commit_is_synced_to_disk(sandbox: Sandbox) -> None:
+    """The ledger commits with synchronous=FULL, so that a commit survives a power failure."""
     full = 2
 
     with (

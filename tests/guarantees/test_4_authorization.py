@@ -1,4 +1,4 @@
-"""Promise 4: who may ask what is one grid of exact caller and exact method; every other cell is refused."""
+"""Guarantee 4: authorization is one grid of exact caller and exact method; every other cell is refused."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -60,41 +60,41 @@ METHODS = tuple(REQUESTS)
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.rpartition("/")[2])
 
 OK = (grpc.StatusCode.OK, None)
-SHUT = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
-NOBODY = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_UNUSABLE)
-BARRED = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_DENIED)
+NOT_GRANTED = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
+UNUSABLE = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_UNUSABLE)
+DENIED = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_DENIED)
 EXPIRED = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_EXPIRED)
-USED_UP = (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUOTA_EXHAUSTED)
-# gRPC in Python can only require a certificate and verify it: whom TLS refuses, no handler ever sees.
+EXHAUSTED = (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUOTA_EXHAUSTED)
+# gRPC in Python can only require and verify a certificate: a caller that TLS rejects reaches no handler.
 NO_TLS = (grpc.StatusCode.UNAVAILABLE, None)
 
 # fmt: off
 GRID = {
-    #                          CheckNote  GetNoteParties  ByNationalId  ByTrackingId  VerifyNote
-    "setad":                   (OK,       OK,             SHUT,         SHUT,         OK),
-    "cbi":                     (SHUT,     SHUT,           OK,           OK,           SHUT),
-    "agency":                  (OK,       SHUT,           SHUT,         SHUT,         SHUT),
-    "stranger":                (SHUT,     SHUT,           SHUT,         SHUT,         SHUT),
-    "promissory-server":       (SHUT,     SHUT,           SHUT,         SHUT,         SHUT),
-    "two organizations":       (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "one organization twice":  (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "no organization":         (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "ten digits":              (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "Persian digits":          (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "a line's end":            (NOBODY,   NOBODY,         NOBODY,       NOBODY,       NOBODY),
-    "expired":                 (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
-    "not yet valid":           (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
-    "self-signed":             (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
-    "another authority":       (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
-    "no certificate":          (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
-    "no TLS":                  (NO_TLS,   NO_TLS,         NO_TLS,       NO_TLS,       NO_TLS),
+    #                         CheckNote    GetParties   ByNationalId ByTrackingId VerifyNote
+    "setad":                 (OK,          OK,          NOT_GRANTED, NOT_GRANTED, OK),
+    "cbi":                   (NOT_GRANTED, NOT_GRANTED, OK,          OK,          NOT_GRANTED),
+    "agency":                (OK,          NOT_GRANTED, NOT_GRANTED, NOT_GRANTED, NOT_GRANTED),
+    "stranger":              (NOT_GRANTED, NOT_GRANTED, NOT_GRANTED, NOT_GRANTED, NOT_GRANTED),
+    "promissory-server":     (NOT_GRANTED, NOT_GRANTED, NOT_GRANTED, NOT_GRANTED, NOT_GRANTED),
+    "two organizations":     (UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "one organization twice":(UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "no organization":       (UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "ten digits":            (UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "Persian digits":        (UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "line end":              (UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE,    UNUSABLE),
+    "expired":               (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
+    "not yet valid":         (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
+    "self-signed":           (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
+    "another authority":     (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
+    "no certificate":        (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
+    "no TLS":                (NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS,      NO_TLS),
 }
 # fmt: on
 
 
 @dataclass
 class Time:
-    """A calendar that runs ahead as far as a test says, and a stopwatch that only tests move."""
+    """A wall clock that runs ahead by an amount, and a monotonic clock, both set by the tests."""
 
     ahead: timedelta = timedelta()
     seconds: float = 1000.0
@@ -108,8 +108,8 @@ class Time:
 
 
 @dataclass
-class House:
-    """All three services over one sandbox, the certificates of every caller, and the time they live in."""
+class Deployment:
+    """All three services in one sandbox, the certificates of every caller, and their clock."""
 
     sandbox: Sandbox
     time: Time
@@ -117,56 +117,56 @@ class House:
     callers: dict[str, grpc.ChannelCredentials | None] = field(default_factory=dict)
 
     def channel(self, caller: str, method: str) -> grpc.Channel:
-        """A new connection of *caller* to the service of *method*."""
+        """Open a new connection of *caller* to the service of *method*."""
         credentials = self.callers[caller]
         if credentials is None:
             return grpc.insecure_channel(self.addresses[method])
         return grpc.secure_channel(self.addresses[method], credentials, options=[("grpc.enable_retries", 0)])
 
     def rewrite(self, table: str | None = None, **changes: Any) -> None:
-        """Write the access table anew, and let the time pass after which it is looked at."""
+        """Rewrite the access table, and advance the clock past the next check of it."""
         suite.write_access(self.sandbox, GRANTS, **{"rate": 1, "burst": 2000} | changes)
         if table is not None:
             self.sandbox.access.write_text(table, "utf-8")
         self.time.seconds += 2
 
     def spare(self, method: str, **validity: Any) -> ClientIdentity:
-        """A second certificate of the organisation that may ask *method*."""
+        """Issue a second certificate of an organisation that may call *method*."""
         holder = next(caller for caller, granted, _clause in GRANTS if granted == method)
         DevCertificateAuthority(self.sandbox.pki).issue("spare", [ORGANIZATIONS[holder]], **validity)
         return ClientIdentity.named(self.sandbox.pki, "spare")
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("grid")
     sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
     promissory = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0)
     judiciary = judiciary_opening(sandbox, clock.clock, shutdown_delay_seconds=0)
-    with RunningService(promissory) as ministry, RunningService(judiciary) as courts:
-        settings = sandbox.setad(listen="127.0.0.1:0", provider=ministry.address, shutdown_delay_seconds=0)
-        with RunningService(lambda: run_adapter(settings, clock=clock.clock)) as buyer:
-            made = House(sandbox, clock)
-            made.addresses = dict.fromkeys((CHECK_NOTE, GET_NOTE_PARTIES), ministry.address)
-            made.addresses |= dict.fromkeys((CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID), courts.address)
-            made.addresses[VERIFY_NOTE] = buyer.address
+    with RunningService(promissory) as promissory_service, RunningService(judiciary) as judiciary_service:
+        settings = sandbox.setad(listen="127.0.0.1:0", provider=promissory_service.address, shutdown_delay_seconds=0)
+        with RunningService(lambda: run_adapter(settings, clock=clock.clock)) as setad_adapter:
+            made = Deployment(sandbox, clock)
+            made.addresses = dict.fromkeys((CHECK_NOTE, GET_NOTE_PARTIES), promissory_service.address)
+            made.addresses |= dict.fromkeys((CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID), judiciary_service.address)
+            made.addresses[VERIFY_NOTE] = setad_adapter.address
             made.callers = credentials(sandbox, folder)
-            with made.channel("setad", CHECK_NOTE) as channel:  # which opens GetNoteParties for Setad
+            with made.channel("setad", CHECK_NOTE) as channel:  # permits GetNoteParties for Setad
                 ask(channel, CHECK_NOTE)
             yield made
 
 
 @pytest.fixture
-def rewritten(house: House) -> Iterator[House]:
-    """The house, for tests that change its table or its time: both are put right at the end."""
-    yield house
-    house.time.ahead = timedelta()
-    house.rewrite()
+def rewritten(deployment: Deployment) -> Iterator[Deployment]:
+    """The deployment, for tests that change its table or its clock: both are reset at the end."""
+    yield deployment
+    deployment.time.ahead = timedelta()
+    deployment.rewrite()
 
 
 def credentials(sandbox: Sandbox, folder: Path) -> dict[str, grpc.ChannelCredentials | None]:
-    """What each caller of the grid opens its connection with."""
+    """Return the credentials of each caller of the grid."""
     now, authority = datetime.now(UTC), DevCertificateAuthority(sandbox.pki)
     for name, organizations in {
         "two organizations": [SETAD, CBI],
@@ -174,13 +174,13 @@ def credentials(sandbox: Sandbox, folder: Path) -> dict[str, grpc.ChannelCredent
         "no organization": [],
         "ten digits": [SETAD[1:]],
         "Persian digits": [SETAD.translate({ord(str(digit)): 0x06F0 + digit for digit in range(10)})],
-        "a line's end": [SETAD + "\n"],
+        "line end": [SETAD + "\n"],
     }.items():
         authority.issue(name, organizations)
     authority.issue("expired", [SETAD], since=now - timedelta(days=30), lifetime=timedelta(days=29))
     authority.issue("not yet valid", [SETAD], since=now + timedelta(days=1))
     DevCertificateAuthority.create(folder / "elsewhere", "estelam development CA").issue("another authority", [SETAD])
-    sign_oneself(sandbox.pki, "self-signed", SETAD)
+    self_sign(sandbox.pki, "self-signed", SETAD)
     elsewhere, trust = folder / "elsewhere", sandbox.pki / "ca.crt"
     foreign = ClientIdentity(elsewhere / "another authority.crt", elsewhere / "another authority.key", trust)
     strangers: dict[str, grpc.ChannelCredentials | None] = {
@@ -193,8 +193,8 @@ def credentials(sandbox: Sandbox, folder: Path) -> dict[str, grpc.ChannelCredent
     } | strangers
 
 
-def sign_oneself(folder: Path, name: str, organization_id: str) -> None:
-    """A certificate that names *organization_id* and that nobody vouches for."""
+def self_sign(folder: Path, name: str, organization_id: str) -> None:
+    """Create a self-signed certificate that names *organization_id*."""
     key = generate_private_key(SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, organization_id)])
     since = datetime.now(UTC) - timedelta(hours=1)
@@ -215,7 +215,7 @@ Outcome = tuple[grpc.StatusCode, Reason | None]
 def ask(
     channel: grpc.Channel, method: str, request: Message | None = None, metadata: Sequence[tuple[str, str]] = ()
 ) -> tuple[Outcome, Trailer]:
-    """The status with which *method* ends, the house's reason for it, and the trailing metadata."""
+    """Return the status and the reason with which *method* ends, and the trailing metadata."""
     question = (request or REQUESTS[method]).SerializeToString()
     rpc: Any = channel.unary_unary(f"/{method}")
     call = rpc.future(question, timeout=10, metadata=metadata)
@@ -224,7 +224,7 @@ def ask(
 
 
 def details(trailer: Trailer) -> dict[str, Any]:
-    """What a refusal carries, by the names of its messages."""
+    """Return the details of a refusal by the names of their messages."""
     kinds = {kind.DESCRIPTOR.full_name: kind for kind in (BadRequest, QuotaFailure, RetryInfo)}
     found = {}
     for packed in status_pb2.Status.FromString(trailer["grpc-status-details-bin"]).details:
@@ -235,34 +235,38 @@ def details(trailer: Trailer) -> dict[str, Any]:
 
 @each_method
 @pytest.mark.parametrize("caller", GRID)
-def test_every_caller_gets_exactly_its_cell_of_the_grid(house: House, caller: str, method: str) -> None:
-    with house.channel(caller, method) as channel:
+def test_grid(deployment: Deployment, caller: str, method: str) -> None:
+    """Every caller gets exactly the outcome of its cell in the grid."""
+    with deployment.channel(caller, method) as channel:
         outcome, _ = ask(channel, method)
 
     assert GRID[caller][METHODS.index(method)] == outcome
 
 
-def test_the_grid_opens_just_what_the_resolutions_grant() -> None:
+def test_grid_matches_grants() -> None:
+    """The grid permits exactly the grants of the resolutions."""
     granted = {(caller, method) for caller, method, _clause in GRANTS}
 
     assert granted == {(caller, METHODS[at]) for caller, row in GRID.items() for at in range(5) if row[at] == OK}
 
 
 @each_method
-def test_a_barred_certificate_is_refused_on_the_connection_it_has_open(rewritten: House, method: str) -> None:
-    lost = rewritten.spare(method)
-    fingerprint = x509.load_pem_x509_certificate(lost.certificate.read_bytes()).fingerprint(SHA256()).hex()
+def test_denied_certificate_is_refused_on_open_connection(rewritten: Deployment, method: str) -> None:
+    """A certificate that is put on the deny list is refused on its open connection."""
+    denied = rewritten.spare(method)
+    fingerprint = x509.load_pem_x509_certificate(denied.certificate.read_bytes()).fingerprint(SHA256()).hex()
 
-    with plain_channel(rewritten.addresses[method], lost) as channel:
+    with plain_channel(rewritten.addresses[method], denied) as channel:
         before, _ = ask(channel, method)
         rewritten.rewrite(denied=[fingerprint])
         after, _ = ask(channel, method)
 
-    assert (OK, BARRED) == (before, after)
+    assert (OK, DENIED) == (before, after)
 
 
 @each_method
-def test_a_certificate_that_ends_is_refused_on_the_connection_it_has_open(rewritten: House, method: str) -> None:
+def test_expired_certificate_is_refused_on_open_connection(rewritten: Deployment, method: str) -> None:
+    """A certificate that expires is refused on its open connection; so is one not yet valid."""
     brief = rewritten.spare(method, lifetime=timedelta(hours=2))
 
     with plain_channel(rewritten.addresses[method], brief) as channel:
@@ -287,7 +291,8 @@ def test_a_certificate_that_ends_is_refused_on_the_connection_it_has_open(rewrit
         "{table}\n[[deny]]\ncertificate = 'short'\nreason = 'lost'",
     ],
 )
-def test_no_service_starts_with_an_empty_or_a_doubtful_table(sandbox: Sandbox, start: Start, table: str) -> None:
+def test_invalid_access_table_prevents_start(sandbox: Sandbox, start: Start, table: str) -> None:
+    """No service starts with an empty or invalid access table."""
     sandbox.access.write_text(table.format(table=sandbox.access.read_text("utf-8")), "utf-8")
     settings = sandbox.setad(listen="127.0.0.1:0")
 
@@ -296,10 +301,9 @@ def test_no_service_starts_with_an_empty_or_a_doubtful_table(sandbox: Sandbox, s
             start(opening)
 
 
-@pytest.mark.parametrize(("bound", "before", "after"), [("since", SHUT, OK), ("until", OK, SHUT)])
-def test_a_grant_begins_and_ends_with_the_day_in_iran(
-    rewritten: House, bound: str, before: Outcome, after: Outcome
-) -> None:
+@pytest.mark.parametrize(("bound", "before", "after"), [("since", NOT_GRANTED, OK), ("until", OK, NOT_GRANTED)])
+def test_grant_follows_days_in_iran(rewritten: Deployment, bound: str, before: Outcome, after: Outcome) -> None:
+    """A grant begins and ends at midnight in Iran."""
     midnight = (datetime.now(UTC) + timedelta(days=1)).replace(hour=20, minute=30, second=0, microsecond=0)
     day = midnight.date() + timedelta(days=1 if bound == "since" else 0)
     table = rewritten.sandbox.access.read_text("utf-8")
@@ -315,24 +319,26 @@ def test_a_grant_begins_and_ends_with_the_day_in_iran(
     assert [before, after] == seen
 
 
-def test_a_changed_table_counts_within_moments_on_a_connection_that_is_open(sandbox: Sandbox, start: Start) -> None:
+def test_changed_table_applies_to_open_connection(sandbox: Sandbox, start: Start) -> None:
+    """A changed access table applies within seconds, also on an open connection."""
     service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "stranger")) as channel:
         before, _ = ask(channel, CHECK_NOTE)
         suite.write_access(sandbox, [*GRANTS, ("stranger", CHECK_NOTE, "R2.1")], rate=1, burst=1000)
         changed = time.monotonic()
-        while (ask(channel, CHECK_NOTE)[0] == SHUT) and time.monotonic() < changed + 10:
+        while (ask(channel, CHECK_NOTE)[0] == NOT_GRANTED) and time.monotonic() < changed + 10:
             time.sleep(0.05)
         passed = time.monotonic() - changed
 
-    assert SHUT == before
-    assert passed < 5  # two seconds on a machine that is not busy
+    assert NOT_GRANTED == before
+    assert passed < 5  # two seconds on an idle machine
 
 
 @pytest.mark.parametrize("broken", ["", "[[grant", "grant = []", "\0", None])
-def test_a_broken_table_changes_nothing_until_it_is_mended(rewritten: House, broken: str | None) -> None:
-    lost = x509.load_pem_x509_certificate((rewritten.sandbox.pki / "agency.crt").read_bytes())
-    rewritten.rewrite(denied=[lost.fingerprint(SHA256()).hex()])
+def test_invalid_table_keeps_last_one(rewritten: Deployment, broken: str | None) -> None:
+    """An invalid or missing table leaves the last valid one in force until it is repaired."""
+    denied = x509.load_pem_x509_certificate((rewritten.sandbox.pki / "agency.crt").read_bytes())
+    rewritten.rewrite(denied=[denied.fingerprint(SHA256()).hex()])
     with rewritten.channel("setad", CHECK_NOTE) as setad, rewritten.channel("agency", CHECK_NOTE) as agency:
         ask(setad, CHECK_NOTE)
         if broken is None:
@@ -342,34 +348,37 @@ def test_a_broken_table_changes_nothing_until_it_is_mended(rewritten: House, bro
             rewritten.rewrite(broken)
         meanwhile = ask(setad, CHECK_NOTE)[0], ask(agency, CHECK_NOTE)[0]
         rewritten.rewrite()
-        mended = ask(setad, CHECK_NOTE)[0], ask(agency, CHECK_NOTE)[0]
+        repaired = ask(setad, CHECK_NOTE)[0], ask(agency, CHECK_NOTE)[0]
 
-    assert (OK, BARRED) == meanwhile
-    assert (OK, OK) == mended
+    assert (OK, DENIED) == meanwhile
+    assert (OK, OK) == repaired
 
 
-def test_what_a_grant_demands_must_be_told_with_every_inquiry(rewritten: House) -> None:
+def test_demanded_metadata_is_required(rewritten: Deployment) -> None:
+    """Metadata that a grant demands is required in every call."""
     rewritten.rewrite(demands=["x-case-reference"])
     with rewritten.channel("setad", CHECK_NOTE) as channel:
-        silent, trailer = ask(channel, CHECK_NOTE, metadata=[("x-operator", "desk-7")])
-        told, _ = ask(channel, CHECK_NOTE, metadata=[("x-case-reference", "tender-1405/7")])
+        without, trailer = ask(channel, CHECK_NOTE, metadata=[("x-operator", "unit-7")])
+        with_metadata, _ = ask(channel, CHECK_NOTE, metadata=[("x-case-reference", "tender-1405/7")])
 
-    assert (grpc.StatusCode.INVALID_ARGUMENT, Reason.METADATA_REQUIRED) == silent
+    assert (grpc.StatusCode.INVALID_ARGUMENT, Reason.METADATA_REQUIRED) == without
     assert ["x-case-reference"] == [found.field for found in details(trailer)["BadRequest"].field_violations]
-    assert OK == told
+    assert OK == with_metadata
 
 
 @pytest.mark.parametrize("key", ["x-inquiry-id", "x-case-reference", "x-operator"])
 @pytest.mark.parametrize("values", [[""], ["two words"], ["a" * 65], ["a", "a"], ["a", "b"], ["a,b"], ["{}"], ["a "]])
-def test_metadata_out_of_form_or_given_twice_is_refused(house: House, key: str, values: list[str]) -> None:
-    with house.channel("setad", CHECK_NOTE) as channel:
+def test_malformed_metadata_is_refused(deployment: Deployment, key: str, values: list[str]) -> None:
+    """Malformed or repeated purpose metadata is refused with its key."""
+    with deployment.channel("setad", CHECK_NOTE) as channel:
         outcome, trailer = ask(channel, CHECK_NOTE, metadata=[(key, value) for value in values])
 
     assert (grpc.StatusCode.INVALID_ARGUMENT, Reason.METADATA_MALFORMED) == outcome
     assert [key] == [found.field for found in details(trailer)["BadRequest"].field_violations]
 
 
-def test_a_used_up_quota_says_how_much_there_was_and_when_there_is_more(rewritten: House) -> None:
+def test_exhausted_quota_states_limit_and_reset(rewritten: Deployment) -> None:
+    """An exhausted quota is refused with limit, state and retry delay, and affects no other caller or method."""
     rewritten.rewrite(rate=0.5, burst=3)
     with rewritten.channel("setad", CHECK_NOTE) as setad, rewritten.channel("agency", CHECK_NOTE) as agency:
         asked = [ask(setad, CHECK_NOTE) for _ in range(4)]
@@ -379,20 +388,21 @@ def test_a_used_up_quota_says_how_much_there_was_and_when_there_is_more(rewritte
 
     refused = details(asked[3][1])
     policy, state = '"CheckNote";q=3;w=6', '"CheckNote";r={:09d};t={:09d}'
-    told = [(trailer["ratelimit-policy"], trailer["ratelimit"]) for _, trailer in asked]
-    assert [OK, OK, OK, USED_UP] == [outcome for outcome, _ in asked]
-    assert [(policy, state.format(*left)) for left in ((2, 2), (1, 4), (0, 6), (0, 6))] == told
+    rate_limits = [(trailer["ratelimit-policy"], trailer["ratelimit"]) for _, trailer in asked]
+    assert [OK, OK, OK, EXHAUSTED] == [outcome for outcome, _ in asked]
+    assert [(policy, state.format(*left)) for left in ((2, 2), (1, 4), (0, 6), (0, 6))] == rate_limits
     assert "CheckNote" == refused["QuotaFailure"].violations[0].subject
     assert 2000 == refused["RetryInfo"].retry_delay.ToMilliseconds()
     assert [OK, OK, OK] == [*others, later]
 
 
-def test_a_no_costs_what_the_grant_says_and_may_leave_a_debt(rewritten: House) -> None:
+def test_no_costs_miss_cost(rewritten: Deployment) -> None:
+    """An answer NO costs the grant's miss cost and may overdraw the bucket."""
     rewritten.rewrite(rate=0.5, burst=10, miss_cost=6)
     no = notes.CheckNoteRequest(**NOTE | {"amount_rials": 1})
     with rewritten.channel("setad", CHECK_NOTE) as channel:
         asked = [ask(channel, CHECK_NOTE, request) for request in (None, no, no, None)]
 
-    assert [OK, OK, OK, USED_UP] == [outcome for outcome, _ in asked]
+    assert [OK, OK, OK, EXHAUSTED] == [outcome for outcome, _ in asked]
     assert [9, 3, 0, 0] == [int(trailer["ratelimit"].partition("r=")[2][:9]) for _, trailer in asked]
     assert 8000 == details(asked[3][1])["RetryInfo"].retry_delay.ToMilliseconds()

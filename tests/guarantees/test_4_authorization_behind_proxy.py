@@ -1,4 +1,4 @@
-"""Promise 4 behind a proxy that ends TLS: only a named one may say who asks, and only what can be checked."""
+"""Guarantee 4 behind a TLS-terminating proxy: only a trusted proxy may forward a certificate, and it is verified."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from tests.conftest import plain_channel, promissory_opening
-from tests.guarantees.test_4_authorization import BARRED, EXPIRED, NOBODY, OK, SHUT, Outcome, Time, ask, sign_oneself
+from tests.guarantees.test_4_authorization import (
+    DENIED,
+    EXPIRED,
+    NOT_GRANTED,
+    OK,
+    UNUSABLE,
+    Outcome,
+    Time,
+    ask,
+    self_sign,
+)
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
@@ -32,14 +42,14 @@ def fingerprint(pem: bytes) -> str:
 
 
 def forwarded(pem: bytes, **changes: str) -> str:
-    """What Envoy writes of a caller's certificate."""
-    told = {"Hash": fingerprint(pem), "Cert": f'"{quote(pem, safe="-")}"'} | changes
-    return ";".join(f"{key}={value}" for key, value in told.items() if value)
+    """Return the XFCC header that Envoy writes for a client certificate."""
+    elements = {"Hash": fingerprint(pem), "Cert": f'"{quote(pem, safe="-")}"'} | changes
+    return ";".join(f"{key}={value}" for key, value in elements.items() if value)
 
 
 @dataclass
-class Gate:
-    """A service that names one proxy, and everybody's connections to it."""
+class ProxiedService:
+    """A service with trusted proxies, and connections of every caller to it."""
 
     sandbox: Sandbox
     time: Time
@@ -49,48 +59,48 @@ class Gate:
         return (self.sandbox.pki / f"{name}.crt").read_bytes()
 
     def ask(self, presented: str, *headers: str) -> Outcome:
-        """How a call ends on a new connection opened with the certificate *presented*."""
+        """Return the outcome of a call on a new connection opened with the certificate *presented*."""
         with plain_channel(self.address, ClientIdentity.named(self.sandbox.pki, presented)) as channel:
-            return self.told(channel, *headers)
+            return self.call(channel, *headers)
 
-    def told(self, channel: grpc.Channel, *headers: str) -> Outcome:
+    def call(self, channel: grpc.Channel, *headers: str) -> Outcome:
         return ask(channel, CHECK_NOTE, metadata=[(HEADER, header) for header in headers])[0]
 
-    def bar(self, *names: str) -> None:
+    def deny(self, *names: str) -> None:
         denied = [fingerprint(self.pem(name)) for name in names]
         suite.write_access(self.sandbox, GRANTS, rate=1, burst=2000, denied=denied)
         self.time.seconds += 2
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    folder = tmp_path_factory.mktemp("gate")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedService]:
+    folder = tmp_path_factory.mktemp("proxied")
     sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
     issue(sandbox, folder)
     proxies = [fingerprint((sandbox.pki / f"{name}.crt").read_bytes()) for name in ("proxy", "other proxy", "brief")]
     opening = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0, trusted_proxies=proxies)
     with RunningService(opening) as service:
-        yield Gate(sandbox, clock, service.address)
+        yield ProxiedService(sandbox, clock, service.address)
 
 
 def issue(sandbox: Sandbox, folder: Path) -> None:
     now, authority = datetime.now(UTC), DevCertificateAuthority(sandbox.pki)
     authority.issue("proxy", [])
-    authority.issue("other proxy", [SETAD])  # names a caller, and is none
+    authority.issue("other proxy", [SETAD])  # names an organisation, but is a proxy
     authority.issue("brief", [], lifetime=timedelta(hours=2))
-    authority.issue("unnamed proxy", [])
+    authority.issue("untrusted proxy", [])
     authority.issue("two organizations", [SETAD, ORGANIZATIONS["cbi"]])
     authority.issue("no organization", [])
     authority.issue("expired", [SETAD], since=now - timedelta(days=30), lifetime=timedelta(days=29))
     authority.issue("not yet valid", [SETAD], since=now + timedelta(days=1))
     authority.issue("ends soon", [SETAD], lifetime=timedelta(hours=2))
-    sign_oneself(sandbox.pki, "self-signed", SETAD)
+    self_sign(sandbox.pki, "self-signed", SETAD)
     elsewhere = DevCertificateAuthority.create(folder / "elsewhere", "estelam development CA").issue(
         "another authority", [SETAD]
     )
     (sandbox.pki / elsewhere.name).write_bytes(elsewhere.read_bytes())
-    leaf(authority, "for servers alone", usage=[ExtendedKeyUsageOID.SERVER_AUTH])
+    leaf(authority, "server only", usage=[ExtendedKeyUsageOID.SERVER_AUTH])
     leaf(authority, "large", units=["م" * 64] * 24, usage=[ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
@@ -112,55 +122,61 @@ def leaf(
 
 
 @pytest.fixture
-def changed(gate: Gate) -> Iterator[Gate]:
-    """The gate, for tests that change its deny-list, time or trust."""
-    trust = gate.pem("ca")
-    yield gate
-    gate.time.ahead = timedelta()
-    (gate.sandbox.pki / "ca.crt").write_bytes(trust)
-    gate.bar()
+def changed(proxied: ProxiedService) -> Iterator[ProxiedService]:
+    """The service, for tests that change its deny list, clock or authorities: all are reset at the end."""
+    trust = proxied.pem("ca")
+    yield proxied
+    proxied.time.ahead = timedelta()
+    (proxied.sandbox.pki / "ca.crt").write_bytes(trust)
+    proxied.deny()
 
 
 @pytest.mark.parametrize("caller", TRUSTED)
-def test_a_named_proxys_callers_get_what_they_would_get_without_it(gate: Gate, caller: str) -> None:
-    direct, behind = gate.ask(caller), gate.ask("proxy", forwarded(gate.pem(caller)))
+def test_callers_behind_proxy_get_same_outcome(proxied: ProxiedService, caller: str) -> None:
+    """Callers behind a trusted proxy get the same outcome as without it."""
+    direct, behind = proxied.ask(caller), proxied.ask("proxy", forwarded(proxied.pem(caller)))
 
-    assert direct == behind == (OK if caller in ("setad", "agency") else SHUT)
-
-
-def test_one_connection_of_a_proxy_carries_many_callers_and_mixes_none_up(gate: Gate) -> None:
-    with plain_channel(gate.address, ClientIdentity.named(gate.sandbox.pki, "proxy")) as channel:
-        seen = [gate.told(channel, forwarded(gate.pem(caller))) for caller in TRUSTED * 3]
-
-    assert [OK, OK, SHUT, SHUT] * 3 == seen
+    assert direct == behind == (OK if caller in ("setad", "agency") else NOT_GRANTED)
 
 
-def test_a_large_certificate_fits(gate: Gate) -> None:
-    header = forwarded(gate.pem("large"))
+def test_one_proxy_connection_serves_many_callers(proxied: ProxiedService) -> None:
+    """One connection of a proxy carries calls of many callers, each with its own outcome."""
+    with plain_channel(proxied.address, ClientIdentity.named(proxied.sandbox.pki, "proxy")) as channel:
+        seen = [proxied.call(channel, forwarded(proxied.pem(caller))) for caller in TRUSTED * 3]
+
+    assert [OK, OK, NOT_GRANTED, NOT_GRANTED] * 3 == seen
+
+
+def test_large_certificate_is_accepted(proxied: ProxiedService) -> None:
+    """A large client certificate fits into the header."""
+    header = forwarded(proxied.pem("large"))
 
     assert 5000 < len(header) < 7000
-    assert OK == gate.ask("proxy", header)
+    assert OK == proxied.ask("proxy", header)
 
 
-@pytest.mark.parametrize("presented", ["setad", "agency", "cbi", "stranger", "unnamed proxy", "promissory-server"])
+@pytest.mark.parametrize("presented", ["setad", "agency", "cbi", "stranger", "untrusted proxy", "promissory-server"])
 @pytest.mark.parametrize("claimed", ["setad", "agency", "proxy"])
-def test_from_anyone_else_a_word_about_a_certificate_is_refused(gate: Gate, presented: str, claimed: str) -> None:
-    assert NOBODY == gate.ask(presented, forwarded(gate.pem(claimed)))
+def test_header_from_untrusted_caller_is_refused(proxied: ProxiedService, presented: str, claimed: str) -> None:
+    """An XFCC header from anyone but a trusted proxy is refused."""
+    assert UNUSABLE == proxied.ask(presented, forwarded(proxied.pem(claimed)))
 
 
 @pytest.mark.parametrize("header", ["", " ", "Hash=" + "0" * 64, "x"])
-def test_from_anyone_else_the_empty_word_is_refused_too(gate: Gate, header: str) -> None:
-    assert NOBODY == gate.ask("setad", header)
+def test_empty_header_from_untrusted_caller_is_refused(proxied: ProxiedService, header: str) -> None:
+    """An empty XFCC header from anyone but a trusted proxy is refused too."""
+    assert UNUSABLE == proxied.ask("setad", header)
 
 
 @pytest.mark.parametrize("proxy", ["proxy", "other proxy"])
-def test_a_proxy_is_no_caller_itself(gate: Gate, proxy: str) -> None:
-    assert NOBODY == gate.ask(proxy)
-    assert NOBODY == gate.ask(proxy, forwarded(gate.pem(proxy)))
-    assert NOBODY == gate.ask(proxy, forwarded(gate.pem("other proxy")))
+def test_proxy_is_not_a_caller(proxied: ProxiedService, proxy: str) -> None:
+    """A trusted proxy can't call in its own name."""
+    assert UNUSABLE == proxied.ask(proxy)
+    assert UNUSABLE == proxied.ask(proxy, forwarded(proxied.pem(proxy)))
+    assert UNUSABLE == proxied.ask(proxy, forwarded(proxied.pem("other proxy")))
 
 
-MISSHAPEN = {
+MALFORMED = {
     "two elements": "{setad},{setad}",
     "two callers": "{setad},{agency}",
     "a chain of proxies": "By=spiffe://inner;Hash=00,{setad}",
@@ -185,29 +201,33 @@ MISSHAPEN = {
 }
 
 
-@pytest.mark.parametrize("shape", MISSHAPEN)
-def test_whatever_else_a_proxy_says_names_nobody(gate: Gate, shape: str) -> None:
-    setad = forwarded(gate.pem("setad"))
+@pytest.mark.parametrize("shape", MALFORMED)
+def test_malformed_header_is_refused(proxied: ProxiedService, shape: str) -> None:
+    """A malformed header of a trusted proxy identifies no caller."""
+    setad = forwarded(proxied.pem("setad"))
     hashed, cert = setad.split(";")
     words = {
         "setad": setad,
-        "agency": forwarded(gate.pem("agency")),
+        "agency": forwarded(proxied.pem("agency")),
         "hash": hashed,
         "cert": cert,
-        "other": forwarded(gate.pem("agency")).partition(";")[0],
+        "other": forwarded(proxied.pem("agency")).partition(";")[0],
         "bare": setad.replace('"', ""),
-        "two": forwarded(gate.pem("setad"), Cert=f'"{quote(gate.pem("setad") + gate.pem("agency"), safe="-")}"'),
+        "two": forwarded(
+            proxied.pem("setad"), Cert=f'"{quote(proxied.pem("setad") + proxied.pem("agency"), safe="-")}"'
+        ),
         "short": setad[:-30] + '"',
         "garbage": "%2F" * 1500,
     }
 
-    assert NOBODY == gate.ask("proxy", MISSHAPEN[shape].format(**words))
+    assert UNUSABLE == proxied.ask("proxy", MALFORMED[shape].format(**words))
 
 
-def test_two_headers_name_nobody(gate: Gate) -> None:
-    setad, agency = forwarded(gate.pem("setad")), forwarded(gate.pem("agency"))
+def test_two_headers_are_refused(proxied: ProxiedService) -> None:
+    """Two XFCC headers identify no caller."""
+    setad, agency = forwarded(proxied.pem("setad")), forwarded(proxied.pem("agency"))
 
-    assert [NOBODY] * 3 == [gate.ask("proxy", *pair) for pair in ((setad, setad), (setad, agency), (agency, ""))]
+    assert [UNUSABLE] * 3 == [proxied.ask("proxy", *pair) for pair in ((setad, setad), (setad, agency), (agency, ""))]
 
 
 @pytest.mark.parametrize(
@@ -215,58 +235,62 @@ def test_two_headers_name_nobody(gate: Gate) -> None:
     {
         "expired": EXPIRED,
         "not yet valid": EXPIRED,
-        "another authority": NOBODY,
-        "self-signed": NOBODY,
-        "for servers alone": NOBODY,
-        "two organizations": NOBODY,
-        "no organization": NOBODY,
+        "another authority": UNUSABLE,
+        "self-signed": UNUSABLE,
+        "server only": UNUSABLE,
+        "two organizations": UNUSABLE,
+        "no organization": UNUSABLE,
     }.items(),
 )
-def test_a_named_proxy_is_not_believed_about_a_certificate_that_is_no_good(
-    gate: Gate, caller: str, outcome: Outcome
-) -> None:
-    assert outcome == gate.ask("proxy", forwarded(gate.pem(caller)))
+def test_invalid_client_certificate_is_refused(proxied: ProxiedService, caller: str, outcome: Outcome) -> None:
+    """A client certificate that does not verify is refused although a trusted proxy forwards it."""
+    assert outcome == proxied.ask("proxy", forwarded(proxied.pem(caller)))
 
 
-def test_a_barred_caller_is_barred_behind_a_proxy_too(changed: Gate) -> None:
+def test_denied_caller_is_refused_behind_proxy(changed: ProxiedService) -> None:
+    """A caller on the deny list is refused behind a proxy too."""
     with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
-        before = [changed.told(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
-        changed.bar("agency")
-        after = [changed.told(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
+        before = [changed.call(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
+        changed.deny("agency")
+        after = [changed.call(channel, forwarded(changed.pem(caller))) for caller in ("setad", "agency")]
 
-    assert [OK, OK, OK, BARRED] == before + after
+    assert [OK, OK, OK, DENIED] == before + after
 
 
-def test_a_barred_proxy_speaks_for_nobody_and_the_others_go_on(changed: Gate) -> None:
+def test_denied_proxy_is_refused(changed: ProxiedService) -> None:
+    """A proxy on the deny list is refused, and the other proxies are not affected."""
     setad = forwarded(changed.pem("setad"))
     with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
-        changed.bar("proxy")
-        barred = [changed.told(channel, setad), changed.told(channel), changed.told(channel, "x")]
+        changed.deny("proxy")
+        denied = [changed.call(channel, setad), changed.call(channel), changed.call(channel, "x")]
 
-    assert [BARRED] * 3 == barred
+    assert [DENIED] * 3 == denied
     assert [OK, OK] == [changed.ask("other proxy", setad), changed.ask("setad")]
 
 
-def test_a_certificate_that_ends_is_refused_on_the_connection_that_its_proxy_has_open(changed: Gate) -> None:
+def test_expired_client_is_refused_on_open_proxy_connection(changed: ProxiedService) -> None:
+    """A client certificate that expires is refused on the proxy's open connection."""
     with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "proxy")) as channel:
         seen = []
         for hours in (0, 3, -3):
             changed.time.ahead = timedelta(hours=hours)
-            seen.append(changed.told(channel, forwarded(changed.pem("ends soon"))))
+            seen.append(changed.call(channel, forwarded(changed.pem("ends soon"))))
 
     assert [OK, EXPIRED, EXPIRED] == seen
 
 
-def test_a_proxy_whose_own_certificate_ends_speaks_for_nobody(changed: Gate) -> None:
+def test_expired_proxy_is_refused(changed: ProxiedService) -> None:
+    """A proxy whose own certificate has expired is refused."""
     with plain_channel(changed.address, ClientIdentity.named(changed.sandbox.pki, "brief")) as channel:
-        before = changed.told(channel, forwarded(changed.pem("setad")))
+        before = changed.call(channel, forwarded(changed.pem("setad")))
         changed.time.ahead = timedelta(hours=3)
-        after = changed.told(channel, forwarded(changed.pem("setad")))
+        after = changed.call(channel, forwarded(changed.pem("setad")))
 
     assert (OK, EXPIRED) == (before, after)
 
 
-def test_an_authority_counts_from_when_it_is_trusted_until_it_is_not(changed: Gate) -> None:
+def test_changed_authorities_apply_soon(changed: ProxiedService) -> None:
+    """An authority is trusted from when it is added to the file until it is removed."""
     elsewhere = changed.sandbox.folder.parent / "elsewhere" / "ca.crt"
     setad, other = forwarded(changed.pem("setad")), forwarded(changed.pem("another authority"))
     trust, old = changed.sandbox.pki / "ca.crt", changed.pem("ca")
@@ -275,14 +299,15 @@ def test_an_authority_counts_from_when_it_is_trusted_until_it_is_not(changed: Ga
         for trusted in (old, old + elsewhere.read_bytes(), elsewhere.read_bytes(), b"broken", old):
             trust.write_bytes(trusted)
             changed.time.seconds += 2
-            seen.append((changed.told(channel, setad), changed.told(channel, other)))
+            seen.append((changed.call(channel, setad), changed.call(channel, other)))
 
-    assert [(OK, NOBODY), (OK, OK), (NOBODY, OK), (NOBODY, OK), (OK, NOBODY)] == seen
+    assert [(OK, UNUSABLE), (OK, OK), (UNUSABLE, OK), (UNUSABLE, OK), (OK, UNUSABLE)] == seen
 
 
-def test_without_a_named_proxy_nobody_is_vouched_for(sandbox: Sandbox) -> None:
+def test_no_proxy_is_trusted_by_default(sandbox: Sandbox) -> None:
+    """Without a configured proxy no XFCC header is trusted."""
     DevCertificateAuthority(sandbox.pki).issue("proxy", [])
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
-        gate = Gate(sandbox, Time(), service.address)
+        proxied = ProxiedService(sandbox, Time(), service.address)
 
-        assert [NOBODY] * 2 == [gate.ask(name, forwarded(gate.pem("setad"))) for name in ("proxy", "setad")]
+        assert [UNUSABLE] * 2 == [proxied.ask(name, forwarded(proxied.pem("setad"))) for name in ("proxy", "setad")]

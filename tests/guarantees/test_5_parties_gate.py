@@ -1,4 +1,4 @@
-"""Promise 5: the parties of a note are told only after the asking caller's own recent YES, while it still holds."""
+"""Guarantee 5: the parties of a note are disclosed only after the caller's own recent YES, while it still holds."""
 
 import csv
 import time
@@ -49,7 +49,7 @@ SECRETS = (OBLIGOR, HOLDER, "somebody", "some street")
 
 Question = tuple[str, str, str]
 """A caller, a serial, an agency."""
-Told = tuple[pb.Party, pb.Party] | Reason
+Disclosure = tuple[pb.Party, pb.Party] | Reason
 
 
 def amount(serial: str) -> int:
@@ -57,7 +57,7 @@ def amount(serial: str) -> int:
 
 
 def parties(serial: str) -> tuple[pb.Party, pb.Party]:
-    """The obligor and the holder written in the note *serial*: other names and places in each."""
+    """Return the obligor and the holder of the note *serial*; each has its own names and addresses."""
     written = {"full_name": f"somebody in {serial}", "address": f"some street {serial}", "postal_code": serial[-10:]}
     return (
         pb.Party(kind=pb.PERSON_KIND_NATURAL, id=OBLIGOR, **written),
@@ -66,7 +66,7 @@ def parties(serial: str) -> tuple[pb.Party, pb.Party]:
 
 
 def row(serial: str, state: State) -> dict[str, Any]:
-    """A note as the loader takes it."""
+    """Return a note as a row of the feed."""
     note = {"serial": serial, "state": state, "beneficiary_id": HOLDER, "amount_rials": amount(serial)}
     for side, party in zip(("obligor", "holder"), parties(serial), strict=True):
         note |= {f"{side}_id": party.id, f"{side}_name": party.full_name}
@@ -75,8 +75,8 @@ def row(serial: str, state: State) -> dict[str, Any]:
 
 
 @dataclass
-class World:
-    """The real service on its store, two callers who may ask both methods, and a clock that stands where it is put."""
+class Deployment:
+    """The real service with its store, two callers with grants for both methods, and a clock that the test sets."""
 
     sandbox: Sandbox
     store: StoreSettings
@@ -114,24 +114,24 @@ class World:
         suite.load_file(self.store, feed, path, declaration)
 
     def check(self, caller: str, serial: str, *, wrong: bool = False) -> int:
-        """CheckNote's answer."""
+        """Return the answer of CheckNote."""
         request = pb.CheckNoteRequest(
             serial=serial, obligor_id=OBLIGOR, beneficiary_id=HOLDER, amount_rials=amount(serial) + wrong
         )
         answer: int = PromissoryNoteInquiryServiceStub(self.channels[caller]).CheckNote(request, timeout=10).answer
         return answer
 
-    def ask(self, *questions: Question) -> list[Told]:
-        """For each of *questions*, asked all at once: the parties, or why they are not told."""
+    def ask(self, *questions: Question) -> list[Disclosure]:
+        """Call GetNoteParties for all *questions* at once; return the parties or the reason of each refusal."""
         calls = []
         for caller, serial, agency in questions:
             stub: Any = PromissoryNoteInquiryServiceStub(self.channels[caller])
             request = pb.GetNotePartiesRequest(serial=serial, executive_agency_id=agency)
             calls.append(stub.GetNoteParties.future(request, timeout=10))
-        return [told(call) for call in calls]
+        return [disclosure(call) for call in calls]
 
 
-def told(call: Any) -> Told:
+def disclosure(call: Any) -> Disclosure:
     if call.exception() is None:
         return call.result().obligor, call.result().beneficiary
     refusal = from_grpc(call.exception())
@@ -142,17 +142,17 @@ def told(call: Any) -> Told:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     sandbox = suite.create_sandbox(tmp_path_factory.mktemp("parties") / "suite")
     grants = [*GRANTS, ("agency", GET_NOTE_PARTIES, "R2.2")]
     suite.write_access(sandbox, grants, rate=1_000_000, burst=1_000_000)
-    made = World(sandbox, sandbox.promissory())
+    made = Deployment(sandbox, sandbox.promissory())
     made.open()
     yield made
     made.close()
 
 
-# What opens the parties is drawn more often than what does not: else most courses of events would end shut.
+# Values that permit disclosure are drawn more often: otherwise most sequences would disclose nothing.
 caller = st.sampled_from(CALLERS)
 serial = st.sampled_from((*SERIALS * 3, UNKNOWN))
 state = st.sampled_from((*[State.ISSUED] * 4, *State))
@@ -160,87 +160,91 @@ passed = st.sampled_from((INSTANT, INSTANT, WINDOW / 3, WINDOW - INSTANT, WINDOW
 
 
 class Inquiries(RuleBasedStateMachine):
-    """Calls, loads, restarts and passing time in any order, beside a model of what may be told: three plain dicts."""
+    """Calls, loads, restarts and passing time in any order, with a model of what may be disclosed: three dicts."""
 
-    world: ClassVar[World]
+    deployment: ClassVar[Deployment]
     restarts: ClassVar[int]
 
     @invariant()
-    def exactly_what_may_be_told_is_told(self) -> None:
+    def disclosure_matches_model(self) -> None:
         questions = [*product(CALLERS, SERIALS, AGENCIES[:1]), (CALLERS[0], SERIALS[0], AGENCIES[1])]
 
-        assert [self.expected(*question) for question in questions] == self.world.ask(*questions)
+        assert [self.expected(*question) for question in questions] == self.deployment.ask(*questions)
 
-    def expected(self, caller: str, serial: str, agency: str) -> Told:
+    def expected(self, caller: str, serial: str, agency: str) -> Disclosure:
         if agency not in self.members:
             return Reason.AGENCY_NOT_MEMBER
         said = self.said_yes.get((caller, serial))
-        recent = said is not None and self.world.micros - said <= WINDOW // INSTANT
+        recent = said is not None and self.deployment.micros - said <= WINDOW // INSTANT
         return parties(serial) if recent and self.states[serial] is State.ISSUED else Reason.NOTE_NOT_CONFIRMED
 
     @initialize(states=st.fixed_dictionaries(dict.fromkeys(SERIALS, state)))
     def begin(self, states: dict[str, State]) -> None:
-        self.world.wait(2 * WINDOW)
+        self.deployment.wait(2 * WINDOW)
         self.states = dict(states)
         self.members = {AGENCIES[0]}
         self.said_yes: dict[tuple[str, str], int] = {}
-        self.world.load_notes(self.states)
-        self.world.load_members(self.members)
+        self.deployment.load_notes(self.states)
+        self.deployment.load_members(self.members)
 
     @rule(caller=caller, serial=serial, wrong=st.sampled_from((False, False, False, True)))
     def check(self, caller: str, serial: str, *, wrong: bool) -> None:
         genuine = self.states.get(serial) is State.ISSUED and not wrong
         if genuine:
-            self.said_yes[caller, serial] = self.world.micros
+            self.said_yes[caller, serial] = self.deployment.micros
 
-        assert (ANSWER_YES if genuine else ANSWER_NO) == self.world.check(caller, serial, wrong=wrong)
+        assert (ANSWER_YES if genuine else ANSWER_NO) == self.deployment.check(caller, serial, wrong=wrong)
 
     @rule(passed=passed)
     def wait(self, passed: timedelta) -> None:
-        self.world.wait(passed)
+        self.deployment.wait(passed)
 
     @rule(serial=st.sampled_from(SERIALS), state=state)
     def load(self, serial: str, state: State) -> None:
         self.states[serial] = state
-        self.world.load_notes({serial: state})
+        self.deployment.load_notes({serial: state})
 
     @rule(members=st.sampled_from((AGENCIES[:1], AGENCIES[1:], AGENCIES)))
-    def enrol(self, members: tuple[str, ...]) -> None:
+    def load_members(self, members: tuple[str, ...]) -> None:
         self.members = set(members)
-        self.world.load_members(self.members)
+        self.deployment.load_members(self.members)
 
     @precondition(lambda _self: Inquiries.restarts > 0)
     @rule()
     def restart(self) -> None:
         Inquiries.restarts -= 1
-        self.world.close()
-        self.world.open()
+        self.deployment.close()
+        self.deployment.open()
 
 
-def test_no_course_of_events_tells_parties_without_the_callers_own_recent_yes_that_holds(world: World) -> None:
-    Inquiries.world, Inquiries.restarts = world, 6  # each takes a while
-    # Not shrunk: each try would restart the service again and again.
+def test_parties_require_own_recent_yes(deployment: Deployment) -> None:
+    """In no sequence of events are parties disclosed without the caller's own recent YES that still holds."""
+    Inquiries.deployment, Inquiries.restarts = deployment, 6  # a restart is slow
+    # No shrinking: each attempt would restart the service many times.
     course = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
     run_state_machine_as_test(Inquiries, settings=settings(course, suppress_health_check=list(HealthCheck)))
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_yes_opens_the_parties_for_its_caller_to_the_last_instant_of_the_window(world: World, state: State) -> None:
+def test_window_is_exact(deployment: Deployment, state: State) -> None:
+    """A YES permits its caller to get the parties up to the last instant of the window."""
     serial, other = SERIALS
     question = ("setad", serial, AGENCIES[0])
-    world.wait(2 * WINDOW)
-    world.load_members({AGENCIES[0]})
-    world.load_notes({serial: State.ISSUED, other: State.ISSUED})
-    before = world.ask(question)
-    world.check("setad", serial)
-    world.wait(WINDOW)
-    opened = world.ask(question)
-    shut = world.ask(("agency", serial, AGENCIES[0]), ("setad", other, AGENCIES[0]), ("setad", UNKNOWN, AGENCIES[0]))
-    world.load_notes({serial: state})
-    in_state = world.ask(question)
-    world.load_notes({serial: State.ISSUED})
-    world.wait(INSTANT)
-    late = world.ask(question)
+    deployment.wait(2 * WINDOW)
+    deployment.load_members({AGENCIES[0]})
+    deployment.load_notes({serial: State.ISSUED, other: State.ISSUED})
+    before = deployment.ask(question)
+    deployment.check("setad", serial)
+    deployment.wait(WINDOW)
+    opened = deployment.ask(question)
+    shut = deployment.ask(
+        ("agency", serial, AGENCIES[0]), ("setad", other, AGENCIES[0]), ("setad", UNKNOWN, AGENCIES[0])
+    )
+    deployment.load_notes({serial: state})
+    in_state = deployment.ask(question)
+    deployment.load_notes({serial: State.ISSUED})
+    deployment.wait(INSTANT)
+    late = deployment.ask(question)
 
     assert [parties(serial)] == opened
     assert [Reason.NOTE_NOT_CONFIRMED] * 5 == [*before, *shut, *late]

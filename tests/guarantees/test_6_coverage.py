@@ -1,4 +1,4 @@
-"""Promise 6: a no is earned. None is given from data of unknown extent, from old data, or from a file half loaded."""
+"""Guarantee 6: a NO is earned: never from data of unknown coverage, from stale data, or from a half-loaded file."""
 
 import signal
 import subprocess
@@ -62,21 +62,21 @@ METHODS: dict[str, tuple[str, type[Message]]] = {
     CHECK_BY_NATIONAL_ID: ("cbi", cases.CheckByNationalIdResponse),
     CHECK_BY_TRACKING_ID: ("cbi", cases.CheckByTrackingIdResponse),
 }
-"""The methods that answer yes or no."""
+"""The methods that answer YES or NO."""
 THERE = (note(2_500_000_000), person("9990000050"), cheque("140000000000000001"))
 ABSENT = (note(2_600_000_000), person("9990000069"), cheque("140000000000000002"))
-"""What to ask each of them so that it finds something, or nothing."""
+"""A request for each of them that finds a fact, or none."""
 
 
 @dataclass
-class Asker:
-    """Asks services, and says what they answered or why they did not."""
+class Caller:
+    """Calls services; returns the answer or the reason of the refusal."""
 
     box: Sandbox
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def reply(self, service: RunningService, method: str, request: Message) -> Any:
-        """The reply to *request*, or grpc.RpcError."""
+        """Return the reply to *request*, or raise grpc.RpcError."""
         caller, kind = METHODS[method]
         if service.address not in self.channels:
             self.channels[service.address] = plain_channel(service.address, ClientIdentity.named(self.box.pki, caller))
@@ -92,8 +92,8 @@ class Asker:
 
 
 @pytest.fixture
-def ask(sandbox: Sandbox) -> Iterator[Asker]:
-    asker = Asker(sandbox)
+def ask(sandbox: Sandbox) -> Iterator[Caller]:
+    asker = Caller(sandbox)
     yield asker
     for channel in asker.channels.values():
         channel.close()
@@ -101,13 +101,13 @@ def ask(sandbox: Sandbox) -> Iterator[Asker]:
 
 @pytest.fixture
 def loaded(sandbox: Sandbox) -> Sandbox:
-    """What `ask` asks about, with the samples."""
+    """The sandbox of `ask`, with the samples loaded."""
     suite.load_samples(sandbox)
     return sandbox
 
 
-def everywhere(ask: Asker, start: Start, **options: Any) -> Callable[[Sequence[Message]], list[Any]]:
-    """Ask one thing of each method, of services started with *options*."""
+def all_methods(ask: Caller, start: Start, **options: Any) -> Callable[[Sequence[Message]], list[Any]]:
+    """Start all services with *options*; return a function that calls each method once."""
     of_notes = start(promissory_opening(ask.box, shutdown_delay_seconds=0, **options))
     of_cases = start(judiciary_opening(ask.box, shutdown_delay_seconds=0, **options))
     services = (of_notes, of_cases, of_cases)
@@ -119,20 +119,22 @@ def load_samples(box: Sandbox, declaration: CoverageDeclaration) -> None:
     load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", declaration)
 
 
-def test_where_coverage_was_never_declared_a_yes_is_given_and_a_no_is_not(ask: Asker, start: Start) -> None:
-    # Since when alone says nothing: the data may end anywhere.
+def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None:
+    """Without declared coverage a YES is returned and a NO is refused."""
+    # A start date alone is not enough: the data may end anywhere.
     load_samples(ask.box, CoverageDeclaration(since=START_OF_1399))
-    said = everywhere(ask, start)
+    said = all_methods(ask, start)
 
     assert said(THERE) == [ANSWER_YES] * 3
     assert said(ABSENT) == [UNDECLARED] * 3
 
 
-def test_a_no_is_given_until_the_data_is_older_than_allowed_and_a_yes_ever_after(ask: Asker, start: Start) -> None:
+def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
+    """A NO is returned until the data is too old; a YES also afterwards."""
     through = datetime.now(UTC)
     load_samples(ask.box, CoverageDeclaration(through=through))
     moment = to_micros(through + timedelta(hours=3))
-    said = everywhere(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
+    said = all_methods(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
 
     fresh = said(ABSENT)
     moment += 1
@@ -142,8 +144,8 @@ def test_a_no_is_given_until_the_data_is_older_than_allowed_and_a_yes_ever_after
     assert said(THERE) == [ANSWER_YES] * 3
 
 
-def crowd(path: Path, *first: str, rows: int) -> Path:
-    """A file of cases: *first*, then cases against as many others as make *rows*."""
+def write_cases(path: Path, *first: str, rows: int) -> Path:
+    """Write a file of *rows* cases: *first*, then cases of other persons."""
     filed = "CIVIL,2024-06-01,2024-06-01T09:00:00+03:30"
     others = (f"9{n:015d},{filed},{8 * 10**17 + n},{998 * 10**9 + n},DRAWER" for n in range(rows - len(first)))
     path.write_text("\n".join([HEADER, *first, *others, ""]), "utf-8")
@@ -169,14 +171,14 @@ def load_cases(box: Sandbox, path: Path, declaration: CoverageDeclaration, clock
 
 
 @contextmanager
-def held(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator[None]:
-    """While the block runs, a load of *path* stands still with all its rows written; then it is finished."""
+def paused_load(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator[None]:
+    """Pause a load of *path*, with all rows written, while the block runs; then finish it."""
     reached, released = threading.Event(), threading.Event()
     done: list[LoadResult] = []
     asked: list[int] = []
 
     def micros() -> int:
-        # The load asks for the time as it begins, and again when it records itself, last of all.
+        # The load reads the clock when it begins, and again when it records itself at the end.
         if asked:
             reached.set()
             assert released.wait(60)
@@ -194,15 +196,14 @@ def held(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator
     assert [loaded.rejected for loaded in done] == [0]
 
 
-def test_while_a_load_is_half_done_every_answer_is_of_the_data_before_it(
-    ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
-) -> None:
+def test_answers_during_load_use_earlier_data(ask: Caller, start: Start, loaded: Sandbox, tmp_path: Path) -> None:
+    """Until a load commits, every answer comes from the data before it."""
     service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     before = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
-    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
+    path = write_cases(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
     later = CoverageDeclaration(through=datetime.now(UTC))
 
-    with held(loaded, path, later):
+    with paused_load(loaded, path, later):
         meanwhile = [ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069")) for _ in range(20)]
         former = ask(service, CHECK_BY_NATIONAL_ID, person("9990000050"))
         loading = ask(service, CHECK_BY_TRACKING_ID, cheque("140300000000000099"))
@@ -217,7 +218,7 @@ def test_while_a_load_is_half_done_every_answer_is_of_the_data_before_it(
 
 
 def facts(box: Sandbox) -> tuple[Coverage | None, list[Any]]:
-    """The coverage, and every row that a load of cases may write."""
+    """Return the coverage, and every row that a load of cases may write."""
     with closing(Store(box.judiciary().store)) as store, store.transaction() as connection:
         rows = [
             connection.exec_driver_sql(f"SELECT * FROM facts.{table} ORDER BY 1, 2, 3").all()  # noqa: S608
@@ -226,12 +227,11 @@ def facts(box: Sandbox) -> tuple[Coverage | None, list[Any]]:
         return coverage.read_coverage(connection), rows
 
 
-def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succeeds(
-    ask: Asker, start: Start, loaded: Sandbox, tmp_path: Path
-) -> None:
+def test_killed_load_changes_nothing(ask: Caller, start: Start, loaded: Sandbox, tmp_path: Path) -> None:
+    """A load killed in the middle changes nothing, and the next load succeeds."""
     before = facts(loaded)
     service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
-    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=200 * CHUNK)
+    path = write_cases(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=200 * CHUNK)
     command: list[str | Path] = [
         COMMAND,
         "judiciary",
@@ -245,7 +245,7 @@ def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succee
     ]
     journal = loaded.folder / "judiciary" / "facts.db-wal"
     with subprocess.Popen(command, env=environment(loaded), stdout=subprocess.DEVNULL) as loader:
-        # Rows that are not committed spill into the journal once there are enough of them.
+        # Enough uncommitted rows spill into the journal.
         while not (journal.exists() and journal.stat().st_size > 2_000_000):
             assert loader.poll() is None
             time.sleep(0.01)
@@ -260,12 +260,13 @@ def test_a_load_killed_in_the_middle_has_changed_nothing_and_the_next_one_succee
     service.close()
     again = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000050")) == ANSWER_YES
-    load_file(loaded.judiciary(), CASES, crowd(tmp_path / "next.csv", NEW_DRAWER, rows=10))
+    load_file(loaded.judiciary(), CASES, write_cases(tmp_path / "next.csv", NEW_DRAWER, rows=10))
     assert ask(again, CHECK_BY_NATIONAL_ID, person("9990000069")) == ANSWER_YES
 
 
-def test_one_bad_row_first_or_last_changes_nothing_and_coverage_neither(loaded: Sandbox, tmp_path: Path) -> None:
-    path = crowd(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=3 * CHUNK)
+def test_bad_row_changes_nothing(loaded: Sandbox, tmp_path: Path) -> None:
+    """One invalid row, first or last, leaves data and coverage unchanged."""
+    path = write_cases(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=3 * CHUNK)
     header, *rows = path.read_text("utf-8").splitlines()
     bad = NEW_DRAWER.replace("9990000069", "9990000068")
     before = facts(loaded)
@@ -278,9 +279,8 @@ def test_one_bad_row_first_or_last_changes_nothing_and_coverage_neither(loaded: 
         assert facts(loaded) == before
 
 
-def test_a_case_of_1399_makes_a_yes_from_the_moment_that_coverage_reaches_it(
-    ask: Asker, start: Start, loaded: Sandbox
-) -> None:
+def test_case_counts_once_covered(ask: Caller, start: Start, loaded: Sandbox) -> None:
+    """A case of 1399 gives a YES from the load that extends coverage to it."""
     service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
 
     def of_1399() -> tuple[Any, ...]:
@@ -291,7 +291,7 @@ def test_a_case_of_1399_makes_a_yes_from_the_moment_that_coverage_reaches_it(
         return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
 
     before = of_1399()
-    with held(loaded, SAMPLES / "cases.csv", CoverageDeclaration(since=START_OF_1399)):
+    with paused_load(loaded, SAMPLES / "cases.csv", CoverageDeclaration(since=START_OF_1399)):
         meanwhile = of_1399()
 
     assert before == meanwhile == (ANSWER_NO, ANSWER_NO, (2021, 3, 21))

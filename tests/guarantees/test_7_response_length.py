@@ -1,4 +1,4 @@
-"""Promise 7: the length of a reply tells nothing of its answer, not even to who counts bytes on the wire under TLS."""
+"""Guarantee 7: the length of a reply does not depend on its answer, also as counted in TLS records on the wire."""
 
 import contextlib
 import random
@@ -28,14 +28,14 @@ from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_
 CALLS = 120
 WARM_UP = 12
 
-# A TLS 1.3 record adds 16 bytes of tag and one of type to what it carries; a ping, alone in a record, is 17 bytes.
+# A TLS 1.3 record adds a tag of 16 bytes and a type of 1 byte to its content; a ping alone in a record is 17 bytes.
 RECORD_OVERHEAD = 17
 PING = 17
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A method, and two questions of the same length: one that is answered YES and one that is answered NO."""
+    """A method, and two requests of equal length: one answered YES, one answered NO."""
 
     method: str
     caller: str
@@ -67,7 +67,7 @@ PAIRS = [
 
 
 class Relay:
-    """Passes one TLS connection on and counts what the server sends, record by record, as an eavesdropper can."""
+    """Forwards one TLS connection and counts the server's bytes, record by record, as an eavesdropper can."""
 
     def __init__(self, port: int) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -80,7 +80,7 @@ class Relay:
         self._thread.start()
 
     def take(self) -> int:
-        """The bytes of replies that the server has sent since the last time."""
+        """Return the bytes of replies that the server has sent since the last call."""
         sent, self._sent = self._sent, 0
         return sent
 
@@ -101,10 +101,10 @@ class Relay:
         self._pump(self._client, self._server, lambda _data: None)
         back.join(10)
 
-    def _pump(self, source: socket.socket, target: socket.socket, see: Callable[[bytes], None]) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, observe: Callable[[bytes], None]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                see(data)
+                observe(data)
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
@@ -121,8 +121,8 @@ Ask = Callable[..., Any]
 
 
 @contextlib.contextmanager
-def eavesdropped(port: int, identity: ClientIdentity, method: str) -> Iterator[tuple[Ask, Relay]]:
-    """A way to ask *method* over one connection, and the relay in its middle."""
+def relayed(port: int, identity: ClientIdentity, method: str) -> Iterator[tuple[Ask, Relay]]:
+    """Yield a function that calls *method* on one connection, and the relay in between."""
     relay = Relay(port)
     options = [("grpc.enable_retries", 0), ("grpc.http2.bdp_probe", 0)]
     reply = GetMessageClass(find_method(method).output_type)
@@ -147,26 +147,26 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     return made
 
 
-def opened(sandbox: Sandbox, start: Start, pair: Pair, *, miss_cost: int = 1) -> int:
-    """The port of the service that answers *pair*'s method, with just enough quota.
+def start_service(sandbox: Sandbox, start: Start, pair: Pair, *, miss_cost: int = 1) -> int:
+    """Start the service of *pair*'s method, with just enough quota; return its port.
 
     What remains of it goes from three digits to two on the way, so that a trailer of changing width would show.
     """
     burst = (CALLS + WARM_UP) // 2 * (1 + miss_cost) + 50
     suite.write_access(sandbox, GRANTS, rate=0.001, burst=burst, miss_cost=miss_cost)
-    # A calendar that stands still, for a Timestamp's own length changes with the time; the stopwatch runs.
+    # The wall clock is fixed, because the length of a Timestamp depends on it; the monotonic clock runs.
     now = time.time_ns() // 1000
     opening = promissory_opening if pair.method == CHECK_NOTE else judiciary_opening
     return start(opening(sandbox, Clock(micros=lambda: now), shutdown_delay_seconds=0)).port
 
 
-def usual(sizes: Counter[int]) -> set[int]:
-    """The sizes but for the few that a ping of the server's shared a record with."""
+def without_pings(sizes: Counter[int]) -> set[int]:
+    """Return the sizes without the few that shared a record with a ping of the server."""
     return {size for size, times in sizes.items() if times * 10 > sizes.total()}
 
 
-def listen(ask: Ask, relay: Relay, pair: Pair) -> dict[int, Counter[int]]:
-    """Ask both questions of *pair* in random order, one at a time; the sizes of the replies by their answer."""
+def measure(ask: Ask, relay: Relay, pair: Pair) -> dict[int, Counter[int]]:
+    """Send both requests of *pair* in random order, one at a time; return the sizes of the replies by answer."""
     heard: dict[int, Counter[int]] = {ANSWER_YES: Counter(), ANSWER_NO: Counter()}
     order = [pair.yes, pair.no] * (CALLS // 2)
     random.shuffle(order)
@@ -180,28 +180,28 @@ def listen(ask: Ask, relay: Relay, pair: Pair) -> dict[int, Counter[int]]:
 
 @pytest.mark.parametrize("miss_cost", [1, 20])
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.method.rpartition("/")[2])
-def test_a_yes_and_a_no_are_of_one_length_on_the_wire(
-    sandbox: Sandbox, start: Start, pair: Pair, miss_cost: int
-) -> None:
-    port = opened(sandbox, start, pair, miss_cost=miss_cost)
+def test_yes_and_no_have_equal_length(sandbox: Sandbox, start: Start, pair: Pair, miss_cost: int) -> None:
+    """A YES and a NO have the same length on the wire."""
+    port = start_service(sandbox, start, pair, miss_cost=miss_cost)
 
-    with eavesdropped(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
-        heard = listen(ask, relay, pair)
+    with relayed(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+        heard = measure(ask, relay, pair)
 
     assert {ANSWER_YES: CALLS // 2, ANSWER_NO: CALLS // 2} == {answer: seen.total() for answer, seen in heard.items()}
-    assert usual(heard[ANSWER_YES]) == usual(heard[ANSWER_NO])
-    assert 1 == len(usual(heard[ANSWER_YES]))
+    assert without_pings(heard[ANSWER_YES]) == without_pings(heard[ANSWER_NO])
+    assert 1 == len(without_pings(heard[ANSWER_YES]))
 
 
-def test_the_ear_on_the_wire_would_hear_one_byte(sandbox: Sandbox, start: Start) -> None:
+def test_relay_detects_one_byte(sandbox: Sandbox, start: Start) -> None:
+    """The measurement would detect a difference of one byte."""
     pair = PAIRS[0]
-    port = opened(sandbox, start, pair)
+    port = start_service(sandbox, start, pair)
     heard: dict[str, Counter[int]] = {"a": Counter(), "ab": Counter()}
 
-    with eavesdropped(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
+    with relayed(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
         for echoed in ["a", "ab"] * 20:
             relay.take()
             ask(pair.yes, timeout=10, metadata=[("x-inquiry-id", echoed)])
             heard[echoed][relay.take()] += 1
 
-    assert usual(heard["ab"]) == {size + 1 for size in usual(heard["a"])}
+    assert without_pings(heard["ab"]) == {size + 1 for size in without_pings(heard["a"])}

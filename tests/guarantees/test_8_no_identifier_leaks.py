@@ -1,4 +1,4 @@
-"""Promise 8: who and what is asked about stands in no log, no metric, no refusal and no column of a ledger."""
+"""Guarantee 8: no identifier of a request appears in a log, a metric, a refusal or a column of a ledger."""
 
 import contextlib
 import csv
@@ -43,7 +43,7 @@ from tools.env.sandbox import (
     Sandbox,
 )
 
-# Nothing here is like anything else in a log or a store: whatever is found of it has leaked.
+# None of these occurs in a log or a store otherwise: each one found has leaked.
 SERIAL, UNKNOWN = "1405662607550143", "1405662607559971"
 OBLIGOR, HOLDER, FOREIGNER = "9997382919", "99007382912", "973829104655"
 TRACKING, UNKNOWN_TRACKING = "738291046557382914", "738291046557382969"
@@ -52,7 +52,7 @@ NAMES = ("Canary Obligorson", "Canary Holderson", "Canary Street 7741", "قنا�
 PURPOSE = {"x-inquiry-id": "canary-inquiry", "x-case-reference": "canary-case", "x-operator": "canary-operator"}
 DIGITS = (SERIAL, UNKNOWN, OBLIGOR, HOLDER, FOREIGNER, TRACKING, UNKNOWN_TRACKING, str(AMOUNT))
 CANARIES = (*DIGITS, *NAMES, *PURPOSE.values())
-# The one field of a request that a ledger keeps as it is: an agency is no person.
+# The only request field that a ledger stores in plain text: an agency is not a person.
 AGENCY, STRANGE_AGENCY = "CANARY-MEMBER", "CANARY-STRANGER"
 
 CHECK: dict[str, Any] = {"serial": SERIAL, "obligor_id": OBLIGOR, "beneficiary_id": HOLDER, "amount_rials": AMOUNT}
@@ -80,8 +80,8 @@ def cheque(tracking_id: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way through the house: who asks what, and how it ends."""
+class Call:
+    """One call: its caller, its request and its expected outcome."""
 
     caller: str
     method: str
@@ -90,40 +90,40 @@ class Way:
     metadata: Mapping[str, str] = field(default_factory=lambda: PURPOSE)
 
 
-WAYS = [
-    Way("setad", CHECK_NOTE, check()),
-    Way("setad", CHECK_NOTE, check(serial=UNKNOWN, beneficiary_id=FOREIGNER)),
-    Way("setad", GET_NOTE_PARTIES, parties()),
-    Way("setad", VERIFY_NOTE, verify()),
-    Way("setad", VERIFY_NOTE, verify(serial=UNKNOWN)),
-    Way("cbi", CHECK_BY_NATIONAL_ID, person(OBLIGOR)),
-    Way("cbi", CHECK_BY_TRACKING_ID, cheque(TRACKING)),
-    Way("cbi", CHECK_BY_NATIONAL_ID, person(FOREIGNER), Reason.COVERAGE_UNDECLARED),
-    Way("cbi", CHECK_BY_TRACKING_ID, cheque(UNKNOWN_TRACKING), Reason.COVERAGE_UNDECLARED),
-    Way("setad", GET_NOTE_PARTIES, parties(serial=UNKNOWN), Reason.NOTE_NOT_CONFIRMED),
-    Way("setad", GET_NOTE_PARTIES, parties(agency=STRANGE_AGENCY), Reason.AGENCY_NOT_MEMBER),
-    Way("setad", VERIFY_NOTE, verify(agency=STRANGE_AGENCY), Reason.AGENCY_NOT_MEMBER),
-    Way("setad", CHECK_NOTE, check(serial=SERIAL + "X", obligor_id=OBLIGOR + "1"), Reason.FIELD_INVALID),
-    Way("setad", GET_NOTE_PARTIES, parties(agency=f"{OBLIGOR} {STRANGE_AGENCY}"), Reason.FIELD_INVALID),
-    Way("setad", VERIFY_NOTE, verify(serial=SERIAL[:-1], amount_rials=-AMOUNT), Reason.FIELD_INVALID),
-    Way("cbi", CHECK_BY_NATIONAL_ID, person(f"{OBLIGOR}\n"), Reason.FIELD_INVALID),
-    Way("cbi", CHECK_BY_TRACKING_ID, cheque(f"IR{TRACKING}"), Reason.FIELD_INVALID),
-    Way("setad", CHECK_NOTE, check() + b"\x7a\x0a" + OBLIGOR.encode(), Reason.FIELD_UNKNOWN),
-    Way("setad", CHECK_NOTE, SERIAL.encode(), Reason.REQUEST_MALFORMED),
-    Way("cbi", CHECK_BY_NATIONAL_ID, OBLIGOR.encode() * 500, Reason.REQUEST_TOO_LARGE),
-    Way("stranger", CHECK_NOTE, check(), Reason.NOT_GRANTED),
-    Way("agency", GET_NOTE_PARTIES, parties(), Reason.NOT_GRANTED),
-    Way("stranger", VERIFY_NOTE, verify(), Reason.NOT_GRANTED),
-    Way("setad", CHECK_BY_NATIONAL_ID, person(OBLIGOR), Reason.NOT_GRANTED),
-    Way("two names", CHECK_NOTE, check(), Reason.CERTIFICATE_UNUSABLE),
-    Way("setad", f"{CHECK_NOTE}{OBLIGOR}", check(), Reason.METHOD_UNKNOWN),
-    Way("setad", CHECK_NOTE, check(), Reason.METADATA_MALFORMED, {"x-operator": f"{OBLIGOR} canary-operator"}),
-    Way(
+CALLS = [
+    Call("setad", CHECK_NOTE, check()),
+    Call("setad", CHECK_NOTE, check(serial=UNKNOWN, beneficiary_id=FOREIGNER)),
+    Call("setad", GET_NOTE_PARTIES, parties()),
+    Call("setad", VERIFY_NOTE, verify()),
+    Call("setad", VERIFY_NOTE, verify(serial=UNKNOWN)),
+    Call("cbi", CHECK_BY_NATIONAL_ID, person(OBLIGOR)),
+    Call("cbi", CHECK_BY_TRACKING_ID, cheque(TRACKING)),
+    Call("cbi", CHECK_BY_NATIONAL_ID, person(FOREIGNER), Reason.COVERAGE_UNDECLARED),
+    Call("cbi", CHECK_BY_TRACKING_ID, cheque(UNKNOWN_TRACKING), Reason.COVERAGE_UNDECLARED),
+    Call("setad", GET_NOTE_PARTIES, parties(serial=UNKNOWN), Reason.NOTE_NOT_CONFIRMED),
+    Call("setad", GET_NOTE_PARTIES, parties(agency=STRANGE_AGENCY), Reason.AGENCY_NOT_MEMBER),
+    Call("setad", VERIFY_NOTE, verify(agency=STRANGE_AGENCY), Reason.AGENCY_NOT_MEMBER),
+    Call("setad", CHECK_NOTE, check(serial=SERIAL + "X", obligor_id=OBLIGOR + "1"), Reason.FIELD_INVALID),
+    Call("setad", GET_NOTE_PARTIES, parties(agency=f"{OBLIGOR} {STRANGE_AGENCY}"), Reason.FIELD_INVALID),
+    Call("setad", VERIFY_NOTE, verify(serial=SERIAL[:-1], amount_rials=-AMOUNT), Reason.FIELD_INVALID),
+    Call("cbi", CHECK_BY_NATIONAL_ID, person(f"{OBLIGOR}\n"), Reason.FIELD_INVALID),
+    Call("cbi", CHECK_BY_TRACKING_ID, cheque(f"IR{TRACKING}"), Reason.FIELD_INVALID),
+    Call("setad", CHECK_NOTE, check() + b"\x7a\x0a" + OBLIGOR.encode(), Reason.FIELD_UNKNOWN),
+    Call("setad", CHECK_NOTE, SERIAL.encode(), Reason.REQUEST_MALFORMED),
+    Call("cbi", CHECK_BY_NATIONAL_ID, OBLIGOR.encode() * 500, Reason.REQUEST_TOO_LARGE),
+    Call("stranger", CHECK_NOTE, check(), Reason.NOT_GRANTED),
+    Call("agency", GET_NOTE_PARTIES, parties(), Reason.NOT_GRANTED),
+    Call("stranger", VERIFY_NOTE, verify(), Reason.NOT_GRANTED),
+    Call("setad", CHECK_BY_NATIONAL_ID, person(OBLIGOR), Reason.NOT_GRANTED),
+    Call("two names", CHECK_NOTE, check(), Reason.CERTIFICATE_UNUSABLE),
+    Call("setad", f"{CHECK_NOTE}{OBLIGOR}", check(), Reason.METHOD_UNKNOWN),
+    Call("setad", CHECK_NOTE, check(), Reason.METADATA_MALFORMED, {"x-operator": f"{OBLIGOR} canary-operator"}),
+    Call(
         "stranger", CHECK_BY_TRACKING_ID, cheque(TRACKING), Reason.METADATA_REQUIRED, {"x-operator": "canary-operator"}
     ),
-    Way("agency", CHECK_NOTE, check()),
-    Way("agency", CHECK_NOTE, check(), Reason.QUOTA_EXHAUSTED),
-    Way("setad", CHECK_NOTE, check(), "RESOURCE_EXHAUSTED", {"x-operator": "canary-operator" * 1000}),
+    Call("agency", CHECK_NOTE, check()),
+    Call("agency", CHECK_NOTE, check(), Reason.QUOTA_EXHAUSTED),
+    Call("setad", CHECK_NOTE, check(), "RESOURCE_EXHAUSTED", {"x-operator": "canary-operator" * 1000}),
 ]
 
 MORE_GRANTS = f"""
@@ -144,8 +144,8 @@ demands = ["x-case-reference"]
 """
 
 
-def furnish(folder: Path) -> Sandbox:
-    """A suite whose stores hold what is asked about here."""
+def create_sandbox(folder: Path) -> Sandbox:
+    """Create a sandbox whose stores hold the facts that these calls ask about."""
     sandbox = suite.create_sandbox(folder, ports=free_ports("promissory", "judiciary", "setad"))
     suite.write_access(sandbox, [grant for grant in GRANTS if grant[0] != "agency"], rate=100, burst=1000)
     with sandbox.access.open("a", encoding="utf-8") as table:
@@ -199,36 +199,36 @@ def load(
 
 
 @dataclass
-class Doors:
-    """Connections of every caller to every service, and all that was said through them but for the answers."""
+class Connections:
+    """Connections of every caller to every service, with everything received on them except answers."""
 
     sandbox: Sandbox
     addresses: Mapping[str, str]
     said: list[bytes] = field(default_factory=list)
 
-    def walk(self, *ways: Way) -> list[str]:
-        """How each of *ways* ends."""
-        return [self._ask(way) for way in ways]
+    def make(self, *calls: Call) -> list[str]:
+        """Make each of *calls*; return its outcome."""
+        return [self._make(call) for call in calls]
 
-    def _ask(self, path: Way) -> str:
-        service = path.method.split(".")[1]
-        with plain_channel(self.addresses[service], ClientIdentity.named(self.sandbox.pki, path.caller)) as channel:
-            rpc: Any = channel.unary_unary(f"/{path.method}")
-            call = rpc.future(path.request, timeout=20, metadata=list(path.metadata.items()))
-            refusal = None if call.exception() is None else from_grpc(call.exception())
-            self._hear(path, call)
-            return refusal.reason if refusal else call.code().name
+    def _make(self, call: Call) -> str:
+        service = call.method.split(".")[1]
+        with plain_channel(self.addresses[service], ClientIdentity.named(self.sandbox.pki, call.caller)) as channel:
+            rpc: Any = channel.unary_unary(f"/{call.method}")
+            rpc_call = rpc.future(call.request, timeout=20, metadata=list(call.metadata.items()))
+            refusal = None if rpc_call.exception() is None else from_grpc(rpc_call.exception())
+            self._collect(call, rpc_call)
+            return refusal.reason if refusal else rpc_call.code().name
 
-    def _hear(self, path: Way, call: Any) -> None:
-        self.said.append(f"{call.code()} {call.details()}".encode())
-        for key, value in (*call.initial_metadata(), *call.trailing_metadata()):
-            # The caller's own id of the inquiry comes back to it, and to no one else.
-            if (key, value) != ("x-inquiry-id", path.metadata.get("x-inquiry-id")):
+    def _collect(self, call: Call, rpc_call: Any) -> None:
+        self.said.append(f"{rpc_call.code()} {rpc_call.details()}".encode())
+        for key, value in (*rpc_call.initial_metadata(), *rpc_call.trailing_metadata()):
+            # The caller's own correlation id is returned to that caller only.
+            if (key, value) != ("x-inquiry-id", call.metadata.get("x-inquiry-id")):
                 self.said += [key.encode(), value if isinstance(value, bytes) else value.encode()]
 
 
 def leaks(haystack: bytes, canaries: Sequence[str] = CANARIES) -> list[str]:
-    """Those of *canaries* that stand in *haystack*: as text, escaped, as hexadecimal digits, or packed."""
+    """Return those of *canaries* found in *haystack*: as text, escaped, as hexadecimal digits, or packed."""
     low = haystack.lower()
     return [canary for canary in canaries if any(form in low or form in haystack for form in forms(canary))]
 
@@ -246,27 +246,27 @@ def forms(canary: str) -> Iterator[bytes]:
 
 
 def break_store(sandbox: Sandbox) -> None:
-    """Take the table of notes away: each look-up fails with a text that quotes what was asked."""
+    """Drop the table of notes: each look-up fails with a message that quotes the request."""
     with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "facts.db")) as connection, connection:
         connection.execute("ALTER TABLE note RENAME TO gone")
 
 
 STALE = [
-    Way("setad", CHECK_NOTE, check(serial=UNKNOWN), Reason.DATA_STALE),
-    Way("setad", VERIFY_NOTE, verify(serial=UNKNOWN), Reason.DATA_STALE),
+    Call("setad", CHECK_NOTE, check(serial=UNKNOWN), Reason.DATA_STALE),
+    Call("setad", VERIFY_NOTE, verify(serial=UNKNOWN), Reason.DATA_STALE),
 ]
-BROKEN = [
-    Way("setad", CHECK_NOTE, check(), Reason.STORE_UNAVAILABLE),
-    Way("setad", GET_NOTE_PARTIES, parties(), Reason.STORE_UNAVAILABLE),
-    Way("setad", VERIFY_NOTE, verify(), Reason.STORE_UNAVAILABLE),
+WITHOUT_TABLE = [
+    Call("setad", CHECK_NOTE, check(), Reason.STORE_UNAVAILABLE),
+    Call("setad", GET_NOTE_PARTIES, parties(), Reason.STORE_UNAVAILABLE),
+    Call("setad", VERIFY_NOTE, verify(), Reason.STORE_UNAVAILABLE),
 ]
-UNLEDGERED = [Way("setad", CHECK_NOTE, check(), Reason.STORE_UNAVAILABLE)]
-DEAD = [Way("setad", VERIFY_NOTE, verify(), Reason.PROVIDER_UNAVAILABLE)]
+WITHOUT_LEDGER = [Call("setad", CHECK_NOTE, check(), Reason.STORE_UNAVAILABLE)]
+PROVIDER_STOPPED = [Call("setad", VERIFY_NOTE, verify(), Reason.PROVIDER_UNAVAILABLE)]
 
 
 @dataclass
 class Evidence:
-    """All that three real processes let out of the house."""
+    """Everything that three real processes sent, logged, counted or stored."""
 
     ends: list[str]
     said: bytes
@@ -277,27 +277,29 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    sandbox = furnish(tmp_path_factory.mktemp("canaries") / "suite")
+    sandbox = create_sandbox(tmp_path_factory.mktemp("canaries") / "suite")
     services = {
         name: ServiceProcess(name, sandbox, environ={f"ESTELAM_{name.upper()}_LOG_LEVEL": "debug"}) for name in SERVICES
     }
     with contextlib.ExitStack() as running:
         for service in services.values():
             running.callback(service.launch().stop)
-        doors = Doors(sandbox, {name: f"localhost:{service.wait().port}" for name, service in services.items()})
-        ends = doors.walk(*WAYS)
+        connections = Connections(
+            sandbox, {name: f"localhost:{service.wait().port}" for name, service in services.items()}
+        )
+        ends = connections.make(*CALLS)
         load_note(sandbox, datetime.now(UTC) - timedelta(days=10), replace=True)
-        ends += doors.walk(*STALE)
+        ends += connections.make(*STALE)
         break_store(sandbox)
-        ends += doors.walk(*BROKEN)
-        with unledgered(sandbox):
-            ends += doors.walk(*UNLEDGERED)
+        ends += connections.make(*WITHOUT_TABLE)
+        with without_ledger(sandbox):
+            ends += connections.make(*WITHOUT_LEDGER)
         metrics = {name: scrape(service) for name, service in services.items()}
         services["promissory"].kill()
-        ends += doors.walk(*DEAD)
+        ends += connections.make(*PROVIDER_STOPPED)
     return Evidence(
         ends,
-        b"\n".join(doors.said),
+        b"\n".join(connections.said),
         {name: service.log.read_bytes() for name, service in services.items()},
         metrics,
         {name: stored(sandbox, name, "ledger") for name in ("promissory", "judiciary")},
@@ -305,7 +307,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 @contextlib.contextmanager
-def unledgered(sandbox: Sandbox) -> Iterator[None]:
+def without_ledger(sandbox: Sandbox) -> Iterator[None]:
     ledger = sandbox.folder / "promissory" / "ledger.db"
     away = ledger.rename(ledger.with_suffix(".away"))
     yield
@@ -321,39 +323,45 @@ def scrape(service: ServiceProcess) -> bytes:
 
 
 def stored(sandbox: Sandbox, service: str, half: str) -> bytes:
-    """The bytes of one half of a store, its log of what is not yet written back included."""
+    """Return the bytes of one database of a store, including its write-ahead log."""
     return b"".join(path.read_bytes() for path in sorted((sandbox.folder / service).glob(f"{half}.db*")))
 
 
-def test_every_path_through_the_house_ends_as_it_should(evidence: Evidence) -> None:
-    assert [path.ends for path in (*WAYS, *STALE, *BROKEN, *UNLEDGERED, *DEAD)] == evidence.ends
+def test_every_path_ends_as_expected(evidence: Evidence) -> None:
+    """Every call of the evidence ends with its expected outcome."""
+    assert [call.ends for call in (*CALLS, *STALE, *WITHOUT_TABLE, *WITHOUT_LEDGER, *PROVIDER_STOPPED)] == evidence.ends
 
 
-def test_no_refusal_quotes_what_was_asked(evidence: Evidence) -> None:
+def test_refusals_hold_no_identifier(evidence: Evidence) -> None:
+    """No refusal contains an identifier of its request."""
     assert b"QUOTA_EXHAUSTED" in evidence.said
     assert [] == leaks(evidence.said, (*CANARIES, "CANARY"))
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_log_names_what_was_asked_even_at_its_most_talkative(evidence: Evidence, service: str) -> None:
+def test_logs_hold_no_identifier(evidence: Evidence, service: str) -> None:
+    """No log contains an identifier of a request, even at level debug."""
     assert b"inquiry.answered" in evidence.logs[service]
     assert [] == leaks(evidence.logs[service], (*CANARIES, "CANARY"))
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_metric_counts_people(evidence: Evidence, service: str) -> None:
+def test_metrics_hold_no_identifier(evidence: Evidence, service: str) -> None:
+    """No metric contains an identifier of a request."""
     assert b"estelam_inquiries_total" in evidence.metrics[service]
     assert [] == leaks(evidence.metrics[service], (*CANARIES, "CANARY"))
 
 
 @pytest.mark.parametrize("service", ["promissory", "judiciary"])
-def test_no_ledger_holds_what_was_asked_in_any_form_that_can_be_read(evidence: Evidence, service: str) -> None:
+def test_ledger_holds_no_identifier(evidence: Evidence, service: str) -> None:
+    """No ledger contains an identifier of a request in any readable form."""
     assert ORGANIZATIONS["stranger"].encode() in evidence.ledgers[service]
     assert [] == leaks(evidence.ledgers[service])
 
 
-def test_what_is_searched_with_finds_what_is_there(tmp_path: Path) -> None:
-    sandbox = furnish(tmp_path / "suite")
+def test_search_detects_identifiers(tmp_path: Path) -> None:
+    """The search for identifiers finds each form that it looks for."""
+    sandbox = create_sandbox(tmp_path / "suite")
     held = {SERIAL, OBLIGOR, HOLDER, *NAMES}
 
     assert held <= set(leaks(stored(sandbox, "promissory", "facts")))
@@ -362,13 +370,14 @@ def test_what_is_searched_with_finds_what_is_there(tmp_path: Path) -> None:
     assert [NAMES[3]] == leaks(json.dumps(NAMES[3]).encode())
 
 
-def quoting(_reading: object, inquiries: Sequence[Inquiry]) -> NoReturn:
-    """A look-up with a fault whose text quotes what was asked."""
+def failing_lookup(_reading: object, inquiries: Sequence[Inquiry]) -> NoReturn:
+    """Fail with an error whose message quotes the request."""
     raise ValueError(str([inquiry.request for inquiry in inquiries]))
 
 
-def test_no_event_within_the_process_names_what_was_asked_not_even_a_fault(tmp_path: Path, start: Start) -> None:
-    sandbox = furnish(tmp_path / "suite")
+def test_log_events_of_faults_hold_no_identifier(tmp_path: Path, start: Start) -> None:
+    """No log event within the process contains an identifier, not even that of a fault whose message quotes one."""
+    sandbox = create_sandbox(tmp_path / "suite")
     settings = sandbox.promissory(listen="127.0.0.1:0", shutdown_delay_seconds=0)
     with capture_logs() as events:
         ministry = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
@@ -376,18 +385,18 @@ def test_no_event_within_the_process_names_what_was_asked_not_even_a_fault(tmp_p
             listen="127.0.0.1:0",
             provider=ministry.address,
             shutdown_delay_seconds=0,
-            provider_certificates=(sandbox.pki / "judiciary-receipts.crt",),  # of which no promissory receipt is
+            provider_certificates=(sandbox.pki / "judiciary-receipts.crt",),  # no promissory receipt verifies under it
         )
         addresses = {"promissory": ministry.address, "setad": start(lambda: run_adapter(doubting)).address}
         addresses["judiciary"] = start(judiciary_opening(sandbox, shutdown_delay_seconds=0)).address
-        doors = Doors(sandbox, addresses)
-        doors.walk(*WAYS)
+        connections = Connections(sandbox, addresses)
+        connections.make(*CALLS)
         ministry.close()
-        faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: quoting}))
-        doors.addresses = addresses | {"promissory": faulty.address}
-        fault = doors.walk(Way("setad", CHECK_NOTE, check(), Reason.SERVICE_FAILED))
+        faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: failing_lookup}))
+        connections.addresses = addresses | {"promissory": faulty.address}
+        fault = connections.make(Call("setad", CHECK_NOTE, check(), Reason.SERVICE_FAILED))
 
     assert [Reason.SERVICE_FAILED] == fault
     assert {"inquiry.answered", "inquiry.refused", "batch.failed", "provider.unproven"} <= {e["event"] for e in events}
     assert [] == leaks(json.dumps(events, ensure_ascii=False, default=str).encode(), (*CANARIES, "CANARY"))
-    assert [] == leaks(b"\n".join(doors.said), (*CANARIES, "CANARY"))
+    assert [] == leaks(b"\n".join(connections.said), (*CANARIES, "CANARY"))

@@ -1,4 +1,4 @@
-"""Promise 9: any bytes. Whatever is sent, only statuses of the error table come back, and the server lives on."""
+"""Guarantee 9: for any bytes sent, only statuses of the error catalogue are returned, and the server keeps running."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ PARTIES = notes.GetNotePartiesRequest(serial="1404000000000017", executive_agenc
 
 @dataclass(frozen=True)
 class Method:
-    """A method, who may call it, and a request that it answers."""
+    """A method, a caller with a grant for it, and a valid request."""
 
     name: str
     caller: str
@@ -84,31 +84,31 @@ often = settings(
 
 @dataclass(frozen=True)
 class Wire:
-    """Connections to both services, by caller, on which anything may be sent."""
+    """Connections to both services, by caller, that send any bytes."""
 
     channels: dict[str, grpc.Channel]
     keys: dict[str, Any]
 
     def send(self, caller: str, path: str | bytes, wire: bytes, **options: Any) -> bytes:
-        """What comes back for these very bytes, or grpc.RpcError."""
+        """Return the reply to these bytes, or raise grpc.RpcError."""
         call: Any = self.channels[caller].unary_unary(path)  # type: ignore[arg-type]  # gRPC takes bytes as they are
         reply: bytes = call(wire, **{"timeout": 20, **options})
         return reply
 
     def answer(self, caller: str, path: str | bytes, wire: bytes, **options: Any) -> bytes | Reason:
-        """What comes back, or why these bytes were refused, in the table's own status and words."""
+        """Return the reply, or the reason of a refusal with the catalogue's status and text."""
         try:
             return self.send(caller, path, wire, **options)
         except grpc.RpcError as error:
-            return told(error)
+            return reason_of(error)
 
     def reason(self, caller: str, path: str | bytes, wire: bytes, **options: Any) -> Reason | None:
-        """Why these bytes were refused; None where they were answered."""
+        """Return the reason why these bytes were refused; None if they were check_answer."""
         said = self.answer(caller, path, wire, **options)
         return said if isinstance(said, Reason) else None
 
-    def lives(self) -> bool:
-        """Whether each method still answers as it should."""
+    def is_serving(self) -> bool:
+        """Whether each method still answers."""
         for method in METHODS.values():
             reply = method.reply.FromString(self.send(method.caller, f"/{method.name}", method.wire))
             receipt.verify(method.name, method.good, reply, self.keys[method.caller])
@@ -117,8 +117,8 @@ class Wire:
         return True
 
 
-def told(error: grpc.RpcError) -> Reason:
-    """The reason that *error* gives, which it gives in the words of the table and with its status."""
+def reason_of(error: grpc.RpcError) -> Reason:
+    """Return the reason of *error*; check that status and text are those of the catalogue."""
     refusal = from_grpc(error)
     assert refusal is not None, f"{error.code()}: {error.details()}"
     words = ERROR_CATALOGUE[refusal.reason]
@@ -140,14 +140,14 @@ def wire(shared: Sandbox, promissory: RunningService, judiciary: RunningService)
         channel.close()
 
 
-def judged(wire: Wire, method: Method, sent: bytes) -> None:
-    """Send *sent*, and see that it is refused for what breaks the contract, or answered with proof."""
+def check_outcome(wire: Wire, method: Method, sent: bytes) -> None:
+    """Send *sent*; check that it is refused for its violation of the contract, or check_answer with a valid receipt."""
     try:
         request = validation.parse_request(type(method.good), sent)
     except Refusal as refusal:
         expected = refusal.reason
     else:
-        answered(wire, method, sent, request)
+        check_answer(wire, method, sent, request)
         return
     if len(sent) <= GRPCS_OWN_LIMIT:
         assert wire.reason(method.caller, f"/{method.name}", sent) == expected
@@ -157,7 +157,7 @@ def judged(wire: Wire, method: Method, sent: bytes) -> None:
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def answered(wire: Wire, method: Method, sent: bytes, request: Message) -> None:
+def check_answer(wire: Wire, method: Method, sent: bytes, request: Message) -> None:
     said = wire.answer(method.caller, f"/{method.name}", sent)
     if isinstance(said, Reason):
         assert said in {Reason.NOTE_NOT_CONFIRMED, Reason.AGENCY_NOT_MEMBER}
@@ -169,7 +169,7 @@ def answered(wire: Wire, method: Method, sent: bytes, request: Message) -> None:
 
 @st.composite
 def mutated(draw: DrawFn, method: Method) -> bytes:
-    """The good request, spoilt once or a few times."""
+    """Draw the valid request with one or a few mutations."""
     spoilt = method.wire
     for _ in range(draw(st.integers(1, 3))):
         form = MESSAGES[draw(st.sampled_from(sorted(MESSAGES)))]
@@ -179,7 +179,7 @@ def mutated(draw: DrawFn, method: Method) -> bytes:
 
 @st.composite
 def other_digits(draw: DrawFn, method: Method) -> bytes:
-    """A request of the right shape, some digits of which are others."""
+    """Draw a request of the right form with some other digits."""
     other = type(method.good)()
     other.CopyFrom(method.good)
     for field, value in method.good.ListFields():
@@ -192,7 +192,9 @@ def other_digits(draw: DrawFn, method: Method) -> bytes:
 
 
 @each_method
-def test_bytes_of_any_kind_are_refused_in_the_tables_words(wire: Wire, method: Method) -> None:
+def test_random_bytes_are_refused(wire: Wire, method: Method) -> None:
+    """Random bytes are refused with a reason of the error catalogue."""
+
     @often
     @given(st.binary(max_size=300))
     @example(b"")
@@ -203,41 +205,45 @@ def test_bytes_of_any_kind_are_refused_in_the_tables_words(wire: Wire, method: M
     @example(b"\x0a" * GRPCS_OWN_LIMIT)
     @example(b"\x0a" * (GRPCS_OWN_LIMIT + 1))
     @example(b"\x0a" * 70_000)
-    def whatever_is_sent(sent: bytes) -> None:
-        judged(wire, method, sent)
+    def check_bytes(sent: bytes) -> None:
+        check_outcome(wire, method, sent)
 
-    whatever_is_sent()
+    check_bytes()
 
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @each_method
 @pytest.mark.parametrize("kind", [mutated, other_digits])
-def test_a_good_request_that_was_spoilt_is_refused_for_what_is_wrong_with_it(
+def test_mutated_request_is_refused_for_its_fault(
     wire: Wire, method: Method, kind: Callable[[Method], SearchStrategy[bytes]]
 ) -> None:
+    """A valid request that was mutated is refused for its fault."""
+
     @often
     @given(kind(method))
-    def whatever_is_spoilt(sent: bytes) -> None:
-        judged(wire, method, sent)
+    def check_mutation(sent: bytes) -> None:
+        check_outcome(wire, method, sent)
 
-    whatever_is_spoilt()
+    check_mutation()
 
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @each_method
-def test_each_way_of_spoiling_a_request_is_met(wire: Wire, method: Method) -> None:
+def test_each_mutation_occurs(wire: Wire, method: Method) -> None:
+    """Each way of mutating a request occurs."""
     for form in MESSAGES.values():
         for at in range(0, len(method.wire) + 1, 7):
-            judged(wire, method, form(Draft(method.wire, at, b"12")))
-        judged(wire, method, form(Draft(method.wire, 3, b"7" * 5_000)))
+            check_outcome(wire, method, form(Draft(method.wire, at, b"12")))
+        check_outcome(wire, method, form(Draft(method.wire, 3, b"7" * 5_000)))
 
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @pytest.mark.parametrize("caller", ["setad", "cbi"])
-def test_a_method_of_any_other_name_is_unknown(wire: Wire, caller: str) -> None:
+def test_unknown_method_name(wire: Wire, caller: str) -> None:
+    """A call of any other method name is refused with METHOD_UNKNOWN."""
     known = [f"/{method.name}" for method in METHODS.values()]
     near = [
         name for path in known for name in (path.lower(), path[1:], f"{path}/", f"{path}s", f"{path}\0", f"/{path}")
@@ -248,41 +254,44 @@ def test_a_method_of_any_other_name_is_unknown(wire: Wire, caller: str) -> None:
     @given(st.binary(max_size=200))
     @example(b"/\xff")
     @example(known[0].encode() + b"\xff")
-    def any_name_is_unknown(name: bytes) -> None:
+    def check_name(name: bytes) -> None:
         assert wire.reason(caller, name, b"") == Reason.METHOD_UNKNOWN
 
     assert {name: wire.reason(caller, name, b"") for name in near + other} == dict.fromkeys(
         near + other, Reason.METHOD_UNKNOWN
     )
-    any_name_is_unknown()
-    assert wire.lives()
+    check_name()
+    assert wire.is_serving()
 
 
-def test_a_method_of_the_other_service_is_unknown(wire: Wire) -> None:
+def test_method_of_other_service_is_unknown(wire: Wire) -> None:
+    """A method of the other service is refused with METHOD_UNKNOWN."""
     assert wire.reason("setad", f"/{CHECK_BY_NATIONAL_ID}", b"") == Reason.METHOD_UNKNOWN
     assert wire.reason("cbi", f"/{CHECK_NOTE}", b"") == Reason.METHOD_UNKNOWN
 
 
 @each_method
-def test_metadata_of_any_bytes_is_ignored_or_refused(wire: Wire, method: Method) -> None:
+def test_any_metadata_is_ignored_or_refused(wire: Wire, method: Method) -> None:
+    """Metadata of any bytes is ignored or refused."""
     key = st.sampled_from(["x-inquiry-id", "x-case-reference", "x-operator", "x-other"])
     plain = st.tuples(key, st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80))
     binary = st.tuples(key.map("{}-bin".format), st.binary(max_size=80))
 
     @often
     @given(st.lists(plain | binary, max_size=6))
-    def whatever_is_beside_it(metadata: list[tuple[str, str | bytes]]) -> None:
+    def check_metadata(metadata: list[tuple[str, str | bytes]]) -> None:
         said = wire.reason(method.caller, f"/{method.name}", method.wire, metadata=metadata)
 
         assert said in {None, Reason.METADATA_MALFORMED}
 
-    whatever_is_beside_it()
+    check_metadata()
 
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @each_method
-def test_a_small_message_that_unpacks_to_a_huge_one_is_refused(wire: Wire, method: Method) -> None:
+def test_compression_bomb_is_refused(wire: Wire, method: Method) -> None:
+    """A small compressed message that expands to a huge one is refused."""
     packed = {"compression": grpc.Compression.Gzip}
 
     assert wire.reason(method.caller, f"/{method.name}", bytes(50_000), **packed) == Reason.REQUEST_TOO_LARGE
@@ -290,22 +299,22 @@ def test_a_small_message_that_unpacks_to_a_huge_one_is_refused(wire: Wire, metho
     with pytest.raises(grpc.RpcError) as caught:
         wire.send(method.caller, f"/{method.name}", bytes(3_000_000), **packed)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @each_method
-def test_a_call_that_ends_without_a_message_is_no_answer(wire: Wire, method: Method) -> None:
+def test_call_without_message_gets_no_answer(wire: Wire, method: Method) -> None:
+    """A call that ends without a message gets no answer."""
     call: Any = wire.channels[method.caller].stream_unary(f"/{method.name}")
 
     with pytest.raises(grpc.RpcError):
         call(iter(()), timeout=0.3)
-    assert wire.lives()
+    assert wire.is_serving()
 
 
 @pytest.mark.parametrize("timeout", [None, 3600])
-def test_a_call_without_a_deadline_or_with_a_long_one_has_the_servers_own(
-    loaded: Sandbox, start: Start, timeout: float | None
-) -> None:
+def test_server_timeout_applies(loaded: Sandbox, start: Start, timeout: float | None) -> None:
+    """A call without a deadline, or with a long one, is bounded by the server's own timeout."""
     free, held = threading.Event(), threading.Event()
 
     def slow(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
@@ -328,7 +337,7 @@ def test_a_call_without_a_deadline_or_with_a_long_one_has_the_servers_own(
 
 
 def until_answered(wire: Wire, method: Method) -> Reason | None:
-    """Ask again for as long as the answer is only late."""
+    """Repeat the call while the reason is ANSWER_LATE."""
     for _ in range(100):
         said = wire.reason(method.caller, f"/{method.name}", method.wire)
         if said != Reason.ANSWER_LATE:

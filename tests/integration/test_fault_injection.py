@@ -1,4 +1,4 @@
-"""The faults that the promises are tried with are thrown where they are told to be, and nowhere else."""
+"""Injected faults are raised exactly at the requested points."""
 
 import sqlite3
 import sys
@@ -9,80 +9,85 @@ import pytest
 
 from tests.support.faults import DatabaseFaults, Faults, Point
 
-COURSE = """\
-def course(steps):
+PROGRAM = """\
+def program(steps):
     while True:
         try:
-            walked = [step(number) for number, step in enumerate(steps)]
+            results = [step(number) for number, step in enumerate(steps)]
         except KeyError:
             return "caught"
-        return walked
+        return results
 
 
 async def waiting(other):
     await other
 """
 
-Course = Callable[[list[Callable[[int], int]]], object]
+Program = Callable[[list[Callable[[int], int]]], object]
 
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Faults:
-    (tmp_path / "course.py").write_text(COURSE, "utf-8")
-    return Faults(tmp_path, ["course.py"])
+    (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
+    return Faults(tmp_path, ["program.py"])
 
 
 @pytest.fixture
-def course(tmp_path: Path, faults: Faults) -> Course:
-    names: dict[str, Course] = {}
-    exec(compile(COURSE, str(tmp_path / "course.py"), "exec"), names)  # noqa: S102 - its own words, ten lines up
+def program(tmp_path: Path, faults: Faults) -> Program:
+    names: dict[str, Program] = {}
+    exec(compile(PROGRAM, str(tmp_path / "program.py"), "exec"), names)  # noqa: S102 - the constant above
 
-    def followed(steps: list[Callable[[int], int]]) -> object:
+    def traced(steps: list[Callable[[int], int]]) -> object:
         sys.settrace(faults.trace)
         try:
-            return names["course"](steps)
+            return names["program"](steps)
         finally:
             sys.settrace(None)
 
-    return followed
+    return traced
 
 
 STEPS = [lambda number: number + 1] * 2
 
 
-def test_every_line_that_does_something_is_a_point_each_time_that_it_runs(faults: Faults, course: Course) -> None:
-    points = faults.record(lambda: course(STEPS))
+def test_each_executed_line_is_a_point(faults: Faults, program: Program) -> None:
+    """Every line that does something is a point, once for each run."""
+    points = faults.record(lambda: program(STEPS))
 
     assert {point.line for point in points} == {4, 7}
-    assert {point.function for point in points} == {"course"}
+    assert {point.function for point in points} == {"program"}
     assert len(points) > len({point.place for point in points})
 
 
-def test_an_error_is_thrown_at_its_point_once_and_never_again(faults: Faults, course: Course) -> None:
-    last = faults.record(lambda: course(STEPS))[-1]
+def test_error_is_raised_once(faults: Faults, program: Program) -> None:
+    """An error is raised at its point once."""
+    last = faults.record(lambda: program(STEPS))[-1]
 
     with faults.throwing(ValueError("here"), at=last), pytest.raises(ValueError, match="here"):
-        course(STEPS)
+        program(STEPS)
     assert faults.thrown
-    assert course(STEPS) == [1, 2]
+    assert program(STEPS) == [1, 2]
 
 
-def test_an_error_is_thrown_where_the_code_may_catch_it(faults: Faults, course: Course) -> None:
-    first = faults.record(lambda: course(STEPS))[0]
+def test_code_can_catch_the_error(faults: Faults, program: Program) -> None:
+    """The code under test can catch the injected error."""
+    first = faults.record(lambda: program(STEPS))[0]
 
     with faults.throwing(KeyError("here"), at=first):
-        assert course(STEPS) == "caught"
+        assert program(STEPS) == "caught"
 
 
-def test_a_point_that_is_not_come_by_throws_nothing(faults: Faults, course: Course) -> None:
-    with faults.throwing(ValueError("here"), at=Point("course.py", "course", 99, 1)):
-        assert course(STEPS) == [1, 2]
+def test_unreached_point_raises_nothing(faults: Faults, program: Program) -> None:
+    """A point that is not reached raises nothing."""
+    with faults.throwing(ValueError("here"), at=Point("program.py", "program", 99, 1)):
+        assert program(STEPS) == [1, 2]
     assert not faults.thrown
 
 
-def test_a_line_that_waits_is_known(faults: Faults) -> None:
-    assert faults.awaits(Point("course.py", "waiting", 11, 1))
-    assert not faults.awaits(Point("course.py", "course", 7, 1))
+def test_awaiting_lines_are_known(faults: Faults) -> None:
+    """Lines with an await are known."""
+    assert faults.awaits(Point("program.py", "waiting", 11, 1))
+    assert not faults.awaits(Point("program.py", "program", 7, 1))
 
 
 def rows(database: DatabaseFaults, path: Path) -> int:
@@ -95,13 +100,14 @@ def rows(database: DatabaseFaults, path: Path) -> int:
         connection.commit()
         return int(cursor.execute("SELECT count(*) FROM kept").fetchone()[0])
     finally:
-        # What the error remembers would keep a transaction open after the connection is closed.
+        # References from the error would keep a transaction open after the connection is closed.
         connection.rollback()
         connection.close()
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_a_call_to_the_database_fails_before_or_after_its_work(tmp_path: Path, *, done: bool) -> None:
+def test_database_call_fails_before_or_after_work(tmp_path: Path, *, done: bool) -> None:
+    """A database call fails before or after its work, as requested."""
     database, path = DatabaseFaults(), tmp_path / "kept.db"
     calls = database.record(lambda: rows(database, path))
 
@@ -114,7 +120,8 @@ def test_a_call_to_the_database_fails_before_or_after_its_work(tmp_path: Path, *
     assert rows(database, path) == (6 if done else 4)
 
 
-def test_a_database_that_is_down_fails_every_call_until_it_is_up_again(tmp_path: Path) -> None:
+def test_database_down_fails_every_call(tmp_path: Path) -> None:
+    """While the database is down, every call fails; afterwards none does."""
     database, path = DatabaseFaults(), tmp_path / "kept.db"
 
     with database.down(sqlite3.OperationalError("here")), pytest.raises(sqlite3.OperationalError, match="here"):

@@ -1,4 +1,4 @@
-"""Faults thrown on purpose: at any one line that an inquiry runs, or at any one call to the database."""
+"""Fault injection: an error at any one line that an inquiry runs, or at any one database call."""
 
 import ast
 import errno
@@ -21,7 +21,7 @@ _connect: Any = sqlite3.connect
 
 
 class Point(NamedTuple):
-    """One line of one function, and which of its runs within an inquiry, counted from 1."""
+    """One run of one line of a function; *run* counts the runs within an inquiry from 1."""
 
     file: str
     function: str
@@ -30,12 +30,12 @@ class Point(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int]:
-        """The line alone."""
+        """File and line, without the run."""
         return self.file, self.line
 
 
 class Faults:
-    """Follows, line by line, what `trace` is set on; remembers the lines, or throws one error at one of them."""
+    """Traces code line by line: records the lines, or raises one error at one of them."""
 
     def __init__(self, root: Path, files: Collection[str]) -> None:
         self._files = {str(root / name): name for name in files}
@@ -49,7 +49,7 @@ class Faults:
         self._awaits = _lines(trees, lambda node: isinstance(node, ast.Await))
 
     def record(self, work: Work) -> list[Point]:
-        """Every point that *work* passes, but for the lines `try:` and `while True:`, which do nothing."""
+        """Return every point that *work* runs, without the lines `try:` and `while True:`, which do nothing."""
         self._runs.clear()
         self._seen = []
         work()
@@ -57,17 +57,17 @@ class Faults:
         return [point for point in seen if point.place not in self._idle]
 
     @property
-    def awaited(self) -> bool:
-        """Whether there is anything to follow."""
+    def is_active(self) -> bool:
+        """Whether tracing is needed: points are being recorded, or an error is still to be raised."""
         return self._seen is not None or self._point is not None
 
     def awaits(self, point: Point) -> bool:
-        """Whether the line of *point* waits for something."""
+        """Whether the line of *point* has an `await`."""
         return point.place in self._awaits
 
     @contextmanager
     def throwing(self, error: BaseException, *, at: Point) -> Iterator[None]:
-        """Throw *error* at the point *at*, once; `thrown` says whether it was come by."""
+        """Raise *error* once at the point *at*; `thrown` tells whether it was reached."""
         self._runs.clear()
         self.thrown, self._error, self._point = False, error, at
         try:
@@ -76,9 +76,9 @@ class Faults:
             self._point = None
 
     def trace(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        """What `sys.settrace` takes. Python takes it away again from the thread in which it throws."""
+        """Trace function for `sys.settrace`. Python removes it from a thread in which it raises."""
         name = self._files.get(frame.f_code.co_filename)
-        if name is None or not self.awaited:
+        if name is None or not self.is_active:
             return None
         if event == "line":
             self._line(name, frame)
@@ -87,7 +87,7 @@ class Faults:
     def _line(self, name: str, frame: FrameType) -> None:
         line = frame.f_lineno
         self._runs[name, line] += 1
-        # What a comprehension or a generator does is done by the function that it stands in.
+        # Lines of a comprehension or a generator count as lines of the enclosing function.
         function = frame.f_code.co_qualname.partition(".<locals>.<")[0]
         point = Point(name, function, line, self._runs[name, line])
         if self._seen is not None:
@@ -107,7 +107,7 @@ def _is_idle(node: ast.AST) -> bool:
 
 
 class DatabaseFaults:
-    """Counts the calls that reach SQLite, and fails one of them: instead of its work, or after that was done."""
+    """Counts the calls to SQLite and fails one of them, before or after its work."""
 
     def __init__(self) -> None:
         self.thrown = False
@@ -117,14 +117,14 @@ class DatabaseFaults:
         self._down = False
 
     def record(self, work: Work) -> list[str]:
-        """Every call that *work* makes, in order."""
+        """Return every call that *work* makes, in order."""
         self._calls = []
         work()
         return self._calls
 
     @contextmanager
     def throwing(self, error: Exception, *, at: int, done: bool) -> Iterator[None]:
-        """Throw *error* at the call *at*, counted from 0, once: before it does its work or, if *done*, after."""
+        """Raise *error* once at the call *at*, counted from 0: before its work or, if *done*, after it."""
         self.thrown, self._error, self._at, self._calls = False, error, (at, done), []
         try:
             yield
@@ -133,7 +133,7 @@ class DatabaseFaults:
 
     @contextmanager
     def down(self, error: Exception) -> Iterator[None]:
-        """Throw *error* at every call."""
+        """Raise *error* at every call."""
         self._error, self._down = error, True
         try:
             yield
@@ -141,21 +141,21 @@ class DatabaseFaults:
             self._down = False
 
     def call(self, words: str, work: Work) -> Any:
-        """Do *work*, or fail as told."""
+        """Do *work*, or fail as requested."""
         place = len(self._calls)
         self._calls.append(words)
-        self._throw_at((place, False))
+        self._raise_at((place, False))
         result = work()
-        self._throw_at((place, True))
+        self._raise_at((place, True))
         return result
 
-    def _throw_at(self, moment: tuple[int, bool]) -> None:
+    def _raise_at(self, moment: tuple[int, bool]) -> None:
         if moment == self._at or self._down:
             self.thrown, self._at = True, None
             raise self._error
 
     def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        """What takes the place of `sqlite3.connect`."""
+        """Replacement for `sqlite3.connect`."""
         faults = self
 
         class Cursor(sqlite3.Cursor):
@@ -190,7 +190,7 @@ class DatabaseFaults:
 
 
 def errors(words: str) -> Iterator[Callable[[], Exception]]:
-    """One kind of error after another, for ever; all of them say *words*."""
+    """Yield errors of different types for ever; each has *words* in its message."""
     return cycle(
         [
             lambda: OperationalError(words, {"asked": words}, sqlite3.OperationalError(words)),

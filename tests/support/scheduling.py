@@ -6,7 +6,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 # Prefixes of node ids. Each case of these is scheduled alone; all other tests are scheduled by file.
 ALONE = (
     "tests/e2e/test_chaos.py::test_short_scenario_has_no_loss",
-    "tests/guarantees/test_1_fail_closed.py::test_an_error_at_any_line_of_the_course_is_a_refusal_in_constant_words",
+    "tests/guarantees/test_1_fail_closed.py::test_error_at_any_line_is_a_refusal",
     "tests/conformance/test_own_services.py::test_conform_on_sqlite",
     "tests/conformance/test_own_services.py::test_conform_on_postgresql",
 )

@@ -25,7 +25,16 @@ from quality.report.i18n import Localizer
 from quality.settings import QualitySettings
 from sataad_adapter.service import run_adapter
 from tests.conftest import judiciary_opening, plain_channel, promissory_opening
-from tests.guarantees.test_8_no_identifier_leaks import CANARIES, OBLIGOR, OK, WAYS, Doors, Way, furnish, leaks
+from tests.guarantees.test_8_no_identifier_leaks import (
+    CALLS,
+    CANARIES,
+    OBLIGOR,
+    OK,
+    Call,
+    Connections,
+    create_sandbox,
+    leaks,
+)
 from tests.integration.quality.monitored_services import (
     CASES,
     NOTES,
@@ -66,7 +75,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    sandbox = furnish(tmp_path_factory.mktemp("canaries") / "suite")
+    sandbox = create_sandbox(tmp_path_factory.mktemp("canaries") / "suite")
     with services(sandbox) as addresses:
         settings = settings_of(
             sandbox,
@@ -74,13 +83,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             {NOTES: addresses["promissory"], CASES: addresses["judiciary"], VERIFICATION: addresses["setad"]},
             probe_requests={way.method: MessageToDict(read(way.method, way.request)) for way in reversed(ANSWERED)},
         )
-        Doors(sandbox, addresses).walk(*WAYS)
+        Connections(sandbox, addresses).make(*CALLS)
         said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
         monitor_rounds(settings, rounds=2)
     return Home(said, settings, written(settings))
 
 
-ANSWERED = [way for way in WAYS if way.ends == OK and way.caller != "agency"]  # whose quota is one inquiry
+ANSWERED = [way for way in CALLS if way.ends == OK and way.caller != "agency"]  # whose quota is one inquiry
 
 
 @contextlib.contextmanager
@@ -97,7 +106,7 @@ def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
         yield {name: service.address for name, service in started.items()}
 
 
-def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Way) -> Iterator[Message]:
+def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Call) -> Iterator[Message]:
     """What is said when *way* is walked, request and reply."""
     with plain_channel(addresses[way.method.split(".")[1]], ClientIdentity.named(sandbox.pki, way.caller)) as channel:
         rpc: Any = channel.unary_unary(f"/{way.method}")
@@ -134,7 +143,7 @@ def told(value: object, content: bytes) -> bool:
 
 
 def test_all_that_was_asked_is_seen_and_told(home: Home) -> None:
-    methods = {way.method.partition("/")[2] for way in WAYS if way.ends == OK}
+    methods = {way.method.partition("/")[2] for way in CALLS if way.ends == OK}
     told_in = {Path(name).name for name in home.files()}
 
     assert methods - {"VerifyNote"} == {method for method, _ in traffic(home.settings)}

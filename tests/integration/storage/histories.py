@@ -1,4 +1,4 @@
-"""Histories of loads, inquiries and rotated keys, and what recall must find in each: all questions asked anew."""
+"""Histories of loads, inquiries and rotated keys, and what recall must find: the result of repeating all inquiries."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ CALLERS = ("99001187852", "99000712713")
 
 
 class Question(NamedTuple):
-    """A method, and a request to it."""
+    """A method and a request."""
 
     method: str
     request: bytes
@@ -42,30 +42,30 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer that was given."""
+    """An answer that a caller received."""
 
     question: Question
     word: str
     loads: int
-    """How many loads had been made."""
+    """The number of loads before it."""
     at: int
 
 
 @dataclass
 class History:
-    """A store, who fills it, who asks it, and a clock that goes on two hours with whatever is done."""
+    """A store with its loads and inquiries, and a clock that advances two hours with each step."""
 
     settings: StoreSettings
     questions: Mapping[Method, Lookup]
     asked: Sequence[tuple[Method, Message]]
-    """Every question that has the same answer whoever asks it, and when."""
+    """Every request whose answer does not depend on caller or time."""
     feed: Feed
     first_date: date
     facts: RecallSource
     folder: Path
     given: dict[str, Given] = field(default_factory=dict)
     words: list[dict[Question, str]] = field(default_factory=list)
-    """After each load, what each question would be answered: by asking, not by recall."""
+    """After each load, the answer to each request: by inquiry, not by recall."""
     keys: int = 1
     micros: int = 1_790_000_000_000_000
 
@@ -75,7 +75,7 @@ class History:
         self.words.append(self._words())
 
     def rotate(self) -> None:
-        """Write under a new key from now on."""
+        """Use a new HMAC key from now on."""
         self.keys += 1
 
     @property
@@ -129,18 +129,18 @@ class History:
             return list(recall.recall(connection, self.keyring, self.facts, after))
 
     def different(self) -> dict[str, tuple[str, str]]:
-        """Every answer given that is not what asking anew gives: what was said, and what would be."""
+        """Return every answer that differs from repeating its inquiry: the earlier and the present answer."""
         now = {inquiry: self.now(given) for inquiry, given in self.given.items()}
         return {
             inquiry: (given.word, now[inquiry]) for inquiry, given in self.given.items() if given.word != now[inquiry]
         }
 
     def now(self, given: Given) -> str:
-        """What *given* would be answered now."""
+        """Return the present answer to the inquiry of *given*."""
         return self.words[-1][given.question]
 
-    def owed(self, after: int) -> set[str]:
-        """Of those, the ones that became different by a load after load *after*."""
+    def expected(self, after: int) -> set[str]:
+        """Return those of `different` that changed by a load after load *after*."""
         then = self.words[after]
         found = {inquiry: self.given[inquiry] for inquiry in self.different()}
         return {

@@ -1,4 +1,4 @@
-"""What every engine promises of the ledger: one chain, whoever writes; whatever is changed in it is found."""
+"""The ledger on every database: one chain for all writers; verification detects every change."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,7 +31,7 @@ CALLER = Caller("99001187852", "0" * 64)
 
 
 class Writer:
-    """Who writes to a suite's promissory ledger, a batch at a time, in a connection of their own."""
+    """Writes batches to the promissory ledger of a sandbox, on its own connection."""
 
     def __init__(self, box: Sandbox) -> None:
         settings = box.promissory()
@@ -41,21 +41,21 @@ class Writer:
         self._ledger = LedgerWriter(keyring=self.keyring, signer=SigningKey.load(settings.signing_key), clock=Clock())
 
     def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
-        """One block of a YES about each of *amounts*; the receipts. A *fault* ends it before the commit."""
+        """Append one block with a YES for each of *amounts*; return the receipts. *fault* prevents the commit."""
         with self.store.transaction() as connection:
             receipts = self.append(connection, *amounts)
             return receipts if 1 // (not fault) else []
 
     def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
-        """The same, in a transaction under way."""
-        return self._ledger.append(connection, [self._line(amount) for amount in amounts])
+        """The same, within a transaction."""
+        return self._ledger.append(connection, [self._draft(amount) for amount in amounts])
 
-    def walk(self) -> list[Head]:
+    def heads(self) -> list[Head]:
         with self.store.transaction() as connection:
             return list(verify.verify_ledger(connection, self.keys))
 
     @staticmethod
-    def _line(amount: int) -> EntryDraft:
+    def _draft(amount: int) -> EntryDraft:
         request = pb.CheckNoteRequest(
             serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=amount
         )
@@ -70,20 +70,22 @@ def writer(sandbox: Sandbox) -> Iterator[Writer]:
         yield writer
 
 
-def test_blocks_of_every_size_make_one_chain(writer: Writer) -> None:
+def test_blocks_of_any_size_form_one_chain(writer: Writer) -> None:
+    """Blocks of any size form one valid chain."""
     for size in (1, 2, 3, 7, 64, 65):
         writer.write(*range(1, size + 1))
 
-    assert [1, 3, 6, 13, 77, 142] == [head.entries for head in writer.walk()]
+    assert [1, 3, 6, 13, 77, 142] == [head.entries for head in writer.heads()]
 
 
-def test_a_transaction_that_fails_leaves_nothing(writer: Writer) -> None:
+def test_failed_transaction_leaves_nothing(writer: Writer) -> None:
+    """A failed transaction leaves no entry and no block."""
     writer.write(1)
     with pytest.raises(ZeroDivisionError):
         writer.write(2, fault=True)
     writer.write(3)
 
-    assert [1, 2] == [head.entries for head in writer.walk()]
+    assert [1, 2] == [head.entries for head in writer.heads()]
 
 
 CHANGES: dict[str, Callable[[Connection], object]] = {
@@ -106,17 +108,19 @@ def _changed_entry(connection: Connection) -> Any:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_changed_afterwards_is_found(writer: Writer, change: str) -> None:
+def test_later_change_is_detected(writer: Writer, change: str) -> None:
+    """Any later change of the ledger's tables is detected."""
     for _ in range(3):
         writer.write(1, 2)
     with writer.store.transaction() as connection:
         CHANGES[change](connection)
 
     with pytest.raises(LedgerCorruptError):
-        writer.walk()
+        writer.heads()
 
 
-def test_whom_an_entry_is_about_is_found_by_any_of_its_parts_and_by_nothing_else(writer: Writer) -> None:
+def test_entries_are_found_by_each_subject_only(writer: Writer) -> None:
+    """An entry is found by each of its subjects and by nothing else."""
     receipts = [*writer.write(1, 2), *writer.write(3)]
     with writer.store.transaction() as connection:
         obligor = search.entries_about(connection, writer.keyring, person_subject("9990000018"))
@@ -126,17 +130,18 @@ def test_whom_an_entry_is_about_is_found_by_any_of_its_parts_and_by_nothing_else
     assert [] == stranger
 
 
-def test_a_ledger_of_the_first_schema_is_the_same_chain_after_it_was_migrated(writer: Writer, sandbox: Sandbox) -> None:
+def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> None:
+    """A ledger of the first schema is the same chain after migration."""
     writer.write(1, 2, 3)
     writer.write(4)
-    before = writer.walk()
+    before = writer.heads()
     settings = sandbox.promissory()
     old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(old), old.transaction() as connection:
         _back_to_the_first_schema(connection)
     migrate.migrate(settings.store, settings.MIGRATIONS)
 
-    assert before == writer.walk()
+    assert before == writer.heads()
     with writer.store.transaction() as connection:
         assert 4 == len(search.entries_about(connection, writer.keyring, person_subject("99000554330")))
 
@@ -151,7 +156,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
         values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
-        del values["notice"]  # no entry of that time was one
+        del values["notice"]  # the first schema had no notices
         refusal = values.pop("refusal")
         values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
         connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)

@@ -1,4 +1,4 @@
-"""What every engine promises of a load: only what differs is touched, what goes is journaled, coverage never slips."""
+"""Loads on every database: only differing rows are written, removed subjects are journaled, coverage stays correct."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -35,8 +35,8 @@ WHOLE = (FIRST, f"1,{CIVIL},700,99000237578,HOLDER", SECOND, THIRD)
 
 
 @dataclass
-class Register:
-    """One service's facts, and loads into them."""
+class LoadedTable:
+    """The facts of one service, and loads into them."""
 
     url: str
     folder: Path
@@ -64,7 +64,7 @@ class Register:
         return {tuple(row) for row in found}
 
     def changed(self) -> set[tuple[Any, ...]]:
-        """Each party of each case, and the load that changed it last."""
+        """Return each party of each case with the number of the load that changed it last."""
         return self.rows(case_table, "case_number", "national_id", "load_number")
 
     def former(self) -> set[tuple[Any, ...]]:
@@ -79,19 +79,20 @@ class Register:
 
 
 @pytest.fixture
-def cases(sandbox: Sandbox, tmp_path: Path) -> Register:
-    """A register of three cases."""
-    register = Register(sandbox.judiciary().store, tmp_path)
+def cases(sandbox: Sandbox, tmp_path: Path) -> LoadedTable:
+    """A table of three cases."""
+    register = LoadedTable(sandbox.judiciary().store, tmp_path)
     assert register.load(CASES, *WHOLE).rows == 4
     return register
 
 
 @pytest.fixture
-def notes(sandbox: Sandbox, tmp_path: Path) -> Register:
-    return Register(sandbox.promissory().store, tmp_path)
+def notes(sandbox: Sandbox, tmp_path: Path) -> LoadedTable:
+    return LoadedTable(sandbox.promissory().store, tmp_path)
 
 
-def test_rows_loaded_again_unchanged_keep_the_number_of_the_load_that_wrote_them(cases: Register) -> None:
+def test_unchanged_rows_keep_their_load_number(cases: LoadedTable) -> None:
+    """Rows loaded again unchanged keep the number of the load that wrote them."""
     before = cases.changed()
 
     cases.load(CASES, *WHOLE)
@@ -101,9 +102,10 @@ def test_rows_loaded_again_unchanged_keep_the_number_of_the_load_that_wrote_them
     assert not cases.former()
 
 
-def test_a_changed_case_is_written_anew_with_all_its_parties_and_what_it_mentioned_is_journaled(
-    cases: Register,
+def test_changed_case_is_replaced_and_journaled(
+    cases: LoadedTable,
 ) -> None:
+    """A changed case is replaced with all its parties, and its former subjects are journaled."""
     cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH)
 
     assert cases.changed() == {("1", "9990000050", 2), ("2", "9990000069", 1), ("3", "9990000018", 1), ("4", "", 2)}
@@ -113,16 +115,18 @@ def test_a_changed_case_is_written_anew_with_all_its_parties_and_what_it_mention
 FOURTH = f"4,{CIVIL},702,,"
 
 
-def test_a_party_that_a_reloaded_case_no_longer_names_is_gone_and_the_others_stay_as_they_were(
-    cases: Register,
+def test_removed_party_is_deleted(
+    cases: LoadedTable,
 ) -> None:
+    """A party that a reloaded case no longer names is deleted; the others are unchanged."""
     cases.load(CASES, FIRST)
 
     assert cases.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1), ("3", "9990000018", 1)}
     assert cases.former() == {(2, "tracking", "700"), (2, "person", "99000237578")}
 
 
-def test_a_whole_register_removes_what_it_lacks_and_touches_only_what_differs(cases: Register) -> None:
+def test_full_load_removes_missing_rows(cases: LoadedTable) -> None:
+    """A full load removes the rows it lacks and touches only those that differ."""
     cases.load(CASES, SECOND, THIRD.replace("CIVIL", "CRIMINAL"), FOURTH, replace=True)
 
     assert cases.changed() == {("2", "9990000069", 1), ("3", "9990000018", 2), ("4", "", 2)}
@@ -134,7 +138,8 @@ def test_a_whole_register_removes_what_it_lacks_and_touches_only_what_differs(ca
     }
 
 
-def test_a_register_without_a_row_is_taken_for_a_mistake_and_an_increment_without_one_is_not(cases: Register) -> None:
+def test_empty_full_load_is_rejected(cases: LoadedTable) -> None:
+    """A full load without rows is rejected; an incremental load without rows is accepted."""
     through = datetime(2026, 1, 1, tzinfo=UTC)
 
     with pytest.raises(LoadError, match="holds no row"):
@@ -145,7 +150,8 @@ def test_a_register_without_a_row_is_taken_for_a_mistake_and_an_increment_withou
     assert len(cases.changed()) == 4
 
 
-def test_a_load_large_beside_what_is_there_leaves_the_same_facts_and_indexes(cases: Register) -> None:
+def test_large_load_leaves_same_facts_and_indexes(cases: LoadedTable) -> None:
+    """A load that is large compared with the table leaves the same facts and indexes as a small one."""
     many = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 2000)]
 
     cases.load(CASES, *many)
@@ -158,7 +164,8 @@ def test_a_load_large_beside_what_is_there_leaves_the_same_facts_and_indexes(cas
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
-def test_rows_that_contradict_one_another_are_each_named_and_keep_the_file_out(cases: Register, *, known: bool) -> None:
+def test_contradicting_rows_reject_file(cases: LoadedTable, *, known: bool) -> None:
+    """Contradicting rows are each reported, and reject the file."""
     first = "1" if known else "8"
     rows = [
         f"{first},{CIVIL},700,9990000050,DRAWER",
@@ -178,8 +185,9 @@ def test_rows_that_contradict_one_another_are_each_named_and_keep_the_file_out(c
     assert before == cases.changed()
 
 
-def test_in_an_empty_register_rows_that_contradict_one_another_are_named_too(sandbox: Sandbox, tmp_path: Path) -> None:
-    empty = Register(sandbox.judiciary().store, tmp_path)
+def test_contradicting_rows_reject_file_in_empty_table(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Contradicting rows are reported in a load into an empty table too."""
+    empty = LoadedTable(sandbox.judiciary().store, tmp_path)
 
     assert empty.load(CASES, SECOND, FIRST, SECOND).rejected == 1
     assert empty.rejects() == ["3,case_number,DUPLICATE"]
@@ -193,7 +201,8 @@ def test_in_an_empty_register_rows_that_contradict_one_another_are_named_too(san
     assert empty.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1)}
 
 
-def test_coverage_deepens_and_freshens_and_goes_back_only_for_a_whole_register(cases: Register) -> None:
+def test_coverage_shrinks_only_by_full_load(cases: LoadedTable) -> None:
+    """Coverage grows with any load, and shrinks only with a full load."""
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
     start_of_1399 = date(2020, 3, 20)
     cases.load(CASES, FIRST, through=late)
@@ -217,7 +226,8 @@ NOTE = (
 )
 
 
-def test_a_note_that_changed_is_replaced_and_its_serial_journaled(notes: Register) -> None:
+def test_changed_note_is_replaced_and_journaled(notes: LoadedTable) -> None:
+    """A changed note is replaced, and its serial is journaled."""
     notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
     notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
     notes.load(NOTES, NOTE.format(state="ISSUED", due=""))
@@ -229,7 +239,8 @@ def test_a_note_that_changed_is_replaced_and_its_serial_journaled(notes: Registe
     assert notes.former() == {(3, "serial", "1404000000000017"), (4, "serial", "1404000000000017")}
 
 
-def test_the_list_of_agencies_is_always_whole(notes: Register) -> None:
+def test_agencies_are_always_a_full_load(notes: LoadedTable) -> None:
+    """The list of member agencies is always a full load."""
     notes.load(MEMBERS, "A,الف", "B,ب")
     notes.load(MEMBERS, "B,ب", "C,پ")
 
@@ -237,7 +248,8 @@ def test_the_list_of_agencies_is_always_whole(notes: Register) -> None:
     assert not notes.former()
 
 
-def test_of_two_loads_at_once_one_is_told_to_wait(cases: Register) -> None:
+def test_concurrent_load_is_rejected(cases: LoadedTable) -> None:
+    """Of two concurrent loads one is rejected with the advice to wait."""
     with closing(Store(cases.url, facts=AccessMode.WRITE)) as store, store.transaction():  # noqa: SIM117
         with pytest.raises(LoadError, match="the store can't be written"):
             cases.load(CASES, FOURTH)

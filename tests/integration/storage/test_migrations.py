@@ -1,4 +1,4 @@
-"""What every engine promises of an upgrade: the facts that were loaded under an older schema are the same after it."""
+"""Migrations on every database: facts loaded under an older schema are unchanged."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -54,7 +54,7 @@ NOTE: dict[str, Any] = dict.fromkeys((each.name for each in note_table.columns i
 
 
 def upgraded(settings: StoreSettings, rows: Rows) -> Store:
-    """A store of the first schema with *rows*, brought to the newest one."""
+    """Return a store of the first schema with *rows*, migrated to the newest one."""
     opened = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(opened), opened.transaction() as connection:
         _back_to_the_first_schema(connection, settings.MIGRATIONS)
@@ -77,7 +77,8 @@ def _back_to_the_first_schema(connection: Connection, scripts: str) -> None:
     command.upgrade(migrate.alembic_config(scripts, "facts", connection), "0001")
 
 
-def test_cases_and_their_parties_become_rows_of_one_table(sandbox: Sandbox) -> None:
+def test_cases_migrate_to_one_table(sandbox: Sandbox) -> None:
+    """Cases and their parties become rows of one table."""
     with closing(upgraded(sandbox.judiciary(), CASES)) as opened, opened.transaction() as connection:
         assert sorted(tuple(row) for row in connection.execute(select(case_table))) == [
             ("1", "CIVIL", DAY, "then", "700", "9990000050", "DRAWER", 1),
@@ -88,7 +89,8 @@ def test_cases_and_their_parties_become_rows_of_one_table(sandbox: Sandbox) -> N
         assert cheques_with_case(connection, ["700", "701", "702"], DAY) == {"700", "701"}
 
 
-def test_notes_and_agencies_stay_what_they_are(sandbox: Sandbox) -> None:
+def test_notes_and_agencies_are_unchanged(sandbox: Sandbox) -> None:
+    """Notes and agencies are unchanged by the migration."""
     rows: Rows = {"note": [NOTE], "setad_member": [{"agency_id": "A", "name": "n", "load_number": 1}]}
 
     with closing(upgraded(sandbox.promissory(), rows)) as opened, opened.transaction() as connection:

@@ -1,4 +1,4 @@
-"""What only PostgreSQL is used for: many writers of one chain, standbys that are waited for, a server that falls."""
+"""PostgreSQL only: concurrent writers of one chain, synchronous standbys, a server that crashes."""
 
 import threading
 import time
@@ -30,7 +30,9 @@ BATCHES = 40
 
 
 @on_postgresql
-def test_many_writers_at_once_make_one_chain(sandbox: Sandbox) -> None:
+def test_concurrent_writers_form_one_chain(sandbox: Sandbox) -> None:
+    """Concurrent writers form one chain."""
+
     def write() -> None:
         writer = Writer(sandbox)
         with closing(writer.store):
@@ -45,13 +47,14 @@ def test_many_writers_at_once_make_one_chain(sandbox: Sandbox) -> None:
         thread.join(60)
     reader = Writer(sandbox)
     with closing(reader.store):
-        heads = reader.walk()
+        heads = reader.heads()
 
     assert (WRITERS * BATCHES, len(written)) == (heads[-1].number, heads[-1].entries)
 
 
 @on_postgresql
-def test_a_writer_sees_all_that_was_committed_before_its_turn(sandbox: Sandbox) -> None:
+def test_writer_sees_earlier_commits(sandbox: Sandbox) -> None:
+    """A writer sees everything committed before it got the append lock."""
     first, second = Writer(sandbox), Writer(sandbox)
     entries: list[int] = []
 
@@ -71,9 +74,8 @@ def test_a_writer_sees_all_that_was_committed_before_its_turn(sandbox: Sandbox) 
 
 
 @on_postgresql
-def test_whoever_waits_too_long_for_a_turn_is_told_so_and_goes_on_afterwards(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lock_timeout_is_an_error_and_recovers(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that waits too long for the append lock gets an error, and succeeds afterwards."""
     monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_SECONDS", 0.2)
     first, second = Writer(sandbox), Writer(sandbox)
     with closing(first.store), closing(second.store):
@@ -81,17 +83,18 @@ def test_whoever_waits_too_long_for_a_turn_is_told_so_and_goes_on_afterwards(
             second.write(1)
         second.write(2)
 
-        assert [1] == [head.entries for head in second.walk()]
+        assert [1] == [head.entries for head in second.heads()]
 
 
 @on_postgresql
-def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: PostgresCluster, sandbox: Sandbox) -> None:
+def test_concurrent_migrations_are_safe(cluster: PostgresCluster, sandbox: Sandbox) -> None:
+    """Concurrent migrations from several hosts succeed."""
     url, faults = cluster.url(cluster.database()), []
 
     def migrate() -> None:
         try:
             migrations.migrate(url, sandbox.promissory().MIGRATIONS)
-        except Exception as error:  # noqa: BLE001 - looked at below
+        except Exception as error:  # noqa: BLE001 - checked below
             faults.append(error)
 
     threads = [threading.Thread(target=migrate) for _ in range(4)]
@@ -106,7 +109,8 @@ def test_migrating_at_the_same_time_from_many_hosts_is_harmless(cluster: Postgre
 
 
 @on_postgresql
-def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: PostgresCluster, sandbox: Sandbox) -> None:
+def test_commit_is_synced_whatever_the_server_setting(cluster: PostgresCluster, sandbox: Sandbox) -> None:
+    """A commit waits for the disk whatever synchronous_commit the server has."""
     database = sandbox.promissory().store.partition("@/")[2].partition("?")[0]
     with cluster.connect(database) as connection:
         connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
@@ -118,19 +122,18 @@ def test_a_commit_is_for_the_disk_whatever_the_server_is_set_to(cluster: Postgre
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Iterator[tuple[PostgresCluster, Sandbox]]:
-    """A server that this test may harm, with a suite on it."""
+def own_cluster(tmp_path: Path) -> Iterator[tuple[PostgresCluster, Sandbox]]:
+    """A server that the test may stop or misconfigure, with a sandbox on it."""
     with postgres.cluster() as cluster:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
-        sandbox = suite.create_sandbox(tmp_path / "alone", stores=stores)
+        sandbox = suite.create_sandbox(tmp_path / "own_cluster", stores=stores)
         suite.load_samples(sandbox)
         yield cluster, sandbox
 
 
-def test_a_server_that_would_lose_commits_is_not_served_from(
-    alone: tuple[PostgresCluster, Sandbox], start: Start
-) -> None:
-    cluster, sandbox = alone
+def test_unsafe_server_is_rejected(own_cluster: tuple[PostgresCluster, Sandbox], start: Start) -> None:
+    """A server whose settings could lose commits is rejected."""
+    cluster, sandbox = own_cluster
     cluster.stop()
     cluster.configure({"fsync": "off"})
     cluster.start()
@@ -139,8 +142,8 @@ def test_a_server_that_would_lose_commits_is_not_served_from(
         start(promissory_opening(sandbox))
 
 
-def follow(cluster: PostgresCluster, standby: str) -> None:
-    """From now on a commit on *cluster* waits for *standby*; for nobody where it is empty."""
+def wait_for_standby(cluster: PostgresCluster, standby: str) -> None:
+    """Make commits on *cluster* wait for *standby*; for none if it is empty."""
     with cluster.connect() as connection:
         connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
         connection.execute("SELECT pg_reload_conf()")
@@ -148,20 +151,19 @@ def follow(cluster: PostgresCluster, standby: str) -> None:
 
 
 def cancel_waits(cluster: PostgresCluster, over: threading.Event) -> None:
-    """What an operator may do who has lost patience with a standby."""
+    """Cancel waits for a standby, as an operator could."""
     with cluster.connect() as connection:
         while not over.wait(0.05):
             connection.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 
 
-def test_an_answer_that_no_standby_has_confirmed_is_not_spoken_even_if_the_wait_is_cancelled(
-    alone: tuple[PostgresCluster, Sandbox], start: Start
-) -> None:
-    cluster, sandbox = alone
+def test_unconfirmed_answer_is_not_returned(own_cluster: tuple[PostgresCluster, Sandbox], start: Start) -> None:
+    """An answer that no standby has confirmed is not returned, even if the wait is cancelled."""
+    cluster, sandbox = own_cluster
     service = start(promissory_opening(sandbox, shutdown_delay_seconds=0, request_timeout_seconds=3))
     with caller(sandbox, service.address) as ask:
         confirmed = ask()
-        follow(cluster, "nobody")
+        wait_for_standby(cluster, "nobody")
         waited = refusal(ask)
         over = threading.Event()
         operator = threading.Thread(target=cancel_waits, args=(cluster, over))
@@ -169,17 +171,16 @@ def test_an_answer_that_no_standby_has_confirmed_is_not_spoken_even_if_the_wait_
         cancelled = [refusal(ask) for _ in range(3)]
         over.set()
         operator.join(10)
-        follow(cluster, "")
+        wait_for_standby(cluster, "")
 
         assert ANSWER_YES == confirmed == ask()
     assert (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE) == waited
     assert [(grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)] * 3 == cancelled
 
 
-def test_a_server_that_falls_and_comes_back_is_an_outage_and_then_taken_up_again(
-    alone: tuple[PostgresCluster, Sandbox], start: Start
-) -> None:
-    cluster, sandbox = alone
+def test_service_recovers_after_server_restart(own_cluster: tuple[PostgresCluster, Sandbox], start: Start) -> None:
+    """A database server that crashes is an outage; the service recovers when it is back."""
+    cluster, sandbox = own_cluster
     service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
     with caller(sandbox, service.address) as ask:
         before = ask()

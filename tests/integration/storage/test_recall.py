@@ -1,4 +1,4 @@
-"""What every engine promises of recall: nothing that would be different now is missed, nothing else is listed."""
+"""Recall on every database: lists every answer that would be different now, and no other."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -47,7 +47,7 @@ ROLES = ("DRAWER", "", "HOLDER", "GUARANTOR")
 
 
 @pytest.fixture
-def of_cases(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
+def case_history(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
     persons = [(CHECK_BY_NATIONAL_ID, cases_pb.CheckByNationalIdRequest(national_id=person)) for person in PERSONS]
     cheques = [(CHECK_BY_TRACKING_ID, cases_pb.CheckByTrackingIdRequest(tracking_id=cheque)) for cheque in CHEQUES]
     history = History(
@@ -64,8 +64,8 @@ def of_cases(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
 
 
 @dataclass
-class OfNotes(History):
-    """A history of notes. What parties would be told depends on when they were asked for."""
+class NoteHistory(History):
+    """A history of notes. Whether parties are disclosed depends on the time of the inquiry."""
 
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed_at: dict[str, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class OfNotes(History):
 
 
 @pytest.fixture
-def of_notes(sandbox: Sandbox, tmp_path: Path) -> Iterator[OfNotes]:
+def note_history(sandbox: Sandbox, tmp_path: Path) -> Iterator[NoteHistory]:
     settings = sandbox.promissory()
     load_file(settings, MEMBERS, SAMPLES / "agencies.csv")
     parts = product(SERIALS, PERSONS[:2], PERSONS[3:], (1000, 2000))
@@ -94,7 +94,7 @@ def of_notes(sandbox: Sandbox, tmp_path: Path) -> Iterator[OfNotes]:
         notes_pb.CheckNoteRequest(serial=serial, obligor_id=obligor, beneficiary_id=holder, amount_rials=amount)
         for serial, obligor, holder, amount in parts
     ]
-    history = OfNotes(
+    history = NoteHistory(
         settings=settings,
         questions=lookups(settings),
         asked=[(CHECK_NOTE, request) for request in requests],
@@ -136,7 +136,7 @@ def note(random: Random, serial: str) -> dict[str, Any]:
 
 
 def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recall against all questions asked anew; entries are looked for in both ways."""
+    """Compare recall with repeating all inquiries; entries are searched in both ways."""
     monkeypatch.setattr(search, "PROBED_KEYS", random.choice((0, 512)))
     different = history.different()
     last = len(history.words) - 1
@@ -146,14 +146,13 @@ def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -
     assert len(found) == len(different)
     since = random.randint(0, last)
     later = {each.inquiry_id for each in history.recalled(since)}
-    assert history.owed(since) <= later <= set(different)
+    assert history.expected(since) <= later <= set(different)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_any_history_of_cases_recall_is_all_questions_asked_anew(
-    of_cases: History, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random, history = Random(seed), of_cases
+def test_case_recall_equals_reevaluation(case_history: History, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any history of cases, recall lists exactly the answers that would be different now."""
+    random, history = Random(seed), case_history
     known = {1: case(random, 1)}
     history.load(known[1])
     for _ in range(20):
@@ -167,7 +166,7 @@ def test_after_any_history_of_cases_recall_is_all_questions_asked_anew(
                 known |= {7: case(random, 7)}
                 history.load([row for rows in known.values() for row in rows], replace=True)
             case 3:
-                # The same cases as before: coverage alone moves.
+                # The same cases as before: only coverage changes.
                 history.load([row for rows in known.values() for row in rows], replace=True, since=random.choice(SINCE))
             case 4 | 5:
                 history.ask(random.choices(history.asked, k=8), random.choice(CALLERS))
@@ -177,10 +176,9 @@ def test_after_any_history_of_cases_recall_is_all_questions_asked_anew(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_any_history_of_notes_recall_is_all_questions_asked_anew(
-    of_notes: OfNotes, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random, history = Random(seed), of_notes
+def test_note_recall_equals_reevaluation(note_history: NoteHistory, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any history of notes, recall lists exactly the answers that would be different now."""
+    random, history = Random(seed), note_history
     history.load_notes([note(random, serial) for serial in SERIALS])
     for _ in range(20):
         match random.randrange(7):
@@ -203,10 +201,11 @@ def test_after_any_history_of_notes_recall_is_all_questions_asked_anew(
         compare(history, random, monkeypatch)
 
 
-def test_a_store_from_before_loads_remembered_their_coverage_is_recalled_from_its_last_load_on(
-    of_cases: History,
+def test_migrated_store_recalls_from_last_load(
+    case_history: History,
 ) -> None:
-    history, settings = of_cases, of_cases.settings
+    """A store whose earlier loads recorded no coverage can be recalled from its last load on."""
+    history, settings = case_history, case_history.settings
     for number in (1, 2):
         history.load([LATE | {"case_number": str(number), "national_id": PERSONS[1]}])
     old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)

@@ -26,7 +26,7 @@ from estelam.telemetry import logs
 from promissory.feeds import NOTES
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
-from tests.guarantees.test_8_no_identifier_leaks import CANARIES, WAYS
+from tests.guarantees.test_8_no_identifier_leaks import CALLS, CANARIES
 from tests.support.sensitivity import FIELDS, stands_in, values
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
@@ -142,7 +142,7 @@ def known(value: object) -> bool:
 def _well_formed() -> Iterator[Message]:
     pool = descriptor_pool.Default()
     requests = {method.doc.full_name: method.request for method in load().methods}
-    for way in WAYS:
+    for way in CALLS:
         if way.method in requests:
             kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(requests[way.method]))
             with contextlib.suppress(DecodeError):

@@ -1,4 +1,4 @@
-"""Many inquiries, one transaction: what is gathered, what is turned away, and what outlives a caller's patience."""
+"""The batcher: what forms a batcher, what is refused, and what is finished after its caller's timeout."""
 
 import asyncio
 import threading
@@ -26,27 +26,31 @@ def doubled(items: Sequence[int]) -> list[int]:
     return [item * 2 for item in items]
 
 
-def test_each_gets_its_own_result() -> None:
-    async def scenario() -> None:
-        batch: Batcher[int, int] = Batcher(doubled, BatchLimits())
+def test_results_match_items() -> None:
+    """Each caller gets the result of its own item."""
 
-        assert await asyncio.gather(*(batch.submit(number, 5) for number in range(4))) == [0, 2, 4, 6]
-        await batch.close()
+    async def scenario() -> None:
+        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits())
+
+        assert await asyncio.gather(*(batcher.submit(number, 5) for number in range(4))) == [0, 2, 4, 6]
+        await batcher.close()
 
     run(scenario)
 
 
-def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
+def test_batches_fill_under_load() -> None:
+    """Under load batches are large, and never larger than the configured size."""
+
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
+        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
 
         async def caller(number: int) -> None:
             for _ in range(20):
-                await batch.submit(number, 5)
+                await batcher.submit(number, 5)
 
         await asyncio.gather(*(caller(number) for number in range(64)))
-        await batch.close()
+        await batcher.close()
 
         assert max(sizes) == 16
         assert sum(sizes) / len(sizes) > 8
@@ -54,37 +58,40 @@ def test_under_load_many_go_together_and_never_more_than_the_size() -> None:
     run(scenario)
 
 
-def test_a_lone_caller_never_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_caller_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single caller never waits for further arrivals."""
     monkeypatch.setattr(estelam.pipeline.batcher, "IDLE_AFTER_SECONDS", 3600)
 
     async def scenario() -> None:
-        batch: Batcher[int, int] = Batcher(doubled, BatchLimits())
+        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits())
 
         for number in range(20):
-            await batch.submit(number, 5)
-        await batch.close()
+            await batcher.submit(number, 5)
+        await batcher.close()
 
     run(scenario)
 
 
-def test_beyond_the_queues_bound_an_item_is_refused_at_once() -> None:
+def test_full_queue_refuses() -> None:
+    """An item beyond the queue's bound is refused at once with OVERLOADED."""
+
     async def scenario() -> None:
         gate = threading.Event()
 
-        def held(items: Sequence[int]) -> Sequence[int]:
+        def blocked(items: Sequence[int]) -> Sequence[int]:
             gate.wait(10)
             return items
 
-        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=1, queue=2))
-        waiting = [asyncio.create_task(batch.submit(number, 10)) for number in range(3)]
+        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=1, queue=2))
+        waiting = [asyncio.create_task(batcher.submit(number, 10)) for number in range(3)]
         await asyncio.sleep(0.05)
-        waiting.append(asyncio.create_task(batch.submit(3, 10)))
+        waiting.append(asyncio.create_task(batcher.submit(3, 10)))
         await asyncio.sleep(0.05)
         with pytest.raises(Refusal) as caught:
-            await batch.submit(4, 10)
+            await batcher.submit(4, 10)
         gate.set()
         done = await asyncio.gather(*waiting, return_exceptions=True)
-        await batch.close()
+        await batcher.close()
 
         assert caught.value.reason == Reason.OVERLOADED
         assert any(result == 0 for result in done)
@@ -92,35 +99,39 @@ def test_beyond_the_queues_bound_an_item_is_refused_at_once() -> None:
     run(scenario)
 
 
-def test_a_flood_in_one_line_holds_up_no_other_and_is_turned_away_from_its_own_end() -> None:
+def test_flood_delays_no_other_caller() -> None:
+    """A flood from one caller delays no other, and only its own last items are refused."""
+
     async def scenario() -> None:
         gate = threading.Event()
         order: list[int] = []
 
-        def held(items: Sequence[int]) -> Sequence[int]:
+        def blocked(items: Sequence[int]) -> Sequence[int]:
             gate.wait(10)
             order.extend(items)
             return items
 
-        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=4, queue=20, short=2))
-        flood = [asyncio.create_task(batch.submit(number, 10, "flood")) for number in range(22)]
+        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=4, queue=20, short=2))
+        flood = [asyncio.create_task(batcher.submit(number, 10, "flood")) for number in range(22)]
         await asyncio.sleep(0.05)
-        quiet = [asyncio.create_task(batch.submit(100 + number, 10, "quiet")) for number in range(4)]
+        quiet = [asyncio.create_task(batcher.submit(100 + number, 10, "quiet")) for number in range(4)]
         await asyncio.sleep(0.05)
-        late = asyncio.create_task(batch.submit(22, 10, "flood"))
+        late = asyncio.create_task(batcher.submit(22, 10, "flood"))
         await asyncio.sleep(0.05)
         gate.set()
         done = await asyncio.gather(*flood, *quiet, late, return_exceptions=True)
-        await batch.close()
+        await batcher.close()
 
-        turned_away = [place for place, result in enumerate(done) if isinstance(result, Refusal)]
-        assert [18, 19, 20, 21, 26] == turned_away
+        refused = [place for place, result in enumerate(done) if isinstance(result, Refusal)]
+        assert [18, 19, 20, 21, 26] == refused
         assert [100, 101, 102, 103] == [number for number in order[2:10] if number >= 100]
 
     run(scenario)
 
 
-def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -> None:
+def test_timeout_does_not_cancel_work() -> None:
+    """A caller that times out gets ANSWER_LATE, and its item is finished nevertheless."""
+
     async def scenario() -> None:
         finished: list[int] = []
 
@@ -129,10 +140,10 @@ def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -
             finished.extend(items)
             return items
 
-        batch: Batcher[int, int] = Batcher(slow, BatchLimits())
+        batcher: Batcher[int, int] = Batcher(slow, BatchLimits())
         with pytest.raises(Refusal) as caught:
-            await batch.submit(7, 0.05)
-        await batch.close()
+            await batcher.submit(7, 0.05)
+        await batcher.close()
 
         assert caught.value.reason == Reason.ANSWER_LATE
         assert finished == [7]
@@ -140,33 +151,37 @@ def test_who_waits_too_long_is_told_so_and_the_work_is_finished_all_the_same() -
     run(scenario)
 
 
-def test_who_gave_up_before_their_turn_costs_no_work() -> None:
+def test_cancelled_item_is_skipped() -> None:
+    """An item that was cancelled before its batcher is not worked on."""
+
     async def scenario() -> None:
         seen: list[int] = []
         gate = threading.Event()
 
-        def held(items: Sequence[int]) -> Sequence[int]:
+        def blocked(items: Sequence[int]) -> Sequence[int]:
             gate.wait(10)
             seen.extend(items)
             return items
 
-        batch: Batcher[int, int] = Batcher(held, BatchLimits(size=1))
-        first = asyncio.create_task(batch.submit(1, 10))
+        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=1))
+        first = asyncio.create_task(batcher.submit(1, 10))
         await asyncio.sleep(0.05)
-        impatient = asyncio.create_task(batch.submit(2, 10))
+        cancelled = asyncio.create_task(batcher.submit(2, 10))
         await asyncio.sleep(0.05)
-        impatient.cancel()
+        cancelled.cancel()
         await asyncio.sleep(0)
         gate.set()
         await first
-        await batch.close()
+        await batcher.close()
 
         assert seen == [1]
 
     run(scenario)
 
 
-def test_a_fault_in_the_work_reaches_every_waiter_and_the_next_round_is_served() -> None:
+def test_fault_fails_one_batch_only() -> None:
+    """A fault in the work reaches every caller of the batcher, and the next batcher is served."""
+
     async def scenario() -> None:
         faults = [ValueError("once")]
 
@@ -175,63 +190,69 @@ def test_a_fault_in_the_work_reaches_every_waiter_and_the_next_round_is_served()
                 raise faults.pop()
             return items
 
-        batch: Batcher[int, int] = Batcher(faulty, BatchLimits())
+        batcher: Batcher[int, int] = Batcher(faulty, BatchLimits())
         with pytest.raises(ValueError, match="once"):
-            await batch.submit(1, 5)
+            await batcher.submit(1, 5)
 
-        assert await batch.submit(2, 5) == 2
-        await batch.close()
+        assert await batcher.submit(2, 5) == 2
+        await batcher.close()
 
     run(scenario)
 
 
-def test_closing_finishes_what_is_waiting() -> None:
+def test_close_finishes_queued_items() -> None:
+    """Closing finishes all queued items."""
+
     async def scenario() -> None:
-        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=2))
-        waiting = [asyncio.create_task(batch.submit(number, 5)) for number in range(9)]
+        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=2))
+        waiting = [asyncio.create_task(batcher.submit(number, 5)) for number in range(9)]
         await asyncio.sleep(0)
-        await batch.close()
+        await batcher.close()
 
         assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
     run(scenario)
 
 
-def test_in_a_crowd_all_who_stand_at_the_door_are_let_in_before_anyone_has_a_turn() -> None:
+def test_gathers_arrivals_under_load() -> None:
+    """Under load, calls that arrive during a batcher are gathered into the next batcher."""
+
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        turns: list[list[str]] = []
+        batches: list[list[str]] = []
         late: list[asyncio.Task[str]] = []
 
-        def come(hops: int) -> None:
-            # Each hop is a turn of the loop, in which a runner that waits for nobody would have gone on long since.
+        def arrive(hops: int) -> None:
+            # Each hop is one iteration of the loop; a batcher that does not wait would have started the batch.
             if hops:
-                loop.call_soon(come, hops - 1)
+                loop.call_soon(arrive, hops - 1)
             else:
-                late.append(loop.create_task(batch.submit("quiet", 5, "quiet")))
+                late.append(loop.create_task(batcher.submit("quiet", 5, "quiet")))
 
         def work(items: Sequence[str]) -> Sequence[str]:
-            turns.append(list(items))
-            if len(turns) == 2:
-                loop.call_soon_threadsafe(come, 6)
+            batches.append(list(items))
+            if len(batches) == 2:
+                loop.call_soon_threadsafe(arrive, 6)
             return items
 
-        batch: Batcher[str, str] = Batcher(work, BatchLimits(size=8, short=4))
-        await asyncio.gather(*(batch.submit("loud", 5, "loud") for _ in range(40)))
+        batcher: Batcher[str, str] = Batcher(work, BatchLimits(size=8, short=4))
+        await asyncio.gather(*(batcher.submit("loud", 5, "loud") for _ in range(40)))
         await late[0]
-        await batch.close()
+        await batcher.close()
 
-        assert "quiet" in turns[2]
+        assert "quiet" in batches[2]
 
     run(scenario)
 
 
-def test_in_a_crowd_turns_are_shorter_so_that_whoever_comes_meanwhile_waits_less() -> None:
+def test_batches_are_short_while_queue_is_long() -> None:
+    """While more than two full batches are queued, batches are short."""
+
     async def scenario() -> None:
         sizes: list[int] = []
-        batch: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
-        await asyncio.gather(*(batch.submit(number, 5) for number in range(64)))
-        await batch.close()
+        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
+        await asyncio.gather(*(batcher.submit(number, 5) for number in range(64)))
+        await batcher.close()
 
         assert [8, 8, 8, 8, 16, 16] == sizes
 

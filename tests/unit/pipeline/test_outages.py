@@ -1,4 +1,4 @@
-"""Announced outages: the file and who is out by it, and a real service before, within and after its own."""
+"""Announced outages: the file, the schedule, and a real service before, during and after its own outage."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
 NOON = datetime(2026, 12, 3, 12, tzinfo=UTC)
-OUT = (grpc.StatusCode.UNAVAILABLE, Reason.OUTAGE_ANNOUNCED)
+REFUSED = (grpc.StatusCode.UNAVAILABLE, Reason.OUTAGE_ANNOUNCED)
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
@@ -38,63 +38,67 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "outages.toml"
 
 
-def left(path: Path, at: datetime, service: str = PROMISSORY) -> float | None:
+def remaining(path: Path, at: datetime, service: str = PROMISSORY) -> float | None:
     time = Time()
     time.passed = at - datetime.now(UTC)
     found = OutageSchedule(path, time.clock).remaining_seconds(service)
     return None if found is None else round(found)
 
 
-def test_an_outage_holds_from_its_first_instant_to_before_its_end_for_its_service_alone(path: Path) -> None:
+def test_outage_includes_begin_and_excludes_end(path: Path) -> None:
+    """An outage applies to its own service only, from its begin (inclusive) to its end (exclusive)."""
     publish(path, outage(PROMISSORY, NOON, NOON + HOUR))
 
     assert [None, 3600, 1, None] == [
-        left(path, NOON + offset) for offset in (-SECOND, timedelta(), HOUR - SECOND, HOUR + SECOND)
+        remaining(path, NOON + offset) for offset in (-SECOND, timedelta(), HOUR - SECOND, HOUR + SECOND)
     ]
-    assert left(path, NOON, JUDICIARY) is None
+    assert remaining(path, NOON, JUDICIARY) is None
 
 
-def test_outages_that_meet_are_one_in_whatever_order_they_stand(path: Path) -> None:
+def test_adjacent_outages_are_one(path: Path) -> None:
+    """Adjacent outages count as one, in any order in the file."""
     spans = [(2, 4), (0, 1), (1, 2), (5, 6)]
     publish(path, *(outage(PROMISSORY, NOON + a * HOUR, NOON + b * HOUR) for a, b in spans))
 
-    assert 4 * 3600 == left(path, NOON)
-    assert left(path, NOON + 4 * HOUR + SECOND) is None
+    assert 4 * 3600 == remaining(path, NOON)
+    assert remaining(path, NOON + 4 * HOUR + SECOND) is None
 
 
-def test_what_is_written_is_read_again_word_for_word(path: Path) -> None:
-    told = outage(PROMISSORY, NOON, NOON + HOUR)
-    publish(path, told)
+def test_saved_file_loads_unchanged(path: Path) -> None:
+    """A saved table loads unchanged, and saving leaves no draft behind."""
+    refused = outage(PROMISSORY, NOON, NOON + HOUR)
+    publish(path, refused)
 
-    assert [told] == OutageTable.load(path).outage
+    assert [refused] == OutageTable.load(path).outage
     assert [path] == list(path.parent.iterdir())
 
 
-GOOD = f'[[outage]]\nservice = "{PROMISSORY}"\nfrom = 2026-12-03T12:00:00Z\nuntil = 2026-12-03T13:00:00Z\n'
-GOOD += 'reason_fa = "نگهداشت"\nreason_en = "maintenance"\n'
-BROKEN = {
-    "half of it": GOOD[:40],
-    "no TOML": "announced: yes",
-    "no UTF-8": "\udcff",
-    "an unknown key": GOOD + "why = 1\n",
-    "no zone": GOOD.replace("13:00:00Z", "13:00:00"),
-    "a text for a time": GOOD.replace("2026-12-03T13:00:00Z", '"2026-12-03T13:00:00Z"'),
-    "a number for a time": GOOD.replace("2026-12-03T13:00:00Z", "7"),
-    "an impossible time": GOOD.replace("12-03T13", "13-03T13"),
-    "an end before its beginning": GOOD.replace("T13", "T11"),
-    "an end in its beginning": GOOD.replace("T13", "T12"),
-    "years": GOOD.replace("2026-12-03T13", "2062-12-03T13"),
-    "no service's name": GOOD.replace(PROMISSORY, "promissory-note-inquiry"),
-    "no reason": GOOD.replace("maintenance", ""),
-    "a reason without end": GOOD.replace("maintenance", "x" * 10_000),
-    "a mebibyte and more": GOOD + "#" * (1 << 20),
-    "lists within lists": "a = " + "[" * 10_000,
+VALID = f'[[outage]]\nservice = "{PROMISSORY}"\nfrom = 2026-12-03T12:00:00Z\nuntil = 2026-12-03T13:00:00Z\n'
+VALID += 'reason_fa = "نگهداشت"\nreason_en = "maintenance"\n'
+INVALID = {
+    "truncated": VALID[:40],
+    "not TOML": "announced: yes",
+    "not UTF-8": "\udcff",
+    "an unknown key": VALID + "why = 1\n",
+    "no zone": VALID.replace("13:00:00Z", "13:00:00"),
+    "a string as time": VALID.replace("2026-12-03T13:00:00Z", '"2026-12-03T13:00:00Z"'),
+    "a number as time": VALID.replace("2026-12-03T13:00:00Z", "7"),
+    "an impossible time": VALID.replace("12-03T13", "13-03T13"),
+    "end before begin": VALID.replace("T13", "T11"),
+    "end equals begin": VALID.replace("T13", "T12"),
+    "too long": VALID.replace("2026-12-03T13", "2062-12-03T13"),
+    "invalid service name": VALID.replace(PROMISSORY, "promissory-note-inquiry"),
+    "no reason": VALID.replace("maintenance", ""),
+    "reason too long": VALID.replace("maintenance", "x" * 10_000),
+    "larger than 1 MiB": VALID + "#" * (1 << 20),
+    "deeply nested": "a = " + "[" * 10_000,
 }
 
 
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-def test_a_file_that_cannot_be_meant_is_refused_with_its_name(path: Path, text: str) -> None:
-    path.write_text(GOOD, "utf-8")
+@pytest.mark.parametrize("text", INVALID.values(), ids=INVALID)
+def test_invalid_file_raises(path: Path, text: str) -> None:
+    """An invalid file raises OutageError with the file's name."""
+    path.write_text(VALID, "utf-8")
     assert 1 == len(OutageTable.load(path).outage)
     path.write_text(text, "utf-8", "surrogateescape")
 
@@ -102,7 +106,8 @@ def test_a_file_that_cannot_be_meant_is_refused_with_its_name(path: Path, text: 
         OutageTable.load(path)
 
 
-def test_what_cannot_be_read_changes_nothing_and_is_logged(path: Path) -> None:
+def test_unreadable_file_keeps_last_content(path: Path) -> None:
+    """A file that becomes unreadable or is deleted leaves the last outages in force, and is logged."""
     time = Time()
     outages = OutageSchedule(path, time.clock)
     with capture_logs() as quiet:
@@ -111,7 +116,7 @@ def test_what_cannot_be_read_changes_nothing_and_is_logged(path: Path) -> None:
     time.passed += 2 * SECOND
     within = outages.remaining_seconds(PROMISSORY)
     kept = []
-    for change in (lambda: path.write_text(GOOD[:40], "utf-8"), path.unlink):
+    for change in (lambda: path.write_text(VALID[:40], "utf-8"), path.unlink):
         change()
         time.passed += 2 * SECOND
         with capture_logs() as logs:
@@ -126,78 +131,82 @@ def test_what_cannot_be_read_changes_nothing_and_is_logged(path: Path) -> None:
     assert outages.remaining_seconds(PROMISSORY) is None
 
 
-def test_the_setting_names_a_file_beside_the_settings_and_may_be_missing(sandbox: Sandbox) -> None:
+def test_outages_setting(sandbox: Sandbox) -> None:
+    """The setting `outages` is relative to the settings file; the file may be missing."""
     assert sandbox.folder / "outages.toml" == sandbox.promissory().outages
     given = {**sandbox.environ, "ESTELAM_PROMISSORY_OUTAGES": "/elsewhere/outages.toml"}
     assert Path("/elsewhere/outages.toml") == load_settings(PromissorySettings, environ=given).outages
     assert OutageSchedule(None, Time().clock).remaining_seconds(PROMISSORY) is None
 
 
-class House:
-    """The promissory service, its file of outages, and the time they live in."""
+class ServiceUnderTest:
+    """The promissory service with its file of outages and a clock that the test sets."""
 
     def __init__(self, sandbox: Sandbox, start: Start) -> None:
         self.sandbox, self.time = sandbox, Time()
         self.first = self.time.began + HOUR
         self.end = self.first + 4 * HOUR
         publish(sandbox.folder / "outages.toml", outage(PROMISSORY, self.first, self.end))
-        self.service: RunningService = start(promissory_opening(sandbox, self.time.clock, shutdown_delay_seconds=0))
+        self.running: RunningService = start(promissory_opening(sandbox, self.time.clock, shutdown_delay_seconds=0))
 
     def health(self) -> list[int]:
-        """Of the service by its name, and of the whole server."""
-        with plain_channel(self.service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as opened:
+        """Return the health of the service and of the whole server."""
+        with plain_channel(self.running.address, ClientIdentity.named(self.sandbox.pki, "setad")) as opened:
             stub = HealthStub(opened)  # type: ignore[no-untyped-call]
             return [stub.Check(HealthCheckRequest(service=name), timeout=10).status for name in (PROMISSORY, "")]
 
-    def says(self, *statuses: int) -> bool:
+    def reports(self, *statuses: int) -> bool:
         return until(lambda: self.health() == list(statuses))
 
 
 @pytest.fixture
-def house(loaded: Sandbox, start: Start) -> House:
-    return House(loaded, start)
+def service(loaded: Sandbox, start: Start) -> ServiceUnderTest:
+    return ServiceUnderTest(loaded, start)
 
 
 @pytest.fixture
-def stub(house: House) -> Iterator[Any]:
-    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
+def stub(service: ServiceUnderTest) -> Iterator[Any]:
+    with plain_channel(service.running.address, ClientIdentity.named(service.sandbox.pki, "setad")) as opened:
         yield PromissoryNoteInquiryServiceStub(opened)
 
 
 @pytest.mark.timeout(120)
-def test_a_service_answers_before_its_outage_refuses_within_and_answers_after(house: House, stub: Any) -> None:
-    before = (stub.CheckNote(NOTE, timeout=10).answer, house.says(SERVING, SERVING))
-    house.time.go_to(house.first)
+def test_service_refuses_during_outage(service: ServiceUnderTest, stub: Any) -> None:
+    """A service answers before its outage, refuses during it and answers after it; health follows."""
+    before = (stub.CheckNote(NOTE, timeout=10).answer, service.reports(SERVING, SERVING))
+    service.time.go_to(service.first)
     within = refusal(lambda: stub.CheckNote(NOTE, timeout=10))
-    # Whoever brings calls should go on: nobody else can tell callers until when.
-    out = house.says(NOT_SERVING, SERVING)
-    house.time.go_to(house.end)
-    after = (stub.CheckNote(NOTE, timeout=10).answer, house.says(SERVING, SERVING))
+    # Load balancers should keep sending calls: only the service can tell when the outage ends.
+    out = service.reports(NOT_SERVING, SERVING)
+    service.time.go_to(service.end)
+    after = (stub.CheckNote(NOTE, timeout=10).answer, service.reports(SERVING, SERVING))
 
     assert (ANSWER_YES, True) == before == after
-    assert (OUT, True) == (within, out)
+    assert (REFUSED, True) == (within, out)
 
 
-def test_a_caller_is_told_until_when_and_its_grpc_not_to_try_by_itself(house: House, stub: Any) -> None:
-    house.time.go_to(house.first)
+def test_refusal_has_retry_delay_and_forbids_automatic_retry(service: ServiceUnderTest, stub: Any) -> None:
+    """The refusal states when to retry and forbids automatic retries by gRPC."""
+    service.time.go_to(service.first)
     with pytest.raises(grpc.RpcError) as caught:
         stub.CheckNote(NOTE, timeout=10)
-    told = from_grpc(caught.value)
-    still = (house.end - house.time.clock.now()).total_seconds()
+    refused = from_grpc(caught.value)
+    still = (service.end - service.time.clock.now()).total_seconds()
     metadata: Any = caught.value.trailing_metadata()
     trailers = dict(metadata)
 
-    assert told is not None
-    assert told.retry_seconds is not None
-    assert 0 <= told.retry_seconds - still <= RETRY_SPREAD_SECONDS + 2
+    assert refused is not None
+    assert refused.retry_seconds is not None
+    assert 0 <= refused.retry_seconds - still <= RETRY_SPREAD_SECONDS + 2
     assert "-1" == trailers["grpc-retry-pushback-ms"]
     assert {"estelam-inquiry-id", "ratelimit", "ratelimit-policy"} <= trailers.keys()
     assert error_details_pb2.RetryInfo.DESCRIPTOR.full_name.encode() in trailers["grpc-status-details-bin"]
 
 
-def test_within_an_outage_who_may_not_ask_or_asks_wrongly_is_told_that_as_ever(house: House, stub: Any) -> None:
-    house.time.go_to(house.first)
-    with plain_channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "stranger")) as opened:
+def test_other_refusals_come_first_during_outage(service: ServiceUnderTest, stub: Any) -> None:
+    """During an outage an unauthorized or malformed call is still refused for that reason."""
+    service.time.go_to(service.first)
+    with plain_channel(service.running.address, ClientIdentity.named(service.sandbox.pki, "stranger")) as opened:
         stranger = refusal(lambda: PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=10))
     malformed = refusal(lambda: stub.CheckNote(pb.CheckNoteRequest(serial="1"), timeout=10))
 
@@ -205,48 +214,52 @@ def test_within_an_outage_who_may_not_ask_or_asks_wrongly_is_told_that_as_ever(h
     assert (grpc.StatusCode.INVALID_ARGUMENT, Reason.FIELD_INVALID) == malformed
 
 
-def test_a_refusal_within_an_outage_stands_in_the_ledger(house: House, stub: Any) -> None:
+def test_outage_refusal_is_recorded(service: ServiceUnderTest, stub: Any) -> None:
+    """A refusal during an outage is recorded in the ledger."""
     stub.CheckNote(NOTE, timeout=10)
-    house.time.go_to(house.first)
+    service.time.go_to(service.first)
     refusal(lambda: stub.CheckNote(NOTE, timeout=10))
 
-    assert ["", "OUTAGE_ANNOUNCED"] == ledger_reasons(house.sandbox.promissory().store)
+    assert ["", "OUTAGE_ANNOUNCED"] == ledger_reasons(service.sandbox.promissory().store)
 
 
 @pytest.mark.timeout(120)
-def test_within_its_outage_a_service_whose_store_is_gone_says_so_all_the_same(house: House, stub: Any) -> None:
-    facts = house.sandbox.folder / "promissory"
-    house.time.go_to(house.first)
+def test_outage_is_reported_without_store(service: ServiceUnderTest, stub: Any) -> None:
+    """During its outage a service whose store is gone still reports the outage."""
+    facts = service.sandbox.folder / "promissory"
+    service.time.go_to(service.first)
     facts.rename(facts.with_name("moved"))
     refusals = {refusal(lambda: stub.CheckNote(NOTE, timeout=10)) for _ in range(3)}
-    whole = house.says(NOT_SERVING, SERVING)
-    house.time.go_to(house.end)
-    over = house.says(NOT_SERVING, NOT_SERVING)
+    whole = service.reports(NOT_SERVING, SERVING)
+    service.time.go_to(service.end)
+    over = service.reports(NOT_SERVING, NOT_SERVING)
     facts.with_name("moved").rename(facts)
 
-    assert {OUT} == refusals
+    assert {REFUSED} == refusals
     assert (True, True) == (whole, over)
-    assert house.says(SERVING, SERVING)
+    assert service.reports(SERVING, SERVING)
 
 
 @pytest.mark.timeout(120)
-def test_our_own_client_takes_the_word_and_does_not_wait_for_hours(house: House) -> None:
-    house.time.go_to(house.first)
-    with channel(house.service.address, ClientIdentity.named(house.sandbox.pki, "setad")) as opened:
-        told = refusal(lambda: PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=20))
+def test_client_does_not_retry_during_outage(service: ServiceUnderTest) -> None:
+    """Our own client returns the refusal at once and does not retry."""
+    service.time.go_to(service.first)
+    with channel(service.running.address, ClientIdentity.named(service.sandbox.pki, "setad")) as opened:
+        refused = refusal(lambda: PromissoryNoteInquiryServiceStub(opened).CheckNote(NOTE, timeout=20))
 
-    assert OUT == told
-    assert ["OUTAGE_ANNOUNCED"] == ledger_reasons(house.sandbox.promissory().store)
+    assert REFUSED == refused
+    assert ["OUTAGE_ANNOUNCED"] == ledger_reasons(service.sandbox.promissory().store)
 
 
 @pytest.mark.timeout(120)
-def test_an_outage_that_is_ended_early_or_announced_late_is_followed_within_moments(house: House, stub: Any) -> None:
-    now = house.time.began
-    path = house.sandbox.folder / "outages.toml"
+def test_changed_file_applies_soon(service: ServiceUnderTest, stub: Any) -> None:
+    """An outage that is announced late or ended early applies within seconds."""
+    now = service.time.began
+    path = service.sandbox.folder / "outages.toml"
     publish(path, outage(PROMISSORY, now - HOUR, now + HOUR))
-    late = until(lambda: house.health() == [NOT_SERVING, SERVING]), refusal(lambda: stub.CheckNote(NOTE, timeout=10))
+    late = until(lambda: service.health() == [NOT_SERVING, SERVING]), refusal(lambda: stub.CheckNote(NOTE, timeout=10))
     publish(path)
-    early = house.says(SERVING, SERVING), stub.CheckNote(NOTE, timeout=10).answer
+    early = service.reports(SERVING, SERVING), stub.CheckNote(NOTE, timeout=10).answer
 
-    assert (True, OUT) == late
+    assert (True, REFUSED) == late
     assert (True, ANSWER_YES) == early

@@ -16,7 +16,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from tests.conftest import judiciary_opening, plain_channel
-from tests.guarantees.recorded_ledger import Office, receipt_of
+from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
 from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    return Office(tmp_path_factory.mktemp("elsewhere") / "suite")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedLedger:
+    return RecordedLedger(tmp_path_factory.mktemp("elsewhere") / "suite")
 
 
 def check(folder: Path, certificate: Path, *records: ReceiptRecord) -> subprocess.CompletedProcess[str]:
@@ -43,32 +43,32 @@ def check(folder: Path, certificate: Path, *records: ReceiptRecord) -> subproces
 
 
 @pytest.fixture
-def certificate(office: Office) -> Path:
-    return office.sandbox.pki / "promissory-receipts.crt"
+def certificate(recorded: RecordedLedger) -> Path:
+    return recorded.sandbox.pki / "promissory-receipts.crt"
 
 
-def test_genuine_replies(office: Office, certificate: Path, tmp_path: Path) -> None:
+def test_genuine_replies(recorded: RecordedLedger, certificate: Path, tmp_path: Path) -> None:
     """Every reply of a real service is proven."""
-    done = check(tmp_path, certificate, *office.replies)
+    done = check(tmp_path, certificate, *recorded.replies)
     lines = done.stdout.splitlines()
 
-    assert (0, "", len(office.replies)) == (done.returncode, done.stderr, len(lines))
-    for line, record in zip(lines, office.replies, strict=True):
+    assert (0, "", len(recorded.replies)) == (done.returncode, done.stderr, len(lines))
+    for line, record in zip(lines, recorded.replies, strict=True):
         assert line.startswith(f"VALID {receipt_of(record).inquiry_id} at ")
         assert record.method in line
     assert {"YES", "NO", "DISCLOSED"} == {line.rsplit(" ", 1)[1] for line in lines}
 
 
-def test_judiciary_replies(office: Office, tmp_path: Path) -> None:
+def test_judiciary_replies(recorded: RecordedLedger, tmp_path: Path) -> None:
     """The judiciary's answers are proven with subject, caller and coverage."""
     requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
     with (
-        RunningService(judiciary_opening(office.sandbox, shutdown_delay_seconds=0)) as service,
-        plain_channel(service.address, ClientIdentity.named(office.sandbox.pki, "cbi")) as channel,
+        RunningService(judiciary_opening(recorded.sandbox, shutdown_delay_seconds=0)) as service,
+        plain_channel(service.address, ClientIdentity.named(recorded.sandbox.pki, "cbi")) as channel,
     ):
         ask = ChequeCaseInquiryServiceStub(channel).CheckByTrackingId
         records = [ReceiptRecord(CHECK_BY_TRACKING_ID, request, ask(request, timeout=20)) for request in requests]
-    yes, no = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", *records).stdout.splitlines()
+    yes, no = check(tmp_path, recorded.sandbox.pki / "judiciary-receipts.crt", *records).stdout.splitlines()
 
     assert yes.endswith(f"about {requests[0].tracking_id} asked by {CENTRAL_BANK}: YES, complete since 2021-03-21")
     assert no.endswith(f"about {requests[1].tracking_id} asked by {CENTRAL_BANK}: NO, complete since 2021-03-21")
@@ -113,9 +113,9 @@ FORGERIES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_forged_part(office: Office, certificate: Path, tmp_path: Path, forgery: str) -> None:
+def test_forged_part(recorded: RecordedLedger, certificate: Path, tmp_path: Path, forgery: str) -> None:
     """A forged part fails at its step, alone and after a genuine reply."""
-    genuine = office.kept(ANSWER_YES)
+    genuine = recorded.reply_with(ANSWER_YES)
     altered: Any = deepcopy(genuine)
     step, forge = FORGERIES[forgery]
     forge(altered.request, altered.reply)
@@ -125,11 +125,11 @@ def test_forged_part(office: Office, certificate: Path, tmp_path: Path, forgery:
     assert 0 not in (alone.returncode, second.returncode)
 
 
-def test_wrong_method_certificate_or_file(office: Office, certificate: Path, tmp_path: Path) -> None:
+def test_wrong_method_certificate_or_file(recorded: RecordedLedger, certificate: Path, tmp_path: Path) -> None:
     """Another method, another service's certificate, no replies and no certificate are refused."""
-    record = office.kept(ANSWER_YES)
-    disclosed = office.kept(ANSWER_UNSPECIFIED)
-    foreign = check(tmp_path, office.sandbox.pki / "judiciary-receipts.crt", record)
+    record = recorded.reply_with(ANSWER_YES)
+    disclosed = recorded.reply_with(ANSWER_UNSPECIFIED)
+    foreign = check(tmp_path, recorded.sandbox.pki / "judiciary-receipts.crt", record)
     other = check(tmp_path, certificate, ReceiptRecord(disclosed.method, record.request, record.reply))
     none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", record)
 
