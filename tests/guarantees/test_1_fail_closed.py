@@ -188,7 +188,7 @@ class ServiceUnderTest:
         """Run the service until the end of the block."""
         # The clock runs fast, so that the access table is checked for every call.
         clock = Clock(monotonic=lambda: time.monotonic() * 10_000)
-        found = {method: self._failing(look_up) for method, look_up in asked.items()}
+        found = {method: self._failing(lookup) for method, lookup in asked.items()}
         # A second open connection keeps SQLite from deleting its WAL each time the service reopens the store.
         with closing(Store(self.settings.store)) as reader:
             reader.ping()
@@ -207,11 +207,11 @@ class ServiceUnderTest:
             self._wait_until_idle()
             time.sleep(0.01)
 
-    def _failing(self, look_up: Lookup) -> Lookup:
+    def _failing(self, lookup: Lookup) -> Lookup:
         def look(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
             if self._store_down:
                 raise OperationalError(WORDS, {}, sqlite3.OperationalError(WORDS))
-            return look_up(reading, inquiries)
+            return lookup(reading, inquiries)
 
         return look
 
@@ -258,8 +258,8 @@ class ServiceUnderTest:
         assert isinstance(reply, grpc.Call)
         assert refusal is not None, f"{reply.code()} {reply.details()}"
         assert (refusal.spec.status, refusal.spec.en) == (reply.code().value[0], reply.details())
-        told = b"".join(v if isinstance(v, bytes) else v.encode() for _, v in reply.trailing_metadata() or ())
-        assert [secret for secret in question.secrets if secret.encode() in told] == []
+        metadata = b"".join(v if isinstance(v, bytes) else v.encode() for _, v in reply.trailing_metadata() or ())
+        assert [secret for secret in question.secrets if secret.encode() in metadata] == []
         return refusal.reason
 
 
@@ -320,20 +320,20 @@ def faulty(service: ServiceUnderTest, question: Question, passed: Iterable[Point
             thrown.append(asyncio.CancelledError())
         for error in thrown:
             with service.faults.throwing(error, at=point):
-                said = service.outcome(question, service.ask(question))
-            if fault := _fault(service, question, point, said):
+                result = service.outcome(question, service.ask(question))
+            if fault := _fault(service, question, point, result):
                 wrong.append(f"{type(error).__name__} at {point} {fault}")
     return wrong
 
 
-def _fault(service: ServiceUnderTest, question: Question, point: Point, said: Any) -> str:
+def _fault(service: ServiceUnderTest, question: Question, point: Point, result: Any) -> str:
     if not service.faults.thrown:
         return "was not reached"
     # During an outage the store may be out too: the refusal is sent whether or not it could be recorded.
     unrecorded = question.outage and point.file == "estelam/pipeline/recorder.py"
-    outlived = said == question.right and (unrecorded or point.function in TOLERATED)
-    if not outlived and said not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, CALLER_ERRORS.get(point.file)}:
-        return f"gave {said}"
+    tolerated = result == question.right and (unrecorded or point.function in TOLERATED)
+    if not tolerated and result not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, CALLER_ERRORS.get(point.file)}:
+        return f"gave {result}"
     again = service.outcome(question, service.ask(question))
     return "" if again == question.right else f"left the service with {again}"
 
@@ -376,12 +376,12 @@ def test_failed_database_call_is_a_refusal(
     calls = database.record(lambda: service.ask(question))
     for at, done in product(range(len(calls)), (False, True)):
         with database.throwing(error, at=at, done=done):
-            said = service.outcome(question, service.ask(question))
+            result = service.outcome(question, service.ask(question))
         # SQLAlchemy rolls a connection back once more at the end; its failure has no effect.
-        told = {Reason.STORE_UNAVAILABLE, question.right if calls[at] == "ROLLBACK" else None}
+        allowed = {Reason.STORE_UNAVAILABLE, question.right if calls[at] == "ROLLBACK" else None}
         again = service.outcome(question, service.ask(question))
-        if not database.thrown or said not in told or again != question.right:
-            wrong.append((calls[at], done, said, again))
+        if not database.thrown or result not in allowed or again != question.right:
+            wrong.append((calls[at], done, result, again))
 
     assert wrong == []
     assert "COMMIT" in calls
@@ -391,23 +391,23 @@ def test_failed_database_call_is_a_refusal(
 def test_lost_store_is_a_refusal(services: dict[str, ServiceUnderTest], database: DatabaseFaults, name: str) -> None:
     """A lost store that can't be reopened gives STORE_UNAVAILABLE, and the service recovers with the store."""
     question = ANSWERED[name]
-    service, said = services[question.caller], []
+    service, result = services[question.caller], []
     error = sqlite3.OperationalError(" ".join(question.secrets))
 
     def lost() -> Any:
         with database.down(error):
             return service.outcome(question, service.ask(question))
 
-    said.append(lost())
+    result.append(lost())
     calls = database.record(lambda: service.ask(question))
     for at, done in product(range(calls.index("BEGIN IMMEDIATE")), (False, True)):
-        said.append(lost())
+        result.append(lost())
         with database.throwing(error, at=at, done=done):
-            said.append(service.outcome(question, service.ask(question)))
+            result.append(service.outcome(question, service.ask(question)))
         assert database.thrown
         assert service.outcome(question, service.ask(question)) == question.right
 
-    assert set(said) == {Reason.STORE_UNAVAILABLE}
+    assert set(result) == {Reason.STORE_UNAVAILABLE}
     assert "connect" in calls
 
 

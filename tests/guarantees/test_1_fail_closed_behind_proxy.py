@@ -22,7 +22,7 @@ XFCC = "estelam/auth/xfcc.py"
 
 
 class ProxiedService(ServiceUnderTest):
-    """A service that has to reload its authorities, and to verify the header anew, for every call."""
+    """A service that has to reload its authorities, and to verify the header again, for every call."""
 
     def ask(self, question: Question) -> Message | grpc.RpcError:
         os.utime(self.settings.ca_certificates, ns=(time.time_ns(), time.time_ns()))

@@ -101,10 +101,10 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
-        connection.exec_driver_sql("ATTACH ? AS kept", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
+        connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
         for table in (entry_table, block_table):
             connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns_of(table))})")
-            connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM kept.{table.name}")
+            connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)
     engine.dispose()
 

@@ -135,9 +135,9 @@ def disclosure(call: Any) -> Disclosure:
     if call.exception() is None:
         return call.result().obligor, call.result().beneficiary
     refusal = from_grpc(call.exception())
-    said = f"{call.details()} {call.trailing_metadata()}"
+    text = f"{call.details()} {call.trailing_metadata()}"
     assert refusal is not None
-    assert not any(secret in said for secret in SECRETS)
+    assert not any(secret in text for secret in SECRETS)
     return refusal.reason
 
 
@@ -174,8 +174,8 @@ class Inquiries(RuleBasedStateMachine):
     def expected(self, caller: str, serial: str, agency: str) -> Disclosure:
         if agency not in self.members:
             return Reason.AGENCY_NOT_MEMBER
-        said = self.said_yes.get((caller, serial))
-        recent = said is not None and self.deployment.micros - said <= WINDOW // INSTANT
+        confirmed = self.confirmed.get((caller, serial))
+        recent = confirmed is not None and self.deployment.micros - confirmed <= WINDOW // INSTANT
         return parties(serial) if recent and self.states[serial] is State.ISSUED else Reason.NOTE_NOT_CONFIRMED
 
     @initialize(states=st.fixed_dictionaries(dict.fromkeys(SERIALS, state)))
@@ -183,7 +183,7 @@ class Inquiries(RuleBasedStateMachine):
         self.deployment.wait(2 * WINDOW)
         self.states = dict(states)
         self.members = {AGENCIES[0]}
-        self.said_yes: dict[tuple[str, str], int] = {}
+        self.confirmed: dict[tuple[str, str], int] = {}
         self.deployment.load_notes(self.states)
         self.deployment.load_members(self.members)
 
@@ -191,7 +191,7 @@ class Inquiries(RuleBasedStateMachine):
     def check(self, caller: str, serial: str, *, wrong: bool) -> None:
         genuine = self.states.get(serial) is State.ISSUED and not wrong
         if genuine:
-            self.said_yes[caller, serial] = self.deployment.micros
+            self.confirmed[caller, serial] = self.deployment.micros
 
         assert (ANSWER_YES if genuine else ANSWER_NO) == self.deployment.check(caller, serial, wrong=wrong)
 
@@ -221,8 +221,8 @@ def test_parties_require_own_recent_yes(deployment: Deployment) -> None:
     """In no sequence of events are parties disclosed without the caller's own recent YES that still holds."""
     Inquiries.deployment, Inquiries.restarts = deployment, 6  # a restart is slow
     # No shrinking: each attempt would restart the service many times.
-    course = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
-    run_state_machine_as_test(Inquiries, settings=settings(course, suppress_health_check=list(HealthCheck)))
+    options = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
+    run_state_machine_as_test(Inquiries, settings=settings(options, suppress_health_check=list(HealthCheck)))
 
 
 @pytest.mark.parametrize("state", State)

@@ -93,9 +93,9 @@ class Caller:
 
 @pytest.fixture
 def ask(sandbox: Sandbox) -> Iterator[Caller]:
-    asker = Caller(sandbox)
-    yield asker
-    for channel in asker.channels.values():
+    caller = Caller(sandbox)
+    yield caller
+    for channel in caller.channels.values():
         channel.close()
 
 
@@ -123,10 +123,10 @@ def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None
     """Without declared coverage a YES is returned and a NO is refused."""
     # A start date alone is not enough: the data may end anywhere.
     load_samples(ask.box, CoverageDeclaration(since=START_OF_1399))
-    said = all_methods(ask, start)
+    answers = all_methods(ask, start)
 
-    assert said(THERE) == [ANSWER_YES] * 3
-    assert said(ABSENT) == [UNDECLARED] * 3
+    assert answers(THERE) == [ANSWER_YES] * 3
+    assert answers(ABSENT) == [UNDECLARED] * 3
 
 
 def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
@@ -134,14 +134,14 @@ def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
     through = datetime.now(UTC)
     load_samples(ask.box, CoverageDeclaration(through=through))
     moment = to_micros(through + timedelta(hours=3))
-    said = all_methods(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
+    answers = all_methods(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
 
-    fresh = said(ABSENT)
+    fresh = answers(ABSENT)
     moment += 1
 
     assert fresh == [ANSWER_NO] * 3
-    assert said(ABSENT) == [STALE] * 3
-    assert said(THERE) == [ANSWER_YES] * 3
+    assert answers(ABSENT) == [STALE] * 3
+    assert answers(THERE) == [ANSWER_YES] * 3
 
 
 def write_cases(path: Path, *first: str, rows: int) -> Path:

@@ -167,15 +167,15 @@ def without_pings(sizes: Counter[int]) -> set[int]:
 
 def measure(ask: Ask, relay: Relay, pair: Pair) -> dict[int, Counter[int]]:
     """Send both requests of *pair* in random order, one at a time; return the sizes of the replies by answer."""
-    heard: dict[int, Counter[int]] = {ANSWER_YES: Counter(), ANSWER_NO: Counter()}
+    measured: dict[int, Counter[int]] = {ANSWER_YES: Counter(), ANSWER_NO: Counter()}
     order = [pair.yes, pair.no] * (CALLS // 2)
     random.shuffle(order)
     for question in [pair.yes, pair.no] * (WARM_UP // 2):
         ask(question, timeout=10)
     for question in order:
         relay.take()
-        heard[ask(question, timeout=10).answer][relay.take()] += 1
-    return heard
+        measured[ask(question, timeout=10).answer][relay.take()] += 1
+    return measured
 
 
 @pytest.mark.parametrize("miss_cost", [1, 20])
@@ -185,23 +185,25 @@ def test_yes_and_no_have_equal_length(sandbox: Sandbox, start: Start, pair: Pair
     port = start_service(sandbox, start, pair, miss_cost=miss_cost)
 
     with relayed(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
-        heard = measure(ask, relay, pair)
+        measured = measure(ask, relay, pair)
 
-    assert {ANSWER_YES: CALLS // 2, ANSWER_NO: CALLS // 2} == {answer: seen.total() for answer, seen in heard.items()}
-    assert without_pings(heard[ANSWER_YES]) == without_pings(heard[ANSWER_NO])
-    assert 1 == len(without_pings(heard[ANSWER_YES]))
+    assert {ANSWER_YES: CALLS // 2, ANSWER_NO: CALLS // 2} == {
+        answer: seen.total() for answer, seen in measured.items()
+    }
+    assert without_pings(measured[ANSWER_YES]) == without_pings(measured[ANSWER_NO])
+    assert 1 == len(without_pings(measured[ANSWER_YES]))
 
 
 def test_relay_detects_one_byte(sandbox: Sandbox, start: Start) -> None:
     """The measurement would detect a difference of one byte."""
     pair = PAIRS[0]
     port = start_service(sandbox, start, pair)
-    heard: dict[str, Counter[int]] = {"a": Counter(), "ab": Counter()}
+    measured: dict[str, Counter[int]] = {"a": Counter(), "ab": Counter()}
 
     with relayed(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
         for echoed in ["a", "ab"] * 20:
             relay.take()
             ask(pair.yes, timeout=10, metadata=[("x-inquiry-id", echoed)])
-            heard[echoed][relay.take()] += 1
+            measured[echoed][relay.take()] += 1
 
-    assert without_pings(heard["ab"]) == {size + 1 for size in without_pings(heard["a"])}
+    assert without_pings(measured["ab"]) == {size + 1 for size in without_pings(measured["a"])}

@@ -204,7 +204,7 @@ class Connections:
 
     sandbox: Sandbox
     addresses: Mapping[str, str]
-    said: list[bytes] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
 
     def make(self, *calls: Call) -> list[str]:
         """Make each of *calls*; return its outcome."""
@@ -220,11 +220,11 @@ class Connections:
             return refusal.reason if refusal else rpc_call.code().name
 
     def _collect(self, call: Call, rpc_call: Any) -> None:
-        self.said.append(f"{rpc_call.code()} {rpc_call.details()}".encode())
+        self.received.append(f"{rpc_call.code()} {rpc_call.details()}".encode())
         for key, value in (*rpc_call.initial_metadata(), *rpc_call.trailing_metadata()):
             # The caller's own correlation id is returned to that caller only.
             if (key, value) != ("x-inquiry-id", call.metadata.get("x-inquiry-id")):
-                self.said += [key.encode(), value if isinstance(value, bytes) else value.encode()]
+                self.received += [key.encode(), value if isinstance(value, bytes) else value.encode()]
 
 
 def leaks(haystack: bytes, canaries: Sequence[str] = CANARIES) -> list[str]:
@@ -269,7 +269,7 @@ class Evidence:
     """Everything that three real processes sent, logged, counted or stored."""
 
     ends: list[str]
-    said: bytes
+    received: bytes
     logs: dict[str, bytes]
     metrics: dict[str, bytes]
     ledgers: dict[str, bytes]
@@ -299,7 +299,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         ends += connections.make(*PROVIDER_STOPPED)
     return Evidence(
         ends,
-        b"\n".join(connections.said),
+        b"\n".join(connections.received),
         {name: service.log.read_bytes() for name, service in services.items()},
         metrics,
         {name: stored(sandbox, name, "ledger") for name in ("promissory", "judiciary")},
@@ -334,8 +334,8 @@ def test_every_path_ends_as_expected(evidence: Evidence) -> None:
 
 def test_refusals_hold_no_identifier(evidence: Evidence) -> None:
     """No refusal contains an identifier of its request."""
-    assert b"QUOTA_EXHAUSTED" in evidence.said
-    assert [] == leaks(evidence.said, (*CANARIES, "CANARY"))
+    assert b"QUOTA_EXHAUSTED" in evidence.received
+    assert [] == leaks(evidence.received, (*CANARIES, "CANARY"))
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -399,4 +399,4 @@ def test_log_events_of_faults_hold_no_identifier(tmp_path: Path, start: Start) -
     assert [Reason.SERVICE_FAILED] == fault
     assert {"inquiry.answered", "inquiry.refused", "batch.failed", "provider.unproven"} <= {e["event"] for e in events}
     assert [] == leaks(json.dumps(events, ensure_ascii=False, default=str).encode(), (*CANARIES, "CANARY"))
-    assert [] == leaks(b"\n".join(connections.said), (*CANARIES, "CANARY"))
+    assert [] == leaks(b"\n".join(connections.received), (*CANARIES, "CANARY"))

@@ -104,8 +104,8 @@ class Wire:
 
     def reason(self, caller: str, path: str | bytes, wire: bytes, **options: Any) -> Reason | None:
         """Return the reason why these bytes were refused; None if they were check_answer."""
-        said = self.answer(caller, path, wire, **options)
-        return said if isinstance(said, Reason) else None
+        outcome = self.answer(caller, path, wire, **options)
+        return outcome if isinstance(outcome, Reason) else None
 
     def is_serving(self) -> bool:
         """Whether each method still answers."""
@@ -158,11 +158,11 @@ def check_outcome(wire: Wire, method: Method, sent: bytes) -> None:
 
 
 def check_answer(wire: Wire, method: Method, sent: bytes, request: Message) -> None:
-    said = wire.answer(method.caller, f"/{method.name}", sent)
-    if isinstance(said, Reason):
-        assert said in {Reason.NOTE_NOT_CONFIRMED, Reason.AGENCY_NOT_MEMBER}
+    outcome = wire.answer(method.caller, f"/{method.name}", sent)
+    if isinstance(outcome, Reason):
+        assert outcome in {Reason.NOTE_NOT_CONFIRMED, Reason.AGENCY_NOT_MEMBER}
         return
-    reply = method.reply.FromString(said)
+    reply = method.reply.FromString(outcome)
     receipt.verify(method.name, request, reply, wire.keys[method.caller])
     assert getattr(reply, "answer", ANSWER_YES) in {ANSWER_YES, ANSWER_NO}
 
@@ -170,11 +170,11 @@ def check_answer(wire: Wire, method: Method, sent: bytes, request: Message) -> N
 @st.composite
 def mutated(draw: DrawFn, method: Method) -> bytes:
     """Draw the valid request with one or a few mutations."""
-    spoilt = method.wire
+    mutant = method.wire
     for _ in range(draw(st.integers(1, 3))):
         form = MESSAGES[draw(st.sampled_from(sorted(MESSAGES)))]
-        spoilt = form(Draft(spoilt, draw(st.integers(0, len(spoilt))), draw(st.binary(max_size=40))))
-    return spoilt
+        mutant = form(Draft(mutant, draw(st.integers(0, len(mutant))), draw(st.binary(max_size=40))))
+    return mutant
 
 
 @st.composite
@@ -280,9 +280,9 @@ def test_any_metadata_is_ignored_or_refused(wire: Wire, method: Method) -> None:
     @often
     @given(st.lists(plain | binary, max_size=6))
     def check_metadata(metadata: list[tuple[str, str | bytes]]) -> None:
-        said = wire.reason(method.caller, f"/{method.name}", method.wire, metadata=metadata)
+        outcome = wire.reason(method.caller, f"/{method.name}", method.wire, metadata=metadata)
 
-        assert said in {None, Reason.METADATA_MALFORMED}
+        assert outcome in {None, Reason.METADATA_MALFORMED}
 
     check_metadata()
 
@@ -339,7 +339,7 @@ def test_server_timeout_applies(loaded: Sandbox, start: Start, timeout: float | 
 def until_answered(wire: Wire, method: Method) -> Reason | None:
     """Repeat the call while the reason is ANSWER_LATE."""
     for _ in range(100):
-        said = wire.reason(method.caller, f"/{method.name}", method.wire)
-        if said != Reason.ANSWER_LATE:
+        outcome = wire.reason(method.caller, f"/{method.name}", method.wire)
+        if outcome != Reason.ANSWER_LATE:
             break
-    return said
+    return outcome

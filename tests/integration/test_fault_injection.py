@@ -94,11 +94,11 @@ def rows(database: DatabaseFaults, path: Path) -> int:
     connection = database.connect(path, isolation_level=None)
     try:
         cursor = connection.cursor()
-        cursor.execute("CREATE TABLE IF NOT EXISTS kept (row)")
+        cursor.execute("CREATE TABLE IF NOT EXISTS stored (row)")
         cursor.execute("BEGIN")
-        cursor.executemany("INSERT INTO kept VALUES (?)", [(1,), (2,)])
+        cursor.executemany("INSERT INTO stored VALUES (?)", [(1,), (2,)])
         connection.commit()
-        return int(cursor.execute("SELECT count(*) FROM kept").fetchone()[0])
+        return int(cursor.execute("SELECT count(*) FROM stored").fetchone()[0])
     finally:
         # References from the error would keep a transaction open after the connection is closed.
         connection.rollback()
@@ -108,7 +108,7 @@ def rows(database: DatabaseFaults, path: Path) -> int:
 @pytest.mark.parametrize("done", [False, True])
 def test_database_call_fails_before_or_after_work(tmp_path: Path, *, done: bool) -> None:
     """A database call fails before or after its work, as requested."""
-    database, path = DatabaseFaults(), tmp_path / "kept.db"
+    database, path = DatabaseFaults(), tmp_path / "stored.db"
     calls = database.record(lambda: rows(database, path))
 
     with (
@@ -122,7 +122,7 @@ def test_database_call_fails_before_or_after_work(tmp_path: Path, *, done: bool)
 
 def test_database_down_fails_every_call(tmp_path: Path) -> None:
     """While the database is down, every call fails; afterwards none does."""
-    database, path = DatabaseFaults(), tmp_path / "kept.db"
+    database, path = DatabaseFaults(), tmp_path / "stored.db"
 
     with database.down(sqlite3.OperationalError("here")), pytest.raises(sqlite3.OperationalError, match="here"):
         rows(database, path)

@@ -108,14 +108,14 @@ def note_history(sandbox: Sandbox, tmp_path: Path) -> Iterator[NoteHistory]:
 
 
 def case(random: Random, number: int) -> list[dict[str, Any]]:
-    said = LATE | {
+    fields = LATE | {
         "case_number": str(number),
         "filed_on": random.choice(DAYS),
         "tracking_id": random.choice(("", *CHEQUES)),
     }
     parties = [{"national_id": person, "role": random.choice(ROLES)} for person in random.sample(PERSONS, 2)]
-    kept = parties[: random.randint(0 if said["tracking_id"] else 1, 2)]
-    return [said | party for party in kept or [{"national_id": "", "role": ""}]]
+    remaining = parties[: random.randint(0 if fields["tracking_id"] else 1, 2)]
+    return [fields | party for party in remaining or [{"national_id": "", "role": ""}]]
 
 
 def note(random: Random, serial: str) -> dict[str, Any]:
@@ -185,17 +185,17 @@ def test_note_recall_equals_reevaluation(note_history: NoteHistory, seed: int, m
             case 0 | 1:
                 history.load_notes([note(random, serial) for serial in random.sample(SERIALS, random.randint(1, 3))])
             case 2:
-                kept = random.sample(list(history.known.values()), random.randint(1, len(history.known)))
-                history.load_notes(kept, replace=True)
+                remaining = random.sample(list(history.known.values()), random.randint(1, len(history.known)))
+                history.load_notes(remaining, replace=True)
             case 3 | 4 | 5:
                 caller = random.choice(CALLERS)
                 true = [(CHECK_NOTE, true_question(row)) for row in history.known.values()]
                 history.ask([*random.choices(history.asked, k=6), *true], caller)
-                told = [
+                requests = [
                     notes_pb.GetNotePartiesRequest(serial=serial, executive_agency_id="SETAD-0001")
                     for serial in SERIALS
                 ]
-                history.ask([(GET_NOTE_PARTIES, each) for each in told], caller)
+                history.ask([(GET_NOTE_PARTIES, each) for each in requests], caller)
             case _:
                 history.rotate()
         compare(history, random, monkeypatch)

@@ -142,8 +142,8 @@ def known(value: object) -> bool:
 def _well_formed() -> Iterator[Message]:
     pool = descriptor_pool.Default()
     requests = {method.doc.full_name: method.request for method in load().methods}
-    for way in CALLS:
-        if way.method in requests:
-            kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(requests[way.method]))
+    for call in CALLS:
+        if call.method in requests:
+            kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(requests[call.method]))
             with contextlib.suppress(DecodeError):
-                yield kind.FromString(way.request)
+                yield kind.FromString(call.request)

@@ -115,19 +115,19 @@ def test_unreadable_file_keeps_last_content(path: Path) -> None:
     publish(path, outage(PROMISSORY, time.began - HOUR, time.began + HOUR))
     time.passed += 2 * SECOND
     within = outages.remaining_seconds(PROMISSORY)
-    kept = []
+    remaining_each = []
     for change in (lambda: path.write_text(VALID[:40], "utf-8"), path.unlink):
         change()
         time.passed += 2 * SECOND
         with capture_logs() as logs:
-            kept.append(outages.remaining_seconds(PROMISSORY))
+            remaining_each.append(outages.remaining_seconds(PROMISSORY))
         assert ["outages.unreadable"] == [line["event"] for line in logs]
     publish(path)
     time.passed += 2 * SECOND
 
     assert (None, []) == (before, quiet)
     assert within is not None
-    assert None not in kept
+    assert None not in remaining_each
     assert outages.remaining_seconds(PROMISSORY) is None
 
 

@@ -22,7 +22,7 @@ def test_failed_accept_keeps_others_waiting() -> None:
             return await requested[-1]
 
         async def until_requested(number: int) -> None:
-            while len(requested) < number:  # noqa: ASYNC110 - nobody sets an event
+            while len(requested) < number:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
 
         serving = asyncio.ensure_future(serve(request, "method", None))
