@@ -29,9 +29,9 @@ from estelam.telemetry.metrics import Metrics
 
 @contextlib.asynccontextmanager
 async def run_recording_service(
-    settings: StoreSettings, questions: Mapping[Method, Lookup], *, clock: Clock | None = None
+    settings: StoreSettings, lookups: Mapping[Method, Lookup], *, clock: Clock | None = None
 ) -> AsyncIterator[Server]:
-    """Run a service that answers *questions* (a look-up for each method) from its store and records each answer.
+    """Run a service that answers each method from its store, by its look-up in *lookups*, and records each answer.
 
     Raises:
         StoreError, KeyFileError, AccessConfigError, ServerError: the service can't start.
@@ -51,7 +51,7 @@ async def run_recording_service(
             store=store,
             ledger=ledger,
             keyring=keyring,
-            lookups={method.name: lookup for method, lookup in questions.items()},
+            lookups={method.name: lookup for method, lookup in lookups.items()},
             max_staleness=settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,
@@ -70,7 +70,7 @@ async def run_recording_service(
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
         )
-        handlers = {method.name: inquiries.handler(method) for method in questions}
+        handlers = {method.name: inquiries.handler(method) for method in lookups}
         audit = watch_catalogue(
             authorizer,
             source,
