@@ -1,6 +1,5 @@
-"""`estelam conformance`: examine an implementation, list the cases, and write the fixtures."""
+"""`estelam conformance`: test an implementation, list the cases, and write the fixtures."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,9 @@ from conformance.case import Case, Instance
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import RunResult
 from conformance.target import Target, TargetError
-from estelam.cli import output
+from estelam.cli import complete, output
+from estelam.cli.inquire import silence_grpc
+from estelam.core.exceptions import UserFacingError, describe_os_error
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
@@ -23,47 +24,80 @@ EXIT_USAGE = 2
 
 _ADDRESS = re.compile(r"([^\s:]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
-app = typer.Typer(help="Examine an implementation of the contracts, in any language.", no_args_is_help=True)
 
-Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the service is.")]
+def _names() -> list[str]:
+    cases = case_loader.read()
+    return sorted({case.id for case in cases} | {case.clause for case in cases})
+
+
+def _roles() -> list[str]:
+    return [f"{role}=" for role in Instance]
+
+
+app = typer.Typer(no_args_is_help=True)
+
+Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The service's address.")]
 Only = Annotated[
-    list[str] | None, typer.Option(metavar="CLAUSE|CASE", help="Of the cases, these alone, by clause or by id.")
+    list[str] | None,
+    typer.Option(
+        metavar="CLAUSE|CASE", help="Only the cases of this clause or id; may be repeated.", autocompletion=_names
+    ),
 ]
 
 
 @app.command()
 def run(
-    pki: Annotated[Path, typer.Option(metavar="DIR", help="The fixtures' folder `pki`.")],
+    pki: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder `pki` of the fixtures.", autocompletion=complete.files)
+    ],
     promissory: Address = None,
     judiciary: Address = None,
     setad: Address = None,
     instance: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=HOST:PORT", help="One more, in a state of its own.")
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=HOST:PORT", help="The address of a further instance; may be repeated.", autocompletion=_roles
+        ),
     ] = None,
-    steering: Annotated[Path | None, typer.Option(metavar="DIR", help="The fixtures' folder `steering`.")] = None,
+    steering: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder `steering` of the fixtures.", autocompletion=complete.files),
+    ] = None,
     only: Only = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="JSON, signed.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="One page.")] = None,
-    known_failing: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reason and expiry.")
+    junit_file: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write a JUnit XML report.", autocompletion=complete.files),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Cases under way at once.")] = 8,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write a signed JSON report.", autocompletion=complete.files),
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.", autocompletion=complete.files)
+    ] = None,
+    known_failing: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A list of known failures, with reasons and expiry.", autocompletion=complete.files
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Maximum number of cases that run at once.")] = 8,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
 ) -> None:
-    """Examine a target. Exit 0: it conforms, 10: it does not, 21: it could not be examined, 2: the command is wrong."""
-    # gRPC's own log lines would stand among the report's.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    """Test a target. Exit 0: it conforms; 10: it does not; 21: it can't be tested; 2: the command line is wrong."""
+    silence_grpc()
+    _check_reports({"--junit": junit_file, "--json": json_file, "--html": html_file}, force=force)
     addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
     target = Target(addresses, pki, steering)
     cases, chosen = _cases(only or ())
     scoped = in_scope(chosen, target)
     if not scoped:
-        _wrong("no case is about the services given")
+        _exit_usage("no case tests the services given; see: estelam conformance list")
     excused = _known(known_failing, cases)
     try:
         target.validate()
     except TargetError as error:
-        _wrong(str(error))
+        _exit_usage(str(error))
     with terminal.Progress(output.err) as progress:
         progress.total(len(scoped))
         verdict = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
@@ -77,7 +111,9 @@ def run(
         if html_file:
             html.write(html_file, verdict)
     except (OSError, signed_json.SignatureError) as error:
-        _wrong(f"a report could not be written: {error}")
+        _exit_usage(
+            f"a report could not be written: {describe_os_error(error) if isinstance(error, OSError) else error}"
+        )
     raise typer.Exit(exit_code(verdict))
 
 
@@ -95,23 +131,27 @@ def list_cases(
 
 @app.command("fixtures")
 def write_fixtures(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
-    host: Annotated[list[str] | None, typer.Option(help="One more name of the target's servers.")] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new or empty folder.", autocompletion=complete.files)
+    ],
+    host: Annotated[
+        list[str] | None, typer.Option(help="A further host name of the target's servers; may be repeated.")
+    ] = None,
 ) -> None:
-    """Write what a target is loaded with: data, certificates, the time it begins at, and how."""
+    """Write the fixtures of a target: data, certificates, the start time, and instructions."""
     with output.user_errors(as_json=False):
         fixtures.write(folder, hosts=tuple(host or ()))
     output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=False)
 
 
 def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
-    """The cases about services of which an instance was given."""
+    """Return the cases whose services all have an instance."""
     given = {instance.service for instance in target.addresses}
     return [case for case in cases if given >= {(step.target or case.target).service for step in case.steps}]
 
 
 def exit_code(verdict: RunResult) -> int:
-    """How the run command ends: a target that conforms, one that does not, and nothing found out are told apart."""
+    """Return the exit code of the run command."""
     if verdict.error:
         return EXIT_COULD_NOT_RUN
     return EXIT_CONFORMS if verdict.conforms else EXIT_FAILS
@@ -122,24 +162,24 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
     for other in others:
         role, _, address = other.partition("=")
         if role not in set(Instance):
-            _wrong(f"--instance {other}: the role is one of {', '.join(Instance)}")
+            _exit_usage(f"--instance {other}: give ROLE=HOST:PORT with a role of {', '.join(Instance)}")
         given[Instance(role)] = address
     if not given:
-        _wrong("give at least one of --promissory, --judiciary and --setad")
+        _exit_usage("give at least one of --promissory, --judiciary and --setad")
     for address in given.values():
         found = _ADDRESS.fullmatch(address)
         if found is None or not 0 < int(found[2]) < 65536:
-            _wrong(f"{address!r} is no HOST:PORT")
+            _exit_usage(f"{address}: give HOST:PORT")
     return given
 
 
 def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
-    """All cases, and those of them that are wanted."""
+    """Return all cases, and the selected ones."""
     try:
         cases = case_loader.read()
         return cases, case_loader.select(cases, only)
     except (case_loader.CaseError, ValueError) as error:
-        _wrong(str(error))
+        _exit_usage(str(error))
 
 
 def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
@@ -148,11 +188,20 @@ def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
     try:
         excused = set(known_failures.read(path))
     except known_failures.KnownFailuresError as error:
-        _wrong(str(error))
-    if strangers := excused - {case.id for case in cases}:
-        _wrong(f"{path}: no case is called {min(strangers)}")
+        _exit_usage(str(error))
+    if unknown := excused - {case.id for case in cases}:
+        _exit_usage(f"{path}: there is no case {min(unknown)}; see: estelam conformance list")
     return excused
 
 
-def _wrong(message: str) -> NoReturn:
+def _check_reports(files: dict[str, Path | None], *, force: bool) -> None:
+    try:
+        for option, path in files.items():
+            if path:
+                output.check_writable(path, option, force=force)
+    except UserFacingError as error:
+        _exit_usage(str(error))
+
+
+def _exit_usage(message: str) -> NoReturn:
     output.exit_error(message, as_json=False, code=EXIT_USAGE)

@@ -1,10 +1,10 @@
-"""`estelam judiciary`: serve, load, and ask about cases."""
+"""`estelam judiciary`: serve, load cases, and inquire about them."""
 
 from typing import Annotated, Any
 
 import typer
 
-from estelam.cli import output
+from estelam.cli import extras, output
 from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts
 from estelam.cli.load_options import File, Rejects, Replace, Since, Through
 from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
@@ -20,14 +20,14 @@ from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
 
-app = typer.Typer(help="The judiciary's cheque-case service.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    """Serve until SIGTERM; on SIGHUP restart the workers one by one."""
     run(JudiciarySettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
@@ -40,9 +40,10 @@ def load_cases(
     replace: Replace = False,
     as_json: output.AsJson = False,
 ) -> None:
-    """Load cases: all of the file or nothing, coverage included."""
-    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from judiciary.feeds import CASES  # noqa: PLC0415 - no other command needs what loads
+    """Load a file of cases and its coverage: all of it, or nothing."""
+    with extras.required("loading", as_json=as_json):
+        from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - needs the extra
+        from judiciary.feeds import CASES  # noqa: PLC0415 - needs the extra
 
     claimed = declaration(since, through, as_json=as_json)
     with output.user_errors(as_json=as_json):
@@ -67,7 +68,7 @@ def recall(
     settle: Settle = SETTLE_SECONDS,
     as_json: output.AsJson = False,
 ) -> None:
-    """List the answers already given that would be different now, after late or corrected cases."""
+    """List the answers already given that late or corrected cases would change."""
     with output.user_errors(as_json=as_json):
         settings = load_settings(JudiciarySettings)
     recall_answers(settings, CaseRecallSource(), since=since, form=form, out=out, settle=settle, as_json=as_json)
@@ -76,10 +77,10 @@ def recall(
 @app.command("check-person")
 @inquiry("judiciary", "cbi")
 def check_person(
-    national_id: Annotated[str, typer.Option(help="The drawer's id.")],
+    national_id: Annotated[str, typer.Option(help="The drawer's national id.")],
     options: Options,
 ) -> None:
-    """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES, 10: NO, all else: no answer."""
+    """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES; 10: NO; any other code: no answer."""
     request = pb.CheckByNationalIdRequest(national_id=normalize.normalize_digits(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
     answer(reply, _facts(reply), options)
@@ -91,7 +92,7 @@ def check_cheque(
     tracking_id: Annotated[str, typer.Option(help="The tracking code of the certificate of non-payment.")],
     options: Options,
 ) -> None:
-    """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES, 10: NO, all else: no answer."""
+    """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES; 10: NO; any other code: no answer."""
     request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(tracking_id))
     reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
     answer(reply, _facts(reply), options)

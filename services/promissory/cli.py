@@ -1,11 +1,11 @@
-"""`estelam promissory`: serve, load, and ask about notes."""
+"""`estelam promissory`: serve, load notes, and inquire about them."""
 
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam.cli import output
+from estelam.cli import extras, output
 from estelam.cli.inquire import Options, answer, ask, inquiry, receipt_facts, rials
 from estelam.cli.load_options import File, Rejects, Replace, Through
 from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
@@ -19,14 +19,14 @@ from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.recall import NoteRecallSource
 from promissory.settings import PromissorySettings
 
-app = typer.Typer(help="The ministry's promissory-note service.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    """Serve until SIGTERM; on SIGHUP restart the workers one by one."""
     run(PromissorySettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
@@ -38,9 +38,10 @@ def load_notes(
     replace: Replace = False,
     as_json: output.AsJson = False,
 ) -> None:
-    """Load notes: all of the file or nothing."""
-    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from promissory.feeds import FIRST_DATE, NOTES  # noqa: PLC0415 - no other command needs what loads
+    """Load a file of notes: all of it, or nothing."""
+    with extras.required("loading", as_json=as_json):
+        from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - needs the extra
+        from promissory.feeds import FIRST_DATE, NOTES  # noqa: PLC0415 - needs the extra
 
     claimed = declaration(None, through, as_json=as_json)
     with output.user_errors(as_json=as_json):
@@ -59,9 +60,10 @@ def load_notes(
 
 @app.command("load-agencies")
 def load_agencies(file: File, rejects: Rejects = None, as_json: output.AsJson = False) -> None:
-    """Load the whole list of Setad's member agencies: one that is not in the file is a member no more."""
-    from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - no other command needs what loads
-    from promissory.feeds import FIRST_DATE, MEMBERS  # noqa: PLC0415 - no other command needs what loads
+    """Load the whole list of Setad's member agencies; an agency that the file lacks is removed."""
+    with extras.required("loading", as_json=as_json):
+        from estelam.cli.load import declaration, load_file  # noqa: PLC0415 - needs the extra
+        from promissory.feeds import FIRST_DATE, MEMBERS  # noqa: PLC0415 - needs the extra
 
     claimed = declaration(None, None, as_json=as_json)
     with output.user_errors(as_json=as_json):
@@ -77,7 +79,7 @@ def recall(
     settle: Settle = SETTLE_SECONDS,
     as_json: output.AsJson = False,
 ) -> None:
-    """List the answers already given that would be different now, after late or corrected notes."""
+    """List the answers already given that late or corrected notes would change."""
     with output.user_errors(as_json=as_json):
         settings = load_settings(PromissorySettings)
     recall_answers(settings, NoteRecallSource(), since=since, form=form, out=out, settle=settle, as_json=as_json)
@@ -88,11 +90,11 @@ def recall(
 def check(
     serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
     obligor: Annotated[str, typer.Option(help="The obligor's id.")],
-    beneficiary: Annotated[str, typer.Option(help="The beneficiary's id: the present holder.")],
+    beneficiary: Annotated[str, typer.Option(help="The id of the beneficiary, who holds the note.")],
     amount: Annotated[str, typer.Option(help="The face amount in rials.")],
     options: Options,
 ) -> None:
-    """Ask whether a note is genuine and live (R2.1). Exit 0: YES, 10: NO, all else: no answer."""
+    """Ask whether a note is genuine and live (R2.1). Exit 0: YES; 10: NO; any other code: no answer."""
     request = pb.CheckNoteRequest(
         serial=normalize.normalize_digits(serial),
         obligor_id=normalize.normalize_digits(obligor),
@@ -110,7 +112,7 @@ def parties(
     agency: Annotated[str, typer.Option(help="The executive agency's id in Setad.")],
     options: Options,
 ) -> None:
-    """Ask who the parties of a just checked note are (R2.2). Exit 0: told, all else: no answer."""
+    """Ask for the parties of a note just checked (R2.2). Exit 0: disclosed; any other code: no answer."""
     request = pb.GetNotePartiesRequest(
         serial=normalize.normalize_digits(serial), executive_agency_id=normalize.normalize_identifier(agency)
     )

@@ -1,11 +1,11 @@
-"""`estelam quality`: the monthly report, announced outages, and the quality store."""
+"""`estelam quality`: monthly reports, planned outages, the monitor and the quality store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from estelam.cli import output
+from estelam.cli import complete, output
 from estelam.cli.serve import Listen, PortFile
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
@@ -19,7 +19,7 @@ from quality.outages import cli as outage
 from quality.report import generate, signing
 from quality.settings import QualitySettings
 
-app = typer.Typer(help="The exchange's quality: watched, judged and reported.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 app.add_typer(outage.app, name="outage")
 
 
@@ -33,30 +33,39 @@ def migrate(as_json: output.AsJson = False) -> None:
 
 @app.command()
 def serve(listen: Listen = None, port_file: PortFile = None, as_json: output.AsJson = False) -> None:
-    """Probe every service each minute, read on in ledgers and figures, until SIGTERM."""
+    """Monitor all services until SIGTERM: probe each every minute, and collect ledgers and metrics."""
     with quality_errors(as_json=as_json):
         process.main(load_settings(QualitySettings, listen=listen), port_file)
 
 
 @app.command()
 def check(as_json: output.AsJson = False) -> None:
-    """Check rules and agreements against the catalogue, and what the watch is told. Exit 0: all holds together."""
+    """Validate rules, agreements and the monitor's settings. Exit 0: all are valid; 1: one is not."""
     with quality_errors(as_json=as_json):
         found = config_check.find_problems(load_settings(QualitySettings), Clock())
     if found:
-        output.exit_error("\n".join(found), as_json=as_json)
+        fields = [{"field": None, "rule": "quality", "description": text} for text in found]
+        output.exit_error("\n".join(found), as_json=as_json, fields=fields)
     output.print_record({"valid": True}, as_json=as_json)
 
 
 @app.command()
 def report(
-    month: Annotated[str, typer.Option(metavar="YYYY-MM", help="The Jalali month, as 1405-08.")],
+    month: Annotated[
+        str,
+        typer.Option(metavar="YYYY-MM", help="The Jalali month, as 1405-08.", autocompletion=complete.months),
+    ],
     audience: Annotated[
-        list[str], typer.Option("--for", help="working-group, provider:NAME or consumer:NAME; may be repeated.")
+        list[str],
+        typer.Option(
+            "--for",
+            help="The reader: working-group, provider:NAME or consumer:NAME; may be repeated.",
+            autocompletion=complete.audiences,
+        ),
     ],
     as_json: output.AsJson = False,
 ) -> None:
-    """Write the monthly report: pages in Persian and English, CSV, JSON, and their signature."""
+    """Write monthly reports: pages in Persian and English, CSV, JSON, and their signature."""
     with quality_errors(as_json=as_json):
         written = generate.generate_reports(
             load_settings(QualitySettings), month=month, audiences=audience, clock=Clock()
@@ -67,24 +76,28 @@ def report(
 
 @app.command()
 def collect(as_json: output.AsJson = False) -> None:
-    """Read on in every ledger of the settings: to be run each minute or so, and before a report."""
+    """Collect the new entries of every ledger in the settings; run it every minute, and before a report."""
     with quality_errors(as_json=as_json):
         settings, clock = load_settings(QualitySettings), Clock()
-        rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in settings.ledgers]
+        ledgers = output.track(settings.ledgers, "ledgers collected", as_json=as_json, total=len(settings.ledgers))
+        rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in ledgers]
     output.print_rows(("service", "entries"), rows, as_json=as_json)
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A report's folder.")],
-    certificate: Annotated[list[Path] | None, typer.Option(help="The signing certificate; default: settings.")] = None,
+    folder: Annotated[Path, typer.Argument(help="The report's folder.", autocompletion=complete.files)],
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option(help="A signing certificate (PEM); default: the settings.", autocompletion=complete.files),
+    ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Check a report's signature. Exit 0: all its files are what was signed; 1: they are not."""
+    """Verify a report's signature. Exit 0: all files are as signed; 1: they are not."""
     with quality_errors(as_json=as_json):
         keys = verifying_keys(certificate or load_settings(QualitySettings).signing_certificates)
         try:
             files = signing.verify(folder, keys)
         except signing.ReportSignatureError as error:
-            output.exit_error(f"INVALID: {error}", as_json=as_json)
+            output.exit_error(f"INVALID: {folder}: {error}", as_json=as_json)
     output.print_record({"valid": True, "files": ", ".join(files)}, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Error handling of the `estelam quality` commands."""
+"""Errors of the quality commands that an operator can correct, printed on one line."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,9 +10,12 @@ from estelam.cli import output
 
 @contextlib.contextmanager
 def quality_errors(*, as_json: bool) -> Iterator[None]:
-    """Exit with a one-line message, in place of a stack trace, on an error that the operator can fix."""
+    """As `output.user_errors`, and for a failure of the quality store too."""
     try:
         with output.user_errors(as_json=as_json):
             yield
     except SQLAlchemyError:
-        output.exit_error("the quality store can't be read or written; run: estelam quality migrate", as_json=as_json)
+        output.exit_error(
+            "the quality store can't be read or written; check the database, and run: estelam quality migrate",
+            as_json=as_json,
+        )

@@ -1,4 +1,4 @@
-"""`estelam setad`: serve, and verify a note as a buyer does."""
+"""`estelam setad`: serve, and verify a note for a buyer."""
 
 from typing import Annotated, Any
 
@@ -16,14 +16,14 @@ from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import ministry_replies
 
-app = typer.Typer(help="Setad's side: one answer for a buyer.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def serve(
     listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: output.AsJson = False
 ) -> None:
-    """Serve until SIGTERM; several workers are renewed one by one on SIGHUP."""
+    """Serve until SIGTERM; on SIGHUP restart the workers one by one."""
     run(SetadSettings, service.main, listen=listen, port_file=port_file, workers=workers, as_json=as_json)
 
 
@@ -32,12 +32,12 @@ def serve(
 def verify(
     serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
     obligor: Annotated[str, typer.Option(help="The obligor's id.")],
-    beneficiary: Annotated[str, typer.Option(help="The beneficiary's id: the present holder.")],
+    beneficiary: Annotated[str, typer.Option(help="The id of the beneficiary, who holds the note.")],
     amount: Annotated[str, typer.Option(help="The face amount in rials.")],
     agency: Annotated[str, typer.Option(help="The buying agency's id in Setad.")],
     options: Options,
 ) -> None:
-    """Verify a note and, if it is genuine, see its parties. Exit 0: YES, 10: NO, all else: no answer."""
+    """Verify a note and, if it is genuine, ask for its parties. Exit 0: YES; 10: NO; any other code: no answer."""
     request = pb.VerifyNoteRequest(
         serial=normalize.normalize_digits(serial),
         obligor_id=normalize.normalize_digits(obligor),
@@ -45,11 +45,11 @@ def verify(
         amount_rials=rials(amount, options),
         executive_agency_id=normalize.normalize_identifier(agency),
     )
-    reply = ask(VERIFY_NOTE.name, request, options, proofs=_proofs)
+    reply = ask(VERIFY_NOTE.name, request, options, receipts=_receipts)
     answer(reply, _facts(reply), options)
 
 
-def _proofs(request: Any, reply: Any) -> list[ReceiptRecord]:
+def _receipts(request: Any, reply: Any) -> list[ReceiptRecord]:
     return [ReceiptRecord(*proof) for proof in ministry_replies(request, reply)]
 
 

@@ -1,9 +1,8 @@
 """The command line: usage errors, exit codes and reports."""
 
+import errno
 import json
-import sys
 from datetime import UTC, datetime
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from conformance.case import Case, Instance
 from conformance.cli import app
 from conformance.results import CaseResult, CaseStatus, RunResult
 from conformance.target import Target
-from estelam import cli as estelam_cli
 from tests.conformance.fake_ministry import case, check
 
 UNREACHABLE = "127.0.0.1:1"
@@ -32,11 +30,11 @@ def run(pki: Path, *words: str) -> Result:
     ("words", "message"),
     [
         ([], "give at least one"),
-        (["--promissory", "localhost"], "'localhost' is no HOST:PORT"),
-        (["--promissory", "localhost:65536"], "is no HOST:PORT"),
-        (["--instance", "ministry=127.0.0.1:1"], "the role is one of promissory,"),
+        (["--promissory", "localhost"], "localhost: give HOST:PORT"),
+        (["--promissory", "localhost:65536"], "localhost:65536: give HOST:PORT"),
+        (["--instance", "ministry=127.0.0.1:1"], "give ROLE=HOST:PORT with a role of promissory,"),
         (["--promissory", UNREACHABLE, "--only", "R9"], "no case and no clause has the id R9"),
-        (["--promissory", UNREACHABLE, "--only", "R3"], "no case is about the services given"),
+        (["--promissory", UNREACHABLE, "--only", "R3"], "no case tests the services given"),
         (["--promissory", UNREACHABLE, "--known-failing", "none.yaml"], "none.yaml: can't be read"),
         (["--promissory", UNREACHABLE, "--steering", "nowhere"], "--steering is the folder"),
     ],
@@ -68,12 +66,31 @@ def test_invalid_case_file(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["--junit", "--json", "--html"])
-def test_unwritable_report(pki: Path, tmp_path: Path, kind: str) -> None:
-    """The outcome is printed even if a report can't be written."""
-    done = run(pki, "--promissory", UNREACHABLE, kind, str(tmp_path / "nowhere" / "report"))
+def test_report_path_checked_first(pki: Path, tmp_path: Path, kind: str) -> None:
+    """A report that can't be written, or would overwrite one, is found before any case runs."""
+    kept = tmp_path / "report"
+    kept.touch()
+    refused = [
+        run(pki, "--promissory", UNREACHABLE, kind, str(path)) for path in (kept, tmp_path / "nowhere" / "report")
+    ]
+
+    assert [2, 2] == [done.exit_code for done in refused]
+    assert all(f"{kind} {tmp_path}" in done.output and "COULD NOT RUN" not in done.output for done in refused)
+
+
+@pytest.mark.parametrize("kind", ["junit", "signed_json", "html"])
+def test_result_without_report(pki: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is printed even where a report can't be written in the end."""
+    option = f"--{kind.removeprefix('signed_')}"
+    monkeypatch.setattr(getattr(cli, kind), "write", _fail)
+    done = run(pki, "--promissory", UNREACHABLE, option, str(tmp_path / "report"))
 
     assert "COULD NOT RUN" in done.output
     assert (2, True) == (done.exit_code, "a report could not be written" in done.output), done.output
+
+
+def _fail(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "report")
 
 
 def test_known_failure_of_unknown_case(pki: Path, tmp_path: Path) -> None:
@@ -83,7 +100,7 @@ def test_known_failure_of_unknown_case(pki: Path, tmp_path: Path) -> None:
 
     done = run(pki, "--promissory", UNREACHABLE, "--known-failing", str(listed))
 
-    assert (2, True) == (done.exit_code, "no case is called no.such" in done.output), done.output
+    assert (2, True) == (done.exit_code, "there is no case no.such" in done.output), done.output
 
 
 def test_unreachable_target(pki: Path, tmp_path: Path) -> None:
@@ -135,19 +152,3 @@ def test_fixtures(tmp_path: Path) -> None:
     done = invoke("fixtures", str(tmp_path / "new"), "--host", "services.example")
 
     assert (0, True) == (done.exit_code, (tmp_path / "new" / "manifest.json").exists()), done.output
-
-
-def test_missing_extra(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Without the extra other commands work, and this group says what to install."""
-    monkeypatch.setitem(sys.modules, "conformance.cli", None)
-    entry = EntryPoint("conformance", "conformance.cli:app [conformance]", "estelam.services")
-    monkeypatch.setattr(estelam_cli, "entry_points", lambda **_: [entry])
-    application = estelam_cli.application()
-
-    helped = CliRunner().invoke(application, ["--help"])
-    invoked = CliRunner().invoke(application, ["conformance", "run", "--pki=x"])
-
-    assert (0, True) == (helped.exit_code, "it needs the extra conformance" in helped.output)
-    assert (1, True) == (invoked.exit_code, "pip install 'estelam[conformance]'" in invoked.output), invoked.output

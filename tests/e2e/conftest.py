@@ -67,7 +67,7 @@ class CommandLine:
 
     def __call__(self, *arguments: str | Path) -> CommandResult:
         words = [*self.first, *map(str, arguments)]
-        done = CliRunner().invoke(application(words), words, env=dict(self.sandbox.environ))
+        done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return CommandResult(done.exit_code, done.stdout, done.stderr)

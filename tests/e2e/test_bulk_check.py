@@ -85,9 +85,9 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "out", "words"),
     [
-        (None, "answers.csv", "No such file"),
+        (None, "answers.csv", "no such file"),
         ("id\n1\n", "answers.csv", "tracking_id"),
-        ("tracking_id\n1\n", "nowhere/answers.csv", "No such file"),
+        ("tracking_id\n1\n", "nowhere/answers.csv", "there is no folder"),
         ("tracking_id\n1\n", "certificates.csv", "no sweep's"),
     ],
 )
@@ -110,7 +110,7 @@ def test_bad_invocation_is_one_line(
         (("--address", "no.such.host:1"), 21, "no such address"),
         (("--address", "127.0.0.1:1"), 21, "nobody answers"),
         (("--as", "foreign"), 21, "certificate"),
-        (("--as", "nobody"), 1, "No such file"),
+        (("--as", "nobody"), 1, "no such file"),
         (("--as", "mixed"), 1, "no certificate and its key"),
     ],
 )

@@ -1,14 +1,16 @@
-"""The command line against real services: what it says, and the exit code that no accident can make a no."""
+"""The command line against running services: output, exit codes and errors."""
 
+import contextlib
+import json
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from typer.main import get_group
 
-from estelam.cli import application
 from estelam.data_model import descriptors
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tools.env import processes
@@ -20,9 +22,10 @@ PERSON = ("judiciary", "check-person", "--national-id")
 CHEQUE = ("judiciary", "check-cheque", "--tracking-id")
 
 
-def test_the_installed_command_exits_0_for_yes_10_for_no_20_when_refused_21_when_nobody_answers(
+def test_exit_codes(
     running: Sandbox,
 ) -> None:
+    """The installed command exits 0 for YES, 10 for NO, 20 for a refusal and 21 without a reply."""
     nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
     commands = {
         0: options(**LIVE),
@@ -52,23 +55,24 @@ def test_the_installed_command_exits_0_for_yes_10_for_no_20_when_refused_21_when
         (("setad", "verify", *options(**SETTLED, agency="SETAD-0001")), 10, "NO"),
     ],
 )
-def test_each_inquiry_answers_in_json_and_by_exit_code(
-    estelam: CommandLine, command: tuple[str, ...], code: int, answer: str
-) -> None:
+def test_inquiry_json(estelam: CommandLine, command: tuple[str, ...], code: int, answer: str) -> None:
+    """Every inquiry prints its answer as JSON, and its exit code agrees."""
     result = estelam(*command, "--json")
 
     assert (code, answer) == (result.code, result.json["answer"])
     assert {"inquiry_id", "answered_at"} < set(result.json)
 
 
-def test_a_judiciary_answer_says_what_it_was_judged_by_in_both_calendars(estelam: CommandLine) -> None:
+def test_judiciary_coverage(estelam: CommandLine) -> None:
+    """A judiciary answer states its coverage in both calendars, and how recent its data is."""
     result = estelam(*PERSON, "9990000085", "--json").json
 
     assert result["covered_since"] == "2021-03-21 (1400-01-01)"
     assert result["data_as_of"].endswith("Z")
 
 
-def test_parties_are_told_after_a_yes_with_what_accepting_a_note_needs_and_no_more(estelam: CommandLine) -> None:
+def test_parties_after_yes(estelam: CommandLine) -> None:
+    """After a YES, the parties are printed with the fields of the contract and no others."""
     estelam(*CHECK, *options(**LIVE))
 
     result = estelam("promissory", "parties", *options(serial=LIVE["serial"], agency="SETAD-0001"), "--json")
@@ -78,7 +82,8 @@ def test_parties_are_told_after_a_yes_with_what_accepting_a_note_needs_and_no_mo
         assert {"kind", "id", "full_name", "address", "postal_code"} == set(result.json[side])
 
 
-def test_a_person_reads_the_answer_in_both_languages(estelam: CommandLine) -> None:
+def test_answer_languages(estelam: CommandLine) -> None:
+    """Without --json the answer is printed in both languages."""
     assert "بلی / YES" in estelam(*CHECK, *options(**LIVE)).out
     assert "خیر / NO" in estelam(*CHECK, *options(**SETTLED)).out
 
@@ -103,7 +108,8 @@ def test_a_person_reads_the_answer_in_both_languages(estelam: CommandLine) -> No
     ],
     ids=["persian", "arabic", "separators", "persian with separators"],
 )
-def test_digits_may_be_persian_or_arabic_and_separated(estelam: CommandLine, typed: dict[str, str]) -> None:
+def test_digit_scripts(estelam: CommandLine, typed: dict[str, str]) -> None:
+    """Digits may be Persian or Arabic, and separated."""
     assert estelam(*CHECK, *options(**typed)).code == 0
 
 
@@ -121,49 +127,116 @@ def test_digits_may_be_persian_or_arabic_and_separated(estelam: CommandLine, typ
         ({"amount": ""}, "amount_rials"),
     ],
 )
-def test_a_malformed_question_is_refused_by_field_and_exits_20(
-    estelam: CommandLine, change: dict[str, str], field: str
-) -> None:
+def test_invalid_field(estelam: CommandLine, change: dict[str, str], field: str) -> None:
+    """A malformed value is refused with the name of its field, and exits 20."""
     result = estelam(*CHECK, *options(**{**LIVE, **change}), "--json")
 
     assert result.code == 20
     assert result.json["answer"] is None
-    assert [field] == [violation["field"] for violation in result.json["violations"]]
+    assert [field] == [found["field"] for found in result.json["fields"]]
 
 
-def test_a_refusal_tells_reason_layer_both_languages_and_no_identifier(estelam: CommandLine) -> None:
+def test_refusal_json(estelam: CommandLine) -> None:
+    """A refusal prints the JSON error, with texts in both languages and no identifier."""
     result = estelam(*CHECK, *options(**LIVE), "--as", "stranger", "--json")
 
     assert {
-        "answer",
+        "error",
         "reason",
         "layer",
-        "message_en",
+        "address",
+        "fields",
+        "answer",
         "message_fa",
-        "violations",
         "retry_seconds",
     } == set(result.json)
     assert ("NOT_GRANTED", "caller") == (result.json["reason"], result.json["layer"])
     assert not any(value in result.out for value in LIVE.values())
 
 
-def test_a_deadline_that_passes_is_no_answer(estelam: CommandLine) -> None:
+def test_deadline_is_no_answer(estelam: CommandLine) -> None:
+    """A deadline that passes is printed as no answer."""
     result = estelam(*CHECK, *options(**LIVE), "--timeout", "0.001", "--json")
 
     assert result.code in {20, 21}
     assert "NO" not in result.json.values()
 
 
-def test_what_an_operator_can_mend_is_one_plain_line(sandbox: Sandbox, estelam: CommandLine) -> None:
-    unplaced = CommandLine(sandbox)(*CHECK, *options(**LIVE))
-    nobody = estelam(*CHECK, *options(**LIVE), "--as", "nobody")
+def test_operator_errors(sandbox: Sandbox, estelam: CommandLine) -> None:
+    """An error that the operator can correct is one line that says what to do."""
+    without_address = CommandLine(sandbox)(*CHECK, *options(**LIVE))
+    without_certificate = estelam(*CHECK, *options(**LIVE), "--as", "nobody")
 
-    assert (1, "where is promissory? give --address") == (unplaced.code, unplaced.err.strip())
-    assert (1, 1) == (nobody.code, nobody.err.count("\n"))
-    assert "No such file or directory" in nobody.err
+    assert (1, 1) == (without_address.code, without_address.err.count("\n"))
+    assert "no address of the service promissory: give --address" in without_address.err
+    assert (1, 1) == (without_certificate.code, without_certificate.err.count("\n"))
+    assert "nobody.key: no such file" in without_certificate.err
 
 
-def test_a_kept_receipt_is_proven_offline_and_one_changed_bit_is_found(estelam: CommandLine, tmp_path: Path) -> None:
+def test_connection_error(estelam: CommandLine) -> None:
+    """An error of the connection names the address, and the certificate's path and subject, and nothing of gRPC's log."""
+    address = f"127.0.0.1:{free_ports('closed')['closed']}"
+
+    printed = estelam(*CHECK, *options(**LIVE), "--address", address)
+    as_json = estelam(*CHECK, *options(**LIVE), "--address", address, "--json").json
+
+    assert address in printed.err
+    assert "setad.crt (" in printed.err
+    assert 2 == printed.err.count("\n")
+    assert (address, None, []) == (as_json["address"], as_json["reason"], as_json["fields"])
+
+
+def test_wrong_port_has_no_grpc_log(running: Sandbox) -> None:
+    """A TLS handshake that fails prints two lines to stderr, and none of gRPC's log."""
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        Thread(target=_close_connections, args=[plain], daemon=True).start()
+        address = f"127.0.0.1:{plain.getsockname()[1]}"
+        done = processes.run_command(running, *CHECK, *options(**LIVE), "--address", address)
+
+    assert (21, "", 2) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert address in done.stderr
+
+
+def _close_connections(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_answer_in_any_encoding(running: Sandbox, encoding: str) -> None:
+    """An answer is printed, and exits with its code, whatever characters stdout can encode."""
+    environ = {"PYTHONIOENCODING": encoding, "LANG": "C"}
+    printed = processes.run_command(running, *CHECK, *options(**LIVE), environ=environ)
+    as_json = processes.run_command(running, *CHECK, *options(**LIVE), "--json", environ=environ)
+
+    assert (0, 0) == (printed.returncode, as_json.returncode)
+    assert "YES" in printed.stdout
+    assert "YES" == json.loads(as_json.stdout)["answer"]
+
+
+def test_save_receipt_checked_first(estelam: CommandLine, tmp_path: Path) -> None:
+    """The file of --save-receipt is checked before the inquiry, and overwritten only with --force."""
+    kept, head = tmp_path / "receipt.json", ("ledger", "verify", "promissory", "--json")
+    kept.write_text("evidence", "utf-8")
+    before = estelam(*head).json["entries"]
+    refused = [
+        estelam(*CHECK, *options(**LIVE), "--save-receipt", path)
+        for path in (kept, tmp_path, tmp_path / "none" / "receipt.json")
+    ]
+    after, evidence = estelam(*head).json["entries"], kept.read_text("utf-8")
+    forced = estelam(*CHECK, *options(**LIVE), "--save-receipt", kept, "--force")
+
+    assert [1, 1, 1] == [found.code for found in refused]
+    assert "--force" in refused[0].err
+    assert ("evidence", before) == (evidence, after)
+    assert (0, 0) == (forced.code, estelam("receipt", "verify", kept).code)
+
+
+def test_receipt_verify(estelam: CommandLine, tmp_path: Path) -> None:
+    """A saved receipt is valid, and invalid once one bit is changed."""
     kept = tmp_path / "receipt.json"
     estelam(*CHECK, *options(**LIVE), "--save-receipt", kept)
     proven = estelam("receipt", "verify", kept, "--json")
@@ -178,7 +251,8 @@ def test_a_kept_receipt_is_proven_offline_and_one_changed_bit_is_found(estelam: 
     assert (1, True) == (refused.code, refused.json["error"].startswith("INVALID"))
 
 
-def test_a_kept_verification_proves_both_of_the_ministrys_replies(estelam: CommandLine, tmp_path: Path) -> None:
+def test_verification_receipts(estelam: CommandLine, tmp_path: Path) -> None:
+    """A saved verification holds the receipts of both of the ministry's replies."""
     kept = tmp_path / "receipt.json"
     estelam("setad", "verify", *options(**ENDORSED, agency="SETAD-0001"), "--save-receipt", kept)
 
@@ -187,9 +261,8 @@ def test_a_kept_verification_proves_both_of_the_ministrys_replies(estelam: Comma
     assert ["YES", "DISCLOSED"] == [reply["outcome"] for reply in proven.json["replies"]]
 
 
-def test_a_receipt_is_not_proven_by_another_services_certificate(
-    estelam: CommandLine, running: Sandbox, tmp_path: Path
-) -> None:
+def test_receipt_of_other_service(estelam: CommandLine, running: Sandbox, tmp_path: Path) -> None:
+    """A receipt is invalid under the certificate of another service."""
     kept = tmp_path / "receipt.json"
     estelam(*CHECK, *options(**LIVE), "--save-receipt", kept)
 
@@ -198,7 +271,8 @@ def test_a_receipt_is_not_proven_by_another_services_certificate(
     assert (1, True) == (refused.code, refused.err.startswith("INVALID"))
 
 
-def test_the_ledger_of_a_serving_service_can_be_walked_and_an_earlier_head_found_in_it(estelam: CommandLine) -> None:
+def test_ledger_verify_head(estelam: CommandLine) -> None:
+    """The ledger of a running service is valid and contains an earlier head, but no forged one."""
     head = estelam("ledger", "verify", "promissory", "--json").json["head"]
     estelam(*CHECK, *options(**LIVE))
 
@@ -210,24 +284,27 @@ def test_the_ledger_of_a_serving_service_can_be_walked_and_an_earlier_head_found
     assert (1, True) == (forged.code, forged.json["error"].startswith("Verification failed: "))
 
 
-def test_the_head_of_an_empty_ledger_is_the_beginning_of_every_chain(estelam: CommandLine, sandbox: Sandbox) -> None:
+def test_empty_ledger_head(estelam: CommandLine, sandbox: Sandbox) -> None:
+    """Every ledger contains the head of an empty ledger."""
     nothing = CommandLine(sandbox)("ledger", "verify", "promissory", "--json").json["head"]
     estelam(*CHECK, *options(**LIVE))
 
     assert estelam("ledger", "verify", "promissory", "--head", nothing).code == 0
 
 
-def test_a_head_is_printed_whole_for_a_person_too(estelam: CommandLine) -> None:
+def test_head_in_one_piece(estelam: CommandLine) -> None:
+    """Without --json a head is printed on one line."""
     for _ in range(10):
         estelam(*CHECK, *options(**LIVE))
 
     head = estelam("ledger", "verify", "promissory", "--json").json["head"]
     shown = estelam("ledger", "verify", "promissory").out
 
-    assert head in "".join(line.split("│")[2].strip() for line in shown.splitlines() if "│" in line)
+    assert f"head     {head}" in shown.splitlines()
 
 
-def test_a_person_may_learn_who_asked_about_them(estelam: CommandLine) -> None:
+def test_subject_report(estelam: CommandLine) -> None:
+    """The report about a data subject lists the caller and the outcome."""
     estelam(*CHECK, *options(**ENDORSED), "--as", "agency")
 
     rows = estelam("ledger", "subject-report", "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
@@ -235,27 +312,13 @@ def test_a_person_may_learn_who_asked_about_them(estelam: CommandLine) -> None:
     assert ("99000316764", "YES") == (rows[-1]["caller"], rows[-1]["outcome"])
 
 
-def test_a_group_that_is_named_comes_alone_and_whole() -> None:
-    every = get_group(application()).commands
-    alone = {name: get_group(application([name, "--help"])).commands for name in every}
-
-    assert {name: [name] for name in every} == {name: list(found) for name, found in alone.items()}
-    assert {name: _within(found) for name, found in every.items()} == {
-        name: _within(found[name]) for name, found in alone.items()
-    }
-    assert list(every) == list(get_group(application(["nothing"])).commands)
-
-
-def _within(command: object) -> list[str]:
-    return list(getattr(command, "commands", {}))
-
-
-def test_the_services_with_a_store_start_without_what_only_others_need() -> None:
+def test_service_imports() -> None:
+    """The services that have a store do not import what only other commands need."""
     script = """if True:
         import sys
-        from estelam.cli import application
+        from estelam.cli.groups import root_command
         for name in ("promissory", "judiciary"):
-            application([name, "serve"])
+            root_command().load(name)
         print(*{"pyarrow", "numpy", "uvicorn", "starlette", "jinja2", "h2"} & set(sys.modules))
     """
 
@@ -264,12 +327,13 @@ def test_the_services_with_a_store_start_without_what_only_others_need() -> None
     assert "\n" == done.stdout
 
 
-def test_a_group_that_comes_alone_knows_every_contract() -> None:
+def test_contracts_imported() -> None:
+    """A command group that is loaded alone imports the contracts of all services."""
     services = [f"{file.package}.{service.name}" for file in descriptors.files() for service in file.service]
     script = f"""if True:
         from google.protobuf.descriptor_pool import Default
-        from estelam.cli import application
-        application(["receipt", "verify"])
+        from estelam.cli.groups import root_command
+        root_command().load("receipt")
         print(*(Default().FindServiceByName(name).full_name for name in {services}))
     """
 

@@ -89,9 +89,11 @@ class ForkServer:
 
 def main() -> None:
     """Import everything, then fork a child for each line of standard input and print its pid."""
-    from estelam.cli import application  # noqa: PLC0415 - only the fork server's own process needs it
+    from estelam.cli.groups import root_command  # noqa: PLC0415 - only the fork server's own process needs it
 
-    command = application()
+    command = root_command()
+    for name in command.groups:
+        command.load(name)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     for line in sys.stdin:
@@ -101,7 +103,7 @@ def main() -> None:
             continue
         _prepare_child(environ, log)
         sys.argv = ["estelam", *arguments]
-        command()
+        command(prog_name="estelam")
 
 
 def _prepare_child(environ: Mapping[str, str], log: str) -> None:

@@ -283,12 +283,12 @@ def environment(sandbox: Sandbox, more: Mapping[str, str] | None = None) -> dict
 
 
 def run_command(
-    sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None
+    sandbox: Sandbox, *arguments: str | Path, folder: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run one `estelam` command on *sandbox*, in *folder* if given, and capture its output."""
+    """Run one `estelam` command on *sandbox*, in *folder* and with *environ* if given, and capture its output."""
     return subprocess.run(
         [COMMAND, *arguments],
-        env=environment(sandbox),
+        env=environment(sandbox, environ),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,

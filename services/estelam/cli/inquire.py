@@ -1,6 +1,7 @@
-"""Asking a service from the command line: one call over mTLS, its reply shown, kept if wished, told by exit code."""
+"""Inquiries from the command line: one call over mTLS, its reply printed, archived on request, and an exit code."""
 
 import inspect
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Annotated, Any
 
 import grpc
 import typer
+from cryptography.x509 import load_pem_x509_certificate
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from estelam.cli import output
+from estelam.cli import complete, output
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize
 from estelam.core.contract import find_method
@@ -25,20 +27,21 @@ from estelam.receipts.archive import ReceiptRecord, write_archive
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to ask: what every inquiry's command takes besides its question."""
+    """The options that every inquiry's command has."""
 
     service: str
     as_: str
     address: str | None
     timeout: float
     save_receipt: Path | None
+    force: bool
     inquiry_id: str | None
     case_reference: str | None
     operator: str | None
     as_json: bool
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What the inquiry is for, as the service takes it."""
+        """Return the metadata that states the inquiry's purpose."""
         given = {
             "x-inquiry-id": self.inquiry_id,
             "x-case-reference": self.case_reference,
@@ -50,16 +53,19 @@ class Options:
 def inquiry(
     service: str, identity: str, *, without: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function whose last parameter is *options*: it takes the options of every inquiry.
+    """Return a decorator that adds the options of every inquiry to a function whose last parameter is *options*.
 
-    *identity* is whose certificate asks unless --as says otherwise; options named in *without* are not offered.
+    Args:
+        service: the service's name in the settings.
+        identity: the certificate's name unless --as names another.
+        without: names of options that the command does not offer.
     """
     offered = {name: option for name, option in _OPTIONS.items() if name not in without}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(**given: Any) -> None:
-            how = {name: given.pop(name, None) for name in _OPTIONS}
-            command(**given, options=Options(service, **how))
+            values = {name: given.pop(name, None) for name in _OPTIONS}
+            command(**given, options=Options(service, **values))
 
         own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
         shared = [
@@ -77,16 +83,43 @@ def inquiry(
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
-    "as_": (Annotated[str, typer.Option("--as", metavar="NAME", help="Whose certificate to ask with.")], None),
-    "address": (Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where the service is.")], None),
-    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for an answer.")], 5.0),
-    "save_receipt": (
-        Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the reply and its receipt.")],
+    "as_": (
+        Annotated[
+            str,
+            typer.Option(
+                "--as",
+                metavar="NAME",
+                help="The client certificate, by its name in the pki folder.",
+                autocompletion=complete.identities,
+            ),
+        ],
         None,
     ),
-    "inquiry_id": (Annotated[str | None, typer.Option(help="Your own correlation id (x-inquiry-id).")], None),
-    "case_reference": (Annotated[str | None, typer.Option(help="The tender or file served (x-case-reference).")], None),
-    "operator": (Annotated[str | None, typer.Option(help="The person or system asking (x-operator).")], None),
+    "address": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="HOST:PORT",
+                help="The service's address; default: the one of the settings.",
+                autocompletion=complete.addresses,
+            ),
+        ],
+        None,
+    ),
+    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the reply.")], 5.0),
+    "save_receipt": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Write the reply and its receipt to FILE.", autocompletion=complete.files
+            ),
+        ],
+        None,
+    ),
+    "force": (Annotated[bool, typer.Option("--force", help="Overwrite the file of --save-receipt.")], False),
+    "inquiry_id": (Annotated[str | None, typer.Option(help="Your correlation id (x-inquiry-id).")], None),
+    "case_reference": (Annotated[str | None, typer.Option(help="The tender or file (x-case-reference).")], None),
+    "operator": (Annotated[str | None, typer.Option(help="The person or system that asks (x-operator).")], None),
     "as_json": (output.AsJson, False),
 }
 
@@ -96,49 +129,72 @@ def ask(
     request: Message,
     options: Options,
     *,
-    proofs: Callable[[Message, Message], list[ReceiptRecord]] | None = None,
+    receipts: Callable[[Message, Message], list[ReceiptRecord]] | None = None,
 ) -> Any:
-    """The reply to *request*; on anything else the command ends with words and an exit code that is no answer.
+    """Send *request* and return the reply; on a refusal or a failure print it and exit.
 
-    *proofs* says which replies the receipts of this one prove, where it is not the reply itself.
+    Args:
+        method: package.Service/Method.
+        request: the request message.
+        options: the options of the command.
+        receipts: returns the replies that the reply's receipts prove; default: the reply itself.
     """
     with output.user_errors(as_json=options.as_json):
-        address, identity = whom_and_as_whom(options, load_settings(ClientSettings))
-        with channel(address, identity) as opened:
-            reply = _call(opened, find_method(method), request, options)
+        address, identity = resolve_target(options, load_settings(ClientSettings))
         if options.save_receipt:
-            kept = proofs(request, reply) if proofs else [ReceiptRecord(method, request, reply)]
-            write_archive(options.save_receipt, kept)
+            output.check_writable(options.save_receipt, "--save-receipt", force=options.force)
+        silence_grpc()
+        with channel(address, identity) as opened:
+            reply = _call(opened, find_method(method), request, options, address, identity)
+        if options.save_receipt:
+            records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
+            write_archive(options.save_receipt, records)
     return reply
 
 
-def whom_and_as_whom(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:
-    """Where the service is, and with which certificate to ask; where none is known the command ends."""
+def silence_grpc() -> None:
+    """Keep gRPC's own log off stderr; it is printed where GRPC_VERBOSITY is set."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:
+    """Return the service's address and the client certificate; where no address is known print that and exit."""
     address = options.address or settings.addresses.get(options.service)
     if address is None:
-        output.exit_error(f"where is {options.service}? give --address", as_json=options.as_json)
+        name = options.service
+        output.exit_error(
+            f"no address of the service {name}: give --address, or set [client.addresses] {name} in the settings",
+            as_json=options.as_json,
+        )
     return address, ClientIdentity.named(settings.pki, options.as_)
 
 
 def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
-    """Show a yes or a no, and exit with it."""
+    """Print a YES or a NO, and exit with its code."""
     if reply.answer == inquiry_pb2.ANSWER_YES:
         word, code = "YES", output.EXIT_YES
     elif reply.answer == inquiry_pb2.ANSWER_NO:
         word, code = "NO", output.EXIT_NO
     else:
         output.exit_error("the reply holds no answer", as_json=options.as_json, code=output.EXIT_UNAVAILABLE)
-    words = {"YES": "بلی / YES", "NO": "خیر / NO"}
-    output.print_record({"answer": word if options.as_json else words[word], **facts}, as_json=options.as_json)
+    texts = {"YES": "بلی / YES", "NO": "خیر / NO"}
+    output.print_record({"answer": word if options.as_json else texts[word], **facts}, as_json=options.as_json)
     raise typer.Exit(code)
 
 
 def receipt_facts(receipt: inquiry_pb2.Receipt) -> dict[str, Any]:
-    """What of a receipt is worth showing."""
+    """Return what a command prints of a receipt."""
     return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToJsonString()}
 
 
-def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, options: Options) -> Message:
+def _call(
+    opened: grpc.Channel,
+    method: MethodDescriptor,
+    request: Message,
+    options: Options,
+    address: str,
+    identity: ClientIdentity,
+) -> Message:
     reply_class = GetMessageClass(method.output_type)
     call: Any = opened.unary_unary(
         f"/{method.containing_service.full_name}/{method.name}",
@@ -150,15 +206,29 @@ def _call(opened: grpc.Channel, method: MethodDescriptor, request: Message, opti
     except grpc.RpcError as error:
         refusal = from_grpc(error)
         if isinstance(refusal, Refusal):
-            output.exit_refused(refusal, as_json=options.as_json)
+            output.exit_refused(refusal, as_json=options.as_json, address=address)
+        cause, certificate = describe_transport_error(error), describe_certificate(identity)
         output.exit_error(
-            f"No answer: {describe_transport_error(error)}", as_json=options.as_json, code=output.EXIT_UNAVAILABLE
+            f"No answer from {options.service} at {address}: {cause}\nclient certificate: {certificate}",
+            as_json=options.as_json,
+            code=output.EXIT_UNAVAILABLE,
+            address=address,
+            more={"answer": None, "certificate": certificate},
         )
     return reply
 
 
+def describe_certificate(identity: ClientIdentity) -> str:
+    """Return the client certificate's path and subject as one line."""
+    try:
+        subject = load_pem_x509_certificate(identity.certificate.read_bytes()).subject.rfc4514_string()
+    except (OSError, ValueError):
+        return str(identity.certificate)
+    return f"{identity.certificate} ({subject})"
+
+
 def rials(text: str, options: Options) -> int:
-    """The amount that *text* means; where it means none, the command ends with the contract's own refusal."""
+    """Return the amount that *text* states; where it states none, print FIELD_INVALID as a service would and exit."""
     try:
         amount = normalize.parse_amount(text)
     except ValueError:

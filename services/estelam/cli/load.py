@@ -1,12 +1,10 @@
-"""Loading a file from the command line: what the options claim, progress, and what is said at the end."""
+"""Load a file from the command line: coverage options, progress and result."""
 
 import contextlib
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import typer
-from rich.progress import Progress
 
 from estelam.cli import output
 from estelam.core import normalize
@@ -18,14 +16,16 @@ from estelam.storage.store import AccessMode, Store
 
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> CoverageDeclaration:
-    """What the options claim of the data."""
+    """Return the coverage that the options declare; where a date is wrong print that and exit."""
     try:
         return CoverageDeclaration(
             since=normalize.parse_date(since) if since else None,
             through=normalize.parse_instant(through, Clock().now()) if through else None,
         )
     except ValueError as error:
-        output.exit_error(f"--since or --through: {error}", as_json=as_json)
+        output.exit_error(
+            f"--since or --through: {error}; give YYYY-MM-DD, or an instant with its zone", as_json=as_json
+        )
 
 
 def load_file(
@@ -39,12 +39,16 @@ def load_file(
     as_json: bool,
     replace: bool = False,
 ) -> None:
-    """Load *file* with a progress bar; exit 1 where it changed nothing."""
+    """Load *file*, all of it or nothing; exit 1 where a row was rejected and nothing changed."""
     with (
         output.user_errors(as_json=as_json),
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store,
-        Progress(console=output.err, transient=True, disable=as_json) as bar,
+        output.progress(f"{file.name}: bytes read", as_json=as_json, total=_size(file)) as show,
     ):
+
+        def show_bytes(read: int) -> None:
+            show(read, f"{file.name}: merging" if read >= _size(file) else f"{file.name}: bytes read")
+
         loaded = load(
             store,
             feed,
@@ -53,23 +57,14 @@ def load_file(
             first_date=first_date,
             rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
             clock=Clock(),
-            progress=_shown(bar, file),
+            progress=show_bytes,
             replace=replace,
         )
     _report(loaded, as_json=as_json)
 
 
-def _shown(bar: Progress, file: Path) -> Callable[[int], None]:
-    """What shows bytes read, and then that the rows are being merged."""
-    size = file.stat().st_size
-    reading = bar.add_task(file.name, total=size)
-
-    def show(read: int) -> None:
-        bar.update(reading, completed=read)
-        if read >= size:
-            bar.update(reading, description=f"{file.name}: merging", total=None)
-
-    return show
+def _size(file: Path) -> int:
+    return file.stat().st_size
 
 
 def _report(loaded: LoadResult, *, as_json: bool) -> None:

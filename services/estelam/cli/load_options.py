@@ -1,23 +1,35 @@
-"""What a command that loads a file is told: options alone, so that its neighbours start without all that loads."""
+"""Options of the commands that load a file; apart from `cli.load`, so that other commands start without pyarrow."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-File = Annotated[Path, typer.Argument(help="CSV (UTF-8, its header named as the columns) or Parquet.")]
+from estelam.cli import complete
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV (UTF-8, with the columns' names in its header) or Parquet.", autocompletion=complete.files
+    ),
+]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="The data is now complete from DATE on; 1399-01-01 is Jalali."),
+    typer.Option(metavar="DATE", help="Declare the data complete from DATE on; 1399-01-01 is Jalali."),
 ]
 Through = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="The feed is loaded up to INSTANT (ISO 8601, or: now).")
+    str | None, typer.Option(metavar="INSTANT", help="Declare the feed loaded up to INSTANT (ISO 8601, or: now).")
 ]
-Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Where bad rows go; default: FILE.rejects.csv")]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write rejected rows to FILE; default: FILE.rejects.csv", autocompletion=complete.files
+    ),
+]
 
 Replace = Annotated[
     bool,
     typer.Option(
-        "--replace", help="The file is the whole register: what it lacks is gone. Coverage may be taken back."
+        "--replace", help="Take the file as the whole register: remove rows that it lacks. Coverage may shrink."
     ),
 ]

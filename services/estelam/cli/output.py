@@ -1,21 +1,26 @@
-"""What a command says and how it exits. Exit 0 is YES, 10 is NO, all else is no answer: no crash can look like a NO."""
+"""What a command prints and how it exits. Exit 0 is YES and 10 is NO; no failure can look like a NO."""
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from persiantools import digits
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import Refusal
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, describe_os_error
 
 EXIT_YES = 0
 EXIT_FAILED = 1
@@ -23,93 +28,215 @@ EXIT_NO = 10
 EXIT_REFUSED = 20
 EXIT_UNAVAILABLE = 21
 EXIT_STOPPED = 22
-LONG_SECONDS = 120
-"""A wait of which it is clearer to say until when than how long."""
+LONG_WAIT_SECONDS = 120
+"""From this wait on, the instant of its end is printed."""
+QUIET_SECONDS = 2.0
+"""A task prints its progress once it takes longer than this."""
+LINE_SECONDS = 10.0
+"""Where stderr is no terminal, a line of progress is printed every so many seconds."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+T = TypeVar("T")
 
 out = Console()
 err = Console(stderr=True)
 
 
 def print_record(facts: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
-    """Print *facts*: a table of two columns, or one JSON object."""
+    """Print *facts*: one line for each that is not None, or one JSON object."""
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        _print_json(facts)
         return
-    table = Table(title=escape(title) or None, show_header=False, title_justify="left")
-    # Folded, never cut: a head or an id that lost its end is of no use.
-    table.add_column()
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        if value is not None:
-            table.add_row(escape(name.replace("_", " ")), escape(_plain(value)))
-    out.print(table)
+    if title:
+        typer.echo(title)
+    lines = [(name.replace("_", " "), _plain(value)) for name, value in facts.items() if value is not None]
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, text in lines:
+        # Not wrapped here: an identifier or a ledger head is copied in one piece.
+        for label, line in zip([name, *[""] * text.count("\n")], text.split("\n"), strict=True):
+            typer.echo(f"{label:<{width}}  {line}".rstrip())
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
-    """Print *rows*: a table, or one JSON array of objects."""
+    """Print *rows*: a table as wide as the terminal, or in full where stdout is none; or one JSON array of objects."""
     if as_json:
-        found = [dict(zip(columns, row, strict=True)) for row in rows]
-        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    table = Table(*(Column(column.replace("_", " "), overflow="fold") for column in columns))
-    for row in rows:
-        table.add_row(*(escape(_plain(value)) for value in row))
-    out.print(table)
+    names = [column.replace("_", " ") for column in columns]
+    texts = [[escape(_plain(value)) for value in row] for row in rows]
+    # A word is never folded: it may be an identifier or a ledger head.
+    words = [max(_longest_word(cells) for cells in column) for column in zip(names, *texts, strict=True)]
+    table = Table(*(Column(name, min_width=width) for name, width in zip(names, words, strict=True)))
+    for row in texts:
+        table.add_row(*row)
+    whole = out.measure(table, options=out.options.update(max_width=sys.maxsize)).maximum
+    least = sum(words) + 3 * len(words) + 1
+    width = min(whole, max(out.width, least)) if out.is_terminal else whole
+    Console(width=width).print(table)  # Console.print takes no width beyond the console's
 
 
-def exit_refused(refusal: Refusal, *, as_json: bool) -> NoReturn:
-    """Say why there is no answer, in both languages, and exit."""
-    words = refusal.spec
-    facts = {
-        "answer": None,
-        "reason": refusal.reason.value,
-        "layer": words.layer.value,
-        "message_en": words.en,
-        "message_fa": words.fa,
-        "violations": [{"field": v.field, "rule": v.rule, "description": v.description} for v in refusal.violations],
-        "retry_seconds": refusal.retry_seconds,
-    }
+def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None) -> NoReturn:
+    """Print why a service refused, in both languages, and exit 20."""
+    spec = refusal.spec
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
-    else:
-        err.print(f"[bold red]No answer[/]: {refusal.reason} ({words.layer})", highlight=False)
-        err.print(words.en, words.fa, sep="\n", markup=False, highlight=False)
-        for violation in refusal.violations:
-            err.print(f"  {violation.field}: {violation.description}", markup=False, highlight=False)
-        if (refusal.retry_seconds or 0) >= LONG_SECONDS:
-            day, _, time = after(refusal.retry_seconds or 0).partition(" ")
-            persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {time} به وقت تهران دوباره بپرسید.")
-            err.print(f"Try again after {day} {time} in Tehran.", persian, sep="\n", markup=False, highlight=False)
+        fields = [{"field": v.field, "rule": v.rule, "description": v.description} for v in refusal.violations]
+        print_error(
+            spec.en,
+            reason=refusal.reason.value,
+            layer=spec.layer.value,
+            address=address,
+            fields=fields,
+            more={"answer": None, "message_fa": spec.fa, "retry_seconds": refusal.retry_seconds},
+        )
+        raise typer.Exit(EXIT_REFUSED)
+    typer.echo(f"No answer: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", err=True)
+    for violation in refusal.violations:
+        typer.echo(f"  {violation.field}: {violation.description}", err=True)
+    if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
+        day, _, hour = after(refusal.retry_seconds or 0).partition(" ")
+        persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {hour} به وقت تهران دوباره بپرسید.")
+        typer.echo(f"Try again after {day} {hour} in Tehran.\n{persian}", err=True)
     raise typer.Exit(EXIT_REFUSED)
 
 
 def after(seconds: float) -> str:
-    """The minute that so many *seconds* from now lie in, on Iran's clocks and by its calendar."""
+    """Return the minute *seconds* from now: Jalali date and time in Tehran."""
     there = (Clock().now() + timedelta(seconds=seconds)).astimezone(TEHRAN)
     return f"{normalize.format_jalali(there.date())} {there:%H:%M}"
 
 
-def exit_error(message: str, *, as_json: bool, code: int = EXIT_FAILED) -> NoReturn:
-    """Say what went wrong and exit."""
+def exit_error(
+    message: str,
+    *,
+    as_json: bool,
+    code: int = EXIT_FAILED,
+    address: str | None = None,
+    fields: Sequence[Mapping[str, Any]] = (),
+    more: Mapping[str, Any] | None = None,
+) -> NoReturn:
+    """Print *message* and exit with *code*.
+
+    Args:
+        message: what is wrong, where, and what to do.
+        as_json: print the JSON error to stdout in place of text to stderr.
+        code: the exit code.
+        address: the service's address, host:port.
+        fields: what is wrong with each option or field: field, rule, description.
+        more: further keys of the JSON error.
+    """
     if as_json:
-        typer.echo(json.dumps({"error": message}, ensure_ascii=False))
+        print_error(message, address=address, fields=fields, more=more)
     else:
-        err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        typer.secho(message, fg="red", err=True)
     raise typer.Exit(code)
+
+
+def print_error(
+    error: str,
+    *,
+    reason: str | None = None,
+    layer: str | None = None,
+    address: str | None = None,
+    fields: Sequence[Mapping[str, Any]] = (),
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Print the JSON error that every command with --json prints: always error, reason, layer, address and fields."""
+    facts = {"error": error, "reason": reason, "layer": layer, "address": address, "fields": list(fields)}
+    _print_json(facts | dict(more or {}))
+
+
+def check_writable(path: Path, option: str, *, force: bool) -> None:
+    """Check that a command can write *path*, before it asks or reads anything.
+
+    Raises:
+        UserFacingError: the file exists and *force* is not set, or it can't be written.
+    """
+    if path.is_dir():
+        raise UserFacingError(f"{option} {path}: is a folder, not a file")
+    if path.exists() and not force:
+        raise UserFacingError(f"{option} {path}: exists already; name another file, or overwrite it with --force")
+    if not path.parent.is_dir():
+        raise UserFacingError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserFacingError(f"{option} {path}: permission denied")
 
 
 @contextlib.contextmanager
 def user_errors(*, as_json: bool) -> Iterator[None]:
-    """Turn what an operator can mend into one plain line, without a stack trace."""
+    """Print an error that an operator can correct as one line, without a stack trace, and exit 1."""
     try:
         yield
-    except (UserFacingError, OSError) as error:
+    except UserFacingError as error:
         exit_error(str(error), as_json=as_json)
+    except OSError as error:
+        exit_error(describe_os_error(error), as_json=as_json)
+
+
+def track(items: Iterable[T], name: str, *, as_json: bool, total: int | None = None) -> Iterator[T]:
+    """Yield *items* and show on stderr how many were processed."""
+    with progress(name, as_json=as_json, total=total) as show:
+        for count, item in enumerate(items, start=1):
+            yield item
+            show(count)
+
+
+@contextlib.contextmanager
+def progress(name: str, *, as_json: bool, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress on stderr, once the block takes longer than two seconds; yield `show(count, name)`.
+
+    On a terminal it is a bar; elsewhere a plain line every ten seconds, and nothing where *as_json* is set.
+    """
+    if not err.is_terminal:
+        yield _line_printer(name, total, quiet=as_json)
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn() if total else MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    )
+    task, begun = bar.add_task(name, total=total), time.monotonic()
+
+    def show(count: int, now: str = name) -> None:
+        bar.update(task, completed=count, description=now)
+        if not bar.live.is_started and time.monotonic() - begun > QUIET_SECONDS:
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def _line_printer(name: str, total: int | None, *, quiet: bool) -> Callable[..., None]:
+    due = time.monotonic() + QUIET_SECONDS
+
+    def show(count: int, now: str = name) -> None:
+        nonlocal due
+        if not quiet and time.monotonic() >= due:
+            due = time.monotonic() + LINE_SECONDS
+            typer.echo(f"{now}: {count:,}{f' of {total:,}' if total else ''}", err=True)
+
+    return show
+
+
+def _print_json(value: Any) -> None:
+    # Escaped by JSON's own rules where stdout can't show all characters.
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    typer.echo(json.dumps(value, ensure_ascii=not unicode, default=str))
+
+
+def _longest_word(cells: str) -> int:
+    return max((len(word) for word in cells.split()), default=1)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{name.replace('_', ' ')}: {_plain(item)}" for name, item in value.items() if item)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return str(value)

@@ -1,4 +1,4 @@
-"""Recalling from the command line: since when, and what is done with the answers that would be different now."""
+"""Recall from the command line: list the answers already given that would be different now."""
 
 import contextlib
 import time
@@ -26,20 +26,20 @@ ChangedSince = Annotated[
     str,
     typer.Option(
         metavar="LOAD|DATE|INSTANT",
-        help="What changed after load LOAD (0: all loads), or in loads from a day or an instant on; "
-        "1405-08-01 is Jalali.",
+        help="Changes of the loads after LOAD (0: all), or from a day or an instant on; 1405-08-01 is Jalali.",
     ),
 ]
-Form = Annotated[Format, typer.Option("--format", help="What the list looks like.")]
+Form = Annotated[Format, typer.Option("--format", help="The list's format.")]
 Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write one list for each caller into DIR, a new or an empty folder.")
+    Path | None,
+    typer.Option(metavar="DIR", help="Write one list for each caller into DIR, which must be new or empty."),
 ]
 Settle = Annotated[
     float,
-    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old: see the README."),
+    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old."),
 ]
 SETTLE_SECONDS = 15.0
-"""An answer that was under way when a load was committed, and did not see it, is written down by then."""
+"""By then an answer that was being given when a load was committed, and did not see it, is in the ledger."""
 
 
 def recall_answers(
@@ -52,7 +52,7 @@ def recall_answers(
     settle: float,
     as_json: bool,
 ) -> None:
-    """List the answers already given that would be different now: all of them, or none and exit 1."""
+    """Print or write the answers already given that would be different now: all of them, or none and exit 1."""
     form = Format.JSON if as_json else form
     with output.user_errors(as_json=as_json), Lists() as lists:
         now = Clock().now()
@@ -60,12 +60,13 @@ def recall_answers(
             moment = normalize.parse_load_or_instant(since, now)
         except (ValueError, OverflowError):
             output.exit_error(
-                "--since: a load's number, a day as YYYY-MM-DD or an instant with its zone", as_json=as_json
+                f"--since {since}: give a load's number, a day as YYYY-MM-DD, or an instant with its zone",
+                as_json=as_json,
             )
         if out:
             check_free(out)
-        with output.err.status("looking through the ledger"):
-            lists.fill(_recalled(settings, facts, moment, now, settle))
+        recalled = _recalled(settings, facts, moment, now, settle)
+        lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
         if out:
             written = lists.write_each(out, form)
             output.print_record({"answers": sum(written.values()), "lists": written}, as_json=as_json)
@@ -88,6 +89,8 @@ def _recalled(
                 after = recall.load_before(connection, since, now)
                 yield from recall.recall(connection, keyring, facts, after)
     except SQLAlchemyError as error:
-        raise StoreError("the store failed while it was read") from error
+        raise StoreError(
+            f"{settings.SECTION}: the store failed while it was read; check the database and run the command again"
+        ) from error
     except (DecodeError, ValueError) as error:
-        raise StoreError("an entry is damaged; run: estelam ledger verify") from error
+        raise StoreError(f"an entry of the ledger is damaged; run: estelam ledger verify {settings.SECTION}") from error

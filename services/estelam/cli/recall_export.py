@@ -1,4 +1,4 @@
-"""Lists of recalled answers: gathered on disk, whole before any is shown; as a table, CSV or JSON."""
+"""Lists of recalled answers as a table, CSV or JSON; collected on disk, and complete before any is printed."""
 
 import contextlib
 import csv
@@ -12,17 +12,18 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Self
 
+import typer
+
 from estelam.cli import output
 from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
 COLUMNS = Recalled._fields
-SHOWN = 1000
-"""So many answers are shown in a table; for all of a longer list there are files."""
+MAX_TABLE_ROWS = 1000
 
 
 class Format(StrEnum):
-    """What a list looks like."""
+    """The format of a list."""
 
     TABLE = "table"
     CSV = "csv"
@@ -30,34 +31,36 @@ class Format(StrEnum):
 
 
 class Lists:
-    """Answers by caller, oldest first, in a temporary file that goes with this object."""
+    """Answers by caller, oldest first, in a temporary file that is removed with this object."""
 
     def __init__(self) -> None:
-        self._kept = sqlite3.connect("")
+        self._database = sqlite3.connect("")
         columns = ", ".join(f'"{column}"' for column in COLUMNS)
-        self._kept.execute(f"CREATE TABLE answer ({columns}, PRIMARY KEY (caller, entry)) WITHOUT ROWID")
+        self._database.execute(f"CREATE TABLE answer ({columns}, PRIMARY KEY (caller, entry)) WITHOUT ROWID")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kept.close()
+        self._database.close()
 
     def fill(self, answers: Iterable[Recalled]) -> None:
-        """Take in *answers*.
+        """Add *answers*.
 
         Raises:
-            StoreError: there is no room for them.
+            StoreError: the temporary folder is full.
         """
         places = ", ".join("?" * len(COLUMNS))
         try:
-            self._kept.executemany(f"INSERT INTO answer VALUES ({places})", answers)  # noqa: S608 - constants
+            self._database.executemany(f"INSERT INTO answer VALUES ({places})", answers)  # noqa: S608 - constants
         except sqlite3.Error as error:
-            raise StoreError("the answers found can't be kept in the temporary folder") from error
+            raise StoreError(
+                f"{tempfile.gettempdir()}: the temporary folder has no room for the answers; free some, or set TMPDIR"
+            ) from error
 
     def counts(self) -> Mapping[str, int]:
-        """How many answers each caller's list has."""
-        return dict(self._kept.execute("SELECT caller, count(*) FROM answer GROUP BY caller"))
+        """Return the number of answers of each caller's list."""
+        return dict(self._database.execute("SELECT caller, count(*) FROM answer GROUP BY caller"))
 
     def show(self, form: Format) -> None:
         """Print all answers as one list."""
@@ -66,15 +69,15 @@ class Lists:
             return
         counts = self.counts()
         total = sum(counts.values())
-        output.print_rows(COLUMNS, list(self._rows(limit=SHOWN)), as_json=False)
-        more = f"; shown are {SHOWN}: --out DIR writes all" if total > SHOWN else ""
-        output.err.print(f"{total} answers to {len(counts)} callers would be different now{more}", highlight=False)
+        output.print_rows(COLUMNS, list(self._rows(limit=MAX_TABLE_ROWS)), as_json=False)
+        more = f"; the table shows {MAX_TABLE_ROWS}, --out DIR writes all" if total > MAX_TABLE_ROWS else ""
+        typer.echo(f"{total} answers to {len(counts)} callers would be different now{more}", err=True)
 
     def write_each(self, folder: Path, form: Format) -> Mapping[str, int]:
-        """Write each caller's list into *folder*, all lists or none; how many answers each file has.
+        """Write each caller's list into *folder*, all lists or none; return the number of answers of each file.
 
         Raises:
-            StoreError: the folder holds something already, or can't be written.
+            StoreError: the folder is not empty.
         """
         form = Format.CSV if form is Format.TABLE else form
         counts = self.counts()
@@ -86,12 +89,12 @@ class Lists:
 
     def _rows(self, caller: str | None = None, limit: int = -1) -> Iterator[tuple[Any, ...]]:
         query = "SELECT * FROM answer WHERE ?1 IS NULL OR caller = ?1 ORDER BY caller, entry LIMIT ?2"
-        return iter(self._kept.execute(query, (caller, limit)))
+        return iter(self._database.execute(query, (caller, limit)))
 
 
 @contextlib.contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder beside *folder* that takes its place once whole."""
+    """Yield a folder that replaces *folder* once the block ends without an error."""
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
@@ -102,7 +105,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise StoreError where *folder* holds something already: another recall's lists must not be sent with these."""
+    """Raise StoreError where *folder* is not empty: another recall's lists must not be sent with these."""
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise StoreError(f"{folder}: must be a new or an empty folder")
 

@@ -1,4 +1,4 @@
-"""Serving from the command line: the options that every service's `serve` takes."""
+"""Options and start of every service's `serve` command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,19 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from estelam.cli import output
+from estelam.cli import complete, output
 from estelam.core.settings import ServingSettings, load_settings
 from estelam.server import supervisor
 
-Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")]
-PortFile = Annotated[Path | None, typer.Option(help="Write the bound port here once listening.")]
-Workers = Annotated[int, typer.Option(min=1, help="How many processes share the port; more than one: PostgreSQL only.")]
+Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Listen on HOST:PORT; default: the settings.")]
+PortFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the bound port to FILE once listening.", autocompletion=complete.files),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Processes that share the port; more than one needs PostgreSQL."),
+]
 
 S = TypeVar("S", bound=ServingSettings)
 
@@ -26,6 +32,6 @@ def run(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Serve until SIGTERM; what keeps it from starting is said in one plain line."""
+    """Serve until SIGTERM; where it can't start, print why on one line and exit 1."""
     with output.user_errors(as_json=as_json):
         supervisor.serve(main, load_settings(kind, listen=listen), workers, port_file)

@@ -1,27 +1,32 @@
-"""Which installed services keep a store, and how to open one from the command line."""
+"""Installed services that have a store, and their settings."""
 
 from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
+from estelam.cli import complete
 from estelam.core.settings import SettingsError, StoreSettings, load_settings
 
 
 def kinds() -> dict[str, type[StoreSettings]]:
-    """The settings class of each service that keeps a store, by the service's name."""
+    """Return the settings class of each service that has a store, by the service's name."""
     return {entry.name: entry.load() for entry in sorted(entry_points(group="estelam.stores"), key=lambda e: e.name)}
 
 
 def settings_of(service: str) -> StoreSettings:
-    """The settings of one service.
+    """Return the settings of one service.
 
     Raises:
-        SettingsError: no such service keeps a store, or its settings are wrong.
+        SettingsError: no installed service of that name has a store, or its settings are wrong.
     """
     if (kind := kinds().get(service)) is None:
-        raise SettingsError(f"no service keeps a store by the name {service}; there are: {', '.join(kinds())}")
+        raise SettingsError(
+            f"{service}: no installed service of this name has a store; give one of {', '.join(kinds())}"
+        )
     return load_settings(kind)
 
 
-Service = Annotated[str, typer.Argument(help="Whose ledger: promissory or judiciary.")]
+Service = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="The service that has the ledger.", autocompletion=complete.stores)
+]

@@ -10,3 +10,9 @@ class UserFacingError(Exception):
 
 class ServerError(UserFacingError):
     """The server can't start."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return *error* as text for an operator: the path, where it has one, and the cause in words, without its number."""
+    cause = (error.strerror or "input or output failed").lower()
+    return f"{error.filename}: {cause}" if error.filename is not None else cause

@@ -1,4 +1,4 @@
-"""`estelam judiciary bulk-check`: the command round a sweep: options, progress, signals, the last word and the exit code."""
+"""`estelam judiciary bulk-check`: options, progress, signals, summary and exit code of a bulk check."""
 
 import asyncio
 import signal
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from estelam.cli import output
-from estelam.cli.inquire import Options, inquiry, whom_and_as_whom
+from estelam.cli import complete, output
+from estelam.cli.inquire import Options, inquiry, resolve_target, silence_grpc
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core import normalize
@@ -22,7 +21,7 @@ from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import UNANSWERED
 from judiciary.bulk.run import BulkCheck, BulkOptions, Summary
 
-REASONS = 10
+MAX_REASONS = 10
 _EXITS = {
     StopReason.RATE_LIMITED: output.EXIT_STOPPED,
     StopReason.OUTAGE: output.EXIT_STOPPED,
@@ -34,90 +33,104 @@ _EXITS = {
 }
 
 
-@inquiry("judiciary", "cbi", without=("save_receipt",))
+@inquiry("judiciary", "cbi", without=("save_receipt", "force"))
 def bulk_check(
-    file: Annotated[Path, typer.Argument(help="CSV, UTF-8: tracking_id and, if known, certificate_issued_on.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answers go, row for row.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The list: CSV, UTF-8, with the columns tracking_id and, if known, certificate_issued_on.",
+            autocompletion=complete.files,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Write the answers to FILE, a row for each row.", autocompletion=complete.files
+        ),
+    ],
     options: Options,
-    window: Annotated[int, typer.Option(min=1, max=1024, help="Calls under way at a time, at most.")] = 128,
-    patience: Annotated[float, typer.Option(min=1, help="Seconds without any reply before giving up.")] = 30.0,
+    window: Annotated[int, typer.Option(min=1, max=1024, help="Maximum number of concurrent calls.")] = 128,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds without any reply before it stops.")] = 30.0,
     deadline: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Ask no more after 2h, 90m, or an instant (ISO 8601).")
+        str | None, typer.Option(metavar="WHEN", help="Stop after 2h, 90m, or at an instant (ISO 8601).")
     ] = None,
     certificate: Annotated[
         list[Path] | None,
-        typer.Option(help="The service's signing certificate (PEM); default: its own in the pki folder."),
+        typer.Option(
+            help="The service's signing certificate (PEM); default: its own in the pki folder.",
+            autocompletion=complete.files,
+        ),
     ] = None,
 ) -> None:
-    """Ask CheckByTrackingId about every row of a list; started again with the same files, go on where it stopped.
+    """Call CheckByTrackingId for every row of a list; run again with the same files, it resumes.
 
-    The replies are kept in OUT.receipts.jsonl. Exit 0: every row is answered; 20: some were refused; 21: the service
-    can't be reached or believed; 22: stopped by a quota, an announced outage, the deadline or Ctrl-C; 1: nothing could
-    be done.
+    The receipts are in OUT.receipts.jsonl. Exit 0: every row is answered; 20: some were refused; 21: the service can't
+    be reached, or a receipt is invalid; 22: stopped by a quota, an announced outage, the deadline or Ctrl-C; 1: nothing
+    was done.
     """
-    manner = BulkOptions(
+    bulk_options = BulkOptions(
         window=window,
         timeout=options.timeout,
         idle_timeout=patience,
-        deadline=_until(deadline, as_json=options.as_json),
+        deadline=_monotonic(deadline, as_json=options.as_json),
         metadata=options.metadata(),
     )
     with output.user_errors(as_json=options.as_json):
+        # The check refuses an output file of another list; here only whether it can be written.
+        output.check_writable(out, "--out", force=True)
         settings = load_settings(ClientSettings)
-        address, identity = whom_and_as_whom(options, settings)
+        address, identity = resolve_target(options, settings)
         verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
-        with BulkCheck(file, out, verifier) as begun:
-            stop = _ask(begun, address, identity, manner, as_json=options.as_json)
-            tally = begun.write_out(stop)
-    _report(begun, tally, stop, as_json=options.as_json)
+        silence_grpc()
+        with BulkCheck(file, out, verifier) as check:
+            stop = _run(check, address, identity, bulk_options, as_json=options.as_json)
+            summary = check.write_out(stop)
+    _report(check, summary, stop, as_json=options.as_json)
 
 
-def _until(deadline: str | None, *, as_json: bool) -> float | None:
+def _monotonic(deadline: str | None, *, as_json: bool) -> float | None:
+    """Return the deadline as an instant of the monotonic clock."""
     if deadline is None:
         return None
     now = Clock().now()
     try:
         return time.monotonic() + (normalize.parse_deadline(deadline, now) - now).total_seconds()
     except (ValueError, OverflowError) as error:
-        output.exit_error(f"--deadline: {error}", as_json=as_json)
+        output.exit_error(f"--deadline {deadline}: {error}; give 2h, 90m, or an instant with its zone", as_json=as_json)
 
 
-def _ask(
-    begun: BulkCheck, address: str, identity: ClientIdentity, manner: BulkOptions, *, as_json: bool
+def _run(
+    check: BulkCheck, address: str, identity: ClientIdentity, options: BulkOptions, *, as_json: bool
 ) -> Stop | None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=output.err, transient=True, disable=as_json) as bar:
-        task = bar.add_task("reading what was answered", total=begun.distinct)
-        begun.resume(lambda done: bar.update(task, completed=done))
-        bar.reset(task, completed=begun.answered, description="asking")
-        return asyncio.run(_until_told(begun, address, identity, manner, lambda done: bar.update(task, completed=done)))
+    with output.progress("ids answered", as_json=as_json, total=check.distinct) as show:
+        check.resume(lambda done: show(done, "receipts of an earlier run verified"))
+        return asyncio.run(_ask(check, address, identity, options, show))
 
 
-async def _until_told(
-    begun: BulkCheck, address: str, identity: ClientIdentity, manner: BulkOptions, progress: Callable[[int], None]
+async def _ask(
+    check: BulkCheck, address: str, identity: ClientIdentity, options: BulkOptions, progress: Callable[[int], None]
 ) -> Stop | None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(
-            number, begun.stop, Stop(StopReason.INTERRUPTED, "it was told to stop")
-        )
-    return await begun.ask(address, identity, manner, progress)
+        interrupted = Stop(StopReason.INTERRUPTED, f"interrupted by {number.name}")
+        asyncio.get_running_loop().add_signal_handler(number, check.stop, interrupted)
+    return await check.ask(address, identity, options, progress)
 
 
-def _report(begun: BulkCheck, tally: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
-    unanswered = tally.answers[UNANSWERED]
+def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
+    unanswered = summary.answers[UNANSWERED]
     output.print_record(
         {
-            "rows": tally.rows,
-            "yes": tally.answers["YES"],
-            "no": tally.answers["NO"],
-            "of_these_no": dict(tally.no_by_standing),
+            "rows": summary.rows,
+            "yes": summary.answers["YES"],
+            "no": summary.answers["NO"],
+            "of_these_no": dict(summary.no_by_standing),
             "unanswered": unanswered,
-            "reasons": dict(tally.reasons.most_common(REASONS)),
+            "reasons": dict(summary.reasons.most_common(MAX_REASONS)),
             "stopped": stop.reason if stop else None,
             "because": stop.message if stop else None,
-            "go_on_after": output.after(stop.retry_seconds) if stop and stop.retry_seconds else None,
-            "answers": str(begun.out),
-            "receipts": str(begun.receipts),
+            "resume_after": output.after(stop.retry_seconds) if stop and stop.retry_seconds else None,
+            "answers": str(check.out),
+            "receipts": str(check.receipts),
         },
         as_json=as_json,
     )

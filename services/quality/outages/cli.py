@@ -1,4 +1,4 @@
-"""`estelam quality outage`: announce an outage, list what was announced, end one early."""
+"""`estelam quality outage`: announce, list and end planned outages."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import typer
 
 from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue
-from estelam.cli import output
+from estelam.cli import complete, output
 from estelam.core import normalize
 from estelam.core.clock import Clock
 from estelam.core.settings import load_settings
@@ -22,19 +22,23 @@ from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 from quality.settings import QualitySettings
 
-app = typer.Typer(help="Outages: told beforehand, the services say until when they last.", no_args_is_help=True)
+app = typer.Typer(help="Announce, list and end planned outages.", no_args_is_help=True)
 
 
 @app.command()
 def announce(
-    service: Annotated[str, typer.Option(help="The service's name in the catalogue.")],
-    first: Annotated[str, typer.Option("--from", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
-    end: Annotated[str, typer.Option("--until", metavar="'YYYY-MM-DD HH:MM'", help="On Iran's clocks.")],
-    reason_fa: Annotated[str, typer.Option(help="Why, in Persian.")],
-    reason_en: Annotated[str, typer.Option(help="Why, in English.")],
+    service: Annotated[
+        str, typer.Option(help="The service's name in the catalogue.", autocompletion=complete.services)
+    ],
+    first: Annotated[str, typer.Option("--from", metavar="'YYYY-MM-DD HH:MM'", help="Its first minute, in Tehran.")],
+    end: Annotated[
+        str, typer.Option("--until", metavar="'YYYY-MM-DD HH:MM'", help="The minute after its last, in Tehran.")
+    ],
+    reason_fa: Annotated[str, typer.Option(help="The reason, in Persian.")],
+    reason_en: Annotated[str, typer.Option(help="The reason, in English.")],
     as_json: output.AsJson = False,
 ) -> None:
-    """Announce an outage: told early enough, it is counted apart; within it the service says until when."""
+    """Announce an outage; within it the service refuses with OUTAGE_ANNOUNCED and the time of its end."""
     with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
         catalogue = loader.read_catalogue(settings.catalogue)
@@ -58,10 +62,10 @@ def announce(
 
 @app.command()
 def end(
-    number: Annotated[int, typer.Argument(help="The announcement's number, as `list` has it.")],
+    number: Annotated[int, typer.Argument(help="The announcement's number, as `list` prints it.")],
     as_json: output.AsJson = False,
 ) -> None:
-    """End an outage early, with the minute that runs; one that has not begun is withdrawn."""
+    """End an outage with the current minute, or withdraw one that has not begun."""
     with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
         with _announcer(settings, loader.read_catalogue(settings.catalogue), now) as announcer:
@@ -72,9 +76,9 @@ def end(
 @app.command("list")
 def listing(
     as_json: output.AsJson = False,
-    everything: Annotated[bool, typer.Option("--all", help="Those that are over or withdrawn too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include those that are over or withdrawn.")] = False,
 ) -> None:
-    """List what was announced, in the order of the numbers."""
+    """List the announced outages by number."""
     with quality_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
@@ -87,7 +91,7 @@ def listing(
 
 @contextlib.contextmanager
 def _announcer(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[OutageAnnouncer]:
-    """Open the announcements for a change that is stored and published as a whole, or not at all."""
+    """Yield the announcements for a change, which is stored and published as a whole or not at all."""
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as opened,
         opened.transaction() as connection,

@@ -134,4 +134,4 @@ def test_invalid_since(estelam: CommandLine, since: str) -> None:
     """An invalid `--since` exits 1 with one line that says what to give."""
     result = estelam("catalogue", "changes", "--since", since)
 
-    assert (1, "--since: give a day, or an instant with its zone\n") == (result.code, result.err)
+    assert (1, f"--since {since}: give a day as YYYY-MM-DD, or an instant with its zone\n") == (result.code, result.err)

@@ -47,7 +47,7 @@ def test_authorized_call(estelam: CommandLine) -> None:
 
     assert (0, True, "G18", "R2.0") == (result.code, *(result.json[key] for key in ("admitted", "grant", "clause")))
     assert {"rate": 100.0, "burst": 200, "miss_cost": 1} == result.json["quota"]
-    assert "told with each reply (ratelimit)" == result.json["quota_left"]
+    assert "in the ratelimit metadata of each reply" == result.json["quota_left"]
 
 
 def test_denied_certificates(estelam: CommandLine, folder: Path) -> None:
@@ -85,7 +85,10 @@ def test_impossible_day(estelam: CommandLine) -> None:
     """A date that does not exist exits 1 with one line."""
     result = estelam("catalogue", "explain", "--consumer", "cbi", "--method", "CheckNote", "--on", "1400-12-30")
 
-    assert (1, "--on: there is no such day\n") == (result.code, result.err)
+    assert (1, "--on 1400-12-30: there is no such day; give YYYY-MM-DD, of either calendar\n") == (
+        result.code,
+        result.err,
+    )
 
 
 def test_lists(estelam: CommandLine) -> None:
@@ -93,9 +96,9 @@ def test_lists(estelam: CommandLine) -> None:
     counts = {name: len(estelam("catalogue", name, "--json").json) for name in ("grants", "registries", "show")}
 
     assert {"grants": 18, "registries": 29, "show": 11} == counts
-    assert {"in force"} == {grant["standing"] for grant in estelam("catalogue", "grants", "--json").json}
+    assert {"in force"} == {grant["status"] for grant in estelam("catalogue", "grants", "--json").json}
     assert "nocr" == estelam("catalogue", "show", "natural-person-identity", "--json").json["custodian"]
-    assert (1, "nothing in the catalogue is called nothing\n") == (
+    assert (1, "nothing: no such record in the catalogue; run: estelam catalogue show\n") == (
         (result := estelam("catalogue", "show", "nothing")).code,
         result.err,
     )

@@ -1,6 +1,5 @@
 """Validation of the catalogue: the committed one is valid, every issue is reported with file, line and location."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -221,6 +220,6 @@ def test_check_command(estelam: CommandLine, folder: Path, edit: Edit) -> None:
 
     assert (0, 1, 1) == (valid.code, plain.code, as_json.code)
     assert f"{folder}/grants.yaml:6: grants.0.consumer: no party is named crab" in plain.err
-    assert [{"file": "grants.yaml", "line": 6, "place": "grants.0.consumer", "words": "no party is named crab"}] == (
-        json.loads(as_json.out)
-    )
+    assert [("grants.yaml", 6, "grants.0.consumer", "no party is named crab")] == [
+        (found["file"], found["line"], found["field"], found["description"]) for found in as_json.json["fields"]
+    ]

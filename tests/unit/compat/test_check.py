@@ -181,7 +181,7 @@ def test_check_exits_0_where_a_release_may_go_out_and_1_with_the_rule_where_not(
         file.write("field estelam.setad.v1.VerifyNoteRequest.gone = 9 string\n")
     code, said = run("check")
     assert 1 == code
-    assert ["alive-unchanged"] == [row["rule"] for row in json.loads(said)]
+    assert ["alive-unchanged"] == [row["rule"] for row in json.loads(said)["fields"]]
 
 
 def test_publish_takes_in_what_is_new_and_the_ends_that_are_told(run: Run, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_spoilt_register_or_day_is_one_plain_line(run: Run, tmp_path: Path, te
     code, said = run("check")
 
     assert 1 == code
-    assert set(json.loads(said)) == {"error"}
+    assert set(json.loads(said)) == {"error", "reason", "layer", "address", "fields"}
 
 
 def test_the_policy_in_words_has_the_rules_and_figures_that_are_checked() -> None:

@@ -116,4 +116,4 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     result = CliRunner().invoke(application(), ["data-model", "export", folder, "--catalogue", catalogue, "--json"])
 
     assert result.exit_code == 1
-    assert set(json.loads(result.output)) == {"error"}
+    assert set(json.loads(result.output)) == {"error", "reason", "layer", "address", "fields"}

@@ -82,7 +82,7 @@ def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sand
         plain, asked = estelam(*check), estelam(*check, "--json")
     when = f"{format_jalali(end.date())} {end:%H:%M}"
 
-    assert (22, "OUTAGE", when) == (told.code, told.json["stopped"], told.json["go_on_after"])
+    assert (22, "OUTAGE", when) == (told.code, told.json["stopped"], told.json["resume_after"])
     assert (20, True) == (plain.code, f"Try again after {when} in Tehran." in plain.err)
     assert (20, None, "OUTAGE_ANNOUNCED") == (asked.code, asked.json["answer"], asked.json["reason"])
 

@@ -1,1 +1,1 @@
-"""One module per command group that every installation has."""
+"""Command groups of every installation, a module each."""

@@ -1,4 +1,4 @@
-"""`estelam catalogue`: what the exchange offers, who may ask it, and whether the catalogue holds together."""
+"""`estelam catalogue`: show and validate the services of the exchange and the grants to call them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from estelam.catalogue.effective_grants import GrantStatus, effective_from, gran
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
-from estelam.cli import output
+from estelam.cli import complete, output
+from estelam.cli.catalogue_option import Folder
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import normalize
@@ -24,24 +25,26 @@ from estelam.core.settings import CatalogueSettings, SettingsError, load_setting
 from estelam.ledger import search
 from estelam.storage.store import Store, StoreError
 
-app = typer.Typer(help="Parties, services, grants and registries of the exchange.", no_args_is_help=True)
-
-Folder = Annotated[
-    Path | None, typer.Option("--catalogue", metavar="DIR", help="The catalogue; default: ESTELAM_CATALOGUE_FOLDER.")
-]
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
-    """Say whether the catalogue holds together. Exit 0: it does; 1: it does not, and why, each with file and line."""
+    """Validate the catalogue. Exit 0: it is valid; 1: it is not, with each fault by file and line."""
     try:
         found = _read(catalogue, as_json=as_json)
     except CatalogueError as error:
-        rows = [(fault.file, fault.line, fault.location, fault.message) for fault in error.issues]
-        if as_json:
-            output.print_rows(("file", "line", "place", "words"), rows, as_json=True)
-            raise typer.Exit(output.EXIT_FAILED) from None
-        output.exit_error(str(error), as_json=False)
+        fields = [
+            {
+                "field": fault.location,
+                "rule": "catalogue",
+                "description": fault.message,
+                "file": fault.file,
+                "line": fault.line,
+            }
+            for fault in error.issues
+        ]
+        output.exit_error(str(error), as_json=as_json, fields=fields)
     counts = {name: len(getattr(found, name)) for name in Catalogue.model_fields}
     output.print_record({"valid": True, **counts}, as_json=as_json)
 
@@ -49,32 +52,37 @@ def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
 @app.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="A party, service, registry, grant or agreement by its name.")
+        str | None,
+        typer.Argument(
+            help="The name of a party, service, registry, grant or agreement.", autocompletion=complete.records
+        ),
     ] = None,
     catalogue: Folder = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """List all services with their methods and who is granted them, or show one record whole."""
+    """List all services with their methods and grants, or print one record."""
     found = _opened(catalogue, as_json=as_json)
     if name is None:
         _show_services(found, as_json=as_json)
         return
     record = next((record for key, record in _named(found) if key == name), None)
     if record is None:
-        output.exit_error(f"nothing in the catalogue is called {name}", as_json=as_json)
+        output.exit_error(f"{name}: no such record in the catalogue; run: estelam catalogue show", as_json=as_json)
     facts = record.model_dump(mode="json", exclude_none=True)
     output.print_record(facts, as_json=as_json, title=name)
 
 
 @app.command("grants")
 def list_grants(
-    consumer: Annotated[str | None, typer.Option(help="Only this consumer's.")] = None,
+    consumer: Annotated[
+        str | None, typer.Option(help="Only the grants of this consumer.", autocompletion=complete.consumers)
+    ] = None,
     catalogue: Folder = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """List all grants: by which clause, from when on, and whether they admit today."""
+    """List all grants with their clause, period, quota and today's status."""
     found, today = _opened(catalogue, as_json=as_json), _today()
-    columns = ("id", "clause", "consumer", "service", "period", "standing", "quota")
+    columns = ("id", "clause", "consumer", "service", "period", "status", "quota")
     rows = [_grant_row(grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
     output.print_rows(columns, rows, as_json=as_json)
 
@@ -94,21 +102,23 @@ def registries(catalogue: Folder = None, as_json: output.AsJson = False) -> None
 
 @app.command("explain")
 def explain_call(
-    consumer: Annotated[str, typer.Option(help="A party's name, or its legal id.")],
-    method: Annotated[str, typer.Option(help="A method's name, or that of a listed service.")],
-    on: Annotated[str | None, typer.Option(metavar="DATE", help="On another day; 1405-09-03 is Jalali.")] = None,
+    consumer: Annotated[str, typer.Option(help="A party's name or its legal id.", autocompletion=complete.consumers)],
+    method: Annotated[str, typer.Option(help="A method or a listed service.", autocompletion=complete.methods)],
+    on: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The day of the call; default: today; 1405-09-03 is Jalali.")
+    ] = None,
     catalogue: Folder = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Say whether a call would be admitted, by which grant, clause and quota, or exactly why not.
+    """Explain by which grant, clause and quota a call would be authorized, or why not.
 
-    Exit 0: it would be admitted; 20: it would not.
+    Exit 0: it would be authorized; 20: it would not.
     """
     found = _opened(catalogue, as_json=as_json)
     try:
         day = normalize.parse_date(on) if on else _today()
     except ValueError:
-        output.exit_error("--on: there is no such day", as_json=as_json)
+        output.exit_error(f"--on {on}: there is no such day; give YYYY-MM-DD, of either calendar", as_json=as_json)
     explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
     output.print_record(
@@ -119,15 +129,25 @@ def explain_call(
 
 @app.command()
 def changes(
-    since: Annotated[str | None, typer.Option(metavar="DATE", help="Noted from then on: a day, or an instant.")] = None,
-    about: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this party, service or grant.")] = None,
-    service: Annotated[list[str] | None, typer.Option(help="Whose ledgers; default: all.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only changes recorded from DATE on: a day or an instant.")
+    ] = None,
+    about: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only changes of this party, service or grant.", autocompletion=complete.records
+        ),
+    ] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(help="The services whose ledgers to read; default: all.", autocompletion=complete.stores),
+    ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """List the changes of the catalogue that the services have noted in their ledgers, oldest first."""
+    """List the changes of the catalogue that the services recorded in their ledgers, oldest first."""
     with output.user_errors(as_json=as_json):
         after = _instant(since, as_json=as_json)
-        seen = [row for name in service or list(kinds()) for row in _noted(name, after, about)]
+        seen = [row for name in service or list(kinds()) for row in _recorded(name, after, about)]
     columns = ("noted_at", "service", "entry", "kind", "name", "change", "details")
     output.print_rows(columns, sorted(seen), as_json=as_json)
 
@@ -136,10 +156,10 @@ def _instant(since: str | None, *, as_json: bool) -> datetime:
     try:
         return normalize.parse_start(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
     except ValueError:
-        output.exit_error("--since: give a day, or an instant with its zone", as_json=as_json)
+        output.exit_error(f"--since {since}: give a day as YYYY-MM-DD, or an instant with its zone", as_json=as_json)
 
 
-def _noted(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
+def _recorded(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
     with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
         noted = search.catalogue_notices(connection)
     for entry in noted:
@@ -186,21 +206,21 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
 
 
 def _left(access: grants.Grant) -> str:
-    """What is left of the quota, where the ledger of the service that keeps it can be read from here."""
+    """Return what is left of the quota, where the ledger of the service can be read from this host."""
     area = access.method.split(".")[1]
     if area not in kinds():
-        return "told with each reply (ratelimit)"
+        return "in the ratelimit metadata of each reply"
     try:
         with contextlib.closing(Store(settings_of(area).store)) as store, store.transaction() as connection:
             return (
                 f"{quota_usage.remaining(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
             )
     except (SettingsError, StoreError, SQLAlchemyError):
-        return f"told with each reply (ratelimit); the ledger of {area} can't be read from here"
+        return f"in the ratelimit metadata of each reply; this host can't read the ledger of {area}"
 
 
 def _named(catalogue: Catalogue) -> Iterator[tuple[str, Record]]:
-    """Every record by its name; a service comes before a registry that is called the same."""
+    """Yield every record by its name; a service comes before a registry of the same name."""
     for kind, key in (("services", "slug"), ("parties", "slug"), ("registries", "slug"), ("grants", "id")):
         yield from ((getattr(record, key), record) for record in getattr(catalogue, kind))
     yield from ((agreement.id, agreement) for agreement in catalogue.agreements)
@@ -219,16 +239,16 @@ def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
 
 def _grant_row(grant: Grant, today: date) -> tuple[Any, ...]:
     quota, period = grant.quota, f"{grant.since} – {grant.until or ''}"
-    told = f"{quota.rate:g}/s, at once {quota.burst}, a no costs {quota.miss_cost}" if quota else ""
+    limit = f"{quota.rate:g}/s, burst {quota.burst}, a NO costs {quota.miss_cost}" if quota else ""
     what = _what(grant.service, grant.method)
-    return grant.id, grant.clause, grant.consumer, what, period, _standing(grant, today), told
+    return grant.id, grant.clause, grant.consumer, what, period, _status(grant, today), limit
 
 
 def _what(service: str, method: str | None) -> str:
     return f"{service}/{method}" if method else service
 
 
-def _standing(grant: Grant, today: date) -> str:
+def _status(grant: Grant, today: date) -> str:
     words = {
         GrantStatus.INCOMPLETE: "a precondition is missing",
         GrantStatus.PENDING: f"from {effective_from(grant)}",

@@ -1,4 +1,4 @@
-"""`estelam data-model`: the data reference model of the contracts."""
+"""`estelam data-model`: export the data reference model of the contracts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +7,12 @@ import typer
 
 from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.registry_labels import registry_labels
-from estelam.cli import output
+from estelam.cli import complete, output
+from estelam.cli.catalogue_option import Folder
 from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import export, model
 
-app = typer.Typer(help="The data reference model: what each field is, means and comes from.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
@@ -21,18 +22,16 @@ def _group() -> None:
 
 @app.command("export")
 def export_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if need be.")],
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(
-            "--catalogue",
-            metavar="DIR",
-            help="The catalogue, which knows the registries' names; default: ESTELAM_CATALOGUE_FOLDER.",
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The folder to write to; created if missing.", autocompletion=complete.files
         ),
-    ] = None,
+    ],
+    catalogue: Folder = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Write the dictionary as a page in both languages and as CSV; JSON Schema; and OpenAPI of what HTTP may ask."""
+    """Write the data dictionary (HTML in both languages, CSV), JSON Schema, and OpenAPI of the HTTP API."""
     with output.user_errors(as_json=as_json):
         registries = registry_labels(read_catalogue(catalogue or load_settings(CatalogueSettings).folder))
         written = export.write(model.load(), folder, registries)

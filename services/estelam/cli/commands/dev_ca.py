@@ -1,4 +1,4 @@
-"""`estelam dev-ca`: a small certificate authority for development."""
+"""`estelam dev-ca`: issue certificates for development."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -7,18 +7,23 @@ from typing import Annotated
 import typer
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.cli import output
+from estelam.cli import complete, output
 
-app = typer.Typer(help="Make development certificates.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(help="Where the authority and its certificates are kept.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="The folder of the authority and its certificates.", autocompletion=complete.files
+    ),
+]
 
 
 @app.command()
 def init(folder: Folder, as_json: output.AsJson = False) -> None:
-    """Create an authority."""
+    """Create a certificate authority."""
     if (folder / "ca.crt").exists():
-        output.exit_error(f"{folder} has an authority already", as_json=as_json)
+        output.exit_error(f"{folder / 'ca.crt'}: exists already; name another folder", as_json=as_json)
     with output.user_errors(as_json=as_json):
         DevCertificateAuthority.create(folder)
     output.print_record({"authority": str(folder / "ca.crt")}, as_json=as_json)
@@ -27,18 +32,22 @@ def init(folder: Folder, as_json: output.AsJson = False) -> None:
 @app.command()
 def issue(
     folder: Folder,
-    name: Annotated[str, typer.Argument(help="The certificate's name.")],
+    name: Annotated[str, typer.Argument(help="The certificate's file name, without an ending.")],
     organization_id: Annotated[str, typer.Option(help="The organisation's legal id, 11 digits.")],
-    host: Annotated[list[str] | None, typer.Option(help="A name or address to serve under.")] = None,
-    days: Annotated[int, typer.Option(min=1, help="How long it is valid.")] = 365,
-    signing: Annotated[bool, typer.Option("--signing", help="For sealing ledgers, not for TLS.")] = False,
+    host: Annotated[
+        list[str] | None, typer.Option(help="A host name or address of the server; may be repeated.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days until it expires.")] = 365,
+    signing: Annotated[
+        bool, typer.Option("--signing", help="Issue a certificate to sign ledgers and reports, not for TLS.")
+    ] = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Issue a certificate for an organisation."""
     if not (organization_id.isascii() and organization_id.isdigit() and len(organization_id) == 11):
-        output.exit_error("--organization-id must be 11 digits", as_json=as_json)
+        output.exit_error(f"--organization-id {organization_id}: a legal id has 11 digits", as_json=as_json)
     if (folder / f"{name}.crt").exists():
-        output.exit_error(f"{folder} has a certificate {name} already", as_json=as_json)
+        output.exit_error(f"{folder / name}.crt: exists already; name another certificate", as_json=as_json)
     with output.user_errors(as_json=as_json):
         authority = DevCertificateAuthority(folder)
         lifetime = timedelta(days=days)

@@ -1,11 +1,12 @@
-"""`estelam ledger`: walk the chain, and tell who asked about a person."""
+"""`estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
 
 import contextlib
 from typing import Annotated
 
 import typer
 
-from estelam.cli import output
+from estelam.cli import complete, output
+from estelam.cli.complete import SUBJECT_KINDS
 from estelam.cli.stores import Service, settings_of
 from estelam.core import normalize
 from estelam.core.clock import to_datetime
@@ -16,16 +17,18 @@ from estelam.ledger import search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
-app = typer.Typer(help="Verify ledgers, and find who asked.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("verify")
 def verify_ledger(
     service: Service,
-    head: Annotated[str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier.")] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier, which the ledger must contain.")
+    ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Walk the whole chain. Exit 0: it holds; 1: it does not."""
+    """Verify the whole ledger. Exit 0: it is valid; 1: it is not."""
     with output.user_errors(as_json=as_json):
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
@@ -33,7 +36,8 @@ def verify_ledger(
         seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                for last in verify.verify_ledger(connection, keys):
+                heads = verify.verify_ledger(connection, keys)
+                for last in output.track(heads, f"{service}: blocks verified", as_json=as_json):
                     seen = seen or str(last) == head
             except verify.LedgerCorruptError as error:
                 output.exit_error(f"Verification failed: {error}", as_json=as_json)
@@ -49,17 +53,23 @@ def verify_ledger(
 @app.command("subject-report")
 def subject_report(
     service: Service,
-    identifier: Annotated[str, typer.Argument(help="The identifier asked about.")],
-    kind: Annotated[str, typer.Option(help="What it is: person, serial or tracking.")] = "person",
+    identifier: Annotated[str, typer.Argument(help="The identifier of the data subject.")],
+    kind: Annotated[
+        str,
+        typer.Option(help=f"The identifier's kind: {', '.join(SUBJECT_KINDS)}.", autocompletion=complete.subject_kinds),
+    ] = "person",
     as_json: output.AsJson = False,
 ) -> None:
-    """List every inquiry about one identifier: for the person concerned."""
+    """List every inquiry about one identifier, for the person concerned."""
     with output.user_errors(as_json=as_json):
         settings = settings_of(service)
         keyring = HmacKeyring.load(settings.hmac_keyring)
+        if kind not in SUBJECT_KINDS:
+            output.exit_error(f"--kind {kind}: give one of {', '.join(SUBJECT_KINDS)}", as_json=as_json)
         subject = Subject(kind, normalize.normalize_digits(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            rows = [_row(entry) for entry in search.entries_about(connection, keyring, subject)]
+            found = search.entries_about(connection, keyring, subject)
+            rows = [_row(entry) for entry in output.track(found, f"{service}: entries found", as_json=as_json)]
     output.print_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""How much of a quota is left, as far as a ledger can tell: what was spent stands there, inquiry by inquiry."""
+"""What is left of a quota, computed from the inquiries in a ledger."""
 
 import math
 
@@ -9,7 +9,7 @@ from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
 
-# Declined before the quota is asked, or by it: these cost nothing.
+# Refused before the quota is checked, or by it: these cost nothing.
 FREE_REASONS = frozenset(
     {
         Reason.CERTIFICATE_UNUSABLE,
@@ -27,12 +27,12 @@ FREE_REASONS = frozenset(
     }
 )
 WINDOWS = 4
-"""Looked back is so many times what it takes an empty quota to be full again; before that, it is taken for full."""
+"""Entries of so many refill times are read; before them the quota is taken as full."""
 LONGEST_MICROS = 24 * 3_600_000_000
 
 
 def remaining(connection: Connection, grant: Grant, now_micros: int) -> int:
-    """What the ledger leaves of *grant*'s quota: exact where one worker serves, since each keeps a quota of its own."""
+    """Return what is left of *grant*'s quota. Exact where one worker serves, since each worker has its own bucket."""
     quota = grant.quota
     at = now_micros - min(int(WINDOWS * quota.burst / quota.rate * 1e6), LONGEST_MICROS)
     tokens = float(quota.burst)

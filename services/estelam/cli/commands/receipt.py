@@ -1,4 +1,4 @@
-"""`estelam receipt`: check a kept reply offline, against the service's signing certificate."""
+"""`estelam receipt`: verify saved replies offline, against the services' signing certificates."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam.cli import output
+from estelam.cli import complete, output
 from estelam.core.clock import to_datetime
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
@@ -15,9 +15,9 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
 
-SHOWN = 100
+MAX_PRINTED = 100
 
-app = typer.Typer(help="Check receipts offline.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
@@ -27,32 +27,37 @@ def _group() -> None:
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="What --save-receipt or a bulk check wrote.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+    ],
     certificate: Annotated[
         list[Path] | None,
-        typer.Option(help="A signing certificate (PEM); default: the service's own in the pki folder."),
+        typer.Option(
+            help="A signing certificate (PEM); default: the service's in the pki folder.",
+            autocompletion=complete.files,
+        ),
     ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Verify that a service gave each reply to its request at that time. Exit 0: all proven; 1: not.
+    """Verify that a service gave each reply to its request at its time. Exit 0: all are valid; 1: one is not.
 
-    Of a file with more than 100 replies only the numbers are told.
+    Of a file with more than 100 replies only the counts are printed.
     """
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json):
         verifiers = _Verifiers(certificate)
         try:
-            for item in read_archive(file):
+            for item in output.track(read_archive(file), "replies verified", as_json=as_json):
                 proven = verifiers.verify(item)
                 count += 1
                 outcomes[_outcome(proven)] += 1
-                if count <= SHOWN:
+                if count <= MAX_PRINTED:
                     first.append(_facts(item, proven))
         except receipt.InvalidReceipt as error:
-            where = f" (reply {count + 1})" if count else ""
-            output.exit_error(f"INVALID: {error}{where}", as_json=as_json)
+            output.exit_error(f"INVALID: {file}, reply {count + 1}: {error}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
-    if count > SHOWN:
+    if count > MAX_PRINTED:
         output.print_record({"valid": True, **numbers}, as_json=as_json, title="VALID")
     elif as_json:
         output.print_record({"valid": True, **numbers, "replies": first}, as_json=True)
@@ -62,15 +67,15 @@ def verify(
 
 
 class _Verifiers:
-    """A verifier for each service whose replies are met."""
+    """A verifier for each service whose replies the file holds."""
 
     def __init__(self, certificates: list[Path] | None) -> None:
         self._certificates = certificates
         self._by_area: dict[str, receipt.Verifier] = {}
 
     def verify(self, item: ReceiptRecord) -> receipt.VerifiedReceipt:
-        """What *item* proves."""
-        # One service's key proves nothing of another's methods: estelam.AREA.v1 is signed by AREA-receipts.crt.
+        """Verify *item*."""
+        # estelam.AREA.v1 is signed by AREA-receipts.crt; the key of one service proves nothing about another's methods.
         area = item.method.split(".")[1]
         if area not in self._by_area:
             certificates = self._certificates or [load_settings(ClientSettings).pki / f"{area}-receipts.crt"]

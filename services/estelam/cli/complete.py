@@ -1,0 +1,116 @@
+"""Values for shell completion. A completion never fails: where a source can't be read, it offers nothing."""
+
+import tomllib
+from collections.abc import Iterator
+from datetime import datetime
+from importlib.metadata import entry_points
+from os import environ
+from pathlib import Path
+from typing import Any
+
+from estelam.core import normalize
+from estelam.core.clock import TEHRAN
+from estelam.core.settings import CONFIG, DEFAULT_CONFIG
+
+SUBJECT_KINDS = ("person", "serial", "tracking")
+
+
+def files(incomplete: str) -> list[str]:  # noqa: ARG001 - the shell completes it
+    """Leave a path to the shell, which completes files where a command offers no values."""
+    return []
+
+
+def stores() -> list[str]:
+    """Return the services that have a store."""
+    return sorted(entry.name for entry in entry_points(group="estelam.stores"))
+
+
+def subject_kinds() -> list[str]:
+    """Return the kinds of identifiers that a ledger indexes."""
+    return list(SUBJECT_KINDS)
+
+
+def identities() -> list[str]:
+    """Return the names of the certificates that have a private key in the client's folder."""
+    return sorted(path.stem for path in _folder("client", "pki").glob("*.key"))
+
+
+def addresses() -> list[str]:
+    """Return the addresses of the settings."""
+    return sorted(set(_table("client").get("addresses", {}).values()))
+
+
+def consumers() -> list[tuple[str, str]]:
+    """Return the parties of the catalogue, with their English names."""
+    return [(row["slug"], row.get("en", "")) for row in _records("parties.yaml", "parties")]
+
+
+def services() -> list[tuple[str, str]]:
+    """Return the services of the catalogue, with their English names."""
+    return [(row["slug"], row.get("en", "")) for row in _records("services.yaml", "services")]
+
+
+def methods() -> list[str]:
+    """Return the methods and the names of the services of the catalogue."""
+    found = list(_records("services.yaml", "services"))
+    names = [f"{row['slug']}/{method['name']}" for row in found for method in row.get("methods", ())]
+    return [*names, *(row["slug"] for row in found)]
+
+
+def records() -> list[str]:
+    """Return the names of all parties, services, registries, grants and agreements of the catalogue."""
+    found = [row.get("slug") or row.get("id") for row in _all_records()]
+    return sorted({str(name) for name in found if name})
+
+
+def audiences() -> list[str]:
+    """Return whom a monthly report can be for."""
+    parties = [name for name, _ in consumers()]
+    return ["working-group", *(f"{role}:{name}" for role in ("provider", "consumer") for name in parties)]
+
+
+def months() -> list[str]:
+    """Return the last twelve Jalali months, the current one first."""
+    year, month, _ = normalize.format_jalali(datetime.now(TEHRAN).date()).split("-")
+    this = int(year) * 12 + int(month) - 1
+    counts = [this - back for back in range(12)]
+    return [f"{count // 12}-{count % 12 + 1:02}" for count in counts]
+
+
+def _settings() -> Path:
+    return Path(environ.get(CONFIG, DEFAULT_CONFIG))
+
+
+def _table(section: str) -> dict[str, Any]:
+    try:
+        return dict(tomllib.loads(_settings().read_text("utf-8")).get(section, {}))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _folder(section: str, key: str, default: str = "") -> Path:
+    named = environ.get(f"ESTELAM_{section}_{key}".upper())
+    if named:
+        return Path(named)
+    value = _table(section).get(key)
+    return _settings().parent / str(value) if value else Path(default)
+
+
+def _records(file: str, key: str) -> Iterator[dict[str, Any]]:
+    yield from (row for row in _read(_folder("catalogue", "folder", "catalogue") / file, key) if "slug" in row)
+
+
+def _all_records() -> Iterator[dict[str, Any]]:
+    for path in sorted(_folder("catalogue", "folder", "catalogue").glob("**/*.yaml")):
+        yield from _read(path)
+
+
+def _read(path: Path, key: str | None = None) -> list[dict[str, Any]]:
+    import yaml  # noqa: PLC0415 - not needed to complete other values
+
+    try:
+        page = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+        rows = [row for name, rows in page.items() if key in {None, name} for row in rows]
+    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+        return []
+    return [row for row in rows if isinstance(row, dict)]

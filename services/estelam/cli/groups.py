@@ -1,0 +1,185 @@
+"""Command groups: listed by name and one-line help, imported when a command of theirs runs or is completed."""
+
+import gc
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+OWN_GROUPS: Mapping[str, tuple[str, str]] = {
+    "receipt": ("receipt", "Verify receipts offline."),
+    "ledger": ("ledger", "Verify ledgers, and report to a data subject."),
+    "dev-ca": ("dev_ca", "Issue certificates for development."),
+    "catalogue": ("catalogue", "Show and validate parties, services, grants and registries."),
+    "compat": ("compat", "Check a release for backward compatibility, and publish it."),
+    "data-model": ("data_model", "Export the data reference model."),
+    "migrate": ("migrate", "Create the stores, or bring them to the newest schema."),
+}
+"""Groups of every installation: the module in `cli.commands` and the help."""
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the subclass
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A command group, not imported yet."""
+
+    help: str
+    add: Callable[[typer.Typer, str], None]
+    """Import the group, and add it to an application under a name."""
+
+
+def groups() -> dict[str, Group]:
+    """Return all groups by name, in the order of the help."""
+    services = sorted(entry_points(group="estelam.services"), key=lambda entry: entry.name)
+    found = {entry.name: Group(_summary(entry), partial(_add_service, entry)) for entry in services}
+    for name, (module, text) in OWN_GROUPS.items():
+        found[name] = Group(text, partial(_add_own, module))
+    return found
+
+
+class LazyGroup(TyperGroup):
+    """The root command. It imports a group only to run or complete a command of that group."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.groups = groups()
+        self.commands = {name: TyperCommand(name, short_help=group.help) for name, group in self.groups.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that *args* name, imported, and the arguments that are left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and self.load(name or ""), rest
+
+    def load(self, name: str) -> Any:
+        """Import the group *name* and the contracts of all services, since a receipt may be of any of them."""
+        _import_contracts()
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.callback()(_nothing)
+        self.groups[name].add(alone, name)
+        command = get_group(alone).commands[name]
+        if isinstance(command, TyperGroup):
+            command.help = self.groups[name].help
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
+        return command
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command; with --json, print a wrong command line as the JSON error that every command prints."""
+        words: Sequence[str] | None = args[0] if args else options.get("args")
+        if "--json" not in (sys.argv[1:] if words is None else words):
+            return super().main(*args, **options)
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            code = _print_usage_error(error)
+        except typer.Abort:
+            code = 1
+        sys.exit(code or 0)
+
+
+def application() -> typer.Typer:
+    """Return the `estelam` command with all its groups."""
+    app = typer.Typer(
+        name="estelam",
+        cls=LazyGroup,
+        help="Official yes/no inquiries between government services: ask, serve, load, verify.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # rich's help takes 0.08 s more to import, and folds what is piped
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_root)
+    return app
+
+
+def root_command() -> LazyGroup:
+    """Return `application()` as a click command."""
+    command = get_group(application())
+    if not isinstance(command, LazyGroup):
+        raise TypeError
+    return command
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"estelam {version('estelam')}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _summary(entry: EntryPoint) -> str:
+    """The docstring of the service's package: a package of the services imports nothing."""
+    return (import_module(entry.module.partition(".")[0]).__doc__ or "").strip()
+
+
+def _add_service(entry: EntryPoint, app: typer.Typer, name: str) -> None:
+    """Add a service's commands; where the extra that they need is not installed, one command that says so."""
+    try:
+        app.add_typer(entry.load(), name=name)
+    except ModuleNotFoundError as error:
+        from estelam.cli import extras  # noqa: PLC0415 - imports what the help does without
+
+        if not (entry.extras and extras.lacks(entry.extras[0], error)):
+            raise
+        accept_all = {"ignore_unknown_options": True, "allow_extra_args": True}
+        app.command(name, context_settings=accept_all)(_missing(entry.extras[0]))
+
+
+def _add_own(module: str, app: typer.Typer, name: str) -> None:
+    commands = import_module(f"estelam.cli.commands.{module}")
+    if hasattr(commands, "app"):
+        app.add_typer(commands.app, name=name)
+    else:
+        app.command(name)(commands.run)
+
+
+def _missing(extra: str) -> Callable[[], None]:
+    def print_missing() -> None:
+        from estelam.cli import extras, output  # noqa: PLC0415 - imports what the help does without
+
+        output.exit_error(extras.missing(extra), as_json=False)
+
+    return print_missing
+
+
+def _nothing() -> None:
+    """Keep an application of one command a group, whose first argument is that command's name."""
+
+
+def _import_contracts() -> None:
+    package = Path(__file__).parents[1]
+    for stubs in sorted(package.glob("*/v*/*_pb2.py")):
+        import_module(".".join([package.name, *stubs.relative_to(package).with_suffix("").parts]))
+
+
+def _print_usage_error(error: Any) -> int:
+    """Print a usage error, as JSON if the command has --json and else as typer does; return the exit code."""
+    offered = {option for parameter in error.ctx.command.params for option in parameter.opts} if error.ctx else set()
+    if "--json" in offered:
+        from estelam.cli import output  # noqa: PLC0415 - imports what the help does without
+
+        name = getattr(getattr(error, "param", None), "name", None)
+        message = error.format_message()
+        fields = [{"field": name, "rule": "usage", "description": message}] if name else []
+        output.print_error(message, fields=fields)
+    else:
+        error.show()
+    return int(error.exit_code)

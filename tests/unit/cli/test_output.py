@@ -1,0 +1,124 @@
+"""Output of commands: records, tables, errors, progress and output paths."""
+
+import errno
+import io
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+
+from estelam.cli import output
+from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import UserFacingError, describe_os_error
+
+HEAD = f"1234:{'0123456789abcdef' * 4}"
+
+
+@pytest.fixture(autouse=True)
+def consoles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consoles that look up the captured streams."""
+    monkeypatch.setattr(output, "out", Console())
+    monkeypatch.setattr(output, "err", Console(stderr=True))
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_record_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    """A value is printed on one line, however long it is; a mapping on a line for each key; None not at all."""
+    output.print_record(
+        {"head": HEAD * 3, "quota": {"rate": 1, "burst": 2}, "until": None}, as_json=False, title="VALID"
+    )
+
+    assert capsys.readouterr().out.splitlines() == ["VALID", f"head   {HEAD * 3}", "quota  rate: 1", "       burst: 2"]
+
+
+def test_table_is_whole_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where stdout is no terminal, a table has its full width: no cell is folded."""
+    text = "many words that no terminal of eighty columns has room for " * 3
+    output.print_rows(("head", "text"), [(HEAD, text)], as_json=False)
+
+    row = capsys.readouterr().out.splitlines()[3]
+    assert HEAD in row
+    assert text.strip() in row
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_table_fits_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """On a terminal a table folds text between words, and never a word: a head stays in one piece."""
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(output, "out", Console())
+    output.print_rows(("head", "text"), [(HEAD, "some words to fold " * 9)], as_json=False)
+
+    lines = screen.getvalue().splitlines()
+    assert any(HEAD in line for line in lines)
+    assert max(map(len, lines)) <= max(width, len(HEAD) + 13)
+
+
+def test_error_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """The JSON error always has error, reason, layer, address and fields; a refusal has its texts besides."""
+    with pytest.raises(typer.Exit):
+        output.exit_error("FILE: no such file", as_json=True)
+    plain = json.loads(capsys.readouterr().out)
+    with pytest.raises(typer.Exit):
+        output.exit_refused(Refusal(Reason.OVERLOADED), as_json=True, address="127.0.0.1:1")
+    refused = json.loads(capsys.readouterr().out)
+
+    assert {"error": "FILE: no such file", "reason": None, "layer": None, "address": None, "fields": []} == plain
+    assert set(plain) < set(refused)
+    assert ("OVERLOADED", "service", "127.0.0.1:1", 1) == tuple(
+        refused[key] for key in ("reason", "layer", "address", "retry_seconds")
+    )
+
+
+def test_json_in_narrow_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON stays JSON where stdout can't encode a character."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", stream)
+    output.print_record({"answer": "بلی 😀"}, as_json=True)
+    stream.flush()
+
+    assert {"answer": "بلی 😀"} == json.loads(stream.buffer.getvalue())  # type: ignore[attr-defined]
+
+
+def test_os_error_text() -> None:
+    """An OSError is printed as the path and the cause, without its number."""
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "/none")
+
+    assert "/none: no such file or directory" == describe_os_error(error)
+    assert "input or output failed" == describe_os_error(OSError())
+
+
+def test_check_writable(tmp_path: Path) -> None:
+    """An output path is refused if it exists, is a folder, or lies in none; --force overwrites a file only."""
+    kept = tmp_path / "kept"
+    kept.touch()
+
+    output.check_writable(tmp_path / "new", "--out", force=False)
+    output.check_writable(kept, "--out", force=True)
+    for path, force in ((kept, False), (tmp_path, True), (tmp_path / "none" / "new", True)):
+        with pytest.raises(UserFacingError, match=r"^--out "):
+            output.check_writable(path, "--out", force=force)
+
+
+def test_progress_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where stderr is no terminal, progress is a plain line once two seconds are over, and nothing with --json."""
+    now = iter([0.0, 1.0, 2.5, 2.5, 3.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    assert [1, 2, 3] == list(output.track([1, 2, 3], "blocks verified", as_json=False, total=3))
+    lines = capsys.readouterr()
+    monkeypatch.undo()
+    monkeypatch.setattr(output, "QUIET_SECONDS", -1.0)
+    list(output.track([1], "blocks verified", as_json=True))
+
+    assert ("", "blocks verified: 2 of 3\n") == (lines.out, lines.err)
+    assert ("", "") == tuple(capsys.readouterr())
