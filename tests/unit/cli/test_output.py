@@ -87,7 +87,7 @@ def test_json_in_narrow_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     output.print_record({"answer": "بلی 😀"}, as_json=True)
     stream.flush()
 
-    assert {"answer": "بلی 😀"} == json.loads(stream.buffer.getvalue())  # type: ignore[attr-defined]
+    assert {"answer": "بلی 😀"} == json.loads(stream.buffer.getvalue())
 
 
 def test_os_error_text() -> None:
