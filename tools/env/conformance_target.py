@@ -99,9 +99,7 @@ async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], read
             if member in DOWN and isinstance(settings, StoreSettings):
                 _remove_store(settings.store)
         follower = asyncio.create_task(_follow_denied_file(folder, next(iter(members.values())).access))
-        draft = ready_file.with_suffix(".new")
-        draft.write_text(json.dumps({member: server.port for member, server in servers.items()}), "ascii")
-        draft.rename(ready_file)
+        write_atomic(ready_file, json.dumps({member: server.port for member, server in servers.items()}))
         await wait_for_shutdown()
         follower.cancel()
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock
+from estelam.core.files import sync_folder, write_atomic
 from estelam.core.keys import SigningKey
 from estelam.storage.store import Store
 from quality import slo
@@ -81,11 +81,9 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         draft = Path(scratch) / "draft"
         draft.mkdir()
         for name, content in files.items():
-            with (draft / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_atomic(draft / name, content, durable=True)
         if folder.exists():
             folder.rename(Path(scratch) / "earlier")
         draft.rename(folder)
+        sync_folder(folder.parent)
         shutil.rmtree(Path(scratch) / "earlier", ignore_errors=True)
