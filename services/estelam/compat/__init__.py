@@ -1,1 +1,1 @@
-"""Rules for change (R4.0): nothing published breaks while a caller may still rely on it. See docs/change-policy.md."""
+"""Rules for changing a contract (R4.0): nothing published breaks while callers rely on it. See docs/change-policy.md."""

@@ -1,4 +1,4 @@
-"""What has been published: the facts of every contract, and the sunsets that callers were told."""
+"""The published baseline: the surface of every contract, and the sunsets that were announced to callers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,37 +12,37 @@ _END = "end "
 
 
 class BaselineError(UserFacingError):
-    """The file can't be used; the text is for who releases."""
+    """The baseline file is unusable; the message is for the person who makes the release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """One fact a line in its file: what a contract holds, or `end METHOD DAY`."""
+    """What callers rely on. Each line of its file is a line of the surface, or `end METHOD DATE` for a sunset."""
 
     surface: frozenset[str]
     sunsets: Mapping[str, date]
 
     @classmethod
     def read(cls, path: Path) -> "Baseline":
-        """What *path* says.
+        """Read the baseline from *path*.
 
         Raises:
-            PublishedError: it can't be read, or a day in it is none.
+            BaselineError: the file can't be read, or a date is invalid.
         """
         try:
             lines = path.read_text("utf-8").splitlines()
-            ends = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
-            days = {method: date.fromisoformat(day) for method, day in ends.items()}
+            sunsets = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
+            days = {method: date.fromisoformat(day) for method, day in sunsets.items()}
         except (OSError, ValueError) as error:
             raise BaselineError(f"{path}: {error}") from None
         return cls(frozenset(line for line in lines if line and not line.startswith(_END)), days)
 
     def write(self, path: Path) -> None:
-        """Write it to *path*, sorted."""
-        ends = {f"{_END}{method} {day}" for method, day in self.sunsets.items()}
-        path.write_text("".join(f"{line}\n" for line in sorted(self.surface | ends)), "utf-8")
+        """Write the baseline to *path*, sorted."""
+        sunsets = {f"{_END}{method} {day}" for method, day in self.sunsets.items()}
+        path.write_text("".join(f"{line}\n" for line in sorted(self.surface | sunsets)), "utf-8")
 
-    def with_release(self, facts: Iterable[str], catalogue: Catalogue) -> "Baseline":
-        """What is published once a release with *facts* and *catalogue* is out."""
-        told = {name: method.sunset for name, _, method in catalogue.methods() if method.sunset}
-        return Baseline(self.surface | set(facts), {**self.sunsets, **told})
+    def with_release(self, surface: Iterable[str], catalogue: Catalogue) -> "Baseline":
+        """Return the baseline after a release with *surface* and *catalogue*."""
+        announced = {name: method.sunset for name, _, method in catalogue.methods() if method.sunset}
+        return Baseline(self.surface | set(surface), {**self.sunsets, **announced})

@@ -1,4 +1,4 @@
-"""A contract as a list of facts, one a line, that a caller may rely on once they are published."""
+"""The surface of a contract: everything that a caller may rely on once it is published, one element a line."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,21 +16,24 @@ FDP = FieldDescriptorProto
 
 
 def contract_surface(files: Iterable[FileDescriptorProto]) -> list[str]:
-    """The facts of *files*. The data model's file is not listed: its words explain, and may always be bettered."""
-    return sorted(line for file in files if file.name != data_model_pb2.DESCRIPTOR.name for line in _facts(file))
+    """Return the surface of *files*, sorted.
+
+    The file that defines the data model's options is left out: its texts are documentation and may change.
+    """
+    return sorted(line for file in files if file.name != data_model_pb2.DESCRIPTOR.name for line in _lines(file))
 
 
-def missing_lines(published: Iterable[str], now: Iterable[str]) -> list[str]:
-    """What was published and is no longer so."""
-    return sorted(set(published) - set(now))
+def missing_lines(published: Iterable[str], current: Iterable[str]) -> list[str]:
+    """Return the lines of *published* that *current* lacks: what was removed or changed."""
+    return sorted(set(published) - set(current))
 
 
-def _facts(file: FileDescriptorProto) -> Iterator[str]:
+def _lines(file: FileDescriptorProto) -> Iterator[str]:
     for service in file.service:
         for rpc in service.method:
-            asked, told = rpc.input_type.removeprefix("."), rpc.output_type.removeprefix(".")
-            streams = "".join((" asked as a stream" * rpc.client_streaming, " told as a stream" * rpc.server_streaming))
-            yield f"rpc {file.package}.{service.name}/{rpc.name}({asked}) {told}{streams}"
+            request, response = rpc.input_type.removeprefix("."), rpc.output_type.removeprefix(".")
+            streams = "".join((" client_streaming" * rpc.client_streaming, " server_streaming" * rpc.server_streaming))
+            yield f"rpc {file.package}.{service.name}/{rpc.name}({request}) {response}{streams}"
     for enum in file.enum_type:
         yield from (f"enum {file.package}.{enum.name} {value.name} = {value.number}" for value in enum.value)
     for extension in file.extension:
@@ -42,14 +45,14 @@ def _facts(file: FileDescriptorProto) -> Iterator[str]:
 def _fields(name: str, message: DescriptorProto) -> Iterator[str]:
     for field in message.field:
         kind = field.type_name.removeprefix(".") or FDP.Type.Name(field.type).removeprefix("TYPE_").lower()
-        many = "repeated " if field.label == FDP.LABEL_REPEATED else ""
-        yield f"field {name}.{field.name} = {field.number} {many}{kind}{_options(field)}"
+        label = "repeated " if field.label == FDP.LABEL_REPEATED else ""
+        yield f"field {name}.{field.name} = {field.number} {label}{kind}{_options(field)}"
 
 
 def _options(field: FieldDescriptorProto) -> str:
     options = FieldOptions()
     options.CopyFrom(field.options)
-    # Words explain, and a deprecated field is still there: neither binds anybody.
+    # Callers do not depend on documentation, and a deprecated field still exists.
     options.ClearExtension(data_model_pb2.field)
     options.ClearField("deprecated")
     text = text_format.MessageToString(options, as_one_line=True)

@@ -1,5 +1,6 @@
-"""`estelam compat check`: what is alive stays as published, and no end comes as a surprise."""
+"""`estelam compat check`: live methods stay as published, and sunsets are announced in time."""
 
+import ast
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
@@ -12,28 +13,28 @@ from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Catalogue, Method
 from estelam.cli import application
 from estelam.compat.baseline import Baseline
-from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP, Release, compatibility_violations
+from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP, CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import contract_surface
 from estelam.data_model import descriptors
 from tools.commands.generate_protos import ROOT
 
 CATALOGUE = read_catalogue(ROOT / "catalogue")
-FACTS = contract_surface(descriptors.files())
+SURFACE = contract_surface(descriptors.files())
 CHEQUES = "estelam.judiciary.v1"
 BY_NATIONAL_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByNationalId"
 BY_TRACKING_ID = f"{CHEQUES}.ChequeCaseInquiryService/CheckByTrackingId"
 TODAY = date(2027, 1, 1)
 
 
-def published(ends: Mapping[str, date] | None = None) -> Baseline:
-    return Baseline(frozenset(FACTS), ends or {})
+def baseline(sunsets: Mapping[str, date] | None = None) -> Baseline:
+    return Baseline(frozenset(SURFACE), sunsets or {})
 
 
-def living(**lives: Mapping[str, object]) -> Catalogue:
-    """The catalogue, with what is said of methods' lives by their names."""
+def catalogue_with(**life_cycles: Mapping[str, object]) -> Catalogue:
+    """Return the committed catalogue with changed life cycles, by the methods' short names."""
 
     def changed(method: Method) -> Method:
-        return method.model_copy(update=lives.get(method.name, {}))
+        return method.model_copy(update=life_cycles.get(method.name, {}))
 
     services = [
         service.model_copy(update={"methods": [changed(method) for method in service.methods]})
@@ -43,72 +44,79 @@ def living(**lives: Mapping[str, object]) -> Catalogue:
 
 
 def broken_rules(
-    known: Baseline, *, facts: Iterable[str] = FACTS, catalogue: Catalogue = CATALOGUE, day: date = TODAY
+    known: Baseline, *, surface: Iterable[str] = SURFACE, catalogue: Catalogue = CATALOGUE, day: date = TODAY
 ) -> list[tuple[str, str]]:
     return [
-        (found.rule, found.element) for found in compatibility_violations(known, Release(list(facts), catalogue, day))
+        (found.rule, found.element) for found in compatibility_violations(known, Release(list(surface), catalogue, day))
     ]
 
 
 def without(text: str) -> list[str]:
-    return [fact for fact in FACTS if text not in fact]
+    return [line for line in SURFACE if text not in line]
 
 
-def test_what_stands_here_may_go_out() -> None:
+def test_current_contract_is_valid() -> None:
+    """The contract and catalogue of this repository break no rule."""
     assert [] == compatibility_violations(
-        Baseline.read(ROOT / "protos" / "published.txt"), Release(FACTS, CATALOGUE, TODAY)
+        Baseline.read(ROOT / "protos" / "published.txt"), Release(SURFACE, CATALOGUE, TODAY)
     )
 
 
 @pytest.mark.parametrize(
-    ("facts", "about"),
+    ("surface", "element"),
     [
         (without("CheckNoteRequest.serial ="), "estelam.promissory.v1.CheckNoteRequest.serial"),
         (without("Answer ANSWER_NO"), "estelam.inquiry.v1.Answer"),
         (without("rule estelam.inquiry.v1.person_id"), "estelam.inquiry.v1.person_id"),
         (without(f"rpc {BY_NATIONAL_ID}"), BY_NATIONAL_ID),
-        ([fact.replace("amount_rials = 4 int64", "amount_rials = 4 int32") for fact in without("setad")], ""),
+        ([line.replace("amount_rials = 4 int64", "amount_rials = 4 int32") for line in without("setad")], ""),
     ],
     ids=["field", "value", "rule", "method", "type"],
 )
-def test_what_was_published_and_is_no_longer_so_is_refused(facts: list[str], about: str) -> None:
-    found = broken_rules(published(), facts=facts)
+def test_removed_or_changed_element(surface: list[str], element: str) -> None:
+    """A removed field, enum value, rule or method and a changed type break the rule `alive-unchanged`."""
+    found = broken_rules(baseline(), surface=surface)
 
     assert {"alive-unchanged"} == {rule for rule, _ in found}
-    assert not about or [about] == [name for _, name in found]
+    assert not element or [element] == [name for _, name in found]
 
 
-def test_an_addition_is_welcome_but_not_a_new_demand() -> None:
-    free = f"field {CHEQUES}.CheckByNationalIdRequest.purpose = 2 string"
+def test_added_field() -> None:
+    """A new field is valid, a new field with a validation rule in a published message is not."""
+    optional = f"field {CHEQUES}.CheckByNationalIdRequest.purpose = 2 string"
 
-    assert [] == broken_rules(published(), facts=[*FACTS, free])
-    demanding = f"{free} [buf.validate.field] {{ required: true }}"
-    asked = ("nothing-new-demanded", f"{CHEQUES}.CheckByNationalIdRequest.purpose")
-    assert [asked] == broken_rules(published(), facts=[*FACTS, demanding])
+    assert [] == broken_rules(baseline(), surface=[*SURFACE, optional])
+    required = f"{optional} [buf.validate.field] {{ required: true }}"
+    violation = ("nothing-new-demanded", f"{CHEQUES}.CheckByNationalIdRequest.purpose")
+    assert [violation] == broken_rules(baseline(), surface=[*SURFACE, required])
 
 
-def test_a_method_that_the_catalogue_does_not_know_is_refused() -> None:
+def test_method_missing_in_catalogue() -> None:
+    """A method without a record in the catalogue is a violation."""
     method = "estelam.judiciary.v2.ChequeCaseInquiryService/Check"
-    fact = f"rpc {method}(estelam.judiciary.v2.CheckRequest) estelam.judiciary.v2.CheckResponse"
+    line = f"rpc {method}(estelam.judiciary.v2.CheckRequest) estelam.judiciary.v2.CheckResponse"
 
-    assert [("in-the-catalogue", method)] == broken_rules(published(), facts=[*FACTS, fact])
+    assert [("in-the-catalogue", method)] == broken_rules(baseline(), surface=[*SURFACE, line])
 
 
-def test_a_version_may_go_once_all_its_methods_are_past_their_sunset() -> None:
-    over = {"notice": TODAY - MIN_NOTICE, "deprecated": TODAY - MIN_NOTICE, "sunset": TODAY}
-    told = published({BY_NATIONAL_ID: TODAY, BY_TRACKING_ID: TODAY})
-    gone = without(f"{CHEQUES}.")
+def test_removed_version() -> None:
+    """A version may be removed once all its methods have reached their sunset, not a day earlier."""
+    ended = {"notice": TODAY - MIN_NOTICE, "deprecated": TODAY - MIN_NOTICE, "sunset": TODAY}
+    announced = baseline({BY_NATIONAL_ID: TODAY, BY_TRACKING_ID: TODAY})
+    removed = without(f"{CHEQUES}.")
 
-    assert [] == broken_rules(told, facts=gone, catalogue=living(CheckByNationalId=over, CheckByTrackingId=over))
-    half = broken_rules(told, facts=gone, catalogue=living(CheckByNationalId=over))
+    assert [] == broken_rules(
+        announced, surface=removed, catalogue=catalogue_with(CheckByNationalId=ended, CheckByTrackingId=ended)
+    )
+    half = broken_rules(announced, surface=removed, catalogue=catalogue_with(CheckByNationalId=ended))
     assert ("alive-unchanged", BY_TRACKING_ID) in half
     assert ("alive-unchanged", BY_NATIONAL_ID) not in half
-    before = living(CheckByNationalId=over, CheckByTrackingId=over)
-    assert broken_rules(told, facts=gone, catalogue=before, day=TODAY - timedelta(days=1)) != []
+    both = catalogue_with(CheckByNationalId=ended, CheckByTrackingId=ended)
+    assert broken_rules(announced, surface=removed, catalogue=both, day=TODAY - timedelta(days=1)) != []
 
 
 @pytest.mark.parametrize(
-    ("life", "kept"),
+    ("life_cycle", "valid"),
     [
         ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}, True),
         ({"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE - timedelta(days=1)}, False),
@@ -116,43 +124,45 @@ def test_a_version_may_go_once_all_its_methods_are_past_their_sunset() -> None:
         ({"notice": TODAY, "deprecated": TODAY - timedelta(days=1)}, False),
         ({"notice": TODAY - MIN_NOTICE, "deprecated": TODAY, "sunset": TODAY + timedelta(days=1)}, False),
     ],
-    ids=["in time", "a day short", "untold", "deprecated first", "written back"],
+    ids=["in time", "a day short", "no notice", "deprecated first", "backdated notice"],
 )
-def test_notice_comes_in_time_and_counts_from_the_release_that_tells_it(
-    *, life: Mapping[str, object], kept: bool
-) -> None:
-    found = broken_rules(published(), catalogue=living(CheckByNationalId=life))
+def test_notice_period(*, life_cycle: Mapping[str, object], valid: bool) -> None:
+    """The notice period counts from the notice or, if later, from the first release that announces the sunset."""
+    found = broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=life_cycle))
 
-    assert kept == (found == [])
+    assert valid == (found == [])
     assert {("notice", BY_NATIONAL_ID)} >= set(found)
 
 
-def test_a_told_end_comes_later_or_as_told_but_never_sooner() -> None:
+def test_announced_sunset() -> None:
+    """An announced sunset may move to a later date, never to an earlier one."""
     end = TODAY + 2 * MIN_NOTICE
-    told = published({BY_NATIONAL_ID: end})
+    announced = baseline({BY_NATIONAL_ID: end})
 
     def moved(days: int) -> list[tuple[str, str]]:
-        life = {"notice": TODAY, "deprecated": TODAY, "sunset": end + timedelta(days=days)}
-        return broken_rules(told, catalogue=living(CheckByNationalId=life))
+        life_cycle = {"notice": TODAY, "deprecated": TODAY, "sunset": end + timedelta(days=days)}
+        return broken_rules(announced, catalogue=catalogue_with(CheckByNationalId=life_cycle))
 
     assert [] == moved(0) == moved(30)
     assert [("never-sooner", BY_NATIONAL_ID)] == moved(-1)
 
 
-@pytest.mark.parametrize(("days", "kept"), [(MIN_OVERLAP.days, True), (MIN_OVERLAP.days - 1, False)])
-def test_a_replacement_is_there_for_long_enough_beside_what_it_replaces(*, days: int, kept: bool) -> None:
+@pytest.mark.parametrize(("days", "valid"), [(MIN_OVERLAP.days, True), (MIN_OVERLAP.days - 1, False)])
+def test_overlap_with_replacement(*, days: int, valid: bool) -> None:
+    """A method and its replacement are both in service for the minimum overlap."""
     end = TODAY + MIN_NOTICE
     old = {"notice": TODAY, "deprecated": TODAY, "sunset": end, "replaced_by": BY_TRACKING_ID}
     new = {"introduced": end - timedelta(days=days)}
-    found = broken_rules(published(), catalogue=living(CheckByNationalId=old, CheckByTrackingId=new))
+    found = broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=old, CheckByTrackingId=new))
 
-    assert ([] if kept else [("overlap", BY_NATIONAL_ID)]) == found
+    assert ([] if valid else [("overlap", BY_NATIONAL_ID)]) == found
 
 
-def test_a_replacement_does_not_end_with_what_it_replaces() -> None:
-    life = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}
-    old = {**life, "replaced_by": BY_TRACKING_ID}
-    found = broken_rules(published(), catalogue=living(CheckByNationalId=old, CheckByTrackingId=life))
+def test_replacement_outlives_method() -> None:
+    """A replacement can't have the same sunset as the method that it replaces."""
+    life_cycle = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}
+    old = {**life_cycle, "replaced_by": BY_TRACKING_ID}
+    found = broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=old, CheckByTrackingId=life_cycle))
 
     assert [("overlap", BY_NATIONAL_ID)] == found
 
@@ -162,54 +172,61 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    register = tmp_path / "published.txt"
-    register.write_bytes((ROOT / "protos" / "published.txt").read_bytes())
+    published = tmp_path / "published.txt"
+    published.write_bytes((ROOT / "protos" / "published.txt").read_bytes())
 
     def change(*command: str, catalogue: Path = ROOT / "catalogue") -> tuple[int, str]:
-        options = ["--published", str(register), "--catalogue", str(catalogue), "--json"]
-        done = CliRunner().invoke(application(), ["compat", *command, *options])
-        return done.exit_code, done.output
+        options = ["--published", str(published), "--catalogue", str(catalogue), "--json"]
+        result = CliRunner().invoke(application(), ["compat", *command, *options])
+        return result.exit_code, result.output
 
     return change
 
 
-def test_check_exits_0_where_a_release_may_go_out_and_1_with_the_rule_where_not(run: Run, tmp_path: Path) -> None:
-    code, said = run("check")
-    assert (0, True) == (code, json.loads(said)["valid"])
+def test_check_command(run: Run, tmp_path: Path) -> None:
+    """`compat check` exits 0 for a valid release; else it lists the broken rules and exits 1."""
+    code, output = run("check")
+    assert (0, True) == (code, json.loads(output)["valid"])
 
     with (tmp_path / "published.txt").open("a") as file:
         file.write("field estelam.setad.v1.VerifyNoteRequest.gone = 9 string\n")
-    code, said = run("check")
+    code, output = run("check")
     assert 1 == code
-    assert ["alive-unchanged"] == [row["rule"] for row in json.loads(said)["fields"]]
+    assert ["alive-unchanged"] == [row["rule"] for row in json.loads(output)["fields"]]
 
 
-def test_publish_takes_in_what_is_new_and_the_ends_that_are_told(run: Run, tmp_path: Path) -> None:
-    register = tmp_path / "published.txt"
-    register.write_text("".join(f"{fact}\n" for fact in without("postal_code")))
+def test_publish_command(run: Run, tmp_path: Path) -> None:
+    """`compat publish` adds the new surface to the baseline; a second run changes nothing."""
+    published = tmp_path / "published.txt"
+    published.write_text("".join(f"{line}\n" for line in without("postal_code")))
 
     assert 0 == run("publish")[0]
-    assert set(FACTS) == Baseline.read(register).surface
-    before = register.read_bytes()
+    assert set(SURFACE) == Baseline.read(published).surface
+    before = published.read_bytes()
     assert 0 == run("publish")[0]
-    assert before == register.read_bytes()
+    assert before == published.read_bytes()
 
 
 @pytest.mark.parametrize("text", ["end x 2027-13-01\n", "end x\n"])
-def test_a_spoilt_register_or_day_is_one_plain_line(run: Run, tmp_path: Path, text: str) -> None:
+def test_invalid_input(run: Run, tmp_path: Path, text: str) -> None:
+    """An invalid baseline file or date exits 1 with one error."""
     assert 1 == run("check", "--on", "1405-13-01")[0]
     (tmp_path / "published.txt").write_text(text)
-    code, said = run("check")
+    code, output = run("check")
 
     assert 1 == code
-    assert set(json.loads(said)) == {"error", "reason", "layer", "address", "fields"}
+    assert set(json.loads(output)) == {"error", "reason", "layer", "address", "fields"}
 
 
-def test_the_policy_in_words_has_the_rules_and_figures_that_are_checked() -> None:
+def test_policy_document() -> None:
+    """docs/change-policy.md names every rule and both minimum periods of the code."""
     policy = (ROOT / "docs" / "change-policy.md").read_text("utf-8")
-    code = (ROOT / "services" / "estelam" / "compat" / "check.py").read_text("utf-8")
-    rules = {line.split('Breach("')[1].split('"')[0] for line in code.splitlines() if 'Breach("' in line}
+    code = ast.parse((ROOT / "services" / "estelam" / "compat" / "check.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(code) if isinstance(node, ast.Call) and node.args]
+    name = CompatibilityViolation.__name__
+    rules = {ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == name}
 
+    assert len(rules) == 6
     assert {rule for rule in rules if f"`{rule}`" not in policy} == set()
     assert f"{MIN_NOTICE.days} days" in policy
     assert f"{MIN_OVERLAP.days} days" in policy
