@@ -352,5 +352,5 @@ def test_future_coverage_end_is_refused(command: CommandLine, sandbox: Sandbox, 
         "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--through", "2999-01-01T00:00:00Z"
     )
 
-    assert (1, True) == (result.code, "yet to come" in result.err)
+    assert (1, True) == (result.code, "is in the future" in result.err)
     assert before == facts(sandbox.judiciary().store)

@@ -1,1 +1,1 @@
-"""Rules for changing a contract (R4.0): nothing published breaks while callers rely on it. See docs/change-policy.md."""
+"""Rules for changing contracts (R4.0): nothing that callers rely on breaks; see docs/change-policy.md."""

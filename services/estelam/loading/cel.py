@@ -1,7 +1,7 @@
-"""The contract's CEL over whole columns: as much of the language as its rules for strings are written in.
+"""Compile CEL expressions to functions over whole columns: the subset that the contract's string rules use.
 
-An expression becomes a function of a column of `this`. Arrow's logic of three values is CEL's own: what fails (`int` of
-no number) is null, and `true || null` is true.
+`this` is the column. An evaluation error (`int` of a text that is not a number) is null. Arrow's three-valued logic
+then behaves as CEL does: `true || null` is true.
 """
 
 import re
@@ -17,16 +17,16 @@ Node = Callable[[Env], Any]
 
 _TOKEN = re.compile(r"\s*('[^'\\]*'|\"[^\"\\]*\"|\d+|\w+|\|\||&&|[=!<>]=|[^\s])")
 _DIGITS = re.compile(r"\^\[0-9]\{([1-9]\d*)(?:,(\d+))?}\$")
-_MOST_DIGITS = 18  # No number of so many can leave int64.
+_MAX_DIGITS = 18  # Every number with this many digits fits int64.
 
 
-class NotUnderstoodError(Exception):
-    """The expression uses more of CEL than is known here."""
+class UnsupportedExpressionError(Exception):
+    """The expression uses a part of CEL that is not supported here."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Either:
-    """What a condition chooses between, where that is no column: two lists."""
+    """The result of a conditional expression over lists, which can't be a column."""
 
     condition: Any
     then: Any
@@ -34,10 +34,10 @@ class _Either:
 
 
 def compile_rule(expression: str) -> Callable[[Any], Any]:
-    """*expression* as a function of the column that is `this`: true where it holds, false or null where it may not.
+    """Compile *expression* to a function of the column `this`: true where it holds, false or null elsewhere.
 
     Raises:
-        NotUnderstoodError: the expression uses more of CEL than is known here.
+        UnsupportedExpressionError: the expression uses a part of CEL that is not supported.
     """
     parser = _Parser(expression)
     node = parser.expression()
@@ -46,17 +46,17 @@ def compile_rule(expression: str) -> Callable[[Any], Any]:
 
 
 def _or(left: Any, right: Node, env: Env) -> Any:
-    # What is settled for every row is not computed further, as in CEL.
+    # The right side is not evaluated if the left side is true in every row, as in CEL.
     return left if pc.all(left, skip_nulls=False).as_py() else pc.or_kleene(left, right(env))
 
 
-def _rest(left: Any, right: Any) -> Any:
+def _remainder(left: Any, right: Any) -> Any:
     return pc.subtract(left, pc.multiply(pc.divide_checked(left, right), right))
 
 
-def _among(item: Any, items: Any) -> Any:
+def _is_in(item: Any, items: Any) -> Any:
     if isinstance(items, _Either):
-        return pc.if_else(items.condition, _among(item, items.then), _among(item, items.otherwise))
+        return pc.if_else(items.condition, _is_in(item, items.then), _is_in(item, items.otherwise))
     found: Any = pa.scalar(value=False)
     for other in items:
         found = pc.or_kleene(found, pc.equal(item, other))
@@ -69,7 +69,7 @@ def _choose(condition: Any, then: Any, otherwise: Any) -> Any:
     return pc.if_else(condition, then, otherwise)
 
 
-# By how strongly each binds.
+# Operators with their precedence.
 _BINARY: Mapping[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "||": (2, pc.or_kleene),
     "&&": (3, pc.and_kleene),
@@ -79,32 +79,38 @@ _BINARY: Mapping[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "<=": (4, pc.less_equal),
     ">": (4, pc.greater),
     ">=": (4, pc.greater_equal),
-    "in": (4, _among),
+    "in": (4, _is_in),
     "+": (5, pc.add_checked),
     "-": (5, pc.subtract_checked),
     "*": (6, pc.multiply_checked),
     "/": (6, pc.divide_checked),
-    "%": (6, _rest),
+    "%": (6, _remainder),
 }
 
 
 class _Parser:
+    """Recursive-descent parser; the result of each method is a function of the environment."""
+
     def __init__(self, text: str) -> None:
         self._symbols: list[str] = [*_TOKEN.findall(text), ""]
         self._scope = {"this"}
 
-    def expression(self, above: int = 0) -> Node:
+    def expression(self, min_precedence: int = 0) -> Node:
         left = self._operand()
-        while (power := self._power()) > above:
+        while (precedence := self._precedence()) > min_precedence:
             operator = self._take()
-            left = self._conditional(left) if operator == "?" else self._binary(operator, left, self.expression(power))
+            left = (
+                self._conditional(left)
+                if operator == "?"
+                else self._binary(operator, left, self.expression(precedence))
+            )
         return left
 
     def expect(self, symbol: str) -> None:
         if self._take() != symbol:
-            raise NotUnderstoodError
+            raise UnsupportedExpressionError
 
-    def _power(self) -> int:
+    def _precedence(self) -> int:
         symbol = self._symbols[0]
         return 1 if symbol == "?" else _BINARY[symbol][0] if symbol in _BINARY else 0
 
@@ -144,7 +150,7 @@ class _Parser:
             number = pa.scalar(int(symbol), pa.int64())
             node = lambda _env: number  # noqa: E731
         else:
-            raise NotUnderstoodError
+            raise UnsupportedExpressionError
         while self._symbols[0] == ".":
             node = self._method(node)
         return node
@@ -176,20 +182,20 @@ class _Parser:
             return lambda env: _matches(owner(env), pattern)
         if name == "all":
             return self._all(owner)
-        raise NotUnderstoodError
+        raise UnsupportedExpressionError
 
     def _all(self, owner: Node) -> Node:
         variable = self._take()
         self.expect(",")
         self._scope.add(variable)
-        holds = self.expression()
+        predicate = self.expression()
         self.expect(")")
 
         def run(env: Env) -> Any:
-            every: Any = pa.scalar(value=True)
+            result: Any = pa.scalar(value=True)
             for item in owner(env):
-                every = pc.and_kleene(every, holds({**env, variable: item}))
-            return every
+                result = pc.and_kleene(result, predicate({**env, variable: item}))
+            return result
 
         return run
 
@@ -197,13 +203,13 @@ class _Parser:
 def _matches(text: Any, pattern: str) -> Any:
     if not (digits := _DIGITS.fullmatch(pattern)):
         return pc.match_substring_regex(text, pattern)
-    # What most rules ask, and five times as fast.
-    least = int(digits[1])
+    # The form of most rules; this is five times as fast as the regular expression.
+    min_length = int(digits[1])
     length = pc.binary_length(text)
-    long_enough = pc.and_(pc.greater_equal(length, least), pc.less_equal(length, int(digits[2] or least)))
-    return pc.and_(pc.ascii_is_decimal(text), long_enough)
+    length_fits = pc.and_(pc.greater_equal(length, min_length), pc.less_equal(length, int(digits[2] or min_length)))
+    return pc.and_(pc.ascii_is_decimal(text), length_fits)
 
 
 def _int(text: Any) -> Any:
-    plain = _matches(text, f"^[0-9]{{1,{_MOST_DIGITS}}}$")
-    return pc.cast(pc.if_else(plain, text, None), pa.int64())
+    is_number = _matches(text, f"^[0-9]{{1,{_MAX_DIGITS}}}$")
+    return pc.cast(pc.if_else(is_number, text, None), pa.int64())

@@ -1,4 +1,4 @@
-"""What a load lets the store claim: coverage deepens and freshens, and is taken back by a whole register alone."""
+"""Coverage declared by a load: it may grow and become fresher; only a full snapshot may reduce it."""
 
 from datetime import date, datetime
 
@@ -11,24 +11,24 @@ from estelam.storage.facts import coverage_table
 
 
 def reject_future_claim(declaration: CoverageDeclaration, now: datetime) -> None:
-    """Raise LoadError where *declaration* claims more than can be known *now*."""
+    """Raise LoadError if *declaration* claims data from after *now*."""
     if declaration.through and declaration.through > now + CLOCK_TOLERANCE:
-        raise LoadError("--through: no feed is loaded up to a time that is yet to come")
+        raise LoadError("--through is in the future: give the time up to which the source's data is loaded")
 
 
 def reject_coverage_loss(connection: Connection, declaration: CoverageDeclaration) -> None:
-    """Raise LoadError where *declaration* claims less than the store already does."""
+    """Raise LoadError if *declaration* claims less than the store already does."""
     if (before := coverage.read_coverage(connection)) is None:
         return
     if declaration.since and declaration.since > before.since:
-        raise LoadError(f"--since: the data is declared complete from {before.since} on; only --replace takes it back")
+        raise LoadError(f"--since: the data is declared complete from {before.since} on; only --replace may reduce it")
     if declaration.through and declaration.through < before.through:
         through = before.through.isoformat(timespec="seconds")
-        raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace takes it back")
+        raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace may reduce it")
 
 
 def declare_coverage(connection: Connection, declaration: CoverageDeclaration, first_date: date) -> None:
-    """Move coverage; it begins with *first_date* where none was declared before."""
+    """Store the declared coverage; if none was declared before, it begins on *first_date*."""
     before = coverage.read_coverage(connection)
     through = declaration.through or (before.through if before else None)
     if through is None or declaration == CoverageDeclaration():

@@ -1,4 +1,4 @@
-"""What one kind of file holds, and how far a load may claim."""
+"""Descriptions of data files: columns, checks and keys of a feed, and the coverage that a load declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,33 +12,33 @@ from estelam.loading.checks import Check
 
 
 class LoadError(UserFacingError):
-    """The file can't be loaded at all; nothing was changed. The text is for the operator."""
+    """The file can't be loaded; nothing was changed. The message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What one kind of file holds and how its rows enter the store."""
+    """One kind of data file, and how its rows enter the store."""
 
     table: Table
-    """Where its rows go: its columns and the number of the load that changed the row last."""
+    """The table of the rows: the columns of the file, and `load_number`, the load that last changed the row."""
     columns: tuple[str, ...]
     """The header."""
     checks: tuple[Check, ...]
-    """What a row must keep; the first that it breaks is told."""
+    """The checks of each row; a rejected row is reported with the first one that fails."""
     key: tuple[str, ...]
-    """What no two rows of one file may share. A file speaks of all rows that share the first of these: what was known
-    besides is no more."""
+    """The columns that identify a row; no two rows of a file may have the same values in them. A file replaces all
+    stored rows that share the first key column with one of its rows."""
     consistent: tuple[str, ...] = ()
-    """What rows that share the first of the key must have in common."""
+    """Columns whose values must be equal in all rows that share the value of the first key column."""
     subjects: Mapping[str, str] = field(default_factory=dict)
-    """The columns by which answers may have been given, by kind of subject."""
+    """The column of each kind of subject that inquiries ask about; recall needs them."""
     full_snapshot: bool = False
-    """Whether a file is always the whole register."""
+    """Whether a file always contains the complete data, so that stored rows it lacks are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageDeclaration:
-    """What the loaded file lets the store claim: complete since a date, loaded through an instant. None: unchanged."""
+    """The coverage that a load declares: complete from *since* on, loaded up to *through*. None leaves it unchanged."""
 
     since: date | None = None
     through: datetime | None = None
@@ -46,10 +46,11 @@ class CoverageDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """How a load ended; where there are rejects, nothing was changed."""
+    """The result of a load; if any row was rejected, nothing was changed."""
 
     rows: int
     rejected: int
     rejects: Path | None
+    """The file that lists the rejected rows."""
     number: int | None = None
-    """The load's own, where it was made."""
+    """The number of the load, if it was committed."""

@@ -1,4 +1,4 @@
-"""One load of one file, from its first byte to the commit."""
+"""Load one file: read, check, stage, merge, declare coverage and commit, in one transaction."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,34 +38,43 @@ def load(
 ) -> LoadResult:
     """Load *path* in one transaction.
 
-    What is on record as the file has it stays untouched, so the same file again changes nothing. A file with any bad
-    row changes nothing: each such row is written to *rejects*. *progress* is told bytes read so far. *first_date* is
-    what coverage begins with where none was declared before. To *replace* is to take the file for the whole register:
-    what it lacks is gone, and coverage may be taken back.
+    Rows that are stored with the same values are not touched, so loading a file twice changes nothing the second time.
+    A file with an invalid row changes nothing either; its invalid rows are written to the file *rejects*.
+
+    Args:
+        store: The store, with write access to the facts. It is closed afterwards.
+        feed: The kind of file.
+        path: The CSV or Parquet file.
+        declaration: The coverage that the operator declares.
+        first_date: The beginning of coverage if none was declared before.
+        rejects: Where rejected rows are written.
+        clock: The time of the load.
+        progress: Called with the number of bytes read so far.
+        replace: Treat the file as a full snapshot: delete stored rows that it lacks, and allow less coverage.
 
     Raises:
-        LoadError: the file or its header can't be read, or would take coverage back; or the store can't be written.
+        LoadError: the file or its header can't be read, it would reduce coverage, or the store can't be written.
     """
     job = LoadJob(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
     try:
         return job.run()
     except STORE_ERRORS as error:
-        raise LoadError(f"the store can't be written: {_fault(error)}; nothing was changed") from error
+        raise LoadError(f"the store can't be written: {_constant_text(error)}; nothing was changed") from error
     finally:
-        store.close()  # The connection has carried a load, and may hold on to what was staged.
+        store.close()  # The connection may still hold the staging tables.
 
 
 class _RejectedError(Exception):
-    """Ends the transaction of a file with bad rows."""
+    """Rolls back the transaction of a file with invalid rows."""
 
 
-class _CrookedError(Exception):
-    """Ends an attempt to put a file's rows where they belong at once: something is wrong with one of them."""
+class _DirectCopyFailedError(Exception):
+    """Rolls back a direct copy: a row is invalid, or rows conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadJob:
-    """What is to be loaded, and how."""
+    """One load; the attributes are the arguments of `load`."""
 
     store: Store
     feed: Feed
@@ -78,54 +87,56 @@ class LoadJob:
     replace: bool
 
     def run(self) -> LoadResult:
-        """Load in one transaction.
+        """Load the file in one transaction.
 
         Raises:
-            LoadError: the file can't be taken.
+            LoadError: the file can't be loaded.
         """
         try:
-            return self._attempt(straight=True)
-        except _CrookedError:
-            # A second reading says what is wrong, and with which row.
-            return self._attempt(straight=False)
+            return self._attempt(direct_copy=True)
+        except _DirectCopyFailedError:
+            # The second attempt stages the rows, to find the invalid ones.
+            return self._attempt(direct_copy=False)
 
-    def _attempt(self, *, straight: bool) -> LoadResult:
-        with RejectFile(self.rejects) as refused:
+    def _attempt(self, *, direct_copy: bool) -> LoadResult:
+        with RejectFile(self.rejects) as rejects:
             try:
                 with self.store.transaction() as connection:
-                    return self._load(connection, refused, straight=straight)
+                    return self._load(connection, rejects, direct_copy=direct_copy)
             except _RejectedError:
-                return LoadResult(0, refused.count, self.rejects)
+                return LoadResult(0, rejects.count, self.rejects)
 
-    def _load(self, connection: Connection, refused: RejectFile, *, straight: bool) -> LoadResult:
+    def _load(self, connection: Connection, rejects: RejectFile, *, direct_copy: bool) -> LoadResult:
         reject_future_claim(self.declaration, self.clock.now())
         if not self.replace:
             reject_coverage_loss(connection, self.declaration)
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
-        merge = Merge(connection, self.feed, staging, number=number, whole=self.replace or self.feed.full_snapshot)
-        if straight and merge.can_copy_directly:
-            if not merge.copy_directly(self._sound(refused, straight=True)):
-                raise _CrookedError
+        merge = Merge(
+            connection, self.feed, staging, number=number, full_snapshot=self.replace or self.feed.full_snapshot
+        )
+        if direct_copy and merge.can_copy_directly:
+            if not merge.copy_directly(self._valid_rows(rejects, direct_copy=True)):
+                raise _DirectCopyFailedError
         else:
-            staging.fill(self._sound(refused, straight=False), keyed=not merge.table_is_empty)
-            refused.add(merge.conflicts())
-            if refused.count:
+            staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)
+            rejects.add(merge.conflicts())
+            if rejects.count:
                 raise _RejectedError
             merge.run()
         if merge.full_snapshot and not staging.count:
-            raise LoadError(f"{self.path}: holds no row; an empty register is not taken for the whole one")
+            raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a full snapshot")
         declare_coverage(connection, self.declaration, self.first_date)
         self._record(connection, number, staging.count)
         return LoadResult(staging.count, 0, None, number)
 
-    def _sound(self, refused: RejectFile, *, straight: bool) -> Source:
+    def _valid_rows(self, rejects: RejectFile, *, direct_copy: bool) -> Source:
         for batch in batches(self.path, self.feed.columns):
-            numbers, texts, found = apply_checks(batch, self.feed.checks)
-            if found and straight:
-                raise _CrookedError
-            refused.add(found)
-            yield numbers, texts
+            numbers, columns, failed = apply_checks(batch, self.feed.checks)
+            if failed and direct_copy:
+                raise _DirectCopyFailedError
+            rejects.add(failed)
+            yield numbers, columns
             self.progress(batch.read)
 
     def _record(self, connection: Connection, number: int, rows: int) -> None:
@@ -141,21 +152,21 @@ class LoadJob:
 
 
 def apply_checks(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, Any], list[Reject]]:
-    """Numbers and texts of the rows that keep all *checks*, and what was refused, in the order of the file."""
-    bad: dict[int, Reject] = {}
+    """Return row numbers and columns of the rows that pass all *checks*, and all rejects in the order of the file."""
+    failed: dict[int, Reject] = {}
     for check in checks:
-        doubtful = check.suspect(batch.columns)
-        for place in pc.indices_nonzero(doubtful).to_pylist() if pc.any(doubtful).as_py() else ():
-            if place not in bad and (reason := check.reason(batch.columns, place)):
-                bad[place] = Reject(batch.numbers[place].as_py(), check.column, reason)
-    if not bad:
+        suspects = check.suspect(batch.columns)
+        for index in pc.indices_nonzero(suspects).to_pylist() if pc.any(suspects).as_py() else ():
+            if index not in failed and (reason := check.reason(batch.columns, index)):
+                failed[index] = Reject(batch.numbers[index].as_py(), check.column, reason)
+    if not failed:
         return batch.numbers, batch.columns, batch.rejects
-    kept = pa.array([place not in bad for place in range(len(batch.numbers))], pa.bool_())
-    texts = {name: column.filter(kept) for name, column in batch.columns.items()}
-    return batch.numbers.filter(kept), texts, sorted([*batch.rejects, *bad.values()])
+    passed = pa.array([index not in failed for index in range(len(batch.numbers))], pa.bool_())
+    columns = {name: column.filter(passed) for name, column in batch.columns.items()}
+    return batch.numbers.filter(passed), columns, sorted([*batch.rejects, *failed.values()])
 
 
-def _fault(error: Exception) -> str:
-    # What PostgreSQL says may quote a row; SQLite's words are constant.
-    fault = error.orig if isinstance(error, DBAPIError) else error
-    return str(getattr(fault, "sqlstate", None) or fault)
+def _constant_text(error: Exception) -> str:
+    # PostgreSQL's messages may quote a row, so only their code is shown; SQLite's messages are constant.
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or cause)

@@ -1,4 +1,4 @@
-"""A file's rows made part of the facts, in SQL: what contradicts itself, what is changed or gone, what is new."""
+"""Merge the staged rows of a file into the stored facts, in SQL."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,72 +29,74 @@ from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
 from estelam.storage.facts import former_subject_table
 
-# An index is built anew where it would have to take in more than this part of the rows that it has.
-_MANY = 0.1
+# Indexes are rebuilt if more than this share of the rows changes; below it, updating them row by row is faster.
+_REBUILD_SHARE = 0.1
 
 
 class Merge:
-    """One load of *feed*, of whose table nothing stays that the file does not hold if it is the *whole* register."""
+    """The merge step of one load of *feed*; a full snapshot also deletes stored rows that the file lacks."""
 
-    def __init__(self, connection: Connection, feed: Feed, staging: Staging, *, number: int, whole: bool) -> None:
+    def __init__(
+        self, connection: Connection, feed: Feed, staging: Staging, *, number: int, full_snapshot: bool
+    ) -> None:
         self._connection = connection
         self._feed = feed
         self._staging = staging
         self._number = number
-        self.full_snapshot = whole
+        self.full_snapshot = full_snapshot
         self.table_is_empty = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
-        """Whether there is nothing on record yet that the file's rows could be compared with."""
+        """Whether the table has no rows yet, so that nothing must be compared."""
 
     @property
     def can_copy_directly(self) -> bool:
-        """Whether the file's rows may be put where they belong at once, as long as nothing is wrong with any."""
+        """Whether the rows can be copied into the table without staging, as long as all are valid."""
         return self.table_is_empty and self._staging.on_postgresql
 
     def copy_directly(self, source: Source) -> bool:
-        """Make the rows of *source* the facts; False where they contradict one another."""
+        """Copy the rows of *source* into the table; return False if rows conflict with each other."""
         try:
             with self._rebuilding(self._feed.table.indexes):
                 self._staging.copy_to_table(source, self._number)
         except IntegrityError:
             return False
-        # Without statistics the first inquiries would be looked up by reading everything.
+        # Without statistics, the first look-ups would scan the whole table.
         self._staging.analyze(self._feed.table)
-        return not self._at_odds(self._feed.table)
+        return not self._inconsistent_values(self._feed.table)
 
     def conflicts(self) -> list[Reject]:
-        """The rows of the file that contradict others of it."""
-        found = {reject.row: reject for reject in self._disagreements()}
+        """Return the rows that conflict with other rows of the file: duplicates and inconsistent rows."""
+        found = {reject.row: reject for reject in self._inconsistent_rows()}
         if not self._staging.unique:
             found |= {reject.row: reject for reject in self._duplicates()}
         return sorted(found.values())
 
     def run(self) -> None:
-        """Make the file's rows part of the facts."""
+        """Merge the staged rows into the table."""
         if self.table_is_empty:
-            self._fill()
+            self._insert_all()
         else:
             self._compare()
             self._replace()
 
-    def _fill(self) -> None:
-        growing = self._feed.key[:1] if self._staging.ascending else ()
-        with self._rebuilding(self._indexes_but("load_number", *growing)):
-            self._insert(self._said())
+    def _insert_all(self) -> None:
+        ordered = self._feed.key[:1] if self._staging.ascending else ()
+        with self._rebuilding(self._indexes_except("load_number", *ordered)):
+            self._insert(self._staged_rows())
 
-    def _indexes_but(self, *growing: str) -> list[Index]:
-        """The indexes, without those by what is *growing*: rows enter them at their end, as fast as anyhow."""
-        return [index for index in self._feed.table.indexes if index.columns[0].name not in growing]
+    def _indexes_except(self, *ordered: str) -> list[Index]:
+        """Return the indexes except those on an *ordered* column: appending at their end is as fast as a rebuild."""
+        return [index for index in self._feed.table.indexes if index.columns[0].name not in ordered]
 
     @contextmanager
     def _rebuilding(self, indexes: Iterable[Index]) -> Iterator[None]:
-        """Without *indexes*, which are made anew from all rows at once."""
+        """Drop *indexes* and create them again afterwards."""
         for index in indexes:
             index.drop(self._connection)
         yield
         for index in indexes:
             index.create(self._connection)
 
-    def _said(self) -> Select[Any]:
+    def _staged_rows(self) -> Select[Any]:
         rows = self._staging.rows
         return select(*(rows.c[name] for name in self._feed.columns), literal(self._number))
 
@@ -104,39 +106,39 @@ class Merge:
     def _duplicates(self) -> Iterator[Reject]:
         rows = self._staging.rows
         keys = [rows.c[name] for name in self._feed.key]
-        place = func.row_number().over(partition_by=keys, order_by=rows.c.row).label("place")
-        numbered = select(rows.c.row, place).subquery()
-        query = select(numbered.c.row).where(numbered.c.place > 1).order_by(numbered.c.row)
+        occurrence = func.row_number().over(partition_by=keys, order_by=rows.c.row).label("occurrence")
+        numbered = select(rows.c.row, occurrence).subquery()
+        query = select(numbered.c.row).where(numbered.c.occurrence > 1).order_by(numbered.c.row)
         for row in self._connection.execute(query).scalars():
             yield Reject(row, self._feed.key[0], "DUPLICATE")
 
-    def _disagreements(self) -> Iterator[Reject]:
-        """What differs from the first row that shares the first of the key."""
-        if shared_by := self._at_odds(self._staging.rows):
-            yield from self._differing(shared_by)
+    def _inconsistent_rows(self) -> Iterator[Reject]:
+        """Yield the rows that differ from the first row with the same value in the first key column."""
+        if values := self._inconsistent_values(self._staging.rows):
+            yield from self._differing_rows(values)
 
-    def _at_odds(self, rows: Table) -> Sequence[str]:
-        """What is shared by rows that do not agree."""
+    def _inconsistent_values(self, rows: Table) -> Sequence[str]:
+        """Return the values of the first key column whose rows differ in a column that must be consistent."""
         if not self._feed.consistent or self._staging.ascending:
             return ()
         shared = rows.c[self._feed.key[0]]
         several = select(shared).group_by(shared).having(func.count() > 1).subquery()
-        said = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.consistent]
-        at_odds = (
+        texts = [func.coalesce(cast(rows.c[name], Text), "") for name in self._feed.consistent]
+        inconsistent = (
             select(shared)
             .join(several, several.c[shared.name] == shared)
             .group_by(shared)
-            .having(or_(*(func.min(each) != func.max(each) for each in said)))
+            .having(or_(*(func.min(each) != func.max(each) for each in texts)))
         )
-        return self._connection.execute(at_odds).scalars().all()
+        return self._connection.execute(inconsistent).scalars().all()
 
-    def _differing(self, shared_by: Sequence[str]) -> Iterator[Reject]:
+    def _differing_rows(self, values: Sequence[str]) -> Iterator[Reject]:
         rows, shared = self._staging.rows, self._feed.key[0]
-        query = select(rows).where(rows.c[shared].in_(shared_by)).order_by(rows.c.row)
+        query = select(rows).where(rows.c[shared].in_(values)).order_by(rows.c.row)
         first: dict[str, list[object]] = {}
         for row in self._connection.execute(query).mappings():
-            says = [row[name] for name in self._feed.consistent]
-            if first.setdefault(row[shared], says) != says:
+            content = [row[name] for name in self._feed.consistent]
+            if first.setdefault(row[shared], content) != content:
                 yield Reject(row["row"], shared, "DIFFERS_FROM_AN_EARLIER_ROW")
 
     def _compare(self) -> None:
@@ -159,25 +161,25 @@ class Merge:
         return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
 
     def _replace(self) -> None:
-        with self._rebuilding(self._worth_rebuilding()):
-            self._forget()
-            self._insert(self._said().where(self._staging.rows.c.row.in_(select(self._staging.changed.c.row))))
+        with self._rebuilding(self._indexes_to_rebuild()):
+            self._delete_stale()
+            self._insert(self._staged_rows().where(self._staging.rows.c.row.in_(select(self._staging.changed.c.row))))
         self._staging.analyze(self._feed.table)
 
-    def _worth_rebuilding(self) -> list[Index]:
-        # On PostgreSQL the inquiries under way would wait for it; on SQLite they see nothing of it.
+    def _indexes_to_rebuild(self) -> list[Index]:
+        # On PostgreSQL a rebuild blocks running look-ups; on SQLite readers use the old snapshot.
         if self._staging.on_postgresql:
             return []
-        many = self._count(self._staging.changed) + self._count(self._staging.stale)
-        if many < _MANY * self._count(self._feed.table):
+        affected = self._count(self._staging.changed) + self._count(self._staging.stale)
+        if affected < _REBUILD_SHARE * self._count(self._feed.table):
             return []
-        return self._indexes_but("load_number", self._feed.key[0])
+        return self._indexes_except("load_number", self._feed.key[0])
 
     def _count(self, table: Table) -> int:
         return self._connection.execute(select(func.count()).select_from(table)).scalar_one()
 
-    def _forget(self) -> None:
-        """Delete what is stale, and journal what it mentioned."""
+    def _delete_stale(self) -> None:
+        """Delete the stale rows and record the subjects that they mentioned."""
         table = self._feed.table
         keys = tuple_(*(table.c[name] for name in self._feed.key))
         stale = keys.in_(select(*self._staging.stale.columns))
@@ -185,6 +187,6 @@ class Merge:
             mentioned = (
                 select(literal(self._number), literal(kind), table.c[name]).where(stale, table.c[name] != "").distinct()
             )
-            journal = insert(former_subject_table)
-            self._connection.execute(journal.from_select(["load_number", "kind", "value"], mentioned))
+            insertion = insert(former_subject_table)
+            self._connection.execute(insertion.from_select(["load_number", "kind", "value"], mentioned))
         self._connection.execute(delete(table).where(stale))

@@ -1,4 +1,4 @@
-"""The rows that were refused, and the file that tells of them."""
+"""Rejected rows and the CSV file that lists them."""
 
 import csv
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import IO, Any, NamedTuple, Self
 
 
 class Reject(NamedTuple):
-    """A row that was refused; rows are numbered from 1, the header not counted."""
+    """A rejected row; rows are numbered from 1, without the header."""
 
     row: int
     column: str
@@ -15,7 +15,7 @@ class Reject(NamedTuple):
 
 
 class RejectFile:
-    """The file of rejects, made when the first one comes."""
+    """The file of rejected rows; it is created with the first one, and an old file is deleted at the start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class RejectFile:
             self._file.close()
 
     def add(self, rejects: Iterable[Reject]) -> None:
-        """Write *rejects*."""
+        """Append *rejects*."""
         for reject in rejects:
             if self._file is None:
                 self._file = self.path.open("w", encoding="utf-8", newline="")

@@ -1,7 +1,8 @@
-"""The contract's rules for one field, run over a whole column: no rule lives twice, not even for speed.
+"""The contract's rules for one field, evaluated over a whole column.
 
-The rules are read from the field's options and computed column-wise. That serves only as a sieve: what does not pass,
-or is written in CEL that the sieve does not know, goes to protovalidate row by row, which has the last word.
+The rules are read from the field's options, so that none is written twice, and evaluated column-wise as a filter.
+Values that fail the filter, and all values if a rule is written in CEL that the filter does not support, are validated
+by protovalidate one by one. Its verdict is final.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,28 +24,28 @@ _BOUNDS = {"gt": pc.greater, "gte": pc.greater_equal, "lt": pc.less, "lte": pc.l
 
 
 class FieldRules:
-    """What the contract asks of the field *name* of *message*."""
+    """The contract's rules for the field *name* of *message*."""
 
     def __init__(self, message: type[Message], name: str) -> None:
         self._message = message
         self._name = name
-        self._parts = _sieves(message, name)
+        self._predicates = _predicates(message, name)
 
     def suspect(self, column: Any) -> Any:
-        """True for each value of *column* that is not known to keep the rules."""
-        if self._parts is None:
+        """Return a boolean column: true for each value of *column* that is not known to satisfy the rules."""
+        if self._predicates is None:
             return pa.array([True] * len(column))
         try:
-            kept = [part(column) for part in self._parts]
-        except pa.ArrowInvalid:  # A number left its type's range.
+            results = [predicate(column) for predicate in self._predicates]
+        except pa.ArrowInvalid:  # A number overflowed its type.
             return pa.array([True] * len(column))
-        certain: Any = pa.array([True] * len(column))
-        for mask in kept:
-            certain = pc.and_(certain, pc.fill_null(mask, fill_value=False))
-        return pc.invert(certain)
+        valid: Any = pa.array([True] * len(column))
+        for result in results:
+            valid = pc.and_(valid, pc.fill_null(result, fill_value=False))
+        return pc.invert(valid)
 
     def violation(self, value: Any) -> str | None:
-        """The first rule that *value* breaks, in the contract's words; None where it keeps them all."""
+        """Return the contract's message for the first rule that *value* violates; None if it is valid."""
         try:
             validation.validate(self._message(**{self._name: value}))
         except Refusal as refusal:
@@ -52,27 +53,28 @@ class FieldRules:
         return None
 
 
-def _sieves(message: type[Message], name: str) -> list[ColumnPredicate] | None:
+def _predicates(message: type[Message], name: str) -> list[ColumnPredicate] | None:
+    """Return the column-wise form of the rules; None if some rule has none."""
     descriptor = message.DESCRIPTOR
     if descriptor.GetOptions().HasExtension(validate_pb2.message):
         return None
     try:
-        return list(_field_sieves(descriptor.fields_by_name[name].GetOptions()))
-    except cel.NotUnderstoodError:
+        return list(_field_predicates(descriptor.fields_by_name[name].GetOptions()))
+    except cel.UnsupportedExpressionError:
         return None
 
 
-def _field_sieves(options: FieldOptions) -> Iterator[ColumnPredicate]:
+def _field_predicates(options: FieldOptions) -> Iterator[ColumnPredicate]:
     for kind, rules in options.Extensions[validate_pb2.field].ListFields():
         if kind.name not in {"string", "int64"}:
-            raise cel.NotUnderstoodError
+            raise cel.UnsupportedExpressionError
         for rule, value in rules.ListFields():
             if kind.name == "int64" and rule.name in _BOUNDS:
                 yield _bound(rule.name, value)
             elif value is True and (found := rule.GetOptions().Extensions[validate_pb2.predefined].cel):
                 yield from (cel.compile_rule(each.expression) for each in found)
             else:
-                raise cel.NotUnderstoodError
+                raise cel.UnsupportedExpressionError
 
 
 def _bound(name: str, limit: int) -> ColumnPredicate:

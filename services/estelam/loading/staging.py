@@ -1,7 +1,7 @@
-"""A file's rows beside the facts: put there at the engine's own speed, gone with the transaction.
+"""Staging tables for a file's rows: filled by the engine's bulk interface, dropped with the transaction.
 
-On SQLite they lie in a file of their own, for the facts have one writer and readers that must not wait; on PostgreSQL
-in a temporary table. What merges them into the facts is the same SQL.
+On SQLite the rows are staged in a separate database file, so that readers of the facts do not wait for the import. On
+PostgreSQL they are staged in a temporary table. The SQL that merges them into the facts is the same.
 """
 
 import io
@@ -26,23 +26,23 @@ SCHEMA = "loading"
 
 T = TypeVar("T")
 Source = Iterator[tuple[Any, dict[str, Any]]]
-"""A file's rows in batches, each of them numbers and texts by column."""
+"""The rows of a file in batches: row numbers, and text columns by name."""
 
 STORE_ERRORS = (DBAPIError, adbc.Error, psycopg.Error, OSError)
-"""How a store fails, by whichever door the rows come."""
+"""Errors of a store, from any of the interfaces that a load uses."""
 
 
 def prefetch(source: Iterator[T]) -> Iterator[T]:
-    """*source*, its next item made in a thread while this one is used."""
+    """Yield the items of *source*, computing the next one in a thread while the current one is used."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, source, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, source, None)
+        upcoming = pool.submit(next, source, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = pool.submit(next, source, None)
             yield item
 
 
 class Staging:
-    """Tables for one load of *feed* through *connection*, which is in a transaction."""
+    """The staging tables of one load of *feed* on *connection*, which is in a transaction."""
 
     def __init__(self, connection: Connection, feed: Feed) -> None:
         self._connection = connection
@@ -59,17 +59,17 @@ class Staging:
             *(Column(name, kind) for name, kind in texts.items()),
         ]
         self.rows = self._temporary("row", *columns) if self.on_postgresql else _attached(*columns)
-        """The file's rows and their numbers."""
+        """The rows of the file with their row numbers."""
         self.changed = self._temporary("fresh", Column("row", number))
-        """Those that are not on record as they are."""
+        """Row numbers of the rows that are new or differ from the stored ones."""
         self.stale = self._temporary("stale", *(Column(name, texts[name]) for name in feed.key))
-        """The keys of what is on record and shall not stay as it is."""
+        """Keys of the stored rows to delete: changed, or no longer in the file."""
 
     def fill(self, source: Source, *, keyed: bool) -> None:
-        """Put in the rows of *source*.
+        """Stage the rows of *source*, and create a key index if *keyed* or if the rows are not in ascending order.
 
-        `unique` then tells that no two of them share a key, and `ascending` that each is beyond the one before, so that
-        no two share even the first of it. Only a *keyed* staging can be compared with what is on record.
+        Afterwards `unique` is true if no two rows have the same key, and `ascending` if the first key column increases
+        strictly from row to row. Comparing with stored rows needs *keyed*.
         """
         self.changed.create(self._connection)
         self.stale.create(self._connection)
@@ -77,12 +77,12 @@ class Staging:
         if self.on_postgresql:
             self.rows.create(self._connection)
             self._copy(self.rows, batches)
-            self.unique = not self._keyed(keyed=keyed) or self._make_key()
+            self.unique = not self._needs_key(keyed=keyed) or self._make_key()
         else:
             self.unique = self._ingest(batches, keyed=keyed)
 
     def copy_to_table(self, source: Source, number: int) -> None:
-        """Copy the rows of *source* into PostgreSQL's table of facts itself, under the *number* of this load."""
+        """Copy the rows of *source* directly into the table of the feed on PostgreSQL, with load number *number*."""
         batches = (
             self._batch(texts, load_number=pa.repeat(pa.scalar(number), len(numbers)))
             for numbers, texts in prefetch(source)
@@ -90,7 +90,7 @@ class Staging:
         self._copy(self._feed.table, batches)
 
     def analyze(self, *tables: Table) -> None:
-        """Tell PostgreSQL's planner what it has; SQLite's needs no telling."""
+        """Update the statistics of PostgreSQL's planner; on SQLite this is not needed."""
         if self.on_postgresql:
             for table in tables:
                 self._connection.exec_driver_sql(f"ANALYZE {table}")
@@ -106,19 +106,19 @@ class Staging:
     def _batch(self, texts: dict[str, Any], **columns: Any) -> pa.RecordBatch:
         keys = texts[self._feed.key[0]]
         self.count += len(keys)
-        self._follow(keys)
+        self._track_order(keys)
         for name, text in texts.items():
             optional = self._feed.table.c[name].nullable
             columns[name] = pc.if_else(pc.equal(text, ""), None, text) if optional else text
         return pa.RecordBatch.from_pydict(columns)
 
-    def _follow(self, keys: Any) -> None:
+    def _track_order(self, keys: Any) -> None:
         if self.ascending and len(keys):
             rising = pc.greater(keys[1:], keys[:-1])
             self.ascending = keys[0].as_py() > self._last and pc.all(rising, min_count=0).as_py()
             self._last = keys[-1].as_py()
 
-    def _keyed(self, *, keyed: bool) -> bool:
+    def _needs_key(self, *, keyed: bool) -> bool:
         return keyed or not self.ascending
 
     def _copy(self, table: Table, batches: Iterable[pa.RecordBatch]) -> None:
@@ -141,9 +141,9 @@ class Staging:
         return True
 
     def _ingest(self, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
-        path = self._beside_the_facts()
-        path.unlink(missing_ok=True)  # What a load that was killed has left.
-        rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # documented so
+        path = self._staging_file()
+        path.unlink(missing_ok=True)  # Left over from a load that was killed.
+        rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # None is documented
         with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
             for setting in ("page_size=16384", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 cursor.execute(f"PRAGMA {setting}")
@@ -151,15 +151,15 @@ class Staging:
             cursor.execute(_on_sqlite(CreateTable(rows)))
             for batch in batches:
                 cursor.adbc_ingest(rows.name, batch, mode="append")
-            unique = not self._keyed(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
+            unique = not self._needs_key(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
         self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
-        path.unlink()  # It lives as long as the connection.
+        path.unlink()  # The open connection keeps the file's content until it is closed.
         return unique
 
     def _key(self, rows: Table) -> Index:
         return Index(f"{SCHEMA}_key", *(rows.c[name] for name in self._feed.key), unique=True)
 
-    def _beside_the_facts(self) -> Path:
+    def _staging_file(self) -> Path:
         query = f"SELECT file FROM pragma_database_list WHERE name = '{self._feed.table.schema}'"  # noqa: S608
         return Path(self._connection.exec_driver_sql(query).scalar_one()).with_name(f"{SCHEMA}.db")
 

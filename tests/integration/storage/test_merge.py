@@ -211,7 +211,7 @@ def test_coverage_shrinks_only_by_full_load(cases: LoadedTable) -> None:
     assert cases.coverage() == covered
 
     for back in ({"through": early}, {"since": FIRST_DATE}, {"since": FIRST_DATE, "through": late}):
-        with pytest.raises(LoadError, match="only --replace takes it back"):
+        with pytest.raises(LoadError, match="only --replace may reduce it"):
             cases.load(CASES, FOURTH, **back)
         assert cases.coverage() == covered
     assert ("4", "", 3) not in cases.changed()

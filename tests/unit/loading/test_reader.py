@@ -138,7 +138,7 @@ def test_parquet_that_can_not_be_read_is_refused(tmp_path: Path, content: bytes)
     path = tmp_path / "rows.parquet"
     path.write_bytes(content)
 
-    assert read(path) == "is no Parquet file that can be read"
+    assert read(path) == "is not a valid Parquet file"
 
 
 def test_parquet_with_other_columns_is_refused(tmp_path: Path) -> None:
