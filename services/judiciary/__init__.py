@@ -1,1 +1,1 @@
-"""The Judiciary Statistics Centre: inquiries about court cases over cheques (resolution 3)."""
+"""Service of the Judiciary Statistics Centre: inquiries about court cases over cheques (resolution 3)."""

@@ -1,4 +1,4 @@
-"""What the cases' file holds: one row for each party of a case; a case without a known party has one row."""
+"""Feed of the judiciary service: one row for each party of a case; a case without a known party has one row."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from estelam.loading.feed import Feed
 from judiciary.repository import Kind, Role, case_table
 
 
-def _neither(columns: Columns) -> Any:
+def _without_cheque_and_person(columns: Columns) -> Any:
     return pc.and_(pc.equal(columns["tracking_id"], ""), pc.equal(columns["national_id"], ""))
 
 
-def _role_of_nobody(columns: Columns) -> Any:
+def _role_without_person(columns: Columns) -> Any:
     return pc.and_(pc.not_equal(columns["role"], ""), pc.equal(columns["national_id"], ""))
 
 
@@ -22,11 +22,11 @@ CASES = Feed(
     table=case_table,
     columns=("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role"),
     checks=(
-        reject_where("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _neither),
+        reject_where("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _without_cheque_and_person),
         contract_rules("tracking_id", pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
         contract_rules("national_id", pb.CheckByNationalIdRequest, "national_id", optional=True),
         one_of("role", frozenset(Role)),
-        reject_where("role", "ROLE_WITHOUT_PERSON", _role_of_nobody),
+        reject_where("role", "ROLE_WITHOUT_PERSON", _role_without_person),
         text("case_number", at_most=32),
         one_of("kind", frozenset(Kind)),
         iso_date("filed_on"),
@@ -36,4 +36,4 @@ CASES = Feed(
     consistent=("kind", "filed_on", "registered_at", "tracking_id"),
     subjects={"tracking": "tracking_id", "person": "national_id"},
 )
-"""Cases; one that is already known is replaced, with its parties."""
+"""Cases; the rows of a case replace all stored rows of that case."""

@@ -1,4 +1,4 @@
-"""The wire's side: which questions the contract's methods ask, and what the ledger must know of each."""
+"""Binding of the contract's methods to their look-ups, and the subjects that the ledger records for each request."""
 
 from collections.abc import Mapping
 
@@ -25,4 +25,4 @@ LOOKUPS: Mapping[Method, Lookup] = {
     CHECK_BY_NATIONAL_ID: cases.by_national_id,
     CHECK_BY_TRACKING_ID: cases.by_tracking_id,
 }
-"""Each method of the contract with its look-up."""
+"""The look-up of each method of the contract."""

@@ -1,4 +1,4 @@
-"""What late or corrected cases change: about whom and which cheques, and what would be answered now."""
+"""Recall for cases: which persons and cheques are affected by changed cases, and what the answers would be now."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,15 +16,15 @@ PERSON, TRACKING = "person", "tracking"
 
 
 class CaseRecallSource:
-    """Cases, as `estelam.ledger.recall.Facts`."""
+    """Implements `estelam.ledger.recall.RecallSource` for cases."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
-        """Everyone and every cheque that a changed case names or named, or that coverage came to or left."""
+        """Yield every person and cheque that a changed case names or named, or whose case entered or left coverage."""
         case, former = case_table.c, former_subject_table.c
-        touched = or_(case.load_number > after, _passed_by_coverage(connection, after))
+        affected = or_(case.load_number > after, _coverage_changed(connection, after))
         query = union(
-            select(literal(PERSON).label("kind"), case.national_id.label("value")).where(touched),
-            select(literal(TRACKING), case.tracking_id).where(touched, case.tracking_id.is_not(None)),
+            select(literal(PERSON).label("kind"), case.national_id.label("value")).where(affected),
+            select(literal(TRACKING), case.tracking_id).where(affected, case.tracking_id.is_not(None)),
             select(former.kind, former.value).where(former.load_number > after),
         )
         with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
@@ -34,7 +34,7 @@ class CaseRecallSource:
     def reevaluate(
         self, connection: Connection, _keyring: HmacKeyring, asked: Sequence[PastAnswer]
     ) -> Sequence[RecallOutcome]:
-        """The question is the subject itself: YES where a case within today's coverage names it, else NO."""
+        """Return what each past answer would be now: YES if a case within coverage names the subject, else NO."""
         since = cases.since(coverage.read_coverage(connection))
         values = {kind: {subject.value for subject, _ in asked if subject.kind == kind} for kind in (PERSON, TRACKING)}
         found = {
@@ -44,9 +44,11 @@ class CaseRecallSource:
         return [RecallOutcome.YES if subject.value in found[subject.kind] else RecallOutcome.NO for subject, _ in asked]
 
 
-def _passed_by_coverage(connection: Connection, after: int) -> ColumnElement[bool]:
-    """Whether a case was filed on a day that counted for some answer given since, and for another did not."""
+def _coverage_changed(connection: Connection, after: int) -> ColumnElement[bool]:
+    """Return the condition that a filing date was covered for some, not all, answers given since load *after*."""
     loads = load_table.c
-    reach = select(func.min(loads.covered_since), func.max(loads.covered_since)).where(loads.number >= max(after, 1))
-    earliest, latest = connection.execute(reach).one()
+    range_query = select(func.min(loads.covered_since), func.max(loads.covered_since)).where(
+        loads.number >= max(after, 1)
+    )
+    earliest, latest = connection.execute(range_query).one()
     return and_(case_table.c.filed_on >= earliest, case_table.c.filed_on < latest)

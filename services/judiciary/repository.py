@@ -1,4 +1,4 @@
-"""The facts of cases about cheques: tables and queries."""
+"""Tables and queries of court cases over cheques."""
 
 from collections.abc import Collection
 from datetime import date
@@ -10,14 +10,14 @@ from estelam.storage.facts import CODE, FACTS_METADATA
 
 
 class Kind(StrEnum):
-    """What kind of claim a case is (نوع دعوا)."""
+    """Kind of a case (نوع دعوا)."""
 
     CIVIL = "CIVIL"
     CRIMINAL = "CRIMINAL"
 
 
 class Role(StrEnum):
-    """What part a person has in a case (سمت)."""
+    """Role of a person in a case (سمت)."""
 
     DRAWER = "DRAWER"
     HOLDER = "HOLDER"
@@ -26,8 +26,8 @@ class Role(StrEnum):
     UNKNOWN = ""
 
 
-# One row for each party of a case, or one without a person where no party is known. Both questions are answered from
-# an index alone, however many rows there are.
+# One row for each party of a case; a case without a known party has one row with an empty person. Both queries read
+# only an index, so their cost does not depend on the number of cases.
 case_table = Table(
     "cheque_case",
     FACTS_METADATA,
@@ -45,26 +45,26 @@ case_table = Table(
     Index("cheque_case_load", "load_number", postgresql_using="brin"),
 )
 
-# Statements are built once: each run of one costs a tenth of building it.
-_ASKED: BindParameter[str] = bindparam("asked", expanding=True)
+# Statements are built once, because building one costs ten times as much as executing it.
+_KEYS: BindParameter[str] = bindparam("keys", expanding=True)
 _SINCE = bindparam("since", type_=Date)
 _case = case_table.c
 _DRAWERS = (
     select(_case.national_id)
-    # Named without a role, they may be the drawer: a doubt counts as yes.
-    .where(_case.national_id.in_(_ASKED), _case.role.in_((Role.DRAWER.value, Role.UNKNOWN.value)))
+    # A person without a role may be the drawer, so the answer is YES.
+    .where(_case.national_id.in_(_KEYS), _case.role.in_((Role.DRAWER.value, Role.UNKNOWN.value)))
     .where(_case.filed_on >= _SINCE)
     .distinct()
 )
-_CHEQUES = select(_case.tracking_id).where(_case.tracking_id.in_(_ASKED), _case.filed_on >= _SINCE).distinct()
+_CHEQUES = select(_case.tracking_id).where(_case.tracking_id.in_(_KEYS), _case.filed_on >= _SINCE).distinct()
 
 
 def drawers_with_case(connection: Connection, national_ids: Collection[str], since: date) -> set[str]:
-    """Those of *national_ids* whom a case filed on or after *since* names as drawer, or without a role."""
-    return set(connection.execute(_DRAWERS, {"asked": list(national_ids), "since": since}).scalars())
+    """Return those of *national_ids* that a case filed on or after *since* names as drawer or without a role."""
+    return set(connection.execute(_DRAWERS, {"keys": list(national_ids), "since": since}).scalars())
 
 
 def cheques_with_case(connection: Connection, tracking_ids: Collection[str], since: date) -> set[str]:
-    """Those of *tracking_ids* about whose cheque a case was filed on or after *since*."""
-    found = connection.execute(_CHEQUES, {"asked": list(tracking_ids), "since": since}).scalars()
+    """Return those of *tracking_ids* whose cheque is the subject of a case filed on or after *since*."""
+    found = connection.execute(_CHEQUES, {"keys": list(tracking_ids), "since": since}).scalars()
     return {tracking_id for tracking_id in found if tracking_id is not None}

@@ -6,7 +6,7 @@ from estelam.core.settings import StoreSettings
 
 
 class JudiciarySettings(StoreSettings):
-    """The table [judiciary]."""
+    """The section [judiciary]."""
 
     SECTION: ClassVar[str] = "judiciary"
     MIGRATIONS: ClassVar[str] = "judiciary:migrations"

@@ -1,1 +1,1 @@
-"""The Ministry of Economic Affairs and Finance: inquiries about electronic promissory notes (resolution 2)."""
+"""Service of the Ministry of Economic Affairs and Finance: inquiries about promissory notes (resolution 2)."""

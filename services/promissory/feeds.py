@@ -1,4 +1,4 @@
-"""What the notes' and the member agencies' files hold."""
+"""Feeds of the promissory service: columns, checks and keys of the notes file and the member agencies file."""
 
 from datetime import date
 from typing import Any
@@ -22,15 +22,15 @@ from estelam.loading.feed import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.repository import State, member_table, note_table
 
-# A register of notes is complete or it is not; it has no first date.
+# The notes data is complete or it is not; completeness has no first date.
 FIRST_DATE = date.min
 
 
-def _more_than_the_face_amount(columns: Columns) -> Any:
+def _exceeds_face_amount(columns: Columns) -> Any:
     return pc.greater(numbers(columns["remaining_rials"]), numbers(columns["amount_rials"]))
 
 
-def _party(side: str) -> tuple[Check, ...]:
+def _party_checks(side: str) -> tuple[Check, ...]:
     return (
         matching(f"{side}_postal_code", "NOT_A_POSTAL_CODE", "[0-9]{10}"),
         text(f"{side}_name"),
@@ -44,7 +44,7 @@ NOTES = Feed(
     checks=(
         whole_number("amount_rials"),
         whole_number("remaining_rials"),
-        reject_where("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _more_than_the_face_amount),
+        reject_where("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _exceeds_face_amount),
         contract_rules("serial", pb.CheckNoteRequest, "serial"),
         contract_rules("obligor_id", pb.CheckNoteRequest, "obligor_id"),
         contract_rules("holder_id", pb.CheckNoteRequest, "beneficiary_id"),
@@ -54,13 +54,13 @@ NOTES = Feed(
         iso_date("issued_on"),
         iso_date("due_on", optional=True),
         text("payment_place"),
-        *_party("obligor"),
-        *_party("holder"),
+        *_party_checks("obligor"),
+        *_party_checks("holder"),
     ),
     key=("serial",),
     subjects={"serial": "serial"},
 )
-"""Notes; one that is already known is replaced."""
+"""Notes; a row replaces the stored note with the same serial."""
 
 MEMBERS = Feed(
     table=member_table,
@@ -69,4 +69,4 @@ MEMBERS = Feed(
     key=("agency_id",),
     full_snapshot=True,
 )
-"""The whole list of Setad's member agencies: one that is not in the file is a member no more."""
+"""All member agencies of Setad: a stored agency that is not in the file is deleted."""

@@ -1,4 +1,4 @@
-"""The wire's side: which questions the contract's methods ask, and what the ledger must know of each."""
+"""Binding of the contract's methods to their look-ups, and the subjects that the ledger records for each request."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest,
 
 
 def lookups(settings: PromissorySettings) -> Mapping[Method, Lookup]:
-    """Each method of the contract with its look-up."""
+    """Return the look-up of each method of the contract."""
     return {
         CHECK_NOTE: notes.check_note,
         GET_NOTE_PARTIES: notes.parties_lookup(CHECK_NOTE.name, settings.parties_window),

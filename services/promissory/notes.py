@@ -1,4 +1,4 @@
-"""The two questions about a note: is it genuine, and who are its parties (R2.1, R2.2)."""
+"""Look-ups of the two methods about notes: is the note genuine (R2.1), and who are its parties (R2.2)."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,41 +19,41 @@ from promissory.repository import State
 _KINDS = {10: pb.PERSON_KIND_NATURAL, 11: pb.PERSON_KIND_LEGAL, 12: pb.PERSON_KIND_FOREIGN}
 
 
-def check_note(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
-    """YES where the note exists, is issued and live, and its obligor, present holder and face amount are as asked.
+def check_note(context: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
+    """Answer YES if the note is issued and live, and its obligor, current holder and face amount equal the request's.
 
-    Everything else is NO, without a reason: a reason would let a caller find the facts out one by one.
+    Everything else is NO without a reason, because a reason would let a caller find out the facts one by one.
     """
-    notes = repository.note_facts(reading.connection, {inquiry.request.serial for inquiry in inquiries})
-    return [_judge(reading, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
+    notes = repository.note_facts(context.connection, {inquiry.request.serial for inquiry in inquiries})
+    return [_check_one(context, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
 
 
-def _judge(
-    reading: LookupContext, asked: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None
+def _check_one(
+    context: LookupContext, request: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None
 ) -> LookupResult | Refusal:
     genuine = (
         note is not None
         and note.state == State.ISSUED
-        and note.obligor_id == asked.obligor_id
-        and note.holder_id == asked.beneficiary_id
-        and note.amount_rials == asked.amount_rials
+        and note.obligor_id == request.obligor_id
+        and note.holder_id == request.beneficiary_id
+        and note.amount_rials == request.amount_rials
     )
     if genuine:
         return LookupResult.yes(pb.CheckNoteResponse(answer=ANSWER_YES))
-    return reading.no_or_refusal(pb.CheckNoteResponse(answer=ANSWER_NO))
+    return context.no_or_refusal(pb.CheckNoteResponse(answer=ANSWER_NO))
 
 
 def parties_lookup(check_method: str, window: timedelta) -> Lookup:
-    """The question of method two, opened by the caller's own YES from *check_method* within *window*."""
+    """Return the look-up of method two, which requires the same caller's YES from *check_method* within *window*."""
 
-    def parties(reading: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
-        if reading.clock_is_behind:
+    def parties(context: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
+        if context.clock_is_behind:
             return [Refusal(Reason.CLOCK_BEHIND) for _ in inquiries]
         members = repository.member_agencies(
-            reading.connection, {inquiry.request.executive_agency_id for inquiry in inquiries}
+            context.connection, {inquiry.request.executive_agency_id for inquiry in inquiries}
         )
-        notes = repository.note_parties(reading.connection, {inquiry.request.serial for inquiry in inquiries})
-        confirmed = _confirmed(reading, inquiries, check_method, window)
+        notes = repository.note_parties(context.connection, {inquiry.request.serial for inquiry in inquiries})
+        confirmed = _confirmed(context, inquiries, check_method, window)
         return [
             _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))
             for inquiry in inquiries
@@ -63,29 +63,31 @@ def parties_lookup(check_method: str, window: timedelta) -> Lookup:
 
 
 def _confirmed(
-    reading: LookupContext, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
+    context: LookupContext, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
 ) -> Callable[[Inquiry], bool]:
+    """Return a predicate: whether the ledger has a recent YES of the inquiry's caller for its serial."""
+
     def keys(inquiry: Inquiry) -> set[tuple[str, bytes]]:
-        hashes = reading.keyring.hashes_under_all_keys(serial_subject(inquiry.request.serial))
+        hashes = context.keyring.hashes_under_all_keys(serial_subject(inquiry.request.serial))
         return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
 
-    asked = {key for inquiry in inquiries for key in keys(inquiry)}
-    found = search.recent_confirmations(
-        reading.connection,
+    wanted = {key for inquiry in inquiries for key in keys(inquiry)}
+    confirmed = search.recent_confirmations(
+        context.connection,
         method=check_method,
-        asked=asked,
-        since_micros=to_micros(reading.now - window),
-        until_micros=to_micros(reading.now + CLOCK_TOLERANCE),
+        asked=wanted,
+        since_micros=to_micros(context.now - window),
+        until_micros=to_micros(context.now + CLOCK_TOLERANCE),
     )
-    return lambda inquiry: bool(keys(inquiry) & found)
+    return lambda inquiry: bool(keys(inquiry) & confirmed)
 
 
 def _disclose(
-    asked: pb.GetNotePartiesRequest, members: set[str], note: Row[*tuple[Any, ...]] | None, *, confirmed: bool
+    request: pb.GetNotePartiesRequest, members: set[str], note: Row[*tuple[Any, ...]] | None, *, confirmed: bool
 ) -> LookupResult | Refusal:
-    if asked.executive_agency_id not in members:
+    if request.executive_agency_id not in members:
         return Refusal(Reason.AGENCY_NOT_MEMBER)
-    # One reason for both: which of them failed would tell of the note.
+    # One reason for all cases: a specific one would disclose a fact about the note.
     if not confirmed or note is None or note.state != State.ISSUED:
         return Refusal(Reason.NOTE_NOT_CONFIRMED)
     return LookupResult.disclosed(
@@ -102,5 +104,5 @@ def _party(person_id: str, name: str, address: str, postal_code: str) -> pb.Part
 
 
 def serial_subject(serial: str) -> Subject:
-    """A note's serial, as the ledger's subjects name it."""
+    """Return the ledger subject of a note's serial."""
     return Subject("serial", serial)

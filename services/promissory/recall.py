@@ -1,4 +1,4 @@
-"""What late or corrected notes change: which notes, and what would be answered now."""
+"""Recall for notes: which notes have changed, and what the answers would be now."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,10 +17,11 @@ from promissory.repository import State, note_table
 
 SERIAL = "serial"
 COMMIT_MICROS = 3_600_000_000
-"""A load tells its time before its commit: up to an hour later, an answer may still have seen what was before."""
+"""Allowance for the time between a load's timestamp and its commit, one hour. An answer given in it may be based on the
+old data."""
 
 _note = note_table.c
-_ASKED: BindParameter[str] = bindparam("asked", expanding=True)
+_SERIALS: BindParameter[str] = bindparam("serials", expanding=True)
 _NOTES = (
     select(
         _note.serial,
@@ -31,15 +32,15 @@ _NOTES = (
         load_table.c.loaded_at_micros,
     )
     .join_from(note_table, load_table, _note.load_number == load_table.c.number)
-    .where(_note.serial.in_(_ASKED))
+    .where(_note.serial.in_(_SERIALS))
 )
 
 
 class NoteRecallSource:
-    """Notes, as `estelam.ledger.recall.Facts`."""
+    """Implements `estelam.ledger.recall.RecallSource` for notes."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
-        """The serial of every note that came, changed or went."""
+        """Yield the serial of every note that was added, changed or deleted."""
         former = former_subject_table.c
         query = union(
             select(literal(SERIAL).label("kind"), _note.serial.label("value")).where(_note.load_number > after),
@@ -52,30 +53,33 @@ class NoteRecallSource:
     def reevaluate(
         self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
     ) -> Sequence[RecallOutcome]:
-        """CheckNote: YES where the only question that is YES today is the one that was asked, else NO.
+        """Return the outcome that each past answer would have today.
 
-        GetNoteParties: REFUSED where the note is not issued any more. What was told is not kept, so where the note has
-        changed since, UNSURE.
+        CheckNote: YES if the recorded request equals the only one that is answered YES today, else NO. GetNoteParties:
+        REFUSED if the note is no longer issued; INDETERMINATE if the note has changed since, because the disclosed
+        details are not stored.
         """
         serials = {subject.value for subject, _ in asked}
-        notes = {row.serial: row for row in connection.execute(_NOTES, {"asked": list(serials)})}
-        return [_word(keyring, entry, notes.get(subject.value)) for subject, entry in asked]
+        notes = {row.serial: row for row in connection.execute(_NOTES, {"serials": list(serials)})}
+        return [_outcome(keyring, entry, notes.get(subject.value)) for subject, entry in asked]
 
 
-def _word(keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> RecallOutcome:
-    told = entry.method == GET_NOTE_PARTIES.name
+def _outcome(keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> RecallOutcome:
+    disclosed = entry.method == GET_NOTE_PARTIES.name
     if note is None or note.state != State.ISSUED:
-        return RecallOutcome.REFUSED if told else RecallOutcome.NO
-    if told:
+        return RecallOutcome.REFUSED if disclosed else RecallOutcome.NO
+    if disclosed:
         changed_since = entry.answered_at_micros < note.loaded_at_micros + COMMIT_MICROS
         return RecallOutcome.INDETERMINATE if changed_since else RecallOutcome.DISCLOSED
     return (
-        RecallOutcome.YES if entry.question in keyring.hashes_under_all_keys(_true_question(note)) else RecallOutcome.NO
+        RecallOutcome.YES
+        if entry.question in keyring.hashes_under_all_keys(_confirmed_request(note))
+        else RecallOutcome.NO
     )
 
 
-def _true_question(note: Row[*tuple[Any, ...]]) -> Subject:
-    """The one question about *note* that is answered YES while it is issued."""
+def _confirmed_request(note: Row[*tuple[Any, ...]]) -> Subject:
+    """Return the subject of the only request about *note* that is answered YES while it is issued."""
     request = pb.CheckNoteRequest(
         serial=note.serial,
         obligor_id=note.obligor_id,

@@ -1,4 +1,4 @@
-"""The facts of promissory notes: tables and queries."""
+"""Tables and queries of promissory notes and member agencies."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -23,7 +23,7 @@ from estelam.storage.facts import CODE, FACTS_METADATA
 
 
 class State(StrEnum):
-    """The life of a note (وضعیت سفته)."""
+    """State of a note (وضعیت سفته)."""
 
     ISSUED = "ISSUED"
     GRADUALLY_SETTLED = "GRADUALLY_SETTLED"
@@ -65,13 +65,13 @@ member_table = Table(
     Index("setad_member_key", "agency_id", unique=True),
 )
 
-# Statements are built once: each run of one costs a tenth of building it.
+# Statements are built once, because building one costs ten times as much as executing it.
 _note = note_table.c
-_ASKED: BindParameter[str] = bindparam("asked", expanding=True)
-_FACTS = select(_note.serial, _note.state, _note.obligor_id, _note.holder_id, _note.amount_rials).where(
-    _note.serial.in_(_ASKED)
+_KEYS: BindParameter[str] = bindparam("keys", expanding=True)
+_NOTE_FACTS = select(_note.serial, _note.state, _note.obligor_id, _note.holder_id, _note.amount_rials).where(
+    _note.serial.in_(_KEYS)
 )
-_PARTIES = select(
+_NOTE_PARTIES = select(
     _note.serial,
     _note.state,
     _note.obligor_id,
@@ -82,20 +82,20 @@ _PARTIES = select(
     _note.holder_name,
     _note.holder_address,
     _note.holder_postal_code,
-).where(_note.serial.in_(_ASKED))
-_MEMBERS = select(member_table.c.agency_id).where(member_table.c.agency_id.in_(_ASKED))
+).where(_note.serial.in_(_KEYS))
+_MEMBERS = select(member_table.c.agency_id).where(member_table.c.agency_id.in_(_KEYS))
 
 
 def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
-    """State, obligor, holder and face amount of the notes that exist, by serial."""
-    return {row.serial: row for row in connection.execute(_FACTS, {"asked": list(serials)})}
+    """Return state, obligor, holder and face amount of the notes that exist, by serial."""
+    return {row.serial: row for row in connection.execute(_NOTE_FACTS, {"keys": list(serials)})}
 
 
 def note_parties(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
-    """State, obligor and holder, with names and addresses, of the notes that exist, by serial."""
-    return {row.serial: row for row in connection.execute(_PARTIES, {"asked": list(serials)})}
+    """Return state, obligor and holder, with names and addresses, of the notes that exist, by serial."""
+    return {row.serial: row for row in connection.execute(_NOTE_PARTIES, {"keys": list(serials)})}
 
 
 def member_agencies(connection: Connection, agencies: Collection[str]) -> set[str]:
-    """Those of *agencies* that are registered members of Setad."""
-    return set(connection.execute(_MEMBERS, {"asked": list(agencies)}).scalars())
+    """Return those of *agencies* that are registered members of Setad."""
+    return set(connection.execute(_MEMBERS, {"keys": list(agencies)}).scalars())

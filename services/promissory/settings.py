@@ -7,7 +7,7 @@ from estelam.core.settings import StoreSettings
 
 
 class PromissorySettings(StoreSettings):
-    """The table [promissory]."""
+    """The section [promissory]."""
 
     SECTION: ClassVar[str] = "promissory"
     MIGRATIONS: ClassVar[str] = "promissory:migrations"
@@ -15,4 +15,4 @@ class PromissorySettings(StoreSettings):
     listen: str = "127.0.0.1:50051"
     """host:port of the gRPC server."""
     parties_window: timedelta = timedelta(hours=24)
-    """How long a YES of CheckNote allows its caller GetNoteParties for that serial (R2.2), as an ISO 8601 duration."""
+    """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration."""

@@ -88,7 +88,7 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
         (None, "answers.csv", "no such file"),
         ("id\n1\n", "answers.csv", "tracking_id"),
         ("tracking_id\n1\n", "nowhere/answers.csv", "there is no folder"),
-        ("tracking_id\n1\n", "certificates.csv", "no sweep's"),
+        ("tracking_id\n1\n", "certificates.csv", "not from a bulk check"),
     ],
 )
 def test_bad_invocation_is_one_line(

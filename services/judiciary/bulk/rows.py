@@ -1,4 +1,4 @@
-"""A bank's certificates of non-payment: the list that comes in, and the answers that go out, row for row."""
+"""Input and output rows of a bulk check: a bank's certificates of non-payment, and one answer row for each."""
 
 import csv
 from collections.abc import Iterator
@@ -29,35 +29,35 @@ COLUMNS = (
     "inquiry_id",
 )
 UNANSWERED = "UNANSWERED"
-"""Stands where there is no answer. It neither is nor begins like one."""
+"""The value of the answer column where there is no answer. It can't be mistaken for YES or NO."""
 YES, NO = "YES", "NO"
 ANSWERS = {ANSWER_YES: YES, ANSWER_NO: NO}
 
-# What an answer is worth to the one who asks whether a claim was filed.
-CONCLUSIVE, TOO_EARLY, DATELESS = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
+# Whether an answer settles the question if a claim was filed; values of the column `standing`.
+CONCLUSIVE, BEFORE_COVERAGE, DATE_UNKNOWN = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
 
 
 class InputError(UserFacingError):
-    """The list can't be read; the text is for the operator."""
+    """The list of certificates can't be read; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One row; rows are numbered from 1, the header not counted."""
+    """One row of the list; rows are numbered from 1, without the header."""
 
     row: int
     tracking_id: str | None
-    """None where the contract refuses it."""
+    """None if the contract's rules reject it."""
     issued_on: date | None
     problem: str = ""
-    """What is wrong with the row."""
+    """What is wrong with the row; empty for a valid one."""
 
 
 def read_certificates(path: Path) -> Iterator[Certificate]:
-    """The certificates that *path* lists, one at a time.
+    """Yield the certificates in the CSV file *path*.
 
     Raises:
-        InputError: it is no such list.
+        InputError: the file has no valid header, is not UTF-8 or is not CSV.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -76,16 +76,16 @@ def read_certificates(path: Path) -> Iterator[Certificate]:
 
 def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
     if len(cells) != len(header):
-        fault = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
-        return Certificate(row, None, None, fault)
-    named = dict(zip(header, cells, strict=True))
-    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(named[TRACKING_ID]))
+        problem = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
+        return Certificate(row, None, None, problem)
+    values = dict(zip(header, cells, strict=True))
+    request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(values[TRACKING_ID]))
     try:
         validation.validate(request)
     except Refusal as refusal:
         return Certificate(row, None, None, refusal.summary())
     try:
-        issued_on = normalize.parse_date(named[ISSUED_ON]) if named.get(ISSUED_ON) else None
+        issued_on = normalize.parse_date(values[ISSUED_ON]) if values.get(ISSUED_ON) else None
     except ValueError:
         return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
     return Certificate(row, request.tracking_id, issued_on)
@@ -93,7 +93,7 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAnswer:
-    """What a proven reply says, without the proof: there may be many of these in memory."""
+    """The content of a verified reply without its receipt, so that many fit in memory."""
 
     answer: str
     covered_since: date | None
@@ -103,7 +103,7 @@ class VerifiedAnswer:
 
     @classmethod
     def from_reply(cls, reply: pb.CheckByTrackingIdResponse) -> "VerifiedAnswer":
-        """The answer that *reply* gives."""
+        """Extract the answer from *reply*, whose receipt was verified."""
         since, as_of = _coverage(reply.coverage.SerializeToString())
         receipt = reply.receipt
         answered_at = receipt.answered_at.ToDatetime(UTC)
@@ -112,7 +112,7 @@ class VerifiedAnswer:
 
 @lru_cache
 def _coverage(wire: bytes) -> tuple[date | None, str]:
-    # The same for thousands of replies, until the next load.
+    # Cached: coverage is equal in all replies until the next load.
     coverage = Coverage.FromString(wire)
     since = coverage.since
     return (
@@ -122,9 +122,9 @@ def _coverage(wire: bytes) -> tuple[date | None, str]:
 
 
 def answered_row(certificate: Certificate, answer: VerifiedAnswer) -> dict[str, Any]:
-    """The row of a certificate that is answered."""
+    """Return the output row of a certificate with *answer*."""
     return {
-        **_known(certificate),
+        **_input_columns(certificate),
         "answer": answer.answer,
         "reason": certificate.problem,
         "standing": _standing(certificate, answer),
@@ -136,12 +136,12 @@ def answered_row(certificate: Certificate, answer: VerifiedAnswer) -> dict[str, 
 
 
 def unanswered_row(certificate: Certificate, reason: str) -> dict[str, Any]:
-    """The row of a certificate without an answer, for *reason*."""
-    return {**_known(certificate), "answer": UNANSWERED, "reason": reason, "standing": UNANSWERED}
+    """Return the output row of a certificate without an answer, for *reason*."""
+    return {**_input_columns(certificate), "answer": UNANSWERED, "reason": reason, "standing": UNANSWERED}
 
 
-def _known(certificate: Certificate) -> dict[str, Any]:
-    # A cell that is no tracking id may hold anything, a name even: the row's number is enough to find it.
+def _input_columns(certificate: Certificate) -> dict[str, Any]:
+    # A cell that is not a tracking id may hold any text, even a name, so it is not repeated; the row number suffices.
     return {
         "row": certificate.row,
         "tracking_id": certificate.tracking_id,
@@ -153,6 +153,6 @@ def _standing(certificate: Certificate, answer: VerifiedAnswer) -> str:
     if answer.answer == YES:
         return CONCLUSIVE
     if certificate.issued_on is None or answer.covered_since is None:
-        return DATELESS
-    # A claim can be filed from the certificate's day on: a no knows them all only if that day is covered.
-    return CONCLUSIVE if certificate.issued_on >= answer.covered_since else TOO_EARLY
+        return DATE_UNKNOWN
+    # A claim can be filed from the certificate's date on, so a NO is conclusive only if that date is covered.
+    return CONCLUSIVE if certificate.issued_on >= answer.covered_since else BEFORE_COVERAGE

@@ -1,10 +1,10 @@
-"""A bank's whole list asked about through the mandated method: interrupted as often as need be, nothing asked in vain.
+"""Bulk check: call CheckByTrackingId for every row of a bank's list; an interrupted run can be resumed.
 
-The journal of proven replies is the truth, and the answers are written out from it, row for row, at the end of each
-run: no row can stand there as answered that has no receipt. What a sweep does:
+The journal of verified replies is the source of truth. The answers are written from it, row by row, at the end of each
+run, so a row without a receipt never appears as answered. The steps:
 
-1 read the list, 2 take up what was answered before, each receipt proven again, 3 ask what is left, each reply proven
-before it is kept, 4 write the answers out.
+1 read the list, 2 replay the journal and verify its receipts again, 3 call the method for the remaining rows and verify
+each reply before it is stored, 4 write the answers.
 """
 
 import asyncio
@@ -35,34 +35,35 @@ from judiciary.methods import CHECK_BY_TRACKING_ID
 
 METHOD = CHECK_BY_TRACKING_ID.name
 CALLS_PER_CONNECTION = 32
-"""A server lets each connection have so many calls under way and resets what lies beyond; this is well below."""
+"""Concurrent calls on one connection, well below the server's limit; the server resets calls beyond it."""
 SYNC_SECONDS = 0.5
+"""Time between two syncs of the journal."""
 
 Progress = Callable[[int], None]
 
 
 class BulkCheckError(UserFacingError):
-    """The sweep can't begin or go on; nothing is lost. The text is for the operator."""
+    """The bulk check can't start or continue; no stored reply is lost. The message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
-    """How to ask."""
+    """Limits and metadata of the calls."""
 
     window: int = 128
-    """Calls under way at a time, at most."""
+    """Concurrent calls, at most."""
     timeout: float = 5.0
-    """Seconds that one call may take."""
+    """Deadline of one call, in seconds."""
     idle_timeout: float = 30.0
-    """Seconds without any reply after which no more is asked."""
+    """Seconds without any reply after which no more calls are started."""
     deadline: float | None = None
-    """The monotonic instant from which on no more is asked in any case."""
+    """Monotonic time, in seconds, from which on no more calls are started."""
     metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
 class Summary:
-    """The rows as they were written out."""
+    """Counts of the rows that were written."""
 
     rows: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -70,7 +71,7 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def count(self, row: dict[str, Any]) -> None:
-        """Take *row* in."""
+        """Count *row*."""
         self.rows += 1
         self.answers[row["answer"]] += 1
         if row["answer"] == NO:
@@ -80,98 +81,100 @@ class Summary:
 
 
 class BulkCheck:
-    """One list, its answers and its journal; open for one process at a time."""
+    """One list, its answers and its journal; only one process at a time can open it."""
 
     def __init__(self, source: Path, out: Path, verifier: Verifier) -> None:
         self._source, self.out, self._verifier = source, out, verifier
         self._digest = _digest(source)
-        # A tracking id that stands twice is asked once.
+        # A tracking id that occurs twice is sent once.
         self._answers: dict[str, VerifiedAnswer | None] = {  # 1
             found.tracking_id: None for found in rows.read_certificates(source) if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
-        self._pipeline: BulkCaller | None = None
+        self._caller: BulkCaller | None = None
         self.answered = 0
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
-            raise BulkCheckError(f"{out} is there already and is no sweep's; give another --out")
+            raise BulkCheckError(f"{out} already exists and is not from a bulk check; choose another --out")
         self._journal = ReceiptJournal(self.receipts, input_digest=self._digest)
 
     @property
     def distinct(self) -> int:
-        """How many tracking ids there are to ask about."""
+        """Number of distinct valid tracking ids in the list."""
         return len(self._answers)
 
     def resume(self, progress: Progress) -> None:
-        """Learn what was answered before.
+        """Replay the journal of earlier runs. *progress* receives the number of answered tracking ids.
 
         Raises:
             JournalError: the journal is damaged.
-            BulkCheckError: it holds a reply that is not of this list or not proven.
+            BulkCheckError: the journal holds a reply for another list, or one that fails verification.
         """
         for item in self._journal.replay():  # 2
             key = getattr(item.request, "tracking_id", None)
             if item.method != METHOD or key not in self._answers:
-                raise BulkCheckError(f"{self.receipts} holds a reply that is not of this list")
+                raise BulkCheckError(f"{self.receipts} holds a reply for another list")
             try:
-                answer = self._prove(item.request, item.reply)
+                answer = self._verify(item.request, item.reply)
             except InvalidReceipt as error:
-                raise BulkCheckError(f"{self.receipts} holds a reply that is not proven: {error}") from None
+                raise BulkCheckError(f"{self.receipts} holds a reply that fails verification: {error}") from None
             self.answered += self._answers[key] is None
             self._answers[key] = answer
             if self.answered % 1000 == 0:
                 progress(self.answered)
 
-    async def ask(self, address: str, identity: ClientIdentity, manner: BulkOptions, progress: Progress) -> Stop | None:
-        """Ask *address* about what has no answer yet; returns why that ended early, if it did."""
+    async def ask(
+        self, address: str, identity: ClientIdentity, options: BulkOptions, progress: Progress
+    ) -> Stop | None:
+        """Call the service at *address* for every unanswered tracking id; return why the run stopped early, or None."""
         async with AsyncExitStack() as stack:
-            channels = aio_connections(address, identity, -(-manner.window // CALLS_PER_CONNECTION))
+            channels = aio_connections(address, identity, -(-options.window // CALLS_PER_CONNECTION))
             for channel in channels:
                 await stack.enter_async_context(channel)
-            asks: list[UnaryCall] = [
-                partial(channel.unary_unary(f"/{METHOD}"), timeout=manner.timeout, metadata=manner.metadata)
+            calls: list[UnaryCall] = [
+                partial(channel.unary_unary(f"/{METHOD}"), timeout=options.timeout, metadata=options.metadata)
                 for channel in channels
             ]
-            self._pipeline = BulkCaller(
-                asks,
-                window=manner.window,
-                idle_timeout=manner.idle_timeout,
-                on_reply=self._take,
+            self._caller = BulkCaller(
+                calls,
+                window=options.window,
+                idle_timeout=options.idle_timeout,
+                on_reply=self._on_reply,
                 on_refusal=self._reasons.__setitem__,
             )
-            if manner.deadline is not None:
+            if options.deadline is not None:
                 passed = Stop(StopReason.DEADLINE, "the deadline has passed")
-                timer = asyncio.get_running_loop().call_at(manner.deadline, self.stop, passed)
+                timer = asyncio.get_running_loop().call_at(options.deadline, self.stop, passed)
                 stack.callback(timer.cancel)
-                if manner.deadline <= time.monotonic():
+                if options.deadline <= time.monotonic():
                     self.stop(passed)
-            return await self._run(self._pipeline, progress)
+            return await self._run(self._caller, progress)
 
     def stop(self, stop: Stop) -> None:
-        """Ask no more, and wait for what is under way."""
-        if self._pipeline:
-            self._pipeline.stop(stop)
+        """Start no more calls, and wait for those in progress."""
+        if self._caller:
+            self._caller.stop(stop)
 
     def write_out(self, stop: Stop | None) -> Summary:
-        """Write a row for every row of the list; the answers of an earlier run stand until that is done.
+        """Write one answer row for every row of the list, then replace the answers of the previous run.
 
         Raises:
-            BulkCheckError: the list has changed meanwhile.
+            BulkCheckError: the list was changed during the run.
         """
-        tally = Summary()
+        summary = Summary()
         with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
             for certificate in rows.read_certificates(self._source):  # 4
                 row = self._row(certificate, stop)
-                tally.count(row)
+                summary.count(row)
                 writer.writerow(row)
             if _digest(self._source) != self._digest:
-                raise BulkCheckError(f"{self._source} was changed during the sweep; put it back and start again")
-        return tally
+                raise BulkCheckError(f"{self._source} was changed during the run; restore it and start again")
+        return summary
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Close the journal, so that another process can open it."""
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -180,58 +183,58 @@ class BulkCheck:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _run(self, pipeline: BulkCaller, progress: Progress) -> Stop | None:
+    async def _run(self, caller: BulkCaller, progress: Progress) -> Stop | None:
         try:
             async with asyncio.TaskGroup() as group:
-                keeping = group.create_task(self._keep(progress))
-                stop = await pipeline.run(self._questions())  # 3
-                keeping.cancel()
-        except BaseExceptionGroup as faults:
-            raise faults.exceptions[0] from None
+                syncing = group.create_task(self._sync_periodically(progress))
+                stop = await caller.run(self._requests())  # 3
+                syncing.cancel()
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
         self._journal.sync()
         return stop
 
-    async def _keep(self, progress: Progress) -> None:
+    async def _sync_periodically(self, progress: Progress) -> None:
         while True:
             progress(self.answered)
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(self._journal.sync)
 
-    def _questions(self) -> Iterator[BulkRequest]:
+    def _requests(self) -> Iterator[BulkRequest]:
         for key, answer in self._answers.items():
             if answer is None:
                 yield BulkRequest(key, pb.CheckByTrackingIdRequest(tracking_id=key).SerializeToString())
 
-    def _take(self, key: str, wire: bytes) -> Stop | None:
+    def _on_reply(self, key: str, wire: bytes) -> Stop | None:
         request = pb.CheckByTrackingIdRequest(tracking_id=key)
         try:
             reply = pb.CheckByTrackingIdResponse.FromString(wire)
-            answer = self._prove(request, reply)
+            answer = self._verify(request, reply)
         except (DecodeError, InvalidReceipt) as error:
             self._reasons[key] = f"UNPROVEN: {error}"
-            return Stop(StopReason.UNPROVEN, f"a reply is not proven: {error}")
+            return Stop(StopReason.UNPROVEN, f"a reply failed verification: {error}")
         self._journal.append(ReceiptRecord(METHOD, request, reply))
         self._answers[key] = answer
         self._reasons.pop(key, None)
         self.answered += 1
         return None
 
-    def _prove(self, request: Any, reply: Any) -> VerifiedAnswer:
+    def _verify(self, request: Any, reply: Any) -> VerifiedAnswer:
         self._verifier.verify(METHOD, request, reply)
         answer = VerifiedAnswer.from_reply(reply)
         if answer.answer == NO and answer.covered_since is None:
-            raise InvalidReceipt("a no that does not say what it covers")
+            raise InvalidReceipt("the reply is a NO without coverage")
         return answer
 
     def _row(self, certificate: Certificate, stop: Stop | None) -> dict[str, Any]:
         key = certificate.tracking_id
         if key is None:
             return rows.unanswered_row(certificate, certificate.problem)
-        # A list that has changed may hold what was never read: that is found once it is read to its end.
+        # A list that was changed may hold ids that were never read; write_out detects that at its end.
         if answer := self._answers.get(key):
             return rows.answered_row(certificate, answer)
-        unasked = f"UNASKED: {stop.message if stop else 'the list was changed'}"
-        return rows.unanswered_row(certificate, self._reasons.get(key, unasked))
+        not_called = f"UNASKED: {stop.message if stop else 'the list was changed'}"
+        return rows.unanswered_row(certificate, self._reasons.get(key, not_called))
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A sweep before a service that is out, as was announced: it waits for moments, never for hours, and goes on later."""
+"""Bulk checks during an announced outage: a short rest is waited out, a long one stops the run."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from judiciary.bulk.run import BulkOptions
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
-from tests.unit.judiciary.test_bulk_run import Bank, many, words
+from tests.unit.judiciary.test_bulk_run import Bank, many, reason_code
 from tools.env.processes import ServiceProcess, free_ports
 from tools.env.sandbox import Sandbox
 
@@ -27,69 +27,73 @@ def time() -> Time:
 
 @pytest.fixture
 def begin(loaded: Sandbox, start: Start, tmp_path: Path, time: Time) -> Begin:
-    """A bank that asks a service whose announced outage lasts so long still."""
+    """Return a bank that calls a service whose announced outage ends after the given time."""
 
     def opened(left: timedelta) -> Bank:
         now = time.clock.now()
         publish(loaded.folder / "outages.toml", outage(JUDICIARY, now - HOUR, now + left))
         bank = Bank(loaded, tmp_path, start(judiciary_opening(loaded, time.clock, shutdown_delay_seconds=0)).address)
-        bank.lists_ids(many(40))
+        bank.write_ids(many(40))
         return bank
 
     return opened
 
 
 @pytest.mark.timeout(120)
-def test_an_outage_of_hours_ends_the_sweep_at_once_and_the_next_one_goes_on(begin: Begin, time: Time) -> None:
+def test_long_outage(begin: Begin, time: Time) -> None:
+    """An outage of hours stops the run after one call, and a run after the outage completes."""
     bank = begin(3 * HOUR)
-    stop, tally, asked = bank.sweep()
-    reasons = {words(row["reason"]) for row in bank.answers()}
+    stop, summary, calls = bank.run()
+    reasons = {reason_code(row["reason"]) for row in bank.answers()}
     time.passed += 3 * HOUR + 2 * SECOND
-    again = bank.sweep()
+    again = bank.run()
 
     assert stop is not None
     assert (StopReason.OUTAGE, "OUTAGE_ANNOUNCED", 0, 40) == (
         stop.reason,
-        words(stop.message),
-        asked,
-        tally.answers["UNANSWERED"],
+        reason_code(stop.message),
+        calls,
+        summary.answers["UNANSWERED"],
     )
     assert timedelta(seconds=stop.retry_seconds or 0) > 3 * HOUR - timedelta(minutes=1)
     assert {"OUTAGE_ANNOUNCED", "UNASKED"} == reasons
-    # One question went ahead, and no second one before it was told.
+    # Only one call was sent before the refusal arrived.
     assert 1 == ledger_reasons(bank.sandbox.judiciary().store).count("OUTAGE_ANNOUNCED")
     assert (None, 0) == (again[0], again[1].answers["UNANSWERED"])
 
 
 @pytest.mark.timeout(180)
-def test_the_last_moments_of_an_outage_are_waited_out(begin: Begin) -> None:
+def test_short_outage(begin: Begin) -> None:
+    """The last seconds of an outage are waited out."""
     bank = begin(2 * SECOND)
-    stop, tally, _ = bank.sweep(BulkOptions(idle_timeout=90))
+    stop, summary, _ = bank.run(BulkOptions(idle_timeout=90))
 
-    assert (None, 0) == (stop, tally.answers["UNANSWERED"])
+    assert (None, 0) == (stop, summary.answers["UNANSWERED"])
 
 
 @pytest.mark.timeout(120)
-def test_the_commands_say_when_to_go_on_and_that_there_is_no_answer(loaded: Sandbox, tmp_path: Path) -> None:
+def test_commands_show_end_of_outage(loaded: Sandbox, tmp_path: Path) -> None:
+    """The commands show when the outage ends, and no answer."""
     end = datetime.now(TEHRAN).replace(second=0, microsecond=0) + 3 * HOUR
     publish(loaded.folder / "outages.toml", outage(JUDICIARY, end - 4 * HOUR, end))
     estelam = CommandLine(loaded)
     with ServiceProcess("judiciary", loaded) as service:
         bank = Bank(loaded, tmp_path, service.address)
-        bank.lists_ids(many(40))
-        told = estelam("judiciary", "bulk-check", bank.source, "--out", bank.out, "--address", bank.address, "--json")
+        bank.write_ids(many(40))
+        bulk = estelam("judiciary", "bulk-check", bank.source, "--out", bank.out, "--address", bank.address, "--json")
         check = ("judiciary", "check-cheque", "--tracking-id", "1", "--address", bank.address)
-        plain, asked = estelam(*check), estelam(*check, "--json")
+        plain, as_json = estelam(*check), estelam(*check, "--json")
     when = f"{format_jalali(end.date())} {end:%H:%M}"
 
-    assert (22, "OUTAGE", when) == (told.code, told.json["stopped"], told.json["resume_after"])
+    assert (22, "OUTAGE", when) == (bulk.code, bulk.json["stopped"], bulk.json["resume_after"])
     assert (20, True) == (plain.code, f"Try again after {when} in Tehran." in plain.err)
-    assert (20, None, "OUTAGE_ANNOUNCED") == (asked.code, asked.json["answer"], asked.json["reason"])
+    assert (20, None, "OUTAGE_ANNOUNCED") == (as_json.code, as_json.json["answer"], as_json.json["reason"])
 
 
-def test_nobody_there_is_still_out_of_reach(loaded: Sandbox, tmp_path: Path) -> None:
+def test_unreachable_service(loaded: Sandbox, tmp_path: Path) -> None:
+    """An unreachable service is reported as unavailable, not as an outage."""
     bank = Bank(loaded, tmp_path, f"127.0.0.1:{free_ports('nobody')['nobody']}")
-    bank.lists_ids(many(3))
-    stop, _, _ = bank.sweep(BulkOptions(idle_timeout=1))
+    bank.write_ids(many(3))
+    stop, _, _ = bank.run(BulkOptions(idle_timeout=1))
 
     assert StopReason.UNAVAILABLE == (stop and stop.reason)

@@ -1,4 +1,4 @@
-"""A sweep of a bank's list: every row accounted for, nothing asked in vain, and no doubt that looks like an answer."""
+"""Bulk checks: every row is accounted for, no call is repeated, and only a verified answer is shown as one."""
 
 import asyncio
 import csv
@@ -30,13 +30,13 @@ from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 WITH_CASE, WITHOUT_CASE = "140000000000000001", "140000000000000002"
-AT_ONCE = BulkOptions()
+DEFAULT_OPTIONS = BulkOptions()
 Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank's folder: its list, and where it asks."""
+    """A bank's folder with its list and answers, and the service that it calls."""
 
     sandbox: Sandbox
     folder: Path
@@ -56,35 +56,35 @@ class Bank:
     def receipts(self) -> Path:
         return self.folder / "answers.csv.receipts.jsonl"
 
-    def lists(self, text: str) -> None:
+    def write_list(self, text: str) -> None:
         self.source.write_text(text, "utf-8")
 
-    def lists_ids(self, ids: Sequence[str]) -> None:
-        self.lists("\n".join(("tracking_id", *ids, "")))
+    def write_ids(self, ids: Sequence[str]) -> None:
+        self.write_list("\n".join(("tracking_id", *ids, "")))
 
-    def begin(self) -> BulkCheck:
+    def open_check(self) -> BulkCheck:
         verifier = Verifier(verifying_keys([self.sandbox.pki / f"{self.trusted}.crt"]))
         return BulkCheck(self.source, self.out, verifier)
 
-    def sweep(
-        self, manner: BulkOptions = AT_ONCE, *, stop_after: int | None = None
+    def run(
+        self, options: BulkOptions = DEFAULT_OPTIONS, *, stop_after: int | None = None
     ) -> tuple[Stop | None, Summary, int]:
-        """One run: why it ended early, what was written out, and how many replies it got itself."""
-        with self.begin() as begun:
-            begun.resume(lambda _done: None)
-            before = begun.answered
+        """Run once; return why it stopped early, the summary, and the number of replies of this run."""
+        with self.open_check() as check:
+            check.resume(lambda _done: None)
+            before = check.answered
             identity = ClientIdentity.named(self.sandbox.pki, self.caller)
             if stop_after is not None:
-                take = begun._take
+                on_reply = check._on_reply
 
-                def take_some(key: str, wire: bytes) -> Stop | None:
-                    return take(key, wire) or (
-                        Stop(StopReason.INTERRUPTED, "enough") if begun.answered - before >= stop_after else None
+                def stop_after_some(key: str, wire: bytes) -> Stop | None:
+                    return on_reply(key, wire) or (
+                        Stop(StopReason.INTERRUPTED, "enough") if check.answered - before >= stop_after else None
                     )
 
-                begun._take = take_some  # type: ignore[method-assign]
-            stop = asyncio.run(begun.ask(self.address, identity, manner, lambda _done: None))
-            return stop, begun.write_out(stop), begun.answered - before
+                check._on_reply = stop_after_some  # type: ignore[method-assign]
+            stop = asyncio.run(check.ask(self.address, identity, options, lambda _done: None))
+            return stop, check.write_out(stop), check.answered - before
 
     def answers(self) -> list[Row]:
         with self.out.open(encoding="utf-8", newline="") as file:
@@ -93,21 +93,23 @@ class Bank:
 
 @pytest.fixture
 def bank(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> Bank:
-    """A bank that asks the shared service."""
+    """A bank that calls the shared service."""
     return Bank(shared, tmp_path, judiciary.address)
 
 
 def many(count: int) -> list[str]:
-    """Tracking ids without a case, and every tenth time the one that has one."""
+    """Return *count* tracking ids: every tenth is the one with a case, the others have none."""
     return [WITH_CASE if number % 10 == 9 else f"7{number:017d}" for number in range(count)]
 
 
-def words(answer: str) -> str:
-    return answer.partition(":")[0]
+def reason_code(text: str) -> str:
+    """Return the code at the start of a reason text."""
+    return text.partition(":")[0]
 
 
-def test_every_row_is_accounted_for_in_its_place_and_only_an_answer_looks_like_one(bank: Bank) -> None:
-    bank.lists(
+def test_every_row_has_a_result(bank: Bank) -> None:
+    """Every row of the list has one output row in order; rows without an answer say UNANSWERED and why."""
+    bank.write_list(
         "name,tracking_id,certificate_issued_on\n"
         f"someone,{WITH_CASE},2024-03-01\n"
         f"someone,۱۴۰۰۰۰۰۰۰۰۰۰۰۰۰۰۰۲,۱۴۰۲/۱۲/۱۱\n"
@@ -116,23 +118,26 @@ def test_every_row_is_accounted_for_in_its_place_and_only_an_answer_looks_like_o
         f"someone,{WITHOUT_CASE},2024-03-01,more\n"
         f'someone,"{WITH_CASE} ",\n'
     )
-    stop, tally, asked = bank.sweep()
+    stop, summary, calls = bank.run()
     rows = bank.answers()
 
-    assert (None, 2) == (stop, asked)
+    assert (None, 2) == (stop, calls)
     assert list(COLUMNS) == list(rows[0])
     assert ["1", "2", "3", "4", "5", "6"] == [row["row"] for row in rows]
     assert ["YES", "NO", "UNANSWERED", "UNANSWERED", "UNANSWERED", "YES"] == [row["answer"] for row in rows]
-    assert ["", "", "FIELD_INVALID", "FIELD_INVALID", "ROW_MALFORMED", ""] == [words(row["reason"]) for row in rows]
-    assert {"YES": 2, "NO": 1, "UNANSWERED": 3} == tally.answers
+    assert ["", "", "FIELD_INVALID", "FIELD_INVALID", "ROW_MALFORMED", ""] == [
+        reason_code(row["reason"]) for row in rows
+    ]
+    assert {"YES": 2, "NO": 1, "UNANSWERED": 3} == summary.answers
     assert "someone" not in bank.out.read_text("utf-8")
     assert "12x" not in bank.out.read_text("utf-8")
 
 
-def test_a_no_is_conclusive_only_for_a_certificate_issued_within_coverage(bank: Bank) -> None:
+def test_conclusive_no(bank: Bank) -> None:
+    """A NO is conclusive only if the certificate was issued within coverage."""
     dates = ("2021-03-21", "2021-03-20", "1400/01/01", "1399-12-30", "", "1402-13-01")
-    bank.lists("certificate_issued_on,tracking_id\n" + "".join(f"{day},{WITHOUT_CASE}\n" for day in dates))
-    bank.sweep()
+    bank.write_list("certificate_issued_on,tracking_id\n" + "".join(f"{day},{WITHOUT_CASE}\n" for day in dates))
+    bank.run()
     rows = bank.answers()
 
     assert {"NO"} == {row["answer"] for row in rows}
@@ -148,18 +153,19 @@ def test_a_no_is_conclusive_only_for_a_certificate_issued_within_coverage(bank: 
     assert all(datetime.fromisoformat(row["data_as_of"]) <= datetime.fromisoformat(row["answered_at"]) for row in rows)
 
 
-def test_a_sweep_that_was_stopped_goes_on_where_it_stopped_and_asks_nothing_twice(bank: Bank) -> None:
+def test_resume(bank: Bank) -> None:
+    """A stopped run is resumed where it stopped, and no tracking id is sent twice."""
     ids = many(150)
-    bank.lists_ids(ids)
-    stop, tally, first = bank.sweep(BulkOptions(window=8), stop_after=40)
+    bank.write_ids(ids)
+    stop, summary, first = bank.run(BulkOptions(window=8), stop_after=40)
     half = bank.answers()
-    again, whole, second = bank.sweep()
-    third = bank.sweep()[2]
+    again, whole, second = bank.run()
+    third = bank.run()[2]
     rows = bank.answers()
 
     assert (StopReason.INTERRUPTED, None) == (stop and stop.reason, again)
-    assert 0 < tally.answers["UNANSWERED"] == sum(row["answer"] == "UNANSWERED" for row in half)
-    assert {"UNASKED"} == {words(row["reason"]) for row in half if row["answer"] == "UNANSWERED"}
+    assert 0 < summary.answers["UNANSWERED"] == sum(row["answer"] == "UNANSWERED" for row in half)
+    assert {"UNASKED"} == {reason_code(row["reason"]) for row in half if row["answer"] == "UNANSWERED"}
     assert len(set(ids)) == first + second
     assert (0, 0) == (third, whole.answers["UNANSWERED"])
     assert ids == [row["tracking_id"] for row in rows]
@@ -167,57 +173,62 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_stopped_and_asks_nothing_twic
 
 
 @pytest.mark.parametrize("lost", [1, 700])
-def test_a_line_that_was_cut_short_is_no_answer_and_is_asked_again(bank: Bank, lost: int) -> None:
-    bank.lists_ids(many(9))
-    bank.sweep()
+def test_truncated_journal(bank: Bank, lost: int) -> None:
+    """A truncated last line of the journal is discarded and its call repeated."""
+    bank.write_ids(many(9))
+    bank.run()
     whole = bank.receipts.read_bytes()
     bank.receipts.write_bytes(whole[:-lost])
-    _, tally, asked = bank.sweep()
+    _, summary, calls = bank.run()
 
-    assert (1, {"NO": 9}) == (asked, tally.answers)
+    assert (1, {"NO": 9}) == (calls, summary.answers)
     assert len(whole.splitlines()) == len(bank.receipts.read_bytes().splitlines())
 
 
-def test_a_journal_with_a_changed_byte_is_refused_and_left_alone(bank: Bank) -> None:
-    bank.lists_ids(many(9))
-    bank.sweep()
+def test_damaged_journal(bank: Bank) -> None:
+    """A journal with a changed byte is rejected and not modified."""
+    bank.write_ids(many(9))
+    bank.run()
     whole = bank.receipts.read_bytes()
     for place in range(len(whole) // 2, len(whole) // 2 + 900, 90):
-        broken = bytearray(whole)
-        broken[place] ^= 1
-        bank.receipts.write_bytes(broken)
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        bank.receipts.write_bytes(damaged)
         with pytest.raises((JournalError, BulkCheckError)):
-            bank.sweep()
+            bank.run()
 
-        assert bytes(broken) == bank.receipts.read_bytes()
+        assert bytes(damaged) == bank.receipts.read_bytes()
 
 
-def test_files_of_another_list_are_refused_and_left_alone(bank: Bank) -> None:
-    bank.lists_ids(many(5))
-    bank.sweep()
+def test_journal_of_another_list(bank: Bank) -> None:
+    """Files that belong to another list are rejected and not modified."""
+    bank.write_ids(many(5))
+    bank.run()
     before = bank.out.read_bytes(), bank.receipts.read_bytes()
-    bank.lists_ids(many(6))
+    bank.write_ids(many(6))
     with pytest.raises(JournalError, match="belongs to another input"):
-        bank.sweep()
+        bank.run()
 
     assert before == (bank.out.read_bytes(), bank.receipts.read_bytes())
 
 
-def test_a_file_that_is_no_sweeps_is_not_written_over(bank: Bank) -> None:
-    bank.lists_ids(many(5))
+def test_existing_output(bank: Bank) -> None:
+    """An existing file that is not from a bulk check is not overwritten."""
+    bank.write_ids(many(5))
     bank.out.write_text("precious")
-    with pytest.raises(BulkCheckError, match="no sweep's"):
-        bank.sweep()
+    with pytest.raises(BulkCheckError, match="not from a bulk check"):
+        bank.run()
 
     assert bank.out.read_text() == "precious"
 
 
-def test_receipts_of_a_service_that_is_not_trusted_are_no_answers(bank: Bank) -> None:
-    bank.lists_ids(many(20))
-    stop, tally, asked = replace(bank, trusted="promissory-receipts").sweep()
+def test_untrusted_receipts(bank: Bank) -> None:
+    """Replies with receipts of an untrusted key are not answers and are not stored."""
+    bank.write_ids(many(20))
+    stop, summary, calls = replace(bank, trusted="promissory-receipts").run()
 
-    assert (StopReason.UNPROVEN, 0) == (stop and stop.reason, asked)
-    assert {"UNANSWERED": 20} == tally.answers
+    assert (StopReason.UNPROVEN, 0) == (stop and stop.reason, calls)
+    assert {"UNANSWERED": 20} == summary.answers
     assert not bank.receipts.read_bytes()
 
 
@@ -226,33 +237,34 @@ NO_ALONE = pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
 
 @pytest.mark.parametrize(
     "reply",
-    [b"", b"\xff", NO_ALONE.SerializeToString(), "another's"],
-    ids=["nothing", "no message", "a no without a receipt", "the answer to another question"],
+    [b"", b"\xff", NO_ALONE.SerializeToString(), "replay"],
+    ids=["empty", "not a message", "NO without a receipt", "reply to another request"],
 )
-def test_what_says_no_or_nothing_without_proof_is_no_answer(bank: Bank, reply: bytes | str) -> None:
-    bank.lists_ids([WITHOUT_CASE])
-    bank.sweep()
-    proven = decode(bank.receipts.read_bytes()).reply.SerializeToString()
+def test_unverified_replies(bank: Bank, reply: bytes | str) -> None:
+    """A reply that is empty, malformed, without a receipt or for another request is not an answer."""
+    bank.write_ids([WITHOUT_CASE])
+    bank.run()
+    recorded = decode(bank.receipts.read_bytes()).reply.SerializeToString()
     for left in bank.folder.iterdir():
         left.unlink()
-    bank.lists_ids(many(3))
-    with liar(bank.sandbox, reply if isinstance(reply, bytes) else proven) as port:
-        stop, tally, _ = replace(bank, address=f"localhost:{port}").sweep()
+    bank.write_ids(many(3))
+    with untrusted_server(bank.sandbox, reply if isinstance(reply, bytes) else recorded) as port:
+        stop, summary, _ = replace(bank, address=f"localhost:{port}").run()
 
-    assert (StopReason.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.reason, tally.answers)
+    assert (StopReason.UNPROVEN, {"UNANSWERED": 3}) == (stop and stop.reason, summary.answers)
     assert not bank.receipts.read_bytes()
 
 
 @contextmanager
-def liar(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
-    """A server with the judiciary's own certificate that says *reply* to everything."""
+def untrusted_server(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
+    """A server with the judiciary's own certificate that answers every call with *reply*."""
     server = grpc.server(ThreadPoolExecutor(2))
-    behaviour: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: reply)
+    handler: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: reply)
     service, _, method = METHOD.partition("/")
-    server.add_registered_method_handlers(service, {method: behaviour})
+    server.add_registered_method_handlers(service, {method: handler})
     pair = ((sandbox.pki / "judiciary-server.key").read_bytes(), (sandbox.pki / "judiciary-server.crt").read_bytes())
-    trust = (sandbox.pki / "ca.crt").read_bytes()
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair], trust, require_client_auth=True))
+    ca = (sandbox.pki / "ca.crt").read_bytes()
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair], ca, require_client_auth=True))
     server.start()
     try:
         yield port
@@ -260,24 +272,26 @@ def liar(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
         server.stop(None).wait()
 
 
-def test_a_list_that_changes_during_the_sweep_leaves_the_last_answers_as_they_were(bank: Bank) -> None:
-    bank.lists_ids(many(5))
-    with bank.begin() as begun:
-        bank.lists_ids(many(6))
+def test_list_changed_during_run(bank: Bank) -> None:
+    """If the list changes during a run, no answers are written."""
+    bank.write_ids(many(5))
+    with bank.open_check() as check:
+        bank.write_ids(many(6))
         with pytest.raises(BulkCheckError, match="was changed"):
-            begun.write_out(None)
+            check.write_out(None)
 
     assert not bank.out.exists()
 
 
-def test_two_sweeps_at_once_do_not_share_files(bank: Bank) -> None:
-    bank.lists_ids(many(5))
-    with bank.begin(), pytest.raises(JournalError, match="another process"):
-        bank.begin()
+def test_concurrent_runs(bank: Bank) -> None:
+    """A second process can't open the files of a running bulk check."""
+    bank.write_ids(many(5))
+    with bank.open_check(), pytest.raises(JournalError, match="another process"):
+        bank.open_check()
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "message"),
     [
         ("", "header"),
         ("id\n1\n", "header"),
@@ -285,43 +299,48 @@ def test_two_sweeps_at_once_do_not_share_files(bank: Bank) -> None:
         ('tracking_id\n"1\n', "line"),
     ],
 )
-def test_what_is_no_list_is_refused_before_anything_is_asked(bank: Bank, text: str, fault: str) -> None:
-    bank.lists(text)
-    with pytest.raises(InputError, match=fault):
-        bank.begin()
+def test_invalid_list(bank: Bank, text: str, message: str) -> None:
+    """An invalid list is rejected before any call, and no file is created."""
+    bank.write_list(text)
+    with pytest.raises(InputError, match=message):
+        bank.open_check()
 
     assert [bank.source] == list(bank.folder.glob("*.csv*"))
 
 
-def test_a_list_in_another_encoding_is_refused(bank: Bank) -> None:
+def test_list_encoding(bank: Bank) -> None:
+    """A list that is not UTF-8 is rejected."""
     bank.source.write_bytes("tracking_id,نام\n1,الف\n".encode("cp1256"))
     with pytest.raises(InputError, match="UTF-8"):
-        bank.begin()
+        bank.open_check()
 
 
-def test_a_caller_without_a_grant_asks_once_and_no_more(bank: Bank) -> None:
-    bank.lists_ids(many(50))
-    stop, _, _ = replace(bank, caller="stranger").sweep()
-    reasons = [words(row["reason"]) for row in bank.answers()]
+def test_caller_without_grant(bank: Bank) -> None:
+    """A caller without a grant stops after one refusal."""
+    bank.write_ids(many(50))
+    stop, _, _ = replace(bank, caller="stranger").run()
+    reasons = [reason_code(row["reason"]) for row in bank.answers()]
 
     assert stop is not None
-    assert (StopReason.REFUSED, "NOT_GRANTED") == (stop.reason, words(stop.message))
+    assert (StopReason.REFUSED, "NOT_GRANTED") == (stop.reason, reason_code(stop.message))
     assert 1 == reasons.count("NOT_GRANTED")
 
 
-def test_where_nobody_answers_the_sweep_soon_says_so(bank: Bank) -> None:
-    bank.lists_ids(many(5))
+def test_unreachable_service(bank: Bank) -> None:
+    """If the service is unreachable, the run stops within 5 s."""
+    bank.write_ids(many(5))
     began = time.monotonic()
-    stop, tally, _ = replace(bank, address="localhost:1").sweep(BulkOptions(idle_timeout=1))
+    stop, summary, _ = replace(bank, address="localhost:1").run(BulkOptions(idle_timeout=1))
 
-    assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.reason, tally.answers)
+    assert (StopReason.UNAVAILABLE, {"UNANSWERED": 5}) == (stop and stop.reason, summary.answers)
     assert time.monotonic() - began < 5
 
 
-def test_a_deadline_that_has_passed_asks_nothing_and_one_to_come_ends_the_asking(bank: Bank) -> None:
-    bank.lists_ids(many(5))
-    passed = bank.sweep(BulkOptions(deadline=time.monotonic() - 1))
-    kept = bank.sweep(BulkOptions(deadline=time.monotonic() + 60))
+def test_deadline(bank: Bank) -> None:
+    """A run past its deadline sends nothing; one before its deadline completes."""
+    bank.write_ids(many(5))
+    passed = bank.run(BulkOptions(deadline=time.monotonic() - 1))
+    kept = bank.run(BulkOptions(deadline=time.monotonic() + 60))
 
     assert passed[0] is not None
     assert (StopReason.DEADLINE, 0, None, 5) == (passed[0].reason, passed[2], kept[0], kept[2])
@@ -332,7 +351,7 @@ Limited = Callable[..., Bank]
 
 @pytest.fixture
 def limited(loaded: Sandbox, start: Start, tmp_path: Path) -> Limited:
-    """A bank whose own service grants it so much."""
+    """Return a bank that calls a service of its own with the given quota."""
 
     def opened(**quota: Any) -> Bank:
         suite.write_access(loaded, [("cbi", CHECK_BY_TRACKING_ID, "R3.1.2")], **quota)
@@ -341,39 +360,42 @@ def limited(loaded: Sandbox, start: Start, tmp_path: Path) -> Limited:
     return opened
 
 
-def test_a_short_wait_for_the_quota_is_waited_and_every_row_answered(limited: Limited) -> None:
+def test_short_rate_limit(limited: Limited) -> None:
+    """A short rate limit is waited out, and every row is answered."""
     bank = limited(rate=40, burst=10)
-    bank.lists_ids(many(60))
-    stop, tally, _ = bank.sweep()
+    bank.write_ids(many(60))
+    stop, summary, _ = bank.run()
 
-    assert (None, 0) == (stop, tally.answers["UNANSWERED"])
+    assert (None, 0) == (stop, summary.answers["UNANSWERED"])
 
 
-def test_a_long_wait_for_the_quota_ends_the_sweep_and_the_next_one_goes_on(limited: Limited) -> None:
+def test_long_rate_limit(limited: Limited) -> None:
+    """A long rate limit stops the run, and the next run continues without repeated calls."""
     bank = limited(rate=0.02, burst=7)
-    bank.lists_ids(many(9))
-    stop, tally, asked = bank.sweep(BulkOptions(window=3))
-    reasons = {words(row["reason"]) for row in bank.answers() if row["answer"] == "UNANSWERED"}
-    again = bank.sweep()
+    bank.write_ids(many(9))
+    stop, summary, calls = bank.run(BulkOptions(window=3))
+    reasons = {reason_code(row["reason"]) for row in bank.answers() if row["answer"] == "UNANSWERED"}
+    again = bank.run()
 
     assert stop is not None
     assert (StopReason.RATE_LIMITED, "QUOTA_EXHAUSTED", 7, 2) == (
         stop.reason,
-        words(stop.message),
-        asked,
-        tally.answers["UNANSWERED"],
+        reason_code(stop.message),
+        calls,
+        summary.answers["UNANSWERED"],
     )
     assert {"QUOTA_EXHAUSTED"} <= reasons <= {"QUOTA_EXHAUSTED", "UNASKED"}
     assert 0 == again[2]
 
 
-def test_stale_data_gives_yes_but_never_a_no(loaded: Sandbox, start: Start, tmp_path: Path) -> None:
+def test_stale_data(loaded: Sandbox, start: Start, tmp_path: Path) -> None:
+    """With stale data a YES is an answer, a NO is refused."""
     service = start(judiciary_opening(loaded, max_staleness=timedelta(0)))
     bank = Bank(loaded, tmp_path, service.address)
-    bank.lists_ids([WITH_CASE, WITHOUT_CASE])
-    stop, _, _ = bank.sweep(BulkOptions(window=1))
+    bank.write_ids([WITH_CASE, WITHOUT_CASE])
+    stop, _, _ = bank.run(BulkOptions(window=1))
 
     assert StopReason.UNAVAILABLE == (stop and stop.reason)
     assert [("YES", ""), ("UNANSWERED", "DATA_STALE")] == [
-        (row["answer"], words(row["reason"])) for row in bank.answers()
+        (row["answer"], reason_code(row["reason"])) for row in bank.answers()
     ]

@@ -1,4 +1,4 @@
-"""A file is read as Python's own strict CSV reader reads it, whichever way is taken; Parquet holds the same rows."""
+"""Reading of CSV and Parquet: every path gives the result of Python's own strict CSV reader."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ Rows = list[tuple[int, tuple[str, ...]]]
 
 
 def read(path: Path) -> tuple[Rows, list[Reject]] | str:
-    """The rows of the file and what was refused, or what was said of it."""
+    """Return rows and rejects of the file, or the start of the error message."""
     rows: Rows = []
     rejects: list[Reject] = []
     try:
@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[Rows, list[Reject]] | str:
 
 
 def by_python(content: bytes) -> tuple[Rows, list[Reject]] | str:
-    """The same, by the standard library alone."""
+    """Return the same as `read`, computed with the standard library."""
     reader = csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""), strict=True)
     rows: Rows = []
     rejects: list[Reject] = []
@@ -62,9 +62,10 @@ PIECES = ["x", "ب", ",", "\n", '"', '""', "\r\n", "\r", " ", "\x00", "\udcc3", 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.sampled_from([1, 7, 40, 1 << 20]))
-def test_any_csv_is_read_as_the_standard_library_reads_it(
+def test_csv_matches_standard_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[str], block: int
 ) -> None:
+    """Any CSV content gives the rows and rejects of the standard library's strict reader."""
     monkeypatch.setattr(reader, "BLOCK", block)
     monkeypatch.setattr(reader, "ROWS", 3)
     content = HEADER + "".join(pieces).encode("utf-8", "surrogateescape")
@@ -75,7 +76,8 @@ def test_any_csv_is_read_as_the_standard_library_reads_it(
 
 
 @pytest.mark.parametrize("header", [b"a,b\n", b"a,b\r\n", b'"a","b"\n', b"\xef\xbb\xbfa,b\n", b"a,b"])
-def test_a_header_may_be_written_in_any_way_that_means_the_same(tmp_path: Path, header: bytes) -> None:
+def test_equivalent_headers(tmp_path: Path, header: bytes) -> None:
+    """A header may have quotes, CRLF, a byte order mark or no line end."""
     path = tmp_path / "rows.csv"
     path.write_bytes(header + (b"1,2\n" if header.endswith(b"\n") else b""))
 
@@ -85,14 +87,16 @@ def test_a_header_may_be_written_in_any_way_that_means_the_same(tmp_path: Path, 
 @pytest.mark.parametrize(
     "header", [b"", b"b,a\n", b"a,b,c\n", b"a\n", b"a,b\r1,2\r3,4", b'"a,b\n', b"A,B\n", b"\xff\n"]
 )
-def test_any_other_header_is_refused(tmp_path: Path, header: bytes) -> None:
+def test_wrong_header(tmp_path: Path, header: bytes) -> None:
+    """Any other header is an error."""
     path = tmp_path / "rows.csv"
     path.write_bytes(header)
 
     assert read(path) == "the header must be exactly"
 
 
-def test_a_field_beyond_any_measure_is_refused(tmp_path: Path) -> None:
+def test_field_length(tmp_path: Path) -> None:
+    """A field of more than 1,000 characters is rejected."""
     path = tmp_path / "rows.csv"
     long = "ب" * 1001
     path.write_text(f"a,b\n1,2\n3,{long}\n{long[1:]},4\n", "utf-8")
@@ -116,16 +120,16 @@ def test_a_field_beyond_any_measure_is_refused(tmp_path: Path) -> None:
     ],
     ids=["text", "another order", "other types"],
 )
-def test_parquet_is_read_whatever_the_types_and_the_order_of_its_columns(
-    tmp_path: Path, columns: dict[str, pa.Array]
-) -> None:
+def test_parquet_types_and_order(tmp_path: Path, columns: dict[str, pa.Array]) -> None:
+    """Parquet columns may have any order and any type with a text form."""
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table(columns), path)
 
     assert read(path) == ([(1, ("1", "ب")), (2, ("", ""))], [])
 
 
-def test_parquet_that_is_not_utf8_or_holds_no_dates_is_named_by_row(tmp_path: Path) -> None:
+def test_parquet_values(tmp_path: Path) -> None:
+    """Dates become ISO text, and a value that is not UTF-8 is rejected with its row."""
     path = tmp_path / "rows.parquet"
     binary = pa.array([b"1", b"\xc3\x28", b"3"], pa.binary())
     pq.write_table(pa.table({"a": binary, "b": pa.array([0, 1, 2], pa.date32())}), path)
@@ -134,14 +138,16 @@ def test_parquet_that_is_not_utf8_or_holds_no_dates_is_named_by_row(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + b"\x00" * 100 + b"PAR1"])
-def test_parquet_that_can_not_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_invalid_parquet(tmp_path: Path, content: bytes) -> None:
+    """A file that only begins like Parquet is an error."""
     path = tmp_path / "rows.parquet"
     path.write_bytes(content)
 
     assert read(path) == "is not a valid Parquet file"
 
 
-def test_parquet_with_other_columns_is_refused(tmp_path: Path) -> None:
+def test_parquet_columns(tmp_path: Path) -> None:
+    """A Parquet file with other columns is an error."""
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": ["1"], "c": ["2"]}), path)
 

@@ -1,4 +1,4 @@
-"""The rules of the contract over whole columns say what protovalidate says, value by value."""
+"""Column-wise rules give the same verdict as protovalidate for every value."""
 
 import os
 import random
@@ -60,19 +60,20 @@ ODD = [
 ]
 
 
-def agree(rules: FieldRules, values: list[str] | list[int]) -> None:
-    doubtful = rules.suspect(pa.array(values)).to_pylist()
-    for value, doubt in zip(values, doubtful, strict=True):
-        assert doubt == (rules.violation(value) is not None), value
+def assert_same_verdicts(rules: FieldRules, values: list[str] | list[int]) -> None:
+    suspects = rules.suspect(pa.array(values)).to_pylist()
+    for value, suspect in zip(values, suspects, strict=True):
+        assert suspect == (rules.violation(value) is not None), value
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_odd_values_are_judged_alike(name: str) -> None:
-    agree(TEXTS[name], ODD)
+def test_edge_cases(name: str) -> None:
+    """Edge cases get the same verdict column-wise and from protovalidate."""
+    assert_same_verdicts(TEXTS[name], ODD)
 
 
-def texts(dice: random.Random) -> Iterator[str]:
-    """Ids of every length around the right ones; of the digits of some, one is another character, or is set right."""
+def random_texts(dice: random.Random) -> Iterator[str]:
+    """Yield ids of all relevant lengths; in some, one character is replaced by one that is not an ASCII digit."""
     while True:
         length = dice.choice((10, 10, 10, 11, 11, 12, dice.randrange(36)))
         text = "".join(dice.choice("0123456789") for _ in range(length))
@@ -89,29 +90,33 @@ def every_check_digit(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_random_values_are_judged_alike(name: str) -> None:
+def test_random_ids(name: str) -> None:
+    """Random ids with every check digit get the same verdict column-wise and from protovalidate."""
     dice = random.Random()
-    source = texts(dice)
-    # With all ten check digits each: one or two of ten are right, or none.
+    source = random_texts(dice)
+    # Each with all ten check digits, of which at most two are valid.
     values = [each for _ in range(VALUES // 10) for each in every_check_digit(next(source))]
 
-    agree(TEXTS[name], values)
+    assert_same_verdicts(TEXTS[name], values)
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1))
-def test_any_texts_are_judged_alike(values: list[str]) -> None:
+def test_any_text(values: list[str]) -> None:
+    """Any text gets the same verdict column-wise and from protovalidate."""
     for rules in TEXTS.values():
-        agree(rules, values)
+        assert_same_verdicts(rules, values)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
-def test_amounts_are_judged_alike(values: list[int]) -> None:
-    agree(AMOUNT, [0, 1, -1, *values])
+def test_amounts(values: list[int]) -> None:
+    """Any int64 gets the same verdict column-wise and from protovalidate."""
+    assert_same_verdicts(AMOUNT, [0, 1, -1, *values])
 
 
-def test_none_of_the_contracts_rules_for_files_is_left_to_the_slow_way() -> None:
+def test_all_rules_are_compiled() -> None:
+    """Every contract rule that feeds use has a column-wise form."""
     assert all(rules._predicates is not None for rules in (*TEXTS.values(), AMOUNT))
 
 
@@ -127,12 +132,15 @@ def test_none_of_the_contracts_rules_for_files_is_left_to_the_slow_way() -> None
         "'\\d'",
     ],
 )
-def test_an_expression_that_is_not_understood_is_said_to_be(expression: str) -> None:
+def test_unsupported_expression(expression: str) -> None:
+    """An expression outside the supported subset of CEL raises an error."""
     with pytest.raises(cel.UnsupportedExpressionError):
         cel.compile_rule(expression)
 
 
-def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fallback_to_protovalidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules without a column-wise form are validated value by value."""
+
     def fail(_expression: str) -> Callable[[object], object]:
         raise cel.UnsupportedExpressionError
 
@@ -161,12 +169,12 @@ def test_what_the_sieve_does_not_understand_is_judged_row_by_row(monkeypatch: py
         ("[int(this), 2].all(n, n <= 2)", ["1", "3"], [True, False]),
     ],
 )
-def test_the_expressions_mean_what_they_mean_in_cel(
-    expression: str, values: list[str], holds: list[bool | None]
-) -> None:
+def test_cel_semantics(expression: str, values: list[str], holds: list[bool | None]) -> None:
+    """Compiled expressions have the semantics of CEL."""
     assert cel.compile_rule(expression)(pa.array(values)).to_pylist() == holds
 
 
-def test_numbers_beyond_their_type_are_left_to_the_slow_way() -> None:
+def test_overflow() -> None:
+    """An integer overflow raises an error, so that the values are validated one by one."""
     with pytest.raises(pa.ArrowInvalid):
         cel.compile_rule("int(this) * 1000000000 > 0")(pa.array(["999999999999999999"]))

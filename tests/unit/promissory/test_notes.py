@@ -1,4 +1,4 @@
-"""What YES means of a note, and who is told its parties."""
+"""Answers of the promissory service: which notes mean YES, and who receives the parties."""
 
 import csv
 from collections.abc import Iterator
@@ -34,6 +34,7 @@ def stub(shared: Sandbox, promissory: RunningService) -> Iterator[PromissoryNote
 
 
 def changed(request: pb.CheckNoteRequest, **fields: object) -> pb.CheckNoteRequest:
+    """Return a copy of *request* with other *fields*."""
     other = pb.CheckNoteRequest()
     other.CopyFrom(request)
     for name, value in fields.items():
@@ -42,6 +43,7 @@ def changed(request: pb.CheckNoteRequest, **fields: object) -> pb.CheckNoteReque
 
 
 def first_note(state: State) -> pb.CheckNoteRequest:
+    """Return a request that matches the first sample note in *state*."""
     with (SAMPLES / "notes.csv").open(encoding="utf-8", newline="") as file:
         row = next(row for row in csv.DictReader(file) if row["state"] == state)
     return pb.CheckNoteRequest(
@@ -52,7 +54,8 @@ def first_note(state: State) -> pb.CheckNoteRequest:
     )
 
 
-def test_a_live_note_whose_four_facts_agree_is_yes(stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_matching_note(stub: PromissoryNoteInquiryServiceStub) -> None:
+    """A live note whose four facts match is YES."""
     assert stub.CheckNote(GENUINE, timeout=5).answer == ANSWER_YES
 
 
@@ -66,36 +69,42 @@ def test_a_live_note_whose_four_facts_agree_is_yes(stub: PromissoryNoteInquirySe
         {"obligor_id": "99000554330", "beneficiary_id": "9990000018"},
     ],
 )
-def test_one_fact_that_differs_makes_it_no(stub: PromissoryNoteInquiryServiceStub, fields: dict[str, object]) -> None:
+def test_different_fact(stub: PromissoryNoteInquiryServiceStub, fields: dict[str, object]) -> None:
+    """A request with one different fact, or with swapped parties, is NO."""
     assert stub.CheckNote(changed(GENUINE, **fields), timeout=5).answer == ANSWER_NO
 
 
 @pytest.mark.parametrize("state", State)
-def test_only_an_issued_note_is_live(stub: PromissoryNoteInquiryServiceStub, state: State) -> None:
+def test_state(stub: PromissoryNoteInquiryServiceStub, state: State) -> None:
+    """Only a note in state ISSUED is YES."""
     expected = ANSWER_YES if state is State.ISSUED else ANSWER_NO
 
     assert expected == stub.CheckNote(first_note(state), timeout=5).answer
 
 
-def test_after_an_endorsement_the_holder_is_the_beneficiary(stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_endorsed_note(stub: PromissoryNoteInquiryServiceStub) -> None:
+    """After an endorsement, the current holder is the beneficiary."""
     assert stub.CheckNote(ENDORSED, timeout=5).answer == ANSWER_YES
 
 
-def test_who_endorsed_a_note_away_is_its_beneficiary_no_more(stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_former_holder(stub: PromissoryNoteInquiryServiceStub) -> None:
+    """After an endorsement, the former holder is not the beneficiary."""
     assert stub.CheckNote(changed(ENDORSED, beneficiary_id="9990000034"), timeout=5).answer == ANSWER_NO
 
 
-def test_every_answer_carries_a_receipt_that_proves_it(shared: Sandbox, stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_receipts(shared: Sandbox, stub: PromissoryNoteInquiryServiceStub) -> None:
+    """Every reply has a receipt that verifies and names the caller or the agency."""
     keys = verifying_keys(shared.promissory().signing_certificates)
     reply = stub.CheckNote(GENUINE, timeout=5)
-    wanted = pb.GetNotePartiesRequest(serial=GENUINE.serial, executive_agency_id="SETAD-0001")
-    parties = stub.GetNoteParties(wanted, timeout=5)
+    request = pb.GetNotePartiesRequest(serial=GENUINE.serial, executive_agency_id="SETAD-0001")
+    parties = stub.GetNoteParties(request, timeout=5)
 
     assert receipt.verify(CHECK_NOTE, GENUINE, reply, keys).entry.caller == "99001187852"
-    assert receipt.verify(GET_NOTE_PARTIES, wanted, parties, keys).entry.agency == "SETAD-0001"
+    assert receipt.verify(GET_NOTE_PARTIES, request, parties, keys).entry.agency == "SETAD-0001"
 
 
-def test_after_a_yes_the_parties_are_told_as_the_note_has_them(stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_parties_after_yes(stub: PromissoryNoteInquiryServiceStub) -> None:
+    """After a YES, the parties are returned as written in the note."""
     stub.CheckNote(ENDORSED, timeout=5)
     reply = stub.GetNoteParties(
         pb.GetNotePartiesRequest(serial=ENDORSED.serial, executive_agency_id="SETAD-0002"), timeout=5
@@ -106,7 +115,8 @@ def test_after_a_yes_the_parties_are_told_as_the_note_has_them(stub: PromissoryN
     assert all((reply.obligor.full_name, reply.obligor.address, reply.beneficiary.full_name))
 
 
-def test_a_no_does_not_open_the_parties(stub: PromissoryNoteInquiryServiceStub) -> None:
+def test_parties_after_no(stub: PromissoryNoteInquiryServiceStub) -> None:
+    """After a NO, the parties are refused."""
     settled = first_note(State.SETTLED)
     stub.CheckNote(settled, timeout=5)
 

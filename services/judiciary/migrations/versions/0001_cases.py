@@ -1,4 +1,4 @@
-"""Cases about cheques and the parties they name, coverage and loads."""
+"""Cases over cheques and their parties, coverage and loads."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""One table that answers from its indexes alone, its rows as they were delivered, and what loads took away."""
+"""One table whose indexes cover both queries, with one row per party; and the subjects that loads removed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -40,7 +40,7 @@ def upgrade() -> None:
         "national_id": ["national_id", "role", "filed_on"],
     }.items():
         op.create_index(f"cheque_case_{name}", "cheque_case", columns, schema="facts")
-    # The rows of one load lie together.
+    # The rows of one load are adjacent, so a BRIN index is enough.
     op.create_index("cheque_case_load", "cheque_case", ["load_number"], schema="facts", postgresql_using="brin")
     key = ["case_number", "national_id", "role"]
     op.create_index("cheque_case_key", "cheque_case", key, unique=True, schema="facts")

@@ -1,4 +1,4 @@
-"""Keys that a bulk load may build anew, compared by their bytes, and what loads took away."""
+"""Keys as indexes that a bulk load can rebuild, compared by bytes; and the subjects that loads removed."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("load_number", sa.Integer, nullable=False),
     )
     op.create_index("note_key", "note", ["serial"], unique=True, schema="facts")
-    # The rows of one load lie together.
+    # The rows of one load are adjacent, so a BRIN index is enough.
     op.create_index("note_load", "note", ["load_number"], schema="facts", postgresql_using="brin")
     _rebuild(
         "setad_member",
@@ -50,5 +50,5 @@ def upgrade() -> None:
 def _rebuild(name: str, *columns: sa.Column[Any]) -> None:
     op.rename_table(name, "former", schema="facts")
     op.create_table(name, *columns, schema="facts")
-    op.execute(f"INSERT INTO facts.{name} SELECT * FROM facts.former")  # noqa: S608 - a name from above
+    op.execute(f"INSERT INTO facts.{name} SELECT * FROM facts.former")  # noqa: S608 - a constant name
     op.drop_table("former", schema="facts")

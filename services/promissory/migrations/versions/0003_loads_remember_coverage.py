@@ -1,4 +1,4 @@
-"""Each load keeps since when the data counted after it: what recall must look at where that has moved."""
+"""Store with each load the first date of coverage after it; recall needs it if coverage has moved."""
 
 from datetime import date
 
