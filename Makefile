@@ -44,6 +44,10 @@ conformance: .venv/.ready ## Put our own services to the conformance kit's proof
 protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
 	$(BIN)/python -m tools.commands.generate_protos
 
+.PHONY: reference
+reference: .venv/.ready ## Write the reference pages under docs/reference/ from the code
+	$(BIN)/python -m tools.commands.reference
+
 .PHONY: bench
 bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: small and short; ARGS=--help)
 	$(BIN)/python -m tools.bench $(ARGS)

@@ -1,0 +1,26 @@
+"""The committed reference pages."""
+
+import pytest
+
+from tools.commands import reference
+
+PAGES = reference.pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_current(name: str) -> None:
+    """A committed reference page is what `make reference` writes."""
+    assert PAGES[name] == (reference.FOLDER / name).read_text("utf-8")
+
+
+def test_no_other_pages() -> None:
+    """The folder holds the generated pages and no others."""
+    assert set(PAGES) == {path.name for path in reference.FOLDER.iterdir()}
+
+
+def test_settings_have_a_meaning() -> None:
+    """Every setting has a type and a meaning."""
+    rows = [line.split(" | ") for line in PAGES["settings.md"].splitlines() if line.startswith("| `")]
+
+    assert rows
+    assert [] == [row[0] for row in rows if not row[-1].removesuffix(" |").strip()]
