@@ -1,10 +1,10 @@
-"""Invent the samples that the docs and the tests use: notes.csv, agencies.csv and cases.csv, the same bytes every time.
+"""Generate the sample files of the docs and tests: notes.csv, agencies.csv and cases.csv. The output is deterministic.
 
-Nobody here lives and no firm here trades: natural persons have ids of the place code 999, which is no place's, and
-every firm and bank is called نمونه, a sample. The first rows of the notes and of the cases are fixed, so that the docs
-can quote them. The persons of the notes and those of the cases are strangers to each other.
+All persons and firms are fictitious: national numbers have the place code 999, which is not assigned, and the name of
+every firm and bank contains نمونه (sample). The first rows of the notes and cases are fixed, so that the docs can quote
+them. No person occurs both in the notes and in the cases.
 
-9990000069, 9990000077 and 99000791909 are named nowhere: whoever asks about them is told no.
+9990000069, 9990000077 and 99000791909 occur in no file: every inquiry about them is answered NO.
 """
 
 import csv
@@ -31,8 +31,8 @@ TEHRAN = ZoneInfo("Asia/Tehran")
 # Ids of natural persons begin with 999, those of legal persons with 990.
 _SAMPLE_NATURAL = 999_000_000
 _SAMPLE_LEGAL = 9_900_000_000
-# The middle of an id, between its prefix and its check digit. Random ids keep clear of the fixed ones, which are lower,
-# and of 999999, which would make ten nines.
+# Ranges of the digits between an id's prefix and check digit. They exclude the fixed ids, which are lower, and 999999,
+# which would give an id of ten nines.
 NATURAL_OF_NOTES, NATURAL_OF_CASES = range(100_000, 550_000), range(550_000, 999_999)
 LEGAL_OF_NOTES, LEGAL_OF_CASES = range(1_000_000, 5_500_000), range(5_500_000, 10_000_000)
 FOREIGN_OF_NOTES, FOREIGN_OF_CASES = range(100_000_000, 550_000_000), range(550_000_000, 10**9)
@@ -82,7 +82,7 @@ PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 
 
 class Person(NamedTuple):
-    """A party of a note, the same wherever they appear."""
+    """A party of a note, with the same data in every note."""
 
     id: str
     name: str
@@ -91,7 +91,7 @@ class Person(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A row of notes.csv; the holder is the present one."""
+    """A row of notes.csv; the holder is the current one."""
 
     serial: str
     state: str
@@ -124,21 +124,21 @@ class Case(NamedTuple):
 
 
 def foreign_id(middle: int) -> str:
-    """The id of a foreign national: 999 and nine digits; no check digit is known."""
+    """Return a foreign national's code: 999 and the nine digits of *middle*; it has no check digit."""
     return f"999{middle:09d}"
 
 
 def notes() -> Iterator[Note]:
-    """The showcase, then invented notes."""
+    """Yield the fixed notes, then random ones."""
     random = Random("notes")  # noqa: S311 - samples, not secrets
     persons = _persons(random)
-    showcase = list(_showcase_notes(random))
-    yield from showcase
-    for body in random.sample(range(10**11, 10**12), NOTES - len(showcase)):
+    fixed = list(_fixed_notes(random))
+    yield from fixed
+    for body in random.sample(range(10**11, 10**12), NOTES - len(fixed)):
         yield _random_note(random, persons, body)
 
 
-def _showcase_notes(random: Random) -> Iterator[Note]:
+def _fixed_notes(random: Random) -> Iterator[Note]:
     obligor = _person(random, "9990000018", "آرش نمونه‌ای")
     settler = _person(random, "9990000026", "شیرین نمونه‌ای")
     payee = _person(random, "9990000034", "کاوه نمونه‌ای")
@@ -156,7 +156,7 @@ def _random_note(random: Random, persons: Sequence[Person], body: int) -> Note:
     state = random.choices(list(STATES), list(STATES.values()))[0]
     obligor, beneficiary, endorsee = random.sample(persons, 3)
     holder = endorsee if random.random() < 0.12 else beneficiary
-    # A note is protested when it was due and not paid, so its day must have come.
+    # A note is protested after its due date, so the due date is in the past.
     protested = state == "PROTESTED"
     issued = _day(random, FIRST_NOTE, LAST_DAY - timedelta(days=60 if protested else 0))
     latest = min(issued + timedelta(days=720), LAST_DAY) if protested else issued + timedelta(days=720)
@@ -185,8 +185,8 @@ def _persons(random: Random) -> list[Person]:
 
 def _person(random: Random, person_id: str, name: str) -> Person:
     numbers = random.randint(1, 40), random.randint(1, 220)
-    alley, house = (str(number).translate(PERSIAN_DIGITS) for number in numbers)
-    address = f"{random.choice(CITIES)}، خیابان {random.choice(STREETS)}، کوچه {alley}، پلاک {house}"
+    alley, house_number = (str(number).translate(PERSIAN_DIGITS) for number in numbers)
+    address = f"{random.choice(CITIES)}، خیابان {random.choice(STREETS)}، کوچه {alley}، پلاک {house_number}"
     return Person(person_id, name, address, f"990{random.randrange(10**7):07d}")
 
 
@@ -200,22 +200,22 @@ def _day(random: Random, first: date, last: date) -> date:
 
 
 def _jalali_year(day: date) -> int:
-    # Of the years in question, those that divide by four have Nowruz on 20 March, the others on the 21st.
+    # In the years used here, Nowruz is on 20 March if the Gregorian year is divisible by four, else on 21 March.
     nowruz = date(day.year, 3, 21 if day.year % 4 else 20)
     return day.year - (621 if day >= nowruz else 622)
 
 
 def agencies() -> Iterator[tuple[str, str]]:
-    """Forty agencies of four provinces that are on no map."""
+    """Yield forty agencies of four fictitious provinces."""
     for number, (province, body) in enumerate(product(PROVINCES, AGENCIES), start=1):
         yield f"SETAD-{number:04d}", f"{body} {province}"
 
 
 def cases() -> Iterator[Case]:
-    """The showcase, then invented cases in the order of their filing."""
+    """Yield the fixed cases, then random ones in the order of their filing dates."""
     random = Random("cases")  # noqa: S311 - samples, not secrets
-    yield from _showcase_cases()
-    # The showcase has one case of 1399 and two filed since.
+    yield from _fixed_cases()
+    # The fixed cases are one of 1399 and two filed since 1400.
     days = [_day(random, *YEAR_1399) for _ in range(CASES_OF_1399 - 1)]
     days += [_day(random, *SINCE_1400) for _ in range(CASES_SINCE_1400 - 2)]
     numbers = random.sample(range(10**11, 10**12), len(days))
@@ -227,7 +227,7 @@ def cases() -> Iterator[Case]:
         yield from _random_case(random, persons, filed, f"{_jalali_year(filed)}{number}", cheque)
 
 
-def _showcase_cases() -> Iterator[Case]:
+def _fixed_cases() -> Iterator[Case]:
     civil = ("1403000000000001", "CIVIL", date(2024, 5, 1), "2024-05-01T09:30:00+03:30", "140000000000000001")
     criminal = ("1399000000000001", "CRIMINAL", date(2020, 8, 10), "2020-08-11T10:15:00+04:30", "139900000000000001")
     unclear = ("1401000000000001", "CIVIL", date(2023, 2, 2), "2023-02-04T11:05:00+03:30", "")
@@ -241,9 +241,9 @@ def _showcase_cases() -> Iterator[Case]:
 def _random_case(random: Random, persons: Sequence[str], filed: date, number: str, cheque: int) -> Iterator[Case]:
     kind = random.choices(("CIVIL", "CRIMINAL"), (65, 35))[0]
     parties = list(_parties(random, persons))
-    # 16 to 20 digits, of which the first fifteen alone tell every cheque from every other.
-    more = random.randint(1, 5)
-    tracking = f"{cheque}{random.randrange(10**more):0{more}d}"
+    # 16 to 20 digits; the first fifteen are unique.
+    suffix_length = random.randint(1, 5)
+    tracking = f"{cheque}{random.randrange(10**suffix_length):0{suffix_length}d}"
     if parties and random.random() < 0.15:
         tracking = ""
     registered = _registered_at(random, filed)
@@ -268,7 +268,7 @@ def _registered_at(random: Random, filed: date) -> str:
 
 
 def generate(into: Path) -> None:
-    """Write the three files below *into*."""
+    """Write the three files to the folder *into*."""
     _write(into / "notes.csv", Note._fields, notes())
     _write(into / "agencies.csv", ("agency_id", "name"), agencies())
     _write(into / "cases.csv", Case._fields, cases())

@@ -30,7 +30,7 @@ TODAY = datetime.now(TEHRAN).date()
 
 
 def clock_on(day: date) -> Clock:
-    """Return a clock that stands at noon in Tehran of *day*."""
+    """Return a clock fixed at 08:00 UTC (11:30 in Tehran) of *day*."""
     noon = datetime(day.year, day.month, day.day, 8, tzinfo=UTC)
     return Clock(micros=lambda: to_micros(noon))
 
