@@ -107,11 +107,11 @@ def test_bad_invocation_is_one_line(
 @pytest.mark.parametrize(
     ("how", "code", "words"),
     [
-        (("--address", "no.such.host:1"), 21, "no such address"),
-        (("--address", "127.0.0.1:1"), 21, "nobody answers"),
+        (("--address", "no.such.host:1"), 21, "address can't be resolved"),
+        (("--address", "127.0.0.1:1"), 21, "server can't be reached"),
         (("--as", "foreign"), 21, "certificate"),
         (("--as", "nobody"), 1, "no such file"),
-        (("--as", "mixed"), 1, "no certificate and its key"),
+        (("--as", "mixed"), 1, "are not a certificate and its key"),
     ],
 )
 def test_connection_error_names_its_cause(

@@ -13,6 +13,6 @@ class ServerError(UserFacingError):
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return *error* as text for an operator: the path, where it has one, and the cause in words, without its number."""
+    """Return *error* as text for an operator: its path, if any, and the cause in words, without the number."""
     cause = (error.strerror or "input or output failed").lower()
     return f"{error.filename}: {cause}" if error.filename is not None else cause
