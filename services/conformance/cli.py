@@ -15,7 +15,7 @@ from conformance.results import RunResult
 from conformance.target import Target, TargetError
 from estelam.cli import complete, output
 from estelam.cli.inquire import silence_grpc
-from estelam.core.exceptions import UserFacingError, describe_os_error
+from estelam.core.exceptions import UserFacingError, describe_error
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
@@ -111,9 +111,7 @@ def run(
         if html_file:
             html.write(html_file, verdict)
     except (OSError, signed_json.SignatureError) as error:
-        _exit_usage(
-            f"a report could not be written: {describe_os_error(error) if isinstance(error, OSError) else error}"
-        )
+        _exit_usage(f"a report could not be written: {describe_error(error)}")
     raise typer.Exit(exit_code(verdict))
 
 

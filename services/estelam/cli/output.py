@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.errors import Refusal
-from estelam.core.exceptions import UserFacingError, describe_os_error
+from estelam.core.exceptions import UserFacingError, describe_error
 
 EXIT_YES = 0
 EXIT_FAILED = 1
@@ -162,14 +162,25 @@ def check_writable(path: Path, option: str, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def user_errors(*, as_json: bool) -> Iterator[None]:
-    """Print an error that an operator can correct as one line, without a stack trace, and exit 1."""
+def user_errors(*, as_json: bool, migrate: str = "estelam migrate") -> Iterator[None]:
+    """Print an error that an operator can correct as one line, without a stack trace, and exit 1.
+
+    Args:
+        as_json: print the JSON error.
+        migrate: the command that brings the data store to the newest schema.
+    """
     try:
         yield
     except UserFacingError as error:
         exit_error(str(error), as_json=as_json)
     except OSError as error:
-        exit_error(describe_os_error(error), as_json=as_json)
+        exit_error(describe_error(error), as_json=as_json)
+    except Exception as error:
+        # By name: a command that opens no data store starts without SQLAlchemy.
+        if type(error).__module__ != "sqlalchemy.exc":
+            raise
+        advice = f"check `store` in the settings and that the database runs, and run: {migrate}"
+        exit_error(f"the data store can't be read or written; {advice}", as_json=as_json)
 
 
 def track(items: Iterable[T], name: str, *, as_json: bool, total: int | None = None) -> Iterator[T]:

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from estelam.catalogue.model import Catalogue
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, describe_error
 
 _END = "end "
 
@@ -33,8 +33,10 @@ class Baseline:
             lines = path.read_text("utf-8").splitlines()
             sunsets = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
             days = {method: date.fromisoformat(day) for method, day in sunsets.items()}
-        except (OSError, ValueError) as error:
-            raise BaselineError(f"{path}: {error}") from None
+        except OSError as error:
+            raise BaselineError(describe_error(error)) from None
+        except ValueError as error:
+            raise BaselineError(f"{path}: {describe_error(error)}") from None
         return cls(frozenset(line for line in lines if line and not line.startswith(_END)), days)
 
     def write(self, path: Path) -> None:

@@ -12,7 +12,12 @@ class ServerError(UserFacingError):
     """The server can't start."""
 
 
-def describe_os_error(error: OSError) -> str:
-    """Return *error* as text for an operator: its path, if any, and the cause in words, without the number."""
-    cause = (error.strerror or "input or output failed").lower()
-    return f"{error.filename}: {cause}" if error.filename is not None else cause
+def describe_error(error: Exception) -> str:
+    """Return *error* as text for an operator: its path, if any, and the cause in words, without codes."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = getattr(error, "reason", None)  # ssl.SSLError has one, as KEY_VALUES_MISMATCH
+    cause = reason.replace("_", " ") if isinstance(reason, str) else error.strerror or "input or output failed"
+    return f"{error.filename}: {cause.lower()}" if error.filename is not None else cause.lower()

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import ServerError
+from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.files import FileReloader
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
@@ -105,7 +105,7 @@ class Server:
         try:
             credentials = ReloadingCredentials(settings)
         except (OSError, ValueError) as error:
-            raise ServerError(f"the server's certificate can't be used: {error}") from error
+            raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         self._settings = settings
         self.services = frozenset(name.partition("/")[0] for name in handlers)
         self._server = PatchedServer(options(settings), _unknown_method)

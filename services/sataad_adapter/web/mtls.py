@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import structlog
 from starlette.types import ASGIApp
 
-from estelam.core.exceptions import ServerError
+from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.files import FileReloader
 from estelam.core.tls import server_context
 from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, run_listener
@@ -59,7 +59,7 @@ class _ReloadingTls:
             self._reloader.refresh()
             self.context = self._load()
         except (OSError, ValueError) as error:
-            raise ServerError(f"the server's certificate can't be used: {error}") from error
+            raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         self.context.sni_callback = self._use_current
 
     async def watch(self) -> None:

@@ -56,7 +56,7 @@ def test_denied_certificates(estelam: CommandLine, folder: Path) -> None:
     (folder / "certificates.yaml").write_text(line, "utf-8")
     command = ("catalogue", "explain", "--catalogue", str(folder), "--method", "CheckNote", "--json", "--consumer")
 
-    denied = {name: estelam(*command, name).json["barred_certificates"] for name in ("setad", "sample-agency")}
+    denied = {name: estelam(*command, name).json["denied_certificates"] for name in ("setad", "sample-agency")}
 
     assert {"setad": [f"{'ab' * 32}: lost key"], "sample-agency": None} == denied
 

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from estelam.cli import output
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import UserFacingError, describe_os_error
+from estelam.core.exceptions import UserFacingError, describe_error
 
 HEAD = f"1234:{'0123456789abcdef' * 4}"
 
@@ -94,8 +95,18 @@ def test_os_error_text() -> None:
     """An OSError is printed as the path and the cause, without its number."""
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", "/none")
 
-    assert "/none: no such file or directory" == describe_os_error(error)
-    assert "input or output failed" == describe_os_error(OSError())
+    assert "/none: no such file or directory" == describe_error(error)
+    assert "input or output failed" == describe_error(OSError())
+    assert "key values mismatch" == describe_error(_ssl_error())
+    with pytest.raises(UnicodeDecodeError) as caught:
+        b"\xff".decode("utf-8")
+    assert "is not UTF-8 text" == describe_error(caught.value)
+
+
+def _ssl_error() -> ssl.SSLError:
+    error = ssl.SSLError(336, "[SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4060)")
+    error.reason = "KEY_VALUES_MISMATCH"
+    return error
 
 
 def test_check_writable(tmp_path: Path) -> None:

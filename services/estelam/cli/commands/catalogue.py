@@ -182,15 +182,15 @@ def _recorded(service: str, since: datetime, about: str | None) -> Iterator[tupl
 
 
 def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:
-    asked, grant, access = explained.target, explained.grant, explained.effective_grant
-    barred = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if asked.party and d.party == asked.party.slug]
+    target, grant, access = explained.target, explained.grant, explained.effective_grant
+    denied = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if target.party and d.party == target.party.slug]
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.denial_reasons) or None,
         "day": f"{day} ({normalize.format_jalali(day)})",
-        "consumer": asked.party and f"{asked.party.slug} ({asked.party.legal_id or 'no legal id on record'})",
-        "method": asked.full_name or (asked.service and f"{asked.service.slug}, answered by its provider, not here"),
-        "provider": asked.service and asked.service.provider,
+        "consumer": target.party and f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
+        "method": target.full_name or (target.service and f"{target.service.slug}, answered by its provider, not here"),
+        "provider": target.service and target.service.provider,
         "grant": grant and grant.id,
         "clause": grant and grant.clause,
         "in_force_since": grant and effective_from(grant),
@@ -198,10 +198,10 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
         "quota": access and access.quota.model_dump(),
         "quota_left": access and _left(access),
         "demands": list(access.demands) if access and access.demands else None,
-        "barred_certificates": barred or None,
-        "deprecated": asked.method and asked.method.deprecated,
-        "sunset": asked.method and asked.method.sunset,
-        "replaced_by": asked.method and asked.method.replaced_by,
+        "denied_certificates": denied or None,
+        "deprecated": target.method and target.method.deprecated,
+        "sunset": target.method and target.method.sunset,
+        "replaced_by": target.method and target.method.replaced_by,
     }
 
 
@@ -249,13 +249,13 @@ def _what(service: str, method: str | None) -> str:
 
 
 def _status(grant: Grant, today: date) -> str:
-    words = {
+    texts = {
         GrantStatus.INCOMPLETE: "a precondition is missing",
         GrantStatus.PENDING: f"from {effective_from(grant)}",
         GrantStatus.IN_FORCE: "in force",
         GrantStatus.ENDED: "ended",
     }
-    return words[grant_status(grant, today)]
+    return texts[grant_status(grant, today)]
 
 
 def _today() -> date:
