@@ -380,23 +380,23 @@ def test_log_events_of_faults_hold_no_identifier(tmp_path: Path, start: Start) -
     sandbox = create_sandbox(tmp_path / "suite")
     settings = sandbox.promissory(listen="127.0.0.1:0", shutdown_delay_seconds=0)
     with capture_logs() as events:
-        ministry = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
-        doubting = sandbox.setad(
+        promissory = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
+        adapter = sandbox.setad(
             listen="127.0.0.1:0",
-            provider=ministry.address,
+            provider=promissory.address,
             shutdown_delay_seconds=0,
             provider_certificates=(sandbox.pki / "judiciary-receipts.crt",),  # no promissory receipt verifies under it
         )
-        addresses = {"promissory": ministry.address, "setad": start(lambda: run_adapter(doubting)).address}
+        addresses = {"promissory": promissory.address, "setad": start(lambda: run_adapter(adapter)).address}
         addresses["judiciary"] = start(judiciary_opening(sandbox, shutdown_delay_seconds=0)).address
         connections = Connections(sandbox, addresses)
         connections.make(*CALLS)
-        ministry.close()
+        promissory.close()
         faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: failing_lookup}))
         connections.addresses = addresses | {"promissory": faulty.address}
         fault = connections.make(Call("setad", CHECK_NOTE, check(), Reason.SERVICE_FAILED))
 
     assert [Reason.SERVICE_FAILED] == fault
-    assert {"inquiry.answered", "inquiry.refused", "batch.failed", "provider.unproven"} <= {e["event"] for e in events}
+    assert {"inquiry.answered", "inquiry.refused", "batch.failed", "receipt.rejected"} <= {e["event"] for e in events}
     assert [] == leaks(json.dumps(events, ensure_ascii=False, default=str).encode(), (*CANARIES, "CANARY"))
     assert [] == leaks(b"\n".join(connections.received), (*CANARIES, "CANARY"))
