@@ -77,16 +77,18 @@ class FileReloader(Generic[T]):
     def refresh(self) -> bool:
         """Load the value if a file has changed; return whether it was loaded.
 
-        A check within the interval after the last one does nothing, unless there is no value yet.
+        A check within the interval after the last one does nothing. The first load does not begin an interval, so that a
+        change right after it is found by the next check.
 
         Raises:
             OSError: the status of a file can't be read. The last value stays.
             Exception: whatever the load function raises. The last value stays.
         """
-        now = self._monotonic()
-        if now < self._next_check and self._value is not None:
-            return False
-        self._next_check = now + self._interval_seconds
+        if self._value is not None:
+            now = self._monotonic()
+            if now < self._next_check:
+                return False
+            self._next_check = now + self._interval_seconds
         stamps = tuple(file_stamp(path) for path in self._files())
         if self._value is not None and stamps == self._known(stamps):
             return False

@@ -81,12 +81,22 @@ def test_interval_bounds_checks(file: Path) -> None:
     """Within the interval a change is not looked for; after it, it is found."""
     reading = Reading(file, interval_seconds=1.0)
     reading.reloader.refresh()
+    reading.reloader.refresh()
     write_atomic(file, "two")
 
     assert not reading.reloader.refresh()
     reading.now += 1
     assert reading.reloader.refresh()
     assert reading.reloader.value == "two"
+
+
+def test_first_load_begins_no_interval(file: Path) -> None:
+    """A change right after the first load is found by the next check."""
+    reading = Reading(file, interval_seconds=1.0)
+    reading.reloader.refresh()
+    write_atomic(file, "two")
+
+    assert reading.reloader.refresh()
 
 
 def test_failed_load_keeps_value(file: Path) -> None:
