@@ -1,4 +1,4 @@
--- The owner of all databases, and the databases: once, as a superuser. In real life each stands at its own organisation.
+-- Creates the owner and the databases; run once, as a superuser. In production each organisation has its own server.
 \getenv password ESTELAM_PASSWORD
 CREATE ROLE estelam_owner LOGIN PASSWORD :'password';
 CREATE DATABASE promissory OWNER estelam_owner ENCODING 'UTF8' TEMPLATE template0;

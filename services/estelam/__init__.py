@@ -1,1 +1,1 @@
-"""The house: what every official inquiry shares. It knows no service's contract."""
+"""The shared library of all services. It imports no service, and of the contracts only estelam.inquiry."""

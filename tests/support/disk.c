@@ -1,8 +1,8 @@
-/* Stands between a process and its disk: slows or fails what it writes to the files of a store, as it is told.
+/* Preloaded into a process to slow down or fail its writes to the files of a store.
  *
- * The folder DISK holds what is to happen, looked up at each call: "slow" has the milliseconds that a sync takes,
- * "broken" makes every sync fail, "full" every write. Meant are only SQLite's files (their names hold ".db") and the
- * journal of PostgreSQL.
+ * Files in the folder DISK select the fault, checked at each call: "slow" contains the milliseconds that a sync takes,
+ * "broken" makes every sync fail, "full" every write. Affected are only SQLite's files (names with ".db") and the
+ * write-ahead log of PostgreSQL.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int told(const char *what, long *number) {
+static int fault_is_set(const char *what, long *number) {
     char path[4096];
     const char *folder = getenv("DISK");
     if (!folder || snprintf(path, sizeof path, "%s/%s", folder, what) >= (int)sizeof path)
@@ -27,7 +27,7 @@ static int told(const char *what, long *number) {
     return 1;
 }
 
-static int meant(int descriptor) {
+static int is_store_file(int descriptor) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -42,12 +42,12 @@ int fdatasync(int descriptor) {
     long milliseconds = 0;
     if (!real)
         real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    if (meant(descriptor)) {
-        if (told("broken", NULL)) {
+    if (is_store_file(descriptor)) {
+        if (fault_is_set("broken", NULL)) {
             errno = EIO;
             return -1;
         }
-        if (told("slow", &milliseconds)) {
+        if (fault_is_set("slow", &milliseconds)) {
             struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000};
             nanosleep(&pause, NULL);
         }
@@ -59,7 +59,7 @@ ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset
     static ssize_t (*real)(int, const void *, size_t, off64_t);
     if (!real)
         real = (ssize_t(*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
-    if (meant(descriptor) && told("full", NULL)) {
+    if (is_store_file(descriptor) && fault_is_set("full", NULL)) {
         errno = ENOSPC;
         return -1;
     }

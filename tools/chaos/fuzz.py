@@ -145,10 +145,10 @@ class ReplyChecker:
         except (Refusal, DecodeError):
             self._result.losses.append(f"{target.name} answered a request that violates the contract")
             return
-        said, same = getattr(answer, "answer", ANSWER_YES), request == target.good
-        self._must(said in {ANSWER_YES, ANSWER_NO}, f"{target.name} answered neither yes nor no")
-        self._must((said == ANSWER_YES) >= same, f"{target.name} said no to what is so")
-        self._must(same or said == ANSWER_NO or target.name != suite.CHECK_NOTE, "a note was confirmed that is not")
+        result, same = getattr(answer, "answer", ANSWER_YES), request == target.good
+        self._must(result in {ANSWER_YES, ANSWER_NO}, f"{target.name} answered neither YES nor NO")
+        self._must((result == ANSWER_YES) >= same, f"{target.name} answered NO to a true fact")
+        self._must(same or result == ANSWER_NO or target.name != suite.CHECK_NOTE, "a wrong note was confirmed")
         if same or self._seen["answered"] % PROVEN_IN == 0:
             try:
                 receipt.verify(target.name, request, answer, self._keys)
@@ -159,16 +159,16 @@ class ReplyChecker:
         reason = _reason(reply)
         if reason is None:
             self._seen[f"gRPC's own {reply.status}"] += 1
-            self._must(reply.status in GRPCS_OWN, f"status {reply.status}, in nobody's words")
+            self._must(reply.status in GRPCS_OWN, f"status {reply.status} without a known text")
             return
         self._seen["refused"] += 1
-        words = ERROR_CATALOGUE[reason]
-        said = unquote(reply.headers.get("grpc-message", b"").decode("ascii"))
-        self._must((words.status, words.en) == (reply.status, said), f"{reason} in other words than the table's")
+        spec = ERROR_CATALOGUE[reason]
+        result = unquote(reply.headers.get("grpc-message", b"").decode("ascii"))
+        self._must((spec.status, spec.en) == (reply.status, result), f"{reason} with another text than the catalogue's")
 
-    def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
+    def _must(self, holds: bool, text: str) -> None:  # noqa: FBT001 - as assert takes it
         if not holds:
-            self._result.losses.append(f"{words}")
+            self._result.losses.append(text)
 
 
 def _reason(reply: Reply) -> Reason | None:

@@ -85,10 +85,10 @@ def outcome_of(reply: Any) -> Answer:
     if isinstance(reply, notes_pb.GetNotePartiesResponse):
         parties = (reply.obligor, reply.beneficiary)
         return Answer("DISCLOSED", [[party.id, party.full_name, party.address, party.postal_code] for party in parties])
-    said = None
+    detail = None
     if isinstance(reply, cases_pb.CheckByNationalIdResponse | cases_pb.CheckByTrackingIdResponse):
-        said = _coverage(reply) if reply.HasField("coverage") else None
-    return Answer(inquiry_pb2.Answer.Name(reply.answer).removeprefix("ANSWER_"), said)
+        detail = _coverage(reply) if reply.HasField("coverage") else None
+    return Answer(inquiry_pb2.Answer.Name(reply.answer).removeprefix("ANSWER_"), detail)
 
 
 def _coverage(reply: Any) -> tuple[date, datetime]:

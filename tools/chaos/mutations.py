@@ -38,7 +38,7 @@ MESSAGES: Mapping[str, Callable[[Draft], bytes]] = {
     "bytes put in": lambda d: d.good[: d.at] + d.some + d.good[d.at :],
     "cut short": lambda d: d.good[: d.at],
     "cut out": lambda d: d.good[: d.at] + d.good[d.at + len(d.some) :],
-    "said twice": lambda d: d.good + d.good[d.at :],
+    "repeated": lambda d: d.good + d.good[d.at :],
     "an unknown field": lambda d: d.good + text(15, d.some),
     "an unknown number": lambda d: tag(14, 0) + bytes([d.at & 127]) + d.good,
     "a first field of any bytes": lambda d: d.good + text(1, d.some),
@@ -74,10 +74,10 @@ class FramedRequest(NamedTuple):
 
 FRAMES: Mapping[str, Callable[[Draft], FramedRequest]] = {
     "cut short": lambda d: FramedRequest(grpc_message(d.good)[: d.at], None),
-    "a length that lies": lambda d: FramedRequest(grpc_message(d.good, length=d.at), d.good[: d.at]),
+    "a wrong length": lambda d: FramedRequest(grpc_message(d.good, length=d.at), d.good[: d.at]),
     "a length beyond the end": lambda d: FramedRequest(grpc_message(d.good, length=len(d.good) + 1 + d.at), None),
     "a huge length": lambda d: FramedRequest(grpc_message(d.good, length=2**32 - 1 - d.at), None),
-    "packed, it says": lambda d: FramedRequest(grpc_message(d.good, compressed=1 + 2 * (d.at % 128)), None),
+    "marked as compressed": lambda d: FramedRequest(grpc_message(d.good, compressed=1 + 2 * (d.at % 128)), None),
     "a second message": lambda d: FramedRequest(grpc_message(d.good) + grpc_message(d.some), d.good),
     "more behind it": lambda d: FramedRequest(grpc_message(d.good) + d.some, d.good),
     "nothing before it": lambda d: FramedRequest(grpc_message(b"") + grpc_message(d.good), b""),

@@ -39,8 +39,8 @@ class OracleClock(NamedTuple):
 class Answer(NamedTuple):
     """YES, NO, DISCLOSED or the reason of a refusal, and the other expected contents of the reply."""
 
-    word: str
-    said: Any = None
+    outcome: str
+    detail: Any = None
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Oracle:
         later = since is not None and since > (self.coverage.since or first_date)
         return later or (through is not None and through < self.coverage.through)
 
-    def no(self, now: datetime, said: Any = None) -> Answer:
+    def no(self, now: datetime, detail: Any = None) -> Answer:
         """NO if coverage permits it, otherwise the refusal."""
         if self.coverage is None:
             return Answer("COVERAGE_UNDECLARED")
@@ -73,7 +73,7 @@ class Oracle:
             return Answer("CLOCK_BEHIND")
         if now - self.coverage.through > STALE_AFTER:
             return Answer("DATA_STALE")
-        return Answer("NO", said)
+        return Answer("NO", detail)
 
 
 @dataclass
@@ -111,7 +111,7 @@ class NotesOracle(Oracle):
 
     def remember(self, method: str, caller: str, request: Row, answer: Answer, now: datetime) -> None:
         """Record an answer; a YES permits GetNoteParties."""
-        if (method, answer.word) == ("CheckNote", "YES"):
+        if (method, answer.outcome) == ("CheckNote", "YES"):
             self.confirmed_at.setdefault((caller, request["serial"]), []).append(now)
 
 
@@ -135,8 +135,8 @@ class CasesOracle(Oracle):
             yes = request["national_id"] in named
         else:
             yes = request["tracking_id"] in {row["tracking_id"] for row in covered}
-        said = (since, self.coverage.through) if self.coverage else None
-        return Answer("YES", said) if yes else self.no(now, said)
+        detail = (since, self.coverage.through) if self.coverage else None
+        return Answer("YES", detail) if yes else self.no(now, detail)
 
     def remember(self, *_: Any) -> None:
         """Nothing to record: answers of the judiciary permit nothing else."""

@@ -220,7 +220,7 @@ class History:
     def _expected(self, question: RandomRequest) -> Answer:
         method = question.method.short_name
         answer = self.oracle.answer(method, question.caller, question.fields, self._now)
-        timed = method == "GetNoteParties" or (answer.word not in {"YES", "STORE_UNAVAILABLE"})
+        timed = method == "GetNoteParties" or (answer.outcome not in {"YES", "STORE_UNAVAILABLE"})
         return Answer("CLOCK_BEHIND") if timed and self._watch.behind(self._now) else answer
 
     def _compare(self, questions: Sequence[RandomRequest], answers: Sequence[RecordedAnswer | Refusal]) -> None:
@@ -247,7 +247,7 @@ class History:
         for question, answer, right in zip(questions, answers, expected, strict=True):
             given = self._given(question, answer)
             self.result.checked += 1
-            self._must(given == right, f"{question.method.short_name} was {given.word}, and is {right.word}")
+            self._must(given == right, f"{question.method.short_name} was {given.outcome}, and is {right.outcome}")
 
     def _given(self, question: RandomRequest, answer: RecordedAnswer | Refusal) -> Answer:
         if isinstance(answer, Refusal):
@@ -257,12 +257,12 @@ class History:
             proven = receipt.verify(question.method.name, request(question), reply, self._keys)
         except receipt.InvalidReceipt:
             return Answer("INVALID")
-        self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer bears another time")
+        self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer has another time")
         return outcome_of(reply)
 
-    def _must(self, holds: bool, words: str) -> None:  # noqa: FBT001 - as assert takes it
+    def _must(self, holds: bool, text: str) -> None:  # noqa: FBT001 - as assert takes it
         if not holds:
-            self.result.losses.append(f"{self._name}: {words}")
+            self.result.losses.append(f"{self._name}: {text}")
 
 
 def _fail() -> None:

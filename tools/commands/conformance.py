@@ -189,8 +189,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="estelam-conformance-")))
         stores = stack.enter_context(on_postgresql()) if chosen.postgresql else None
         addresses = stack.enter_context(our_services(folder, stores))
-        words = [*command(folder, addresses, REPORTS), *(f"--only={only}" for only in chosen.only)]
-        status = subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode
+        arguments = [*command(folder, addresses, REPORTS), *(f"--only={only}" for only in chosen.only)]
+        status = subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False).returncode
     Console(highlight=False, soft_wrap=True).print(f"report: {REPORTS / _FILES['html']}")
     sys.exit(status)
 

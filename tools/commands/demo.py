@@ -22,21 +22,21 @@ class DemoContext:
 
     sandbox: suite.Sandbox
     services: dict[str, ServiceProcess]
-    words: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
     """The values of {name} placeholders in commands."""
 
 
-def flip_a_byte(stage: DemoContext) -> str:
+def flip_a_byte(context: DemoContext) -> str:
     """Copy the receipt with one bit in its middle flipped."""
-    kept = bytearray((stage.sandbox.folder / RECEIPT).read_bytes())
+    kept = bytearray((context.sandbox.folder / RECEIPT).read_bytes())
     kept[len(kept) // 2] ^= 1
-    (stage.sandbox.folder / FLIPPED).write_bytes(kept)
+    (context.sandbox.folder / FLIPPED).write_bytes(kept)
     return "DONE"
 
 
-def kill_and_restart(stage: DemoContext) -> str:
+def kill_and_restart(context: DemoContext) -> str:
     """Kill the promissory service with SIGKILL, and start it again."""
-    service = stage.services["promissory"]
+    service = context.services["promissory"]
     service.kill()
     before = service.exit_status
     service.start()
@@ -88,28 +88,28 @@ STORY = (
 )
 
 
-def play(stage: DemoContext, step: Step) -> tuple[str, str]:
+def play(context: DemoContext, step: Step) -> tuple[str, str]:
     """Run *step*; returns its description and its outcome."""
     if not isinstance(step.does, str):
-        return (step.does.__doc__ or "").rstrip("."), step.does(stage)
-    command = step.does.format(**stage.words)
-    done = run_command(stage.sandbox, *shlex.split(command), "--json", folder=stage.sandbox.folder)
+        return (step.does.__doc__ or "").rstrip("."), step.does(context)
+    command = step.does.format(**context.values)
+    done = run_command(context.sandbox, *shlex.split(command), "--json", folder=context.sandbox.folder)
     try:
-        said = json.loads(done.stdout)
+        output = json.loads(done.stdout)
     except ValueError:
         return f"$ estelam {command}", f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[-200:]}"
-    if isinstance(said, dict) and "head" in said:
-        stage.words["head"] = said["head"]
-    return f"$ estelam {command}", outcome(done.returncode, said)
+    if isinstance(output, dict) and "head" in output:
+        context.values["head"] = output["head"]
+    return f"$ estelam {command}", outcome(done.returncode, output)
 
 
-def outcome(code: int, said: Any) -> str:
+def outcome(code: int, output: Any) -> str:
     """One word for a command's output and exit code, which must agree."""
-    match code, said:
+    match code, output:
         case 0, list(rows):
             word = f"{len(rows)} ENTRIES"
         case (0, {"answer": "YES"}) | (10, {"answer": "NO"}):
-            word = said["answer"]
+            word = output["answer"]
         case 20, {"answer": None, "reason": str(reason)}:
             word = reason
         case 0, {"obligor": _, "beneficiary": _}:
@@ -121,7 +121,7 @@ def outcome(code: int, said: Any) -> str:
         case 1, {"error": str(error)} if error.startswith("INVALID"):
             word = "INVALID"
         case _:
-            word = f"exit {code}: {json.dumps(said, ensure_ascii=False)}"
+            word = f"exit {code}: {json.dumps(output, ensure_ascii=False)}"
     return word
 
 
@@ -131,25 +131,25 @@ def run_story(console: Console) -> int:
         sandbox = suite.create_sandbox(Path(folder), ports=free_ports(*SERVICES))
         suite.load_samples(sandbox)
         services = {name: ServiceProcess(name, sandbox) for name in SERVICES}
-        stage = DemoContext(sandbox, services, {"cases": str(suite.SAMPLES / "cases.csv")})
+        context = DemoContext(sandbox, services, {"cases": str(suite.SAMPLES / "cases.csv")})
         try:
             for service in services.values():
                 service.launch()
             for service in services.values():
                 service.wait()
-            return sum(not show(console, number, step, stage) for number, step in enumerate(STORY, start=1))
+            return sum(not show(console, number, step, context) for number, step in enumerate(STORY, start=1))
         finally:
             for service in reversed(services.values()):
                 service.stop()
 
 
-def show(console: Console, number: int, step: Step, stage: DemoContext) -> bool:
+def show(console: Console, number: int, step: Step, context: DemoContext) -> bool:
     """Run one step and print it on one line; returns whether the outcome was the expected one."""
-    did, came = play(stage, step)
+    did, came = play(context, step)
     same = came == step.expected
     mark = "[green]✓[/]" if same else "[bold red]✗[/]"
     colour = "green" if same else "bold red"
-    verdict = f"told {step.expected:18} came out [{colour}]{escape(came):18}[/]"
+    verdict = f"expected {step.expected:18} got [{colour}]{escape(came):18}[/]"
     console.print(f"{number:2} {mark} {step.narration:46} {verdict} [dim]{escape(did)}[/]")
     return same
 
@@ -160,9 +160,9 @@ def main() -> None:
     console.print("[bold]Three services on free ports, in a temporary folder.[/]\n")
     failed = run_story(console)
     if failed:
-        console.print(f"\n[bold red]{failed} of {len(STORY)} steps did not come out as told: those marked ✗.[/]")
+        console.print(f"\n[bold red]{failed} of {len(STORY)} steps had an unexpected outcome: those marked ✗.[/]")
     else:
-        console.print(f"\n[bold green]All {len(STORY)} steps came out as told.[/]")
+        console.print(f"\n[bold green]All {len(STORY)} steps had the expected outcome.[/]")
     sys.exit(1 if failed else 0)
 
 

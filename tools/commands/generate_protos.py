@@ -59,7 +59,7 @@ def _rules_descriptor_set() -> bytes:
 
 def _protoc(arguments: list[str]) -> None:
     if protoc.main(["protoc", *arguments]) != 0:
-        sys.exit("protoc refused the contract; its words stand above")
+        sys.exit("protoc rejected the contract; its output is above")
 
 
 if __name__ == "__main__":

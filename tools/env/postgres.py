@@ -137,19 +137,19 @@ def _folder() -> Path:
 def _run(program: str, *arguments: str | Path, check: bool = True, environ: Mapping[str, str] | None = None) -> None:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         # A file, not a pipe: the server that pg_ctl starts would keep the pipe open.
         done = subprocess.run(
             [BIN / program, *arguments],
             check=False,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(environ or {})},
             user=user,
             cwd="/",
             timeout=_SECONDS,
         )
-        said.seek(0)
+        output.seek(0)
         if check and done.returncode:
-            raise RuntimeError(f"{program} failed: {said.read()}")
+            raise RuntimeError(f"{program} failed: {output.read()}")

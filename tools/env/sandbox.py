@@ -112,13 +112,18 @@ def create_sandbox(
     burst: int = 2000,
     catalogue: Path | None = None,
 ) -> Sandbox:
-    """Make a suite in *folder*: certificates, keys, access table, settings, and both stores migrated but empty.
+    """Create a sandbox in *folder*: certificates, keys, access table, settings, and both stores migrated and empty.
 
-    *ports* are those of "promissory", "judiciary" and "setad"; a service without one takes a free port. Those of "page"
-    and "api", the adapter's faces on HTTP, and of "dashboard", the quality process's, are served only if given; at those of
-    "promissory-metrics" and its like are the services' figures. *stores* are the addresses of the first two's stores;
-    one without keeps its own on SQLite, in the folder. The folder *catalogue* says who may ask what, or else a table of
-    the sandbox's own. What is already there is kept, but for the settings.
+    What exists already is kept, except the settings.
+
+    Args:
+        folder: the sandbox's folder.
+        ports: for "promissory", "judiciary" and "setad", else a free port; for "page" and "api" of the adapter and
+            "dashboard" of the quality process, which are served only if given; for "promissory-metrics" and so on.
+        stores: URLs of the stores of "promissory" and "judiciary", else SQLite in the folder.
+        rate: tokens per second of every grant.
+        burst: bucket size of every grant.
+        catalogue: folder of the catalogue with the grants, else an access table of the sandbox's own.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():

@@ -20,10 +20,10 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
                 partial(load, large, questions(scale.rows), many.caller("cbi"), seconds=scale.seconds),
                 partial(load, small, questions(scale.few_rows), few.caller("cbi"), seconds=scale.seconds),
             )
-            ratio, words = compare(full, empty, lambda report: report.throughput, "{:,.0f}")
+            ratio, text = compare(full, empty, lambda report: report.throughput, "{:,.0f}")
             yield Metric(
                 f"{name}, {scale.rows:,} cases / {scale.few_rows:,}",
-                f"{words} calls/s; {remarks([*full, *empty])}",
+                f"{text} calls/s; {remarks([*full, *empty])}",
                 ratio,
                 at_least(0.90),
             )

@@ -24,8 +24,8 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
     for engine, url in _databases(environment).items():
         asyncio.run(_fill(url, environment.scale.notes))
         ours, theirs = _runs(environment, engine, url)
-        ratio, words = compare(ours, theirs, lambda report: report.throughput, "{:,.0f}")
-        measured = f"{words} calls/s; {remarks([*ours, *theirs])}"
+        ratio, text = compare(ours, theirs, lambda report: report.throughput, "{:,.0f}")
+        measured = f"{text} calls/s; {remarks([*ours, *theirs])}"
         yield Metric(f"full CheckNote / FastAPI and SQLAlchemy async, {engine}", measured, ratio, at_least(3))
 
 

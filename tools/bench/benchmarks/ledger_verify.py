@@ -37,8 +37,8 @@ class VerifyRun(NamedTuple):
 
 def _verify(suite: Deployment) -> VerifyRun:
     done = suite.command("ledger", "verify", "promissory", "--json", core=SERVER_CORE)
-    said = json.loads(done.output)
-    return VerifyRun(done.cpu_seconds, said["entries"], said["blocks"])
+    output = json.loads(done.output)
+    return VerifyRun(done.cpu_seconds, output["entries"], output["blocks"])
 
 
 def _fill(environment: BenchEnvironment, suite: Deployment, entries: int) -> None:

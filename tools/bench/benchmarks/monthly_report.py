@@ -67,8 +67,8 @@ def reported(folder: Path, least: int) -> ReportRun:
     with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         seeded = synthetic_month.seed(connection, _MONTH, least=least)
     started = time.perf_counter()
-    words = [sys.executable, "-m", "tools.bench.report_worker", str(_MONTH), str(day_after(_MONTH).micros())]
-    done = subprocess.run(words, input=settings.model_dump_json(), capture_output=True, text=True, check=False)
+    arguments = [sys.executable, "-m", "tools.bench.report_worker", str(_MONTH), str(day_after(_MONTH).micros())]
+    done = subprocess.run(arguments, input=settings.model_dump_json(), capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(done.stderr)

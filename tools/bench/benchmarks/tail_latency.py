@@ -16,10 +16,10 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         # A p99 needs more calls than a mean does.
         at_half = {"rate": rate, "seconds": 2 * scale.seconds}
         full, bare = paired(scale.rounds, partial(both.full, **at_half), partial(both.baseline, **at_half))
-    ratio, words = compare(full, bare, lambda report: report.p99, "{:,.2f}")
+    ratio, text = compare(full, bare, lambda report: report.p99, "{:,.2f}")
     yield Metric(
         "p99 of full / bare at half of the full one's capacity",
-        f"{words} ms at {rate:,.0f} calls/s, arriving at random; {remarks([*full, *bare])}",
+        f"{text} ms at {rate:,.0f} calls/s, arriving at random; {remarks([*full, *bare])}",
         ratio,
         at_most(1.5),
     )

@@ -13,8 +13,8 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
     """Throughput of the full service / of the baseline on both engines, and CPU time on SQLite."""
     full, bare = _runs(environment, Engine.SQLITE)
     yield _throughput(full, bare, Engine.SQLITE, at_least(0.95))
-    ratio, words = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
-    yield Metric("CPU time of a full call / of a bare call", f"{words} us of the server process", ratio, at_most(1.15))
+    ratio, text = compare(full, bare, lambda report: report.server_micros, "{:,.0f}")
+    yield Metric("CPU time of a full call / of a bare call", f"{text} us of the server process", ratio, at_most(1.15))
     full, bare = _runs(environment, Engine.POSTGRESQL)
     yield _throughput(full, bare, Engine.POSTGRESQL, at_least(0.75))
 
@@ -27,6 +27,6 @@ def _runs(environment: BenchEnvironment, engine: Engine) -> tuple[list[Report], 
 
 
 def _throughput(full: Sequence[Report], bare: Sequence[Report], engine: Engine, target: Target) -> Metric:
-    ratio, words = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
-    measured = f"{words} calls/s; {remarks([*full, *bare])}"
+    ratio, text = compare(full, bare, lambda report: report.throughput, "{:,.0f}")
+    measured = f"{text} calls/s; {remarks([*full, *bare])}"
     return Metric(f"full CheckNote / bare handler, {engine}", measured, ratio, target)

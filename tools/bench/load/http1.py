@@ -19,7 +19,7 @@ class JsonConnection(Connection):
 
     def __init__(self, plan: Plan, tls: ssl.SSLContext, tally: Tally, requests: Iterator[Framed]) -> None:
         if plan.concurrency.streams != 1:
-            raise ProtocolError("HTTP/1.1 bears one call at a time on a connection")
+            raise ProtocolError("HTTP/1.1 allows one call at a time per connection")
         super().__init__(plan, tls, tally, requests)
         self._since: float | None = None
         self._inbox = b""
