@@ -92,9 +92,9 @@ def test_where_nobody_calls_any_more_the_page_says_so_and_before_the_deprecation
     later = (written(calling, "working-group", AZAR) / "report.en.html").read_text("utf-8")
     before = (written(calling, "working-group", MEHR) / "report.en.html").read_text("utf-8")
 
-    assert "Still call it: nobody" in later
+    assert "Still called by: nobody" in later
     assert "Deprecated since" in before
-    assert "Still call it" not in before
+    assert "Still called by" not in before
 
 
 def test_a_caller_out_of_the_catalogue_is_named_by_its_legal_id(calling: QualityStore) -> None:

@@ -85,7 +85,7 @@ def test_a_silent_watch_is_neither_up_nor_down(watch_over: QualityStore) -> None
 
     assert found["stale"]
     assert {"unmeasured"} == {method["state"] for service in found["services"] for method in service["methods"]}
-    assert "The watch is silent: the present is not known" in page
+    assert "The monitor has no current data: the status is unknown" in page
     assert "All services answer" not in page
 
 
@@ -96,7 +96,7 @@ def test_a_method_that_was_not_measured_is_not_called_up(tmp_path: Path) -> None
         found, page = client.get("/status.json").json(), client.get("/en/").text
 
     assert ("unmeasured", False) == (found["state"], found["stale"])
-    assert "Not every service is known to stand" in page
+    assert "The status of some services is unknown" in page
 
 
 def test_a_method_in_its_first_minute_of_service_is_not_known_yet(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_reports_are_listed_and_handed_out_as_they_were_signed(reader: httpx.Cli
     files = {path.name: reader.get(f"/reports/{folder.name}/{path.name}") for path in folder.iterdir()}
 
     assert "Central Bank of I.R. Iran" in page
-    assert "signature holds" in page
+    assert "signature valid" in page
     assert {name: (folder / name).read_bytes() for name in files} == {name: one.content for name, one in files.items()}
     assert "default-src 'none'" in files["report.fa.html"].headers["content-security-policy"]
     assert files["figures.csv"].headers["content-disposition"].startswith("attachment")
@@ -216,8 +216,8 @@ def test_a_changed_report_is_called_so(tmp_path: Path, watch_over: QualityStore)
     with open_dashboard(watch_over, reports=reports) as running, running.client() as client:
         page = client.get("/en/reports").text
 
-    assert 1 == page.count("signature does NOT hold")
-    assert 1 == page.count("signature holds")
+    assert 1 == page.count("signature INVALID")
+    assert 1 == page.count("signature valid")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
@@ -231,7 +231,7 @@ def test_a_report_whose_figures_cannot_be_read_does_not_vanish(
         page = client.get("/en/reports")
 
     assert 200 == page.status_code
-    assert 1 == page.text.count("signature does NOT hold")
+    assert 1 == page.text.count("signature INVALID")
     assert ">1405-08-working-group</a>" in page.text
 
 

@@ -101,4 +101,4 @@ def test_a_board_that_is_gone_says_that_what_stands_there_is_the_past(opening: O
     page.route("**/en/", lambda route: route.abort())
     page.clock.run_for(16_000)
 
-    expect(page.get_by_role("alert")).to_contain_text("what stands here is not the present")
+    expect(page.get_by_role("alert")).to_contain_text("this page is not current")
