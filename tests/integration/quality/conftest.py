@@ -1,4 +1,4 @@
-"""A quality store of one's own, and a month to put things into."""
+"""A quality store for each test, and helpers that fill a month."""
 
 import contextlib
 import shutil
@@ -32,7 +32,7 @@ NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNationalId"
 
 
 def tally(answered: int = 1, micros: int = 20_000, **faults: int) -> Tally:
-    """So many answers, and failures by the name of their fault."""
+    """A tally of answered inquiries, and of failures by the name of their attribution."""
     counts: Counter[Attribution | None] = Counter({Attribution(name): count for name, count in faults.items()})
     counts[None] = answered
     return Tally(counts, Counter({histogram.bucket(micros): answered} if answered else {}))
@@ -46,18 +46,18 @@ def at(day: int, hour: int = 0, minute: int = 0, month: Month = ABAN) -> int:
 
 @dataclass
 class QualityStore:
-    """What was seen, and the figures that follow from it."""
+    """A quality store, with helpers that fill it and build reports."""
 
     settings: QualitySettings
     after: int = field(default=ABAN.end_minute + 60)
 
     def clock(self) -> Clock:
-        """It is an hour after the month's end, unless told otherwise."""
+        """A stopped clock at minute *after*, by default an hour after the end of the month."""
         micros = to_micros(instant_of(self.after))
         return replace(Clock(), micros=lambda: micros)
 
     def write(self, keep: Callable[..., object], *rows: object) -> None:
-        """Keep *rows* in the store."""
+        """Store *rows* with the function *keep* of the repository."""
         with (
             contextlib.closing(Store(self.settings.store, facts=AccessMode.WRITE)) as store,
             store.transaction() as opened,
@@ -73,12 +73,12 @@ class QualityStore:
         self.write(repository.save_probes, *(Probe(minute, method, consumer, fault) for minute in minutes))
 
     def announce(self, first: int, end: int, *, hours: float, service: str = "promissory-note-inquiry") -> None:
-        """An outage announced so many hours before."""
+        """Announce an outage so many hours before it begins."""
         told = PlannedOutage(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
         self.write(lambda opened, rows: repository.insert_outage(opened, rows[0]), told)
 
     def end_early(self, number: int, end: int) -> None:
-        """The outage of that number, ended before minute *end*."""
+        """End outage *number* before minute *end*."""
         self.write(lambda opened, _: repository.end_outage(opened, number, end))
 
     def edit(self, file: str, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
@@ -89,7 +89,7 @@ class QualityStore:
         path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
 
     def report(self, audience: str = "working-group", month: Month = ABAN) -> Report:
-        """The figures for one reader."""
+        """The report for one audience."""
         catalogue = loader.read_catalogue(self.settings.catalogue)
         rules = slo.read(self.settings.rules, catalogue)
         now = self.clock().now()
@@ -100,13 +100,13 @@ class QualityStore:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> QualitySettings:
-    """A quality store that is empty, with all that it needs: to be copied, not to be changed."""
+    """Settings of an empty quality store with its files: to be copied, not changed."""
     return quality_home(tmp_path_factory.mktemp("quality"))
 
 
 @pytest.fixture
-def watch(home: QualitySettings, tmp_path: Path) -> QualityStore:
-    """A quality store of a test's own, empty."""
+def quality_store(home: QualitySettings, tmp_path: Path) -> QualityStore:
+    """An empty quality store for one test."""
     folder = home.catalogue.parent
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     moved = home.model_dump_json().replace(str(folder), str(tmp_path))

@@ -1,4 +1,4 @@
-"""A watch on real services, for tests: one round at a time, and what the quality store holds after it."""
+"""Monitors real services round by round, and reads the results from the quality store."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ ProbeResults = dict[tuple[str, str], tuple[Attribution | None, str]]
 
 
 def settings_of(sandbox: Sandbox, folder: Path, addresses: dict[str, str], **overrides: object) -> QualitySettings:
-    """A quality store of one's own in *folder*, and services at *addresses*."""
+    """Settings with an empty quality store in *folder* and services at *addresses*."""
     given = {"store": f"sqlite:///{folder / 'quality'}", "addresses": addresses, "probe_seconds": 8.0}
     settings = sandbox.quality(**(given | overrides))
     migrate(settings.store, repository.MIGRATIONS)
@@ -42,29 +42,29 @@ def settings_of(sandbox: Sandbox, folder: Path, addresses: dict[str, str], **ove
 
 
 def probe_identity(consumer: str, certificate: Path) -> ProbeIdentity:
-    """A consumer with *certificate* and the key beside it."""
+    """A probe identity with *certificate* and the key beside it."""
     return ProbeIdentity(consumer=consumer, certificate=certificate, private_key=certificate.with_suffix(".key"))
 
 
 def monitor_rounds(settings: QualitySettings, *, rounds: int = 1, clock: Clock | None = None) -> None:
-    """So many rounds, in each of which it asks, and then reads and keeps."""
+    """Run so many rounds of probing and collecting."""
 
     async def run() -> None:
-        watch = Monitor(settings, clock or Clock())
+        monitor = Monitor(settings, clock or Clock())
         for _ in range(rounds):
-            await watch.probe()
-            await watch.collect()
+            await monitor.probe()
+            await monitor.collect()
 
     asyncio.run(run())
 
 
 def wait_until_healthy(sandbox: Sandbox, address: str) -> None:
-    """Wait until the service at *address* has found itself healthy, which it is not from its first instant on."""
+    """Wait until the service at *address* reports SERVING."""
     wait_for_health(sandbox, address, "", HealthCheckResponse.SERVING)
 
 
 def wait_for_health(sandbox: Sandbox, address: str, name: str, status: int) -> None:
-    """Wait until what is at *address* says *status* of the service *name*."""
+    """Wait until the server at *address* reports *status* for the service *name*."""
     deadline = time.monotonic() + 30
     with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
         stub = HealthStub(channel)  # type: ignore[no-untyped-call]
@@ -75,7 +75,7 @@ def wait_for_health(sandbox: Sandbox, address: str, name: str, status: int) -> N
 
 @contextlib.contextmanager
 def fake_service(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
-    """Where a service with the ministry's certificate says that it serves, and meets every inquiry with *answer*."""
+    """Address of a fake service with the ministry's certificate that reports SERVING and replies with *answer*."""
     server = grpc.server(ThreadPoolExecutor(8))
     healthy = HealthServicer()  # type: ignore[no-untyped-call]
     healthy.set(MINISTRY, HealthCheckResponse.SERVING)  # type: ignore[no-untyped-call]
@@ -85,8 +85,8 @@ def fake_service(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(MINISTRY, handlers),))
     key, certificate, trust = (sandbox.pki / name for name in (f"{SERVER}.key", f"{SERVER}.crt", "ca.crt"))
     pair = (key.read_bytes(), certificate.read_bytes())
-    shown = grpc.ssl_server_credentials([pair], trust.read_bytes(), require_client_auth=True)
-    port = server.add_secure_port("127.0.0.1:0", shown)
+    credentials = grpc.ssl_server_credentials([pair], trust.read_bytes(), require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -95,7 +95,7 @@ def fake_service(sandbox: Sandbox, answer: Callable[[bytes, grpc.ServicerContext
 
 
 def probe_results(settings: QualitySettings) -> ProbeResults:
-    """Through whom each method failed each consumer, and why, by the newest probe."""
+    """Attribution and reason of the newest probe of each method and consumer."""
     with _opened(settings) as connection:
         return {
             (probe.method.partition("/")[2], probe.consumer): (probe.fault, probe.reason)
@@ -104,19 +104,19 @@ def probe_results(settings: QualitySettings) -> ProbeResults:
 
 
 def minutes(settings: QualitySettings) -> set[int]:
-    """The minutes of which there are probes."""
+    """Minutes that have probes."""
     with _opened(settings) as connection:
         return {probe.minute for probe in repository.probes(connection, *ALWAYS)}
 
 
 def last_samples(settings: QualitySettings) -> dict[str, MetricsSample]:
-    """What each service said of itself last."""
+    """Last health and metrics of each service."""
     with _opened(settings) as connection:
         return {one.service: one for one in repository.metrics_samples(connection, *ALWAYS)}
 
 
 def traffic(settings: QualitySettings) -> dict[tuple[str, str], Tally]:
-    """What was seen of consumers' inquiries, by method and consumer."""
+    """Stored traffic by method and consumer."""
     found: dict[tuple[str, str], Tally] = {}
     with _opened(settings) as connection:
         for one in repository.observations(connection, *ALWAYS):

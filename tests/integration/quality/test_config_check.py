@@ -1,4 +1,4 @@
-"""`estelam quality check`: rules, agreements and the watch's settings against the catalogue; each fault has a place."""
+"""`estelam quality check`: rules, agreements and monitor settings against the catalogue."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +19,13 @@ PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A suite of which everything has an address."""
+def complete_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A sandbox in which every service has an address."""
     return suite.create_sandbox(tmp_path_factory.mktemp("whole"), ports=PORTS)
 
 
 def agreeing(folder: Path, agreement: str) -> Path:
-    """The catalogue with one agreement."""
+    """A copy of the catalogue with one agreement."""
     folder.mkdir()
     for file in suite.CATALOGUE.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
@@ -36,13 +36,14 @@ def agreeing(folder: Path, agreement: str) -> Path:
 AGREED = "{{ id: S01, service: {}, consumer: {}, since: 1405-01-01, rules: {}, reference: sample }}"
 
 
-def told(settings: QualitySettings, **overrides: object) -> str:
-    """What is found wrong with *settings* so changed."""
+def problems(settings: QualitySettings, **overrides: object) -> str:
+    """Problems of *settings* with *overrides*."""
     return "\n".join(config_check.find_problems(settings.model_copy(update=overrides), Clock()))
 
 
-def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
-    done = run_command(whole, "quality", "check", "--json")
+def test_consistent_configuration(complete_sandbox: Sandbox) -> None:
+    """A consistent configuration is valid and exits with 0."""
+    done = run_command(complete_sandbox, "quality", "check", "--json")
 
     assert (0, '{"valid": true}\n', "") == (done.returncode, done.stdout, done.stderr)
 
@@ -55,12 +56,13 @@ def test_what_holds_together_is_said_to(whole: Sandbox) -> None:
         ("tax-debt", "cra", "note-standard", "agreements.yaml: S01: tax-debt is listed only, and not monitored here"),
     ],
 )
-def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
-    whole: Sandbox, tmp_path: Path, service: str, consumer: str, rules: str, words: str
+def test_invalid_agreement(
+    complete_sandbox: Sandbox, tmp_path: Path, service: str, consumer: str, rules: str, words: str
 ) -> None:
+    """An agreement without rules, grant or monitored service is reported with its file."""
     catalogue = agreeing(tmp_path / "catalogue", AGREED.format(service, consumer, rules))
 
-    assert words in told(whole.quality(), catalogue=catalogue)
+    assert words in problems(complete_sandbox.quality(), catalogue=catalogue)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,9 @@ def test_an_agreement_that_cant_be_kept_is_told_with_its_file(
         ({"ca_certificates": None}, "[quality] ca_certificates: not set, so nothing is probed"),
     ],
 )
-def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: dict[str, object], words: str) -> None:
-    assert words in told(whole.quality(), **overrides)
+def test_invalid_settings(complete_sandbox: Sandbox, overrides: dict[str, object], words: str) -> None:
+    """An invalid monitor setting is reported with its key."""
+    assert words in problems(complete_sandbox.quality(), **overrides)
 
 
 @pytest.mark.parametrize(
@@ -95,18 +98,22 @@ def test_what_the_watch_cant_do_is_told_by_its_key(whole: Sandbox, overrides: di
         ("cbi", "foreign", "foreign.crt: the certificate is not from an authority in ca_certificates"),
     ],
 )
-def test_a_certificate_to_probe_with_is_looked_at(
-    whole: Sandbox, tmp_path: Path, consumer: str, certificate: str, words: str
+def test_invalid_probe_certificate(
+    complete_sandbox: Sandbox, tmp_path: Path, consumer: str, certificate: str, words: str
 ) -> None:
+    """An unusable probe certificate is reported."""
     long_ago = datetime.now(UTC) - timedelta(days=400)
-    DevCertificateAuthority(whole.pki).issue("old", [CBI], since=long_ago, lifetime=timedelta(days=30))
+    DevCertificateAuthority(complete_sandbox.pki).issue("old", [CBI], since=long_ago, lifetime=timedelta(days=30))
     DevCertificateAuthority.create(tmp_path).issue("foreign", [CBI])
-    folder = tmp_path if certificate == "foreign" else whole.pki
+    folder = tmp_path if certificate == "foreign" else complete_sandbox.pki
 
-    assert words in told(whole.quality(), probe=(probe_identity(consumer, folder / f"{certificate}.crt"),))
+    assert words in problems(
+        complete_sandbox.quality(), probe=(probe_identity(consumer, folder / f"{certificate}.crt"),)
+    )
 
 
-def test_a_fault_is_a_plain_line_and_no_success(whole: Sandbox, tmp_path: Path) -> None:
+def test_problem_exit_code(complete_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A problem exits with 1 and one line on stderr."""
     sandbox = suite.create_sandbox(tmp_path / "suite")
     done = run_command(sandbox, "quality", "check")
 

@@ -1,4 +1,4 @@
-"""Who still calls what is deprecated: on every page and in every file of the report, to whom it is any concern."""
+"""Callers of deprecated methods in the report."""
 
 import csv
 import io
@@ -19,8 +19,8 @@ SINCE, LAST_DAY = date(2026, 11, 6), date(2026, 11, 11)
 
 
 @pytest.fixture
-def calling(watch: QualityStore) -> QualityStore:
-    """CheckNote is deprecated on 15 Aban: Setad calls before and after, an agency before alone, a bank on that day."""
+def deprecated_calls(quality_store: QualityStore) -> QualityStore:
+    """CheckNote is deprecated on 15 Aban. Setad calls before and after, an agency only before, a bank on that day."""
 
     def deprecate(content: dict[str, list[dict[str, object]]]) -> None:
         service = next(found for found in content["services"] if found["slug"] == "promissory-note-inquiry")
@@ -28,51 +28,58 @@ def calling(watch: QualityStore) -> QualityStore:
         assert isinstance(methods, list)
         methods[0] |= {"notice": "1405-08-12", "deprecated": "1405-08-15", "sunset": "1406-08-20"}
 
-    watch.edit("services.yaml", deprecate)
-    watch.observe([at(3), at(14, 23, 59), at(20)], CHECK_NOTE, SETAD, tally(1000, consumer=100, ungranted=10))
-    watch.observe([at(16)], CHECK_NOTE, SETAD, tally(0, throttled=7))
-    watch.observe([at(14, 23, 59)], CHECK_NOTE, AGENCY, tally(3))
-    watch.observe([at(15)], CHECK_NOTE, CBI, tally(0, ungranted=2))
-    watch.observe([at(20)], NATIONAL_ID, CBI, tally(5))
-    return watch
+    quality_store.edit("services.yaml", deprecate)
+    quality_store.observe([at(3), at(14, 23, 59), at(20)], CHECK_NOTE, SETAD, tally(1000, consumer=100, ungranted=10))
+    quality_store.observe([at(16)], CHECK_NOTE, SETAD, tally(0, throttled=7))
+    quality_store.observe([at(14, 23, 59)], CHECK_NOTE, AGENCY, tally(3))
+    quality_store.observe([at(15)], CHECK_NOTE, CBI, tally(0, ungranted=2))
+    quality_store.observe([at(20)], NATIONAL_ID, CBI, tally(5))
+    return quality_store
 
 
-def test_who_called_since_the_deprecation_is_named_with_how_often_and_when_last(calling: QualityStore) -> None:
-    setad, cbi = sorted(calling.report().still_calling, key=lambda still: still.last_day, reverse=True)
+def test_callers_since_deprecation(deprecated_calls: QualityStore) -> None:
+    """Consumers that called since the deprecation are listed with number of inquiries and last day."""
+    setad, cbi = sorted(deprecated_calls.report().still_calling, key=lambda still: still.last_day, reverse=True)
 
     assert ("setad", SINCE, 1117, LAST_DAY) == (setad.consumer.slug, setad.since, setad.inquiries, setad.last_day)
     assert ("cbi", SINCE, 2, SINCE) == (cbi.consumer.slug, cbi.since, cbi.inquiries, cbi.last_day)
 
 
-def test_calls_before_the_deprecation_name_nobody(calling: QualityStore) -> None:
-    calling.observe([at(10, month=MEHR)], CHECK_NOTE, SETAD, tally(4))
+def test_calls_before_deprecation(deprecated_calls: QualityStore) -> None:
+    """Calls before the deprecation are not listed."""
+    deprecated_calls.observe([at(10, month=MEHR)], CHECK_NOTE, SETAD, tally(4))
 
-    assert () == calling.report(month=MEHR).still_calling
-    assert {"setad", "cbi"} == {still.consumer.slug for still in calling.report().still_calling}
+    assert () == deprecated_calls.report(month=MEHR).still_calling
+    assert {"setad", "cbi"} == {still.consumer.slug for still in deprecated_calls.report().still_calling}
 
 
-def test_a_method_that_was_deprecated_in_an_earlier_month_is_told_of_by_this_months_calls(
-    calling: QualityStore,
+def test_deprecation_in_earlier_month(
+    deprecated_calls: QualityStore,
 ) -> None:
-    calling.after = AZAR.end_minute + 60
-    calling.observe([at(2, month=AZAR)], CHECK_NOTE, AGENCY, tally(9))
+    """Calls of this month to a method deprecated earlier are listed."""
+    deprecated_calls.after = AZAR.end_minute + 60
+    deprecated_calls.observe([at(2, month=AZAR)], CHECK_NOTE, AGENCY, tally(9))
 
-    [still] = calling.report(month=AZAR).still_calling
+    [still] = deprecated_calls.report(month=AZAR).still_calling
     assert (SINCE, 9, date(2026, 11, 23)) == (still.since, still.inquiries, still.last_day)
 
 
-def test_each_reader_sees_its_own_callers_alone(calling: QualityStore) -> None:
+def test_visible_callers(deprecated_calls: QualityStore) -> None:
+    """Each audience sees the callers whose traffic it may see, and no others."""
     readers = ("working-group", "provider:mefa", "provider:judiciary-stat-center", "consumer:setad", "consumer:cbi")
-    seen = {reader: {still.consumer.slug for still in calling.report(reader).still_calling} for reader in readers}
+    seen = {
+        reader: {still.consumer.slug for still in deprecated_calls.report(reader).still_calling} for reader in readers
+    }
 
     assert [{"setad", "cbi"}] * 2 == [seen["working-group"], seen["provider:mefa"]]
     assert {"setad"} == seen["consumer:setad"]
-    # The bank was never granted the method: it is no concern of its report.
+    # The bank was never granted the method, so its report does not show it.
     assert [set(), set()] == [seen["provider:judiciary-stat-center"], seen["consumer:cbi"]]
 
 
-def test_table_and_json_and_both_pages_say_it(calling: QualityStore) -> None:
-    folder = written(calling, "working-group")
+def test_formats_agree(deprecated_calls: QualityStore) -> None:
+    """CSV, JSON and both pages list the callers."""
+    folder = generate(deprecated_calls, "working-group")
     told = json.loads((folder / "figures.json").read_bytes())["still_calling"]
     rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
     table = {(row["consumer"], row["figure"]): row["value"] for row in rows if row["scope"] == "still_calling"}
@@ -87,24 +94,28 @@ def test_table_and_json_and_both_pages_say_it(calling: QualityStore) -> None:
     assert "۱٬۱۱۷ استعلام، آخرین در \u2066۱۴۰۵/۰۸/۲۰\u2069" in persian
 
 
-def test_where_nobody_calls_any_more_the_page_says_so_and_before_the_deprecation_nothing(calling: QualityStore) -> None:
-    calling.after = AZAR.end_minute + 60
-    later = (written(calling, "working-group", AZAR) / "report.en.html").read_text("utf-8")
-    before = (written(calling, "working-group", MEHR) / "report.en.html").read_text("utf-8")
+def test_no_callers(deprecated_calls: QualityStore) -> None:
+    """The page states that there are no callers, and nothing before the deprecation."""
+    deprecated_calls.after = AZAR.end_minute + 60
+    later = (generate(deprecated_calls, "working-group", AZAR) / "report.en.html").read_text("utf-8")
+    before = (generate(deprecated_calls, "working-group", MEHR) / "report.en.html").read_text("utf-8")
 
     assert "Still called by: nobody" in later
     assert "Deprecated since" in before
     assert "Still called by" not in before
 
 
-def test_a_caller_out_of_the_catalogue_is_named_by_its_legal_id(calling: QualityStore) -> None:
-    calling.observe([at(21)], CHECK_NOTE, "99000000000", tally(0, ungranted=1))
+def test_unknown_caller(deprecated_calls: QualityStore) -> None:
+    """A caller that is not in the catalogue is listed with its legal id."""
+    deprecated_calls.observe([at(21)], CHECK_NOTE, "99000000000", tally(0, ungranted=1))
 
     named = Named("99000000000", "خارج از فهرست", "Not in the catalogue")
     found = StillCalling(CHECK_NOTE, named, SINCE, 1, date(2026, 11, 12))
-    assert found in calling.report().still_calling
+    assert found in deprecated_calls.report().still_calling
 
 
-def written(watch: QualityStore, audience: str, month: Month | None = None) -> Path:
-    [found] = generate_reports(watch.settings, month=str(month or "1405-08"), audiences=[audience], clock=watch.clock())
+def generate(quality_store: QualityStore, audience: str, month: Month | None = None) -> Path:
+    [found] = generate_reports(
+        quality_store.settings, month=str(month or "1405-08"), audiences=[audience], clock=quality_store.clock()
+    )
     return found.folder

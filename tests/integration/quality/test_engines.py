@@ -17,7 +17,8 @@ from tools.commands.report import quality_home
 
 
 @both_engines
-def test_what_is_kept_comes_back_and_adds_up(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """On each engine, stored records are read back, replaced by key, and observations add up."""
     url = quality_home(tmp_path).store
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")

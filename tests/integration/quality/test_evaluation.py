@@ -1,4 +1,4 @@
-"""What a month was: every edge at which the field has quarrelled."""
+"""Evaluation of a month: availability, attribution, outages, visibility and agreements."""
 
 from estelam.core.errors import Reason
 from quality import repository
@@ -23,12 +23,13 @@ from tests.integration.quality.conftest import (
 MONTH = range(ABAN.first_minute, ABAN.end_minute)
 
 
-def method(watch: QualityStore, name: str = CHECK_NOTE, audience: str = "working-group") -> MethodReport:
-    return next(found for found in watch.report(audience).methods if found.method == name)
+def method(quality_store: QualityStore, name: str = CHECK_NOTE, audience: str = "working-group") -> MethodReport:
+    return next(found for found in quality_store.report(audience).methods if found.method == name)
 
 
-def test_a_month_without_traffic_and_probes_claims_nothing(watch: QualityStore) -> None:
-    figures = watch.report()
+def test_empty_month(quality_store: QualityStore) -> None:
+    """A month without traffic and probes has no availability, and no objective is met or broken."""
+    figures = quality_store.report()
 
     assert figures.counts.inquiries == 0
     assert figures.minutes.availability is None
@@ -36,81 +37,93 @@ def test_a_month_without_traffic_and_probes_claims_nothing(watch: QualityStore) 
     assert {verdict.met for judged in figures.slo_results for verdict in judged.verdicts} == {None}
 
 
-def test_a_month_without_traffic_is_available_where_probes_were_answered(watch: QualityStore) -> None:
-    watch.probe(MONTH, CHECK_NOTE, SETAD)
+def test_availability_from_probes(quality_store: QualityStore) -> None:
+    """Answered probes make a month without traffic available."""
+    quality_store.probe(MONTH, CHECK_NOTE, SETAD)
 
-    assert method(watch).minutes.availability == 100
+    assert method(quality_store).minutes.availability == 100
 
 
-def test_an_outage_over_midnight_is_one_outage_whose_minutes_count_on_each_day(watch: QualityStore) -> None:
-    watch.probe(range(at(12), at(14)), CHECK_NOTE, SETAD)
-    watch.probe(range(at(12, 23), at(13, 2)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
+def test_outage_over_midnight(quality_store: QualityStore) -> None:
+    """An outage over midnight is one outage, and its minutes count on each day."""
+    quality_store.probe(range(at(12), at(14)), CHECK_NOTE, SETAD)
+    quality_store.probe(range(at(12, 23), at(13, 2)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
 
-    figures = watch.report()
+    figures = quality_store.report()
     [outage] = figures.outages
     assert (outage.fault, outage.minutes, outage.down) == (Attribution.PROVIDER, 180, 180)
-    days = method(watch).days
+    days = method(quality_store).days
     assert [days[day - 1].minutes.provider for day in (11, 12, 13, 14)] == [0, 60, 120, 0]
 
 
-def test_an_outage_announced_in_time_is_counted_apart_and_one_announced_late_is_not(watch: QualityStore) -> None:
-    watch.probe(MONTH, CHECK_NOTE, SETAD)
+def test_announced_outages(quality_store: QualityStore) -> None:
+    """An outage announced in time is counted separately; one announced late is not."""
+    quality_store.probe(MONTH, CHECK_NOTE, SETAD)
     for day, hours in ((10, 72), (20, 71.9)):
-        watch.probe(range(at(day), at(day, 1)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
-        watch.announce(at(day), at(day, 1), hours=hours)
+        quality_store.probe(range(at(day), at(day, 1)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
+        quality_store.announce(at(day), at(day, 1), hours=hours)
 
-    minutes = method(watch).minutes
+    minutes = method(quality_store).minutes
     assert (minutes.planned, minutes.provider) == (60, 60)
-    told = [(outage.fault, outage.counted_apart, outage.announced is not None) for outage in watch.report().outages]
+    told = [
+        (outage.fault, outage.counted_apart, outage.announced is not None) for outage in quality_store.report().outages
+    ]
     assert told == [("planned", True, True), ("planned", False, True), ("provider", False, True)]
-    assert {instant_of(at(day, 1)) for day in (10, 20)} == {outage.announced_until for outage in watch.report().outages}
+    assert {instant_of(at(day, 1)) for day in (10, 20)} == {
+        outage.announced_until for outage in quality_store.report().outages
+    }
 
 
-def test_failures_within_a_planned_outage_are_not_in_the_error_rate(watch: QualityStore) -> None:
-    watch.observe(range(at(10), at(10, 1)), CHECK_NOTE, SETAD, tally(0, provider=5))
-    watch.observe(range(at(11), at(11, 1)), CHECK_NOTE, SETAD, tally(5))
-    watch.announce(at(10), at(10, 1), hours=100)
+def test_failures_in_planned_outage(quality_store: QualityStore) -> None:
+    """Failures within a planned outage count as planned, not as provider failures."""
+    quality_store.observe(range(at(10), at(10, 1)), CHECK_NOTE, SETAD, tally(0, provider=5))
+    quality_store.observe(range(at(11), at(11, 1)), CHECK_NOTE, SETAD, tally(5))
+    quality_store.announce(at(10), at(10, 1), hours=100)
 
-    counts = method(watch).counts
+    counts = method(quality_store).counts
     assert (counts.planned, counts.provider, counts.answered) == (300, 0, 300)
 
 
-def test_a_missing_probe_is_no_outage_and_inquiries_tell_in_its_place(watch: QualityStore) -> None:
-    watch.probe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD)
-    watch.observe(range(at(5, 1), at(5, 2)), CHECK_NOTE, SETAD, tally(3))
-    watch.observe(range(at(5, 2), at(5, 3)), CHECK_NOTE, SETAD, tally(0, provider=3))
+def test_minutes_without_probes(quality_store: QualityStore) -> None:
+    """Without a probe the inquiries decide the state; without both a minute is unmeasured."""
+    quality_store.probe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD)
+    quality_store.observe(range(at(5, 1), at(5, 2)), CHECK_NOTE, SETAD, tally(3))
+    quality_store.observe(range(at(5, 2), at(5, 3)), CHECK_NOTE, SETAD, tally(0, provider=3))
 
-    day = method(watch).days[4].minutes
+    day = method(quality_store).days[4].minutes
     assert (day.up, day.provider, day.unmeasured) == (120, 60, 21 * 60)
 
 
-def test_probes_missing_in_the_midst_of_an_outage_make_no_two_of_it(watch: QualityStore) -> None:
+def test_gap_within_outage(quality_store: QualityStore) -> None:
+    """Missing probes within an outage don't split it."""
     gap = {at(5, 0, 30), at(5, 0, 31)}
-    watch.probe([m for m in range(at(5), at(5, 1)) if m not in gap], CHECK_NOTE, SETAD, Attribution.PROVIDER)
+    quality_store.probe([m for m in range(at(5), at(5, 1)) if m not in gap], CHECK_NOTE, SETAD, Attribution.PROVIDER)
 
-    [outage] = watch.report().outages
+    [outage] = quality_store.report().outages
     assert (outage.minutes, outage.down) == (60, 58)
 
 
-def test_what_fails_for_one_consumer_alone_is_that_consumers_outage(watch: QualityStore) -> None:
+def test_outage_of_one_consumer(quality_store: QualityStore) -> None:
+    """A failure for one consumer only is that consumer's outage and leaves the method available."""
     minutes = range(at(5), at(5, 1))
-    watch.probe(minutes, CHECK_NOTE, SETAD, Attribution.EXCHANGE)
-    watch.probe(minutes, CHECK_NOTE, AGENCY)
+    quality_store.probe(minutes, CHECK_NOTE, SETAD, Attribution.EXCHANGE)
+    quality_store.probe(minutes, CHECK_NOTE, AGENCY)
 
-    assert method(watch).minutes.availability == 100
-    [outage] = watch.report().outages
+    assert method(quality_store).minutes.availability == 100
+    [outage] = quality_store.report().outages
     assert (outage.fault, outage.consumer and outage.consumer.slug) == (Attribution.CONSUMER, "setad")
-    assert watch.report("consumer:cbi").outages == ()
+    assert quality_store.report("consumer:cbi").outages == ()
 
 
-def test_no_word_for_anybody_is_the_exchanges_and_one_word_of_failing_the_providers(watch: QualityStore) -> None:
-    watch.probe([at(5), at(5, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
-    watch.probe([at(5), at(5, 0, 1)], CHECK_NOTE, AGENCY, Attribution.CONSUMER)
-    watch.probe([at(6), at(6, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
-    watch.probe([at(7), at(7, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
-    watch.probe([at(7), at(7, 0, 1)], CHECK_NOTE, AGENCY, Attribution.PROVIDER)
+def test_attribution_of_minutes(quality_store: QualityStore) -> None:
+    """A minute counts to the exchange if no probe got a reply, and to the provider if one got its refusal."""
+    quality_store.probe([at(5), at(5, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
+    quality_store.probe([at(5), at(5, 0, 1)], CHECK_NOTE, AGENCY, Attribution.CONSUMER)
+    quality_store.probe([at(6), at(6, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
+    quality_store.probe([at(7), at(7, 0, 1)], CHECK_NOTE, SETAD, Attribution.EXCHANGE)
+    quality_store.probe([at(7), at(7, 0, 1)], CHECK_NOTE, AGENCY, Attribution.PROVIDER)
 
-    days = method(watch).days
+    days = method(quality_store).days
     assert [(days[d].minutes.up, days[d].minutes.exchange, days[d].minutes.provider) for d in (4, 5, 6)] == [
         (2, 0, 0),
         (0, 2, 0),
@@ -118,16 +131,19 @@ def test_no_word_for_anybody_is_the_exchanges_and_one_word_of_failing_the_provid
     ]
 
 
-def test_what_depends_on_another_is_not_to_blame_for_its_outage(watch: QualityStore) -> None:
+def test_outage_of_dependency(quality_store: QualityStore) -> None:
+    """An outage is listed once, under the service that the others depend on."""
     minutes = range(at(5), at(5, 1))
     for name in (CHECK_NOTE, VERIFY_NOTE):
-        watch.probe(minutes, name, SETAD, Attribution.PROVIDER)
+        quality_store.probe(minutes, name, SETAD, Attribution.PROVIDER)
 
-    [outage] = watch.report().outages
+    [outage] = quality_store.report().outages
     assert (outage.service.slug, outage.methods) == ("promissory-note-inquiry", (CHECK_NOTE, VERIFY_NOTE))
 
 
-def test_a_method_born_and_replaced_in_mid_month_is_judged_on_its_own_days(watch: QualityStore) -> None:
+def test_method_lifetime_within_month(quality_store: QualityStore) -> None:
+    """A method is evaluated on the days on which it is in service only."""
+
     def live(content: dict[str, list[dict[str, object]]]) -> None:
         service = next(found for found in content["services"] if found["slug"] == "cheque-case-inquiry")
         methods = service["methods"]
@@ -140,59 +156,66 @@ def test_a_method_born_and_replaced_in_mid_month_is_judged_on_its_own_days(watch
             "replaced_by": "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId",
         }
 
-    watch.edit("services.yaml", live)
-    watch.probe(range(at(10), at(20)), NATIONAL_ID, CBI)
+    quality_store.edit("services.yaml", live)
+    quality_store.probe(range(at(10), at(20)), NATIONAL_ID, CBI)
 
-    found = method(watch, NATIONAL_ID)
+    found = method(quality_store, NATIONAL_ID)
     assert (found.minutes.availability, found.minutes.up, found.minutes.unmeasured) == (100, 10 * 1440, 0)
     entering = next(
         one
-        for one in watch.report().slo_results
+        for one in quality_store.report().slo_results
         if one.service and one.service.slug == "cheque-case-inquiry" and one.kind == "entering"
     )
     notice = next(verdict for verdict in entering.verdicts if verdict.metric == "change_notice")
     assert (notice.measured, notice.met, notice.margin) == (8, False, -82)
-    assert all(one.method != NATIONAL_ID for one in watch.report(month=Month(1405, 7)).methods)
+    assert all(one.method != NATIONAL_ID for one in quality_store.report(month=Month(1405, 7)).methods)
 
 
-def test_a_month_that_still_runs_says_so_and_tells_of_no_minute_to_come(watch: QualityStore) -> None:
-    watch.after = at(3)
-    watch.probe(range(at(1), at(3)), CHECK_NOTE, SETAD)
+def test_interim_month(quality_store: QualityStore) -> None:
+    """The report of a running month is interim and has no future minutes."""
+    quality_store.after = at(3)
+    quality_store.probe(range(at(1), at(3)), CHECK_NOTE, SETAD)
 
-    figures = watch.report()
+    figures = quality_store.report()
     assert figures.interim
-    assert (method(watch).minutes.up, method(watch).minutes.unmeasured) == (2 * 1440, 0)
+    assert (method(quality_store).minutes.up, method(quality_store).minutes.unmeasured) == (2 * 1440, 0)
 
 
-def test_each_reader_sees_its_own_traffic_alone(watch: QualityStore) -> None:
-    watch.observe([at(5)], CHECK_NOTE, SETAD, tally(3))
-    watch.observe([at(5)], CHECK_NOTE, AGENCY, tally(5))
-    watch.observe([at(5)], NATIONAL_ID, CBI, tally(7))
+def test_visible_traffic(quality_store: QualityStore) -> None:
+    """Each audience sees its own traffic only."""
+    quality_store.observe([at(5)], CHECK_NOTE, SETAD, tally(3))
+    quality_store.observe([at(5)], CHECK_NOTE, AGENCY, tally(5))
+    quality_store.observe([at(5)], NATIONAL_ID, CBI, tally(7))
 
-    seen = {who: watch.report(who).counts.inquiries for who in ("working-group", "provider:mefa", "consumer:setad")}
+    seen = {
+        who: quality_store.report(who).counts.inquiries for who in ("working-group", "provider:mefa", "consumer:setad")
+    }
     assert seen == {"working-group": 15, "provider:mefa": 8, "consumer:setad": 3}
-    assert {one.slug for one in watch.report("consumer:cbi").services} == {"cheque-case-inquiry"}
-    assert {one.consumer.slug for one in watch.report("consumer:cbi").consumers} == {"cbi"}
+    assert {one.slug for one in quality_store.report("consumer:cbi").services} == {"cheque-case-inquiry"}
+    assert {one.consumer.slug for one in quality_store.report("consumer:cbi").consumers} == {"cbi"}
 
 
-def test_an_agreement_is_judged_on_the_days_on_which_it_is_in_force(watch: QualityStore) -> None:
-    watch.edit("agreements.yaml", lambda content: content["agreements"][0].update(since="1405-08-10"))
-    watch.observe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD, tally(1, micros=3_000_000))
-    watch.observe(range(at(12), at(12, 1)), CHECK_NOTE, SETAD, tally(1, micros=50_000))
+def test_agreement_days(quality_store: QualityStore) -> None:
+    """An agreement is evaluated on the days on which it is in force."""
+    quality_store.edit("agreements.yaml", lambda content: content["agreements"][0].update(since="1405-08-10"))
+    quality_store.observe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD, tally(1, micros=3_000_000))
+    quality_store.observe(range(at(12), at(12, 1)), CHECK_NOTE, SETAD, tally(1, micros=50_000))
 
-    agreement = next(one for one in watch.report("consumer:setad").slo_results if one.kind == "agreement")
+    agreement = next(one for one in quality_store.report("consumer:setad").slo_results if one.kind == "agreement")
     assert {verdict.metric: verdict.met for verdict in agreement.verdicts}[Sli.P95] is True
 
 
-def test_observations_of_one_minute_add_up(watch: QualityStore) -> None:
+def test_observations_add_up(quality_store: QualityStore) -> None:
+    """Observations of one minute, method and consumer are added."""
     for _ in range(2):
-        watch.write(repository.add_observations, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
+        quality_store.write(repository.add_observations, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
 
-    counts = method(watch).counts
-    assert (counts.answered, counts.consumer, counts.p50) == (4, 2, method(watch).counts.p99)
+    counts = method(quality_store).counts
+    assert (counts.answered, counts.consumer, counts.p50) == (4, 2, method(quality_store).counts.p99)
 
 
-def test_every_reason_of_the_error_table_is_attributed() -> None:
+def test_attribution_of_reasons() -> None:
+    """Every reason of the error catalogue has an attribution, and an unknown one counts to the provider."""
     assert {attribution_of(reason) for reason in Reason} == set(Attribution) - {
         Attribution.EXCHANGE,
         Attribution.PLANNED,

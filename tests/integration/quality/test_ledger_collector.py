@@ -1,4 +1,4 @@
-"""What a real service's ledger tells, read on and on and counted once."""
+"""Collection of a real service's ledger."""
 
 import contextlib
 
@@ -35,10 +35,10 @@ def ask(sandbox: Sandbox, numbers: list[str]) -> None:
                 stub.CheckByNationalId(pb.CheckByNationalIdRequest(national_id=number), timeout=5)
 
 
-def collect(watch: QualityStore, sandbox: Sandbox) -> int:
+def collect(quality_store: QualityStore, sandbox: Sandbox) -> int:
     now = minute_of(Clock().now())
     with (
-        contextlib.closing(Store(watch.settings.store, facts=AccessMode.WRITE)) as kept,
+        contextlib.closing(Store(quality_store.settings.store, facts=AccessMode.WRITE)) as kept,
         contextlib.closing(Store(sandbox.judiciary().store)) as ledger,
         kept.transaction() as quality,
         ledger.transaction() as entries,
@@ -49,9 +49,9 @@ def collect(watch: QualityStore, sandbox: Sandbox) -> int:
         return ledger_collector.collect_batch(quality, entries, SERVICE, now=now).entries
 
 
-def seen(watch: QualityStore) -> tuple[Tally, str]:
+def seen(quality_store: QualityStore) -> tuple[Tally, str]:
     whole, end = Tally(), minute_of(Clock().now()) + 1
-    with contextlib.closing(Store(watch.settings.store)) as kept, kept.transaction() as quality:
+    with contextlib.closing(Store(quality_store.settings.store)) as kept, kept.transaction() as quality:
         for one in repository.observations(quality, 0, end):
             assert (one.method, one.consumer) == (NATIONAL_ID, CBI)
             whole.add(one.tally)
@@ -60,15 +60,16 @@ def seen(watch: QualityStore) -> tuple[Tally, str]:
 
 
 @pytest.mark.timeout(120)
-def test_each_entry_is_counted_once_and_the_head_is_the_ledgers_own(loaded: Sandbox, watch: QualityStore) -> None:
+def test_entries_are_counted_once(loaded: Sandbox, quality_store: QualityStore) -> None:
+    """Each ledger entry is counted once, and the stored head is that of the ledger."""
     ask(loaded, ["9990000050", "9990000050", "1"])
-    assert (collect(watch, loaded), collect(watch, loaded)) == (3, 0)
+    assert (collect(quality_store, loaded), collect(quality_store, loaded)) == (3, 0)
     ask(loaded, ["9990000050"])
-    assert collect(watch, loaded) == 1
+    assert collect(quality_store, loaded) == 1
 
     settings = loaded.judiciary()
     with contextlib.closing(Store(settings.store)) as ledger, ledger.transaction() as entries:
         *_, last = verify.verify_ledger(entries, verifying_keys(settings.signing_certificates))
-    tally, head = seen(watch)
+    tally, head = seen(quality_store)
     assert (tally.counts[None], tally.counts[Attribution.CONSUMER], tally.latencies.total()) == (3, 1, 3)
     assert head == str(last)

@@ -1,4 +1,4 @@
-"""Through whom an inquiry failed, as probes of real services find it: nobody is blamed for another's fault."""
+"""Attribution of failed probes of real services."""
 
 import re
 import socket
@@ -33,23 +33,24 @@ from tools.env.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
 pytestmark = pytest.mark.timeout(180)
 
 ANSWERED = (None, "")
-GONE = (Attribution.EXCHANGE, "UNREACHABLE")
+UNREACHABLE = (Attribution.EXCHANGE, "UNREACHABLE")
 CHECKS = [("CheckNote", SETAD), ("GetNoteParties", SETAD), ("CheckNote", AGENCY)]
 LONG_AGO = datetime.now(UTC) - timedelta(days=30)
 
 
-def nowhere() -> str:
-    """An address at which nobody listens."""
+def unused_address() -> str:
+    """An address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-def stranger(folder: Path, *, hosts: tuple[str, ...] = ()) -> Path:
-    """A certificate of an authority that nobody here knows."""
+def untrusted_certificate(folder: Path, *, hosts: tuple[str, ...] = ()) -> Path:
+    """A certificate from an authority that the services don't trust."""
     return DevCertificateAuthority.create(folder / "elsewhere").issue("setad", [SETAD], hosts=hosts)
 
 
-def test_the_rules_in_words_count_what_probes_find_to_whom_the_code_does() -> None:
+def test_documented_attribution() -> None:
+    """The attribution table in docs/quality-rules.md agrees with the code."""
     words = (ROOT / "docs" / "quality-rules.md").read_text("utf-8")
     found = dict(re.findall(r"^\|[^|]*\| `([A-Z_]+)` \| (\w+) \|$", words, re.MULTILINE))
 
@@ -57,9 +58,10 @@ def test_the_rules_in_words_count_what_probes_find_to_whom_the_code_does() -> No
     assert {reason: attribution_of(reason) for reason in found} == found
 
 
-def test_who_is_granted_a_method_and_answered_finds_it_there(
+def test_answered_probes(
     shared: Sandbox, promissory: RunningService, judiciary: RunningService, tmp_path: Path
 ) -> None:
+    """A probe that is answered has no fault, and the service reports SERVING."""
     settings = settings_of(shared, tmp_path, {NOTES: promissory.address, CASES: judiciary.address})
     for address in settings.addresses.values():
         wait_until_healthy(shared, address)
@@ -70,35 +72,38 @@ def test_who_is_granted_a_method_and_answered_finds_it_there(
     assert {NOTES: "SERVING", CASES: "SERVING"} == {name: one.health for name, one in last_samples(settings).items()}
 
 
-def test_one_that_is_gone_takes_no_other_with_it(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
-    settings = settings_of(shared, tmp_path, {NOTES: nowhere(), CASES: judiciary.address})
+def test_unreachable_service(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
+    """An unreachable service counts to the exchange and does not affect probes of others."""
+    settings = settings_of(shared, tmp_path, {NOTES: unused_address(), CASES: judiciary.address})
     monitor_rounds(settings)
 
     found = probe_results(settings)
-    assert [GONE] * 3 == [found[check] for check in CHECKS]
+    assert [UNREACHABLE] * 3 == [found[check] for check in CHECKS]
     assert ANSWERED == found["CheckByNationalId", CBI]
     assert "" == last_samples(settings)[NOTES].health
 
 
-def test_who_takes_the_connection_and_never_speaks_is_the_way_that_failed(
-    shared: Sandbox, judiciary: RunningService, tmp_path: Path
-) -> None:
+def test_silent_socket(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
+    """A server that accepts TCP and sends nothing is unreachable."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         addresses = {NOTES: f"127.0.0.1:{silent.getsockname()[1]}", CASES: judiciary.address}
         settings = settings_of(shared, tmp_path, addresses, probe_seconds=3.0)
         monitor_rounds(settings)
 
     found = probe_results(settings)
-    assert [GONE] * 3 == [found[check] for check in CHECKS]
+    assert [UNREACHABLE] * 3 == [found[check] for check in CHECKS]
     assert ANSWERED == found["CheckByNationalId", CBI]
 
 
 @pytest.mark.parametrize("reason", ["CERTIFICATE_UNUSABLE", "CERTIFICATE_EXPIRED"])
-def test_a_certificate_that_the_service_turns_away_is_its_consumers_fault(
-    shared: Sandbox, promissory: RunningService, tmp_path: Path, reason: str
-) -> None:
-    shown = expired(shared, "setad-expired", SETAD) if reason == "CERTIFICATE_EXPIRED" else stranger(tmp_path)
-    probes = (probe_identity("setad", shown), probe_identity("sample-agency", shared.pki / "agency.crt"))
+def test_rejected_client_certificate(shared: Sandbox, promissory: RunningService, tmp_path: Path, reason: str) -> None:
+    """A client certificate that the service rejects counts to its consumer."""
+    certificate = (
+        expired_certificate(shared, "setad-expired", SETAD)
+        if reason == "CERTIFICATE_EXPIRED"
+        else untrusted_certificate(tmp_path)
+    )
+    probes = (probe_identity("setad", certificate), probe_identity("sample-agency", shared.pki / "agency.crt"))
     settings = settings_of(shared, tmp_path, {NOTES: promissory.address}, probe=probes)
     monitor_rounds(settings)
 
@@ -107,17 +112,17 @@ def test_a_certificate_that_the_service_turns_away_is_its_consumers_fault(
     assert ANSWERED == found["CheckNote", AGENCY]
 
 
-def test_an_expired_certificate_is_not_blamed_for_a_service_that_is_gone(shared: Sandbox, tmp_path: Path) -> None:
-    shown = expired(shared, "setad-late", SETAD)
-    settings = settings_of(shared, tmp_path, {NOTES: nowhere()}, probe=(probe_identity("setad", shown),))
+def test_expired_certificate_and_unreachable_service(shared: Sandbox, tmp_path: Path) -> None:
+    """An unreachable service counts to the exchange, even if the client certificate has expired."""
+    certificate = expired_certificate(shared, "setad-late", SETAD)
+    settings = settings_of(shared, tmp_path, {NOTES: unused_address()}, probe=(probe_identity("setad", certificate),))
     monitor_rounds(settings)
 
-    assert dict.fromkeys(CHECKS[:2], GONE) == probe_results(settings)
+    assert dict.fromkeys(CHECKS[:2], UNREACHABLE) == probe_results(settings)
 
 
-def test_a_certificate_that_cant_be_read_measures_nothing_and_stops_no_other_probe(
-    shared: Sandbox, promissory: RunningService, tmp_path: Path
-) -> None:
+def test_unreadable_client_certificate(shared: Sandbox, promissory: RunningService, tmp_path: Path) -> None:
+    """An unreadable client certificate yields no result and does not stop other probes."""
     torn = tmp_path / "torn.crt"
     torn.write_bytes((shared.pki / "setad.crt").read_bytes()[:100])
     torn.with_suffix(".key").write_bytes((shared.pki / "setad.key").read_bytes())
@@ -128,9 +133,10 @@ def test_a_certificate_that_cant_be_read_measures_nothing_and_stops_no_other_pro
     assert {("CheckNote", AGENCY): ANSWERED} == probe_results(settings)
 
 
-def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sandbox, tmp_path: Path) -> None:
-    shown = expired(sandbox, "promissory-late", MINISTRY, hosts=("localhost", "127.0.0.1"))
-    own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
+def test_expired_server_certificate(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An expired server certificate counts to the provider."""
+    certificate = expired_certificate(sandbox, "promissory-late", MINISTRY, hosts=("localhost", "127.0.0.1"))
+    own: dict[str, Any] = {"certificate": certificate, "private_key": certificate.with_suffix(".key")}
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         monitor_rounds(settings)
@@ -138,9 +144,10 @@ def test_a_services_own_expired_certificate_is_its_providers_fault(sandbox: Sand
     assert dict.fromkeys(CHECKS, (Attribution.PROVIDER, "SERVICE_CERTIFICATE_EXPIRED")) == probe_results(settings)
 
 
-def test_whoever_cant_prove_to_be_the_service_is_not_taken_for_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    shown = stranger(tmp_path, hosts=("localhost", "127.0.0.1"))
-    own: dict[str, Any] = {"certificate": shown, "private_key": shown.with_suffix(".key")}
+def test_untrusted_server_certificate(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An untrusted server certificate counts to the exchange, not to the service."""
+    certificate = untrusted_certificate(tmp_path, hosts=("localhost", "127.0.0.1"))
+    own: dict[str, Any] = {"certificate": certificate, "private_key": certificate.with_suffix(".key")}
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         monitor_rounds(settings)
@@ -148,17 +155,17 @@ def test_whoever_cant_prove_to_be_the_service_is_not_taken_for_it(sandbox: Sandb
     assert dict.fromkeys(CHECKS, (Attribution.EXCHANGE, "SERVICE_UNPROVEN")) == probe_results(settings)
 
 
-def test_a_service_that_tells_its_health_and_not_the_answer_is_its_providers_fault(
-    shared: Sandbox, mute: str, tmp_path: Path
-) -> None:
-    settings = settings_of(shared, tmp_path, {NOTES: mute}, probe_seconds=2.0)
+def test_healthy_service_without_answer(shared: Sandbox, silent_service: str, tmp_path: Path) -> None:
+    """A service that reports its health and does not answer counts to its provider."""
+    settings = settings_of(shared, tmp_path, {NOTES: silent_service}, probe_seconds=2.0)
     monitor_rounds(settings)
 
     assert dict.fromkeys(CHECKS, (Attribution.PROVIDER, "SERVICE_SILENT")) == probe_results(settings)
 
 
-def test_what_a_service_says_of_itself_is_taken_at_its_word(sandbox: Sandbox, tmp_path: Path) -> None:
-    with RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service:  # nothing was ever loaded
+def test_refusal_reason(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A refused probe has the reason that the service gave."""
+    with RunningService(judiciary_opening(sandbox, shutdown_delay_seconds=0)) as service:  # without data
         settings = settings_of(sandbox, tmp_path, {CASES: service.address})
         questions = {name: asked for name, asked in settings.probe_requests.items() if "NationalId" in name}
         monitor_rounds(settings.model_copy(update={"probe_requests": questions}))
@@ -174,9 +181,10 @@ def test_what_a_service_says_of_itself_is_taken_at_its_word(sandbox: Sandbox, tm
     ],
     ids=["without a grant", "over quota"],
 )
-def test_a_refusal_is_an_answer_and_counted_apart(
+def test_separate_refusals(
     loaded: Sandbox, tmp_path: Path, grants: list[tuple[str, str, str]], burst: int, fault: Attribution, reason: str
 ) -> None:
+    """Refusals for grants and quotas have attributions of their own."""
     suite.write_access(loaded, grants, rate=0.001, burst=burst)
     with RunningService(promissory_opening(loaded, shutdown_delay_seconds=0)) as service:
         settings = settings_of(loaded, tmp_path, {NOTES: service.address})
@@ -185,15 +193,15 @@ def test_a_refusal_is_an_answer_and_counted_apart(
     assert (fault, reason) == probe_results(settings)["CheckNote", AGENCY]
 
 
-def expired(sandbox: Sandbox, name: str, organization: str, *, hosts: tuple[str, ...] = ()) -> Path:
-    """A certificate of the sandbox's own authority that was good once."""
+def expired_certificate(sandbox: Sandbox, name: str, organization: str, *, hosts: tuple[str, ...] = ()) -> Path:
+    """An expired certificate from the sandbox's authority."""
     authority = DevCertificateAuthority(sandbox.pki)
     return authority.issue(name, [organization], hosts=hosts, since=LONG_AGO, lifetime=timedelta(days=1))
 
 
 @pytest.fixture
-def mute(shared: Sandbox) -> Iterator[str]:
-    """Where a service with the ministry's certificate says that it serves, and answers nothing."""
+def silent_service(shared: Sandbox) -> Iterator[str]:
+    """Address of a service with the ministry's certificate that reports SERVING and answers no call."""
 
     def never(_request: bytes, context: grpc.ServicerContext) -> bytes:
         gone = threading.Event()

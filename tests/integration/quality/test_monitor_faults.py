@@ -1,4 +1,4 @@
-"""What the watch keeps, and that nothing which fails ends it or loses what was seen."""
+"""Results that the monitor stores, and its behaviour when stores, ledgers, metrics or the catalogue fail."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def ask(sandbox: Sandbox, address: str, name: str) -> None:
-    """One inquiry of *name*'s own: the very one that probes make."""
+    """Send one inquiry as *name*, equal to that of the probes."""
     note = pb.CheckNoteRequest(
         serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
     )
@@ -54,7 +54,8 @@ def ask(sandbox: Sandbox, address: str, name: str) -> None:
         PromissoryNoteInquiryServiceStub(channel).CheckNote(note, timeout=20)
 
 
-def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+def test_probes_are_not_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Inquiries of probes don't count as traffic."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     front = start(
         lambda: run_adapter(loaded.setad(listen="127.0.0.1:0", provider=service.address, shutdown_delay_seconds=0))
@@ -69,7 +70,8 @@ def test_probes_are_nobodys_traffic(loaded: Sandbox, tmp_path: Path, start: Star
     assert {("CheckNote", SETAD): 2} == {key: tally.total for key, tally in traffic(settings).items()}
 
 
-def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+def test_refused_probes_are_not_traffic(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Refused probes don't count as traffic."""
     granted = [grant for grant in suite.GRANTS if grant[0] != "agency"]
     suite.write_access(loaded, granted, rate=1000, burst=2000)
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
@@ -79,7 +81,8 @@ def test_a_refused_probe_is_nobodys_traffic_either(loaded: Sandbox, tmp_path: Pa
     assert {} == traffic(settings)
 
 
-def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+def test_locked_store(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Results that a locked store can't take are stored in the next round."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     settings = settings_of(loaded, tmp_path, {NOTES: service.address})
 
@@ -98,9 +101,8 @@ def test_what_a_locked_store_cant_take_is_kept_the_next_time(loaded: Sandbox, tm
     assert {} == traffic(settings)
 
 
-def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
-    loaded: Sandbox, tmp_path: Path, start: Start
-) -> None:
+def test_unreadable_ledger(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """An unreadable ledger does not stop the collection of others."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     ledgers = {CASES: f"sqlite:///{tmp_path / 'nothing'}", NOTES: loaded.promissory().store}
     settings = settings_of(loaded, tmp_path, {NOTES: service.address}, ledgers=ledgers)
@@ -110,9 +112,8 @@ def test_a_ledger_that_cant_be_read_keeps_no_other_from_being_read(
     assert {("CheckNote", SETAD): 1} == {key: tally.total for key, tally in traffic(settings).items()}
 
 
-def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
-    shared: Sandbox, tmp_path: Path, judiciary: RunningService
-) -> None:
+def test_invalid_catalogue(shared: Sandbox, tmp_path: Path, judiciary: RunningService) -> None:
+    """The monitor continues with the last valid catalogue."""
     folder = tmp_path / "catalogue"
     folder.mkdir()
     for file in suite.CATALOGUE.iterdir():
@@ -120,17 +121,18 @@ def test_a_slip_in_the_catalogue_leaves_the_one_that_was_read_last(
     settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, catalogue=folder)
 
     async def rounds() -> None:
-        watch = Monitor(settings, Clock())
+        monitor = Monitor(settings, Clock())
         (folder / "grants.yaml").write_text("grants: [", "utf-8")
-        await watch.probe()
-        await watch.flush()
+        await monitor.probe()
+        await monitor.flush()
 
     asyncio.run(rounds())
 
     assert {("CheckByNationalId", CBI), ("CheckByTrackingId", CBI)} == set(probe_results(settings))
 
 
-def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+def test_metrics(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Metrics are stored; services without readable metrics don't stop that."""
     ports = free_ports("figures", "nobody")
     opening = promissory_opening(loaded, shutdown_delay_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
     service = start(opening)
@@ -155,14 +157,13 @@ def test_figures_tell_what_no_ledger_does(loaded: Sandbox, tmp_path: Path, start
     )
 
 
-def test_what_was_seen_is_kept_when_the_watch_is_told_to_stop(
-    shared: Sandbox, tmp_path: Path, judiciary: RunningService
-) -> None:
+def test_flush_on_shutdown(shared: Sandbox, tmp_path: Path, judiciary: RunningService) -> None:
+    """The monitor stores its buffered results when it shuts down."""
     settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, ledgers={}, probe_interval_seconds=0.2)
 
     async def stopped() -> None:
-        async with run_monitor(settings, Clock()) as watch:
-            await watch.probe()
+        async with run_monitor(settings, Clock()) as monitor:
+            await monitor.probe()
 
     asyncio.run(stopped())
 
@@ -173,13 +174,13 @@ NOW = Clock().micros()
 
 
 def at(minutes_later: int) -> Clock:
-    """A clock that stands so many minutes after these tests began."""
+    """A stopped clock, so many minutes after these tests began."""
     return replace(Clock(), micros=lambda: NOW + minutes_later * 60_000_000)
 
 
 @contextlib.contextmanager
 def locked(settings: QualitySettings) -> Iterator[None]:
-    """The quality store while somebody else writes and does not end."""
+    """Hold a write lock on the quality store."""
     path = Path(settings.store.removeprefix("sqlite:///")) / "facts.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -187,7 +188,8 @@ def locked(settings: QualitySettings) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-def test_a_method_is_asked_in_its_life_and_within_its_grant_alone(shared: Sandbox, tmp_path: Path) -> None:
+def test_probe_plan(shared: Sandbox, tmp_path: Path) -> None:
+    """A method is probed only while it is in service and granted."""
     settings = settings_of(shared, tmp_path, {NOTES: "127.0.0.1:1", CASES: "127.0.0.1:1"})
     catalogue = loader.read_catalogue(settings.catalogue)
     services = [
@@ -206,10 +208,10 @@ LAST_DAY = date(2026, 11, 28)
 
 
 def ending(method: Method) -> Method:
-    """*method*, which is gone after that day."""
+    """*method* with its sunset on the day after LAST_DAY."""
     return method.model_copy(update={"deprecated": LAST_DAY, "sunset": LAST_DAY + timedelta(days=1)})
 
 
 def asked(settings: QualitySettings, catalogue: Catalogue, day: date) -> list[str]:
-    """What is asked on *day*."""
+    """Methods that are probed on *day*."""
     return [method for errand in plan_probes(settings, catalogue, day) for method, _ in errand.requests]

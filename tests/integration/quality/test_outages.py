@@ -1,4 +1,4 @@
-"""Outages announced by command: kept, published, ended early, withdrawn; and one from announcement to report."""
+"""Commands for planned outages, and an outage from its announcement to the report."""
 
 import contextlib
 import json
@@ -32,29 +32,29 @@ MINUTE = timedelta(minutes=1)
 
 
 @dataclass
-class Desk:
-    """The exchange's desk: the command line of a suite that has a quality store, and the time there."""
+class OutageCommands:
+    """The outage commands of a sandbox with a quality store and a controlled clock."""
 
     sandbox: Sandbox
-    watch: QualityStore
+    quality_store: QualityStore
     time: Time
 
     @property
     def file(self) -> Path:
         return self.sandbox.folder / "outages.toml"
 
-    def say(self, *words: str) -> CommandResult:
+    def run(self, *words: str) -> CommandResult:
         return CommandLine(self.sandbox)("quality", *words)
 
-    def told(self, *words: str) -> Any:
-        """What a command says as JSON; a service in this process may say things in between."""
-        said = self.say(*words, "--json")
+    def run_json(self, *words: str) -> Any:
+        """The JSON output of a command; other lines of the output are logs of services in this process."""
+        said = self.run(*words, "--json")
         [line] = [line for line in said.out.splitlines() if line.startswith(("{", "["))]
         assert 0 == said.code, line
         return json.loads(line)
 
     def announce(self, first: datetime, end: datetime, **changed: str) -> list[str]:
-        """The words of an announcement."""
+        """Arguments of an announcement."""
         given = {"--service": SERVICE, "--from": typed(first), "--until": typed(end), **WORDS}
         given |= {f"--{name.replace('_', '-')}": value for name, value in changed.items()}
         return ["outage", "announce", *(word for pair in given.items() for word in pair)]
@@ -65,8 +65,8 @@ def typed(instant: datetime) -> str:
 
 
 @pytest.fixture
-def desk(loaded: Sandbox, watch: QualityStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    kept = watch.settings
+def commands(loaded: Sandbox, quality_store: QualityStore, monkeypatch: pytest.MonkeyPatch) -> OutageCommands:
+    kept = quality_store.settings
     own = {"store": kept.store, "catalogue": kept.catalogue, "rules": ROOT / "rules" / "quality.toml"}
     own |= {"signing_key": kept.signing_key, "reports": kept.reports}
     table = "".join(f'{name} = "{value}"\n' for name, value in own.items())
@@ -77,23 +77,24 @@ def desk(loaded: Sandbox, watch: QualityStore, monkeypatch: pytest.MonkeyPatch) 
     time = Time()
     for module in ("outages.cli", "cli"):
         monkeypatch.setattr(f"quality.{module}.Clock", lambda: time.clock)
-    return Desk(loaded, watch, time)
+    return OutageCommands(loaded, quality_store, time)
 
 
 @pytest.fixture
-def first(desk: Desk) -> datetime:
+def first(commands: OutageCommands) -> datetime:
     """Four days from now."""
-    return desk.time.began.replace(second=0, microsecond=0) + 96 * HOUR
+    return commands.time.began.replace(second=0, microsecond=0) + 96 * HOUR
 
 
-def test_what_is_announced_is_kept_published_and_listed(desk: Desk, first: datetime) -> None:
-    told = desk.told(*desk.announce(first, first + HOUR))
-    late = desk.told(*desk.announce(first - 72 * HOUR, first - 71 * HOUR, service="cheque-case-inquiry"))
-    [one, other] = desk.told("outage", "list")
-    plain = desk.say("outage", "list")
-    published = OutageTable.load(desk.file).outage
+def test_announce(commands: OutageCommands, first: datetime) -> None:
+    """An announced outage is stored, published and listed."""
+    told = commands.run_json(*commands.announce(first, first + HOUR))
+    late = commands.run_json(*commands.announce(first - 72 * HOUR, first - 71 * HOUR, service="cheque-case-inquiry"))
+    [one, other] = commands.run_json("outage", "list")
+    plain = commands.run("outage", "list")
+    published = OutageTable.load(commands.file).outage
 
-    assert (1, True, str(desk.file)) == (told["number"], told["counted_apart"], told["published"])
+    assert (1, True, str(commands.file)) == (told["number"], told["counted_apart"], told["published"])
     assert (2, False) == (late["number"], late["counted_apart"])
     assert ("coming", first, first + HOUR) == (one["state"], at(one["from"]), at(one["until"]))
     assert list(WORDS.values()) == [one["reason_fa"], one["reason_en"]]
@@ -107,20 +108,21 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_an_outage_that_runs_ends_with_the_minute_and_keeps_both_ends(desk: Desk, first: datetime) -> None:
-    desk.told(*desk.announce(first, first + 4 * HOUR))
-    desk.time.go_to(first + HOUR)
-    [running] = desk.told("outage", "list")
-    ended = desk.told("outage", "end", "1")
-    again = desk.say("outage", "end", "1")
+def test_end_running_outage(commands: OutageCommands, first: datetime) -> None:
+    """A running outage ends with the current minute, and its announced end is kept."""
+    commands.run_json(*commands.announce(first, first + 4 * HOUR))
+    commands.time.go_to(first + HOUR)
+    [running] = commands.run_json("outage", "list")
+    ended = commands.run_json("outage", "end", "1")
+    again = commands.run("outage", "end", "1")
 
     assert "running" == running["state"]
     assert (first + HOUR + MINUTE, first + 4 * HOUR) == (at(ended["until"]), at(ended["announced_until"]))
-    assert [first + HOUR + MINUTE] == [one.until for one in OutageTable.load(desk.file).outage]
+    assert [first + HOUR + MINUTE] == [one.until for one in OutageTable.load(commands.file).outage]
     assert (1, True) == (again.code, "ends with this minute" in again.err)
-    desk.time.passed += HOUR
-    assert [] == desk.told("outage", "list")
-    [over] = desk.told("outage", "list", "--all")
+    commands.time.passed += HOUR
+    assert [] == commands.run_json("outage", "list")
+    [over] = commands.run_json("outage", "list", "--all")
     assert ("over", ended["until"], ended["announced_until"]) == (
         over["state"],
         over["until"],
@@ -128,32 +130,34 @@ def test_an_outage_that_runs_ends_with_the_minute_and_keeps_both_ends(desk: Desk
     )
 
 
-def test_an_outage_that_has_not_begun_is_withdrawn_and_counts_nowhere(desk: Desk, first: datetime) -> None:
-    desk.told(*desk.announce(first, first + 4 * HOUR))
-    desk.told("outage", "end", "1")
-    twice = desk.say("outage", "end", "1")
+def test_withdraw_outage(commands: OutageCommands, first: datetime) -> None:
+    """An outage that has not begun is withdrawn and its period is free again."""
+    commands.run_json(*commands.announce(first, first + 4 * HOUR))
+    commands.run_json("outage", "end", "1")
+    twice = commands.run("outage", "end", "1")
 
-    assert [] == OutageTable.load(desk.file).outage
-    assert [] == desk.told("outage", "list")
-    assert ["withdrawn"] == [one["state"] for one in desk.told("outage", "list", "--all")]
+    assert [] == OutageTable.load(commands.file).outage
+    assert [] == commands.run_json("outage", "list")
+    assert ["withdrawn"] == [one["state"] for one in commands.run_json("outage", "list", "--all")]
     assert 1 == twice.code
-    assert [] == kept(desk, first)
-    # The time is free again.
-    assert 2 == desk.told(*desk.announce(first, first + HOUR))["number"]
+    assert [] == stored(commands, first)
+    # The period can be announced again.
+    assert 2 == commands.run_json(*commands.announce(first, first + HOUR))["number"]
 
 
-def kept(desk: Desk, first: datetime) -> list[PlannedOutage]:
+def stored(commands: OutageCommands, first: datetime) -> list[PlannedOutage]:
     begins = minute_of(first)
-    with contextlib.closing(Store(desk.watch.settings.store)) as opened, opened.transaction() as connection:
+    with contextlib.closing(Store(commands.quality_store.settings.store)) as opened, opened.transaction() as connection:
         return repository.outages_between(connection, begins - 1440, begins + 1440)
 
 
-def test_what_is_over_is_not_published_any_more(desk: Desk, first: datetime) -> None:
-    desk.told(*desk.announce(first, first + HOUR))
-    desk.time.go_to(first + HOUR)
-    desk.told(*desk.announce(first + 2 * HOUR, first + 3 * HOUR))
+def test_past_outages_are_not_published(commands: OutageCommands, first: datetime) -> None:
+    """Outages that are over are removed from the published file."""
+    commands.run_json(*commands.announce(first, first + HOUR))
+    commands.time.go_to(first + HOUR)
+    commands.run_json(*commands.announce(first + 2 * HOUR, first + 3 * HOUR))
 
-    assert [first + 2 * HOUR] == [one.since for one in OutageTable.load(desk.file).outage]
+    assert [first + 2 * HOUR] == [one.since for one in OutageTable.load(commands.file).outage]
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -171,46 +175,47 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changed", "why"), WRONG)
-def test_an_announcement_that_cannot_be_meant_changes_nothing(
-    desk: Desk, first: datetime, changed: dict[str, Any], why: str
-) -> None:
-    said = desk.say(*desk.announce(first, first + HOUR, **changed))
+def test_invalid_announcement(commands: OutageCommands, first: datetime, changed: dict[str, Any], why: str) -> None:
+    """An invalid announcement is rejected, and nothing is stored or published."""
+    said = commands.run(*commands.announce(first, first + HOUR, **changed))
 
     assert (1, True) == (said.code, why in said.err)
     assert len(said.err) < 300
-    assert not desk.file.exists()
-    assert [] == kept(desk, first)
+    assert not commands.file.exists()
+    assert [] == stored(commands, first)
 
 
 @pytest.mark.parametrize("number", ["7", "-1", "0", str(10**30)])
-def test_a_number_that_no_announcement_has_ends_nothing(desk: Desk, number: str) -> None:
-    said = desk.say("outage", "end", "--", number)
+def test_unknown_number(commands: OutageCommands, number: str) -> None:
+    """Ending an unknown number is an error."""
+    said = commands.run("outage", "end", "--", number)
 
     assert (1, True) == (said.code, "no announcement has that number" in said.err)
 
 
-def test_an_announcement_within_another_is_refused_and_one_that_goes_on_is_taken(desk: Desk, first: datetime) -> None:
-    desk.told(*desk.announce(first, first + 4 * HOUR))
-    within = desk.say(*desk.announce(first + HOUR, first + 2 * HOUR))
+def test_overlapping_announcements(commands: OutageCommands, first: datetime) -> None:
+    """An announcement within another is rejected; one that extends it is accepted."""
+    commands.run_json(*commands.announce(first, first + 4 * HOUR))
+    within = commands.run(*commands.announce(first + HOUR, first + 2 * HOUR))
 
     assert (1, True) == (within.code, "the announcement 1 covers that time already" in within.err)
-    assert 2 == desk.told(*desk.announce(first + 3 * HOUR, first + 5 * HOUR))["number"]
+    assert 2 == commands.run_json(*commands.announce(first + 3 * HOUR, first + 5 * HOUR))["number"]
 
 
-def test_what_cannot_be_published_is_not_kept_either(desk: Desk, first: datetime) -> None:
-    desk.file.mkdir()
-    said = desk.say(*desk.announce(first, first + HOUR))
+def test_failed_publication(commands: OutageCommands, first: datetime) -> None:
+    """An announcement that can't be published is not stored."""
+    commands.file.mkdir()
+    said = commands.run(*commands.announce(first, first + HOUR))
 
     assert 1 == said.code
     assert "Traceback" not in said.err
-    assert [] == kept(desk, first)
+    assert [] == stored(commands, first)
 
 
 @both_engines
-def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_release(
-    engine: str, request: pytest.FixtureRequest, watch: QualityStore
-) -> None:
-    url = watch.settings.store
+def test_migration(engine: str, request: pytest.FixtureRequest, quality_store: QualityStore) -> None:
+    """On each engine, a store of the first release is migrated and stores early ends."""
+    url = quality_store.settings.store
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
@@ -234,39 +239,38 @@ def test_an_early_end_is_kept_on_either_engine_and_by_a_store_of_an_earlier_rele
 
 
 @pytest.fixture
-def service(desk: Desk, start: Start) -> Iterator[Callable[[], Any]]:
-    """What the real service says to an inquiry, in the desk's time."""
-    running = start(promissory_opening(desk.sandbox, desk.time.clock, shutdown_delay_seconds=0))
-    with caller(desk.sandbox, running.address) as ask:
+def service(commands: OutageCommands, start: Start) -> Iterator[Callable[[], Any]]:
+    """Calls the real service, which uses the controlled clock."""
+    running = start(promissory_opening(commands.sandbox, commands.time.clock, shutdown_delay_seconds=0))
+    with caller(commands.sandbox, running.address) as ask:
         yield ask
 
 
 @pytest.mark.timeout(180)
-def test_an_announced_outage_is_refused_by_the_service_and_counted_apart_in_the_report(
-    desk: Desk, service: Callable[[], Any]
-) -> None:
-    last = Month.of(desk.time.began).end_minute
+def test_outage_from_announcement_to_report(commands: OutageCommands, service: Callable[[], Any]) -> None:
+    """The service refuses during an announced outage, and the report counts it separately if announced in time."""
+    last = Month.of(commands.time.began).end_minute
     tenth = instant_of(last + 9 * 1440 + 720)
     for day, told_before in ((0, 100), (2, 1)):
         first = tenth + timedelta(days=day)
-        desk.time.go_to(first - told_before * HOUR)
-        assert (told_before == 100) is desk.told(*desk.announce(first, first + 4 * HOUR))["counted_apart"]
+        commands.time.go_to(first - told_before * HOUR)
+        assert (told_before == 100) is commands.run_json(*commands.announce(first, first + 4 * HOUR))["counted_apart"]
         service()
-        desk.time.go_to(first)
+        commands.time.go_to(first)
         assert Reason.OUTAGE_ANNOUNCED == refusal(service)[1]
         if not day:
-            desk.time.go_to(first + HOUR)
-            desk.told("outage", "end", "1")
-            desk.time.go_to(first + HOUR + MINUTE)
+            commands.time.go_to(first + HOUR)
+            commands.run_json("outage", "end", "1")
+            commands.time.go_to(first + HOUR + MINUTE)
         else:
-            desk.time.go_to(first + 4 * HOUR)
+            commands.time.go_to(first + 4 * HOUR)
         service()
 
-    desk.time.passed += MINUTE  # a minute that still runs is not told of
+    commands.time.passed += MINUTE  # the running minute is left out
     month = Month.of(tenth)
-    desk.told("collect")
-    desk.told("report", "--month", str(month), "--for", "provider:mefa")
-    [written] = desk.watch.settings.reports.glob("*/figures.json")
+    commands.run_json("collect")
+    commands.run_json("report", "--month", str(month), "--for", "provider:mefa")
+    [written] = commands.quality_store.settings.reports.glob("*/figures.json")
     report = json.loads(written.read_text("utf-8"))
     counts = report["counts"]
     planned = [outage for outage in report["outages"] if outage["fault"] == Attribution.PLANNED]

@@ -1,4 +1,4 @@
-"""Which inquiries a probe takes for its own: a service that it asks can't talk others' out of the count."""
+"""Inquiry ids that a probe accepts as its own: a service can't exclude foreign inquiries from the count."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ ASKED = 4
 
 @pytest.fixture
 def asked(loaded: Sandbox, start: Start) -> list[str]:
-    """The ids of a consumer's inquiries, which stand in the ministry's ledger."""
+    """Ids of a consumer's inquiries that are in the ministry's ledger."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)
@@ -34,7 +34,7 @@ def asked(loaded: Sandbox, start: Start) -> list[str]:
 
 
 def counted(sandbox: Sandbox, folder: Path, answer: Answer) -> int:
-    """How many of the consumer's inquiries count, after probes that were met with *answer*."""
+    """Number of the consumer's inquiries that count, after probes that got *answer*."""
     with fake_service(sandbox, answer) as address:
         settings = settings_of(sandbox, folder, {NOTES: address})
         questions = {CHECK_NOTE: settings.probe_requests[CHECK_NOTE]}
@@ -57,7 +57,7 @@ def refusing(*ids: str) -> Answer:
 
 
 def replying(proven: Sequence[str], *ids: str) -> Answer:
-    """A reply with a receipt for each inquiry *proven*, which reads as one with the last of them."""
+    """A reply with a receipt for each inquiry in *proven*; parsers keep the last one."""
 
     def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
         name(context, ids)
@@ -67,33 +67,31 @@ def replying(proven: Sequence[str], *ids: str) -> Answer:
     return answer
 
 
-def test_a_refusal_that_names_others_inquiries_keeps_none_out_of_the_count(
-    loaded: Sandbox, asked: list[str], tmp_path: Path
-) -> None:
+def test_foreign_ids_in_refusal(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """Several inquiry ids in a refusal's trailer are ignored."""
     assert ASKED == counted(loaded, tmp_path, refusing(*asked))
 
 
-def test_a_reply_without_a_receipt_that_names_others_inquiries_keeps_none_out_of_the_count(
-    loaded: Sandbox, asked: list[str], tmp_path: Path
-) -> None:
+def test_foreign_ids_without_receipt(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """Several inquiry ids in the trailer of a reply without receipt are ignored."""
     assert ASKED == counted(loaded, tmp_path, replying([], *asked))
 
 
-def test_an_answer_is_the_one_that_its_receipt_names_whatever_the_trailer_says(
-    loaded: Sandbox, asked: list[str], tmp_path: Path
-) -> None:
+def test_receipt_wins_over_trailer(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """Beside a receipt, the inquiry id in the trailer is ignored."""
     assert ASKED == counted(loaded, tmp_path, replying([str(uuid4())], asked[0]))
 
 
-def test_a_reply_with_many_receipts_is_as_many_inquiries_as_the_contract_has_receipts(
-    loaded: Sandbox, asked: list[str], tmp_path: Path
-) -> None:
+def test_repeated_receipts(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """A reply excludes at most as many inquiries as the contract has receipts."""
     assert ASKED - 1 == counted(loaded, tmp_path, replying(asked))
 
 
-def test_what_is_no_id_names_nothing(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+def test_malformed_id(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """A trailer with a malformed inquiry id is ignored."""
     assert ASKED == counted(loaded, tmp_path, refusing("x" * 1000, asked[0]))
 
 
-def test_one_id_is_believed_however_often_it_is_said(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+def test_repeated_id(loaded: Sandbox, asked: list[str], tmp_path: Path) -> None:
+    """The same inquiry id repeated in a trailer counts as one."""
     assert ASKED - 1 == counted(loaded, tmp_path, refusing(asked[0], asked[0]))

@@ -1,4 +1,4 @@
-"""The report as it is written, printed, signed and asked for."""
+"""The monthly report: content, pages, signature and commands."""
 
 import csv
 import io
@@ -22,22 +22,25 @@ from quality.report.signing import ReportSignatureError
 from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, QualityStore, at, tally
 
 
-def written(watch: QualityStore, audience: str = "working-group") -> GeneratedReport:
-    [found] = generate_reports(watch.settings, month="1405-08", audiences=[audience], clock=watch.clock())
+def generate(quality_store: QualityStore, audience: str = "working-group") -> GeneratedReport:
+    [found] = generate_reports(
+        quality_store.settings, month="1405-08", audiences=[audience], clock=quality_store.clock()
+    )
     return found
 
 
 @pytest.fixture
-def busy(watch: QualityStore) -> QualityStore:
-    watch.probe(range(at(3), at(6)), CHECK_NOTE, SETAD)
-    watch.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
-    watch.observe(range(at(3), at(6)), CHECK_NOTE, SETAD, tally(5, consumer=1))
-    watch.observe(range(at(3), at(4)), NATIONAL_ID, CBI, tally(9))
-    return watch
+def busy_store(quality_store: QualityStore) -> QualityStore:
+    quality_store.probe(range(at(3), at(6)), CHECK_NOTE, SETAD)
+    quality_store.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
+    quality_store.observe(range(at(3), at(6)), CHECK_NOTE, SETAD, tally(5, consumer=1))
+    quality_store.observe(range(at(3), at(4)), NATIONAL_ID, CBI, tally(9))
+    return quality_store
 
 
-def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: QualityStore) -> None:
-    folder = written(busy).folder
+def test_pages_are_self_contained(busy_store: QualityStore) -> None:
+    """Both pages load nothing, run no script and have the direction of their language."""
+    folder = generate(busy_store).folder
 
     for language, direction in (("fa", "rtl"), ("en", "ltr")):
         page = (folder / f"report.{language}.html").read_text("utf-8")
@@ -48,8 +51,9 @@ def test_both_pages_stand_alone_without_script_and_in_their_own_direction(busy: 
         assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 
-def test_page_table_and_json_say_the_same(busy: QualityStore) -> None:
-    folder = written(busy).folder
+def test_formats_agree(busy_store: QualityStore) -> None:
+    """HTML, CSV and JSON have the same values."""
+    folder = generate(busy_store).folder
 
     figures = json.loads((folder / "figures.json").read_bytes())
     rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
@@ -58,17 +62,19 @@ def test_page_table_and_json_say_the_same(busy: QualityStore) -> None:
     assert f"{int(told):,}" in (folder / "report.en.html").read_text("utf-8")
 
 
-def test_a_consumers_folder_holds_no_word_of_another(busy: QualityStore) -> None:
-    folder = written(busy, "consumer:cbi").folder
+def test_consumer_report_is_isolated(busy_store: QualityStore) -> None:
+    """A consumer's report contains nothing of another consumer or of methods that it was not granted."""
+    folder = generate(busy_store, "consumer:cbi").folder
 
     whole = b"".join(path.read_bytes() for path in folder.iterdir())
     assert SETAD.encode() not in whole
     assert b"CheckNote" not in whole
 
 
-def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: QualityStore) -> None:
-    folder = written(busy).folder
-    keys = verifying_keys(busy.settings.signing_certificates)
+def test_signature(busy_store: QualityStore) -> None:
+    """Verification passes for the signed files and fails if one is changed, added or missing."""
+    folder = generate(busy_store).folder
+    keys = verifying_keys(busy_store.settings.signing_certificates)
     page = folder / "report.fa.html"
     genuine = page.read_bytes()
 
@@ -80,19 +86,21 @@ def test_the_signature_holds_and_a_changed_added_or_missing_file_is_found(busy: 
         page.write_bytes(genuine)
 
 
-def test_a_second_report_takes_the_place_of_the_first(busy: QualityStore) -> None:
-    first = written(busy).folder
+def test_report_is_replaced(busy_store: QualityStore) -> None:
+    """A second report replaces the first and leaves no other files."""
+    first = generate(busy_store).folder
     (first / "figures.csv").unlink()
 
-    assert written(busy).folder == first
+    assert generate(busy_store).folder == first
     assert (first / "figures.csv").exists()
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
-def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: QualityStore) -> None:
-    busy.announce(at(20), at(20, 4), hours=100)
-    busy.end_early(1, at(20, 1))
-    folder = written(busy).folder
+def test_outage_ended_early(busy_store: QualityStore) -> None:
+    """An outage that ended early is listed with its actual and its announced end."""
+    busy_store.announce(at(20), at(20, 4), hours=100)
+    busy_store.end_early(1, at(20, 1))
+    folder = generate(busy_store).folder
 
     planned = [one for one in json.loads((folder / "figures.json").read_bytes())["outages"] if one["announced"]]
     table = list(csv.reader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
@@ -107,9 +115,10 @@ def test_an_outage_that_ended_early_is_listed_with_both_its_ends(busy: QualitySt
         assert both in page
 
 
-def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_on_the_page(busy: QualityStore) -> None:
-    busy.announce(at(20), at(20, 4), hours=100)
-    folder = written(busy).folder
+def test_outage_with_one_end(busy_store: QualityStore) -> None:
+    """The page prints one end for an outage that ended as announced or was not announced."""
+    busy_store.announce(at(20), at(20, 4), hours=100)
+    folder = generate(busy_store).folder
 
     told = {one["fault"]: one for one in json.loads((folder / "figures.json").read_bytes())["outages"]}
     assert told["planned"]["announced_until"] == told["planned"]["end"]
@@ -117,26 +126,29 @@ def test_an_outage_that_lasted_as_announced_or_was_never_announced_has_one_end_o
     assert "announced until" not in (folder / "report.en.html").read_text("utf-8")
 
 
-def test_an_outage_that_goes_on_beyond_the_month_is_listed_with_the_end_that_was_announced(busy: QualityStore) -> None:
-    busy.announce(at(30, 23), ABAN.end_minute + 120, hours=100)
+def test_outage_beyond_month(busy_store: QualityStore) -> None:
+    """An outage that extends beyond the month is listed with its announced end."""
+    busy_store.announce(at(30, 23), ABAN.end_minute + 120, hours=100)
 
-    [outage] = [one for one in busy.report().outages if one.announced]
+    [outage] = [one for one in busy_store.report().outages if one.announced]
     assert (outage.end, outage.announced_until) == (instant_of(ABAN.end_minute), instant_of(ABAN.end_minute + 120))
 
 
-def test_script_in_a_reason_is_shown_and_never_run(busy: QualityStore) -> None:
-    busy.announce(at(20), at(20, 1), hours=100)
-    busy.edit("parties.yaml", lambda c: [party.update(fa="<script>alert(1)</script>") for party in c["parties"]])
+def test_names_are_escaped(busy_store: QualityStore) -> None:
+    """Markup in catalogue names is escaped."""
+    busy_store.announce(at(20), at(20, 1), hours=100)
+    busy_store.edit("parties.yaml", lambda c: [party.update(fa="<script>alert(1)</script>") for party in c["parties"]])
 
-    page = (written(busy).folder / "report.fa.html").read_text("utf-8")
+    page = (generate(busy_store).folder / "report.fa.html").read_text("utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
-def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: QualityStore) -> None:
-    busy.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
+def test_ungranted_calls(busy_store: QualityStore) -> None:
+    """The minimum rules are not applied to callers that are not in the catalogue."""
+    busy_store.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
 
-    figures = busy.report()
+    figures = busy_store.report()
     assert figures.counts.ungranted == 4
     assert {one.consumer.slug for one in figures.slo_results if one.kind == "leaving" and one.consumer} == {
         "setad",
@@ -148,7 +160,8 @@ def test_ungranted_calls_are_no_promise_broken_by_a_party(busy: QualityStore) ->
     "text",
     ["", "1405-08-12", "1405-13-01 10:00", "1405-08-12 25:00", "1405-08-12 10:0x", "٣" * 10_000, "99999-01-01 1:1"],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_malformed_time(text: str) -> None:
+    """A text that is not a time raises AnnouncementError."""
     with pytest.raises(AnnouncementError):
         parse_time(text)
 
@@ -165,21 +178,22 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ('note-verification = "promissory-note-inquiry"', 'note-verification = "nothing"'),
     ],
 )
-def test_a_wrong_rule_is_refused_by_its_place(watch: QualityStore, tmp_path: Path, change: tuple[str, str]) -> None:
+def test_invalid_rules(quality_store: QualityStore, tmp_path: Path, change: tuple[str, str]) -> None:
+    """An invalid rules file raises RulebookError with the file's name."""
     from estelam.catalogue import loader  # noqa: PLC0415
 
-    text = watch.settings.rules.read_text("utf-8")
+    text = quality_store.settings.rules.read_text("utf-8")
     assert change[0] in text
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(text.replace(*change), "utf-8")
 
     with pytest.raises(slo.RulebookError, match="wrong"):
-        slo.read(wrong, loader.read_catalogue(watch.settings.catalogue))
+        slo.read(wrong, loader.read_catalogue(quality_store.settings.catalogue))
 
 
 @pytest.fixture
-def command(watch: QualityStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
-    s = watch.settings
+def command(quality_store: QualityStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    s = quality_store.settings
     config = tmp_path / "estelam.toml"
     config.write_text(
         f'[quality]\nstore = "{s.store}"\ncatalogue = "{s.catalogue}"\nrules = "{s.rules}"\n'
@@ -201,7 +215,8 @@ def command(watch: QualityStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (["report", "--month", "1405-08", "--for", "x" * 10_000], "a report is for"),
     ],
 )
-def test_bad_words_get_a_clear_error_that_is_no_answer(command: CliRunner, words: list[str], why: str) -> None:
+def test_invalid_arguments(command: CliRunner, words: list[str], why: str) -> None:
+    """Invalid arguments exit with 1 and a short message."""
     result = command.invoke(application(), ["quality", *words])
 
     assert result.exit_code == 1
@@ -209,7 +224,8 @@ def test_bad_words_get_a_clear_error_that_is_no_answer(command: CliRunner, words
     assert len(result.output) < 500
 
 
-def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, watch: QualityStore) -> None:
+def test_announce_command(command: CliRunner, quality_store: QualityStore) -> None:
+    """The announce command stores a future outage and rejects a past one."""
     words = ["--service", "promissory-note-inquiry", "--reason-fa", "نگهداشت", "--reason-en", "maintenance"]
     later = ["--from", "1499-01-01 22:00", "--until", "۱۴۹۹-۰۱-۰۲ ۰۲:۰۰"]
 
@@ -224,8 +240,9 @@ def test_an_outage_announced_by_command_stands_in_the_store(command: CliRunner, 
     assert (past.exit_code, "the end is in the past" in past.output) == (1, True)
 
 
-def test_a_store_that_is_gone_is_a_plain_line(command: CliRunner, watch: QualityStore) -> None:
-    for path in Path(watch.settings.store.removeprefix("sqlite:///")).iterdir():
+def test_missing_store(command: CliRunner, quality_store: QualityStore) -> None:
+    """A missing store is reported without a traceback or SQL."""
+    for path in Path(quality_store.settings.store.removeprefix("sqlite:///")).iterdir():
         path.unlink()
 
     result = command.invoke(application(), ["quality", "report", "--month", "1405-01", "--for", "working-group"])

@@ -1,4 +1,4 @@
-"""Sensitivity in what quality keeps and tells: of all that was asked and answered only what is open may stand there."""
+"""Sensitivity of the quality store and the reports: of requests and replies, they contain open values only."""
 
 import contextlib
 import shutil
@@ -55,11 +55,11 @@ PAGES = ("figures.csv", "figures.json", "report.en.html", "report.fa.html")
 
 
 @dataclass(frozen=True)
-class Home:
-    """A quality store that has watched real services, and reports of it to all readers."""
+class Artifacts:
+    """A quality store that monitored real services, and its reports for all audiences."""
 
     said: list[Message]
-    """What was asked and answered."""
+    """Requests and replies."""
     settings: QualitySettings
     reports: list[GeneratedReport]
 
@@ -68,13 +68,13 @@ class Home:
         return Path(self.settings.store.removeprefix("sqlite:///"))
 
     def files(self) -> dict[str, bytes]:
-        """All that was kept and written."""
+        """Content of all files of the store and the reports."""
         found = (path for folder in (self.store, self.settings.reports) for path in folder.rglob("*") if path.is_file())
         return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     sandbox = create_sandbox(tmp_path_factory.mktemp("canaries") / "suite")
     with services(sandbox) as addresses:
         settings = settings_of(
@@ -86,7 +86,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         Connections(sandbox, addresses).make(*CALLS)
         said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
         monitor_rounds(settings, rounds=2)
-    return Home(said, settings, written(settings))
+    return Artifacts(said, settings, written(settings))
 
 
 ANSWERED = [way for way in CALLS if way.ends == OK and way.caller != "agency"]  # whose quota is one inquiry
@@ -107,7 +107,7 @@ def services(sandbox: Sandbox) -> Iterator[Mapping[str, str]]:
 
 
 def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Call) -> Iterator[Message]:
-    """What is said when *way* is walked, request and reply."""
+    """Request and reply of the call *way*."""
     with plain_channel(addresses[way.method.split(".")[1]], ClientIdentity.named(sandbox.pki, way.caller)) as channel:
         rpc: Any = channel.unary_unary(f"/{way.method}")
         reply = rpc(way.request, timeout=20, metadata=list(way.metadata.items()))
@@ -122,7 +122,7 @@ def read(method: str, said: bytes, *, reply: bool = False) -> Message:
 
 
 def written(settings: QualitySettings) -> list[GeneratedReport]:
-    """The reports of this month to all readers, two minutes from now: a minute that still runs is not told of."""
+    """Reports of this month for all audiences, two minutes from now, because the running minute is left out."""
     later = Clock().micros() + 120_000_000
     clock = replace(Clock(), micros=lambda: later)
     return generate_reports(settings, month=str(Month.of(clock.now())), audiences=READERS, clock=clock)
@@ -136,49 +136,52 @@ def printed(value: str) -> Iterator[str]:
         yield from (persian.count(int(value)), english.count(int(value)))
 
 
-def told(value: object, content: bytes) -> bool:
+def contains(value: object, content: bytes) -> bool:
     if isinstance(value, bytes):
         return stands_in(value, content)
     return any(stands_in(form, content) for form in printed(str(value)))
 
 
-def test_all_that_was_asked_is_seen_and_told(home: Home) -> None:
+def test_inquiries_are_monitored_and_reported(artifacts: Artifacts) -> None:
+    """The inquiries of the test are in the store and in the reports, so that the search below is meaningful."""
     methods = {way.method.partition("/")[2] for way in CALLS if way.ends == OK}
-    told_in = {Path(name).name for name in home.files()}
+    told_in = {Path(name).name for name in artifacts.files()}
 
-    assert methods - {"VerifyNote"} == {method for method, _ in traffic(home.settings)}
-    assert methods == {method for method, _ in probe_results(home.settings)}
+    assert methods - {"VerifyNote"} == {method for method, _ in traffic(artifacts.settings)}
+    assert methods == {method for method, _ in probe_results(artifacts.settings)}
     assert {"facts.db", *PAGES} <= told_in
-    assert len(READERS) == len(home.reports)
-    assert all(one.inquiries for one in home.reports)
+    assert len(READERS) == len(artifacts.reports)
+    assert all(one.inquiries for one in artifacts.reports)
 
 
-def test_neither_the_store_nor_a_report_says_what_is_not_open(home: Home) -> None:
-    found = [(field, value) for message in home.said for field, value in values(message)]
+def test_no_sensitive_values(artifacts: Artifacts) -> None:
+    """Neither the store nor a report contains a value whose sensitivity is not open."""
+    found = [(field, value) for message in artifacts.said for field, value in values(message)]
     levels = {field.doc.sensitivity for field, _ in found}
     kept = {
         (name, field.doc.full_name)
-        for name, content in home.files().items()
+        for name, content in artifacts.files().items()
         for field, value in found
-        if told(value, content)
+        if contains(value, content)
     }
 
     assert {pb.SENSITIVITY_OFFICIAL, pb.SENSITIVITY_PERSONAL, pb.SENSITIVITY_SECRET} <= levels
     assert set() == {(name, field) for name, field in kept if FIELDS[field].doc.sensitivity != pb.SENSITIVITY_OPEN}
 
 
-def test_neither_the_store_nor_a_report_names_what_was_asked_about_whether_answered_or_refused(home: Home) -> None:
+def test_no_identifiers(artifacts: Artifacts) -> None:
+    """Neither the store nor a report contains an identifier from an answered or refused inquiry."""
     searched = [form for canary in (*CANARIES, "CANARY") for form in printed(canary)]
-    found = {name: leaks(content, searched) for name, content in home.files().items()}
+    found = {name: leaks(content, searched) for name, content in artifacts.files().items()}
 
     assert {} == {name: leaked for name, leaked in found.items() if leaked}
 
 
-def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -> None:
-    """The reason of an announcement is free text, and printed: whoever types it must name nobody there."""
-    shutil.copytree(home.store, tmp_path / "quality")
+def test_search_finds_values(artifacts: Artifacts, tmp_path: Path) -> None:
+    """The search finds an identifier in the reason of an announcement, the one free text of a report."""
+    shutil.copytree(artifacts.store, tmp_path / "quality")
     moved = {"store": f"sqlite:///{tmp_path / 'quality'}", "reports": tmp_path / "reports"}
-    slipped = Home(home.said, home.settings.model_copy(update=moved), [])
+    slipped = Artifacts(artifacts.said, artifacts.settings.model_copy(update=moved), [])
     now = minute_of(Clock().now())
     slip = PlannedOutage(NOTES, now, now - 1, now + 60, Localizer("fa").count(int(OBLIGOR)), OBLIGOR)
     with (
@@ -189,12 +192,13 @@ def test_what_is_searched_with_finds_what_is_there(home: Home, tmp_path: Path) -
     written(slipped.settings)
 
     found = {
-        Path(name).name.removesuffix("-wal") for name, content in slipped.files().items() if told(OBLIGOR, content)
+        Path(name).name.removesuffix("-wal") for name, content in slipped.files().items() if contains(OBLIGOR, content)
     }
     assert {"facts.db", "figures.json", "report.en.html", "report.fa.html"} == found
 
 
-def test_every_value_that_a_contract_asks_for_or_tells_of_a_party_is_looked_for_unless_it_is_open(home: Home) -> None:
+def test_search_is_complete(artifacts: Artifacts) -> None:
+    """The search covers every field of requests and parties that is not open."""
     messages = {method.request for method in load().methods} | {"estelam.promissory.v1.Party"}
     fields = {
         field.doc.full_name
@@ -202,4 +206,4 @@ def test_every_value_that_a_contract_asks_for_or_tells_of_a_party_is_looked_for_
         if message.doc.full_name in messages and not field.type_ref and field.doc.sensitivity != pb.SENSITIVITY_OPEN
     }
 
-    assert fields <= {field.doc.full_name for message in home.said for field, _ in values(message)}
+    assert fields <= {field.doc.full_name for message in artifacts.said for field, _ in values(message)}

@@ -1,4 +1,4 @@
-"""The quality process as `estelam quality serve` runs it, beside real services of which one is killed."""
+"""`estelam quality serve` as a process, beside real services of which one is killed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ QUICK = {"ESTELAM_QUALITY_PROBE_INTERVAL_SECONDS": "1", "ESTELAM_QUALITY_PROBE_S
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Sandbox:
-    """A suite with the samples, and the watch's own store, of which everything has an address."""
+def complete_sandbox(tmp_path: Path) -> Sandbox:
+    """A sandbox with sample data and a quality store, in which every service has an address."""
     names = (*SERVICES, *(f"{name}-metrics" for name in SERVICES))
     sandbox = suite.create_sandbox(tmp_path / "suite", ports=free_ports(*names, "dashboard"))
     suite.load_samples(sandbox)
@@ -31,13 +31,13 @@ def whole(tmp_path: Path) -> Sandbox:
 
 
 @pytest.fixture
-def begin(whole: Sandbox) -> Iterator[Callable[..., dict[str, ServiceProcess]]]:
-    """Starts services of the suite, and the watch over them, each a process of its own."""
+def begin(complete_sandbox: Sandbox) -> Iterator[Callable[..., dict[str, ServiceProcess]]]:
+    """Starts services of the sandbox and the quality process, each as a separate process."""
     services: dict[str, ServiceProcess] = {}
 
     def start(*names: str) -> dict[str, ServiceProcess]:
         services.update(
-            {name: ServiceProcess(name, whole, environ=QUICK if name == QUALITY else None) for name in names}
+            {name: ServiceProcess(name, complete_sandbox, environ=QUICK if name == QUALITY else None) for name in names}
         )
         for service in services.values():
             service.launch()
@@ -53,44 +53,44 @@ def begin(whole: Sandbox) -> Iterator[Callable[..., dict[str, ServiceProcess]]]:
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    """Wait until it has *happened*."""
+    """Wait until *happened* returns True."""
     deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def shown(board: str) -> tuple[bool, str]:
-    """Whether the live board sees anything, and how it says that all stands."""
-    found = httpx.get(board, trust_env=False).json()
+def dashboard_state(url: str) -> tuple[bool, str]:
+    """Whether the data of the dashboard is stale, and the overall state."""
+    found = httpx.get(url, trust_env=False).json()
     return found["stale"], found["state"]
 
 
-def test_the_watch_sees_a_service_killed_and_come_back_and_ends_in_order(
-    whole: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]
-) -> None:
+def test_killed_service(complete_sandbox: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
+    """Monitor and dashboard show a killed service and its recovery, and the process shuts down with 0."""
     services = begin(*SERVICES, QUALITY)
-    settings: QualitySettings = whole.quality()
+    settings: QualitySettings = complete_sandbox.quality()
     key = ("CheckNote", SETAD)
     wait_for(lambda: probe_results(settings).get(key) == (None, ""))
     wait_for(lambda: all(one.serving and one.health == "SERVING" for one in last_samples(settings).values()))
-    board = f"http://{services[QUALITY].address}/status.json"
-    wait_for(lambda: (False, "up") == shown(board))
+    url = f"http://{services[QUALITY].address}/status.json"
+    wait_for(lambda: (False, "up") == dashboard_state(url))
 
     services["promissory"].kill()
     wait_for(lambda: probe_results(settings)[key] == (Attribution.EXCHANGE, "UNREACHABLE"))
     assert (Attribution.PROVIDER, "PROVIDER_UNAVAILABLE") == probe_results(settings)["VerifyNote", SETAD]
     assert (None, "") == probe_results(settings)["CheckByNationalId", CBI]
-    wait_for(lambda: (False, "provider") == shown(board))
+    wait_for(lambda: (False, "provider") == dashboard_state(url))
 
     services["promissory"].start()
     wait_for(lambda: probe_results(settings)[key] == (None, ""))
     assert 0 == services[QUALITY].stop()
 
 
-def test_one_store_has_one_watch(whole: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
+def test_single_monitor(complete_sandbox: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
+    """A second monitor on the same store refuses to start."""
     services = begin(QUALITY)
-    second = ServiceProcess(QUALITY, whole)
+    second = ServiceProcess(QUALITY, complete_sandbox)
     services["another"] = second
 
     with pytest.raises(ProcessError, match="another process serves from this store"):
@@ -98,7 +98,8 @@ def test_one_store_has_one_watch(whole: Sandbox, begin: Callable[..., dict[str, 
     assert services[QUALITY].exit_status is None
 
 
-def test_a_watch_without_a_store_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_store(tmp_path: Path) -> None:
+    """Without a store the process exits with 1 and names the command to run."""
     done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")
 
     assert (1, "") == (done.returncode, done.stdout)

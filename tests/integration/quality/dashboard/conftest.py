@@ -1,4 +1,4 @@
-"""The board over a day that was seen: one method down, one consumer's own fault, an outage to come, reports written."""
+"""A dashboard with a day of data: one method down, a consumer fault, an announced outage and reports."""
 
 import contextlib
 from collections.abc import Iterator
@@ -48,27 +48,27 @@ MINUTES_WITH_TRAFFIC = len(BUSY_MINUTES)
 
 @dataclass(frozen=True, slots=True)
 class RunningDashboard:
-    """A running board, and what it shows."""
+    """A running dashboard and its quality store."""
 
     address: str
-    watch: QualityStore
+    quality_store: QualityStore
 
     def client(self) -> httpx.Client:
-        """A browser without a script."""
+        """An HTTP client that follows redirects."""
         return httpx.Client(base_url=self.address, trust_env=False, follow_redirects=True)
 
 
 @contextlib.contextmanager
-def open_dashboard(watch: QualityStore, now: int = NOW, **overrides: object) -> Iterator[RunningDashboard]:
-    """The board over what *watch* holds, in minute *now*."""
-    settings = watch.settings.model_copy(update={"listen": "127.0.0.1:0", **overrides})
+def open_dashboard(quality_store: QualityStore, now: int = NOW, **overrides: object) -> Iterator[RunningDashboard]:
+    """Run the dashboard with the data of *quality_store*, in minute *now*."""
+    settings = quality_store.settings.model_copy(update={"listen": "127.0.0.1:0", **overrides})
     clock = replace(Clock(), micros=lambda: to_micros(instant_of(now)))
     with RunningService(lambda: dashboard(settings, clock)) as running:
-        yield RunningDashboard(f"http://localhost:{running.port}", watch)
+        yield RunningDashboard(f"http://localhost:{running.port}", quality_store)
 
 
-def probe_all(watch: QualityStore, first: int, end: int) -> None:
-    """Probes of every way in each minute: of one method the last ones fail, of one consumer all do by its own fault."""
+def probe_all(quality_store: QualityStore, first: int, end: int) -> None:
+    """Store a probe of each consumer and method in each minute; one method fails at the end, one consumer always."""
     failing = {
         (NATIONAL_ID, CBI): (Attribution.PROVIDER, "STORE_UNAVAILABLE", end - DOWN_MINUTES),
         (CHECK_NOTE, AGENCY): (Attribution.CONSUMER, "CERTIFICATE_EXPIRED", first),
@@ -79,37 +79,37 @@ def probe_all(watch: QualityStore, first: int, end: int) -> None:
             fault, reason, since = failing.get(way, (None, "", end))
             met = (fault, reason) if minute >= since else (None, "")
             probes.append(Probe(minute, *way, *met))
-    watch.write(repository.save_probes, *probes)
+    quality_store.write(repository.save_probes, *probes)
 
 
 @pytest.fixture(scope="module")
-def watch_over(tmp_path_factory: pytest.TempPathFactory) -> QualityStore:
+def observed_day(tmp_path_factory: pytest.TempPathFactory) -> QualityStore:
     """A day that was repository."""
-    watch = QualityStore(quality_home(tmp_path_factory.mktemp("quality")), after=NOW)
-    probe_all(watch, NOW - 1440, NOW + 1)
-    watch.observe(BUSY_MINUTES, CHECK_NOTE, SETAD, tally(answered=3, consumer=1))
-    watch.announce(NOW + 600, NOW + 720, hours=90)
-    watch.write(repository.save_freshness, Freshness(NOW - 1, CASES, 90, date(2021, 3, 21)))
-    watch.write(repository.save_heads, ObservedHead(NOW - 1, NOTES, 77, bytes(range(32)), 4321))
-    watch.write(
+    quality_store = QualityStore(quality_home(tmp_path_factory.mktemp("quality")), after=NOW)
+    probe_all(quality_store, NOW - 1440, NOW + 1)
+    quality_store.observe(BUSY_MINUTES, CHECK_NOTE, SETAD, tally(answered=3, consumer=1))
+    quality_store.announce(NOW + 600, NOW + 720, hours=90)
+    quality_store.write(repository.save_freshness, Freshness(NOW - 1, CASES, 90, date(2021, 3, 21)))
+    quality_store.write(repository.save_heads, ObservedHead(NOW - 1, NOTES, 77, bytes(range(32)), 4321))
+    quality_store.write(
         repository.save_metrics_samples,
         MetricsSample(NOW, NOTES, "SERVING", serving=True),
         MetricsSample(NOW, CASES, "NOT_SERVING"),
     )
     readers = ["working-group", "consumer:cbi"]
-    generate_reports(watch.settings, month="1405-08", audiences=readers, clock=watch.clock())
-    return watch
+    generate_reports(quality_store.settings, month="1405-08", audiences=readers, clock=quality_store.clock())
+    return quality_store
 
 
 @pytest.fixture(scope="module")
-def shown(watch_over: QualityStore) -> Iterator[RunningDashboard]:
-    """The board over that day."""
-    with open_dashboard(watch_over) as running:
+def running_dashboard(observed_day: QualityStore) -> Iterator[RunningDashboard]:
+    """A running dashboard with that day."""
+    with open_dashboard(observed_day) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def reader(shown: RunningDashboard) -> Iterator[httpx.Client]:
-    """A browser without a script, on that board."""
-    with shown.client() as client:
+def client(running_dashboard: RunningDashboard) -> Iterator[httpx.Client]:
+    """An HTTP client of that dashboard."""
+    with running_dashboard.client() as client:
         yield client

@@ -1,4 +1,4 @@
-"""Changes of the catalogue come to the board from the services' ledgers, each told once, the newest first."""
+"""Catalogue changes on the dashboard, read from the services' ledgers."""
 
 import shutil
 from contextlib import closing
@@ -26,7 +26,7 @@ QUOTA = ("rate: 200, burst: 400", "rate: 50, burst: 100")
 
 
 class Ledgers:
-    """Two services' ledgers, in which both note the same catalogue."""
+    """Ledgers of two services, which record changes of the same catalogue."""
 
     def __init__(self, box: Sandbox, catalogue: Path) -> None:
         self.catalogue = catalogue
@@ -35,7 +35,7 @@ class Ledgers:
         self._micros = Clock().micros()
 
     def note(self) -> None:
-        """Let each note what the catalogue is now, a minute apart."""
+        """Let each service record the current catalogue, a minute apart."""
         for service in self._services.values():
             self._micros += 60_000_000
             keyring, signer = HmacKeyring.load(service.hmac_keyring), SigningKey.load(service.signing_key)
@@ -44,26 +44,27 @@ class Ledgers:
                 record_changes(store, ledger, read_catalogue(self.catalogue))
 
     def change(self, before: str, after: str) -> None:
-        """Change the grants, and let it be noted."""
+        """Change the grants and let the services record that."""
         grants = self.catalogue / "grants.yaml"
         grants.write_text(grants.read_text("utf-8").replace(before, after, 1), "utf-8")
         self.note()
 
     def feed(self) -> list[RecordedChange]:
-        """What the board tells."""
+        """Changes that the dashboard lists."""
         return change_feed.list_changes(self.addresses)
 
 
 @pytest.fixture
 def ledgers(sandbox: Sandbox, tmp_path: Path) -> Ledgers:
-    """Two ledgers that have noted the committed catalogue."""
+    """Two ledgers with the committed catalogue recorded."""
     shutil.copytree(suite.CATALOGUE, tmp_path / "catalogue")
     found = Ledgers(sandbox, tmp_path / "catalogue")
     found.note()
     return found
 
 
-def test_a_change_that_both_services_noted_is_told_once_with_both_entries(ledgers: Ledgers) -> None:
+def test_change_is_listed_once(ledgers: Ledgers) -> None:
+    """A change that two services recorded is listed once, with both entries."""
     ledgers.change(*QUOTA)
     newest = ledgers.feed()[0]
 
@@ -72,7 +73,8 @@ def test_a_change_that_both_services_noted_is_told_once_with_both_entries(ledger
     assert 1 == sum(one.change.record.key == "G13" and one.change.action == "changed" for one in ledgers.feed())
 
 
-def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: Ledgers) -> None:
+def test_repeated_change(ledgers: Ledgers) -> None:
+    """A change that was reverted and repeated is listed each time."""
     for before, after in (QUOTA, QUOTA[::-1], QUOTA):
         ledgers.change(before, after)
     quotas = [one for one in ledgers.feed() if one.change.action == "changed"]
@@ -82,23 +84,23 @@ def test_a_change_that_was_taken_back_and_made_again_is_told_each_time(ledgers: 
     assert sorted((one.at for one in quotas), reverse=True) == [one.at for one in quotas]
 
 
-def test_a_page_has_the_newest_changes_and_says_how_many_more_there_are(
-    ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_limit(ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page lists the newest changes and the number of the others."""
     monkeypatch.setattr(app, "MAX_CHANGES", 5)
-    watch = QualityStore(quality_home(tmp_path / "quality"))
-    with open_dashboard(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+    quality_store = QualityStore(quality_home(tmp_path / "quality"))
+    with open_dashboard(quality_store, ledgers=ledgers.addresses) as running, running.client() as client:
         page, whole = client.get("/en/changes").text, client.get("/changes.json").json()
 
     assert 5 == page.count('class="word ')
     assert f"Older than these: {len(whole) - 5}" in page
 
 
-def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_path: Path) -> None:
+def test_changed_values(ledgers: Ledgers, tmp_path: Path) -> None:
+    """The page shows each changed value."""
     ledgers.change(*QUOTA)
     with (
-        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as board,
-        board.client() as client,
+        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as running,
+        running.client() as client,
     ):
         page = client.get("/en/changes").text
 
@@ -106,11 +108,12 @@ def test_the_board_shows_what_has_changed_value_by_value(ledgers: Ledgers, tmp_p
     assert f"{NOTES} #" in page
 
 
-def test_machines_read_what_has_changed_since_a_day_or_an_instant(ledgers: Ledgers, tmp_path: Path) -> None:
+def test_changes_json(ledgers: Ledgers, tmp_path: Path) -> None:
+    """/changes.json filters by a day or an instant, and rejects other values."""
     ledgers.change(*QUOTA)
     newest, refused = ledgers.feed()[0], '{"refused":"since: give a day, or an instant with its zone"}'
-    watch = QualityStore(quality_home(tmp_path / "quality"))
-    with open_dashboard(watch, ledgers=ledgers.addresses) as board, board.client() as client:
+    quality_store = QualityStore(quality_home(tmp_path / "quality"))
+    with open_dashboard(quality_store, ledgers=ledgers.addresses) as running, running.client() as client:
         whole, late, never = (
             client.get("/changes.json", params=since).json()
             for since in ({}, {"since": newest.at.isoformat()}, {"since": "۱۴۹۹-۰۱-۰۱"})
@@ -125,11 +128,12 @@ def test_machines_read_what_has_changed_since_a_day_or_an_instant(ledgers: Ledge
     assert {(400, refused)} == {(one.status_code, one.text) for one in wrong}
 
 
-def test_a_ledger_that_cannot_be_read_is_told_as_blindness(tmp_path: Path) -> None:
+def test_unreadable_ledger(tmp_path: Path) -> None:
+    """An unreadable ledger yields 503 without details."""
     nowhere = {NOTES: f"sqlite:///{tmp_path / 'nowhere'}"}
     with (
-        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=nowhere) as board,
-        board.client() as client,
+        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=nowhere) as running,
+        running.client() as client,
     ):
         response = client.get("/en/changes")
 

@@ -1,4 +1,4 @@
-"""What the board sees is read once for all who ask together, and nothing old is shown for what can't be read."""
+"""Cache of the dashboard's data."""
 
 import asyncio
 import threading
@@ -8,53 +8,55 @@ import pytest
 from quality.dashboard.data import AsyncCache, DataUnavailable
 
 
-class Readings:
-    """Counts readings; each waits until it is let go, and fails if told to."""
+class CountingReader:
+    """Counts its calls. Each waits for *released*, and fails if *fails* is set."""
 
     def __init__(self) -> None:
         self.count = 0
         self.fails = False
-        self.go = threading.Event()
-        self.go.set()
+        self.released = threading.Event()
+        self.released.set()
 
     def __call__(self) -> int:
         self.count += 1
-        self.go.wait(10)
+        self.released.wait(10)
         if self.fails:
             raise OSError
         return self.count
 
 
-async def after(first: int, fresh: AsyncCache[int]) -> int:
-    """What *fresh* gives once that is no longer *first*."""
+async def after(first: int, cache: AsyncCache[int]) -> int:
+    """The value of *cache* once it differs from *first*."""
     for _ in range(1000):
-        if (found := await fresh()) != first:
+        if (found := await cache()) != first:
             return found
         await asyncio.sleep(0.01)
     return first
 
 
-def test_all_who_ask_at_the_same_time_share_one_reading() -> None:
-    readings = Readings()
+def test_concurrent_callers() -> None:
+    """Concurrent callers share one read."""
+    reader = CountingReader()
 
     async def ask() -> list[int]:
-        fresh = AsyncCache(readings, 60)
-        return list(await asyncio.gather(*(fresh() for _ in range(20))))
+        cache = AsyncCache(reader, 60)
+        return list(await asyncio.gather(*(cache() for _ in range(20))))
 
     assert [1] * 20 == asyncio.run(ask())
-    assert 1 == readings.count
+    assert 1 == reader.count
 
 
-def test_what_lingers_is_shown_while_it_is_read_anew() -> None:
-    readings = Readings()
+def test_stale_value_during_refresh() -> None:
+    """A stale value is returned while it is refreshed."""
+    reader = CountingReader()
 
     async def ask() -> tuple[int, int, int]:
-        fresh = AsyncCache(readings, 0.0, stale_seconds=60)
-        first = await fresh()
-        readings.go.clear()
-        meanwhile = await fresh()
-        readings.go.set()
-        return first, meanwhile, await after(first, fresh)
+        cache = AsyncCache(reader, 0.0, stale_seconds=60)
+        first = await cache()
+        reader.released.clear()
+        meanwhile = await cache()
+        reader.released.set()
+        return first, meanwhile, await after(first, cache)
 
     first, meanwhile, then = asyncio.run(ask())
 
@@ -62,17 +64,18 @@ def test_what_lingers_is_shown_while_it_is_read_anew() -> None:
     assert then > 1
 
 
-@pytest.mark.parametrize("lingers", [0.0, 60.0])
-def test_nothing_old_is_shown_for_what_cannot_be_read_and_it_is_tried_again(lingers: float) -> None:
-    readings = Readings()
+@pytest.mark.parametrize("stale_seconds", [0.0, 60.0])
+def test_failed_refresh(stale_seconds: float) -> None:
+    """After a failed refresh no old value is returned, and the next call reads again."""
+    reader = CountingReader()
 
     async def ask() -> int:
-        fresh = AsyncCache(readings, 0.0, stale_seconds=lingers)
-        await fresh()
-        readings.fails = True
+        cache = AsyncCache(reader, 0.0, stale_seconds=stale_seconds)
+        await cache()
+        reader.fails = True
         with pytest.raises(DataUnavailable):
-            await after(1, fresh)
-        readings.fails = False
-        return await fresh()
+            await after(1, cache)
+        reader.fails = False
+        return await cache()
 
-    assert asyncio.run(ask()) == readings.count
+    assert asyncio.run(ask()) == reader.count
