@@ -41,9 +41,9 @@ def percentile(counts: Mapping[int, int], share: float) -> int | None:
     None if there are no counts.
     """
     wanted = share * sum(counts.values())
-    seen = 0
+    total = 0
     for number in sorted(counts):
-        seen += counts[number]
-        if seen >= wanted:
+        total += counts[number]
+        if total >= wanted:
             return upper_edge(number)
     return None

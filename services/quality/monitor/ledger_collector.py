@@ -100,7 +100,7 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
 def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
     place = entry_table.c.sequence
     sealed = select(entry_table.c.sealed).where(place >= first, place < end).order_by(place)
-    return [pb.Entry.FromString(kept) for kept in ledger.execute(sealed).scalars()]
+    return [pb.Entry.FromString(content) for content in ledger.execute(sealed).scalars()]
 
 
 def _observations(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:

@@ -84,7 +84,7 @@ def probe_all(quality_store: QualityStore, first: int, end: int) -> None:
 
 @pytest.fixture(scope="module")
 def observed_day(tmp_path_factory: pytest.TempPathFactory) -> QualityStore:
-    """A day that was repository."""
+    """A quality store with one day of data."""
     quality_store = QualityStore(quality_home(tmp_path_factory.mktemp("quality")), after=NOW)
     probe_all(quality_store, NOW - 1440, NOW + 1)
     quality_store.observe(BUSY_MINUTES, CHECK_NOTE, SETAD, tally(answered=3, consumer=1))
