@@ -121,7 +121,7 @@ class _YamlFile:
                 raise _UnreadableError("is larger than 1 MiB")
             node = yaml.compose(raw.decode("utf-8"), Loader=yaml.CSafeLoader)
         except OSError as error:
-            raise _UnreadableError(f"can't be read: {error.strerror}") from None
+            raise _UnreadableError(f"can't be read: {(error.strerror or 'input failed').lower()}") from None
         except UnicodeDecodeError:
             raise _UnreadableError("is not UTF-8") from None
         except yaml.MarkedYAMLError as error:

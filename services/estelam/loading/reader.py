@@ -53,7 +53,8 @@ def batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
         yield from _parquet(path, columns) if parquet else _csv(path, columns)
     except (OSError, pa.ArrowException) as error:
         # Without an operating system error, the Parquet reader failed; its message may quote the file.
-        reason = getattr(error, "strerror", None) or "is not a valid Parquet file"
+        cause: str | None = getattr(error, "strerror", None)
+        reason = cause.lower() if cause else "is not a valid Parquet file"
         raise LoadError(f"{path}: {reason}") from error
 
 
