@@ -72,9 +72,15 @@ def test_grants(written: Path) -> None:
 
     for row in rows:
         quota = {"rate": row["rate"], "burst": row["burst"], "miss_cost": row["miss_cost"]}
-        demands = [row["demands"]] if row["demands"] else []
+        required_metadata = [row["required_metadata"]] if row["required_metadata"] else []
         named = {key: row[key] for key in ("method", "clause", "since")}
-        Grant(caller=row["organization_id"], quota=quota, demands=demands, until=row["until"] or None, **named)
+        Grant(
+            caller=row["organization_id"],
+            quota=quota,
+            required_metadata=required_metadata,
+            until=row["until"] or None,
+            **named,
+        )
     pairs = [(row["organization_id"], row["method"]) for row in rows]
 
     assert len(pairs) == len(set(pairs))

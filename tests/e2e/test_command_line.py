@@ -174,7 +174,7 @@ def test_operator_errors(sandbox: Sandbox, estelam: CommandLine) -> None:
 
 
 def test_connection_error(estelam: CommandLine) -> None:
-    """An error of the connection names the address, and the certificate's path and subject, and nothing of gRPC's log."""
+    """A connection error names the address and the certificate's path and subject, and shows nothing of gRPC's log."""
     address = f"127.0.0.1:{free_ports('closed')['closed']}"
 
     printed = estelam(*CHECK, *options(**LIVE), "--address", address)

@@ -354,9 +354,9 @@ def test_invalid_table_keeps_last_one(rewritten: Deployment, broken: str | None)
     assert (OK, OK) == repaired
 
 
-def test_demanded_metadata_is_required(rewritten: Deployment) -> None:
-    """Metadata that a grant demands is required in every call."""
-    rewritten.rewrite(demands=["x-case-reference"])
+def test_required_metadata(rewritten: Deployment) -> None:
+    """Metadata that a grant requires is required in every call."""
+    rewritten.rewrite(required_metadata=["x-case-reference"])
     with rewritten.channel("setad", CHECK_NOTE) as channel:
         without, trailer = ask(channel, CHECK_NOTE, metadata=[("x-operator", "unit-7")])
         with_metadata, _ = ask(channel, CHECK_NOTE, metadata=[("x-case-reference", "tender-1405/7")])

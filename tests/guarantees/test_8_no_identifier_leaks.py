@@ -140,7 +140,7 @@ method = "{CHECK_BY_TRACKING_ID}"
 clause = "R3.1.2"
 since = 2021-08-24
 quota = {{ rate = 1, burst = 100 }}
-demands = ["x-case-reference"]
+required_metadata = ["x-case-reference"]
 """
 
 

@@ -80,7 +80,7 @@ def _grants(rows: Iterable[Mapping[str, str]]) -> Iterable[str]:
         yield (
             f'[[grant]] # {row["certificate"]}\ncaller = "{row["organization_id"]}"\nmethod = "{row["method"]}"\n'
             f'clause = "{row["clause"]}"\nsince = {row["since"]}\n{until}quota = {quota}\n'
-            f"demands = {row['demands'].split()}\n"
+            f"required_metadata = {row['required_metadata'].split()}\n"
         )
 
 

@@ -199,7 +199,7 @@ def write_access(
     burst: int,
     denied: Sequence[str] = (),
     miss_cost: int = 1,
-    demands: Sequence[str] = (),
+    required_metadata: Sequence[str] = (),
 ) -> None:
     """Write the access table: (certificate name, method, clause) for each grant, and *denied* fingerprints."""
     table = [
@@ -210,7 +210,7 @@ def write_access(
             clause = "{clause}"
             since = 2021-08-24
             quota = {{ rate = {float(rate)}, burst = {burst}, miss_cost = {miss_cost} }}
-            demands = {list(demands)}
+            required_metadata = {list(required_metadata)}
             """)
         for name, method, clause in grants
     ]

@@ -38,7 +38,7 @@ class Grant(BaseModel):
     since: date
     until: date | None = None
     quota: Quota
-    demands: tuple[RequiredMetadata, ...] = ()
+    required_metadata: tuple[RequiredMetadata, ...] = ()
     deprecated: date | None = None
     """The day from which no new consumer should start to use the method."""
     sunset: date | None = None

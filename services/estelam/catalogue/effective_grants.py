@@ -35,7 +35,7 @@ def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Gran
                 since=first_day,
                 until=grant.until,
                 quota=grant.quota,
-                demands=tuple(grant.demands),
+                required_metadata=tuple(grant.required_metadata),
                 deprecated=method.deprecated,
                 sunset=method.sunset,
             )

@@ -125,7 +125,7 @@ class Grant(Record):
     until: Day | None = None
     """The last day, included."""
     quota: Quota | None = None
-    demands: list[RequiredMetadata] = []
+    required_metadata: list[RequiredMetadata] = []
     note: Text | None = None
 
 

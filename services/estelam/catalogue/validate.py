@@ -89,8 +89,8 @@ def _grant_is_complete(grant: Grant, service: Service | None, location: tuple[Ha
     if service is None:
         yield Violation((*location, "service"), f"no service is named {grant.service}")
     elif service.wire is None:
-        if grant.method or grant.quota or grant.demands:
-            yield Violation(location, f"{service.slug} is listed only: remove method, quota and demands")
+        if grant.method or grant.quota or grant.required_metadata:
+            yield Violation(location, f"{service.slug} is listed only: remove method, quota and required_metadata")
     elif grant.method is None:
         yield Violation((*location, "method"), f"must name a method of {service.slug}")
     elif grant.method not in {method.name for method in service.methods}:

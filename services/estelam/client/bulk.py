@@ -1,7 +1,7 @@
 """Bulk calls of one unary method: a bounded window of concurrent calls that adapts to refusals.
 
 A refused request is deferred and sent again where that may help; a refusal is never taken for an answer. After
-RESOURCE_EXHAUSTED no request is sent for as long as the service demands, and the window is halved; it grows again with
+RESOURCE_EXHAUSTED no request is sent for as long as the service requires, and the window is halved; it grows again with
 the replies.
 """
 

@@ -1,7 +1,7 @@
 """Client channels: mutual TLS, and retries where they are safe.
 
 Inquiries are idempotent, so UNAVAILABLE and the CANCELLED of a server that shuts down are retried. So is
-RESOURCE_EXHAUSTED, but not before the time that the server demands.
+RESOURCE_EXHAUSTED, but not before the time that the server requires.
 """
 
 import json

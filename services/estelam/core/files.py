@@ -77,8 +77,8 @@ class FileReloader(Generic[T]):
     def refresh(self) -> bool:
         """Load the value if a file has changed; return whether it was loaded.
 
-        A check within the interval after the last one does nothing. The first load does not begin an interval, so that a
-        change right after it is found by the next check.
+        A check within the interval after the last one does nothing. The first load begins no interval, so that a change
+        right after it is found by the next check.
 
         Raises:
             OSError: the status of a file can't be read. The last value stays.

@@ -20,7 +20,7 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
     """Parse the purpose of an inquiry from the request *metadata*.
 
     Raises:
-        Refusal: METADATA_MALFORMED, or METADATA_REQUIRED where *grant* demands an entry that is missing.
+        Refusal: METADATA_MALFORMED, or METADATA_REQUIRED where *grant* requires an entry that is missing.
     """
     given: dict[str, str] = {}
     for key, value in metadata:
@@ -30,9 +30,9 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
             wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
             raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", wanted)])
         given[name] = value
-    for key in grant.demands:
+    for key in grant.required_metadata:
         if PURPOSE_KEYS[key] not in given:
-            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is demanded by the grant")])
+            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is required by the grant")])
     return Purpose(**given)
 
 

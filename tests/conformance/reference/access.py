@@ -22,7 +22,7 @@ class Grant:
     since: date
     until: date | None
     quota: Quota
-    demands: tuple[str, ...]
+    required_metadata: tuple[str, ...]
 
 
 class Authorizer:

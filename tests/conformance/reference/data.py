@@ -106,5 +106,5 @@ def _grant(row: dict[str, str]) -> Grant:
         since=date.fromisoformat(row["since"]),
         until=date.fromisoformat(row["until"]) if row["until"] else None,
         quota=Quota(float(row["rate"]), int(row["burst"]), int(row["miss_cost"])),
-        demands=tuple(row["demands"].split()),
+        required_metadata=tuple(row["required_metadata"].split()),
     )

@@ -57,7 +57,7 @@ class Inquiry:
     request: Any = None
 
 
-def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], demands: Sequence[str]) -> dict[str, str]:
+def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], required_metadata: Sequence[str]) -> dict[str, str]:
     """Parse and validate the purpose metadata."""
     found: dict[str, str] = {}
     for key, value in metadata:
@@ -67,9 +67,9 @@ def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], demands: Sequenc
             wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
             raise Refused(Reason.METADATA_MALFORMED, [(key, "metadata.form", wanted)])
         found[key] = value
-    for key in demands:
+    for key in required_metadata:
         if key not in found:
-            raise Refused(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is demanded by the grant")])
+            raise Refused(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is required by the grant")])
     return found
 
 

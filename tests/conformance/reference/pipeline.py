@@ -67,7 +67,7 @@ class Pipeline:
         inquiry = call_state.inquiry = Inquiry(method, caller, min(seconds, MAX_SECONDS))
         try:
             grant = self._authorizer.authorize(caller, method.name)
-            inquiry.purposes = parse_purposes(metadata, grant.demands)
+            inquiry.purposes = parse_purposes(metadata, grant.required_metadata)
             inquiry.request = parse_request(method.request, body)
             call_state.bucket = self._limiter.of(caller.organization, method.name, grant.quota)
             call_state.bucket.acquire()
