@@ -40,9 +40,9 @@ def begin(sandbox: Sandbox, source: Path, out: Path, service: ServiceProcess) ->
     )
 
 
-def wait_for(receipts: Path, lines: int, sweep: subprocess.Popen[str]) -> None:
+def wait_for(receipts: Path, lines: int, run: subprocess.Popen[str]) -> None:
     """Wait until *lines* receipts are saved, or the command ends."""
-    while sweep.poll() is None and (not receipts.exists() or receipts.read_bytes().count(b"\n") < lines):
+    while run.poll() is None and (not receipts.exists() or receipts.read_bytes().count(b"\n") < lines):
         time.sleep(0.005)
 
 
@@ -64,9 +64,9 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
     """The exit code distinguishes refused rows, an early stop and an unreachable service."""
     source, out, _ = listed(tmp_path, [WITH_CASE, "x"])
     nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
-    sweep = ("judiciary", "bulk-check", source, "--out", out, "--json")
+    run = ("judiciary", "bulk-check", source, "--out", out, "--json")
     codes = [
-        estelam(*sweep, *more).code
+        estelam(*run, *more).code
         for more in (
             ("--deadline", "0s"),
             ("--address", nowhere, "--patience", "1"),
@@ -135,10 +135,10 @@ def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
     kills = (1, 200, 500, 501, 1200)
     with ServiceProcess("judiciary", loaded) as service:
         for lines in kills:
-            sweep = begin(loaded, source, out, service)
-            wait_for(receipts, lines, sweep)
-            sweep.kill()
-            sweep.communicate()
+            run = begin(loaded, source, out, service)
+            wait_for(receipts, lines, run)
+            run.kill()
+            run.communicate()
 
             assert not out.exists() or "UNANSWERED" not in answers(out)
         last = begin(loaded, source, out, service)
@@ -155,24 +155,24 @@ def test_service_restart_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
     """A service that is killed and restarted during a bulk check loses no row."""
     source, out, receipts = listed(tmp_path, many(1500))
     with ServiceProcess("judiciary", loaded) as service:
-        sweep = begin(loaded, source, out, service)
-        wait_for(receipts, 300, sweep)
+        run = begin(loaded, source, out, service)
+        wait_for(receipts, 300, run)
         service.kill()
         service.start()
-        sweep.communicate(timeout=60)
+        run.communicate(timeout=60)
 
-    assert (0, ["NO"] * 1500) == (sweep.returncode, answers(out))
+    assert (0, ["NO"] * 1500) == (run.returncode, answers(out))
 
 
 def test_interrupted_run_writes_results(loaded: Sandbox, tmp_path: Path) -> None:
     """An interrupted bulk check writes the results that it has."""
     source, out, receipts = listed(tmp_path, many(1800))
     with ServiceProcess("judiciary", loaded) as service:
-        sweep = begin(loaded, source, out, service)
-        wait_for(receipts, 100, sweep)
-        sweep.send_signal(signal.SIGTERM)
-        result, _ = sweep.communicate(timeout=60)
+        run = begin(loaded, source, out, service)
+        wait_for(receipts, 100, run)
+        run.send_signal(signal.SIGTERM)
+        result, _ = run.communicate(timeout=60)
 
-    assert (22, True) == (sweep.returncode, "INTERRUPTED" in result)
+    assert (22, True) == (run.returncode, "INTERRUPTED" in result)
     assert {"NO", "UNANSWERED"} == set(answers(out))
     assert answers(out).count("NO") == receipts.read_bytes().count(b"\n")

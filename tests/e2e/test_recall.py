@@ -201,9 +201,12 @@ def test_missing_store_is_reported(sandbox: Sandbox) -> None:
     [
         (
             "UPDATE ledger.entry SET sealed = x'ff' WHERE sequence = 2",
-            "an entry is damaged; run: estelam ledger verify",
+            "an entry of the ledger is damaged; run: estelam ledger verify judiciary",
         ),
-        ("DROP TABLE ledger.entry", "the store failed while it was read"),
+        (
+            "DROP TABLE ledger.entry",
+            "judiciary: the store failed while it was read; check the database and run the command again",
+        ),
     ],
 )
 def test_damaged_ledger_is_refused(cleared: tuple[CommandLine, str], damage: str, words: str) -> None:

@@ -384,4 +384,6 @@ def test_receipt_verify_command(recorded: RecordedLedger, tmp_path: Path) -> Non
     refused = [run(recorded.sandbox, *RECEIPT, *how) for how in ((str(valid), *foreign), (str(broken),), ("none",))]
 
     assert (0, True, 2) == (code, facts["valid"], len(facts["replies"]))
-    assert [(1, ["error"])] * 3 == [(code, list(facts)) for code, facts in refused]
+    assert [(1, ["error", "reason", "layer", "address", "fields"])] * 3 == [
+        (code, list(facts)) for code, facts in refused
+    ]
