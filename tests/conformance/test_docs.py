@@ -11,12 +11,13 @@ import yaml
 from typer.testing import CliRunner
 
 from conformance import case_loader, cli, known_failures
+from tests.support import tutorial
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_text("utf-8")
+PAGE = (tutorial.DOCS / "conformance.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return tutorial.blocks(tutorial.DOCS / "conformance.md", language)
 
 
 def test_options_exist() -> None:

@@ -1,26 +1,22 @@
 """Runs every `sh` block of docs/operations.md, in order, in one shell."""
 
-import re
+import os
 import shutil
 import socket
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support import tutorial
 from tools.env.envoy import CONFIGS
 from tools.env.postgres import PostgresCluster
 from tools.env.processes import free_ports
 
 ROOT = CONFIGS.parent.parent
-PAGE = ROOT / "docs" / "operations.md"
+PAGE = tutorial.DOCS / "operations.md"
 SECONDS = 500
-
-
-def blocks() -> str:
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
 
 
 def row_of_ports(length: int) -> int:
@@ -51,12 +47,6 @@ def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def put(text: str, elsewhere: dict[str, str]) -> str:
-    for here, there in elsewhere.items():
-        text = re.sub(rf"(?<!\d){re.escape(here)}(?!\d)", there, text)
-    return text
-
-
 @pytest.mark.timeout(SECONDS + 30)
 def test_operations_page_runs(cluster: PostgresCluster, tmp_path: Path, elsewhere: dict[str, str]) -> None:
     """Every `sh` block of docs/operations.md runs in order in one shell."""
@@ -64,19 +54,15 @@ def test_operations_page_runs(cluster: PostgresCluster, tmp_path: Path, elsewher
     for name in ("deploy", "samples"):
         shutil.copytree(ROOT / name, source / name)
     for path in [*source.glob("deploy/**/*.toml"), *source.glob("deploy/**/*.yaml")]:
-        path.write_text(put(path.read_text("utf-8"), elsewhere), "utf-8")
+        path.write_text(tutorial.replaced(path.read_text("utf-8"), elsewhere), "utf-8")
     with cluster.connect() as connection:
         connection.execute("CREATE DATABASE promissory")
-    script = f"set -euo pipefail; trap 'kill $(jobs -p); wait' EXIT\n{put(blocks(), elsewhere)}"
-    log = tmp_path / "result"
-    with log.open("w") as result:
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=source, stdout=result, stderr=result, timeout=SECONDS, check=False
-        )
-    words, events = log.read_text("utf-8"), (tmp_path / "etc" / "serve.log").read_text("utf-8")
+    transcript = tutorial.run(PAGE, folder=source, environ=os.environ, replacements=elsewhere, timeout_seconds=SECONDS)
+    events = (tmp_path / "etc" / "serve.log").read_text("utf-8")
 
-    assert 0 == done.returncode, words
-    assert re.search(r"^VALID\s*$", words, re.MULTILINE)
-    assert 2 == words.count("بلی / YES")
-    assert 3 == events.count('"event": "workers.restarted"')
+    assert transcript.status == 0, transcript.text
+    for step, output in zip(tutorial.steps(PAGE), transcript.outputs, strict=True):
+        assert tutorial.missing_lines(step.expected, output) == [], f"{step.command}\nprinted:\n{output}"
+    assert transcript.text.count("بلی / YES") == 2
+    assert events.count('"event": "workers.restarted"') == 3
     assert '"level": "error"' not in events

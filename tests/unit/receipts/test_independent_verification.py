@@ -1,6 +1,5 @@
 """The independent verifier of docs/receipts.md, run with Perl and OpenSSL: it proves genuine replies only."""
 
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,10 +16,11 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from tests.conftest import judiciary_opening, plain_channel
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
+from tests.support import tutorial
 from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, ORGANIZATIONS
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "receipts.md"
+PAGE = tutorial.DOCS / "receipts.md"
 CENTRAL_BANK = ORGANIZATIONS["cbi"]
 
 pytestmark = pytest.mark.skipif(
@@ -35,7 +35,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedLedger:
 
 def check(folder: Path, certificate: Path, *records: ReceiptRecord) -> subprocess.CompletedProcess[str]:
     """Run the program of the page on *records*."""
-    (program,) = re.findall(r"^```perl\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (program,) = tutorial.blocks(PAGE, "perl")
     (folder / "check.pl").write_text(program, "utf-8")
     write_archive(folder / "saved.json", records)
     command = ["perl", "check.pl", "saved.json", str(certificate)]
