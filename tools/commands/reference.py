@@ -59,8 +59,8 @@ def settings() -> str:
         (
             "A setting is a key of its section in the TOML file that `ESTELAM_CONFIG` names (default: "
             "`.estelam/estelam.toml`), or an environment variable, which takes precedence. Relative paths in the file "
-            "are relative to the file. An unknown key, section or variable is an error. In a variable, a list is separated "
-            "with `:` and a table is a JSON object.\n"
+            "are relative to the file. An unknown key, section or variable is an error. In a variable, a list is "
+            "separated with `:` and a table is a JSON object.\n"
         ),
     ]
     nested: dict[str, type[BaseModel]] = {}

@@ -1,6 +1,7 @@
 """Command groups: listed by name and one-line help, imported when a command of theirs runs or is completed."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ class LazyGroup(TyperGroup):
 
     def load(self, name: str) -> Any:
         """Import the group *name* and the contracts of all services, since a receipt may be of any of them."""
-        _import_contracts()
+        if "_ESTELAM_COMPLETE" not in os.environ:  # a completion reads no receipt
+            _import_contracts()
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.callback()(_nothing)
         self.groups[name].add(alone, name)
