@@ -12,18 +12,18 @@ from tools.chaos.scenario import Scenario, Task
 from tools.env.sandbox import Sandbox
 
 # SIGKILL is covered by the tests of guarantee 2.
-SHORT = [trial for trial in SCENARIOS if not trial.name.startswith("kill")]
+SHORT = [scenario for scenario in SCENARIOS if not scenario.name.startswith("kill")]
 
 
-@pytest.mark.parametrize("trial", SHORT, ids=[trial.name for trial in SHORT])
-def test_short_scenario_has_no_loss(trial: Scenario, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scenario", SHORT, ids=[scenario.name for scenario in SHORT])
+def test_short_scenario_has_no_loss(scenario: Scenario, tmp_path: Path) -> None:
     """The short form of every scenario has no loss."""
     done: list[int] = []
 
-    result = trial.run(Task(tmp_path, trial.short, seed=1404, progress=done.append))
+    result = scenario.run(Task(tmp_path, scenario.short, seed=1404, progress=done.append))
 
     assert [] == result.losses
-    assert sum(done) == result.rounds >= trial.short
+    assert sum(done) == result.rounds >= scenario.short
     assert result.checked
 
 

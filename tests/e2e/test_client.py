@@ -39,7 +39,7 @@ def test_long_rate_limit_is_returned(loaded: Sandbox, start: Start) -> None:
     with channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as opened:
         stub = PromissoryNoteInquiryServiceStub(opened)
 
-        told = refusal(lambda: stub.CheckNote(NOTE, timeout=20))
+        reported = refusal(lambda: stub.CheckNote(NOTE, timeout=20))
 
-    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUOTA_EXHAUSTED) == told
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.QUOTA_EXHAUSTED) == reported
     assert time.monotonic() - began < 5

@@ -191,7 +191,7 @@ def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str
 
     envoy = deployment.envoys[kind].wait()
     now, path = datetime.now(UTC), deployment.sandbox.folder / "outages.toml"
-    told = []
+    reported = []
     with caller(deployment.sandbox, envoy.address) as ask:
         publish(path, outage(PROMISSORY, now - HOUR, now + HOUR))
         try:
@@ -201,7 +201,7 @@ def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str
             for _ in range(5):
                 with pytest.raises(grpc.RpcError) as caught:
                     ask()
-                told.append(from_grpc(caught.value))
+                reported.append(from_grpc(caught.value))
         finally:
             publish(path)
         # All of them, since the next test uses all.
@@ -210,7 +210,7 @@ def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str
 
     assert (True, True, ANSWER_YES) == (out, over, answer)
     assert [(Reason.OUTAGE_ANNOUNCED, True)] * 5 == [
-        (one.reason, 3500 < (one.retry_seconds or 0) < 3700) for one in told if one
+        (one.reason, 3500 < (one.retry_seconds or 0) < 3700) for one in reported if one
     ]
 
 

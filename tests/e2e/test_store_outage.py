@@ -31,7 +31,7 @@ class PostgresService:
     sandbox: Sandbox
     service: ServiceProcess
 
-    def says(self, status: int) -> bool:
+    def reaches(self, status: int) -> bool:
         """Whether health becomes *status* within the timeout."""
         return until(lambda: health(self.sandbox, self.service.address) == status)
 
@@ -68,9 +68,9 @@ def test_stopped_postgresql_is_an_outage(postgres_service: PostgresService) -> N
         before = ask()
         postgres_service.cluster.stop()
         gone = [refusal(ask) for _ in range(5)]
-        noticed = postgres_service.says(NOT_SERVING)
+        noticed = postgres_service.reaches(NOT_SERVING)
         postgres_service.cluster.start()
-        recovered = postgres_service.says(SERVING)
+        recovered = postgres_service.reaches(SERVING)
 
         assert (True, True) == (noticed, recovered)
         assert ANSWER_YES == before == ask()
@@ -83,8 +83,8 @@ def test_frozen_postgresql_is_an_outage(postgres_service: PostgresService) -> No
         before = ask()
         with frozen(postgres_service.cluster):
             still = [refusal(ask) for _ in range(2)]
-            noticed = postgres_service.says(NOT_SERVING)
-        recovered = postgres_service.says(SERVING)
+            noticed = postgres_service.reaches(NOT_SERVING)
+        recovered = postgres_service.reaches(SERVING)
 
         assert (True, True) == (noticed, recovered)
         assert ANSWER_YES == before == ask()

@@ -53,7 +53,7 @@ def catalogue_with_agreements(folder: Path, catalogue: Path) -> None:
 def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> str:
     """The table [quality] of a sandbox's settings."""
     addresses = {slug: f"127.0.0.1:{ports[name]}" for name, slug in SLUGS.items() if name in ports}
-    figures = {
+    metrics = {
         slug: f"http://127.0.0.1:{ports[f'{name}-metrics']}/metrics"
         for name, slug in SLUGS.items()
         if f"{name}-metrics" in ports
@@ -70,7 +70,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "listen": f"127.0.0.1:{ports['dashboard']}" if "dashboard" in ports else "",
     }
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
-    lines += ["[quality.addresses]", *_pairs(addresses), "[quality.metrics]", *_pairs(figures)]
+    lines += ["[quality.addresses]", *_pairs(addresses), "[quality.metrics]", *_pairs(metrics)]
     for consumer, name in PROBED_AS.items():
         own = {"consumer": consumer, "certificate": f"pki/{name}.crt", "private_key": f"pki/{name}.key"}
         lines += ["[[quality.probe]]", *_pairs(own)]

@@ -259,7 +259,9 @@ def _write_settings(
         client_certificate = "pki/setad.crt"
         client_key = "pki/setad.key"
         """)
-    adapter += "".join(f'{face}_listen = "127.0.0.1:{ports[face]}"\n' for face in FRONTENDS if face in ports)
+    adapter += "".join(
+        f'{frontend}_listen = "127.0.0.1:{ports[frontend]}"\n' for frontend in FRONTENDS if frontend in ports
+    )
     addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in monitoring.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in monitoring.STORING}

@@ -22,7 +22,7 @@ from quality.settings import QualitySettings
 
 BATCH_ENTRIES = 20_000
 PROBE_SETTLE_MICROS = 120_000_000
-"""After this time the ids of probe inquiries are stored, and their entries can be told from other entries."""
+"""After this time the ids of probe inquiries are stored, so that their entries can be excluded."""
 
 
 @dataclass(frozen=True, slots=True)

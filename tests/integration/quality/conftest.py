@@ -74,8 +74,8 @@ class QualityStore:
 
     def announce(self, first: int, end: int, *, hours: float, service: str = "promissory-note-inquiry") -> None:
         """Announce an outage so many hours before it begins."""
-        told = PlannedOutage(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
-        self.write(lambda opened, rows: repository.insert_outage(opened, rows[0]), told)
+        reported = PlannedOutage(service, first - int(hours * 60), first, end, "نگهداشت", "maintenance")
+        self.write(lambda opened, rows: repository.insert_outage(opened, rows[0]), reported)
 
     def end_early(self, number: int, end: int) -> None:
         """End outage *number* before minute *end*."""

@@ -80,13 +80,13 @@ def test_visible_callers(deprecated_calls: QualityStore) -> None:
 def test_formats_agree(deprecated_calls: QualityStore) -> None:
     """CSV, JSON and both pages list the callers."""
     folder = generate(deprecated_calls, "working-group")
-    told = json.loads((folder / "figures.json").read_bytes())["still_calling"]
+    reported = json.loads((folder / "figures.json").read_bytes())["still_calling"]
     rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
     table = {(row["consumer"], row["figure"]): row["value"] for row in rows if row["scope"] == "still_calling"}
     english, persian = ((folder / f"report.{language}.html").read_text("utf-8") for language in ("en", "fa"))
 
     assert {("setad", 1117, "2026-11-11"), ("cbi", 2, "2026-11-06")} == {
-        (still["consumer"]["slug"], still["inquiries"], still["last_day"]) for still in told
+        (still["consumer"]["slug"], still["inquiries"], still["last_day"]) for still in reported
     }
     assert {CHECK_NOTE} == {row["subject"] for row in rows if row["scope"] == "still_calling"}
     assert ["2026-11-06", "1117", "2026-11-11"] == [table["setad", name] for name in ("since", "inquiries", "last_day")]

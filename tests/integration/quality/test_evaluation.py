@@ -29,12 +29,12 @@ def method(quality_store: QualityStore, name: str = CHECK_NOTE, audience: str = 
 
 def test_empty_month(quality_store: QualityStore) -> None:
     """A month without traffic and probes has no availability, and no objective is met or broken."""
-    figures = quality_store.report()
+    report = quality_store.report()
 
-    assert figures.counts.inquiries == 0
-    assert figures.minutes.availability is None
-    assert figures.minutes.unmeasured == 5 * len(MONTH)
-    assert {verdict.met for judged in figures.slo_results for verdict in judged.verdicts} == {None}
+    assert report.counts.inquiries == 0
+    assert report.minutes.availability is None
+    assert report.minutes.unmeasured == 5 * len(MONTH)
+    assert {verdict.met for judged in report.slo_results for verdict in judged.verdicts} == {None}
 
 
 def test_availability_from_probes(quality_store: QualityStore) -> None:
@@ -49,8 +49,8 @@ def test_outage_over_midnight(quality_store: QualityStore) -> None:
     quality_store.probe(range(at(12), at(14)), CHECK_NOTE, SETAD)
     quality_store.probe(range(at(12, 23), at(13, 2)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
 
-    figures = quality_store.report()
-    [outage] = figures.outages
+    report = quality_store.report()
+    [outage] = report.outages
     assert (outage.fault, outage.minutes, outage.down) == (Attribution.PROVIDER, 180, 180)
     days = method(quality_store).days
     assert [days[day - 1].minutes.provider for day in (11, 12, 13, 14)] == [0, 60, 120, 0]
@@ -65,10 +65,10 @@ def test_announced_outages(quality_store: QualityStore) -> None:
 
     minutes = method(quality_store).minutes
     assert (minutes.planned, minutes.provider) == (60, 60)
-    told = [
+    reported = [
         (outage.fault, outage.counted_apart, outage.announced is not None) for outage in quality_store.report().outages
     ]
-    assert told == [("planned", True, True), ("planned", False, True), ("provider", False, True)]
+    assert reported == [("planned", True, True), ("planned", False, True), ("provider", False, True)]
     assert {instant_of(at(day, 1)) for day in (10, 20)} == {
         outage.announced_until for outage in quality_store.report().outages
     }
@@ -176,8 +176,8 @@ def test_interim_month(quality_store: QualityStore) -> None:
     quality_store.after = at(3)
     quality_store.probe(range(at(1), at(3)), CHECK_NOTE, SETAD)
 
-    figures = quality_store.report()
-    assert figures.interim
+    report = quality_store.report()
+    assert report.interim
     assert (method(quality_store).minutes.up, method(quality_store).minutes.unmeasured) == (2 * 1440, 0)
 
 

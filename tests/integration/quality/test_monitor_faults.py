@@ -133,27 +133,27 @@ def test_invalid_catalogue(shared: Sandbox, tmp_path: Path, judiciary: RunningSe
 
 def test_metrics(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     """Metrics are stored; services without readable metrics don't stop that."""
-    ports = free_ports("figures", "nobody")
-    opening = promissory_opening(loaded, shutdown_delay_seconds=0, metrics_listen=f"127.0.0.1:{ports['figures']}")
+    ports = free_ports("metrics", "nobody")
+    opening = promissory_opening(loaded, shutdown_delay_seconds=0, metrics_listen=f"127.0.0.1:{ports['metrics']}")
     service = start(opening)
-    ports["no figures"] = service.port
+    ports["no metrics"] = service.port
     pages = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
-    figures = {NOTES: pages["figures"], CASES: pages["nobody"], VERIFICATION: pages["no figures"]}
-    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=figures)
+    metrics = {NOTES: pages["metrics"], CASES: pages["nobody"], VERIFICATION: pages["no metrics"]}
+    settings = settings_of(loaded, tmp_path, {NOTES: service.address}, metrics=metrics)
     wait_until_healthy(loaded, service.address)
     ask(loaded, service.address, "setad")
     with contextlib.suppress(grpc.RpcError):
         ask(loaded, service.address, "stranger")
     monitor_rounds(settings)
 
-    (said,) = last_samples(settings).values()
+    (sample,) = last_samples(settings).values()
     assert (NOTES, "SERVING", True, 4, 1, 0) == (
-        said.service,
-        said.health,
-        said.serving,
-        said.answered,
-        said.refused,
-        said.unrecorded,
+        sample.service,
+        sample.health,
+        sample.serving,
+        sample.answered,
+        sample.refused,
+        sample.unrecorded,
     )
 
 

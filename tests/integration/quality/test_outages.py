@@ -48,9 +48,9 @@ class OutageCommands:
 
     def run_json(self, *words: str) -> Any:
         """The JSON output of a command; other lines of the output are logs of services in this process."""
-        said = self.run(*words, "--json")
-        [line] = [line for line in said.out.splitlines() if line.startswith(("{", "["))]
-        assert 0 == said.code, line
+        result = self.run(*words, "--json")
+        [line] = [line for line in result.out.splitlines() if line.startswith(("{", "["))]
+        assert 0 == result.code, line
         return json.loads(line)
 
     def announce(self, first: datetime, end: datetime, **changed: str) -> list[str]:
@@ -88,13 +88,13 @@ def first(commands: OutageCommands) -> datetime:
 
 def test_announce(commands: OutageCommands, first: datetime) -> None:
     """An announced outage is stored, published and listed."""
-    told = commands.run_json(*commands.announce(first, first + HOUR))
+    reported = commands.run_json(*commands.announce(first, first + HOUR))
     late = commands.run_json(*commands.announce(first - 72 * HOUR, first - 71 * HOUR, service="cheque-case-inquiry"))
     [one, other] = commands.run_json("outage", "list")
     plain = commands.run("outage", "list")
     published = OutageTable.load(commands.file).outage
 
-    assert (1, True, str(commands.file)) == (told["number"], told["counted_apart"], told["published"])
+    assert (1, True, str(commands.file)) == (reported["number"], reported["counted_apart"], reported["published"])
     assert (2, False) == (late["number"], late["counted_apart"])
     assert ("coming", first, first + HOUR) == (one["state"], at(one["from"]), at(one["until"]))
     assert list(WORDS.values()) == [one["reason_fa"], one["reason_en"]]
@@ -177,10 +177,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changed", "why"), WRONG)
 def test_invalid_announcement(commands: OutageCommands, first: datetime, changed: dict[str, Any], why: str) -> None:
     """An invalid announcement is rejected, and nothing is stored or published."""
-    said = commands.run(*commands.announce(first, first + HOUR, **changed))
+    result = commands.run(*commands.announce(first, first + HOUR, **changed))
 
-    assert (1, True) == (said.code, why in said.err)
-    assert len(said.err) < 300
+    assert (1, True) == (result.code, why in result.err)
+    assert len(result.err) < 300
     assert not commands.file.exists()
     assert [] == stored(commands, first)
 
@@ -188,9 +188,9 @@ def test_invalid_announcement(commands: OutageCommands, first: datetime, changed
 @pytest.mark.parametrize("number", ["7", "-1", "0", str(10**30)])
 def test_unknown_number(commands: OutageCommands, number: str) -> None:
     """Ending an unknown number is an error."""
-    said = commands.run("outage", "end", "--", number)
+    result = commands.run("outage", "end", "--", number)
 
-    assert (1, True) == (said.code, "no announcement has that number" in said.err)
+    assert (1, True) == (result.code, "no announcement has that number" in result.err)
 
 
 def test_overlapping_announcements(commands: OutageCommands, first: datetime) -> None:
@@ -205,10 +205,10 @@ def test_overlapping_announcements(commands: OutageCommands, first: datetime) ->
 def test_failed_publication(commands: OutageCommands, first: datetime) -> None:
     """An announcement that can't be published is not stored."""
     commands.file.mkdir()
-    said = commands.run(*commands.announce(first, first + HOUR))
+    result = commands.run(*commands.announce(first, first + HOUR))
 
-    assert 1 == said.code
-    assert "Traceback" not in said.err
+    assert 1 == result.code
+    assert "Traceback" not in result.err
     assert [] == stored(commands, first)
 
 

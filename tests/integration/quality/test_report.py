@@ -57,9 +57,9 @@ def test_formats_agree(busy_store: QualityStore) -> None:
 
     figures = json.loads((folder / "figures.json").read_bytes())
     rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
-    told = next(row["value"] for row in rows if (row["scope"], row["figure"]) == ("report", "inquiries"))
-    assert int(told) == figures["counts"]["inquiries"] == 6 * 3 * 1440 + 9 * 1440
-    assert f"{int(told):,}" in (folder / "report.en.html").read_text("utf-8")
+    reported = next(row["value"] for row in rows if (row["scope"], row["figure"]) == ("report", "inquiries"))
+    assert int(reported) == figures["counts"]["inquiries"] == 6 * 3 * 1440 + 9 * 1440
+    assert f"{int(reported):,}" in (folder / "report.en.html").read_text("utf-8")
 
 
 def test_consumer_report_is_isolated(busy_store: QualityStore) -> None:
@@ -120,9 +120,9 @@ def test_outage_with_one_end(busy_store: QualityStore) -> None:
     busy_store.announce(at(20), at(20, 4), hours=100)
     folder = generate(busy_store).folder
 
-    told = {one["fault"]: one for one in json.loads((folder / "figures.json").read_bytes())["outages"]}
-    assert told["planned"]["announced_until"] == told["planned"]["end"]
-    assert told["provider"]["announced_until"] is None
+    reported = {one["fault"]: one for one in json.loads((folder / "figures.json").read_bytes())["outages"]}
+    assert reported["planned"]["announced_until"] == reported["planned"]["end"]
+    assert reported["provider"]["announced_until"] is None
     assert "announced until" not in (folder / "report.en.html").read_text("utf-8")
 
 
@@ -148,9 +148,9 @@ def test_ungranted_calls(busy_store: QualityStore) -> None:
     """The minimum rules are not applied to callers that are not in the catalogue."""
     busy_store.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
 
-    figures = busy_store.report()
-    assert figures.counts.ungranted == 4
-    assert {one.consumer.slug for one in figures.slo_results if one.kind == "leaving" and one.consumer} == {
+    report = busy_store.report()
+    assert report.counts.ungranted == 4
+    assert {one.consumer.slug for one in report.slo_results if one.kind == "leaving" and one.consumer} == {
         "setad",
         "cbi",
     }
@@ -235,8 +235,8 @@ def test_announce_command(command: CliRunner, quality_store: QualityStore) -> No
         ["quality", "outage", "announce", *words, "--from", "1400-01-01 1:00", "--until", "1400-01-01 2:00"],
     )
 
-    told = json.loads(good.output)
-    assert (told["number"], told["service"], told["counted_apart"]) == (1, "promissory-note-inquiry", True)
+    reported = json.loads(good.output)
+    assert (reported["number"], reported["service"], reported["counted_apart"]) == (1, "promissory-note-inquiry", True)
     assert (past.exit_code, "the end is in the past" in past.output) == (1, True)
 
 

@@ -58,7 +58,7 @@ PAGES = ("figures.csv", "figures.json", "report.en.html", "report.fa.html")
 class Artifacts:
     """A quality store that monitored real services, and its reports for all audiences."""
 
-    said: list[Message]
+    messages: list[Message]
     """Requests and replies."""
     settings: QualitySettings
     reports: list[GeneratedReport]
@@ -84,9 +84,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
             probe_requests={way.method: MessageToDict(read(way.method, way.request)) for way in reversed(ANSWERED)},
         )
         Connections(sandbox, addresses).make(*CALLS)
-        said = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
+        messages = [message for way in ANSWERED for message in ask(sandbox, addresses, way)]
         monitor_rounds(settings, rounds=2)
-    return Artifacts(said, settings, written(settings))
+    return Artifacts(messages, settings, written(settings))
 
 
 ANSWERED = [way for way in CALLS if way.ends == OK and way.caller != "agency"]  # whose quota is one inquiry
@@ -115,10 +115,10 @@ def ask(sandbox: Sandbox, addresses: Mapping[str, str], way: Call) -> Iterator[M
     yield read(way.method, reply, reply=True)
 
 
-def read(method: str, said: bytes, *, reply: bool = False) -> Message:
+def read(method: str, messages: bytes, *, reply: bool = False) -> Message:
     service, _, name = method.partition("/")
     kinds = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
-    return message_factory.GetMessageClass(kinds.output_type if reply else kinds.input_type).FromString(said)
+    return message_factory.GetMessageClass(kinds.output_type if reply else kinds.input_type).FromString(messages)
 
 
 def written(settings: QualitySettings) -> list[GeneratedReport]:
@@ -156,7 +156,7 @@ def test_inquiries_are_monitored_and_reported(artifacts: Artifacts) -> None:
 
 def test_no_sensitive_values(artifacts: Artifacts) -> None:
     """Neither the store nor a report contains a value whose sensitivity is not open."""
-    found = [(field, value) for message in artifacts.said for field, value in values(message)]
+    found = [(field, value) for message in artifacts.messages for field, value in values(message)]
     levels = {field.doc.sensitivity for field, _ in found}
     kept = {
         (name, field.doc.full_name)
@@ -181,7 +181,7 @@ def test_search_finds_values(artifacts: Artifacts, tmp_path: Path) -> None:
     """The search finds an identifier in the reason of an announcement, the one free text of a report."""
     shutil.copytree(artifacts.store, tmp_path / "quality")
     moved = {"store": f"sqlite:///{tmp_path / 'quality'}", "reports": tmp_path / "reports"}
-    slipped = Artifacts(artifacts.said, artifacts.settings.model_copy(update=moved), [])
+    slipped = Artifacts(artifacts.messages, artifacts.settings.model_copy(update=moved), [])
     now = minute_of(Clock().now())
     slip = PlannedOutage(NOTES, now, now - 1, now + 60, Localizer("fa").count(int(OBLIGOR)), OBLIGOR)
     with (
@@ -206,4 +206,4 @@ def test_search_is_complete(artifacts: Artifacts) -> None:
         if message.doc.full_name in messages and not field.type_ref and field.doc.sensitivity != pb.SENSITIVITY_OPEN
     }
 
-    assert fields <= {field.doc.full_name for message in artifacts.said for field, _ in values(message)}
+    assert fields <= {field.doc.full_name for message in artifacts.messages for field, _ in values(message)}

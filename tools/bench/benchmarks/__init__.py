@@ -28,7 +28,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "rows": dataset_size.measure,
     "memory": memory.measure,
     "verify": ledger_verify.measure,
-    "sweep": bulk_check.measure,
+    "bulk-check": bulk_check.measure,
     "month": monthly_report.measure,
 }
 """The benchmarks in the order in which they run."""

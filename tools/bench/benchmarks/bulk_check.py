@@ -23,7 +23,7 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         best.append(load(server, asked, suite.caller("cbi"), seconds=scale.seconds))
     throughput = statistics.mean(report.throughput for report in best)
     yield Metric(
-        f"sweep of {scale.ids:,} tracking ids / the server at its best",
+        f"bulk check of {scale.ids:,} tracking ids / the server at its best",
         f"{scale.ids / swept.seconds:,.0f} ids/s / {throughput:,.0f} calls/s before and after; {remarks(best)}",
         scale.ids / swept.seconds / throughput,
         at_least(0.8),
