@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from importlib.metadata import version
@@ -11,7 +10,6 @@ import pytest
 
 from estelam.cli.groups import OWN_GROUPS, root_command
 
-CPU_SECONDS = 0.25
 HEAVY = {"cryptography", "google.protobuf", "grpc", "rich.table", "sqlalchemy", "yaml"}
 
 
@@ -42,7 +40,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"_ESTELAM_COMPLETE": "complete_bash", "COMP_WORDS": "e ", "COMP_CWORD": "1"}])
 def test_help_imports_little(environ: dict[str, str]) -> None:
-    """The help and the completion of group names import no group, and take at most 0.25 s of CPU."""
+    """The help and the completion of group names import no group and none of the slow libraries."""
     script = f"""if True:
         import atexit, sys
         atexit.register(lambda: print(*{HEAVY} & set(sys.modules), file=sys.stderr))
@@ -50,18 +48,12 @@ def test_help_imports_little(environ: dict[str, str]) -> None:
         from estelam.cli import main
         main()
     """
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "-c", script], check=True, capture_output=True, text=True, env={**os.environ, **environ}
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env={**os.environ, **environ}
+    )
 
     assert "promissory" in done.stdout
     assert "\n" == done.stderr
-    assert min(spent) <= CPU_SECONDS
 
 
 def test_group_help_is_listed() -> None:
