@@ -1,47 +1,91 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+
+# PYTHON=python3.13 selects another interpreter, which gets an environment of its own.
 PYTHON ?= python3
-BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+VENV ?= .venv$(patsubst %,-%,$(filter-out python3 python,$(notdir $(PYTHON))))
+BIN := $(VENV)/bin
+LOCK ?= requirements/development.txt
+# TESTS=tests/unit selects a part of the suite, WORKERS=2 the number of test processes.
+TESTS ?=
+WORKERS ?= 5
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+COMPILE := $(BIN)/uv pip compile --quiet --no-annotate --custom-compile-command 'make lock' --generate-hashes
 
 .PHONY: help
-help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-.venv/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+$(VENV)/.ready: pyproject.toml $(LOCK)
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) and $$(grep -c == $(LOCK)) packages from $(LOCK): about a minute"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --requirement $(LOCK) | \
+		sed -nu 's/^Collecting \([^ ]*\).*/  collecting \1/p; s/^Installing collected packages.*/  installing them/p'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "$(VENV) is ready"
 
 .PHONY: run
-run: .venv/.ready ## Start all services and the watch on loopback with sample data, until Ctrl-C
-	$(BIN)/python -m tools.commands.run
+run: $(VENV)/.ready ## Start all services on loopback with sample data, until Ctrl-C (PORT_PROMISSORY=6051 ...: other ports)
+	$(BIN)/python -m tools.commands.run $(ARGS)
 
 .PHONY: demo
-demo: .venv/.ready ## Tell a whole story through the real command line, in a temporary folder
+demo: $(VENV)/.ready ## Run a complete scenario through the command line, in a temporary folder
 	$(BIN)/python -m tools.commands.demo
 
 .PHONY: test
-test: .venv/.ready ## Run the whole test suite
+test: $(VENV)/.ready ## Run the test suite (TESTS=tests/unit: a part of it; PYTHON=python3.13: another version)
 	$(PYTEST)
 
-.PHONY: check
-check: .venv/.ready ## Lint, format, types, contract, catalogue, rules for change, tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+.PHONY: test-lowest
+test-lowest: $(VENV)/.ready ## Run the test suite with the lowest versions that pyproject.toml declares
+	@mkdir -p build
+	$(COMPILE) pyproject.toml --extra dev --resolution lowest-direct --python $(BIN)/python --output-file build/lowest.txt
+	rm -rf .venv-lowest
+	$(MAKE) test VENV=.venv-lowest LOCK=build/lowest.txt
+
+.PHONY: test-pythons
+test-pythons: ## Run mypy and the test suite on each supported version of Python that is installed (PYTHONS=...)
+	@for python in $(PYTHONS); do \
+		$$python --version >/dev/null 2>&1 || { echo "$$python is not installed: not tested"; continue; }; \
+		$(MAKE) types test PYTHON=$$python; \
+	done
+
+.PHONY: types
+types: $(VENV)/.ready
 	$(BIN)/mypy
+
+.PHONY: lint
+lint: $(VENV)/.ready types ## Check format, style, types, imports, dependencies, spelling, contracts and catalogue
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/deptry services --optional-dependencies-dev-groups dev
+	$(BIN)/codespell
 	$(BIN)/python -m tools.commands.lint_protos
 	$(BIN)/estelam catalogue check --catalogue catalogue
 	$(BIN)/estelam compat check --catalogue catalogue
-	$(PYTEST)
+
+.PHONY: check
+check: lint test ## Run lint and test
+
+.PHONY: lock
+lock: $(VENV)/.ready ## Update requirements/ after a change of dependencies (ARGS=--upgrade: newest versions)
+	$(COMPILE) --universal pyproject.toml --extra dev $(ARGS) --output-file requirements/development.txt
+	$(COMPILE) --universal pyproject.toml --extra loading --constraints requirements/development.txt \
+		--output-file requirements/image.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		$(COMPILE) --universal - --constraints requirements/development.txt --output-file requirements/build.txt
 
 .PHONY: conformance
-conformance: .venv/.ready ## Put our own services to the conformance kit's proof (ARGS=--postgresql: on PostgreSQL)
+conformance: $(VENV)/.ready ## Run the conformance kit against our own services (ARGS=--postgresql: on PostgreSQL)
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tools.commands.conformance $(ARGS)
 
 .PHONY: protos
-protos: .venv/.ready ## Regenerate the stubs under services/ from protos/
+protos: $(VENV)/.ready ## Regenerate the stubs under services/ from protos/
 	$(BIN)/python -m tools.commands.generate_protos
 
 .PHONY: reference
@@ -49,17 +93,23 @@ reference: .venv/.ready ## Write the reference pages under docs/reference/ from 
 	$(BIN)/python -m tools.commands.reference
 
 .PHONY: bench
-bench: .venv/.ready ## Measure every figure that has a target (ARGS=--quick: small and short; ARGS=--help)
+bench: $(VENV)/.ready ## Measure every metric that has a target (ARGS=--quick: small and short; ARGS=--help)
 	$(BIN)/python -m tools.bench $(ARGS)
 
 .PHONY: chaos
-chaos: .venv/.ready ## Run every chaos scenario in its short form; SCENARIO=kill N=1000 for one at length
+chaos: $(VENV)/.ready ## Run every chaos scenario in its short form (SCENARIO=kill N=1000: one at length)
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tools.chaos $(SCENARIO) $(if $(N),--rounds $(N))
 
 .PHONY: mutants
-mutants: .venv/.ready ## Show that the conformance kit catches: mutant, the case that must fail, did it (ID=...)
+mutants: $(VENV)/.ready ## Show that the conformance kit detects each mutant of the services (ID=...: one)
 	$(BIN)/python -m tests.conformance.mutants $(ID)
 
 .PHONY: report
-report: .venv/.ready ## Report an invented month to all its readers, in .estelam-report
+report: $(VENV)/.ready ## Generate the reports of a synthetic month for all readers, in .estelam-report
 	$(BIN)/python -m tools.commands.report
+
+.PHONY: clean
+clean: ## Remove environments, caches and builds; .estelam (settings and data of make run) stays
+	rm -rf .venv .venv-* build dist services/*.egg-info .estelam-report
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find services tests tools samples -name __pycache__ -prune -exec rm -rf {} +
