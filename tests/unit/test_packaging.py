@@ -1,0 +1,69 @@
+"""The distribution: what the wheel contains and what its metadata and lock files say."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+IGNORED = re.compile(r"__pycache__|\.egg-info")
+PINNED = re.compile(r"^([a-z0-9-]+)==\S+", re.MULTILINE)
+NAME = re.compile(r"^[A-Za-z0-9-]+")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from a copy of the sources without network access."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "services", source / "services", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", build, source], cwd=source, check=True, capture_output=True)
+    return zipfile.ZipFile(next(source.glob("*.whl")))
+
+
+def test_wheel_has_every_file(wheel: zipfile.ZipFile) -> None:
+    """The wheel contains every file of services/: modules, stubs, templates, static files and data."""
+    files = (path for path in (ROOT / "services").rglob("*") if path.is_file())
+    expected = {str(path.relative_to(ROOT / "services")) for path in files if not IGNORED.search(str(path))}
+
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+
+
+def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
+    """The metadata names the licence, and the wheel contains its text."""
+    folder = next(name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
+    metadata = message_from_bytes(wheel.read(f"{folder}/METADATA"))
+
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert wheel.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_lock_names_no_index(lock: Path) -> None:
+    """A lock file pins every package with a hash and names no index, address or folder."""
+    lines = [line.strip() for line in lock.read_text("utf-8").splitlines() if not line.startswith("#")]
+
+    assert all(re.fullmatch(r"[a-z0-9-]+==\S+( ;.*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?", line) for line in lines)
+
+
+def test_lock_has_every_dependency() -> None:
+    """The development lock pins each declared dependency, and the other locks are parts of it."""
+    extras = PROJECT["optional-dependencies"]
+    declared = {*PROJECT["dependencies"], *extras["loading"], *extras["conformance"], *extras["dev"]}
+    names = {match[0].lower() for text in declared if (match := NAME.match(text))} - {PROJECT["name"]}
+    pins = {lock.stem: set(PINNED.findall(lock.read_text("utf-8"))) for lock in LOCKS}
+    lines = {lock.stem: set(lock.read_text("utf-8").splitlines()) for lock in LOCKS}
+
+    assert names <= pins["development"]
+    assert {name for name in lines["image"] | lines["build"] if "==" in name} <= lines["development"]
+    assert "pyarrow" in pins["image"]
