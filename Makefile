@@ -48,10 +48,10 @@ test-lowest: $(VENV)/.ready ## Run the test suite with the lowest versions that 
 
 .PHONY: test-pythons
 test-pythons: ## Run mypy and the test suite on each supported version of Python that is installed (PYTHONS=...)
-	@for python in $(PYTHONS); do \
+	@failed=; for python in $(PYTHONS); do \
 		$$python --version >/dev/null 2>&1 || { echo "$$python is not installed: not tested"; continue; }; \
-		$(MAKE) types test PYTHON=$$python; \
-	done
+		$(MAKE) types test PYTHON=$$python || failed="$$failed $$python"; \
+	done; [ -z "$$failed" ] || { echo "Failed:$$failed"; exit 1; }
 
 .PHONY: types
 types: $(VENV)/.ready

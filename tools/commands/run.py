@@ -1,5 +1,7 @@
-"""All services on loopback with the samples, watched, until Ctrl-C: what `make run` starts."""
+"""`make run`: start all services on loopback with the sample data and monitor them until Ctrl-C."""
 
+import errno
+import hashlib
 import os
 import signal
 import socket
@@ -7,21 +9,30 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from estelam.core import settings
+from estelam.core.exceptions import UserFacingError
 from estelam.core.settings import CONFIG, DEFAULT_CONFIG, PREFIX
+from judiciary.settings import JudiciarySettings
+from promissory.settings import PromissorySettings
+from quality.settings import QualitySettings
+from sataad_adapter.settings import SetadSettings
 from tools.env import sandbox as suite
 from tools.env.processes import COMMAND, QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports
+from tools.env.sandbox import Sandbox
 
-PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053}
-FACES = {"page": 8080, "api": 8443, "dashboard": 8081}
+PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443, "dashboard": 8081}
+"""The default ports: gRPC of the three services, the adapter's page and JSON API, the quality process's dashboard."""
+DIGEST = ".sha256"
+"""Suffix of the file that holds the SHA-256 of the settings file as this command wrote it."""
 POLL_SECONDS = 0.2
 
-# A genuine note that is live, one that is settled, and what a buyer sees.
-TRY = {
+# A note that is genuine and live, one that is settled, and what a buyer in Setad sees.
+EXAMPLES = {
     "YES": "promissory check --serial 1404000000000017 --obligor 9990000018 --beneficiary 99000554330 "
     "--amount 2500000000",
     "NO": "promissory check --serial 1404000000000025 --obligor 9990000026 --beneficiary 99000554330 "
@@ -33,74 +44,150 @@ TRY = {
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True, style="red")
 
-Port = Annotated[int | None, typer.Option(min=1, max=65535, metavar="PORT")]
+Listens = dict[str, tuple[str, int]]
+"""Host and port of each listener, by its name in PORTS."""
+
+
+def _port(name: str) -> Any:
+    help_text = f"Default: {PORTS[name]}."
+    variable = f"PORT_{name.upper()}"
+    return typer.Option(f"--{name}-port", envvar=variable, min=1, max=65535, metavar="PORT", help=help_text)
 
 
 def main(
-    promissory_port: Port = None,
-    judiciary_port: Port = None,
-    setad_port: Port = None,
-    page_port: Port = None,
-    api_port: Port = None,
-    dashboard_port: Port = None,
+    promissory: Annotated[int | None, _port("promissory")] = None,
+    judiciary: Annotated[int | None, _port("judiciary")] = None,
+    setad: Annotated[int | None, _port("setad")] = None,
+    page: Annotated[int | None, _port("page")] = None,
+    api: Annotated[int | None, _port("api")] = None,
+    dashboard: Annotated[int | None, _port("dashboard")] = None,
 ) -> None:
-    """Start promissory, judiciary, Setad's adapter with its page and JSON, and the watch; stay until Ctrl-C or SIGTERM.
+    """Start promissory, judiciary, Setad's adapter with its page and JSON API, and the quality process, until Ctrl-C.
 
-    Ports: the options, then ESTELAM_PROMISSORY_LISTEN and its like (host:port), then 50051, 50052, 50053; for the
-    adapter's faces the options, then 8080 and 8443, for the dashboard 8081.
+    Settings, certificates and data are in .estelam. A settings file that was edited is kept, and the ports are those in
+    it; otherwise the file is written again, with the ports of the options and variables.
     """
-    options = {"promissory": promissory_port, "judiciary": judiciary_port, "setad": setad_port}
-    listens = {name: _listen(name, port) for name, port in options.items()}
-    faces = {"page": page_port, "api": api_port, "dashboard": dashboard_port}
-    listens |= {name: ("127.0.0.1", str(port or FACES[name])) for name, port in faces.items()}
-    _refuse_taken(listens)
+    chosen = {"promissory": promissory, "judiciary": judiciary, "setad": setad, "page": page, "api": api}
+    chosen |= {"dashboard": dashboard}
+    sandbox = Sandbox(DEFAULT_CONFIG.parent.resolve())
+    given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    ports = {name: int(at[1]) for name, at in listens.items()} | free_ports(*(f"{name}-metrics" for name in SERVICES))
-    sandbox = suite.create_sandbox(DEFAULT_CONFIG.parent, ports=ports, catalogue=suite.CATALOGUE)
+    try:
+        listens = _prepare(sandbox, {name: port for name, port in chosen.items() if port}, given)
+        services = [
+            ServiceProcess(name, sandbox, listen=":".join(map(str, listens[name])), environ=given) for name in SERVICES
+        ]
+        services.append(ServiceProcess(QUALITY, sandbox, environ=given))
+        _serve(services, listens)
+    except UserFacingError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        out.print("stopped")
+        raise typer.Exit(1) from None
+
+
+def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, str]) -> Listens:
+    """Create what is missing in *sandbox* and load the samples; return the listeners."""
+    edited = _is_edited(sandbox.config)
+    if edited and chosen:
+        _fail(f"{_short(sandbox.config)} was edited, so it sets the ports: change them there, or remove the file")
+    if edited:
+        out.print(f"Using {_short(sandbox.config)} unchanged, because it was edited")
+        listens = _configured(sandbox, given)
+        ports = {}
+    else:
+        listens = {name: ("127.0.0.1", chosen.get(name, port)) for name, port in PORTS.items()}
+        listens |= {name: _from_variable(name, given) for name in SERVICES if name not in chosen}
+        ports = {name: port for name, (_host, port) in listens.items()}
+        ports |= free_ports(*(f"{name}-metrics" for name in SERVICES))
+    _check_ports(listens, edited=edited)
+
+    out.print(f"Preparing certificates, settings and stores in {_short(sandbox.folder)}")
+    suite.create_sandbox(sandbox.folder, ports=ports, catalogue=suite.CATALOGUE, keep_settings=edited)
+    if not edited:
+        _digest_file(sandbox.config).write_text(_digest(sandbox.config), "ascii")
+    out.print("Loading the sample data")
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
-    given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
-    services = [ServiceProcess(name, sandbox, listen=":".join(listens[name]), environ=given) for name in SERVICES]
-    services.append(ServiceProcess(QUALITY, sandbox, environ=given))
-    _serve(services, listens)
+    return listens
 
 
-def _listen(name: str, port: int | None) -> tuple[str, str]:
-    """Host and port of one service."""
+def _is_edited(config: Path) -> bool:
+    """Whether *config* exists and is not what this command wrote."""
+    if not config.exists():
+        return False
+    written = _digest_file(config)
+    return not (written.exists() and written.read_text("ascii") == _digest(config))
+
+
+def _digest_file(config: Path) -> Path:
+    return config.with_name(config.name + DIGEST)
+
+
+def _digest(config: Path) -> str:
+    return hashlib.sha256(config.read_bytes()).hexdigest()
+
+
+def _configured(sandbox: Sandbox, given: Mapping[str, str]) -> Listens:
+    """The listeners that the settings file and the variables set; one that is off is left out."""
+    environ = {**given, **sandbox.environ}
+    setad = settings.load_settings(SetadSettings, environ=environ)
+    texts = {
+        "promissory": settings.load_settings(PromissorySettings, environ=environ).listen,
+        "judiciary": settings.load_settings(JudiciarySettings, environ=environ).listen,
+        "setad": setad.listen,
+        "page": setad.page_listen,
+        "api": setad.api_listen,
+        "dashboard": settings.load_settings(QualitySettings, environ=environ).listen,
+    }
+    return {name: _parsed(text, f"the address of {name}") for name, text in texts.items() if text}
+
+
+def _from_variable(name: str, given: Mapping[str, str]) -> tuple[str, int]:
+    """Host and port of a service from its ESTELAM_..._LISTEN variable, or else the default."""
     variable = f"{PREFIX}{name.upper()}_LISTEN"
-    given = f"127.0.0.1:{port}" if port else os.environ.get(variable, f"127.0.0.1:{PORTS[name]}")
-    host, _, text = given.rpartition(":")
-    if not (host and text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        _fail(f"{variable} must be host:port")
-    return host, text
+    return _parsed(given.get(variable, f"127.0.0.1:{PORTS[name]}"), variable)
 
 
-def _refuse_taken(listens: Mapping[str, tuple[str, str]]) -> None:
-    """Look before anything is touched: whoever holds a port may be this same suite, running already."""
+def _parsed(text: str, origin: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        _fail(f"{origin} must be HOST:PORT, not {text}")
+    return host, int(port)
+
+
+def _check_ports(listens: Listens, *, edited: bool) -> None:
+    """Exit 1 before anything is changed where a port is in use: the services may be running already."""
+    names: dict[int, str] = {}
     for name, (host, port) in listens.items():
+        other = port + 1000 if port < 64_000 else port - 1000
+        change = f"change it in {DEFAULT_CONFIG}" if edited else f"choose another: make run PORT_{name.upper()}={other}"
+        if port and names.setdefault(port, name) != name:
+            _fail(f"{name} and {names[port]} can't share port {port}: {change}")
         try:
-            socket.create_server((host, int(port))).close()
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host.strip("[]"), port), family=family).close()
         except OSError as error:
-            why = str(error.strerror).partition(" (while")[0]
-            _fail(f"{name} can't have {host}:{port}: {why}. Free it, or choose another with --{name}-port.")
-    if len(set(listens.values())) != len(listens):
-        _fail("two of them can't share a port")
+            if error.errno != errno.EADDRINUSE:
+                _fail(f"{name} can't listen on {host}:{port}: {str(error.strerror).partition(' (while')[0]}; {change}")
+            _fail(f"port {port} of {name} is in use: stop the program that uses it (another make run?), or {change}")
 
 
-def _serve(services: Sequence[ServiceProcess], listens: Mapping[str, tuple[str, str]]) -> None:
+def _serve(services: Sequence[ServiceProcess], listens: Listens) -> NoReturn:
     status = 0
     try:
-        *asked, watch = services
-        for service in asked:
+        *called, quality = services
+        out.print(f"Starting {', '.join(service.name for service in services)}")
+        for service in called:
             service.launch()
-        for service in asked:
+        for service in called:
             service.wait()
-        watch.start()  # last, so that no service is found missing which is only on its way
-        _greet(services, page=listens["page"][1], api=listens["api"][1])
-        _watch(services)
+        quality.start()  # last, so that it does not record a service that is starting as missing
+        _print_addresses(services, listens)
+        _monitor(services)
     except KeyboardInterrupt:
-        out.print("stopping")
+        out.print("Stopping")
     except ProcessError as error:
         err.print(str(error), markup=False)
         status = 1
@@ -122,22 +209,26 @@ def _stop(services: Sequence[ServiceProcess]) -> int:
     return status
 
 
-def _greet(services: Sequence[ServiceProcess], *, page: str, api: str) -> None:
+def _print_addresses(services: Sequence[ServiceProcess], listens: Listens) -> None:
     for service in services:
-        # Without a dashboard the quality process listens nowhere.
+        # The quality process without a dashboard listens nowhere.
         out.print(f"[bold]{service.name:12}[/]{service.address if service.port else '':20}{_short(service.log)}")
-    out.print(
-        f"\nThe officer's page: [bold]http://localhost:{page}/[/]    JSON over mTLS: https://localhost:{api}/v1/notes:verify"
-    )
-    if dashboard := next((one.port for one in services if one.name == QUALITY), 0):
-        out.print(f"The live dashboard: [bold]http://localhost:{dashboard}/[/]    (its first probes within a minute)")
+    out.print()
+    if "page" in listens:
+        out.print(f"The officer's page:  [bold]http://localhost:{listens['page'][1]}/[/]")
+    if "api" in listens:
+        out.print(f"JSON API over mTLS:  https://localhost:{listens['api'][1]}/v1/notes:verify")
+    if "dashboard" in listens:
+        out.print(
+            f"The dashboard:       [bold]http://localhost:{listens['dashboard'][1]}/[/]    (probes within a minute)"
+        )
     out.print("\nIn a second shell:")
-    for told, command in TRY.items():
-        out.print(f"\n  [dim]# {told}[/]\n  {_short(COMMAND)} {command}")
-    out.print("\nCtrl-C stops them all.")
+    for answer, command in EXAMPLES.items():
+        out.print(f"\n  [dim]# {answer}[/]\n  {_short(COMMAND)} {command}")
+    out.print("\nCtrl-C stops all services.")
 
 
-def _watch(services: Sequence[ServiceProcess]) -> NoReturn:
+def _monitor(services: Sequence[ServiceProcess]) -> NoReturn:
     while True:
         for service in services:
             if service.exit_status is not None:

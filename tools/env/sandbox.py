@@ -111,10 +111,11 @@ def create_sandbox(
     rate: float = 1000,
     burst: int = 2000,
     catalogue: Path | None = None,
+    keep_settings: bool = False,
 ) -> Sandbox:
     """Create a sandbox in *folder*: certificates, keys, access table, settings, and both stores migrated and empty.
 
-    What exists already is kept, except the settings.
+    What exists already is kept, the settings only with *keep_settings*.
 
     Args:
         folder: the sandbox's folder.
@@ -124,6 +125,7 @@ def create_sandbox(
         rate: tokens per second of every grant.
         burst: bucket size of every grant.
         catalogue: folder of the catalogue with the grants, else an access table of the sandbox's own.
+        keep_settings: whether a settings file that exists is kept, with the ports and stores in it.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
@@ -140,7 +142,8 @@ def create_sandbox(
             keyring.write_text(new_keyring_line("k1"), "ascii")
     if not sandbox.access.exists():
         write_access(sandbox, GRANTS, rate=rate, burst=burst)
-    _write_settings(sandbox, ports or {}, stores or {}, catalogue or CATALOGUE, catalogue or sandbox.access)
+    if not (keep_settings and sandbox.config.exists()):
+        _write_settings(sandbox, ports or {}, stores or {}, catalogue or CATALOGUE, catalogue or sandbox.access)
     for service in (sandbox.promissory(), sandbox.judiciary()):
         migrate(service.store, service.MIGRATIONS)
     return sandbox

@@ -1,0 +1,84 @@
+"""`make run`: what it does with ports and with a settings file that a person edited."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.commands.run import PORTS
+from tools.env.processes import free_ports
+from tools.env.sandbox import ROOT
+
+CONFIG = Path(".estelam") / "estelam.toml"
+READY = "Ctrl-C stops all services."
+
+
+def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[str]:
+    """Start `make run` in *folder*, with *ports* by variable."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
+    variables = {f"PORT_{name.upper()}": str(port) for name, port in ports.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tools.commands.run"],
+        cwd=folder,
+        env={**inherited, **variables, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run_until_ready(folder: Path, ports: dict[str, int]) -> str:
+    """Start, stop with Ctrl-C when all services are up, and return the output up to there."""
+    with start(folder, ports) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if READY in line and READY not in "".join(lines[:-1]):
+                process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, "".join(lines)
+    return "".join(lines)
+
+
+def run_to_end(folder: Path, ports: dict[str, int]) -> tuple[int, str]:
+    """Start, and return the exit status and the output."""
+    with start(folder, ports) as process:
+        output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def test_edited_settings_are_kept(tmp_path: Path) -> None:
+    """The variables set the ports; a second run keeps a settings file that was edited, and its ports."""
+    ports = free_ports(*PORTS)
+    first = run_until_ready(tmp_path, ports)
+    config = tmp_path / CONFIG
+    edited = config.read_text("utf-8") + "# a remark\n"
+    config.write_text(edited, "utf-8")
+
+    second = run_until_ready(tmp_path, {})
+
+    assert config.read_text("utf-8") == edited
+    for output in (first, second):
+        assert f"http://localhost:{ports['page']}/" in output
+        assert f"http://localhost:{ports['dashboard']}/" in output
+    assert run_to_end(tmp_path, {"page": ports["api"]}) == (
+        1,
+        f"{CONFIG} was edited, so it sets the ports: change them there, or remove the file\n",
+    )
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
+    """A port in use ends the command before it writes anything; the message names port, service and what to do."""
+    ports = free_ports(*PORTS)
+    with socket.create_server(("127.0.0.1", ports[name])):
+        status, output = run_to_end(tmp_path, ports)
+
+    assert status == 1
+    assert f"port {ports[name]} of {name} is in use" in output
+    assert f"make run PORT_{name.upper()}=" in output
+    assert not (tmp_path / CONFIG).exists()
