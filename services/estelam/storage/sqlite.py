@@ -64,6 +64,14 @@ class SQLite:
         connection = sqlite3.connect(
             "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT_SECONDS
         )
+        try:
+            self._attach(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _attach(self, connection: sqlite3.Connection) -> None:
         for schema, mode in self._modes.items():
             path = (self._folder / f"{schema}.db").resolve()
             connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={mode}",))
@@ -76,7 +84,6 @@ class SQLite:
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
             self._files[path] = path.stat().st_ino
         connection.execute("PRAGMA foreign_keys=ON")
-        return connection
 
 
 def _begin_immediate(connection: Connection) -> None:
