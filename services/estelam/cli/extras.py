@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from estelam.cli import output
 
-MODULES = {"conformance": ("h2",), "loading": ("adbc_driver_sqlite", "pyarrow")}
+MODULES = {"conformance": ("h2", "hyperframe"), "loading": ("adbc_driver_sqlite", "pyarrow")}
 """The top-level modules of each extra that the services import."""
 
 
