@@ -89,7 +89,7 @@ protos: $(VENV)/.ready ## Regenerate the stubs under services/ from protos/
 	$(BIN)/python -m tools.commands.generate_protos
 
 .PHONY: reference
-reference: .venv/.ready ## Write the reference pages under docs/reference/ from the code
+reference: $(VENV)/.ready ## Write the reference pages under docs/reference/ from the code
 	$(BIN)/python -m tools.commands.reference
 
 .PHONY: bench
