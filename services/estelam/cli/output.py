@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -195,11 +195,19 @@ def track(items: Iterable[T], name: str, *, as_json: bool, total: int | None = N
 def progress(name: str, *, as_json: bool, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show progress on stderr, once the block takes longer than two seconds; yield `show(count, name)`.
 
-    On a terminal it is a bar; elsewhere a plain line every ten seconds, and nothing where *as_json* is set.
+    On a terminal it is a bar; elsewhere a plain line every ten seconds, and nothing where *as_json* is set. Both also
+    appear if the block never calls `show`.
     """
-    if not err.is_terminal:
-        yield _line_printer(name, total, quiet=as_json)
-        return
+    if err.is_terminal:
+        with _progress_bar(name, total) as show:
+            yield show
+    else:
+        with _progress_lines(name, total, quiet=as_json) as show:
+            yield show
+
+
+@contextlib.contextmanager
+def _progress_bar(name: str, total: int | None) -> Iterator[Callable[..., None]]:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -208,29 +216,46 @@ def progress(name: str, *, as_json: bool, total: int | None = None) -> Iterator[
         console=err,
         transient=True,
     )
-    task, begun = bar.add_task(name, total=total), time.monotonic()
+    task = bar.add_task(name, total=total)
+    start = threading.Timer(QUIET_SECONDS, bar.start)
+    start.daemon = True
+    start.start()
 
     def show(count: int, now: str = name) -> None:
         bar.update(task, completed=count, description=now)
-        if not bar.live.is_started and time.monotonic() - begun > QUIET_SECONDS:
-            bar.start()
 
     try:
         yield show
     finally:
+        start.cancel()
+        start.join()
         bar.stop()
 
 
-def _line_printer(name: str, total: int | None, *, quiet: bool) -> Callable[..., None]:
-    due = time.monotonic() + QUIET_SECONDS
+@contextlib.contextmanager
+def _progress_lines(name: str, total: int | None, *, quiet: bool) -> Iterator[Callable[..., None]]:
+    state, ended = (0, name), threading.Event()
 
     def show(count: int, now: str = name) -> None:
-        nonlocal due
-        if not quiet and time.monotonic() >= due:
-            due = time.monotonic() + LINE_SECONDS
-            typer.echo(f"{now}: {count:,}{f' of {total:,}' if total else ''}", err=True)
+        nonlocal state
+        state = count, now
 
-    return show
+    def print_lines() -> None:
+        wait = QUIET_SECONDS
+        while not ended.wait(wait):
+            count, now = state
+            typer.echo(f"{now}: {count:,}{f' of {total:,}' if total else ''}", err=True)
+            wait = LINE_SECONDS
+
+    printer = threading.Thread(target=print_lines, daemon=True)
+    if not quiet:
+        printer.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        if not quiet:
+            printer.join()
 
 
 def _print_json(value: Any) -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -122,14 +123,15 @@ def test_check_writable(tmp_path: Path) -> None:
 
 
 def test_progress_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where stderr is no terminal, progress is a plain line once two seconds are over, and nothing with --json."""
-    now = iter([0.0, 1.0, 2.5, 2.5, 3.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
-    assert [1, 2, 3] == list(output.track([1, 2, 3], "blocks verified", as_json=False, total=3))
+    """Where stderr is no terminal, progress is a plain line once the quiet time is over, and nothing with --json."""
+    monkeypatch.setattr(output, "QUIET_SECONDS", 0.05)
+    with output.progress("blocks verified", as_json=False, total=3) as show:
+        show(2)
+        time.sleep(0.5)
+    assert [1, 2, 3] == list(output.track([1, 2, 3], "short", as_json=False))
     lines = capsys.readouterr()
-    monkeypatch.undo()
-    monkeypatch.setattr(output, "QUIET_SECONDS", -1.0)
-    list(output.track([1], "blocks verified", as_json=True))
+    with output.progress("blocks verified", as_json=True):
+        time.sleep(0.1)
 
     assert ("", "blocks verified: 2 of 3\n") == (lines.out, lines.err)
     assert ("", "") == tuple(capsys.readouterr())
