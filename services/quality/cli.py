@@ -63,12 +63,13 @@ def report(
             autocompletion=complete.audiences,
         ),
     ],
+    force: Annotated[bool, typer.Option("--force", help="Replace final reports that were issued already.")] = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Write monthly reports: pages in Persian and English, CSV, JSON, and their signature."""
-    with quality_errors(as_json=as_json):
+    with quality_errors(as_json=as_json), output.progress("reports written", as_json=as_json, total=len(audience)):
         written = generate.generate_reports(
-            load_settings(QualitySettings), month=month, audiences=audience, clock=Clock()
+            load_settings(QualitySettings), month=month, audiences=audience, clock=Clock(), force=force
         )
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
     output.print_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)

@@ -53,10 +53,10 @@ def day_after(month: Month) -> Clock:
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Where to put all; what is there is replaced.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder of the store and the reports; it is deleted first.")] = Path(
         ".estelam-report"
     ),
-    month: Annotated[str, typer.Option(help="The month to invent.")] = "1405-08",
+    month: Annotated[str, typer.Option(help="The Jalali month.")] = "1405-08",
 ) -> None:
     """Generate a month with planned and unplanned outages and a consumer's fault, and report it to all audiences."""
     if folder.exists():
@@ -66,12 +66,14 @@ def main(
     began = time.monotonic()
     with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         seeded = synthetic_month.seed(connection, which)
-    out.print(f"{seeded.inquiries:,} invented inquiries of {month} in {time.monotonic() - began:.0f} s")
+    out.print(f"{seeded.inquiries:,} inquiries in {month} in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
     for written in generate_reports(settings, month=month, audiences=READERS, clock=day_after(which)):
-        out.print(f"{written.inquiries:>10,} inquiries {written.broken:3} promises broken   {_short(written.folder)}")
+        out.print(
+            f"{written.inquiries:>10,} inquiries {written.broken:3} objectives not met   {_short(written.folder)}"
+        )
     out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
-    out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is its English twin.")
+    out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is the English version.")
 
 
 def _short(path: Path) -> Path:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock
+from estelam.core.exceptions import UserFacingError
 from estelam.core.files import sync_folder, write_atomic
 from estelam.core.keys import SigningKey
 from estelam.storage.store import Store
@@ -37,22 +38,31 @@ class GeneratedReport:
     interim: bool
 
 
-def generate_reports(
-    settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock
-) -> list[GeneratedReport]:
-    """Write the reports of *month* (Jalali, as 1405-08), one folder for each audience. An earlier report is replaced.
+class ReportExistsError(UserFacingError):
+    """A final report would be replaced."""
 
-    An audience is working-group, provider:NAME or consumer:NAME.
+
+def generate_reports(
+    settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock, force: bool = False
+) -> list[GeneratedReport]:
+    """Write the reports of *month* (Jalali, as 1405-08), one folder for each audience.
+
+    An audience is working-group, provider:NAME or consumer:NAME. An interim report, issued before the month's end, is
+    replaced; a final one only with *force*, since it is evidence.
 
     Raises:
         MonthError: *month* is malformed or in the future.
         AudienceError: the catalogue has no such audience.
+        ReportExistsError: a final report of one of the audiences exists, or a report that can't be read.
     """
     period, now = Month.parse(month), clock.now()
     if period.first_minute > minute_of(now):
         raise MonthError(f"{period} has not begun yet")
     catalogue = loader.read_catalogue(settings.catalogue)
     readers = [Audience.parse(audience, catalogue) for audience in audiences]
+    if not force:
+        for reader in readers:
+            _check_replaceable(_folder(settings, str(period), reader.name))
     rules = slo.read(settings.rules, catalogue)
     signer = SigningKey.load(settings.signing_key)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
@@ -68,10 +78,25 @@ def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> Ge
     signature_hex = json.loads(signing.sign({"figures.json": content}, signer))["files"]["figures.json"]["signature"]
     signature = ReportSignature(signer.key_id, hashlib.sha256(content).hexdigest(), signature_hex)
     files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
-    folder = settings.reports / f"{report.month}-{report.audience}"
+    folder = _folder(settings, report.month, report.audience)
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer)})
     broken = sum(verdict.met is False for result in report.slo_results for verdict in result.verdicts)
     return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
+
+
+def _folder(settings: QualitySettings, month: str, audience: str) -> Path:
+    return settings.reports / f"{month}-{audience}"
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    try:
+        interim = json.loads((folder / "figures.json").read_bytes())["interim"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReportExistsError(f"{folder}: a report that can't be read is there; replace it with --force") from None
+    if interim is not True:
+        raise ReportExistsError(f"{folder}: the final report was issued already; replace it with --force")
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

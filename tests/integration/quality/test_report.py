@@ -16,15 +16,15 @@ from quality.attribution import Attribution
 from quality.outages.announcements import AnnouncementError, parse_time
 from quality.periods import instant_of
 from quality.report import signing
-from quality.report.generate import GeneratedReport, generate_reports
+from quality.report.generate import GeneratedReport, ReportExistsError, generate_reports
 from quality.report.i18n import Localizer
 from quality.report.signing import ReportSignatureError
 from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, QualityStore, at, tally
 
 
-def generate(quality_store: QualityStore, audience: str = "working-group") -> GeneratedReport:
+def generate(quality_store: QualityStore, audience: str = "working-group", *, force: bool = False) -> GeneratedReport:
     [found] = generate_reports(
-        quality_store.settings, month="1405-08", audiences=[audience], clock=quality_store.clock()
+        quality_store.settings, month="1405-08", audiences=[audience], clock=quality_store.clock(), force=force
     )
     return found
 
@@ -86,9 +86,25 @@ def test_signature(busy_store: QualityStore) -> None:
         page.write_bytes(genuine)
 
 
-def test_report_is_replaced(busy_store: QualityStore) -> None:
-    """A second report replaces the first and leaves no other files."""
+def test_final_report_is_kept(busy_store: QualityStore) -> None:
+    """A final report, or one that can't be read, is replaced only with force."""
+    final = generate(busy_store).folder
+    issued = (final / "figures.json").read_bytes()
+    for damage in (issued, b"{", b"{}"):
+        (final / "figures.json").write_bytes(damage)
+        with pytest.raises(ReportExistsError, match="--force"):
+            generate(busy_store)
+        assert (final / "figures.json").read_bytes() == damage
+
+    assert generate(busy_store, force=True).folder == final
+    assert (final / "figures.json").read_bytes() != b"{}"
+
+
+def test_interim_report_is_replaced(busy_store: QualityStore) -> None:
+    """A report issued during the month is replaced by the next one, and leaves no other files."""
+    after, busy_store.after = busy_store.after, at(10)
     first = generate(busy_store).folder
+    busy_store.after = after
     (first / "figures.csv").unlink()
 
     assert generate(busy_store).folder == first
