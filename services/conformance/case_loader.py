@@ -29,6 +29,10 @@ class CaseError(UserFacingError):
         super().__init__(": ".join(part for part in (file.name, case, place, message) if part))
 
 
+class UnknownCaseError(UserFacingError):
+    """No case and no clause has the id that was asked for."""
+
+
 class _InvalidCase(Exception):  # noqa: N818 - becomes a CaseError where file and case are known
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)
@@ -115,11 +119,11 @@ def select(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
     """Return the cases whose id or clause is in *only*, whole or as a prefix up to a dot; all if *only* is empty.
 
     Raises:
-        ValueError: an element of *only* matches no case.
+        UnknownCaseError: an element of *only* matches no case.
     """
     for name in only:
         if not any(_matches(case, name) for case in cases):
-            raise ValueError(f"no case and no clause has the id {name}")
+            raise UnknownCaseError(f"no case and no clause has the id {name}; see: estelam conformance list")
     return [case for case in cases if not only or any(_matches(case, name) for name in only)]
 
 

@@ -1,5 +1,6 @@
 """`estelam conformance`: test an implementation, list the cases, and write the fixtures."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,10 @@ from conformance import case_loader, fixtures, known_failures, runner
 from conformance.case import Case, Instance
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import RunResult
-from conformance.target import Target, TargetError
+from conformance.target import Target
 from estelam.cli import complete, output
 from estelam.cli.inquire import silence_grpc
-from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.exceptions import describe_error
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
@@ -94,25 +95,23 @@ def run(
     if not scoped:
         _exit_usage("no case tests the services given; see: estelam conformance list")
     excused = _known(known_failing, cases)
-    try:
+    with _usage_errors():
         target.validate()
-    except TargetError as error:
-        _exit_usage(str(error))
     with terminal.Progress(output.err) as progress:
         progress.total(len(scoped))
-        verdict = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
-    verdict = replace(verdict, left_out=len(cases) - len(scoped))
-    terminal.show(verdict, output.out)
+        result = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
+    result = replace(result, left_out=len(cases) - len(scoped))
+    terminal.show(result, output.out)
     try:
         if junit_file:
-            junit.write(junit_file, verdict)
+            junit.write(junit_file, result)
         if json_file:
-            signed_json.write(json_file, verdict, pki)
+            signed_json.write(json_file, result, pki)
         if html_file:
-            html.write(html_file, verdict)
+            html.write(html_file, result)
     except (OSError, signed_json.SignatureError) as error:
         _exit_usage(f"a report could not be written: {describe_error(error)}")
-    raise typer.Exit(exit_code(verdict))
+    raise typer.Exit(exit_code(result))
 
 
 @app.command("list")
@@ -148,11 +147,11 @@ def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
     return [case for case in cases if given >= {(step.target or case.target).service for step in case.steps}]
 
 
-def exit_code(verdict: RunResult) -> int:
+def exit_code(result: RunResult) -> int:
     """Return the exit code of the run command."""
-    if verdict.error:
+    if result.error:
         return EXIT_COULD_NOT_RUN
-    return EXIT_CONFORMS if verdict.conforms else EXIT_FAILS
+    return EXIT_CONFORMS if result.conforms else EXIT_FAILS
 
 
 def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[Instance, str]:
@@ -173,32 +172,31 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
 
 def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
     """Return all cases, and the selected ones."""
-    try:
+    with _usage_errors():
         cases = case_loader.read()
         return cases, case_loader.select(cases, only)
-    except (case_loader.CaseError, ValueError) as error:
-        _exit_usage(str(error))
+    raise AssertionError  # the block returns or exits
 
 
 def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
     if path is None:
         return set()
-    try:
+    with _usage_errors():
         excused = set(known_failures.read(path))
-    except known_failures.KnownFailuresError as error:
-        _exit_usage(str(error))
     if unknown := excused - {case.id for case in cases}:
         _exit_usage(f"{path}: there is no case {min(unknown)}; see: estelam conformance list")
     return excused
 
 
 def _check_reports(files: dict[str, Path | None], *, force: bool) -> None:
-    try:
+    with _usage_errors():
         for option, path in files.items():
             if path:
                 output.check_writable(path, option, force=force)
-    except UserFacingError as error:
-        _exit_usage(str(error))
+
+
+def _usage_errors() -> contextlib.AbstractContextManager[None]:
+    return output.user_errors(as_json=False, code=EXIT_USAGE)
 
 
 def _exit_usage(message: str) -> NoReturn:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conformance import case_loader
-from conformance.case_loader import CaseError
+from conformance.case_loader import CaseError, UnknownCaseError
 
 VALID = """
 - id: good
@@ -92,5 +92,5 @@ def test_select(tmp_path: Path) -> None:
 
     assert ["good", "good.more"] == [case.id for case in case_loader.select(cases, ["good"])]
     assert 3 == len(case_loader.select(cases, ["R2"])) == len(case_loader.select(cases, []))
-    with pytest.raises(ValueError, match=r"has the id R2\.1\.1"):
+    with pytest.raises(UnknownCaseError, match=r"has the id R2\.1\.1"):
         case_loader.select(cases, ["good", "R2.1.1"])

@@ -333,7 +333,7 @@ def test_serving_role_privileges(server: PostgresCluster, tmp_path: Path, start:
 
 def test_monitoring_role_privileges(server: PostgresCluster, tmp_path: Path, start: Start) -> None:
     """The monitoring role can read ledger and freshness, and no facts."""
-    sandbox, database, address = with_role(server, tmp_path, "watching")
+    sandbox, database, address = with_role(server, tmp_path, "monitoring")
     service = start(promissory_opening(sandbox))
     with caller(sandbox, service.address, ClientIdentity.named(sandbox.pki, "setad")) as ask:
         ask()
@@ -342,7 +342,7 @@ def test_monitoring_role_privileges(server: PostgresCluster, tmp_path: Path, sta
 
     assert 1 == ledger_collector.collect_ledger(quality, "promissory-note-inquiry", Clock())
     for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
-        with server.connect(database, "watching") as connection, pytest.raises(InsufficientPrivilege):
+        with server.connect(database, "monitoring") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)
 
 

@@ -162,25 +162,26 @@ def check_writable(path: Path, option: str, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def user_errors(*, as_json: bool, migrate: str = "estelam migrate") -> Iterator[None]:
-    """Print an error that an operator can correct as one line, without a stack trace, and exit 1.
+def user_errors(*, as_json: bool, code: int = EXIT_FAILED, migrate: str = "estelam migrate") -> Iterator[None]:
+    """Print an error that an operator can correct as one line, without a stack trace, and exit.
 
     Args:
         as_json: print the JSON error.
+        code: the exit code.
         migrate: the command that brings the data store to the newest schema.
     """
     try:
         yield
     except UserFacingError as error:
-        exit_error(str(error), as_json=as_json)
+        exit_error(str(error), as_json=as_json, code=code)
     except OSError as error:
-        exit_error(describe_error(error), as_json=as_json)
+        exit_error(describe_error(error), as_json=as_json, code=code)
     except Exception as error:
         # By name: a command that opens no data store starts without SQLAlchemy.
         if type(error).__module__ != "sqlalchemy.exc":
             raise
         advice = f"check `store` in the settings and that the database runs, and run: {migrate}"
-        exit_error(f"the data store can't be read or written; {advice}", as_json=as_json)
+        exit_error(f"the data store can't be read or written; {advice}", as_json=as_json, code=code)
 
 
 def track(items: Iterable[T], name: str, *, as_json: bool, total: int | None = None) -> Iterator[T]:
