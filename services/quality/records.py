@@ -54,7 +54,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutage:
-    """An outage that a provider announced. *end_minute* is exclusive.
+    """An outage that the exchange centre announced, on the provider's notice. *end_minute* is exclusive.
 
     An outage that was withdrawn before it began has *end_minute* equal to *first_minute*.
     """

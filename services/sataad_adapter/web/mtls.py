@@ -70,7 +70,7 @@ class _ReloadingTls:
                 if self._reloader.refresh():
                     log.info("certificate.reloaded")
             except (OSError, ValueError) as error:
-                log.warning("certificate.reload_failed", error=type(error).__name__)
+                log.warning("certificate.unreadable", error=type(error).__name__)
 
     def _use_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._reloader.value
