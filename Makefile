@@ -37,7 +37,11 @@ demo: $(VENV)/.ready ## Run a complete scenario through the command line, in a t
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the test suite (TESTS=tests/unit: a part of it; PYTHON=python3.13: another version)
-	$(PYTEST)
+	$(PYTEST) -m "not slow"
+
+.PHONY: test-full
+test-full: $(VENV)/.ready ## Run the tests that take too long for make test
+	$(PYTEST) -m slow
 
 .PHONY: test-lowest
 test-lowest: $(VENV)/.ready ## Run the test suite with the lowest versions that pyproject.toml declares
@@ -70,7 +74,7 @@ lint: $(VENV)/.ready types ## Check format, style, types, imports, dependencies,
 	$(BIN)/estelam compat check --catalogue catalogue
 
 .PHONY: check
-check: lint test ## Run lint and test
+check: lint test test-full ## Run lint and all tests
 
 .PHONY: lock
 lock: $(VENV)/.ready ## Update requirements/ after a change of dependencies (ARGS=--upgrade: newest versions)

@@ -15,7 +15,6 @@ from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import RunResult
 from conformance.target import Target
 from estelam.cli import complete, output
-from estelam.cli.inquire import silence_grpc
 from estelam.core.exceptions import describe_error
 
 EXIT_CONFORMS = 0
@@ -86,8 +85,9 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
 ) -> None:
     """Test a target. Exit 0: it conforms; 10: it does not; 21: it can't be tested; 2: the command line is wrong."""
-    silence_grpc()
-    _check_reports({"--junit": junit_file, "--json": json_file, "--html": html_file}, force=force)
+    signature = signed_json.signature_path(json_file) if json_file else None
+    reports = [("--junit", junit_file), ("--json", json_file), ("--json", signature), ("--html", html_file)]
+    _check_reports(reports, force=force)
     addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
     target = Target(addresses, pki, steering)
     cases, chosen = _cases(only or ())
@@ -188,9 +188,9 @@ def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
     return excused
 
 
-def _check_reports(files: dict[str, Path | None], *, force: bool) -> None:
+def _check_reports(files: Sequence[tuple[str, Path | None]], *, force: bool) -> None:
     with _usage_errors():
-        for option, path in files.items():
+        for option, path in files:
             if path:
                 output.check_writable(path, option, force=force)
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from estelam.core.settings import StoreSettings
+from estelam.core.settings import HostPort, StoreSettings
 
 
 class JudiciarySettings(StoreSettings):
@@ -11,5 +11,5 @@ class JudiciarySettings(StoreSettings):
     SECTION: ClassVar[str] = "judiciary"
     MIGRATIONS: ClassVar[str] = "judiciary:migrations"
 
-    listen: str = "127.0.0.1:50052"
+    listen: HostPort = "127.0.0.1:50052"
     """host:port of the gRPC server."""

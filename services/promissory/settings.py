@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from estelam.core.settings import StoreSettings
+from estelam.core.settings import HostPort, StoreSettings
 
 
 class PromissorySettings(StoreSettings):
@@ -12,7 +12,7 @@ class PromissorySettings(StoreSettings):
     SECTION: ClassVar[str] = "promissory"
     MIGRATIONS: ClassVar[str] = "promissory:migrations"
 
-    listen: str = "127.0.0.1:50051"
+    listen: HostPort = "127.0.0.1:50051"
     """host:port of the gRPC server."""
     parties_window: timedelta = timedelta(hours=24)
     """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.core.settings import Loopback, SettingsSection
+from estelam.core.settings import LogLevel, Loopback, SettingsSection
 
 Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
 
@@ -62,5 +62,5 @@ class QualitySettings(SettingsSection):
     """Seconds between two probes; the indicators count minutes, so change it in trials only."""
     probe_seconds: float = Field(default=12.0, gt=0)
     """Timeout of each probe call in seconds: longer than `request_timeout_seconds`, so that refusals arrive."""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from estelam.core.settings import Loopback, ServingSettings
+from estelam.core.settings import HostPort, Loopback, ServingSettings
 
 
 class SetadSettings(ServingSettings):
@@ -13,7 +13,7 @@ class SetadSettings(ServingSettings):
 
     SECTION: ClassVar[str] = "setad"
 
-    listen: str = "127.0.0.1:50053"
+    listen: HostPort = "127.0.0.1:50053"
     """host:port of the gRPC server."""
     provider: str
     """host:port of the ministry's promissory service."""
@@ -23,7 +23,7 @@ class SetadSettings(ServingSettings):
     """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path
     """The key of the client certificate (PEM)."""
-    api_listen: str = ""
+    api_listen: HostPort = ""
     """host:port of the REST API: JSON over HTTP with mutual TLS; empty to serve none."""
     page_listen: Loopback = ""
     """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty to serve none."""

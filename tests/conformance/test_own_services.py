@@ -32,6 +32,7 @@ def test_conform_on_sqlite(tmp_path: Path) -> None:
     assert set(Instance) == set(report["targets"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
 def test_conform_on_postgresql(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Our services pass every case that involves the store on PostgreSQL."""

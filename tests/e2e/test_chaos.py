@@ -15,6 +15,7 @@ from tools.env.sandbox import Sandbox
 SHORT = [scenario for scenario in SCENARIOS if not scenario.name.startswith("kill")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SHORT, ids=[scenario.name for scenario in SHORT])
 def test_short_scenario_has_no_loss(scenario: Scenario, tmp_path: Path) -> None:
     """The short form of every scenario has no loss."""

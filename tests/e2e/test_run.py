@@ -51,6 +51,7 @@ def run_to_end(folder: Path, ports: dict[str, int]) -> tuple[int, str]:
     return process.returncode, output
 
 
+@pytest.mark.slow
 def test_edited_settings_are_kept(tmp_path: Path) -> None:
     """The variables set the ports; a second run keeps a settings file that was edited, and its ports."""
     ports = free_ports(*PORTS)

@@ -56,10 +56,10 @@ def test_unmigrated_store_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "words"),
     [
-        ("[promissory]", "[promissory]\nlistn = 1", "promissory.listn: Extra inputs are not permitted"),
+        ("[promissory]", "[promissory]\nlistn = 1", "promissory.listn: unknown key"),
         ("[judiciary]", "[judicary]", "unknown table: judicary"),
         ("[promissory]", "[promissory", "estelam.toml"),
-        ('certificate = "pki/promissory-server.crt"', "", "promissory.certificate: Field required"),
+        ('certificate = "pki/promissory-server.crt"', "", "promissory.certificate: is missing"),
     ],
 )
 def test_settings_file_error_is_named(serve: CommandLine, sandbox: Sandbox, right: str, wrong: str, words: str) -> None:

@@ -33,6 +33,7 @@ def suite_of_the_tutorials(tmp_path_factory: pytest.TempPathFactory) -> Iterator
             service.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["api", "bulk", "loading", "exchange"])
 def test_tutorial(page: str, suite_of_the_tutorials: tuple[Sandbox, dict[str, str]], tmp_path: Path) -> None:
     """Every `sh` block succeeds in order in one shell, and prints the lines that the page shows below it."""

@@ -53,7 +53,7 @@ from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_
 SERVICES = Path(grpc_server.__file__).resolve().parents[2]
 FRONT = (
     "estelam/core/errors.py",
-    "estelam/core/files.py",
+    "estelam/core/reload.py",
     "estelam/core/grpc_status.py",
     "estelam/core/validation.py",
     "estelam/telemetry/metrics.py",

@@ -6,7 +6,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from types import FrameType
@@ -184,9 +183,18 @@ class DatabaseFaults:
             def rollback(self) -> None:
                 faults.call("ROLLBACK", super().rollback)
 
-        connect = partial(_connect, *arguments, factory=Connection, **options)
-        connection: sqlite3.Connection = faults.call("connect", connect)
-        return connection
+        return faults.open_connection(lambda: _connect(*arguments, factory=Connection, **options))
+
+    def open_connection(self, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """Call *connect*, or fail as requested; a connection that is not returned is closed."""
+        opened: list[sqlite3.Connection] = []
+        try:
+            self.call("connect", lambda: opened.append(connect()))
+        except BaseException:
+            for unused in opened:
+                unused.close()
+            raise
+        return opened[0]
 
 
 def errors(words: str) -> Iterator[Callable[[], Exception]]:

@@ -36,7 +36,7 @@ def write(path: Path, run: RunResult, pki: Path) -> None:
     key = _private_key(pki / "examiner.key")
     report = json.dumps(_report(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
     path.write_bytes(report)
-    _signature(path).write_bytes(key.sign(report))
+    signature_path(path).write_bytes(key.sign(report))
 
 
 def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
     """
     try:
         key = load_pem_x509_certificate(certificate.read_bytes()).public_key()
-        report, signature = path.read_bytes(), _signature(path).read_bytes()
+        report, signature = path.read_bytes(), signature_path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise SignatureError(f"{path}: the report, its signature or the certificate can't be read") from error
     if not isinstance(key, Ed25519PublicKey):
@@ -62,7 +62,8 @@ def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
     return content
 
 
-def _signature(path: Path) -> Path:
+def signature_path(path: Path) -> Path:
+    """Return the path of the signature of the report *path*."""
     return path.with_name(f"{path.name}.sig")
 
 

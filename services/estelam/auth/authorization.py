@@ -11,8 +11,8 @@ import structlog
 from estelam.auth.grants import AccessConfigError, AccessTable, Grant
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.core.files import FileReloader
 from estelam.core.model import Caller, Method
+from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
 

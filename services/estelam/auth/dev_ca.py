@@ -12,6 +12,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from estelam.core.files import write_atomic
+from estelam.core.keys import KeyFileError
+
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
 _CLOCK_SLACK = timedelta(minutes=5)
@@ -36,7 +39,7 @@ class DevCertificateAuthority:
         folder.mkdir(parents=True, exist_ok=True)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, subject, key, since or datetime.now(UTC), timedelta(days=3650))
+        builder = _builder(subject, subject, key, key, since or datetime.now(UTC), timedelta(days=3650))
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
@@ -88,15 +91,21 @@ class DevCertificateAuthority:
             ]
         )
         return (
-            _builder(subject, self.certificate.subject, key, since, lifetime)
+            _builder(subject, self.certificate.subject, key, self._key, since, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
         )
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, since: datetime, lifetime: timedelta
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: PrivateKey,
+    issuer_key: PrivateKey,
+    since: datetime,
+    lifetime: timedelta,
 ) -> x509.CertificateBuilder:
+    # Both key identifiers are required by RFC 5280 4.2.1.1 and 4.2.1.2, and by Python 3.13's strict verification.
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -105,6 +114,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(since - _CLOCK_SLACK)
         .not_valid_after(since + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
 
 
@@ -130,9 +141,9 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _write(folder: Path, name: str, key: PrivateKey, certificate: x509.Certificate) -> Path:
-    secret = folder / f"{name}.key"
-    secret.touch(mode=0o600)
-    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    path = folder / f"{name}.crt"
-    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret, path = folder / f"{name}.key", folder / f"{name}.crt"
+    if secret.exists():
+        raise KeyFileError(f"{secret}: exists already; a private key is never overwritten")
+    write_atomic(secret, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
+    write_atomic(path, certificate.public_bytes(Encoding.PEM))
     return path

@@ -20,7 +20,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 from estelam.auth.certificate import ClientCertificate, parse_certificate
 from estelam.core.clock import Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.core.files import FileReloader
+from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
 

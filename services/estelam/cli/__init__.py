@@ -1,11 +1,16 @@
 """The `estelam` command: one group for each installed service and those that every installation has."""
 
 import gc
+import json
+import os
 import sys
+from typing import NoReturn
 
 from estelam.cli.groups import application
 
 __all__ = ["application", "main"]
+
+EXIT_USAGE = 2
 
 
 def main() -> None:
@@ -13,7 +18,42 @@ def main() -> None:
     # A garbage collection during the imports finds nothing to free and takes a tenth of the start. `LazyGroup` turns it
     # on again once the command's modules are imported.
     gc.disable()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that can't show a character shows its code: an answer must never end in a traceback.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    application()(prog_name="estelam")
+    _prepare_streams()
+    arguments = sys.argv[1:]
+    if any("\udc80" <= character <= "\udcff" for argument in arguments for character in argument):
+        _exit_error("an argument is not valid UTF-8 text", EXIT_USAGE)
+    if "serve" in arguments:
+        application()(prog_name="estelam")
+    # gRPC reads the variable when it is imported, and would print its own log lines beside our errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        application()(prog_name="estelam")
+    except OSError as error:
+        _exit_error(f"the output can't be written: {(error.strerror or 'input or output failed').lower()}", 1)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        name = type(error).__name__
+        _exit_error(f"unexpected error ({name}): report it with the output of python -X dev -m estelam …", 1)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the parent process has closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
+        else:
+            # A terminal that can't show a character shows its code: an answer must never end in a traceback.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _exit_error(message: str, code: int) -> NoReturn:
+    try:
+        if "--json" in sys.argv[1:]:
+            error: dict[str, object] = {"error": message, "reason": None, "layer": None, "address": None, "fields": []}
+            print(json.dumps(error), flush=True)
+        else:
+            print(message, file=sys.stderr, flush=True)
+    finally:
+        # What stdout still buffers can't be written either; a second attempt at exit would print a traceback.
+        os._exit(code)

@@ -1,16 +1,33 @@
 """Values for shell completion. A completion never fails: where a source can't be read, it offers nothing."""
 
+import functools
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import entry_points
 from os import environ
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from estelam.core import normalize
 from estelam.core.clock import TEHRAN
 from estelam.core.settings import CONFIG, DEFAULT_CONFIG
+
+V = TypeVar("V")
+
+
+def _never_fails(source: Callable[[], list[V]]) -> Callable[[], list[V]]:
+    """Return no values where *source* raises: whatever is wrong with a file is not for a completion to report."""
+
+    @functools.wraps(source)
+    def complete() -> list[V]:
+        try:
+            return source()
+        except Exception:  # noqa: BLE001 - a traceback would end up in the command line that is being typed
+            return []
+
+    return complete
+
 
 SUBJECT_KINDS = ("person", "serial", "tracking")
 
@@ -30,26 +47,31 @@ def subject_kinds() -> list[str]:
     return list(SUBJECT_KINDS)
 
 
+@_never_fails
 def identities() -> list[str]:
     """Return the names of the certificates that have a private key in the client's folder."""
     return sorted(path.stem for path in _folder("client", "pki").glob("*.key"))
 
 
+@_never_fails
 def addresses() -> list[str]:
     """Return the addresses of the settings."""
     return sorted(set(_table("client").get("addresses", {}).values()))
 
 
+@_never_fails
 def consumers() -> list[tuple[str, str]]:
     """Return the parties of the catalogue, with their English names."""
     return [(row["slug"], row.get("en", "")) for row in _records("parties.yaml", "parties")]
 
 
+@_never_fails
 def services() -> list[tuple[str, str]]:
     """Return the services of the catalogue, with their English names."""
     return [(row["slug"], row.get("en", "")) for row in _records("services.yaml", "services")]
 
 
+@_never_fails
 def methods() -> list[str]:
     """Return the methods and the names of the services of the catalogue."""
     found = list(_records("services.yaml", "services"))
@@ -57,12 +79,14 @@ def methods() -> list[str]:
     return [*names, *(row["slug"] for row in found)]
 
 
+@_never_fails
 def records() -> list[str]:
     """Return the names of all parties, services, registries, grants and agreements of the catalogue."""
     found = [row.get("slug") or row.get("id") for row in _all_records()]
     return sorted({str(name) for name in found if name})
 
 
+@_never_fails
 def audiences() -> list[str]:
     """Return whom a monthly report can be for."""
     parties = [name for name, _ in consumers()]

@@ -1,16 +1,17 @@
 """Inquiries from the command line: one call over mTLS, its reply printed, archived on request, and an exit code."""
 
 import inspect
-import os
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import grpc
 import typer
 from cryptography.x509 import load_pem_x509_certificate
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -19,6 +20,7 @@ from estelam.client.channel import ClientIdentity, channel, describe_transport_e
 from estelam.core import normalize
 from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.exceptions import describe_error
 from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
@@ -143,18 +145,26 @@ def ask(
         address, identity = resolve_target(options, load_settings(ClientSettings))
         if options.save_receipt:
             output.check_writable(options.save_receipt, "--save-receipt", force=options.force)
-        silence_grpc()
         with channel(address, identity) as opened:
             reply = _call(opened, find_method(method), request, options, address, identity)
         if options.save_receipt:
             records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
-            write_archive(options.save_receipt, records)
+            try:
+                write_archive(options.save_receipt, records)
+            except OSError as error:
+                _exit_unsaved(reply, error, options)
     return reply
 
 
-def silence_grpc() -> None:
-    """Keep gRPC's own log off stderr; it is printed where GRPC_VERBOSITY is set."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
+    """Print the answer although its receipt can't be saved: it is recorded, and asking again is another inquiry."""
+    given = MessageToDict(reply, preserving_proto_field_name=True)
+    text = json.dumps(given, ensure_ascii=False)
+    output.exit_error(
+        f"--save-receipt: {describe_error(error)}; the reply that could not be saved is: {text}",
+        as_json=options.as_json,
+        more={"reply": given},
+    )
 
 
 def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:

@@ -17,15 +17,17 @@ from estelam.storage.store import AccessMode, Store
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> CoverageDeclaration:
     """Return the coverage that the options declare; where a date is wrong print that and exit."""
+    first = last = None
     try:
-        return CoverageDeclaration(
-            since=normalize.parse_date(since) if since else None,
-            through=normalize.parse_instant(through, Clock().now()) if through else None,
-        )
-    except ValueError as error:
-        output.exit_error(
-            f"--since or --through: {error}; give YYYY-MM-DD, or an instant with its zone", as_json=as_json
-        )
+        first = normalize.parse_date(since) if since else None
+    except ValueError:
+        output.exit_error(f"--since {since}: give a day, as 2020-03-20 or, Jalali, 1399-01-01", as_json=as_json)
+    try:
+        last = normalize.parse_instant(through, Clock().now()) if through else None
+    except ValueError:
+        message = f"--through {through}: give an instant with its zone, as 2026-11-30T12:00+03:30, or: now"
+        output.exit_error(message, as_json=as_json)
+    return CoverageDeclaration(since=first, through=last)
 
 
 def load_file(

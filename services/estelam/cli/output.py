@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -49,7 +49,7 @@ def print_record(facts: Mapping[str, Any], *, as_json: bool, title: str = "") ->
         return
     if title:
         typer.echo(title)
-    lines = [(name.replace("_", " "), _plain(value)) for name, value in facts.items() if value is not None]
+    lines = [(_label(name), _plain(value)) for name, value in facts.items() if value is not None]
     width = max((len(name) for name, _ in lines), default=0)
     for name, text in lines:
         # Not wrapped here: an identifier or a ledger head is copied in one piece.
@@ -155,10 +155,15 @@ def check_writable(path: Path, option: str, *, force: bool) -> None:
         raise UserFacingError(f"{option} {path}: is a folder, not a file")
     if path.exists() and not force:
         raise UserFacingError(f"{option} {path}: exists already; name another file, or overwrite it with --force")
+    if path.is_symlink() and not path.exists():
+        raise UserFacingError(f"{option} {path}: is a broken symbolic link")
     if not path.parent.is_dir():
         raise UserFacingError(f"{option} {path}: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UserFacingError(f"{option} {path}: permission denied")
+    try:
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        raise UserFacingError(f"{option} {path}: {(error.strerror or 'can not be written').lower()}") from None
 
 
 @contextlib.contextmanager
@@ -269,9 +274,14 @@ def _longest_word(cells: str) -> int:
     return max((len(word) for word in cells.split()), default=1)
 
 
+def _label(name: str) -> str:
+    # Codes such as FIELD_INVALID stay as they are.
+    return name.replace("_", " ") if name.islower() else name
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "\n".join(f"{name.replace('_', ' ')}: {_plain(item)}" for name, item in value.items() if item)
+        return "\n".join(f"{_label(name)}: {_plain(item)}" for name, item in value.items() if item)
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value))
     if isinstance(value, bool):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from estelam.core.exceptions import UserFacingError
 
@@ -50,4 +51,14 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
     """Return `key: message` for each error of *invalid* on one line; *prefix* precedes each key."""
-    return "; ".join(f"{prefix}{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in invalid.errors())
+    return "; ".join(f"{prefix}{'.'.join(map(str, found['loc']))}: {_message(found)}" for found in invalid.errors())
+
+
+def _message(found: ErrorDetails) -> str:
+    match found["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "unknown key"
+        case _:
+            return found["msg"].removeprefix("Value error, ")

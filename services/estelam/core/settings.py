@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,13 @@ def _on_loopback(listen: str) -> str:
     return listen
 
 
+def _is_host_port(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    if listen and not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise ValueError("give host:port with a port from 0 to 65535")
+    return listen
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
@@ -36,7 +43,12 @@ def _is_address(host: str) -> bool:
     return True
 
 
-Loopback = Annotated[str, AfterValidator(_on_loopback)]
+HostPort = Annotated[str, AfterValidator(_is_host_port)]
+"""host:port; port 0 takes a free one."""
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+Loopback = Annotated[HostPort, AfterValidator(_on_loopback)]
 """host:port on this host alone; empty to serve nothing."""
 
 
@@ -55,11 +67,11 @@ class SettingsSection(BaseModel):
 class ServingSettings(SettingsSection):
     """Settings of every gRPC service."""
 
-    listen: str = "127.0.0.1:0"
+    listen: HostPort = "127.0.0.1:0"
     """host:port of the gRPC server; port 0 takes a free port."""
     shares_port: bool = False
     """Whether other processes may listen on the same port; `serve` sets it for its workers."""
-    metrics_listen: str = "127.0.0.1:0"
+    metrics_listen: HostPort = "127.0.0.1:0"
     """host:port of the metrics and `/ready`, over plain HTTP; each of several workers takes the next port."""
     certificate: Path
     """The server's certificate chain (PEM). A changed file is used from the next handshake on."""
@@ -89,7 +101,7 @@ class ServingSettings(SettingsSection):
     """Most connections at a time; more are refused."""
     connection_age_seconds: float = Field(default=300.0, gt=0)
     """Age in seconds at which the server closes a connection, so that callers spread over new workers."""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""
 
 
@@ -152,7 +164,12 @@ def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(validation_summary(error, f"{kind.SECTION}.")) from None
+        raise SettingsError(f"{_source(environ)}: {validation_summary(error, f'{kind.SECTION}.')}") from None
+
+
+def _source(environ: Mapping[str, str]) -> str:
+    path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
+    return str(path) if path.exists() else f"no settings file {path}; {CONFIG} may name another"
 
 
 def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -160,6 +177,9 @@ def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dic
     if CONFIG not in environ and not path.exists():
         return {}
     tables = load_toml(path, SettingsError)
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {name} must be a table: [{name}]")
     if unknown := set(tables) - _sections():
         raise SettingsError(f"{path}: unknown table: {', '.join(sorted(unknown))}")
     return {name: _resolve_path(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
+from estelam.core.exceptions import describe_error
 from estelam.loading.checks import Check
 from estelam.loading.coverage_claims import declare_coverage, reject_coverage_loss, reject_future_claim
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
@@ -168,5 +169,7 @@ def apply_checks(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, 
 
 def _constant_text(error: Exception) -> str:
     # PostgreSQL's messages may quote a row, so only their code is shown; SQLite's messages are constant.
+    if isinstance(error, OSError):
+        return describe_error(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
     return str(getattr(cause, "sqlstate", None) or cause)

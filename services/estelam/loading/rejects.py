@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+from estelam.core.exceptions import describe_error
+from estelam.loading.feed import LoadError
+
 
 class Reject(NamedTuple):
     """A rejected row; rows are numbered from 1, without the header."""
@@ -15,7 +18,10 @@ class Reject(NamedTuple):
 
 
 class RejectFile:
-    """The file of rejected rows; it is created with the first one, and an old file is deleted at the start."""
+    """The file of rejected rows; it is created with the first one, and that of an earlier load is deleted at the start.
+
+    Entering it raises LoadError where the path has another file, or no folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,8 +30,23 @@ class RejectFile:
         self._writer: Any = None
 
     def __enter__(self) -> Self:
+        self._check_replaceable()
         self.path.unlink(missing_ok=True)
         return self
+
+    def _check_replaceable(self) -> None:
+        if not self.path.parent.is_dir():
+            raise LoadError(f"{self.path}: there is no folder for the rejected rows")
+        header = ",".join(Reject._fields).encode()
+        try:
+            with self.path.open("rb") as file:
+                if file.readline(len(header) + 2).rstrip() == header:
+                    return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise LoadError(describe_error(error)) from None
+        raise LoadError(f"{self.path}: exists and is not a file of rejected rows; name another one with --rejects")
 
     def __exit__(self, *_: object) -> None:
         if self._file:

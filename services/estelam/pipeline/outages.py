@@ -18,8 +18,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, model_
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UserFacingError
-from estelam.core.files import FileReloader, open_atomic
+from estelam.core.files import open_atomic
 from estelam.core.model_files import load_model
+from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
 

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from estelam.core.contract import UnknownMethodError, find_method
+from estelam.core.files import write_atomic
 from estelam.receipts.receipt import InvalidReceipt, canonical
 
 FORMAT = "estelam-saved-reply/2"
@@ -29,12 +30,12 @@ class ReceiptRecord:
 
 
 def write_archive(path: Path, replies: Sequence[ReceiptRecord]) -> None:
-    """Write *replies* to *path*.
+    """Create or replace *path* with *replies*; it is on the disk when this returns.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file can't be written; *path* is unchanged.
     """
-    path.write_bytes(b"".join(map(encode, replies)))
+    write_atomic(path, b"".join(map(encode, replies)), durable=True)
 
 
 def read_archive(path: Path) -> Iterator[ReceiptRecord]:

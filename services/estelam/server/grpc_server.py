@@ -17,7 +17,7 @@ from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
-from estelam.core.files import FileReloader
+from estelam.core.reload import FileReloader
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
 from estelam.pipeline.outages import OutageSchedule

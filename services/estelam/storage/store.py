@@ -73,7 +73,7 @@ class Store:
 def _open(url: str, modes: Mapping[str, AccessMode]) -> Backend:
     try:
         address = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         address = make_url("unknown://")
     if address.drivername == "sqlite":
         return SQLite(address, modes)

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from estelam.cli import complete, output
-from estelam.cli.inquire import Options, inquiry, resolve_target, silence_grpc
+from estelam.cli.inquire import Options, inquiry, resolve_target
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core import normalize
@@ -81,7 +81,6 @@ def bulk_check(
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
         verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
-        silence_grpc()
         with BulkCheck(file, out, verifier) as check:
             stop = _run(check, address, identity, bulk_options, as_json=options.as_json)
             summary = check.write_out(stop)
@@ -95,8 +94,8 @@ def _monotonic(deadline: str | None, *, as_json: bool) -> float | None:
     now = Clock().now()
     try:
         return time.monotonic() + (normalize.parse_deadline(deadline, now) - now).total_seconds()
-    except (ValueError, OverflowError) as error:
-        output.exit_error(f"--deadline {deadline}: {error}; give 2h, 90m, or an instant with its zone", as_json=as_json)
+    except (ValueError, OverflowError):
+        output.exit_error(f"--deadline {deadline}: give 2h, 90m, or an instant with its zone", as_json=as_json)
 
 
 def _run(

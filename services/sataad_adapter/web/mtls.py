@@ -9,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from estelam.core.exceptions import ServerError, describe_error
-from estelam.core.files import FileReloader
+from estelam.core.reload import FileReloader
 from estelam.core.tls import server_context
 from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, run_listener
 from sataad_adapter.settings import SetadSettings

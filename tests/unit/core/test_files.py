@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from estelam.core.files import FileReloader, file_stamp, open_atomic, sync_folder, write_atomic
+from estelam.core.files import open_atomic, sync_folder, write_atomic
+from estelam.core.reload import FileReloader, file_stamp
 
 
 class Reading:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary.feeds import CASES
 from tools.bench.benchmarks import monthly_report
@@ -60,6 +62,7 @@ def test_target_includes_its_bound() -> None:
     assert [at_most(1.5).met(value) for value in (1.5, 1.51)] == [True, False]
 
 
+@pytest.mark.slow
 def test_benchmark_prints_table_and_machine() -> None:
     """A benchmark run prints the table of metrics and describes the machine."""
     small = ("--seconds", "0.2", "--rounds", "1", "--notes", "50")
@@ -71,6 +74,7 @@ def test_benchmark_prints_table_and_machine() -> None:
     assert "processor:" in done.stdout
 
 
+@pytest.mark.slow
 def test_synthetic_month_is_complete(tmp_path: Path) -> None:
     """A synthetic month has at least the requested inquiries, and the report counts all of them."""
     reported = monthly_report.reported(tmp_path / "month", least=10_000)

@@ -1,6 +1,7 @@
 """`estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
 
 import contextlib
+import re
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def verify_ledger(
 ) -> None:
     """Verify the whole ledger. Exit 0: it is valid; 1: it is not."""
     with output.user_errors(as_json=as_json):
+        if head is not None:
+            head = _parse_head(head, as_json=as_json)
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates)
         last = verify.Head(0, GENESIS, 0)
@@ -71,6 +74,15 @@ def subject_report(
             found = search.entries_about(connection, keyring, subject)
             rows = [_row(entry) for entry in output.track(found, f"{service}: entries found", as_json=as_json)]
     output.print_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
+
+
+def _parse_head(text: str, *, as_json: bool) -> str:
+    """Return a head as `ledger verify` prints it; exit 2 if it is malformed, which proves nothing of the ledger."""
+    found = re.fullmatch(r"([0-9]+):([0-9a-f]{64})", normalize.normalize_digits(text).lower())
+    if found is None:
+        message = f"--head {text}: give NUMBER:HASH with all 64 hexadecimal digits, as `ledger verify` prints it"
+        output.exit_error(message, as_json=as_json, code=2)
+    return f"{int(found[1])}:{found[2]}"
 
 
 def _row(entry: pb.Entry) -> tuple[str, str, str, str, int]:

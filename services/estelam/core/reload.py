@@ -1,0 +1,98 @@
+"""Values that are loaded from files, and loaded again when the files change."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Stamp = tuple[int, int, int, int] | None
+"""Modification and change time in nanoseconds, size in bytes and inode of a file; None where there is no file."""
+
+
+def file_stamp(path: Path) -> Stamp:
+    """Return what changes when the file at *path* is rewritten or replaced.
+
+    Raises:
+        OSError: the file may exist, but its status can't be read.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+class FileReloader(Generic[T]):
+    """A value loaded from files, and loaded again when one of them changes.
+
+    The files are compared by their stamps, which are taken before the value is loaded: a change during a load is found
+    by the next check. A load that fails leaves the last value in place, and the next check loads again.
+
+    Args:
+        files: Returns the files that the value depends on.
+        load: Reads the files and returns the value.
+        interval_seconds: The least time between two checks.
+        monotonic: The clock of the interval, in seconds.
+        initial: A value to begin with where the files are missing. Without it the first check loads the value.
+    """
+
+    def __init__(
+        self,
+        files: Callable[[], Iterable[Path]],
+        load: Callable[[], T],
+        *,
+        interval_seconds: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        initial: T | None = None,
+    ) -> None:
+        self._files = files
+        self._load = load
+        self._interval_seconds = interval_seconds
+        self._monotonic = monotonic
+        self._next_check = 0.0
+        self._value = initial
+        self._stamps: tuple[Stamp, ...] | None = None
+
+    @property
+    def value(self) -> T:
+        """The value that was loaded last.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
+        if self._value is None:
+            raise RuntimeError("the value has not been loaded yet")
+        return self._value
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a value, loaded or initial."""
+        return self._value is not None
+
+    def refresh(self) -> bool:
+        """Load the value if a file has changed; return whether it was loaded.
+
+        A check within the interval after the last one does nothing. The first load begins no interval, so that a change
+        right after it is found by the next check.
+
+        Raises:
+            OSError: the status of a file can't be read. The last value stays.
+            Exception: whatever the load function raises. The last value stays.
+        """
+        if self._value is not None:
+            now = self._monotonic()
+            if now < self._next_check:
+                return False
+            self._next_check = now + self._interval_seconds
+        stamps = tuple(file_stamp(path) for path in self._files())
+        if self._value is not None and stamps == self._known(stamps):
+            return False
+        self._value = self._load()
+        self._stamps = stamps
+        return True
+
+    def _known(self, stamps: tuple[Stamp, ...]) -> tuple[Stamp, ...]:
+        # An initial value stands for missing files.
+        return self._stamps if self._stamps is not None else (None,) * len(stamps)
