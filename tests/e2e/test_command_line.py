@@ -1,7 +1,9 @@
 """The command line against running services: output, exit codes and errors."""
 
 import contextlib
+import errno
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from estelam.cli import inquire
 from estelam.data_model import descriptors
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tools.env import processes
@@ -341,3 +344,18 @@ def test_contracts_imported() -> None:
 
     assert services
     assert services == done.stdout.split()
+
+
+def test_unsaved_receipt_loses_no_answer(estelam: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the receipt can't be saved after the reply has come, the command exits 1 and prints the reply."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(inquire, "write_archive", fail)
+    command: tuple[str | Path, ...] = (*CHECK, *options(**LIVE), "--save-receipt", tmp_path / "receipt.json")
+    result = estelam(*command, "--json")
+
+    assert (1, "ANSWER_YES") == (result.code, result.json["reply"]["answer"])
+    assert "no space left on device" in estelam(*command).err
+    assert [] == list(tmp_path.iterdir())

@@ -236,7 +236,22 @@ def test_invalid_coverage_claim_is_refused(command: CommandLine, tmp_path: Path,
     """An invalid coverage claim is refused before the file is read."""
     result = command("judiciary", "load-cases", tmp_path / "missing.csv", *claim)
 
-    assert (1, True) == (result.code, result.err.startswith("--since or --through: "))
+    assert (1, True) == (result.code, result.err.startswith(f"{claim[0]} {claim[1]}: give "))
+
+
+def test_rejects_file_replaces_no_other_file(command: CommandLine, tmp_path: Path) -> None:
+    """A file that is not one of rejected rows is neither deleted nor overwritten by --rejects."""
+    good = file(tmp_path / "good.csv", CASES, ROWS)
+    other = tmp_path / "receipt.json"
+    other.write_text("evidence", "utf-8")
+    before = facts(command.sandbox.judiciary().store)
+
+    for path in (other, good, tmp_path / "missing" / "rejects.csv"):
+        result = command("judiciary", "load-cases", good, "--through", "now", "--rejects", path)
+        assert (1, True) == (result.code, str(path) in result.err)
+    assert "evidence" == other.read_text("utf-8")
+    assert good.exists()
+    assert before == facts(command.sandbox.judiciary().store)
 
 
 def test_old_rejects_file_is_removed(command: CommandLine, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """`make run`: start all services on loopback with the sample data and monitor them until Ctrl-C."""
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -74,17 +76,29 @@ def main(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        listens = _prepare(sandbox, {name: port for name, port in chosen.items() if port}, given)
-        services = [
-            ServiceProcess(name, sandbox, listen=":".join(map(str, listens[name])), environ=given) for name in SERVICES
-        ]
-        services.append(ServiceProcess(QUALITY, sandbox, environ=given))
-        _serve(services, listens)
+        with _only_run_in(sandbox):
+            listens = _prepare(sandbox, {name: port for name, port in chosen.items() if port}, given)
+            addresses = {name: ":".join(map(str, listens[name])) for name in SERVICES}
+            services = [ServiceProcess(name, sandbox, listen=addresses[name], environ=given) for name in SERVICES]
+            services.append(ServiceProcess(QUALITY, sandbox, environ=given))
+            _serve(services, listens)
     except UserFacingError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         out.print("stopped")
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _only_run_in(sandbox: Sandbox) -> Iterator[None]:
+    """Hold the folder's lock: a second run would rewrite the settings and the data under the first one."""
+    sandbox.folder.mkdir(parents=True, exist_ok=True)
+    with (sandbox.folder / "run.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _fail(f"make run already runs in {_short(sandbox.folder)}: stop it with Ctrl-C first")
+        yield
 
 
 def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, str]) -> Listens:

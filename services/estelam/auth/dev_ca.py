@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from estelam.core.files import write_atomic
-from estelam.core.keys import KeyFileError
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -142,8 +141,6 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _write(folder: Path, name: str, key: PrivateKey, certificate: x509.Certificate) -> Path:
     secret, path = folder / f"{name}.key", folder / f"{name}.crt"
-    if secret.exists():
-        raise KeyFileError(f"{secret}: exists already; a private key is never overwritten")
     write_atomic(secret, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
     write_atomic(path, certificate.public_bytes(Encoding.PEM))
     return path

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.core.keys import KeyFileError
-
 ESTELAM = [sys.executable, "-m", "estelam"]
 KEYS = {"error", "reason", "layer", "address", "fields"}
 
@@ -78,12 +75,13 @@ def test_malformed_head_is_not_an_allegation(head: str) -> None:
 
 def test_private_key_is_never_overwritten(tmp_path: Path) -> None:
     """A key whose certificate is missing stays as it is."""
-    authority = DevCertificateAuthority.create(tmp_path)
-    authority.issue("one", [])
-    (tmp_path / "one.crt").unlink()
-    before = (tmp_path / "one.key").read_bytes()
+    folder = str(tmp_path)
+    issue = ["dev-ca", "issue", folder, "one", "--organization-id", "99000554330"]
+    assert [0, 0] == [run("dev-ca", "init", folder).returncode, run(*issue).returncode]
+    keys = {name: (tmp_path / name).read_bytes() for name in ("ca.key", "one.key")}
+    for name in ("one.crt", "ca.crt"):
+        (tmp_path / name).unlink()
 
-    with pytest.raises(KeyFileError, match="never overwritten"):
-        authority.issue("one", [])
-    assert before == (tmp_path / "one.key").read_bytes()
-    assert 0o600 == (tmp_path / "one.key").stat().st_mode & 0o777
+    assert [1, 1] == [run(*issue).returncode, run("dev-ca", "init", folder).returncode]
+    assert keys == {name: (tmp_path / name).read_bytes() for name in keys}
+    assert {0o600} == {(tmp_path / name).stat().st_mode & 0o777 for name in keys}

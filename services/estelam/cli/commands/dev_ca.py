@@ -22,8 +22,7 @@ Folder = Annotated[
 @app.command()
 def init(folder: Folder, as_json: output.AsJson = False) -> None:
     """Create a certificate authority."""
-    if (folder / "ca.crt").exists():
-        output.exit_error(f"{folder / 'ca.crt'}: exists already; name another folder", as_json=as_json)
+    _check_new(folder / "ca", "name another folder", as_json=as_json)
     with output.user_errors(as_json=as_json):
         DevCertificateAuthority.create(folder)
     output.print_record({"authority": str(folder / "ca.crt")}, as_json=as_json)
@@ -46,8 +45,7 @@ def issue(
     """Issue a certificate for an organisation."""
     if not (organization_id.isascii() and organization_id.isdigit() and len(organization_id) == 11):
         output.exit_error(f"--organization-id {organization_id}: a legal id has 11 digits", as_json=as_json)
-    if (folder / f"{name}.crt").exists():
-        output.exit_error(f"{folder / name}.crt: exists already; name another certificate", as_json=as_json)
+    _check_new(folder / name, "name another certificate", as_json=as_json)
     with output.user_errors(as_json=as_json):
         authority = DevCertificateAuthority(folder)
         lifetime = timedelta(days=days)
@@ -56,3 +54,10 @@ def issue(
         else:
             path = authority.issue(name, [organization_id], hosts=host or (), lifetime=lifetime)
     output.print_record({"certificate": str(path), "private_key": str(path.with_suffix(".key"))}, as_json=as_json)
+
+
+def _check_new(path: Path, advice: str, *, as_json: bool) -> None:
+    """Exit where the certificate or the private key exists: neither is ever overwritten."""
+    for found in (path.with_name(f"{path.name}.crt"), path.with_name(f"{path.name}.key")):
+        if found.exists():
+            output.exit_error(f"{found}: exists already; {advice}", as_json=as_json)
