@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from estelam.core.exceptions import UserFacingError
 
@@ -51,14 +50,17 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
     """Return `key: message` for each error of *invalid* on one line; *prefix* precedes each key."""
-    return "; ".join(f"{prefix}{'.'.join(map(str, found['loc']))}: {_message(found)}" for found in invalid.errors())
+    return "; ".join(
+        f"{prefix}{'.'.join(map(str, found['loc']))}: {_message(found['type'], found['msg'])}"
+        for found in invalid.errors()
+    )
 
 
-def _message(found: ErrorDetails) -> str:
-    match found["type"]:
+def _message(kind: str, text: str) -> str:
+    match kind:
         case "missing":
             return "is missing"
         case "extra_forbidden":
             return "unknown key"
         case _:
-            return found["msg"].removeprefix("Value error, ")
+            return text.removeprefix("Value error, ")
