@@ -45,7 +45,7 @@ def test_full_stdout() -> None:
     [
         ("client = 3", "client must be a table: [client]"),
         ("[[client]]", "client must be a table: [client]"),
-        ("[client]\npki = 'pki'\naddreses = 1", "client.addreses: unknown key"),
+        ("[client]\npki = 'pki'\nhosts = 1", "client.hosts: unknown key"),
         ("[client]", "client.pki: is missing"),
         ("[catalogue]\nfolder = 3", "catalogue.folder: "),
     ],
