@@ -47,6 +47,7 @@ def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 30)
 def test_operations_page_runs(cluster: PostgresCluster, tmp_path: Path, elsewhere: dict[str, str]) -> None:
     """Every `sh` block of docs/operations.md runs in order in one shell."""
