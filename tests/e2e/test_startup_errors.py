@@ -6,7 +6,8 @@ import pytest
 
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
-from tools.env.processes import ProcessError, ServiceProcess
+from tools.env.processes import ServiceProcess
+from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
 
 

@@ -19,7 +19,8 @@ from tests.conftest import STORING
 from tests.e2e.conftest import NOTE
 from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ProcessError, ServiceProcess
+from tools.env.processes import ServiceProcess
+from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
 
 SECONDS = 30

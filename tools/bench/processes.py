@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.env.processes import PythonProcess
+from tools.env.python_process import PythonProcess
 
 
 @dataclass(frozen=True, slots=True)

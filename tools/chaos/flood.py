@@ -33,7 +33,8 @@ from tools.chaos.raw_http2 import (
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
-from tools.env.processes import SPAWN, ServiceProcess
+from tools.env.processes import ServiceProcess
+from tools.env.python_process import SPAWN
 from tools.env.sandbox import MINISTRY, Sandbox
 
 CALM_SECONDS = 2.0

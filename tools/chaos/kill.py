@@ -28,7 +28,8 @@ from tools.chaos.deployments import Deployment, DeploymentFactory
 from tools.chaos.load_clients import Acknowledged, LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env.fork_server import ForkServer
-from tools.env.processes import ProcessError, ServiceProcess
+from tools.env.processes import ServiceProcess
+from tools.env.python_process import ProcessError
 from tools.env.sandbox import CHECK_NOTE
 
 LOAD_SECONDS = (0.02, 0.3)

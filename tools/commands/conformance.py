@@ -31,7 +31,8 @@ from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import postgres
 from tools.env.conformance_target import DOWN, ConformanceTarget, write_access
-from tools.env.processes import COMMAND, START_SECONDS, ProcessError
+from tools.env.processes import COMMAND
+from tools.env.python_process import START_SECONDS, ProcessError
 from tools.env.sandbox import load_file
 
 Addresses = Mapping[Instance, str]

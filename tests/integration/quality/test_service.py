@@ -12,7 +12,8 @@ from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI, SETAD
 from tests.integration.quality.monitored_services import last_samples, probe_results
 from tools.env import sandbox as suite
-from tools.env.processes import QUALITY, SERVICES, ProcessError, ServiceProcess, free_ports, run_command
+from tools.env.processes import QUALITY, SERVICES, ServiceProcess, free_ports, run_command
+from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(300)

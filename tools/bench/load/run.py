@@ -14,7 +14,7 @@ from tools.bench.load.http1 import JsonConnection
 from tools.bench.load.http2 import GrpcConnection
 from tools.bench.load.plan import Plan, Protocol, Report, Tally
 from tools.bench.processes import cpu_seconds
-from tools.env.processes import SPAWN
+from tools.env.python_process import SPAWN
 
 _DRAIN_SECONDS = 5.0
 _MOST_STREAMS = 100
