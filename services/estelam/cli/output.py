@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from persiantools import digits
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -64,15 +65,30 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json
         return
     names = [column.replace("_", " ") for column in columns]
     texts = [[escape(_plain(value)) for value in row] for row in rows]
-    # A word is never folded: it may be an identifier or a ledger head.
-    words = [max(_longest_word(cells) for cells in column) for column in zip(names, *texts, strict=True)]
-    table = Table(*(Column(name, min_width=width) for name, width in zip(names, words, strict=True)))
+    columns_of_text = list(zip(names, *texts, strict=True))
+    widths = _column_widths(columns_of_text, out.width if out.is_terminal else sys.maxsize)
+    table = Table(*(Column(name, width=width) for name, width in zip(names, widths, strict=True)))
     for row in texts:
         table.add_row(*row)
-    whole = out.measure(table, options=out.options.update(max_width=sys.maxsize)).maximum
-    least = sum(words) + 3 * len(words) + 1
-    width = min(whole, max(out.width, least)) if out.is_terminal else whole
-    Console(width=width).print(table)  # Console.print takes no width beyond the console's
+    # A console of its own, since Console.print takes no width beyond the console's; without a height, a `dumb` terminal
+    # would get 80 columns.
+    Console(width=sum(widths) + _frame(len(widths)), height=out.height).print(table)
+
+
+def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
+    """Return widths that fit into *available* cells where that folds no word, which may be an identifier or a head."""
+    words = [max(_longest_word(cell) for cell in column) for column in columns]
+    widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    excess = sum(widths) + _frame(len(widths)) - available
+    while excess > 0 and widths != words:
+        spare = [width - word for width, word in zip(widths, words, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+        excess -= 1
+    return widths
+
+
+def _frame(columns: int) -> int:
+    return 3 * columns + 1  # a border and two blanks for each column, and the last border
 
 
 def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None) -> NoReturn:
@@ -271,7 +287,7 @@ def _print_json(value: Any) -> None:
 
 
 def _longest_word(cells: str) -> int:
-    return max((len(word) for word in cells.split()), default=1)
+    return max((cell_len(word) for word in cells.split()), default=1)
 
 
 def _label(name: str) -> str:

@@ -66,6 +66,29 @@ def test_table_fits_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> Non
     assert max(map(len, lines)) <= max(width, len(HEAD) + 13)
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140])
+def test_table_loses_no_cell(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """On a terminal of any width every word of every cell is printed."""
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(output, "out", Console())
+    row = (
+        "G17",
+        "R3.1.1",
+        "cheque-case-inquiry/CheckByNationalId",
+        "2021-08-24 – ",
+        "100/s, a no costs 20",
+        "سامانه ستاد",
+    )
+    output.print_rows(("id", "clause", "service", "period", "quota", "name"), [row], as_json=False)
+
+    printed = screen.getvalue().split()
+    assert [] == [word for cell in row for word in cell.split() if word not in printed]
+    assert len({len(line) for line in screen.getvalue().splitlines()}) == 1
+
+
 def test_error_json(capsys: pytest.CaptureFixture[str]) -> None:
     """The JSON error always has error, reason, layer, address and fields; a refusal has its texts besides."""
     with pytest.raises(typer.Exit):
