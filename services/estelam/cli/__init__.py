@@ -29,7 +29,8 @@ def main() -> None:
     try:
         application()(prog_name="estelam")
     except OSError as error:
-        _exit_error(f"the output can't be written: {(error.strerror or 'input or output failed').lower()}", 1)
+        place = "the output can't be written" if error.filename is None else str(error.filename)
+        _exit_error(f"{place}: {(error.strerror or 'input or output failed').lower()}", 1)
     except Exception as error:
         if sys.flags.dev_mode:
             raise

@@ -29,7 +29,7 @@ def verify_ledger(
     ] = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Verify the whole ledger. Exit 0: it is valid; 1: it is not."""
+    """Verify the whole ledger. Exit 0: it is valid; 1: it is not; 2: --head is malformed, nothing was verified."""
     with output.user_errors(as_json=as_json):
         if head is not None:
             head = _parse_head(head, as_json=as_json)
