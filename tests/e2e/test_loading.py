@@ -133,6 +133,19 @@ def test_invalid_row_is_reported(command: CommandLine, tmp_path: Path, column: s
     assert not value or value not in path.with_name("notes.csv.rejects.csv").read_text("utf-8")
 
 
+@pytest.mark.parametrize("side", ["obligor", "holder"])
+def test_addresses_are_optional(command: CommandLine, sandbox: Sandbox, tmp_path: Path, side: str) -> None:
+    """A note without the address and the postal code of a party is loaded, and stored without them."""
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    for column in (f"{side}_address", f"{side}_postal_code"):
+        changed(path, 1, column, "")
+
+    assert command("promissory", "load-notes", path, "--through", "now").code == 0
+    with closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
+        query = f"SELECT {side}_address, {side}_postal_code FROM facts.note WHERE serial = '1404000000000017'"  # noqa: S608
+        assert tuple(connection.exec_driver_sql(query).one()) == ("", "")
+
+
 def test_all_invalid_rows_are_listed(command: CommandLine, tmp_path: Path) -> None:
     """The rejects file lists every invalid row."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)

@@ -56,12 +56,17 @@ def contract_amount(column: str, message: type[Message], field: str) -> Check:
     )
 
 
-def text(column: str, *, at_most: int = 200) -> Check:
-    """Require text that is not blank, not longer than *at_most* characters and without control characters."""
+def text(column: str, *, at_most: int = 200, optional: bool = False) -> Check:
+    """Require text that is not blank, not longer than *at_most* characters and without control characters.
+
+    An optional column may be empty.
+    """
 
     def failed(columns: Columns) -> Mask:
         text = columns[column]
         blank = pc.equal(pc.utf8_trim_whitespace(text), "")
+        if optional:
+            blank = pc.and_(blank, pc.not_equal(text, ""))
         long = pc.greater(pc.utf8_length(text), at_most)
         return pc.or_(pc.or_(blank, long), pc.match_substring_regex(text, "[\\x00-\\x1f]"))
 
@@ -94,7 +99,7 @@ def _is_iso_date(text: str) -> bool:
 
 
 def matching(column: str, reason: str, expression: str) -> Check:
-    """Require a full match with the regular *expression*."""
+    """Require a full match with the regular *expression*; it allows the empty text if the column is optional."""
     return reject_where(
         column, reason, lambda columns: pc.invert(pc.match_substring_regex(columns[column], f"^(?:{expression})$"))
     )
