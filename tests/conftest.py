@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-from estelam.client.channel import ClientIdentity
+from estelam.client.channel import ClientIdentity, direct_channel
 from estelam.core.clock import Clock
 from estelam.server.service import run_recording_service
 from judiciary.methods import LOOKUPS
@@ -168,4 +168,4 @@ def judiciary(shared: Sandbox) -> Iterator[RunningService]:
 
 def plain_channel(address: str, identity: ClientIdentity) -> grpc.Channel:
     """A channel without retries, for tests of the first status."""
-    return grpc.secure_channel(address, identity.credentials(), options=[("grpc.enable_retries", 0)])
+    return direct_channel(address, identity.credentials(), [("grpc.enable_retries", 0)])

@@ -11,6 +11,7 @@ import grpc
 
 from conformance.case import Instance
 from conformance.target import Target
+from estelam.client.channel import direct_channel
 
 Metadata = Sequence[tuple[str, str | bytes]]
 Opener = Callable[[Target, Instance, str], Any]
@@ -63,7 +64,7 @@ def open_channel(target: Target, instance: Instance, caller: str) -> grpc.Channe
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
     ]
-    return grpc.secure_channel(target.addresses[instance], target.credentials(caller), options=options)
+    return direct_channel(target.addresses[instance], target.credentials(caller), options)
 
 
 class Channels:

@@ -12,14 +12,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from rich.console import Console
 
 from conformance import fixtures
 from conformance.case import Instance
-from estelam.client.channel import ClientIdentity
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.loading.feed import CoverageDeclaration
@@ -149,8 +148,8 @@ def _await_health(pki: Path, member: Instance, address: str) -> None:
     down = (*DOWN, Instance.SETAD_DOWN)
     wanted = HealthCheckResponse.NOT_SERVING if member in down else HealthCheckResponse.SERVING
     deadline = time.monotonic() + START_SECONDS
-    with grpc.secure_channel(address, ClientIdentity.named(pki, "setad").credentials()) as channel:
-        stub = HealthStub(channel)  # type: ignore[no-untyped-call]
+    with channel(address, ClientIdentity.named(pki, "setad")) as opened:
+        stub = HealthStub(opened)  # type: ignore[no-untyped-call]
         while stub.Check(HealthCheckRequest(), timeout=START_SECONDS, wait_for_ready=True).status != wanted:
             if time.monotonic() > deadline:
                 raise ProcessError(f"{member} does not reach the expected health status")

