@@ -60,6 +60,8 @@ class _CallResult:
 
     reason: str | None
     inquiry_ids: tuple[bytes, ...] = ()
+    status: str = ""
+    """The gRPC status of a failed call; for the log."""
 
 
 def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[ProbePlan]:
@@ -114,7 +116,7 @@ async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clo
         reason = failure if one.reason is None else one.reason
         probes.append(Probe(minute, method, plan.consumer, attribution_of(reason) if reason else None, reason))
         if reason:
-            log.warning("probe.failed", method=method, consumer=plan.consumer, reason=reason)
+            log.warning("probe.failed", method=method, consumer=plan.consumer, reason=reason, status=one.status)
     inquiry_ids = tuple(found for one in results for found in one.inquiry_ids)
     return ProbeRun(tuple(probes), MetricsSample(minute, plan.service, health), inquiry_ids)
 
@@ -131,7 +133,8 @@ async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds:
         reply = await call
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
-        return _CallResult(refusal.reason if refusal else None, _trailer_inquiry_id(error.trailing_metadata()))
+        reason = refusal.reason if refusal else None
+        return _CallResult(reason, _trailer_inquiry_id(error.trailing_metadata()), error.code().name)
     # The receipts name every inquiry of the call; a trailer beside them could only name foreign inquiries.
     if receipts := probe_requests.inquiry_ids(method, reply):
         return _CallResult("", tuple(set(receipts)))
