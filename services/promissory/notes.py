@@ -1,6 +1,6 @@
 """Look-ups of the two methods about notes: is the note genuine (R2.1), and who are its parties (R2.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +11,10 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Inquiry, LookupResult, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import search
+from estelam.ledger.tables import request_subject
 from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
+from estelam.receipts.receipt import canonical
 from promissory import repository
 from promissory.repository import State
 
@@ -44,7 +46,11 @@ def _check_one(
 
 
 def parties_lookup(check_method: str, window: timedelta) -> Lookup:
-    """Return the look-up of method two, which requires the same caller's YES from *check_method* within *window*."""
+    """Return the look-up of method two.
+
+    It requires that *check_method* has answered the same caller YES within *window* about the four facts as they stand
+    now: a caller never receives a party that it has not named.
+    """
 
     def parties(context: LookupContext, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
         if context.clock_is_behind:
@@ -53,7 +59,12 @@ def parties_lookup(check_method: str, window: timedelta) -> Lookup:
             context.connection, {inquiry.request.executive_agency_id for inquiry in inquiries}
         )
         notes = repository.note_parties(context.connection, {inquiry.request.serial for inquiry in inquiries})
-        confirmed = _confirmed(context, inquiries, check_method, window)
+        questions = {
+            serial: context.keyring.hashes_under_all_keys(confirmed_request(check_method, note))
+            for serial, note in notes.items()
+            if note.state == State.ISSUED
+        }
+        confirmed = _confirmed(context, inquiries, questions, window)
         return [
             _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))
             for inquiry in inquiries
@@ -62,19 +73,28 @@ def parties_lookup(check_method: str, window: timedelta) -> Lookup:
     return parties
 
 
+def confirmed_request(check_method: str, note: Row[*tuple[Any, ...]]) -> Subject:
+    """Return the subject of the only request to *check_method* that is answered YES about *note* while it is issued."""
+    request = pb.CheckNoteRequest(
+        serial=note.serial,
+        obligor_id=note.obligor_id,
+        beneficiary_id=note.holder_id,
+        amount_rials=note.amount_rials,
+    )
+    return request_subject(check_method, canonical(request))
+
+
 def _confirmed(
-    context: LookupContext, inquiries: Sequence[Inquiry], check_method: str, window: timedelta
+    context: LookupContext, inquiries: Sequence[Inquiry], questions: Mapping[str, Sequence[bytes]], window: timedelta
 ) -> Callable[[Inquiry], bool]:
-    """Return a predicate: whether the ledger has a recent YES of the inquiry's caller for its serial."""
+    """Return a predicate: whether the inquiry's caller has a recent YES to one of the *questions* for its serial."""
 
     def keys(inquiry: Inquiry) -> set[tuple[str, bytes]]:
-        hashes = context.keyring.hashes_under_all_keys(serial_subject(inquiry.request.serial))
-        return {(inquiry.caller.organization_id, keyed) for keyed in hashes}
+        return {(inquiry.caller.organization_id, question) for question in questions.get(inquiry.request.serial, ())}
 
     wanted = {key for inquiry in inquiries for key in keys(inquiry)}
     confirmed = search.recent_confirmations(
         context.connection,
-        method=check_method,
         asked=wanted,
         since_micros=to_micros(context.now - window),
         until_micros=to_micros(context.now + CLOCK_TOLERANCE),
@@ -87,8 +107,8 @@ def _disclose(
 ) -> LookupResult | Refusal:
     if request.executive_agency_id not in members:
         return Refusal(Reason.AGENCY_NOT_MEMBER)
-    # One reason for all cases: a specific one would disclose a fact about the note.
-    if not confirmed or note is None or note.state != State.ISSUED:
+    # One reason for all cases: a specific one would disclose a fact about the note. Only an issued note is confirmed.
+    if note is None or not confirmed:
         return Refusal(Reason.NOTE_NOT_CONFIRMED)
     return LookupResult.disclosed(
         pb.GetNotePartiesResponse(

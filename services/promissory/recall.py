@@ -8,11 +8,9 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
-from estelam.ledger.tables import request_subject
-from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.receipts.receipt import canonical
 from estelam.storage.facts import former_subject_table, load_table
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
+from promissory.notes import confirmed_request
 from promissory.repository import State, note_table
 
 SERIAL = "serial"
@@ -73,17 +71,6 @@ def _outcome(keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | Non
         return RecallOutcome.INDETERMINATE if changed_since else RecallOutcome.DISCLOSED
     return (
         RecallOutcome.YES
-        if entry.question in keyring.hashes_under_all_keys(_confirmed_request(note))
+        if entry.question in keyring.hashes_under_all_keys(confirmed_request(CHECK_NOTE.name, note))
         else RecallOutcome.NO
     )
-
-
-def _confirmed_request(note: Row[*tuple[Any, ...]]) -> Subject:
-    """Return the subject of the only request about *note* that is answered YES while it is issued."""
-    request = pb.CheckNoteRequest(
-        serial=note.serial,
-        obligor_id=note.obligor_id,
-        beneficiary_id=note.holder_id,
-        amount_rials=note.amount_rials,
-    )
-    return request_subject(CHECK_NOTE.name, canonical(request))

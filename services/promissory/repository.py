@@ -82,6 +82,7 @@ _NOTE_PARTIES = select(
     _note.holder_name,
     _note.holder_address,
     _note.holder_postal_code,
+    _note.amount_rials,
 ).where(_note.serial.in_(_KEYS))
 _MEMBERS = select(member_table.c.agency_id).where(member_table.c.agency_id.in_(_KEYS))
 
@@ -92,7 +93,7 @@ def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Ro
 
 
 def note_parties(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
-    """Return state, obligor and holder, with names and addresses, of the notes that exist, by serial."""
+    """Return the facts of the notes that exist and their parties' names and addresses, by serial."""
     return {row.serial: row for row in connection.execute(_NOTE_PARTIES, {"keys": list(serials)})}
 
 

@@ -1,4 +1,4 @@
-"""Guarantee 5: the parties of a note are disclosed only after the caller's own recent YES, while it still holds."""
+"""Guarantee 5: parties are disclosed only after the caller's own recent YES about the facts as they are now."""
 
 import csv
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import grpc
 import pytest
@@ -43,8 +43,8 @@ CALLERS = ("setad", "agency")
 AGENCIES = ("BUYER-1", "BUYER-2")
 SERIALS = ("1405000000000001", "1405000000000002")
 UNKNOWN = "1405000000000009"
-OBLIGOR, HOLDER = "9990000018", "99000554330"
-SECRETS = (OBLIGOR, HOLDER, "somebody", "some street")
+OBLIGOR, HOLDER, ENDORSEE = "9990000018", "99000554330", "9990000042"
+SECRETS = (OBLIGOR, HOLDER, ENDORSEE, "somebody", "some street")
 
 
 Question = tuple[str, str, str]
@@ -52,23 +52,34 @@ Question = tuple[str, str, str]
 Disclosure = tuple[pb.Party, pb.Party] | Reason
 
 
-def amount(serial: str) -> int:
-    return 1_000_000 + int(serial[-1])
+class Note(NamedTuple):
+    """What changes of a note."""
+
+    state: State = State.ISSUED
+    holder: str = HOLDER
+    surplus: int = 0
+    """Added to the face amount."""
 
 
-def parties(serial: str) -> tuple[pb.Party, pb.Party]:
+def amount(serial: str, surplus: int = 0) -> int:
+    return 1_000_000 + int(serial[-1]) + surplus
+
+
+def parties(serial: str, holder: str = HOLDER) -> tuple[pb.Party, pb.Party]:
     """Return the obligor and the holder of the note *serial*; each has its own names and addresses."""
     written = {"full_name": f"somebody in {serial}", "address": f"some street {serial}", "postal_code": serial[-10:]}
+    kind = pb.PERSON_KIND_LEGAL if holder == HOLDER else pb.PERSON_KIND_NATURAL
     return (
         pb.Party(kind=pb.PERSON_KIND_NATURAL, id=OBLIGOR, **written),
-        pb.Party(kind=pb.PERSON_KIND_LEGAL, id=HOLDER, **written | {"full_name": f"somebody else in {serial}"}),
+        pb.Party(kind=kind, id=holder, **written | {"full_name": f"somebody else in {serial}"}),
     )
 
 
-def row(serial: str, state: State) -> dict[str, Any]:
+def row(serial: str, written: Note) -> dict[str, Any]:
     """Return a note as a row of the feed."""
-    note = {"serial": serial, "state": state, "beneficiary_id": HOLDER, "amount_rials": amount(serial)}
-    for side, party in zip(("obligor", "holder"), parties(serial), strict=True):
+    note: dict[str, Any] = {"serial": serial, "state": written.state, "beneficiary_id": HOLDER}
+    note |= {"amount_rials": amount(serial, written.surplus)}
+    for side, party in zip(("obligor", "holder"), parties(serial, written.holder), strict=True):
         note |= {f"{side}_id": party.id, f"{side}_name": party.full_name}
         note |= {f"{side}_address": party.address, f"{side}_postal_code": party.postal_code}
     return note | {"remaining_rials": 0, "issued_on": "2026-01-01", "due_on": "", "payment_place": "a bank"}
@@ -99,8 +110,8 @@ class Deployment:
     def wait(self, time: timedelta) -> None:
         self.micros += time // INSTANT
 
-    def load_notes(self, states: Mapping[str, State]) -> None:
-        self._load(NOTES, [row(*note) for note in states.items()], CoverageDeclaration(through=datetime.now(UTC)))
+    def load_notes(self, notes: Mapping[str, Note]) -> None:
+        self._load(NOTES, [row(*note) for note in notes.items()], CoverageDeclaration(through=datetime.now(UTC)))
 
     def load_members(self, members: set[str]) -> None:
         self._load(MEMBERS, [{"agency_id": agency, "name": "a buyer"} for agency in members], CoverageDeclaration())
@@ -113,10 +124,10 @@ class Deployment:
             writer.writerows(rows)
         suite.load_file(self.store, feed, path, declaration)
 
-    def check(self, caller: str, serial: str, *, wrong: bool = False) -> int:
+    def check(self, caller: str, serial: str, holder: str = HOLDER, surplus: int = 0) -> int:
         """Return the answer of CheckNote."""
         request = pb.CheckNoteRequest(
-            serial=serial, obligor_id=OBLIGOR, beneficiary_id=HOLDER, amount_rials=amount(serial) + wrong
+            serial=serial, obligor_id=OBLIGOR, beneficiary_id=holder, amount_rials=amount(serial, surplus)
         )
         answer: int = PromissoryNoteInquiryServiceStub(self.channels[caller]).CheckNote(request, timeout=10).answer
         return answer
@@ -156,6 +167,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 caller = st.sampled_from(CALLERS)
 serial = st.sampled_from((*SERIALS * 3, UNKNOWN))
 state = st.sampled_from((*[State.ISSUED] * 4, *State))
+holder = st.sampled_from((HOLDER, HOLDER, HOLDER, ENDORSEE))
+surplus = st.sampled_from((0, 0, 0, 1))
+note = st.builds(Note, state, holder, surplus)
 passed = st.sampled_from((INSTANT, INSTANT, WINDOW / 3, WINDOW - INSTANT, WINDOW))
 
 
@@ -174,35 +188,37 @@ class Inquiries(RuleBasedStateMachine):
     def expected(self, caller: str, serial: str, agency: str) -> Disclosure:
         if agency not in self.members:
             return Reason.AGENCY_NOT_MEMBER
-        confirmed = self.confirmed.get((caller, serial))
+        note = self.notes[serial]
+        confirmed = self.confirmed.get((caller, serial, note))
         recent = confirmed is not None and self.deployment.micros - confirmed <= WINDOW // INSTANT
-        return parties(serial) if recent and self.states[serial] is State.ISSUED else Reason.NOTE_NOT_CONFIRMED
+        return parties(serial, note.holder) if recent else Reason.NOTE_NOT_CONFIRMED
 
-    @initialize(states=st.fixed_dictionaries(dict.fromkeys(SERIALS, state)))
-    def begin(self, states: dict[str, State]) -> None:
+    @initialize(notes=st.fixed_dictionaries(dict.fromkeys(SERIALS, note)))
+    def begin(self, notes: dict[str, Note]) -> None:
         self.deployment.wait(2 * WINDOW)
-        self.states = dict(states)
+        self.notes = dict(notes)
         self.members = {AGENCIES[0]}
-        self.confirmed: dict[tuple[str, str], int] = {}
-        self.deployment.load_notes(self.states)
+        self.confirmed: dict[tuple[str, str, Note], int] = {}
+        self.deployment.load_notes(self.notes)
         self.deployment.load_members(self.members)
 
-    @rule(caller=caller, serial=serial, wrong=st.sampled_from((False, False, False, True)))
-    def check(self, caller: str, serial: str, *, wrong: bool) -> None:
-        genuine = self.states.get(serial) is State.ISSUED and not wrong
+    @rule(caller=caller, serial=serial, holder=holder, surplus=surplus)
+    def check(self, caller: str, serial: str, holder: str, surplus: int) -> None:
+        asked = Note(State.ISSUED, holder, surplus)
+        genuine = self.notes.get(serial) == asked
         if genuine:
-            self.confirmed[caller, serial] = self.deployment.micros
+            self.confirmed[caller, serial, asked] = self.deployment.micros
 
-        assert (ANSWER_YES if genuine else ANSWER_NO) == self.deployment.check(caller, serial, wrong=wrong)
+        assert (ANSWER_YES if genuine else ANSWER_NO) == self.deployment.check(caller, serial, holder, surplus)
 
     @rule(passed=passed)
     def wait(self, passed: timedelta) -> None:
         self.deployment.wait(passed)
 
-    @rule(serial=st.sampled_from(SERIALS), state=state)
-    def load(self, serial: str, state: State) -> None:
-        self.states[serial] = state
-        self.deployment.load_notes({serial: state})
+    @rule(serial=st.sampled_from(SERIALS), note=note)
+    def load(self, serial: str, note: Note) -> None:
+        self.notes[serial] = note
+        self.deployment.load_notes({serial: note})
 
     @rule(members=st.sampled_from((AGENCIES[:1], AGENCIES[1:], AGENCIES)))
     def load_members(self, members: tuple[str, ...]) -> None:
@@ -232,7 +248,7 @@ def test_window_is_exact(deployment: Deployment, state: State) -> None:
     question = ("setad", serial, AGENCIES[0])
     deployment.wait(2 * WINDOW)
     deployment.load_members({AGENCIES[0]})
-    deployment.load_notes({serial: State.ISSUED, other: State.ISSUED})
+    deployment.load_notes({serial: Note(), other: Note()})
     before = deployment.ask(question)
     deployment.check("setad", serial)
     deployment.wait(WINDOW)
@@ -240,12 +256,33 @@ def test_window_is_exact(deployment: Deployment, state: State) -> None:
     shut = deployment.ask(
         ("agency", serial, AGENCIES[0]), ("setad", other, AGENCIES[0]), ("setad", UNKNOWN, AGENCIES[0])
     )
-    deployment.load_notes({serial: state})
+    deployment.load_notes({serial: Note(state)})
     in_state = deployment.ask(question)
-    deployment.load_notes({serial: State.ISSUED})
+    deployment.load_notes({serial: Note()})
     deployment.wait(INSTANT)
     late = deployment.ask(question)
 
     assert [parties(serial)] == opened
     assert [Reason.NOTE_NOT_CONFIRMED] * 5 == [*before, *shut, *late]
     assert [parties(serial) if state is State.ISSUED else Reason.NOTE_NOT_CONFIRMED] == in_state
+
+
+@pytest.mark.parametrize("changed", [Note(holder=ENDORSEE), Note(surplus=1)], ids=["endorsed", "amount-corrected"])
+def test_changed_facts_need_new_check(deployment: Deployment, changed: Note) -> None:
+    """A YES about facts that have changed since permits nothing; one about the present facts does."""
+    serial = SERIALS[0]
+    question = ("setad", serial, AGENCIES[0])
+    deployment.wait(2 * WINDOW)
+    deployment.load_members({AGENCIES[0]})
+    deployment.load_notes({serial: Note()})
+    deployment.check("setad", serial)
+    deployment.load_notes({serial: changed})
+    before = deployment.ask(question)
+    deployment.check("setad", serial, changed.holder, changed.surplus)
+    after = deployment.ask(question)
+    deployment.load_notes({serial: Note()})
+    changed_back = deployment.ask(question)
+
+    assert [Reason.NOTE_NOT_CONFIRMED] == before
+    assert [parties(serial, changed.holder)] == after
+    assert [parties(serial)] == changed_back

@@ -120,7 +120,7 @@ def _about_notes(random: Random, known: NotesOracle) -> RandomRequest:
     caller, serial = random.choice(CALLERS), random.choice(SERIALS)
     if random.random() < 0.3:
         if known.confirmed_at and random.random() < 0.7:
-            caller, serial = random.choice(list(known.confirmed_at))
+            caller, serial, *_ = random.choice(list(known.confirmed_at))
         fields = {"serial": serial, "executive_agency_id": random.choice(AGENCIES)}
         return RandomRequest(promissory.GET_NOTE_PARTIES, caller, fields)
     people = {"obligor_id": random.choice(PEOPLE[:3]), "beneficiary_id": random.choice(PEOPLE[:3])}

@@ -43,6 +43,16 @@ class Answer(NamedTuple):
     detail: Any = None
 
 
+class Confirmation(NamedTuple):
+    """The four facts of a note that CheckNote answered YES, and the caller who asked."""
+
+    caller: str
+    serial: str
+    obligor_id: str
+    beneficiary_id: str
+    amount_rials: str
+
+
 @dataclass
 class Oracle:
     """The coverage rules that both services share."""
@@ -82,8 +92,8 @@ class NotesOracle(Oracle):
 
     notes: dict[str, Row] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
-    confirmed_at: dict[tuple[str, str], list[datetime]] = field(default_factory=dict)
-    """The instants of each caller's YES per serial; not sorted, since a clock may have been wrong."""
+    confirmed_at: dict[Confirmation, list[datetime]] = field(default_factory=dict)
+    """The instants of each caller's YES per four facts; not sorted, since a clock may have been wrong."""
 
     def load(self, kind: str, rows: list[Row]) -> None:
         """Notes replace those of the same serial; the list of members is replaced whole."""
@@ -102,9 +112,11 @@ class NotesOracle(Oracle):
             return Answer("YES") if genuine else self.no(now)
         if request["executive_agency_id"] not in self.members:
             return Answer("AGENCY_NOT_MEMBER")
-        progress = self.confirmed_at.get((caller, request["serial"]), [])
-        confirmed = any(now - WINDOW <= when <= now + TOLERANCE for when in progress)
-        if note is None or note["state"] != "ISSUED" or not confirmed:
+        if note is None or note["state"] != "ISSUED":
+            return Answer("NOTE_NOT_CONFIRMED")
+        # A YES about an earlier holder, obligor or amount permits nothing.
+        facts = Confirmation(caller, note["serial"], note["obligor_id"], note["holder_id"], note["amount_rials"])
+        if not any(now - WINDOW <= when <= now + TOLERANCE for when in self.confirmed_at.get(facts, [])):
             return Answer("NOTE_NOT_CONFIRMED")
         parties = ("id", "name", "address", "postal_code")
         return Answer("DISCLOSED", [[note[f"{side}_{name}"] for name in parties] for side in ("obligor", "holder")])
@@ -112,7 +124,7 @@ class NotesOracle(Oracle):
     def remember(self, method: str, caller: str, request: Row, answer: Answer, now: datetime) -> None:
         """Record an answer; a YES permits GetNoteParties."""
         if (method, answer.outcome) == ("CheckNote", "YES"):
-            self.confirmed_at.setdefault((caller, request["serial"]), []).append(now)
+            self.confirmed_at.setdefault(Confirmation(caller, **request), []).append(now)
 
 
 @dataclass

@@ -171,8 +171,8 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.NOTE_NOT_CONFIRMED: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
         Layer.CALLER,
-        "Call CheckNote for this serial first; this method requires a recent YES that still holds.",
-        "نخست صحت‌سنجی این سریال را با متد یک استعلام کنید؛ این متد تنها پس از پاسخ بلیِ تازه و همچنان معتبر پاسخ می‌دهد.",
+        "Call CheckNote for this note first; this method requires a recent YES about its four facts as they are now.",
+        "نخست صحت سفته را با متد یک استعلام کنید؛ این متد تنها پس از «بلی» اخیر درباره مشخصات کنونی سفته مجاز است.",
     ),
     Reason.ANSWER_LATE: ErrorSpec(
         code_pb2.DEADLINE_EXCEEDED,

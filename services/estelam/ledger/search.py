@@ -38,25 +38,23 @@ _entry = entry_table.c
 
 
 def recent_confirmations(
-    connection: Connection, *, method: str, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
+    connection: Connection, *, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
 ) -> set[tuple[str, bytes]]:
-    """Return those of *asked* (caller, first subject's keyed hash) that *method* answered YES within the window.
+    """Return those of *asked* (caller, keyed hash of the whole question) that were answered YES within the window.
 
     Both bounds are in microseconds since 1970, inclusive.
     """
-    first = _first_since(connection, since_micros)
+    first = _first_since(connection, since_micros) if asked else None
     if first is None:
         return set()
-    keys = {confirmation_key(method, caller, keyed): (caller, keyed) for caller, keyed in asked}
+    keys = {confirmation_key(*pair): pair for pair in asked}
 
     def confirmed(sealed: Iterable[bytes]) -> set[tuple[str, bytes]]:
         found = map(pb.Entry.FromString, sealed)
         return {
-            (entry.caller, entry.subjects[0])
+            (entry.caller, entry.question)
             for entry in found
-            if entry.method == method
-            and entry.outcome == pb.OUTCOME_YES
-            and since_micros <= entry.answered_at_micros <= until_micros
+            if entry.outcome == pb.OUTCOME_YES and since_micros <= entry.answered_at_micros <= until_micros
         } & set(asked)
 
     # However often a caller has inquired, the newest YES suffices, unless it was returned while the clock was ahead.

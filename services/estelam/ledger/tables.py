@@ -1,7 +1,7 @@
 """Tables of the ledger, the rows they hold, and the index keys by which entries are found.
 
 An entry is stored as the exact bytes that its block commits to. Beside it stand its index keys, 8 bytes each as a
-number: one for each keyed subject, and for a YES one by which its caller's confirmation is found
+number: one for each keyed subject, and for a YES one by which its caller's confirmation of the same question is found
 (`estelam.ledger.search`).
 """
 
@@ -67,10 +67,9 @@ class EntryRow(NamedTuple):
 
 def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
     """Return the index keys of *entry*: one for each of up to three subjects, and its confirmation key after a YES."""
-    subjects = list(entry.subjects)
-    first, second, third, *_ = *[index_key(keyed) for keyed in subjects], None, None, None
-    yes = entry.outcome == pb.OUTCOME_YES and first is not None
-    return first, second, third, confirmation_key(entry.method, entry.caller, subjects[0]) if yes else None
+    first, second, third, *_ = *[index_key(keyed) for keyed in entry.subjects], None, None, None
+    is_yes = entry.outcome == pb.OUTCOME_YES
+    return first, second, third, confirmation_key(entry.caller, entry.question) if is_yes else None
 
 
 def request_subject(method: str, request: bytes) -> Subject:
@@ -83,9 +82,9 @@ def index_key(keyed: bytes) -> int:
     return _INDEX_KEY.unpack_from(keyed)[0]  # type: ignore[no-any-return]
 
 
-def confirmation_key(method: str, caller: str, keyed: bytes) -> int:
-    """Return the index key of each YES that *method* returned to *caller* about the first subject *keyed*."""
-    return index_key(hashlib.sha256(f"{method}\0{caller}\0".encode() + keyed).digest())
+def confirmation_key(caller: str, question: bytes) -> int:
+    """Return the index key of each YES that *caller* received to *question*, a keyed hash of method and request."""
+    return index_key(hashlib.sha256(f"{caller}\0".encode() + question).digest())
 
 
 def header_of(row: Row[*tuple[Any, ...]]) -> pb.BlockHeader:

@@ -123,8 +123,8 @@ class GetNotePartiesRequest(_message.Message):
     SERIAL_FIELD_NUMBER: _builtins.int
     EXECUTIVE_AGENCY_ID_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
-    """serial is the note's serial. The same caller must have received a yes from CheckNote for it within the permitted
-    time.
+    """serial is the note's serial. The same caller must have received a yes from CheckNote, within the permitted time,
+    about this serial with the note's present obligor, holder and amount.
     """
     executive_agency_id: _builtins.str
     """executive_agency_id is the unique identifier of the executive agency, which must be a member of Setad."""
