@@ -55,5 +55,5 @@ def _result(context: LookupContext, kind: type[Response], *, yes: bool) -> Looku
 def _coverage_message(coverage: Coverage) -> inquiry_pb2.Coverage:
     first = coverage.since
     message = inquiry_pb2.Coverage(since=Date(year=first.year, month=first.month, day=first.day))
-    message.as_of.FromDatetime(coverage.through)
+    message.as_of.FromDatetime(coverage.as_of)
     return message

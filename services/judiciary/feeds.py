@@ -19,6 +19,7 @@ def _role_without_person(columns: Columns) -> Any:
 
 
 CASES = Feed(
+    name="cases",
     table=case_table,
     columns=("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role"),
     checks=(

@@ -40,6 +40,7 @@ def _party_checks(side: str) -> tuple[Check, ...]:
 
 
 NOTES = Feed(
+    name="notes",
     table=note_table,
     columns=tuple(column.name for column in note_table.columns if column.name != "load_number"),
     checks=(
@@ -64,6 +65,7 @@ NOTES = Feed(
 """Notes; a row replaces the stored note with the same serial."""
 
 MEMBERS = Feed(
+    name="members",
     table=member_table,
     columns=("agency_id", "name"),
     checks=(contract_rules("agency_id", pb.GetNotePartiesRequest, "executive_agency_id"), text("name")),

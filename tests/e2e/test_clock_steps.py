@@ -204,7 +204,7 @@ def test_data_from_the_future_permits_no_no(service: SteppedClockService) -> Non
         closing(Store(service.sandbox.promissory().store, facts=AccessMode.WRITE)) as store,
         store.transaction() as connection,
     ):
-        connection.execute(update(coverage_table).values(through_micros=ahead))
+        connection.execute(update(coverage_table).values(as_of_micros=ahead))
     service.begin()
     early = service.both()
     service.passed = HOUR

@@ -22,17 +22,25 @@ def reject_coverage_loss(connection: Connection, declaration: CoverageDeclaratio
         return
     if declaration.since and declaration.since > before.since:
         raise LoadError(f"--since: the data is declared complete from {before.since} on; only --replace may reduce it")
-    if declaration.through and declaration.through < before.through:
-        through = before.through.isoformat(timespec="seconds")
+    if declaration.through and declaration.through < before.as_of:
+        through = before.as_of.isoformat(timespec="seconds")
         raise LoadError(f"--through: the feed is declared loaded up to {through}; only --replace may reduce it")
 
 
-def declare_coverage(connection: Connection, declaration: CoverageDeclaration, first_date: date) -> None:
+def declare_coverage(connection: Connection, declaration: CoverageDeclaration, first_date: date, feed: str) -> None:
     """Store the declared coverage; if none was declared before, it begins on *first_date*."""
     before = coverage.read_coverage(connection)
-    through = declaration.through or (before.through if before else None)
+    through = declaration.through or (before.as_of if before else None)
     if through is None or declaration == CoverageDeclaration():
         return
     since = declaration.since or (before.since if before else first_date)
     connection.execute(delete(coverage_table))
-    connection.execute(insert(coverage_table).values(id=1, since=since, through_micros=to_micros(through)))
+    connection.execute(
+        insert(coverage_table).values(
+            id=1,
+            since=since,
+            as_of_micros=to_micros(through),
+            tracking_since=before and before.tracking_since,
+            feeds=feed,
+        )
+    )

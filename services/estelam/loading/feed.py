@@ -19,6 +19,8 @@ class LoadError(UserFacingError):
 class Feed:
     """One kind of data file, and how its rows enter the store."""
 
+    name: str
+    """The name of the feed if nothing else is declared."""
     table: Table
     """The table of the rows: the columns of the file, and `load_number`, the load that last changed the row."""
     columns: tuple[str, ...]

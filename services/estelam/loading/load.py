@@ -127,8 +127,8 @@ class LoadJob:
             merge.run()
         if merge.full_snapshot and not staging.count:
             raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a full snapshot")
-        declare_coverage(connection, self.declaration, self.first_date)
-        self._record(connection, number, staging.count)
+        declare_coverage(connection, self.declaration, self.first_date, self.feed.name)
+        self._record(connection, number, whole=merge.full_snapshot, rows=staging.count)
         return LoadResult(staging.count, 0, None, number)
 
     def _valid_rows(self, rejects: RejectFile, *, direct_copy: bool) -> Source:
@@ -140,10 +140,14 @@ class LoadJob:
             yield numbers, columns
             self.progress(batch.read)
 
-    def _record(self, connection: Connection, number: int, rows: int) -> None:
+    def _record(self, connection: Connection, number: int, *, whole: bool, rows: int) -> None:
         covered = coverage.read_coverage(connection)
+        numbers = select(func.max(load_table.c.feed_number)).where(load_table.c.feed == self.feed.name)
         load = {
             "number": number,
+            "feed": self.feed.name,
+            "feed_number": (connection.execute(numbers).scalar() or 0) + 1,
+            "whole": whole,
             "file": self.path.name,
             "rows": rows,
             "loaded_at_micros": self.clock.micros(),

@@ -10,7 +10,7 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import NegativeAnswerPermit
 from estelam.storage.facts import coverage_table
 
-_READ = select(coverage_table.c.since, coverage_table.c.through_micros)
+_READ = select(coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,16 @@ class Coverage:
 
     since: date
     """The first date from which the data is complete."""
-    through: datetime
-    """The instant up to which the feed is loaded."""
+    as_of: datetime
+    """The instant up to which all required feeds are loaded."""
+    tracking_since: date | None = None
+    """The first filing date from which cases are linked to the certificates of their cheques; None: not declared."""
 
 
 def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
     row = connection.execute(_READ).first()
-    return None if row is None else Coverage(row.since, to_datetime(row.through_micros))
+    return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
 
 
 def require_coverage(coverage: Coverage | None, *, now: datetime, max_staleness: timedelta) -> NegativeAnswerPermit:
@@ -38,8 +40,8 @@ def require_coverage(coverage: Coverage | None, *, now: datetime, max_staleness:
     """
     if coverage is None:
         raise Refusal(Reason.COVERAGE_UNDECLARED)
-    if coverage.through > now + CLOCK_TOLERANCE:
+    if coverage.as_of > now + CLOCK_TOLERANCE:
         raise Refusal(Reason.CLOCK_BEHIND)
-    if now - coverage.through > max_staleness:
+    if now - coverage.as_of > max_staleness:
         raise Refusal(Reason.DATA_STALE)
     return NegativeAnswerPermit()

@@ -3,7 +3,7 @@
 They are apart from `estelam.loading`, which needs much more than the readers of these tables do.
 """
 
-from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, MetaData, Table, Text
 
 from estelam.storage.base import FACTS
 
@@ -11,24 +11,45 @@ FACTS_METADATA = MetaData(schema=FACTS)
 CODE = Text().with_variant(Text(collation="C"), "postgresql")
 """Type of an identifier or a code word: compared and ordered by its bytes, whatever the locale of the database."""
 
-# One row. `since`: the first date from which the facts are complete. `through`: the feed is loaded up to this instant.
+# One row, derived from the loads of the required feeds. `since`: the first date from which the facts are complete.
+# `as_of`: the instant up to which all required feeds are loaded. `tracking_since`: the first date from which cases are
+# linked to the certificates of their cheques. `feeds`: the names of the required feeds, separated by spaces.
 coverage_table = Table(
     "coverage",
     FACTS_METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("since", Date, nullable=False),
-    Column("through_micros", BigInteger, nullable=False),
+    Column("as_of_micros", BigInteger, nullable=False),
+    Column("tracking_since", Date),
+    Column("feeds", Text, nullable=False),
 )
 
-# Every committed load. Rows of the facts carry the number of the load that changed them last.
+# Every committed load, in one sequence for all feeds. Rows of the facts carry the number of the load that changed them
+# last. NULL: the load is older than the column.
 load_table = Table(
     "load",
     FACTS_METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("feed", Text, nullable=False),
+    # Its number in the feed; 0: the load is older than numbers.
+    Column("feed_number", Integer, nullable=False),
     Column("file", Text, nullable=False),
+    Column("sha256", Text),
+    # The instant at which the source cut the file from its register.
+    Column("cut_at_micros", BigInteger),
+    # Whether the file held all rows of its feed, so that stored rows it lacked were removed.
+    Column("whole", Boolean, nullable=False),
     Column("rows", BigInteger, nullable=False),
+    Column("added", BigInteger),
+    Column("changed", BigInteger),
+    Column("unchanged", BigInteger),
+    Column("removed", BigInteger),
     Column("loaded_at_micros", BigInteger, nullable=False),
-    # The first covered date after the load. NULL: the load is older than this column and `former_subject`.
+    # The feed's own declarations as they stand after the load: the first date from which it is complete, and the first
+    # from which it links cases to certificates. NULL: it has declared none.
+    Column("complete_since", Date),
+    Column("tracking_since", Date),
+    # The first covered date of the store after the load. NULL: the load is older than this column and `former_subject`.
     Column("covered_since", Date),
 )
 

@@ -94,7 +94,7 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
     declared = coverage.read_coverage(facts)
     if declared is None:
         return None
-    return Freshness(now, service, max(now - minute_of(declared.through), 0), declared.since)
+    return Freshness(now, service, max(now - minute_of(declared.as_of), 0), declared.since)
 
 
 def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:

@@ -152,7 +152,7 @@ class History:
     def _words(self) -> dict[Question, str]:
         with self.store.transaction() as connection:
             covered = coverage.read_coverage(connection)
-            now = covered.through if covered else to_datetime(self.micros)
+            now = covered.as_of if covered else to_datetime(self.micros)
             reading = LookupContext(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
             words: dict[Question, str] = {}
             for method in {method for method, _ in self.asked}:

@@ -8,8 +8,11 @@ from typing import Any
 from alembic import command
 from sqlalchemy import Connection, Date, column, insert, select, table, text
 
+from estelam.core.clock import to_datetime
 from estelam.core.settings import StoreSettings
 from estelam.storage import migrate
+from estelam.storage.coverage import Coverage, read_coverage
+from estelam.storage.facts import load_table
 from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table, cheques_with_case, drawers_with_case
 from promissory.repository import member_agencies, note_table
@@ -97,3 +100,32 @@ def test_notes_and_agencies_are_unchanged(sandbox: Sandbox) -> None:
         (note,) = connection.execute(select(note_table)).mappings()
         assert dict(note) == {**NOTE, "due_on": None}
         assert member_agencies(connection, ["A", "B"]) == {"A"}
+
+
+def test_loads_get_their_feed_and_the_declared_coverage(sandbox: Sandbox) -> None:
+    """Existing loads are of number 0 of their feed, and the newest one carries the declared coverage."""
+    micros = 1_790_000_000_000_000
+    rows: Rows = {
+        "coverage": [{"id": 1, "since": DAY, "through_micros": micros}],
+        "load": [
+            {"number": number, "file": "f.csv", "rows": 1, "loaded_at_micros": micros + number} for number in (1, 2, 3)
+        ],
+        "setad_member": [{"agency_id": "A", "name": "n", "load_number": 3}],
+    }
+
+    with closing(upgraded(sandbox.promissory(), rows)) as opened, opened.transaction() as connection:
+        load = load_table.c
+        columns = (
+            load.number,
+            load.feed,
+            load.feed_number,
+            load.cut_at_micros,
+            load.complete_since,
+            load.covered_since,
+        )
+        assert connection.execute(select(*columns).order_by(load.number)).all() == [
+            (1, "notes", 0, None, None, None),
+            (2, "notes", 0, micros, DAY, None),
+            (3, "members", 0, None, None, DAY),
+        ]
+        assert read_coverage(connection) == Coverage(DAY, to_datetime(micros), tracking_since=None)

@@ -10,11 +10,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
+from estelam.storage.facts import load_table
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary import cases
@@ -210,8 +211,7 @@ def test_migrated_store_recalls_from_last_load(
         history.load([LATE | {"case_number": str(number), "national_id": PERSONS[1]}])
     old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(old), old.transaction() as connection:
-        connection.execute(text("ALTER TABLE facts.load DROP COLUMN covered_since"))
-        connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))
+        back_to_the_second_schema(connection)
     migrate(settings.store, settings.MIGRATIONS)
     asked = (CHECK_BY_NATIONAL_ID, cases_pb.CheckByNationalIdRequest(national_id=PERSONS[0]))
     history.ask([asked], CALLERS[0])
@@ -220,6 +220,17 @@ def test_migrated_store_recalls_from_last_load(
     assert [("NO", "YES")] == [(each.then, each.now) for each in history.recalled(2)]
     with pytest.raises(StoreError, match="from load 2 on"):
         history.recalled(1)
+
+
+def back_to_the_second_schema(connection: Connection) -> None:
+    since_then = [
+        each.name for each in load_table.columns if each.name not in {"number", "file", "rows", "loaded_at_micros"}
+    ]
+    changes = [f"load DROP COLUMN {name}" for name in since_then]
+    changes += ["coverage DROP COLUMN tracking_since", "coverage DROP COLUMN feeds"]
+    for change in (*changes, "coverage RENAME COLUMN as_of_micros TO through_micros"):
+        connection.execute(text(f"ALTER TABLE facts.{change}"))
+    connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))
 
 
 def true_question(row: dict[str, Any]) -> notes_pb.CheckNoteRequest:

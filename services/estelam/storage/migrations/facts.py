@@ -1,6 +1,8 @@
 """Migration steps for the tables that the facts of every service have: coverage, loads and former subjects."""
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,6 +37,47 @@ def create_former_subjects() -> None:
         schema="facts",
     )
     op.create_index("former_subject_load", "former_subject", ["load_number"], schema="facts")
+
+
+def add_provenance(feed: str, other_feeds: Mapping[str, str] | None = None) -> None:
+    """Add to each load its feed, number, cut-off and counts, and to the coverage the feeds that it is derived from.
+
+    Args:
+        feed: The feed of existing loads; the coverage says how complete and fresh the last one is.
+        other_feeds: The feeds whose loads are found by the rows of a table of their own, with that table.
+    """
+    op.execute("ALTER TABLE facts.coverage RENAME COLUMN through_micros TO as_of_micros")
+    _add_columns("coverage", tracking_since=sa.Date, feeds=(sa.Text, feed))
+    _add_columns(
+        "load",
+        feed=(sa.Text, feed),
+        feed_number=(sa.Integer, "0"),
+        whole=(sa.Boolean, sa.false()),
+        sha256=sa.Text,
+        cut_at_micros=sa.BigInteger,
+        added=sa.BigInteger,
+        changed=sa.BigInteger,
+        unchanged=sa.BigInteger,
+        removed=sa.BigInteger,
+        complete_since=sa.Date,
+        tracking_since=sa.Date,
+    )
+    for other, table in (other_feeds or {}).items():
+        op.execute(f"UPDATE facts.load SET feed = '{other}' WHERE number IN (SELECT load_number FROM facts.{table})")  # noqa: S608
+    op.execute(f"""
+        UPDATE facts.load
+        SET complete_since = (SELECT since FROM facts.coverage),
+            cut_at_micros = (SELECT as_of_micros FROM facts.coverage)
+        WHERE number = (SELECT max(number) FROM facts.load WHERE feed = '{feed}')
+    """)  # noqa: S608 - constant names
+
+
+def _add_columns(table: str, **columns: Any) -> None:
+    """Add optional columns by their types, and required ones by type and value in existing rows."""
+    for name, kind in columns.items():
+        required = isinstance(kind, tuple)
+        column = sa.Column(name, kind[0], nullable=False, server_default=kind[1]) if required else sa.Column(name, kind)
+        op.add_column(table, column, schema="facts")
 
 
 def remember_coverage(first_date: date) -> None:
