@@ -1,5 +1,6 @@
 """`estelam judiciary`: serve, load cases, and inquire about them."""
 
+from datetime import date
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from estelam.cli.load_options import File, Rejects, Replace, Since, Through
 from estelam.cli.recall import SETTLE_SECONDS, ChangedSince, Form, Out, Settle, recall_answers
 from estelam.cli.recall_export import Format
 from estelam.cli.serve import Listen, PortFile, Workers, run
-from estelam.core import normalize
+from estelam.core import dates, normalize
 from estelam.core.settings import load_settings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
@@ -105,7 +106,7 @@ def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -
     facts = receipt_facts(reply.receipt)
     if reply.HasField("coverage"):
         coverage = reply.coverage
-        since = normalize.parse_date(f"{coverage.since.year}-{coverage.since.month}-{coverage.since.day}")
-        facts["covered_since"] = f"{since.isoformat()} ({normalize.format_jalali(since)})"
+        since = date(coverage.since.year, coverage.since.month, coverage.since.day)
+        facts["covered_since"] = dates.format_both(since)
         facts["data_as_of"] = coverage.as_of.ToJsonString()
     return facts

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from estelam.auth import grants
 from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
-from estelam.core import normalize
+from estelam.core import dates, normalize
 
 MAX_NAME_LENGTH = 64
 """No name of the catalogue is longer; an unknown name is repeated in a message only up to this length."""
@@ -137,4 +137,4 @@ def _with_suggestion(name: str, known: Sequence[str]) -> str:
 
 
 def _both_calendars(day: date) -> str:
-    return f"{day} ({normalize.format_jalali(day)})"
+    return dates.format_both(day)

@@ -7,26 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from estelam.auth.grants import Quota, RequiredMetadata
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.settings import Fingerprint
-
-FIRST_DAY, LAST_DAY = date(1921, 3, 21), date(2099, 12, 31)
-"""Bounds of every date; the first is 1 Farvardin 1300. They catch a mistyped digit of the year."""
 
 
 def _day(value: Any) -> date:
-    """Parse a date of either calendar, given as the text in the YAML file."""
-    try:
-        day = value if isinstance(value, date) else normalize.parse_date(value)
-    except (ValueError, AttributeError, TypeError):
-        raise ValueError("is not a date of the Gregorian or the Jalali calendar, written YYYY-MM-DD") from None
-    if not FIRST_DAY <= day <= LAST_DAY:
-        raise ValueError(f"is before {FIRST_DAY} or after {LAST_DAY}")
-    return day
+    return dates.check_in_use(dates.parse_date_value(value))
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-"""A date in Iran; a year before 1700 is Jalali."""
+"""A date in Iran, Gregorian or Jalali by its year."""
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
 Text = Annotated[str, Field(min_length=1, max_length=500)]

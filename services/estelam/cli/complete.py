@@ -9,7 +9,7 @@ from os import environ
 from pathlib import Path
 from typing import Any, TypeVar
 
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import TEHRAN
 from estelam.core.settings import CONFIG, DEFAULT_CONFIG
 
@@ -95,7 +95,7 @@ def audiences() -> list[str]:
 
 def months() -> list[str]:
     """Return the last twelve Jalali months, the current one first."""
-    year, month, _ = normalize.format_jalali(datetime.now(TEHRAN).date()).split("-")
+    year, month, _ = dates.format_jalali(datetime.now(TEHRAN).date()).split("-")
     this = int(year) * 12 + int(month) - 1
     counts = [this - back for back in range(12)]
     return [f"{count // 12}-{count % 12 + 1:02}" for count in counts]

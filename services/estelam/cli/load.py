@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from estelam.cli import output
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.settings import StoreSettings
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
@@ -17,16 +17,12 @@ from estelam.storage.store import AccessMode, Store
 
 def declaration(since: str | None, through: str | None, *, as_json: bool) -> CoverageDeclaration:
     """Return the coverage that the options declare; where a date is wrong print that and exit."""
+    now = Clock().now()
     first = last = None
-    try:
-        first = normalize.parse_date(since) if since else None
-    except ValueError:
-        output.exit_error(f"--since {since}: give a day, as 2020-03-20 or, Jalali, 1399-01-01", as_json=as_json)
-    try:
-        last = normalize.parse_instant(through, Clock().now()) if through else None
-    except ValueError:
-        message = f"--through {through}: give an instant with its zone, as 2026-11-30T12:00+03:30, or: now"
-        output.exit_error(message, as_json=as_json)
+    if since is not None:
+        first = output.parse_option("--since", since, lambda text: dates.parse_since(text, now), as_json=as_json)
+    if through is not None:
+        last = output.parse_option("--through", through, lambda text: dates.parse_instant(text, now), as_json=as_json)
     return CoverageDeclaration(since=first, through=last)
 
 

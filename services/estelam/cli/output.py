@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
+from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
 from estelam.core.exceptions import UserFacingError, describe_error
 
@@ -118,7 +119,7 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
 def after(seconds: float) -> str:
     """Return the minute *seconds* from now: Jalali date and time in Tehran."""
     there = (Clock().now() + timedelta(seconds=seconds)).astimezone(TEHRAN)
-    return f"{normalize.format_jalali(there.date())} {there:%H:%M}"
+    return f"{dates.format_jalali(there.date())} {there:%H:%M}"
 
 
 def exit_error(
@@ -145,6 +146,23 @@ def exit_error(
     else:
         typer.secho(message, fg="red", err=True)
     raise typer.Exit(code)
+
+
+def parse_option(option: str, text: str, parse: Callable[[str], T], *, as_json: bool) -> T:
+    """Return the date or instant that *parse* reads from *text*; where it is none, print the reason and exit 1.
+
+    Args:
+        option: the option's name, such as --since.
+        text: the option's value.
+        parse: one of the functions of `estelam.core.dates`.
+        as_json: as in `exit_error`.
+    """
+    try:
+        return parse(text)
+    except DateError as error:
+        field = {"field": option, "rule": error.problem.name, "description": str(error)}
+        more = {"message_fa": f"{option}: {error.problem.fa}"}
+        exit_error(f"{option} {text}: {error}", as_json=as_json, fields=[field], more=more)
 
 
 def print_error(

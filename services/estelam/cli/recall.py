@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
 from estelam.cli.recall_export import Format, Lists, check_free
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings
@@ -56,13 +56,9 @@ def recall_answers(
     form = Format.JSON if as_json else form
     with output.user_errors(as_json=as_json), Lists() as lists:
         now = Clock().now()
-        try:
-            moment = normalize.parse_load_or_instant(since, now)
-        except (ValueError, OverflowError):
-            output.exit_error(
-                f"--since {since}: give a load's number, a day as YYYY-MM-DD, or an instant with its zone",
-                as_json=as_json,
-            )
+        moment = output.parse_option(
+            "--since", since, lambda text: dates.parse_load_or_instant(text, now), as_json=as_json
+        )
         if out:
             check_free(out)
         recalled = _recalled(settings, facts, moment, now, settle)

@@ -1,33 +1,53 @@
-"""Normalization of human input: Persian or Arabic digits and separators become what the contract accepts.
+"""Normalization of text that people type and files hold: Persian or Arabic digits and letters, invisible characters.
 
-Only commands and pages use it; the contract accepts strict ASCII.
+Every edge where text enters uses it: commands, pages, data files, settings. The contract accepts strict ASCII.
 """
 
-import re
-from datetime import UTC, date, datetime, time, timedelta
+import unicodedata
 
 from persiantools import digits
-from persiantools.jdatetime import JalaliDate
 
-from estelam.core.clock import TEHRAN
-
-# Zero-width joiners and direction marks, which pasted text may contain.
-_INVISIBLE = dict.fromkeys((*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
-_DIGIT_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_-"))
+_JOINERS = "\u200c\u200d"
+"""The zero-width non-joiner and joiner: invisible, and part of Persian spelling."""
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode categories without a glyph: control and format characters, line and paragraph separators."""
+_BLANKS_AND_DASHES = {"Zs", "Pd", "Pc"}
 # Separators of thousands only. A point, a slash or a minus sign would change the amount: they stay and are refused.
-_THOUSANDS_SEPARATORS = dict.fromkeys(map(ord, " \u00a0\u202f_,'\u060c\u066c"))
-
-_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_THOUSANDS_SEPARATORS = dict.fromkeys(map(ord, " _,'\u060c\u066c"))
+_PERSIAN_LETTERS = str.maketrans({"\u064a": "ی", "\u0649": "ی", "\u0643": "ک"})
+"""Arabic yeh, alef maksura and kaf, as Arabic keyboards write them."""
 
 
 def normalize_identifier(text: str) -> str:
-    """Return an identifier as the contract accepts it: ASCII digits, no invisible characters."""
-    return digits.fa_to_en(digits.ar_to_fa(text.translate(_INVISIBLE).strip()))
+    """Return an identifier as the contract accepts it: ASCII digits, no invisible characters, one blank for several."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(character for character in text if character.isspace() or not _is_invisible(character))
+    return digits.fa_to_en(digits.ar_to_fa(" ".join(text.split())))
 
 
 def normalize_digits(text: str) -> str:
-    """Return an identifier of digits as `normalize_identifier` does, without separators between the digits."""
-    return normalize_identifier(text).translate(_DIGIT_SEPARATORS)
+    """Return an identifier of digits as `normalize_identifier` does, without blanks and dashes between the digits."""
+    plain = normalize_identifier(text)
+    if plain.isascii() and plain.isdigit():
+        return plain
+    return "".join(character for character in plain if unicodedata.category(character) not in _BLANKS_AND_DASHES)
+
+
+def normalize_name(text: str) -> str:
+    """Return a name or an address in Persian letters, without blanks around it; its digits and other letters stay."""
+    return unicodedata.normalize("NFC", text.translate(_PERSIAN_LETTERS)).strip()
+
+
+def find_invisible(text: str) -> int | None:
+    """Return the index of the first character that has no glyph and no place in a text of one line; None without one.
+
+    These are control characters, direction marks and other format characters except the joiners of Persian spelling,
+    line and paragraph separators, and variation selectors. They make a text look different from what it is.
+    """
+    if text.isprintable() and not any(map(_is_variation_selector, text)):
+        return None
+    found = (index for index, character in enumerate(text) if _is_invisible(character) and character not in _JOINERS)
+    return next(found, None)
 
 
 def parse_amount(text: str) -> int:
@@ -42,70 +62,9 @@ def parse_amount(text: str) -> int:
     return int(plain)
 
 
-def parse_date(text: str) -> date:
-    """Parse a date typed as YYYY-MM-DD; a year before 1700 is Jalali.
-
-    Raises:
-        ValueError: *text* is no such date.
-    """
-    year, month, day_of_month = (int(part) for part in normalize_identifier(text).replace("/", "-").split("-"))
-    if year < 1700:
-        return JalaliDate(year, month, day_of_month).to_gregorian()  # type: ignore[no-untyped-call]
-    return date(year, month, day_of_month)
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE or _is_variation_selector(character)
 
 
-def parse_instant(text: str, now: datetime) -> datetime:
-    """Parse an instant typed as ISO 8601 with its time zone, or the word "now".
-
-    Raises:
-        ValueError: *text* is neither.
-    """
-    if text.strip().lower() == "now":
-        return now
-    instant = datetime.fromisoformat(normalize_identifier(text))
-    if instant.tzinfo is None:
-        raise ValueError("an instant must have a time zone")
-    return instant.astimezone(UTC)
-
-
-def parse_load_or_instant(text: str, now: datetime) -> int | datetime:
-    """Parse the number of a load, or an instant as `parse_start` does.
-
-    Raises:
-        ValueError: *text* is neither.
-    """
-    plain = normalize_identifier(text)
-    if plain.isascii() and plain.isdigit() and len(plain) <= 9:
-        return int(plain)
-    return parse_start(plain, now)
-
-
-def parse_start(text: str, now: datetime) -> datetime:
-    """Parse an instant as `parse_instant` does, or a date as `parse_date` does, which means its start in Tehran.
-
-    Raises:
-        ValueError: *text* is neither.
-    """
-    plain = normalize_identifier(text)
-    try:
-        return datetime.combine(parse_date(plain), time(), TEHRAN)
-    except ValueError:
-        return parse_instant(plain, now)
-
-
-def parse_deadline(text: str, now: datetime) -> datetime:
-    """Parse an instant as `parse_instant` does, or a duration from *now* such as 2h, 90m or 1h30m.
-
-    Raises:
-        ValueError: *text* is neither.
-    """
-    duration = _DURATION.fullmatch(normalize_identifier(text).lower())
-    if duration is None or not any(duration.groups()):
-        return parse_instant(text, now)
-    hours, minutes, seconds = (int(part or 0) for part in duration.groups())
-    return now + timedelta(hours=hours, minutes=minutes, seconds=seconds)
-
-
-def format_jalali(value: date) -> str:
-    """Return a Gregorian date in the Jalali calendar, as YYYY-MM-DD."""
-    return JalaliDate(value).isoformat()  # type: ignore[no-untyped-call]
+def _is_variation_selector(character: str) -> bool:
+    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import TEHRAN
 
 Language = str
@@ -95,7 +95,7 @@ def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str
     local = value.astimezone(TEHRAN)
     if language == "en":
         return f"{local:%d %B %Y}, {local:{clock}} Tehran time"
-    return digits.en_to_fa(f"{normalize.format_jalali(local.date()).replace('-', '/')}، ساعت {local:{clock}}")
+    return digits.en_to_fa(f"{dates.format_jalali(local.date()).replace('-', '/')}، ساعت {local:{clock}}")
 
 
 def minute(value: datetime, language: Language) -> str:

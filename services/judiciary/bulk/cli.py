@@ -13,7 +13,7 @@ from estelam.cli import complete, output
 from estelam.cli.inquire import Options, inquiry, resolve_target
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
@@ -92,10 +92,8 @@ def _monotonic(deadline: str | None, *, as_json: bool) -> float | None:
     if deadline is None:
         return None
     now = Clock().now()
-    try:
-        return time.monotonic() + (normalize.parse_deadline(deadline, now) - now).total_seconds()
-    except (ValueError, OverflowError):
-        output.exit_error(f"--deadline {deadline}: give 2h, 90m, or an instant with its zone", as_json=as_json)
+    end = output.parse_option("--deadline", deadline, lambda text: dates.parse_deadline(text, now), as_json=as_json)
+    return time.monotonic() + (end - now).total_seconds()
 
 
 def _run(

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from estelam.core import normalize, validation
+from estelam.core import dates, normalize, validation
 from estelam.core.errors import Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
@@ -85,7 +85,7 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
     except Refusal as refusal:
         return Certificate(row, None, None, refusal.summary())
     try:
-        issued_on = normalize.parse_date(values[ISSUED_ON]) if values.get(ISSUED_ON) else None
+        issued_on = dates.parse_date(values[ISSUED_ON]) if values.get(ISSUED_ON) else None
     except ValueError:
         return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
     return Certificate(row, request.tracking_id, issued_on)

@@ -18,8 +18,9 @@ from starlette.types import ASGIApp
 
 from estelam.catalogue.effective_grants import effective_from, grant_status
 from estelam.catalogue.registry_labels import registry_labels
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
+from estelam.core.dates import DateError
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
 from estelam.web.i18n import LANGUAGE_REDIRECT, View, localized, request_language
@@ -155,9 +156,9 @@ class _Pages:
         """Return the changes of the catalogue as JSON: all, or those recorded at or after `since`."""
         given = request.query_params.get("since")
         try:
-            since = normalize.parse_start(given, self._data.now()) if given is not None else None
-        except ValueError:
-            return JSONResponse({"refused": "since: give a day, or an instant with its zone"}, 400)
+            since = dates.parse_start(given, self._data.now()) if given is not None else None
+        except DateError as error:
+            return JSONResponse({"refused": f"since: {error}"}, 400)
         found = [_change_json(one) for one in await self._data.changes() if since is None or one.at >= since]
         return Response(_as_json(found), media_type="application/json")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue
-from estelam.core import normalize
-from estelam.core.clock import TEHRAN
 from estelam.core.exceptions import UserFacingError
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
@@ -22,21 +20,6 @@ _ZWNJ = "\u200c"
 
 class AnnouncementError(UserFacingError):
     """An announcement is invalid."""
-
-
-def parse_time(text: str) -> datetime:
-    """Parse YYYY-MM-DD HH:MM in the time zone of Iran; a year before 1700 is Jalali.
-
-    Raises:
-        AnnouncementError: *text* is not such a time.
-    """
-    day, _, time = text.strip().partition(" ")
-    try:
-        hour, minute = (int(part) for part in normalize.normalize_digits(time).split(":"))
-        found = normalize.parse_date(day)
-        return datetime(found.year, found.month, found.day, hour, minute, tzinfo=TEHRAN)
-    except (ValueError, OverflowError):
-        raise AnnouncementError("a time is written YYYY-MM-DD HH:MM, as 1405-08-12 22:00") from None
 
 
 def create_outage(

@@ -10,14 +10,14 @@ import typer
 from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue
 from estelam.cli import complete, output
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
 from quality import repository, slo
 from quality.cli_errors import quality_errors
 from quality.evaluation.period_data import is_announced_in_time
-from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, parse_time, state
+from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, state
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 from quality.settings import QualitySettings
@@ -46,8 +46,8 @@ def announce(
         outage = create_outage(
             catalogue,
             service=service,
-            first=parse_time(first),
-            end=parse_time(end),
+            first=output.parse_option("--from", first, dates.parse_local_time, as_json=as_json),
+            end=output.parse_option("--until", end, dates.parse_local_time, as_json=as_json),
             now=now,
             reason_fa=reason_fa,
             reason_en=reason_en,
@@ -115,4 +115,4 @@ def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> d
 
 def _format_minute(minute: int, *, as_json: bool) -> str:
     there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else f"{normalize.format_jalali(there.date())} {there:%H:%M}"
+    return there.isoformat(timespec="minutes") if as_json else f"{dates.format_jalali(there.date())} {there:%H:%M}"

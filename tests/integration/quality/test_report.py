@@ -13,7 +13,6 @@ from estelam.core.keys import verifying_keys
 from estelam.core.settings import CONFIG
 from quality import slo
 from quality.attribution import Attribution
-from quality.outages.announcements import AnnouncementError, parse_time
 from quality.periods import instant_of
 from quality.report import signing
 from quality.report.generate import GeneratedReport, ReportExistsError, generate_reports
@@ -170,16 +169,6 @@ def test_ungranted_calls(busy_store: QualityStore) -> None:
         "setad",
         "cbi",
     }
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "1405-08-12", "1405-13-01 10:00", "1405-08-12 25:00", "1405-08-12 10:0x", "٣" * 10_000, "99999-01-01 1:1"],
-)
-def test_malformed_time(text: str) -> None:
-    """A text that is not a time raises AnnouncementError."""
-    with pytest.raises(AnnouncementError):
-        parse_time(text)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from estelam.catalogue.changes import RecordKey, changes, from_notice, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
+from estelam.core.dates import DateProblem
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import search, verify
@@ -129,9 +130,18 @@ def test_access_file_records_nothing(start: Start, loaded: Sandbox) -> None:
     assert [] == Recorder(loaded).recorded()
 
 
-@pytest.mark.parametrize("since", ["yesterday", "1405-13-01", "7", "2026-11-24T00:00:00"])
-def test_invalid_since(estelam: CommandLine, since: str) -> None:
-    """An invalid `--since` exits 1 with one line that says what to give."""
+@pytest.mark.parametrize(
+    ("since", "problem"),
+    [
+        ("yesterday", DateProblem.NEITHER_DATE_NOR_INSTANT),
+        ("7", DateProblem.NEITHER_DATE_NOR_INSTANT),
+        ("1405-13-01", DateProblem.NO_SUCH_DAY),
+        ("05-01-01", DateProblem.YEAR_WITHOUT_FOUR_DIGITS),
+        ("2026-11-24T00:00:00", DateProblem.NO_TIME_ZONE),
+    ],
+)
+def test_invalid_since(estelam: CommandLine, since: str, problem: DateProblem) -> None:
+    """An invalid `--since` exits 1 with one line that gives the reason."""
     result = estelam("catalogue", "changes", "--since", since)
 
-    assert (1, f"--since {since}: give a day as YYYY-MM-DD, or an instant with its zone\n") == (result.code, result.err)
+    assert (1, f"--since {since}: {problem.en}\n") == (result.code, result.err)

@@ -85,7 +85,7 @@ def test_impossible_day(estelam: CommandLine) -> None:
     """A date that does not exist exits 1 with one line."""
     result = estelam("catalogue", "explain", "--consumer", "cbi", "--method", "CheckNote", "--on", "1400-12-30")
 
-    assert (1, "--on 1400-12-30: there is no such day; give YYYY-MM-DD, of either calendar\n") == (
+    assert (1, "--on 1400-12-30: is a day that its calendar does not have; check month and day\n") == (
         result.code,
         result.err,
     )

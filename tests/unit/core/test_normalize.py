@@ -1,12 +1,11 @@
 """Normalization of human input."""
 
-from datetime import UTC, date, datetime, timedelta
+import sys
+import unicodedata
 
 import pytest
 
 from estelam.core import normalize
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +17,9 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
         ("999\u200c0000\u200e018", "9990000018"),
         ("1404 0000 0000 0017", "1404000000000017"),
         ("999000001²", "999000001²"),
+        ("۱۴۰۴–۰۰۰۰‑۰۰۰۰—۰۰۱۷", "1404000000000017"),
+        ("1404000000000017\r\n", "1404000000000017"),
+        ("14040000\t00000017", "1404000000000017"),
     ],
 )
 def test_digits(typed: str, expected: str) -> None:
@@ -43,57 +45,45 @@ def test_bad_amount(typed: str) -> None:
         normalize.parse_amount(typed)
 
 
-@pytest.mark.parametrize("typed", ["1400-01-01", "۱۴۰۰/۰۱/۰۱", "2021-03-21"])
-def test_date(typed: str) -> None:
-    """A date is parsed in either calendar."""
-    assert date(2021, 3, 21) == normalize.parse_date(typed)
+INVISIBLE = [
+    character
+    for character in map(chr, range(sys.maxunicode + 1))
+    if unicodedata.category(character) in {"Cf", "Cc", "Zl", "Zp"}
+    or "VARIATION SELECTOR-" in unicodedata.name(character, "")
+]
 
 
-@pytest.mark.parametrize("typed", ["1402-12-30", "2023-02-29", "1400-13-01", "yesterday", ""])
-def test_bad_date(typed: str) -> None:
-    """A date that does not exist is refused."""
-    with pytest.raises(ValueError):  # noqa: PT011 - the calendar's own words
-        normalize.parse_date(typed)
+def test_every_invisible_character() -> None:
+    """Whatever character has no glyph, an identifier is the digits that are seen."""
+    assert "\u061c" in INVISIBLE
+    assert len(INVISIBLE) > 400
+    for character in INVISIBLE:
+        assert "999" == normalize.normalize_digits(f"{character}9{character}99{character}")
+        if not character.isspace():
+            assert "SETAD-1" == normalize.normalize_identifier(f"{character}SET{character}AD-1")
 
 
-def test_instant() -> None:
-    """An instant has a time zone, or is "now"."""
-    assert normalize.parse_instant("now", NOW) == NOW
-    assert datetime(2026, 1, 1, tzinfo=UTC) == normalize.parse_instant("2026-01-01T03:30:00+03:30", NOW)
-    with pytest.raises(ValueError, match="zone"):
-        normalize.parse_instant("2026-01-01T00:00:00", NOW)
+def test_every_space() -> None:
+    """Whatever the space, it separates digits and stands before and after an identifier without effect."""
+    for character in filter(str.isspace, map(chr, range(sys.maxunicode + 1))):
+        assert "99" == normalize.normalize_digits(f"{character}9{character}9{character}")
+        assert "SETAD-1" == normalize.normalize_identifier(f"{character}SETAD-1{character}")
+        assert 1000 == normalize.parse_amount(f"{character}1{character}000")
 
 
-@pytest.mark.parametrize(
-    ("typed", "minutes"), [("2h", 120), ("۹۰m", 90), ("1h30m", 90), ("90s", 1.5), ("2026-11-23T15:40:00+03:30", 10)]
-)
-def test_deadline(typed: str, minutes: float) -> None:
-    """A deadline is an instant or a duration from now."""
-    assert NOW + timedelta(minutes=minutes) == normalize.parse_deadline(typed, NOW)
+def test_two_words_stay_two() -> None:
+    """Two words of an identifier are not joined, so that the contract refuses them."""
+    assert "SETAD 1" == normalize.normalize_identifier("SETAD\n1")
 
 
-@pytest.mark.parametrize("typed", ["", "2", "h", "2h soon", "-1h", "2d"])
-def test_bad_deadline(typed: str) -> None:
-    """Anything else is refused as a deadline."""
-    with pytest.raises(ValueError):  # noqa: PT011 - the calendar's own words
-        normalize.parse_deadline(typed, NOW)
+def test_name() -> None:
+    """A name has Persian letters and keeps its joiners, digits and the spaces within."""
+    assert "علی\u200cاکبر کریمی ۲" == normalize.normalize_name(" علي\u200cاكبر كريمى ۲\u00a0")
 
 
-def test_jalali_format() -> None:
-    """A date is formatted in the Jalali calendar."""
-    assert normalize.format_jalali(date(2021, 3, 21)) == "1400-01-01"
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("۴۱", 41),
-        ("1405-09-03", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
-        ("2026-11-24", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
-        ("2026-11-24T00:00:00+00:00", datetime(2026, 11, 24, tzinfo=UTC)),
-        ("now", NOW),
-    ],
-)
-def test_load_or_instant(typed: str, expected: int | datetime) -> None:
-    """It is the number of a load, a date from its first minute in Tehran, or an instant."""
-    assert normalize.parse_load_or_instant(typed, NOW) == expected
+def test_invisible_in_name() -> None:
+    """Every invisible character of a name is found, except the joiners of Persian spelling."""
+    for character in INVISIBLE:
+        found = normalize.find_invisible(f"آرش{character}نمونه\u200cای")
+        assert (None if character in "\u200c\u200d" else 3) == found
+    assert normalize.find_invisible("شرکت نمونه\u00a0۲، پلاک ۱ (تهران)") is None

@@ -8,7 +8,7 @@ import pytest
 
 from estelam.client.bulk import StopReason
 from estelam.core.clock import TEHRAN
-from estelam.core.normalize import format_jalali
+from estelam.core.dates import format_jalali
 from judiciary.bulk.run import BulkOptions
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine

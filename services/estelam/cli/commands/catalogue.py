@@ -19,7 +19,7 @@ from estelam.cli import complete, output
 from estelam.cli.catalogue_option import Folder
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
-from estelam.core import normalize
+from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock, to_datetime
 from estelam.core.settings import CatalogueSettings, SettingsError, load_settings
 from estelam.ledger import search
@@ -115,10 +115,7 @@ def explain_call(
     Exit 0: it would be authorized; 20: it would not.
     """
     found = _opened(catalogue, as_json=as_json)
-    try:
-        day = normalize.parse_date(on) if on else _today()
-    except ValueError:
-        output.exit_error(f"--on {on}: there is no such day; give YYYY-MM-DD, of either calendar", as_json=as_json)
+    day = _today() if on is None else output.parse_option("--on", on, dates.parse_date, as_json=as_json)
     explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
     output.print_record(
@@ -153,10 +150,10 @@ def changes(
 
 
 def _instant(since: str | None, *, as_json: bool) -> datetime:
-    try:
-        return normalize.parse_start(since, Clock().now()) if since else datetime.fromtimestamp(0, UTC)
-    except ValueError:
-        output.exit_error(f"--since {since}: give a day as YYYY-MM-DD, or an instant with its zone", as_json=as_json)
+    if since is None:
+        return datetime.fromtimestamp(0, UTC)
+    now = Clock().now()
+    return output.parse_option("--since", since, lambda text: dates.parse_start(text, now), as_json=as_json)
 
 
 def _recorded(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
@@ -187,7 +184,7 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.denial_reasons) or None,
-        "day": f"{day} ({normalize.format_jalali(day)})",
+        "day": dates.format_both(day),
         "consumer": target.party and f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
         "method": target.full_name or (target.service and f"{target.service.slug}, answered by its provider, not here"),
         "provider": target.service and target.service.provider,
@@ -259,7 +256,7 @@ def _status(grant: Grant, today: date) -> str:
 
 
 def _today() -> date:
-    return Clock().now().astimezone(TEHRAN).date()
+    return dates.today(Clock().now())
 
 
 def _read(folder: Path | None, *, as_json: bool) -> Catalogue:

@@ -1,6 +1,5 @@
 """`estelam compat`: check a release for backward compatibility, and add it to the published baseline."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,8 @@ from estelam.cli.catalogue_option import Folder
 from estelam.compat.baseline import Baseline
 from estelam.compat.check import CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import contract_surface
-from estelam.core import normalize
-from estelam.core.clock import TEHRAN
+from estelam.core import dates
+from estelam.core.clock import Clock
 from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import descriptors
 
@@ -52,10 +51,10 @@ def publish(
 
 
 def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> tuple[Baseline, Release]:
-    try:
-        day = normalize.parse_date(on) if on else datetime.now(TEHRAN).date()
-    except ValueError:
-        output.exit_error(f"--on {on}: there is no such day; give YYYY-MM-DD, of either calendar", as_json=as_json)
+    if on is None:
+        day = dates.today(Clock().now())
+    else:
+        day = output.parse_option("--on", on, dates.parse_date, as_json=as_json)
     with output.user_errors(as_json=as_json):
         found = read_catalogue(catalogue or load_settings(CatalogueSettings).folder)
         return Baseline.read(published), Release(contract_surface(descriptors.files()), found, day)
