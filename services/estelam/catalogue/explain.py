@@ -1,31 +1,27 @@
 """Explain whether a call would be authorized on a given day: by which grant, and if not, why."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 
 from estelam.auth import grants
 from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
+from estelam.catalogue.names import unknown_name
 from estelam.core import dates, normalize
-
-MAX_NAME_LENGTH = 64
-"""No name of the catalogue is longer; an unknown name is repeated in a message only up to this length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The consumer, service and method to explain, each None where the catalogue does not know it."""
+    """The consumer, service and method to explain; a service that is listed only has no method."""
 
-    party: Party | None
-    service: Service | None
+    party: Party
+    service: Service
     method: Method | None
 
     @property
     def full_name(self) -> str | None:
         """The method's full gRPC name; None for a service that is listed only."""
-        return self.service.full_name(self.method.name) if self.service and self.method else None
+        return self.service.full_name(self.method.name) if self.method else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,11 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
 
     *consumer* is a party's slug or legal id. *method* is a method's short or full name, or the slug of a service that
     is listed only.
+
+    Raises:
+        UnknownNameError: the catalogue has no such consumer or method.
     """
     target = Target(_party(catalogue, consumer), *_method(catalogue, method))
-    unknown = _unknown(catalogue, target, consumer=consumer, method=method)
-    if unknown or target.party is None or target.service is None:
-        return Explanation(target, None, tuple(unknown))
     if members := [party.slug for party in catalogue.parties if party.member_of == target.party.slug]:
         names = ", ".join(members)
         return Explanation(target, None, (f"{target.party.slug} is a class; name one of its members: {names}",))
@@ -72,9 +68,7 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
 def _granted(catalogue: Catalogue, target: Target, grant: Grant) -> Explanation:
     if target.method is None:
         return Explanation(target, grant, ())
-    derived = [
-        found for found in effective_grants(catalogue, grant) if target.party and found.caller == target.party.legal_id
-    ]
+    derived = [found for found in effective_grants(catalogue, grant) if found.caller == target.party.legal_id]
     if not derived:
         return Explanation(
             target, grant, ("the consumer has no legal id in the catalogue, so no certificate matches it",)
@@ -101,39 +95,28 @@ def _denial_reasons(grant: Grant, day: date) -> list[str]:
 
 
 def _applies(grant: Grant, party: Party, target: Target) -> bool:
-    wanted = target.service and target.service.slug, target.method and target.method.name
+    wanted = target.service.slug, target.method and target.method.name
     return grant.consumer in {party.slug, party.member_of} and (grant.service, grant.method) == wanted
 
 
-def _party(catalogue: Catalogue, name: str) -> Party | None:
+def _party(catalogue: Catalogue, name: str) -> Party:
     legal_id = normalize.normalize_digits(name)
-    return catalogue.party(name) or next((party for party in catalogue.parties if party.legal_id == legal_id), None)
+    for party in catalogue.parties:
+        if party.slug == name or (party.legal_id and party.legal_id == legal_id):
+            return party
+    raise unknown_name("party", name, [party.slug for party in catalogue.parties])
 
 
-def _method(catalogue: Catalogue, name: str) -> tuple[Service | None, Method | None]:
+def _method(catalogue: Catalogue, name: str) -> tuple[Service, Method | None]:
     for full_name, service, method in catalogue.methods():
         if name in {full_name, method.name}:
             return service, method
-    listed = catalogue.service(name)
-    return (listed, None) if listed and not listed.methods else (None, None)
-
-
-def _unknown(catalogue: Catalogue, target: Target, *, consumer: str, method: str) -> list[str]:
-    messages = []
-    if target.party is None:
-        parties = [party.slug for party in catalogue.parties]
-        messages.append(f"no party is named {_with_suggestion(consumer, parties)}")
-    if target.service is None:
-        methods = [known.name for _, _, known in catalogue.methods()]
-        listed = [service.slug for service in catalogue.services if not service.methods]
-        messages.append(f"no method or listed service is named {_with_suggestion(method, methods + listed)}")
-    return messages
-
-
-def _with_suggestion(name: str, known: Sequence[str]) -> str:
-    shown = name[:MAX_NAME_LENGTH]
-    close = get_close_matches(shown, known, n=1)
-    return f"{shown}; did you mean {close[0]}?" if close else shown
+    listed = [service for service in catalogue.services if not service.methods]
+    for service in listed:
+        if service.slug == name:
+            return service, None
+    known = [method.name for _, _, method in catalogue.methods()] + [service.slug for service in listed]
+    raise unknown_name("method or listed service", name, known)
 
 
 def _both_calendars(day: date) -> str:

@@ -22,10 +22,11 @@ from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
-from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.exceptions import UsageError, UserFacingError, describe_error
 
 EXIT_YES = 0
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_NO = 10
 EXIT_REFUSED = 20
 EXIT_UNAVAILABLE = 21
@@ -206,11 +207,13 @@ def user_errors(*, as_json: bool, code: int = EXIT_FAILED, migrate: str = "estel
 
     Args:
         as_json: print the JSON error.
-        code: the exit code.
+        code: the exit code; that of a UsageError is 2.
         migrate: the command that brings the data store to the newest schema.
     """
     try:
         yield
+    except UsageError as error:
+        exit_error(str(error), as_json=as_json, code=EXIT_USAGE)
     except UserFacingError as error:
         exit_error(str(error), as_json=as_json, code=code)
     except OSError as error:

@@ -8,6 +8,10 @@ class UserFacingError(Exception):
     """
 
 
+class UsageError(UserFacingError):
+    """A command's argument or option can't be meant, as a name that nothing has: an empty result would mislead."""
+
+
 class ServerError(UserFacingError):
     """The server can't start."""
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
-from estelam.core.exceptions import UserFacingError
+from estelam.catalogue.names import unknown_name
+from estelam.core.exceptions import UsageError
 from quality.evaluation.period_data import Key, PeriodData
 
 WORKING_GROUP = "working-group"
 WORKING_GROUP_PARTY = "interop-wg"
 
 
-class AudienceError(UserFacingError):
+class AudienceError(UsageError):
     """There is no such audience."""
 
 
@@ -29,14 +30,15 @@ class Audience:
         """Parse working-group, provider:SLUG or consumer:SLUG.
 
         Raises:
-            AudienceError: *text* is malformed, or the catalogue has no such party.
+            AudienceError: *text* is malformed, or names a party without inquiries.
+            UnknownNameError: the catalogue has no such party.
         """
         kind, _, slug = text.partition(":")
         party = catalogue.party(WORKING_GROUP_PARTY if text == WORKING_GROUP else slug)
         if kind not in {WORKING_GROUP, "provider", "consumer"} or (kind == WORKING_GROUP) != (text == WORKING_GROUP):
             raise AudienceError("a report is for working-group, provider:NAME or consumer:NAME")
         if party is None:
-            raise AudienceError(f"the catalogue has no such {'party' if kind == WORKING_GROUP else kind}")
+            raise unknown_name("party", slug or WORKING_GROUP_PARTY, [party.slug for party in catalogue.parties])
         if kind == "provider" and not any(service.wire for service in catalogue.services if service.provider == slug):
             raise AudienceError("that party provides no service that is monitored here")
         members = catalogue.consumers(party.slug) if kind == "consumer" else []

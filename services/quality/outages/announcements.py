@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue
+from estelam.catalogue.names import unknown_name
 from estelam.core.exceptions import UserFacingError
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
@@ -35,11 +36,12 @@ def create_outage(
     """Validate an announcement made *now*.
 
     Raises:
-        AnnouncementError: the service is not monitored, or the period or a reason is invalid.
+        AnnouncementError: the period or a reason is invalid.
+        UnknownNameError: no such service is monitored.
     """
-    found = catalogue.service(service)
-    if found is None or found.wire is None:
-        raise AnnouncementError("no service of that name is monitored here")
+    monitored = [found.slug for found in catalogue.services if found.wire]
+    if service not in monitored:
+        raise unknown_name("monitored service", service, monitored)
     if not minute_of(first) < minute_of(end) <= minute_of(first) + MAX_DURATION.days * 1440:
         raise AnnouncementError(f"an outage ends after it begins, and within {MAX_DURATION.days} days")
     if minute_of(end) <= minute_of(now):

@@ -1,5 +1,6 @@
 """The catalogue decides who is authorized: explanations agree with it, and running services follow its changes."""
 
+import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
+from estelam.catalogue.names import UnknownNameError
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
@@ -103,17 +105,29 @@ def test_denial_reasons(folder: Path, edit: Edit, old: str, new: str, reason: st
     [
         ("ecdc", "tax-debt", "no grant names ecdc for tax-debt"),
         ("awqaf", "legal-person-national-id", "no grant names awqaf for legal-person-national-id"),
-        ("setda", "CheckNote", "no party is named setda; did you mean setad?"),
-        ("setad", "CheckNotes", "no method or listed service is named CheckNotes; did you mean CheckNote?"),
-        ("setad", "promissory-note-inquiry", "no method or listed service is named promissory-note-inquiry"),
         ("executive-agencies", "CheckNote", "executive-agencies is a class; name one of its members: sample-agency"),
     ],
 )
-def test_unknown_and_ungranted(consumer: str, method: str, reason: str) -> None:
-    """A party or method that is unknown or not granted is named in the reason, with the closest known name."""
+def test_ungranted(consumer: str, method: str, reason: str) -> None:
+    """A party to which the method is not granted is named in the reason."""
     explanation = explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
 
     assert [reason] == [found[: len(reason)] for found in explanation.denial_reasons]
+
+
+@pytest.mark.parametrize(
+    ("consumer", "method", "message"),
+    [
+        ("setda", "CheckNote", "no party is named setda; did you mean setad?"),
+        ("", "CheckNote", "no party is named ; known: "),
+        ("setad", "CheckNotes", "no method or listed service is named CheckNotes; did you mean CheckNote?"),
+        ("setad", "promissory-note-inquiry", "no method or listed service is named promissory-note-inquiry; known: "),
+    ],
+)
+def test_unknown_name(consumer: str, method: str, message: str) -> None:
+    """An unknown party or method is refused with the closest known name, or with all of them."""
+    with pytest.raises(UnknownNameError, match=f"^{re.escape(message)}"):
+        explain(read_catalogue(COMMITTED), consumer=consumer, method=method, day=TODAY)
 
 
 def test_consumer_without_legal_id(folder: Path, edit: Edit) -> None:

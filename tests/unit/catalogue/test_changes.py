@@ -119,6 +119,8 @@ def test_serving_process_records_changes(loaded: Sandbox, folder: Path, edit: Ed
     )
     assert change in feed("--since", change["noted_at"], "--about", "setad")
     assert [] == feed("--since", "1470-01-01")
+    unknown = estelam("catalogue", "changes", "--about", "setda")
+    assert (2, "no record with recorded changes is named setda; did you mean setad?\n") == (unknown.code, unknown.err)
     assert 0 == estelam("ledger", "verify", "promissory").code
 
 

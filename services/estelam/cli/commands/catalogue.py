@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from estelam.catalogue.effective_grants import GrantStatus, effective_from, gran
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
+from estelam.catalogue.names import unknown_name
 from estelam.cli import complete, output
 from estelam.cli.catalogue_option import Folder
 from estelam.cli.commands import quota_usage
@@ -65,9 +67,10 @@ def show(
     if name is None:
         _show_services(found, as_json=as_json)
         return
-    record = next((record for key, record in _named(found) if key == name), None)
-    if record is None:
-        output.exit_error(f"{name}: no such record in the catalogue; run: estelam catalogue show", as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        record = next((record for key, record in _named(found) if key == name), None)
+        if record is None:
+            raise unknown_name("record", name, [key for key, _ in _named(found)])
     facts = record.model_dump(mode="json", exclude_none=True)
     output.print_record(facts, as_json=as_json, title=name)
 
@@ -82,6 +85,9 @@ def list_grants(
 ) -> None:
     """List all grants with their clause, period, quota and today's status."""
     found, today = _opened(catalogue, as_json=as_json), _today()
+    with output.user_errors(as_json=as_json):
+        if consumer and found.party(consumer) is None:
+            raise unknown_name("party", consumer, [party.slug for party in found.parties])
     columns = ("id", "clause", "consumer", "service", "period", "status", "quota")
     rows = [_grant_row(grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
     output.print_rows(columns, rows, as_json=as_json)
@@ -112,11 +118,12 @@ def explain_call(
 ) -> None:
     """Explain by which grant, clause and quota a call would be authorized, or why not.
 
-    Exit 0: it would be authorized; 20: it would not.
+    Exit 0: it would be authorized; 20: it would not; 2: the catalogue has no such name.
     """
     found = _opened(catalogue, as_json=as_json)
     day = _today() if on is None else output.parse_option("--on", on, dates.parse_date, as_json=as_json)
-    explained = explain(found, consumer=consumer, method=method, day=day)
+    with output.user_errors(as_json=as_json):
+        explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
     output.print_record(
         facts if as_json else facts | {"why_not": "\n".join(explained.denial_reasons) or None}, as_json=as_json
@@ -144,7 +151,11 @@ def changes(
     """List the changes of the catalogue that the services recorded in their ledgers, oldest first."""
     with output.user_errors(as_json=as_json):
         after = _instant(since, as_json=as_json)
-        seen = [row for name in service or list(kinds()) for row in _recorded(name, after, about)]
+        recorded = [change for name in service or list(kinds()) for change in _recorded(name)]
+        if about and not any(about in change.names for change in recorded):
+            known = sorted({name for change in recorded for name in change.names})
+            raise unknown_name("record with recorded changes", about, known)
+        seen = [change.row for change in recorded if change.at >= after and about in {None, *change.names}]
     columns = ("noted_at", "service", "entry", "kind", "name", "change", "details")
     output.print_rows(columns, sorted(seen), as_json=as_json)
 
@@ -156,38 +167,39 @@ def _instant(since: str | None, *, as_json: bool) -> datetime:
     return output.parse_option("--since", since, lambda text: dates.parse_start(text, now), as_json=as_json)
 
 
-def _recorded(service: str, since: datetime, about: str | None) -> Iterator[tuple[str | int, ...]]:
+@dataclass(frozen=True, slots=True)
+class _RecordedChange:
+    """A change of the catalogue in a ledger: its row in the list, and the names of the records that it is about."""
+
+    at: datetime
+    names: frozenset[str]
+    row: tuple[str | int, ...]
+
+
+def _recorded(service: str) -> Iterator[_RecordedChange]:
     with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
         noted = search.catalogue_notices(connection)
     for entry in noted:
         change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
-        named = {
-            change.record.key,
-            *((change.after or change.before or {}).get(key) for key in ("consumer", "service")),
-        }
-        if at >= since and about in {None, *named}:
-            when = at.astimezone(TEHRAN).isoformat(timespec="seconds")
-            yield (
-                when,
-                service,
-                entry.sequence,
-                change.record.kind,
-                change.record.key,
-                change.action,
-                "; ".join(change.details),
-            )
+        record = change.after or change.before or {}
+        when, details = at.astimezone(TEHRAN).isoformat(timespec="seconds"), "; ".join(change.details)
+        yield _RecordedChange(
+            at,
+            frozenset({change.record.key, *(record[key] for key in ("consumer", "service") if record.get(key))}),
+            (when, service, entry.sequence, change.record.kind, change.record.key, change.action, details),
+        )
 
 
 def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:
     target, grant, access = explained.target, explained.grant, explained.effective_grant
-    denied = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if target.party and d.party == target.party.slug]
+    denied = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if d.party == target.party.slug]
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.denial_reasons) or None,
         "day": dates.format_both(day),
-        "consumer": target.party and f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
-        "method": target.full_name or (target.service and f"{target.service.slug}, answered by its provider, not here"),
-        "provider": target.service and target.service.provider,
+        "consumer": f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
+        "method": target.full_name or f"{target.service.slug}, answered by its provider, not here",
+        "provider": target.service.provider,
         "grant": grant and grant.id,
         "clause": grant and grant.clause,
         "in_force_since": grant and effective_from(grant),

@@ -81,7 +81,7 @@ def _parse_head(text: str, *, as_json: bool) -> str:
     found = re.fullmatch(r"([0-9]+):([0-9a-f]{64})", normalize.normalize_digits(text).lower())
     if found is None:
         message = f"--head {text}: give NUMBER:HASH with all 64 hexadecimal digits, as `ledger verify` prints it"
-        output.exit_error(message, as_json=as_json, code=2)
+        output.exit_error(message, as_json=as_json, code=output.EXIT_USAGE)
     return f"{int(found[1])}:{found[2]}"
 
 
