@@ -1,6 +1,6 @@
 """VerifyNote as two calls to the ministry: CheckNote and, after YES, GetNoteParties, within one deadline.
 
-Each reply is passed on only if its receipt verifies.
+Each reply is passed on only if its receipt verifies, and parties only if they are the persons whom the request names.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -42,8 +42,8 @@ class VerificationBackend:
         """Return the ministry's answer about the note within *seconds*, with the parties if it is YES.
 
         Raises:
-            Refusal: the ministry's own refusal, by its reason; PROVIDER_UNAVAILABLE; ANSWER_LATE; or PROVIDER_UNPROVEN
-                if a reply's receipt is invalid.
+            Refusal: the ministry's own refusal, by its reason; PROVIDER_UNAVAILABLE; ANSWER_LATE; PROVIDER_UNPROVEN if
+                a reply's receipt is invalid; or PROVIDER_CONTRADICTS if the parties are others than those confirmed.
         """
         deadline = self._clock.monotonic() + seconds
         check = _check_note_request(inquiry.request)
@@ -53,6 +53,9 @@ class VerificationBackend:
             return Answer(Outcome.NO, receipt.canonical(reply))
         request = _parties_request(inquiry.request)
         parties = await self._call("GetNoteParties", self._ministry.GetNoteParties, request, inquiry, deadline)
+        if (parties.obligor.id, parties.beneficiary.id) != (check.obligor_id, check.beneficiary_id):
+            log.error("parties.rejected", inquiry_id=str(inquiry.id))
+            raise Refusal(Reason.PROVIDER_CONTRADICTS)
         reply.obligor.CopyFrom(parties.obligor)
         reply.beneficiary.CopyFrom(parties.beneficiary)
         reply.parties_receipt.CopyFrom(parties.receipt)

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     OUTAGE_ANNOUNCED = "OUTAGE_ANNOUNCED"
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     PROVIDER_UNPROVEN = "PROVIDER_UNPROVEN"
+    PROVIDER_CONTRADICTS = "PROVIDER_CONTRADICTS"
 
 
 ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
@@ -214,6 +215,12 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.SERVICE,
         "The ministry's reply does not carry a valid receipt, so no answer can be given.",
         "پاسخ وزارت امور اقتصادی و دارایی رسید معتبری ندارد؛ بنابراین پاسخی داده نمی‌شود.",
+    ),
+    Reason.PROVIDER_CONTRADICTS: ErrorSpec(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The ministry confirmed the note and returned other parties, so no answer can be given.",
+        "وزارت امور اقتصادی و دارایی سفته را تأیید کرد و طرفین دیگری بازگرداند؛ بنابراین پاسخی داده نمی‌شود.",
     ),
 }
 

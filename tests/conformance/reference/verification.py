@@ -107,6 +107,8 @@ class Verification:
             return Answer(inquiry_pb2.OUTCOME_NO, reply)
         wanted = notes.GetNotePartiesRequest(serial=request.serial, executive_agency_id=request.executive_agency_id)
         parties = await self._ministry.call(GET_NOTE_PARTIES, wanted, notes.GetNotePartiesResponse, inquiry)
+        if (parties.obligor.id, parties.beneficiary.id) != (request.obligor_id, request.beneficiary_id):
+            raise Refused(Reason.PROVIDER_CONTRADICTS)
         reply.obligor.CopyFrom(parties.obligor)
         reply.beneficiary.CopyFrom(parties.beneficiary)
         reply.parties_receipt.CopyFrom(parties.receipt)

@@ -1,6 +1,7 @@
 """VerifyNote over gRPC: one answer from the ministry's two methods, with a receipt for each."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -10,9 +11,11 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
+from promissory import notes
 from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import ministry_replies
@@ -85,3 +88,23 @@ def test_refusal_is_forwarded(stub: NoteVerificationServiceStub) -> None:
     refusal = from_grpc(caught.value)
     assert refusal is not None
     assert Reason.AGENCY_NOT_MEMBER == refusal.reason
+
+
+@pytest.mark.parametrize("lied_about", ["9990000018", "99000554330"], ids=["obligor", "beneficiary"])
+def test_other_parties_are_not_passed_on(
+    stub: NoteVerificationServiceStub, monkeypatch: pytest.MonkeyPatch, lied_about: str
+) -> None:
+    """Parties other than those whom the request names are not disclosed, even with valid receipts."""
+    honest = notes._party
+
+    def lying(person_id: str, *rest: Any) -> notes_pb.Party:
+        return honest("9990000026" if person_id == lied_about else person_id, *rest)
+
+    monkeypatch.setattr(notes, "_party", lying)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.VerifyNote(GENUINE, timeout=5)
+
+    refusal = from_grpc(caught.value)
+    assert refusal is not None
+    assert Reason.PROVIDER_CONTRADICTS == refusal.reason
+    assert "9990000026" not in str(caught.value)
