@@ -89,6 +89,10 @@ class Person(NamedTuple):
     address: str
     postal_code: str
 
+    def without_address(self) -> "Person":
+        """Return the person as the Treasury's service gives recipients and endorsees, and some issuers."""
+        return self._replace(address="", postal_code="")
+
 
 class Note(NamedTuple):
     """A row of notes.csv; the holder is the current one."""
@@ -149,13 +153,25 @@ def _fixed_notes(random: Random) -> Iterator[Note]:
     issued, due = date(2025, 4, 15), date(2027, 4, 15)
     yield Note("1404000000000017", "ISSUED", *obligor, trader.id, *trader, 25 * 10**8, 25 * 10**8, issued, due, place)
     yield Note("1404000000000025", "SETTLED", *settler, trader.id, *trader, 9 * 10**8, 0, issued, due, place)
-    yield Note("1404000000000033", "ISSUED", *builder, payee.id, *holder, 12 * 10**9, 12 * 10**9, issued, None, place)
+    yield Note(
+        "1404000000000033",
+        "ISSUED",
+        *builder,
+        payee.id,
+        *holder.without_address(),
+        12 * 10**9,
+        12 * 10**9,
+        issued,
+        None,
+        place,
+    )
 
 
 def _random_note(random: Random, persons: Sequence[Person], body: int) -> Note:
     state = random.choices(list(STATES), list(STATES.values()))[0]
     obligor, beneficiary, endorsee = random.sample(persons, 3)
-    holder = endorsee if random.random() < 0.12 else beneficiary
+    obligor = obligor.without_address() if body % 5 == 0 else obligor
+    holder = (endorsee if random.random() < 0.12 else beneficiary).without_address()
     # A note is protested after its due date, so the due date is in the past.
     protested = state == "PROTESTED"
     issued = _day(random, FIRST_NOTE, LAST_DAY - timedelta(days=60 if protested else 0))

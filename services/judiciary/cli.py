@@ -13,6 +13,7 @@ from estelam.cli.recall_export import Format
 from estelam.cli.serve import Listen, PortFile, Workers, run
 from estelam.core import dates, normalize
 from estelam.core.settings import load_settings
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
 from judiciary.bulk.cli import bulk_check
@@ -22,6 +23,14 @@ from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
 
 app = typer.Typer(no_args_is_help=True)
+
+# A NO by national id is often read as "no case at all".
+_MEANING_BY_NATIONAL_ID = {
+    ANSWER_YES: "پرونده‌ای هست که این شخص در آن صادرکننده چک یا بدون سمت است"
+    " / a case in which this person is the drawer, or named without a role",
+    ANSWER_NO: "پرونده‌ای نیست که این شخص در آن صادرکننده چک یا بدون سمت باشد"
+    " / no case in which this person is the drawer, or named without a role",
+}
 
 
 @app.command()
@@ -81,10 +90,13 @@ def check_person(
     national_id: Annotated[str, typer.Option(help="The drawer's national id.")],
     options: Options,
 ) -> None:
-    """Ask whether a case names this person as drawer (R3.1.1). Exit 0: YES; 10: NO; any other code: no answer."""
+    """Ask whether a case names this person as drawer, or without a role (R3.1.1).
+
+    Exit 0: YES; 10: NO; any other code: no answer.
+    """
     request = pb.CheckByNationalIdRequest(national_id=normalize.normalize_digits(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
-    answer(reply, _facts(reply), options)
+    answer(reply, {"meaning": _MEANING_BY_NATIONAL_ID.get(reply.answer), **_facts(reply)}, options)
 
 
 @app.command("check-cheque")

@@ -20,7 +20,13 @@ from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
 # What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
-NOT_CAUSED_BY_CALLERS = {Reason.CLOCK_BEHIND, Reason.SERVICE_FAILED, Reason.OUTAGE_ANNOUNCED}
+# A lying ministry is no instance of the kit.
+NOT_CAUSED_BY_CALLERS = {
+    Reason.CLOCK_BEHIND,
+    Reason.SERVICE_FAILED,
+    Reason.OUTAGE_ANNOUNCED,
+    Reason.PROVIDER_CONTRADICTS,
+}
 METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
 REQUESTS = (
     ministry.CheckNoteRequest,

@@ -76,7 +76,7 @@ STORY = (
         "YES",
     ),
     Step("A drawer with a case over a cheque", "judiciary check-person --national-id 9990000050", "YES"),
-    Step("A person with none", "judiciary check-person --national-id 9990000042", "NO"),
+    Step("A person who is the drawer in none", "judiciary check-person --national-id 9990000042", "NO"),
     Step("A case of 1399, while coverage begins in 1400", "judiciary check-person --national-id 9990000085", "NO"),
     Step("Coverage is extended to 1399", "judiciary load-cases {cases} --since 1399-01-01 --through now", "LOADED"),
     Step("The same person again", "judiciary check-person --national-id 9990000085", "YES"),

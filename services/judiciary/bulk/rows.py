@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from estelam.core import dates, normalize, validation
+from estelam.core.clock import TEHRAN
 from estelam.core.errors import Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
@@ -33,8 +34,9 @@ UNANSWERED = "UNANSWERED"
 YES, NO = "YES", "NO"
 ANSWERS = {ANSWER_YES: YES, ANSWER_NO: NO}
 
-# Whether an answer settles the question if a claim was filed; values of the column `standing`.
-CONCLUSIVE, BEFORE_COVERAGE, DATE_UNKNOWN = "CONCLUSIVE", "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_DATE_UNKNOWN"
+# Whether an answer settles, as of `data_as_of`, if a claim was filed; values of the column `standing`.
+CONCLUSIVE, DATE_UNKNOWN = "CONCLUSIVE", "CERTIFICATE_DATE_UNKNOWN"
+BEFORE_COVERAGE, AFTER_COVERAGE = "CERTIFICATE_BEFORE_COVERAGE", "CERTIFICATE_AFTER_COVERAGE"
 
 
 class InputError(UserFacingError):
@@ -97,7 +99,7 @@ class VerifiedAnswer:
 
     answer: str
     covered_since: date | None
-    data_as_of: str
+    data_as_of: datetime | None
     answered_at: datetime
     inquiry_id: str
 
@@ -111,13 +113,13 @@ class VerifiedAnswer:
 
 
 @lru_cache
-def _coverage(wire: bytes) -> tuple[date | None, str]:
+def _coverage(wire: bytes) -> tuple[date | None, datetime | None]:
     # Cached: coverage is equal in all replies until the next load.
     coverage = Coverage.FromString(wire)
     since = coverage.since
     return (
         date(since.year, since.month, since.day) if coverage.HasField("since") else None,
-        coverage.as_of.ToJsonString() if coverage.HasField("as_of") else "",
+        coverage.as_of.ToDatetime(UTC) if coverage.HasField("as_of") else None,
     )
 
 
@@ -129,8 +131,8 @@ def answered_row(certificate: Certificate, answer: VerifiedAnswer) -> dict[str, 
         "reason": certificate.problem,
         "standing": _standing(certificate, answer),
         "covered_since": answer.covered_since,
-        "data_as_of": answer.data_as_of,
-        "answered_at": answer.answered_at.isoformat().replace("+00:00", "Z"),
+        "data_as_of": _utc(answer.data_as_of) if answer.data_as_of else None,
+        "answered_at": _utc(answer.answered_at),
         "inquiry_id": answer.inquiry_id,
     }
 
@@ -152,7 +154,14 @@ def _input_columns(certificate: Certificate) -> dict[str, Any]:
 def _standing(certificate: Certificate, answer: VerifiedAnswer) -> str:
     if answer.answer == YES:
         return CONCLUSIVE
-    if certificate.issued_on is None or answer.covered_since is None:
+    if certificate.issued_on is None or answer.covered_since is None or answer.data_as_of is None:
         return DATE_UNKNOWN
     # A claim can be filed from the certificate's date on, so a NO is conclusive only if that date is covered.
-    return CONCLUSIVE if certificate.issued_on >= answer.covered_since else BEFORE_COVERAGE
+    if certificate.issued_on < answer.covered_since:
+        return BEFORE_COVERAGE
+    last_day = answer.data_as_of.astimezone(TEHRAN).date()
+    return CONCLUSIVE if certificate.issued_on <= last_day else AFTER_COVERAGE
+
+
+def _utc(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")

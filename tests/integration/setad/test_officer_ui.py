@@ -66,6 +66,15 @@ def test_three_outcomes_differ(officer: httpx.Client, offline: Adapter) -> None:
     assert "1" == none.headers["retry-after"]
 
 
+@pytest.mark.parametrize(("language", "text"), [("fa", "در سفته درج نشده است"), ("en", "Not stated in the note")])
+def test_absent_address_is_named(officer: httpx.Client, language: str, text: str) -> None:
+    """An address and a postal code that the note lacks are shown as not stated, never as an empty place."""
+    endorsed = {"serial": "1404000000000033", "obligor_id": "99000158381", "beneficiary_id": "9990000042"}
+    page = ask(officer, TYPED | endorsed | {"amount_rials": "12000000000"}, language=language).text
+
+    assert 2 == page.count(text)
+
+
 def test_logs_have_no_identifiers(officer: httpx.Client, offline: Adapter) -> None:
     """No log line holds an identifier of the form."""
     with capture_logs() as logs, httpx.Client(base_url=offline.page, trust_env=False) as other:

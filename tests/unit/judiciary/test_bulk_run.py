@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
 from estelam.receipts.receipt import Verifier
-from judiciary.bulk.rows import COLUMNS, InputError
+from judiciary.bulk.rows import COLUMNS, Certificate, InputError, VerifiedAnswer, answered_row
 from judiciary.bulk.run import METHOD, BulkCheck, BulkCheckError, BulkOptions, Summary
 from tests.conftest import Start, judiciary_opening
 from tests.support.service import RunningService
@@ -151,6 +151,18 @@ def test_conclusive_no(bank: Bank) -> None:
         "CERTIFICATE_DATE_UNKNOWN",
     ] == [row["standing"] for row in rows]
     assert all(datetime.fromisoformat(row["data_as_of"]) <= datetime.fromisoformat(row["answered_at"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("issued_on", "standing"),
+    [(date(2026, 11, 30), "CONCLUSIVE"), (date(2026, 12, 1), "CERTIFICATE_AFTER_COVERAGE")],
+)
+def test_no_about_certificate_after_data(issued_on: date, standing: str) -> None:
+    """A NO says nothing about a certificate issued after the day, in Iran, up to which the data is loaded."""
+    quarter_past_midnight_in_iran = datetime(2026, 11, 29, 20, 45, tzinfo=UTC)
+    answer = VerifiedAnswer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id")
+
+    assert standing == answered_row(Certificate(1, WITHOUT_CASE, issued_on), answer)["standing"]
 
 
 def test_resume(bank: Bank) -> None:

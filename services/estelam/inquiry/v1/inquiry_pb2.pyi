@@ -83,7 +83,9 @@ Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class Coverage(_message.Message):
-    """Coverage states how complete and how recent the data behind an answer is."""
+    """Coverage states how complete and how recent the data behind an answer is. The answer is true as of as_of, not of the
+    time of the inquiry: what happened later is not in it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -92,12 +94,12 @@ class Coverage(_message.Message):
     @_builtins.property
     def since(self) -> _date_pb2.Date:
         """since is the first filing date from which the data is complete. A no is conclusive only for a certificate issued on
-        or after this date.
+        or after this date and not after the day of as_of in Iran, and only as of as_of.
         """
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """as_of is the instant up to which the source's data has been loaded."""
+        """as_of is the instant up to which the source's data has been loaded. A case filed after it is not in the answer."""
 
     def __init__(
         self,

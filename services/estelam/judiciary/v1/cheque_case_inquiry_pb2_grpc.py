@@ -52,8 +52,8 @@ class ChequeCaseInquiryServiceServicer:
     """
 
     def CheckByNationalId(self, request, context):
-        """CheckByNationalId answers whether a civil or criminal case over a cheque has been filed against the drawer
-        (استعلام با شماره ملی). Source: R3.1.1, method one.
+        """CheckByNationalId answers whether a civil or criminal case over a cheque has been filed in which this person is the
+        drawer, or is named without a role (استعلام با شماره ملی). Source: R3.1.1, method one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,8 +63,9 @@ class CheckNoteRequest(_message.Message):
     obligor_id: _builtins.str
     """obligor_id is the national number or unique identifier of the obligor."""
     beneficiary_id: _builtins.str
-    """beneficiary_id is the national number or unique identifier of the beneficiary: the current holder, after
-    endorsements.
+    """beneficiary_id is the national number or unique identifier of the beneficiary written in the note: its present
+    holder. An endorsement is written in the note too, so after endorsements this is the last endorsee and not the
+    beneficiary first named (docs/assumptions.md).
     """
     amount_rials: _builtins.int
     """amount_rials is the note's face amount in rials."""
@@ -157,7 +158,7 @@ class GetNotePartiesResponse(_message.Message):
 
     @_builtins.property
     def beneficiary(self) -> Global___Party:
-        """beneficiary is the current holder of the note."""
+        """beneficiary is the beneficiary written in the note, last endorsement included: its present holder."""
 
     @_builtins.property
     def receipt(self) -> _inquiry_pb2.Receipt:
@@ -180,7 +181,9 @@ Global___GetNotePartiesResponse: _TypeAlias = GetNotePartiesResponse  # noqa: Y0
 
 @_typing.final
 class Party(_message.Message):
-    """Party holds the details of one party that are needed to accept a note. It has no account and no telephone number."""
+    """Party holds the details of one party that are needed to accept a note, as written in the note. It has no account and
+    no telephone number. The Treasury records no address of recipients and endorsees, and may lack the issuer's.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -196,9 +199,9 @@ class Party(_message.Message):
     full_name: _builtins.str
     """full_name is the party's name as written in the note."""
     address: _builtins.str
-    """address is the party's address as written in the note."""
+    """address is the party's address as written in the note; empty if the note states none."""
     postal_code: _builtins.str
-    """postal_code is the postal code of the address, ten digits."""
+    """postal_code is the postal code of the address, ten digits; empty if the note states none."""
     def __init__(
         self,
         *,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class NoteVerificationServiceStub:
-    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
+    """NoteVerificationService (صحت‌سنجی سفته و دریافت اقلام متعهد و ذی‌نفع) combines the ministry's two methods into one answer
+    for a buying agency. It is an addition of this implementation, not one of the services that R2.0 orders.
     """
 
     def __init__(self, channel):
@@ -43,11 +44,13 @@ class NoteVerificationServiceStub:
 
 
 class NoteVerificationServiceServicer:
-    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
+    """NoteVerificationService (صحت‌سنجی سفته و دریافت اقلام متعهد و ذی‌نفع) combines the ministry's two methods into one answer
+    for a buying agency. It is an addition of this implementation, not one of the services that R2.0 orders.
     """
 
     def VerifyNote(self, request, context):
-        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (تأیید سفته).
+        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت طرفین آن). It
+        returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +73,8 @@ def add_NoteVerificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NoteVerificationService:
-    """NoteVerificationService (سرویس تأیید سفته) combines the ministry's two methods into one answer for a buying agency.
+    """NoteVerificationService (صحت‌سنجی سفته و دریافت اقلام متعهد و ذی‌نفع) combines the ministry's two methods into one answer
+    for a buying agency. It is an addition of this implementation, not one of the services that R2.0 orders.
     """
 
     @staticmethod
