@@ -1,51 +1,29 @@
 """`estelam conformance`: test an implementation, list the cases, and write the fixtures."""
 
-import contextlib
-import re
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from conformance import case_loader, fixtures, known_failures, runner
-from conformance.case import Case, Instance
-from conformance.reports import html, junit, signed_json, terminal
-from conformance.results import RunResult
-from conformance.target import Target
-from estelam.cli import complete, output
-from estelam.core.exceptions import describe_error
-
-EXIT_CONFORMS = 0
-EXIT_FAILS = 10
-EXIT_COULD_NOT_RUN = output.EXIT_UNAVAILABLE
-EXIT_USAGE = 2
-
-_ADDRESS = re.compile(r"([^\s:]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-
-
-def _names() -> list[str]:
-    cases = case_loader.read()
-    return sorted({case.id for case in cases} | {case.clause for case in cases})
-
-
-def _roles() -> list[str]:
-    return [f"{role}=" for role in Instance]
-
+from conformance.completion import case_names, roles
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson
 
 app = typer.Typer(no_args_is_help=True)
+implemented = implemented_in("conformance.commands")
 
 Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The service's address.")]
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="CLAUSE|CASE", help="Only the cases of this clause or id; may be repeated.", autocompletion=_names
+        metavar="CLAUSE|CASE", help="Only the cases of this clause or id; may be repeated.", autocompletion=case_names
     ),
 ]
 
 
 @app.command()
+@implemented
 def run(
     pki: Annotated[
         Path, typer.Option(metavar="DIR", help="The folder `pki` of the fixtures.", autocompletion=complete.files)
@@ -56,7 +34,7 @@ def run(
     instance: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ROLE=HOST:PORT", help="The address of a further instance; may be repeated.", autocompletion=_roles
+            metavar="ROLE=HOST:PORT", help="The address of a further instance; may be repeated.", autocompletion=roles
         ),
     ] = None,
     steering: Annotated[
@@ -85,48 +63,16 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
 ) -> None:
     """Test a target. Exit 0: it conforms; 10: it does not; 21: it can't be tested; 2: the command line is wrong."""
-    signature = signed_json.signature_path(json_file) if json_file else None
-    reports = [("--junit", junit_file), ("--json", json_file), ("--json", signature), ("--html", html_file)]
-    _check_reports(reports, force=force)
-    addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
-    target = Target(addresses, pki, steering)
-    cases, chosen = _cases(only or ())
-    scoped = in_scope(chosen, target)
-    if not scoped:
-        _exit_usage("no case tests the services given; see: estelam conformance list")
-    excused = _known(known_failing, cases)
-    with _usage_errors():
-        target.validate()
-    with terminal.Progress(output.err) as progress:
-        progress.total(len(scoped))
-        result = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
-    result = replace(result, left_out=len(cases) - len(scoped))
-    terminal.show(result, output.out)
-    try:
-        if junit_file:
-            junit.write(junit_file, result)
-        if json_file:
-            signed_json.write(json_file, result, pki)
-        if html_file:
-            html.write(html_file, result)
-    except (OSError, signed_json.SignatureError) as error:
-        _exit_usage(f"a report could not be written: {describe_error(error)}")
-    raise typer.Exit(exit_code(result))
 
 
 @app.command("list")
-def list_cases(
-    only: Only = None,
-    as_json: output.AsJson = False,
-) -> None:
+@implemented
+def list_cases(only: Only = None, as_json: AsJson = False) -> None:
     """List the cases: id, clause, target and title."""
-    _, chosen = _cases(only or ())
-    columns = ["case", "clause", "target", "title_en", "title_fa"]
-    rows = [[case.id, case.clause, case.target.value, case.title.en, case.title.fa] for case in chosen]
-    output.print_rows(columns, rows, as_json=as_json)
 
 
 @app.command("fixtures")
+@implemented
 def write_fixtures(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A new or empty folder.", autocompletion=complete.files)
@@ -136,68 +82,3 @@ def write_fixtures(
     ] = None,
 ) -> None:
     """Write the fixtures of a target: data, certificates, the start time, and instructions."""
-    with output.user_errors(as_json=False):
-        fixtures.write(folder, hosts=tuple(host or ()))
-    output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=False)
-
-
-def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
-    """Return the cases whose services all have an instance."""
-    given = {instance.service for instance in target.addresses}
-    return [case for case in cases if given >= {(step.target or case.target).service for step in case.steps}]
-
-
-def exit_code(result: RunResult) -> int:
-    """Return the exit code of the run command."""
-    if result.error:
-        return EXIT_COULD_NOT_RUN
-    return EXIT_CONFORMS if result.conforms else EXIT_FAILS
-
-
-def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[Instance, str]:
-    given = {Instance(name): address for name, address in services.items() if address is not None}
-    for other in others:
-        role, _, address = other.partition("=")
-        if role not in set(Instance):
-            _exit_usage(f"--instance {other}: give ROLE=HOST:PORT with a role of {', '.join(Instance)}")
-        given[Instance(role)] = address
-    if not given:
-        _exit_usage("give at least one of --promissory, --judiciary and --setad")
-    for address in given.values():
-        found = _ADDRESS.fullmatch(address)
-        if found is None or not 0 < int(found[2]) < 65536:
-            _exit_usage(f"{address}: give HOST:PORT")
-    return given
-
-
-def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
-    """Return all cases, and the selected ones."""
-    with _usage_errors():
-        cases = case_loader.read()
-        return cases, case_loader.select(cases, only)
-    raise AssertionError  # the block returns or exits
-
-
-def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
-    if path is None:
-        return set()
-    with _usage_errors():
-        excused = set(known_failures.read(path))
-    if unknown := excused - {case.id for case in cases}:
-        _exit_usage(f"{path}: there is no case {min(unknown)}; see: estelam conformance list")
-    return excused
-
-
-def _check_reports(files: Sequence[tuple[str, Path | None]], *, force: bool) -> None:
-    with _usage_errors():
-        for option, path in files:
-            if path:
-                output.check_writable(path, option, force=force)
-
-
-def _usage_errors() -> contextlib.AbstractContextManager[None]:
-    return output.user_errors(as_json=False, code=EXIT_USAGE)
-
-
-def _exit_usage(message: str) -> NoReturn:
-    output.exit_error(message, as_json=False, code=EXIT_USAGE)

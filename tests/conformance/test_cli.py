@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conformance import case_loader, cli, preflight
+from conformance import case_loader, commands, preflight
 from conformance.case import Case, Instance
 from conformance.cli import app
 from conformance.results import CaseResult, CaseStatus, RunResult
@@ -82,7 +82,7 @@ def test_report_path_checked_first(pki: Path, tmp_path: Path, kind: str) -> None
 def test_result_without_report(pki: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is printed even where a report can't be written in the end."""
     option = f"--{kind.removeprefix('signed_')}"
-    monkeypatch.setattr(getattr(cli, kind), "write", _fail)
+    monkeypatch.setattr(getattr(commands, kind), "write", _fail)
     done = run(pki, "--promissory", UNREACHABLE, option, str(tmp_path / "report"))
 
     assert "COULD NOT RUN" in done.output
@@ -127,7 +127,7 @@ def test_exit_codes(statuses: list[CaseStatus], error: str, code: int) -> None:
     """Each outcome has its exit code."""
     results = [CaseResult(case(check()), status) for status in statuses]
 
-    assert code == cli.exit_code(RunResult(datetime.now(UTC), 0.0, {}, results, error=error))
+    assert code == commands.exit_code(RunResult(datetime.now(UTC), 0.0, {}, results, error=error))
 
 
 def test_scope(pki: Path) -> None:
@@ -135,7 +135,7 @@ def test_scope(pki: Path) -> None:
     included, excluded = case(check()), case({**check(), "target": "judiciary"})
     target = Target({Instance.PROMISSORY_EMPTY: UNREACHABLE}, pki)
 
-    assert [included] == cli.in_scope([included, excluded], target)
+    assert [included] == commands.in_scope([included, excluded], target)
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,9 +319,11 @@ def test_service_imports() -> None:
     """The services that have a store do not import what only other commands need."""
     script = """if True:
         import sys
-        from estelam.cli.groups import root_command
+        from estelam.cli.deferred import implementation
+        from estelam.cli.root import all_commands, root_command
+        commands = all_commands(root_command())
         for name in ("promissory", "judiciary"):
-            root_command().load(name)
+            implementation(commands[f"{name} serve"].callback)
         print(*{"pyarrow", "numpy", "uvicorn", "starlette", "jinja2", "h2"} & set(sys.modules))
     """
 
@@ -331,12 +333,13 @@ def test_service_imports() -> None:
 
 
 def test_contracts_imported() -> None:
-    """A command group that is loaded alone imports the contracts of all services."""
+    """A command that runs alone imports the contracts of all services."""
     services = [f"{file.package}.{service.name}" for file in descriptors.files() for service in file.service]
     script = f"""if True:
         from google.protobuf.descriptor_pool import Default
-        from estelam.cli.groups import root_command
-        root_command().load("receipt")
+        from estelam.cli.deferred import implementation
+        from estelam.cli.root import all_commands, root_command
+        implementation(all_commands(root_command())["receipt verify"].callback)
         print(*(Default().FindServiceByName(name).full_name for name in {services}))
     """
 

@@ -18,7 +18,8 @@ from estelam.auth.grants import AccessTable
 from estelam.catalogue import loader
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.settings import CONFIG, ServingSettings, load_settings
+from estelam.core.settings import ServingSettings, load_settings
+from estelam.core.settings_file import CONFIG
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings

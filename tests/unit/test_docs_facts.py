@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.core import TyperGroup
 
-from estelam.cli.groups import root_command
+from estelam.cli.root import root_command
 from tests.support import tutorial
 
 ROOT = tutorial.ROOT

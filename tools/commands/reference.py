@@ -14,9 +14,10 @@ from google.rpc import code_pb2
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from estelam.cli.groups import root_command
+from estelam.cli.root import root_command
 from estelam.core.errors import ERROR_CATALOGUE
-from estelam.core.settings import PREFIX, CatalogueSettings, ClientSettings, SettingsSection
+from estelam.core.settings import CatalogueSettings, ClientSettings, SettingsSection
+from estelam.core.settings_file import PREFIX
 from estelam.telemetry.metrics import Metrics
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings

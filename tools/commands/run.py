@@ -18,7 +18,7 @@ from rich.console import Console
 
 from estelam.core import settings
 from estelam.core.exceptions import UserFacingError
-from estelam.core.settings import CONFIG, DEFAULT_CONFIG, PREFIX
+from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings

@@ -89,11 +89,13 @@ class ForkServer:
 
 def main() -> None:
     """Import everything, then fork a child for each line of standard input and print its pid."""
-    from estelam.cli.groups import root_command  # noqa: PLC0415 - only the fork server's own process needs it
+    # Only the fork server's own process needs them.
+    from estelam.cli.deferred import implementation  # noqa: PLC0415
+    from estelam.cli.root import all_commands, root_command  # noqa: PLC0415
 
     command = root_command()
-    for name in command.groups:
-        command.load(name)
+    for declared in all_commands(command).values():
+        implementation(declared.callback)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     for line in sys.stdin:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.core import settings
 from estelam.core.clock import Clock
 from estelam.core.files import write_atomic
 from estelam.core.keys import new_keyring_line
-from estelam.core.settings import StoreSettings
+from estelam.core.settings import StoreSettings, load_settings
+from estelam.core.settings_file import CONFIG
 from estelam.loading.feed import CoverageDeclaration, Feed
 from estelam.loading.load import load
 from estelam.storage.migrate import migrate
@@ -84,23 +84,23 @@ class Sandbox:
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment variables that make a command use this sandbox."""
-        return {settings.CONFIG: str(self.config)}
+        return {CONFIG: str(self.config)}
 
     def promissory(self, **overrides: object) -> PromissorySettings:
         """The promissory service's settings."""
-        return settings.load_settings(PromissorySettings, environ=self.environ, **overrides)
+        return load_settings(PromissorySettings, environ=self.environ, **overrides)
 
     def judiciary(self, **overrides: object) -> JudiciarySettings:
         """The judiciary service's settings."""
-        return settings.load_settings(JudiciarySettings, environ=self.environ, **overrides)
+        return load_settings(JudiciarySettings, environ=self.environ, **overrides)
 
     def setad(self, **overrides: object) -> SetadSettings:
         """The Setad adapter's settings."""
-        return settings.load_settings(SetadSettings, environ=self.environ, **overrides)
+        return load_settings(SetadSettings, environ=self.environ, **overrides)
 
     def quality(self, **overrides: object) -> QualitySettings:
         """The quality process's settings."""
-        return settings.load_settings(QualitySettings, environ=self.environ, **overrides)
+        return load_settings(QualitySettings, environ=self.environ, **overrides)
 
 
 def create_sandbox(

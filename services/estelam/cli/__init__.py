@@ -1,12 +1,11 @@
 """The `estelam` command: one group for each installed service and those that every installation has."""
 
 import gc
-import json
 import os
 import sys
 from typing import NoReturn
 
-from estelam.cli.groups import application
+from estelam.cli.root import application
 
 __all__ = ["application", "main"]
 
@@ -15,17 +14,13 @@ EXIT_USAGE = 2
 
 def main() -> None:
     """Run one command."""
-    # A garbage collection during the imports finds nothing to free and takes a tenth of the start. `LazyGroup` turns it
-    # on again once the command's modules are imported.
+    # A garbage collection during the imports finds nothing to free and takes a tenth of the start. A command turns it
+    # on again once it has imported its implementation.
     gc.disable()
     _prepare_streams()
     arguments = sys.argv[1:]
     if any("\udc80" <= character <= "\udcff" for argument in arguments for character in argument):
         _exit_error("an argument is not valid UTF-8 text", EXIT_USAGE)
-    if "serve" in arguments:
-        application()(prog_name="estelam")
-    # gRPC reads the variable when it is imported, and would print its own log lines beside our errors.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         application()(prog_name="estelam")
     except OSError as error:
@@ -51,8 +46,9 @@ def _prepare_streams() -> None:
 def _exit_error(message: str, code: int) -> NoReturn:
     try:
         if "--json" in sys.argv[1:]:
-            error: dict[str, object] = {"error": message, "reason": None, "layer": None, "address": None, "fields": []}
-            print(json.dumps(error), flush=True)
+            from estelam.cli import output  # noqa: PLC0415 - imports what the help does without
+
+            output.print_error(message)
         else:
             print(message, file=sys.stderr, flush=True)
     finally:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from estelam.core import dates
 from estelam.core.clock import TEHRAN
-from estelam.core.settings import CONFIG, DEFAULT_CONFIG
+from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 V = TypeVar("V")
 

@@ -1,28 +1,13 @@
-"""Commands that need an optional extra of the distribution: one line of text where the extra is not installed."""
-
-import contextlib
-from collections.abc import Iterator
-
-from estelam.cli import output
+"""Optional extras of the distribution: which one a failed import needs, and how to install it."""
 
 MODULES = {"conformance": ("h2", "hyperframe"), "loading": ("adbc_driver_sqlite", "pyarrow")}
 """The top-level modules of each extra that the services import."""
 
 
-def lacks(extra: str, error: ModuleNotFoundError) -> bool:
-    """Whether *error* is raised because *extra* is not installed."""
-    return (error.name or "").partition(".")[0] in MODULES[extra]
-
-
-@contextlib.contextmanager
-def required(extra: str, *, as_json: bool) -> Iterator[None]:
-    """Print what to install and exit 1 where an import in the block fails because *extra* is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if not lacks(extra, error):
-            raise
-        output.exit_error(missing(extra), as_json=as_json)
+def lacking(error: ModuleNotFoundError) -> str | None:
+    """Return the extra whose absence raised *error*; None if it was not raised by one."""
+    module = (error.name or "").partition(".")[0]
+    return next((extra for extra, modules in MODULES.items() if module in modules), None)
 
 
 def missing(extra: str) -> str:

@@ -1,11 +1,8 @@
 """Inquiries from the command line: one call over mTLS, its reply printed, archived on request, and an exit code."""
 
-import inspect
 import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import grpc
 import typer
@@ -15,7 +12,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from estelam.cli import complete, output
+from estelam.cli import output
+from estelam.cli.inquiry_options import Options
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize
 from estelam.core.contract import find_method
@@ -25,105 +23,6 @@ from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options that every inquiry's command has."""
-
-    service: str
-    as_: str
-    address: str | None
-    timeout: float
-    save_receipt: Path | None
-    force: bool
-    inquiry_id: str | None
-    case_reference: str | None
-    operator: str | None
-    as_json: bool
-
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return the metadata that states the inquiry's purpose."""
-        given = {
-            "x-inquiry-id": self.inquiry_id,
-            "x-case-reference": self.case_reference,
-            "x-operator": self.operator,
-        }
-        return tuple((key, normalize.normalize_identifier(value)) for key, value in given.items() if value)
-
-
-def inquiry(
-    service: str, identity: str, *, without: Collection[str] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the options of every inquiry to a function whose last parameter is *options*.
-
-    Args:
-        service: the service's name in the settings.
-        identity: the certificate's name unless --as names another.
-        without: names of options that the command does not offer.
-    """
-    offered = {name: option for name, option in _OPTIONS.items() if name not in without}
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def run(**given: Any) -> None:
-            values = {name: given.pop(name, None) for name in _OPTIONS}
-            command(**given, options=Options(service, **values))
-
-        own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
-        shared = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=identity if name == "as_" else default
-            )
-            for name, (kind, default) in offered.items()
-        ]
-        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run.__annotations__ = {found.name: found.annotation for found in (*own, *shared)}
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        return run
-
-    return decorate
-
-
-_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "as_": (
-        Annotated[
-            str,
-            typer.Option(
-                "--as",
-                metavar="NAME",
-                help="The client certificate, by its name in the pki folder.",
-                autocompletion=complete.identities,
-            ),
-        ],
-        None,
-    ),
-    "address": (
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="HOST:PORT",
-                help="The service's address; default: the one of the settings.",
-                autocompletion=complete.addresses,
-            ),
-        ],
-        None,
-    ),
-    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the reply.")], 5.0),
-    "save_receipt": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                metavar="FILE", help="Write the reply and its receipt to FILE.", autocompletion=complete.files
-            ),
-        ],
-        None,
-    ),
-    "force": (Annotated[bool, typer.Option("--force", help="Overwrite the file of --save-receipt.")], False),
-    "inquiry_id": (Annotated[str | None, typer.Option(help="Your correlation id (x-inquiry-id).")], None),
-    "case_reference": (Annotated[str | None, typer.Option(help="The tender or file (x-case-reference).")], None),
-    "operator": (Annotated[str | None, typer.Option(help="The person or system that asks (x-operator).")], None),
-    "as_json": (output.AsJson, False),
-}
 
 
 def ask(

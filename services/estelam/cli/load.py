@@ -9,7 +9,7 @@ import typer
 from estelam.cli import output
 from estelam.core import dates
 from estelam.core.clock import Clock
-from estelam.core.settings import StoreSettings
+from estelam.core.settings import StoreSettings, load_settings
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
 from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store
@@ -27,17 +27,21 @@ def declaration(since: str | None, through: str | None, *, as_json: bool) -> Cov
 
 
 def load_file(
-    settings: StoreSettings,
+    kind: type[StoreSettings],
     feed: Feed,
     file: Path,
     *,
-    claimed: CoverageDeclaration,
     first_date: date,
     rejects: Path | None,
     as_json: bool,
+    since: str | None = None,
+    through: str | None = None,
     replace: bool = False,
 ) -> None:
     """Load *file*, all of it or nothing; exit 1 where a row was rejected and nothing changed."""
+    claimed = declaration(since, through, as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(kind)
     with (
         output.user_errors(as_json=as_json),
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from persiantools import digits
@@ -38,7 +38,6 @@ QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
 """Where stderr is no terminal, a line of progress is printed every so many seconds."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 T = TypeVar("T")
 
 out = Console()

@@ -5,45 +5,25 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
-from estelam.cli.recall_export import Format, Lists, check_free
+from estelam.cli.options import Format
+from estelam.cli.recall_export import Lists, check_free
 from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring
-from estelam.core.settings import StoreSettings
+from estelam.core.settings import StoreSettings, load_settings
 from estelam.ledger import recall
 from estelam.ledger.recall import Recalled, RecallSource
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import Store, StoreError
 
-ChangedSince = Annotated[
-    str,
-    typer.Option(
-        metavar="LOAD|DATE|INSTANT",
-        help="Changes of the loads after LOAD (0: all), or from a day or an instant on; 1405-08-01 is Jalali.",
-    ),
-]
-Form = Annotated[Format, typer.Option("--format", help="The list's format.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Write one list for each caller into DIR, which must be new or empty."),
-]
-Settle = Annotated[
-    float,
-    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old."),
-]
-SETTLE_SECONDS = 15.0
-"""By then an answer that was being given when a load was committed, and did not see it, is in the ledger."""
-
 
 def recall_answers(
-    settings: StoreSettings,
+    kind: type[StoreSettings],
     facts: RecallSource,
     *,
     since: str,
@@ -55,7 +35,7 @@ def recall_answers(
     """Print or write the answers already given that would be different now: all of them, or none and exit 1."""
     form = Format.JSON if as_json else form
     with output.user_errors(as_json=as_json), Lists() as lists:
-        now = Clock().now()
+        settings, now = load_settings(kind), Clock().now()
         moment = output.parse_option(
             "--since", since, lambda text: dates.parse_load_or_instant(text, now), as_json=as_json
         )

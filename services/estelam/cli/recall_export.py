@@ -7,7 +7,6 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Self
@@ -15,19 +14,12 @@ from typing import IO, Any, Self
 import typer
 
 from estelam.cli import output
+from estelam.cli.options import Format
 from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
 COLUMNS = Recalled._fields
 MAX_TABLE_ROWS = 1000
-
-
-class Format(StrEnum):
-    """The format of a list."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 class Lists:

@@ -1,24 +1,16 @@
-"""Options and start of every service's `serve` command."""
+"""Start of a service from the command line."""
 
-from collections.abc import Callable
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import typer
 
-from estelam.cli import complete, output
+from estelam.cli import output
 from estelam.core.settings import ServingSettings, load_settings
 from estelam.server import supervisor
-
-Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Listen on HOST:PORT; default: the settings.")]
-PortFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Write the bound port to FILE once listening.", autocompletion=complete.files),
-]
-Workers = Annotated[
-    int,
-    typer.Option(min=1, help="Processes that share the port; more than one needs PostgreSQL."),
-]
 
 S = TypeVar("S", bound=ServingSettings)
 
@@ -33,5 +25,18 @@ def run(
     as_json: bool,
 ) -> None:
     """Serve until SIGTERM; where it can't start, print why on one line and exit 1."""
-    with output.user_errors(as_json=as_json):
+    with service_errors(as_json=as_json):
         supervisor.serve(main, load_settings(kind, listen=listen), workers, port_file)
+
+
+@contextlib.contextmanager
+def service_errors(*, as_json: bool, migrate: str = "estelam migrate") -> Iterator[None]:
+    """Handle errors as `output.user_errors` does, but print an unexpected one in full, as a service's log needs it."""
+    try:
+        with output.user_errors(as_json=as_json, migrate=migrate):
+            yield
+    except typer.Exit:
+        raise
+    except Exception:  # noqa: BLE001 - printed in full
+        traceback.print_exc()
+        raise typer.Exit(output.EXIT_FAILED) from None

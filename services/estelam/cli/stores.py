@@ -1,11 +1,7 @@
 """Installed services that have a store, and their settings."""
 
 from importlib.metadata import entry_points
-from typing import Annotated
 
-import typer
-
-from estelam.cli import complete
 from estelam.core.settings import SettingsError, StoreSettings, load_settings
 
 
@@ -25,8 +21,3 @@ def settings_of(service: str) -> StoreSettings:
             f"{service}: no installed service of this name has a store; give one of {', '.join(kinds())}"
         )
     return load_settings(kind)
-
-
-Service = Annotated[
-    str, typer.Argument(metavar="SERVICE", help="The service that has the ledger.", autocompletion=complete.stores)
-]

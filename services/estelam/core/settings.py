@@ -13,10 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_toml, validation_summary
-
-PREFIX = "ESTELAM_"
-CONFIG = PREFIX + "CONFIG"
-DEFAULT_CONFIG = Path(".estelam/estelam.toml")
+from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
 
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

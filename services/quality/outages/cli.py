@@ -1,31 +1,19 @@
 """`estelam quality outage`: announce, list and end planned outages."""
 
-import contextlib
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from estelam.catalogue import loader
-from estelam.catalogue.model import Catalogue
-from estelam.cli import complete, output
-from estelam.core import dates
-from estelam.core.clock import Clock
-from estelam.core.settings import load_settings
-from estelam.storage.store import AccessMode, Store
-from quality import repository, slo
-from quality.cli_errors import quality_errors
-from quality.evaluation.period_data import is_announced_in_time
-from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, state
-from quality.periods import instant_of, minute_of
-from quality.records import PlannedOutage
-from quality.settings import QualitySettings
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson
 
 app = typer.Typer(help="Announce, list and end planned outages.", no_args_is_help=True)
+implemented = implemented_in("quality.outages.commands")
 
 
 @app.command()
+@implemented
 def announce(
     service: Annotated[
         str, typer.Option(help="The service's name in the catalogue.", autocompletion=complete.services)
@@ -36,83 +24,24 @@ def announce(
     ],
     reason_fa: Annotated[str, typer.Option(help="The reason, in Persian.")],
     reason_en: Annotated[str, typer.Option(help="The reason, in English.")],
-    as_json: output.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Announce an outage; within it the service refuses with OUTAGE_ANNOUNCED and the time of its end."""
-    with quality_errors(as_json=as_json):
-        settings, now = load_settings(QualitySettings), Clock().now()
-        catalogue = loader.read_catalogue(settings.catalogue)
-        rules = slo.read(settings.rules, catalogue)
-        outage = create_outage(
-            catalogue,
-            service=service,
-            first=output.parse_option("--from", first, dates.parse_local_time, as_json=as_json),
-            end=output.parse_option("--until", end, dates.parse_local_time, as_json=as_json),
-            now=now,
-            reason_fa=reason_fa,
-            reason_en=reason_en,
-        )
-        with _announcer(settings, catalogue, now) as announcer:
-            stored = announcer.announce(outage)
-        apart = is_announced_in_time(stored, rules)
-    output.print_record(
-        _facts(stored, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
-    )
 
 
 @app.command()
+@implemented
 def end(
     number: Annotated[int, typer.Argument(help="The announcement's number, as `list` prints it.")],
-    as_json: output.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """End an outage with the current minute, or withdraw one that has not begun."""
-    with quality_errors(as_json=as_json):
-        settings, now = load_settings(QualitySettings), Clock().now()
-        with _announcer(settings, loader.read_catalogue(settings.catalogue), now) as announcer:
-            ended = announcer.end(number)
-    output.print_record(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
 
 
 @app.command("list")
+@implemented
 def listing(
-    as_json: output.AsJson = False,
+    as_json: AsJson = False,
     everything: Annotated[bool, typer.Option("--all", help="Include those that are over or withdrawn.")] = False,
 ) -> None:
     """List the announced outages by number."""
-    with quality_errors(as_json=as_json):
-        settings, now = load_settings(QualitySettings), minute_of(Clock().now())
-        with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
-            found = repository.all_outages(connection)
-    found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
-    rows = [_facts(one, as_json=as_json, now=now) for one in found]
-    columns = list(_facts(PlannedOutage("", 0, 0, 1, "", ""), as_json=as_json, now=0))
-    output.print_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
-
-
-@contextlib.contextmanager
-def _announcer(settings: QualitySettings, catalogue: Catalogue, now: datetime) -> Iterator[OutageAnnouncer]:
-    """Yield the announcements for a change, which is stored and published as a whole or not at all."""
-    with (
-        contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as opened,
-        opened.transaction() as connection,
-    ):
-        yield OutageAnnouncer(connection, catalogue, settings.outages, minute_of(now))
-
-
-def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"number": outage.number, "service": outage.service}
-    if now is not None:
-        facts["state"] = state(outage, now)
-    instants = {
-        "from": outage.first_minute,
-        "until": outage.end_minute,
-        "announced": outage.announced_minute,
-        "announced_until": outage.announced_end_minute or outage.end_minute,
-    }
-    facts |= {name: _format_minute(minute, as_json=as_json) for name, minute in instants.items()}
-    return facts | {"reason_fa": outage.reason_fa, "reason_en": outage.reason_en}
-
-
-def _format_minute(minute: int, *, as_json: bool) -> str:
-    there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else f"{dates.format_jalali(there.date())} {there:%H:%M}"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.core.keys import verifying_keys
-from estelam.core.settings import CONFIG
+from estelam.core.settings_file import CONFIG
 from quality import slo
 from quality.attribution import Attribution
 from quality.periods import instant_of

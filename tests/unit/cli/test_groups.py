@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 
-from estelam.cli.groups import OWN_GROUPS, root_command
+from estelam.cli.root import OWN_GROUPS, root_command
 
 HEAVY = {"cryptography", "google.protobuf", "grpc", "rich.table", "sqlalchemy", "yaml"}
 
@@ -77,20 +77,22 @@ def test_completion_of_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("ledger", "verify", "--json"), ("ledger", "verify", "--json", "--nothing"), ("migrate", "--json=x")]
+    ("command", "field"),
+    [
+        ("ledger verify --json", "service"),
+        ("ledger verify --json --nothing", "--nothing"),
+        ("nothing --json", None),
+        ("ledger nothing --json", None),
+        ("--nothing --json", "--nothing"),
+        ("--json", "--json"),
+        ("ledger verify promissory --json=x --json", "--json"),
+    ],
 )
-def test_usage_error_json(arguments: tuple[str, ...]) -> None:
-    """A wrong command line with --json exits 2 and prints the JSON error, if the command has --json."""
-    done = estelam(*arguments)
+def test_usage_error_json(command: str, field: str | None) -> None:
+    """A wrong command line with --json exits 2 and prints the JSON error, with the name of the option or argument."""
+    done = estelam(*command.split())
+    error = json.loads(done.stdout)
 
-    assert 2 == done.returncode
-    if "--json" in arguments:
-        assert ["error", "reason", "layer", "address", "fields"] == list(json.loads(done.stdout))
-
-
-def test_usage_error_without_json() -> None:
-    """A wrong command line whose command has no --json is printed as text."""
-    done = estelam("nothing", "--json")
-
-    assert (2, "") == (done.returncode, done.stdout)
-    assert "No such command 'nothing'" in done.stderr
+    assert (2, "") == (done.returncode, done.stderr)
+    assert ["error", "reason", "layer", "address", "fields"] == list(error)
+    assert [field] * bool(field) == [found["field"] for found in error["fields"]]

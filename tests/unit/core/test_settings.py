@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from estelam.core.settings import (
-    CONFIG,
     CatalogueSettings,
     ClientSettings,
     SettingsError,
     SettingsSection,
     load_settings,
 )
+from estelam.core.settings_file import CONFIG
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings

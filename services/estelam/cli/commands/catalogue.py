@@ -1,11 +1,11 @@
-"""`estelam catalogue`: show and validate the services of the exchange and the grants to call them."""
+"""Commands of `estelam catalogue`: show and validate the services of the exchange and the grants to call them."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,8 +17,7 @@ from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
 from estelam.catalogue.names import unknown_name
-from estelam.cli import complete, output
-from estelam.cli.catalogue_option import Folder
+from estelam.cli import output
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import dates
@@ -27,12 +26,9 @@ from estelam.core.settings import CatalogueSettings, SettingsError, load_setting
 from estelam.ledger import search
 from estelam.storage.store import Store, StoreError
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.command()
-def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
-    """Validate the catalogue. Exit 0: it is valid; 1: it is not, with each fault by file and line."""
+def check(catalogue: Path | None, *, as_json: bool) -> None:
+    """Validate the catalogue; exit 1 with each fault by file and line."""
     try:
         found = _read(catalogue, as_json=as_json)
     except CatalogueError as error:
@@ -51,18 +47,8 @@ def check(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
     output.print_record({"valid": True, **counts}, as_json=as_json)
 
 
-@app.command()
-def show(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="The name of a party, service, registry, grant or agreement.", autocompletion=complete.records
-        ),
-    ] = None,
-    catalogue: Folder = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """List all services with their methods and grants, or print one record."""
+def show(name: str | None, catalogue: Path | None, *, as_json: bool) -> None:
+    """Print all services with their methods and grants, or the record *name*."""
     found = _opened(catalogue, as_json=as_json)
     if name is None:
         _show_services(found, as_json=as_json)
@@ -75,15 +61,8 @@ def show(
     output.print_record(facts, as_json=as_json, title=name)
 
 
-@app.command("grants")
-def list_grants(
-    consumer: Annotated[
-        str | None, typer.Option(help="Only the grants of this consumer.", autocompletion=complete.consumers)
-    ] = None,
-    catalogue: Folder = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """List all grants with their clause, period, quota and today's status."""
+def list_grants(consumer: str | None, catalogue: Path | None, *, as_json: bool) -> None:
+    """Print the grants of *consumer*, default all, with today's status."""
     found, today = _opened(catalogue, as_json=as_json), _today()
     with output.user_errors(as_json=as_json):
         if consumer and found.party(consumer) is None:
@@ -93,9 +72,8 @@ def list_grants(
     output.print_rows(columns, rows, as_json=as_json)
 
 
-@app.command()
-def registries(catalogue: Folder = None, as_json: output.AsJson = False) -> None:
-    """List the base registries and their custodians, in Persian and English."""
+def registries(catalogue: Path | None, *, as_json: bool) -> None:
+    """Print the base registries and their custodians."""
     found = _opened(catalogue, as_json=as_json)
     columns = ("n", "slug", "fa", "en", "custodian", "custodian_fa", "custodian_en")
     rows = []
@@ -106,20 +84,8 @@ def registries(catalogue: Folder = None, as_json: output.AsJson = False) -> None
     output.print_rows(columns, rows, as_json=as_json)
 
 
-@app.command("explain")
-def explain_call(
-    consumer: Annotated[str, typer.Option(help="A party's name or its legal id.", autocompletion=complete.consumers)],
-    method: Annotated[str, typer.Option(help="A method or a listed service.", autocompletion=complete.methods)],
-    on: Annotated[
-        str | None, typer.Option(metavar="DATE", help="The day of the call; default: today; 1405-09-03 is Jalali.")
-    ] = None,
-    catalogue: Folder = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """Explain by which grant, clause and quota a call would be authorized, or why not.
-
-    Exit 0: it would be authorized; 20: it would not; 2: the catalogue has no such name.
-    """
+def explain_call(consumer: str, method: str, on: str | None, catalogue: Path | None, *, as_json: bool) -> None:
+    """Explain by which grant, clause and quota a call would be authorized, or why not; exit 0, 20, or 2."""
     found = _opened(catalogue, as_json=as_json)
     day = _today() if on is None else output.parse_option("--on", on, dates.parse_date, as_json=as_json)
     with output.user_errors(as_json=as_json):
@@ -131,24 +97,8 @@ def explain_call(
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
 
 
-@app.command()
-def changes(
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only changes recorded from DATE on: a day or an instant.")
-    ] = None,
-    about: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Only changes of this party, service or grant.", autocompletion=complete.records
-        ),
-    ] = None,
-    service: Annotated[
-        list[str] | None,
-        typer.Option(help="The services whose ledgers to read; default: all.", autocompletion=complete.stores),
-    ] = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """List the changes of the catalogue that the services recorded in their ledgers, oldest first."""
+def changes(since: str | None, about: str | None, service: list[str] | None, *, as_json: bool) -> None:
+    """Print the changes of the catalogue that the services recorded in their ledgers, oldest first."""
     with output.user_errors(as_json=as_json):
         after = _instant(since, as_json=as_json)
         recorded = [change for name in service or list(kinds()) for change in _recorded(name)]

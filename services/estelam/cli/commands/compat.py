@@ -1,13 +1,9 @@
-"""`estelam compat`: check a release for backward compatibility, and add it to the published baseline."""
+"""Commands of `estelam compat`: check a release for backward compatibility, and add it to the published baseline."""
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from estelam.catalogue.loader import read_catalogue
-from estelam.cli import complete, output
-from estelam.cli.catalogue_option import Folder
+from estelam.cli import output
 from estelam.compat.baseline import Baseline
 from estelam.compat.check import CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import contract_surface
@@ -16,32 +12,17 @@ from estelam.core.clock import Clock
 from estelam.core.settings import CatalogueSettings, load_settings
 from estelam.data_model import descriptors
 
-app = typer.Typer(no_args_is_help=True)
 
-Register = Annotated[
-    Path,
-    typer.Option("--published", metavar="FILE", help="The published baseline.", autocompletion=complete.files),
-]
-On = Annotated[str | None, typer.Option("--on", metavar="DAY", help="The day of the release; default: today in Iran.")]
-PUBLISHED = Path("protos/published.txt")
-
-
-@app.command()
-def check(
-    catalogue: Folder = None, published: Register = PUBLISHED, on: On = None, as_json: output.AsJson = False
-) -> None:
-    """Check a release against the published baseline. Exit 0: it is compatible; 1: it breaks a rule."""
+def check(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> None:
+    """Check a release against the published baseline; exit 1 if it breaks a rule."""
     known, release = _read(catalogue, published, on, as_json=as_json)
     _require_none(compatibility_violations(known, release), as_json=as_json)
     added = len(set(release.surface) - known.surface)
     output.print_record({"valid": True, "published": len(known.surface), "added": added}, as_json=as_json)
 
 
-@app.command()
-def publish(
-    catalogue: Folder = None, published: Register = PUBLISHED, on: On = None, as_json: output.AsJson = False
-) -> None:
-    """Check a release, and add it to the published baseline: from then on callers may rely on it."""
+def publish(catalogue: Path | None, published: Path, on: str | None, *, as_json: bool) -> None:
+    """Check a release, and add it to the published baseline."""
     known, release = _read(catalogue, published, on, as_json=as_json)
     _require_none(compatibility_violations(known, release), as_json=as_json)
     after = known.with_release(release.surface, release.catalogue)

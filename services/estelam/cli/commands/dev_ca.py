@@ -1,46 +1,22 @@
-"""`estelam dev-ca`: issue certificates for development."""
+"""Commands of `estelam dev-ca`: issue certificates for development."""
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.cli import complete, output
-
-app = typer.Typer(no_args_is_help=True)
-
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DIR", help="The folder of the authority and its certificates.", autocompletion=complete.files
-    ),
-]
+from estelam.cli import output
 
 
-@app.command()
-def init(folder: Folder, as_json: output.AsJson = False) -> None:
-    """Create a certificate authority."""
+def init(folder: Path, *, as_json: bool) -> None:
+    """Create a certificate authority in *folder*."""
     _check_new(folder / "ca", "name another folder", as_json=as_json)
     with output.user_errors(as_json=as_json):
         DevCertificateAuthority.create(folder)
     output.print_record({"authority": str(folder / "ca.crt")}, as_json=as_json)
 
 
-@app.command()
 def issue(
-    folder: Folder,
-    name: Annotated[str, typer.Argument(help="The certificate's file name, without an ending.")],
-    organization_id: Annotated[str, typer.Option(help="The organisation's legal id, 11 digits.")],
-    host: Annotated[
-        list[str] | None, typer.Option(help="A host name or address of the server; may be repeated.")
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, help="Days until it expires.")] = 365,
-    signing: Annotated[
-        bool, typer.Option("--signing", help="Issue a certificate to sign ledgers and reports, not for TLS.")
-    ] = False,
-    as_json: output.AsJson = False,
+    folder: Path, name: str, organization_id: str, host: list[str] | None, days: int, *, signing: bool, as_json: bool
 ) -> None:
     """Issue a certificate for an organisation."""
     if not (organization_id.isascii() and organization_id.isdigit() and len(organization_id) == 11):

@@ -1,14 +1,11 @@
-"""`estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
+"""Commands of `estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
 
 import contextlib
 import re
-from typing import Annotated
 
-import typer
-
-from estelam.cli import complete, output
+from estelam.cli import output
 from estelam.cli.complete import SUBJECT_KINDS
-from estelam.cli.stores import Service, settings_of
+from estelam.cli.stores import settings_of
 from estelam.core import normalize
 from estelam.core.clock import to_datetime
 from estelam.core.keys import HmacKeyring, verifying_keys
@@ -18,18 +15,9 @@ from estelam.ledger import search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.command("verify")
-def verify_ledger(
-    service: Service,
-    head: Annotated[
-        str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier, which the ledger must contain.")
-    ] = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """Verify the whole ledger. Exit 0: it is valid; 1: it is not; 2: --head is malformed, nothing was verified."""
+def verify_ledger(service: str, head: str | None, *, as_json: bool) -> None:
+    """Verify the ledger of *service*, and that it contains *head*."""
     with output.user_errors(as_json=as_json):
         if head is not None:
             head = _parse_head(head, as_json=as_json)
@@ -53,17 +41,8 @@ def verify_ledger(
     output.print_record(facts, as_json=as_json)
 
 
-@app.command("subject-report")
-def subject_report(
-    service: Service,
-    identifier: Annotated[str, typer.Argument(help="The identifier of the data subject.")],
-    kind: Annotated[
-        str,
-        typer.Option(help=f"The identifier's kind: {', '.join(SUBJECT_KINDS)}.", autocompletion=complete.subject_kinds),
-    ] = "person",
-    as_json: output.AsJson = False,
-) -> None:
-    """List every inquiry about one identifier, for the person concerned."""
+def subject_report(service: str, identifier: str, kind: str, *, as_json: bool) -> None:
+    """Print every inquiry about one identifier in the ledger of *service*."""
     with output.user_errors(as_json=as_json):
         settings = settings_of(service)
         keyring = HmacKeyring.load(settings.hmac_keyring)

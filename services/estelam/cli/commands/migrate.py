@@ -1,22 +1,12 @@
-"""`estelam migrate`: bring the stores to the newest schema."""
+"""The command `estelam migrate`: bring the stores to the newest schema."""
 
-from typing import Annotated
-
-import typer
-
-from estelam.cli import complete, output
+from estelam.cli import output
 from estelam.cli.stores import kinds, settings_of
 from estelam.storage.migrate import migrate as migrate_store
 
 
-def run(
-    services: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SERVICE]...", help="The services; default: all.", autocompletion=complete.stores),
-    ] = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """Create the stores, or bring them to the newest schema."""
+def migrate(services: list[str] | None, *, as_json: bool) -> None:
+    """Create the stores of *services*, default all, or bring them to the newest schema."""
     done = {}
     with output.user_errors(as_json=as_json):
         names = services or list(kinds())

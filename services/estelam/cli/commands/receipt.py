@@ -1,13 +1,12 @@
-"""`estelam receipt`: verify saved replies offline, against the services' signing certificates."""
+"""Commands of `estelam receipt`: verify saved replies offline, against the services' signing certificates."""
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from google.protobuf.json_format import MessageToDict
 
-from estelam.cli import complete, output
+from estelam.cli import output
 from estelam.core.clock import to_datetime
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
@@ -17,33 +16,9 @@ from estelam.receipts.archive import ReceiptRecord, read_archive
 
 MAX_PRINTED = 100
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `verify` a command of its own."""
-
-
-@app.command()
-def verify(
-    file: Annotated[
-        Path,
-        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
-    ],
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A signing certificate (PEM); default: the service's in the pki folder.",
-            autocompletion=complete.files,
-        ),
-    ] = None,
-    as_json: output.AsJson = False,
-) -> None:
-    """Verify that a service gave each reply to its request at its time. Exit 0: all are valid; 1: one is not.
-
-    Of a file with more than 100 replies only the counts are printed.
-    """
+def verify(file: Path, certificate: list[Path] | None, *, as_json: bool) -> None:
+    """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json):
         verifiers = _Verifiers(certificate)

@@ -1,14 +1,11 @@
-"""Command groups: listed by name and one-line help, imported when a command of theirs runs or is completed."""
+"""The root command and its groups, each imported when a command of it runs or is completed."""
 
-import gc
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +21,7 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "data-model": ("data_model", "Export the data reference model."),
     "migrate": ("migrate", "Create the stores, or bring them to the newest schema."),
 }
-"""Groups of every installation: the module in `cli.commands` and the help."""
+"""Groups of every installation: the module in `cli.groups` and the help."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the subclass
 
@@ -61,18 +58,13 @@ class LazyGroup(TyperGroup):
         return name, command and self.load(name or ""), rest
 
     def load(self, name: str) -> Any:
-        """Import the group *name* and the contracts of all services, since a receipt may be of any of them."""
-        if "_ESTELAM_COMPLETE" not in os.environ:  # a completion reads no receipt
-            _import_contracts()
+        """Import the declarations of the group *name*."""
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.callback()(_nothing)
         self.groups[name].add(alone, name)
         command = get_group(alone).commands[name]
         if isinstance(command, TyperGroup):
             command.help = self.groups[name].help
-        if not gc.isenabled():
-            gc.freeze()
-            gc.enable()
         return command
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -112,6 +104,18 @@ def root_command() -> LazyGroup:
     return command
 
 
+def all_commands(root: LazyGroup) -> dict[str, Any]:
+    """Return every command, a `TyperCommand`, by its words, as `ledger verify`; all declarations are imported."""
+    found: dict[str, Any] = {}
+    remaining: list[tuple[str, Any]] = [(name, root.load(name)) for name in root.groups]
+    for words, command in remaining:
+        if isinstance(command, TyperGroup):
+            remaining += [(f"{words} {name}", child) for name, child in command.commands.items()]
+        else:
+            found[words] = command
+    return found
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         typer.echo(f"estelam {version('estelam')}")
@@ -133,55 +137,26 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _add_service(entry: EntryPoint, app: typer.Typer, name: str) -> None:
-    """Add a service's commands; where the extra that they need is not installed, one command that says so."""
-    try:
-        app.add_typer(entry.load(), name=name)
-    except ModuleNotFoundError as error:
-        from estelam.cli import extras  # noqa: PLC0415 - imports what the help does without
-
-        if not (entry.extras and extras.lacks(entry.extras[0], error)):
-            raise
-        accept_all = {"ignore_unknown_options": True, "allow_extra_args": True}
-        app.command(name, context_settings=accept_all)(_missing(entry.extras[0]))
+    app.add_typer(entry.load(), name=name)
 
 
 def _add_own(module: str, app: typer.Typer, name: str) -> None:
-    commands = import_module(f"estelam.cli.commands.{module}")
-    if hasattr(commands, "app"):
-        app.add_typer(commands.app, name=name)
+    declared = import_module(f"estelam.cli.groups.{module}")
+    if hasattr(declared, "app"):
+        app.add_typer(declared.app, name=name)
     else:
-        app.command(name)(commands.run)
-
-
-def _missing(extra: str) -> Callable[[], None]:
-    def print_missing() -> None:
-        from estelam.cli import extras, output  # noqa: PLC0415 - imports what the help does without
-
-        output.exit_error(extras.missing(extra), as_json=False)
-
-    return print_missing
+        app.command(name)(getattr(declared, module))
 
 
 def _nothing() -> None:
     """Keep an application of one command a group, whose first argument is that command's name."""
 
 
-def _import_contracts() -> None:
-    package = Path(__file__).parents[1]
-    for stubs in sorted(package.glob("*/v*/*_pb2.py")):
-        import_module(".".join([package.name, *stubs.relative_to(package).with_suffix("").parts]))
-
-
 def _print_usage_error(error: Any) -> int:
-    """Print a usage error, as JSON if the command has --json and else as typer does; return the exit code."""
-    offered = {option for parameter in error.ctx.command.params for option in parameter.opts} if error.ctx else set()
-    if "--json" in offered:
-        from estelam.cli import output  # noqa: PLC0415 - imports what the help does without
+    """Print a usage error as JSON; return the exit code."""
+    from estelam.cli import output  # noqa: PLC0415 - imports what the help does without
 
-        name = getattr(getattr(error, "param", None), "name", None)
-        message = error.format_message()
-        fields = [{"field": name, "rule": "usage", "description": message}] if name else []
-        output.print_error(message, fields=fields)
-    else:
-        error.show()
+    name = getattr(getattr(error, "param", None), "name", None) or getattr(error, "option_name", None)
+    message = error.format_message()
+    output.print_error(message, fields=[{"field": name, "rule": "usage", "description": message}] if name else [])
     return int(error.exit_code)

@@ -1,16 +1,17 @@
-"""`estelam judiciary bulk-check`: options, progress, signals, summary and exit code of a bulk check."""
+"""`estelam judiciary bulk-check`: progress, signals, summary and exit code of a bulk check."""
 
 import asyncio
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
-from estelam.cli import complete, output
-from estelam.cli.inquire import Options, inquiry, resolve_target
+from estelam.cli import output
+from estelam.cli.inquire import resolve_target
+from estelam.cli.inquiry_options import Options
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core import dates
@@ -33,41 +34,16 @@ _EXITS = {
 }
 
 
-@inquiry("judiciary", "cbi", without=("save_receipt", "force"))
 def bulk_check(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="The list: CSV, UTF-8, with the columns tracking_id and, if known, certificate_issued_on.",
-            autocompletion=complete.files,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", help="Write the answers to FILE, a row for each row.", autocompletion=complete.files
-        ),
-    ],
+    file: Path,
+    out: Path,
     options: Options,
-    window: Annotated[int, typer.Option(min=1, max=1024, help="Maximum number of concurrent calls.")] = 128,
-    patience: Annotated[float, typer.Option(min=1, help="Seconds without any reply before it stops.")] = 30.0,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Stop after 2h, 90m, or at an instant (ISO 8601).")
-    ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="The service's signing certificate (PEM); default: its own in the pki folder.",
-            autocompletion=complete.files,
-        ),
-    ] = None,
+    window: int,
+    patience: float,
+    deadline: str | None,
+    certificate: list[Path] | None,
 ) -> None:
-    """Call CheckByTrackingId for every row of a list; run again with the same files, it resumes.
-
-    The receipts are in OUT.receipts.jsonl. Exit 0: every row is answered; 20: some were refused; 21: the service can't
-    be reached, or a receipt is invalid; 22: stopped by a quota, an announced outage, the deadline or Ctrl-C; 1: nothing
-    was done.
-    """
+    """Call CheckByTrackingId for every row of *file*, print the summary, and exit."""
     bulk_options = BulkOptions(
         window=window,
         timeout=options.timeout,

@@ -1,0 +1,1 @@
+"""Command groups of every installation: the declarations of their commands, which `cli.commands` implements."""

@@ -1,0 +1,89 @@
+"""`estelam catalogue`: show and validate the services of the exchange and the grants to call them."""
+
+from typing import Annotated
+
+import typer
+
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson, Catalogue
+
+app = typer.Typer(no_args_is_help=True)
+implemented = implemented_in("estelam.cli.commands.catalogue")
+
+
+@app.command()
+@implemented
+def check(catalogue: Catalogue = None, as_json: AsJson = False) -> None:
+    """Validate the catalogue. Exit 0: it is valid; 1: it is not, with each fault by file and line."""
+
+
+@app.command()
+@implemented
+def show(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="The name of a party, service, registry, grant or agreement.", autocompletion=complete.records
+        ),
+    ] = None,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all services with their methods and grants, or print one record."""
+
+
+@app.command("grants")
+@implemented
+def list_grants(
+    consumer: Annotated[
+        str | None, typer.Option(help="Only the grants of this consumer.", autocompletion=complete.consumers)
+    ] = None,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all grants with their clause, period, quota and today's status."""
+
+
+@app.command()
+@implemented
+def registries(catalogue: Catalogue = None, as_json: AsJson = False) -> None:
+    """List the base registries and their custodians, in Persian and English."""
+
+
+@app.command("explain")
+@implemented
+def explain_call(
+    consumer: Annotated[str, typer.Option(help="A party's name or its legal id.", autocompletion=complete.consumers)],
+    method: Annotated[str, typer.Option(help="A method or a listed service.", autocompletion=complete.methods)],
+    on: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The day of the call; default: today; 1405-09-03 is Jalali.")
+    ] = None,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain by which grant, clause and quota a call would be authorized, or why not.
+
+    Exit 0: it would be authorized; 20: it would not; 2: the catalogue has no such name.
+    """
+
+
+@app.command()
+@implemented
+def changes(
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only changes recorded from DATE on: a day or an instant.")
+    ] = None,
+    about: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only changes of this party, service or grant.", autocompletion=complete.records
+        ),
+    ] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(help="The services whose ledgers to read; default: all.", autocompletion=complete.stores),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the changes of the catalogue that the services recorded in their ledgers, oldest first."""

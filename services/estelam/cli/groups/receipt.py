@@ -1,0 +1,39 @@
+"""`estelam receipt`: verify saved replies offline, against the services' signing certificates."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `verify` a command of its own."""
+
+
+@app.command()
+@implemented_in("estelam.cli.commands.receipt")
+def verify(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+    ],
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A signing certificate (PEM); default: the service's in the pki folder.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify that a service gave each reply to its request at its time. Exit 0: all are valid; 1: one is not.
+
+    Of a file with more than 100 replies only the counts are printed.
+    """

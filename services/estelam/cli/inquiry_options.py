@@ -1,0 +1,113 @@
+"""The options that every inquiry's command has."""
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from estelam.cli import complete
+from estelam.cli.options import AsJson
+from estelam.core import normalize
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that every inquiry's command has."""
+
+    service: str
+    as_: str
+    address: str | None
+    timeout: float
+    save_receipt: Path | None
+    force: bool
+    inquiry_id: str | None
+    case_reference: str | None
+    operator: str | None
+    as_json: bool
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the metadata that states the inquiry's purpose."""
+        given = {
+            "x-inquiry-id": self.inquiry_id,
+            "x-case-reference": self.case_reference,
+            "x-operator": self.operator,
+        }
+        return tuple((key, normalize.normalize_identifier(value)) for key, value in given.items() if value)
+
+
+def inquiry(
+    service: str, identity: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the options of every inquiry to a function whose last parameter is *options*.
+
+    Args:
+        service: the service's name in the settings.
+        identity: the certificate's name unless --as names another.
+        without: names of options that the command does not offer.
+    """
+    offered = {name: option for name, option in _OPTIONS.items() if name not in without}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            values = {name: given.pop(name, None) for name in _OPTIONS}
+            command(**given, options=Options(service, **values))
+
+        own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=identity if name == "as_" else default
+            )
+            for name, (kind, default) in offered.items()
+        ]
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {found.name: found.annotation for found in (*own, *shared)}
+        return run
+
+    return decorate
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "as_": (
+        Annotated[
+            str,
+            typer.Option(
+                "--as",
+                metavar="NAME",
+                help="The client certificate, by its name in the pki folder.",
+                autocompletion=complete.identities,
+            ),
+        ],
+        None,
+    ),
+    "address": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="HOST:PORT",
+                help="The service's address; default: the one of the settings.",
+                autocompletion=complete.addresses,
+            ),
+        ],
+        None,
+    ),
+    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the reply.")], 5.0),
+    "save_receipt": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Write the reply and its receipt to FILE.", autocompletion=complete.files
+            ),
+        ],
+        None,
+    ),
+    "force": (Annotated[bool, typer.Option("--force", help="Overwrite the file of --save-receipt.")], False),
+    "inquiry_id": (Annotated[str | None, typer.Option(help="Your correlation id (x-inquiry-id).")], None),
+    "case_reference": (Annotated[str | None, typer.Option(help="The tender or file (x-case-reference).")], None),
+    "operator": (Annotated[str | None, typer.Option(help="The person or system that asks (x-operator).")], None),
+    "as_json": (AsJson, False),
+}

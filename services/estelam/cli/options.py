@@ -1,0 +1,102 @@
+"""Options and arguments that several commands have, and the declarations that several services share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estelam.cli import complete
+
+SETTLE_SECONDS = 15.0
+"""By then an answer that was being given when a load was committed, and did not see it, is in the ledger."""
+
+
+class Format(StrEnum):
+    """The format of a list."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue",
+        metavar="DIR",
+        help="The catalogue's folder; default: the settings.",
+        autocompletion=complete.files,
+    ),
+]
+Service = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="The service that has the ledger.", autocompletion=complete.stores)
+]
+
+Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Listen on HOST:PORT; default: the settings.")]
+PortFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the bound port to FILE once listening.", autocompletion=complete.files),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Processes that share the port; more than one needs PostgreSQL."),
+]
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV (UTF-8, with the columns' names in its header) or Parquet.", autocompletion=complete.files
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Declare the data complete from DATE on; 1399-01-01 is Jalali."),
+]
+Through = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="Declare the feed loaded up to INSTANT (ISO 8601, or: now).")
+]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write rejected rows to FILE; default: FILE.rejects.csv", autocompletion=complete.files
+    ),
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace", help="Take the file as the whole register: remove rows that it lacks. Coverage may shrink."
+    ),
+]
+
+ChangedSince = Annotated[
+    str,
+    typer.Option(
+        metavar="LOAD|DATE|INSTANT",
+        help="Changes of the loads after LOAD (0: all), or from a day or an instant on; 1405-08-01 is Jalali.",
+    ),
+]
+Form = Annotated[Format, typer.Option("--format", help="The list's format.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write one list for each caller into DIR, which must be new or empty."),
+]
+Settle = Annotated[
+    float,
+    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old."),
+]
+
+
+def serve(listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: AsJson = False) -> None:
+    """Serve until SIGTERM; on SIGHUP restart the workers one by one."""
+
+
+def recall(
+    since: ChangedSince,
+    form: Form = Format.TABLE,
+    out: Out = None,
+    settle: Settle = SETTLE_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """List the answers already given that late or corrected data would change."""

@@ -1,0 +1,122 @@
+"""Commands that are declared apart from their implementation."""
+
+import inspect
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from conformance import case_loader, completion
+from conformance.case import Instance
+from estelam.cli.deferred import MODULE, implementation
+from estelam.cli.root import all_commands, root_command
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = all_commands(root_command())
+LIGHT = {"typer", "persiantools", "pydantic", "pyyaml"}
+"""Dependencies that a declaration or a completion may import; pydantic is imported by typer."""
+REPORT = """if True:
+    import atexit, sys
+    atexit.register(lambda: print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
+    sys.argv = ["estelam", *sys.argv[1:]]
+    from estelam.cli import main
+    main()
+"""
+
+
+def heavy(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the dependencies of the project that a process of REPORT imported, except the light ones."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = {
+        requirement.partition(">")[0].partition("[")[0]
+        for requirement in (*project["dependencies"], *extras["conformance"], *extras["loading"])
+    }
+    by_module = packages_distributions()
+    imported = {name.lower() for module in done.stderr.split() for name in by_module.get(module, ())}
+    assert "typer" in imported
+    return (imported & declared) - LIGHT
+
+
+def run(*arguments: str, words: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `estelam` with *arguments*, or complete *words*, and print the imported packages to stderr."""
+    asked = (
+        {"_ESTELAM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+        if words
+        else {}
+    )
+    command = [sys.executable, "-c", REPORT, *arguments]
+    environ = {**os.environ, **asked}
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ, cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", sorted({words.partition(" ")[0] for words in COMMANDS} | {"quality outage"}))
+def test_help_imports_little(name: str) -> None:
+    """The help of a group, and the completion of its commands, import no library that the commands work with."""
+    help_text = run(*name.split(), "--help")
+    completed = run(words=f"estelam {name} ")
+
+    assert "Usage" in help_text.stdout
+    assert [set(), set()] == [heavy(help_text), heavy(completed)]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("estelam ledger ver", "verify"),
+        ("estelam ledger subject-report --ki", "--kind"),
+        ("estelam migrate jud", "judiciary"),
+        ("estelam catalogue show promissory-note", "promissory-note-inquiry"),
+        ("estelam catalogue explain --method promissory", "promissory-note-inquiry/CheckNote"),
+        ("estelam judiciary recall --format c", "csv"),
+        ("estelam judiciary bulk-check --pa", "--patience"),
+        ("estelam quality report --month 1", ""),
+        ("estelam quality outage announce --service promissory", "promissory-note-inquiry"),
+        ("estelam conformance run --only R3.1.", "R3.1.1"),
+        ("estelam setad verify --a", "--agency"),
+    ],
+)
+def test_completion_imports_little(words: str, value: str) -> None:
+    """The completion of names, options and values imports no library that the commands work with."""
+    done = run(words=words)
+
+    assert value in done.stdout
+    assert done.stdout.strip()
+    assert set() == heavy(done)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_signatures_agree(words: str) -> None:
+    """A command's declaration and its implementation have the same parameters, of the same types."""
+    declared = COMMANDS[words].callback
+    function = implementation(declared)
+    wanted = inspect.signature(function, eval_str=True).parameters
+    given = {name: kind for name, kind in get_type_hints(_declaration(declared)).items() if name != "return"}
+
+    assert given == {name: wanted[name].annotation for name in given}
+    assert {name for name, found in wanted.items() if found.default is inspect.Parameter.empty} <= set(given)
+
+
+def _declaration(callback: Any) -> Any:
+    """Return the function that carries the declaration: the innermost one."""
+    return inspect.unwrap(callback)
+
+
+def test_declarations_have_no_body() -> None:
+    """Every command of the command line names the module of its implementation."""
+    assert [] == [words for words, command in COMMANDS.items() if MODULE not in vars(command.callback)]
+
+
+def test_conformance_values() -> None:
+    """The completion of the conformance kit offers names that select every case and its clause, and no other name."""
+    cases, names = case_loader.read(), completion.case_names()
+
+    assert {case.clause for case in cases} <= set(names)
+    assert all(case.id in names or case.id.rpartition(".")[0] in names for case in cases)
+    assert all(case_loader.select(cases, [name]) for name in names)
+    assert completion.roles() == [f"{role}=" for role in Instance]
