@@ -14,8 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
 from estelam.client.channel import ClientIdentity
-from estelam.core.exceptions import UserFacingError
-from estelam.core.keys import KeyFileError, verifying_keys
+from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.keys import verifying_keys
+from estelam.core.pem import KeyFileError, read_certificates
 from estelam.receipts.receipt import Verifier
 
 
@@ -69,10 +70,16 @@ class Target:
         verifiers = {}
         for service in ("promissory", "judiciary"):
             try:
-                verifiers[service] = Verifier(verifying_keys([self.pki / f"{service}-receipts.crt"]))
-            except (OSError, KeyFileError):
-                raise TargetError(f"{service}-receipts.crt is not a certificate of an Ed25519 key") from None
+                keys = verifying_keys([self.pki / f"{service}-receipts.crt"], self._retired_keys)
+                verifiers[service] = Verifier(keys)
+            except (OSError, KeyFileError) as error:
+                raise TargetError(describe_error(error)) from None
         return verifiers
+
+    @property
+    def _retired_keys(self) -> Path | None:
+        path = self.pki / "retired-keys.json"
+        return path if path.exists() else None
 
     def has(self, caller: str) -> bool:
         """Return whether the PKI folder has *caller*'s certificate and key."""
@@ -98,7 +105,7 @@ class Target:
         return self._certificate(caller).fingerprint(SHA256()).hex()
 
     def _certificate(self, caller: str) -> x509.Certificate:
-        return x509.load_pem_x509_certificate((self.pki / f"{caller}.crt").read_bytes())
+        return read_certificates(self.pki / f"{caller}.crt")[0]
 
     def validate(self) -> None:
         """Check the fixtures' folders before the first call.

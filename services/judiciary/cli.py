@@ -8,7 +8,7 @@ import typer
 from estelam.cli import complete, options
 from estelam.cli.deferred import implemented_in
 from estelam.cli.inquiry_options import Options, inquiry
-from estelam.cli.options import AsJson, File, Rejects, Replace, Since, Through
+from estelam.cli.options import AsJson, Certificates, File, Rejects, Replace, RetiredKeys, Since, Through
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("judiciary.commands")
@@ -78,13 +78,8 @@ def bulk_check(
     deadline: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Stop after 2h, 90m, or at an instant (ISO 8601).")
     ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="The service's signing certificate (PEM); default: its own in the pki folder.",
-            autocompletion=complete.files,
-        ),
-    ] = None,
+    certificate: Certificates = None,
+    retired_keys: RetiredKeys = None,
 ) -> None:
     """Call CheckByTrackingId for every row of a list; run again with the same files, it resumes.
 

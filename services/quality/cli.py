@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Listen, PortFile
+from estelam.cli.options import AsJson, Listen, PortFile, RetiredKeys
 from quality.outages import cli as outage
 
 app = typer.Typer(no_args_is_help=True)
@@ -66,8 +66,12 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="The report's folder.", autocompletion=complete.files)],
     certificate: Annotated[
         list[Path] | None,
-        typer.Option(help="A signing certificate (PEM); default: the settings.", autocompletion=complete.files),
+        typer.Option(
+            help="A file of signing certificates (PEM); may be repeated. Default: the settings.",
+            autocompletion=complete.files,
+        ),
     ] = None,
+    retired_keys: RetiredKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a report's signature. Exit 0: all files are as signed; 1: they are not."""
+    """Verify a report's signature. Exit 0: all files are as signed by a valid key; 1: they are not."""

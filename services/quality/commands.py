@@ -58,10 +58,14 @@ def collect(*, as_json: bool) -> None:
     output.print_rows(("service", "entries"), rows, as_json=as_json)
 
 
-def verify(folder: Path, certificate: list[Path] | None, *, as_json: bool) -> None:
+def verify(folder: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
     """Verify the signature of the report in *folder*."""
     with quality_errors(as_json=as_json):
-        keys = verifying_keys(certificate or load_settings(QualitySettings).signing_certificates)
+        if certificate:
+            keys = verifying_keys(certificate, retired_keys)
+        else:
+            settings = load_settings(QualitySettings)
+            keys = verifying_keys(settings.signing_certificates, retired_keys or settings.retired_keys)
         try:
             files = signing.verify(folder, keys)
         except signing.ReportSignatureError as error:

@@ -38,6 +38,8 @@ class QualitySettings(SettingsSection):
     """The Ed25519 private key (PEM) that signs reports."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)
     """The signing certificates (PEM), present and past."""
+    retired_keys: Path | None = None
+    """The list (JSON) of signing keys that are used no more; without it, none is retired."""
     reports: Path
     """The folder that reports are written to."""
     ledgers: dict[str, str] = Field(default_factory=dict)

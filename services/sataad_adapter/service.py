@@ -49,7 +49,7 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
             if status.status != HealthCheckResponse.SERVING:
                 raise ConnectionError("the ministry's service reports that it is not serving")
 
-        keys = verifying_keys(settings.provider_certificates)
+        keys = verifying_keys(settings.provider_certificates, settings.provider_retired_keys)
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
         handler = InquiryHandler(
             authenticator=Authenticator(settings, is_denied=access.is_denied, clock=clock),

@@ -19,6 +19,8 @@ class SetadSettings(ServingSettings):
     """host:port of the ministry's promissory service."""
     provider_certificates: tuple[Path, ...] = Field(min_length=1)
     """The ministry's receipt-signing certificates (PEM)."""
+    provider_retired_keys: Path | None = None
+    """The ministry's list (JSON) of signing keys that are used no more; without it, none is retired."""
     client_certificate: Path
     """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path

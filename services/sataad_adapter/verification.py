@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import Message
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
+from estelam.core.keys import VerifyingKey
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -32,7 +32,7 @@ class VerificationBackend:
     """Answer backend that forwards to the ministry's service, which looks up and records."""
 
     def __init__(
-        self, ministry: "PromissoryNoteInquiryServiceAsyncStub", keys: Mapping[str, Ed25519PublicKey], clock: Clock
+        self, ministry: "PromissoryNoteInquiryServiceAsyncStub", keys: Mapping[str, VerifyingKey], clock: Clock
     ) -> None:
         self._ministry = ministry
         self._keys = keys

@@ -66,7 +66,8 @@ class Ministry:
 
     def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
         """Return a reply with a valid receipt."""
-        signer = SigningKey.load(self.target.pki / "promissory-receipts.key")
+        pki = self.target.pki
+        signer = SigningKey.load(pki / "promissory-receipts.key", [pki / "promissory-receipts.crt"])
         self.sequence += 1
         salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
         bare = notes.CheckNoteResponse(answer=answer)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     authority = DevCertificateAuthority.create(folder)
     for name in ("examiner", "another"):
-        authority.issue_signing(name, "99001504616")
+        authority.issue_signing(name, "99001504616", since=datetime(2026, 1, 1, tzinfo=UTC))
     authority.issue("elliptic", ["99001504616"])
     return folder
 
@@ -185,7 +185,7 @@ def test_invalid_signature(tmp_path: Path, pki: Path) -> None:
     signed_json.write(report, ALL, pki)
     with pytest.raises(signed_json.SignatureError, match="not what this examiner signed"):
         signed_json.verify(report, pki / "another.crt")
-    with pytest.raises(signed_json.SignatureError, match="not an Ed25519 certificate"):
+    with pytest.raises(signed_json.SignatureError, match="not a certificate of an Ed25519 key"):
         signed_json.verify(report, pki / "elliptic.crt")
     report.write_text(report.read_text("utf-8").replace('"failed"', '"passed"'), "utf-8")
     with pytest.raises(signed_json.SignatureError, match="not what this examiner signed"):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from estelam.core.pem import read_certificates
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
+from tests.support.certificates import DAY, NOW, certificate_pem, write_retirement
 from tools.env.processes import ServiceProcess
 from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
@@ -126,4 +128,41 @@ def test_mismatched_key_is_refused(serve: CommandLine, sandbox: Sandbox) -> None
     """A private key that does not match the certificate is refused."""
     (sandbox.pki / "promissory-server.key").write_bytes((sandbox.pki / "setad.key").read_bytes())
 
-    assert "the private key does not match the certificate" in serve().err
+    assert "is not the key of the certificate" in serve().err
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "usage", "words"),
+    [
+        (-9, -6, True, "promissory-receipts.key: can't sign: the signing certificate had expired at"),
+        (6, 9, True, "promissory-receipts.key: can't sign: the signing certificate was not yet valid at"),
+        (-1, 1, False, "promissory-receipts.crt: may not sign, its key usage has no digitalSignature"),
+    ],
+)
+def test_invalid_signing_certificate(
+    serve: CommandLine, sandbox: Sandbox, since: int, until: int, *, usage: bool, words: str
+) -> None:
+    """A service whose signing certificate is not valid now, or not for signing, does not start."""
+    file = sandbox.pki / "promissory-receipts.crt"
+    public = read_certificates(file)[0].public_key()
+    file.write_bytes(
+        certificate_pem(sandbox.pki, public, since=NOW + since * DAY, until=NOW + until * DAY, digital_signature=usage)
+    )
+
+    assert words in serve().err
+
+
+def test_signing_key_without_certificate(serve: CommandLine, sandbox: Sandbox) -> None:
+    """A service whose signing key has none of the signing certificates does not start."""
+    (sandbox.pki / "promissory-receipts.key").write_bytes((sandbox.pki / "judiciary-receipts.key").read_bytes())
+
+    assert "promissory-receipts.key: no certificate of this key is in" in serve().err
+
+
+def test_retired_signing_key(serve: CommandLine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose signing key is retired does not start."""
+    certificate = sandbox.pki / "promissory-receipts.crt"
+    retired = write_retirement(sandbox.folder / "retired.json", certificate, NOW - DAY, "superseded")
+    monkeypatch.setenv("ESTELAM_PROMISSORY_RETIRED_KEYS", str(retired))
+
+    assert "can't sign: the signing key was retired at" in serve().err

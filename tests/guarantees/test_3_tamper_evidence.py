@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
-from estelam.core.keys import key_id
+from estelam.core.keys import VerifyingKey, key_id
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
     ANSWER_UNSPECIFIED,
@@ -58,10 +58,12 @@ class AsText(bytes):
 class LedgerTampering:
     """Changes the ledger's tables, verifies, and rolls the change back."""
 
-    def __init__(self, connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> None:
+    def __init__(self, connection: Connection, keys: Mapping[str, VerifyingKey]) -> None:
         self._connection = connection
         # Signature checks are cached, for thousands of verifications of one ledger.
-        self._keys: Any = {name: SimpleNamespace(verify=cache(key.verify)) for name, key in keys.items()}
+        self._keys: Any = {
+            name: SimpleNamespace(verify=cache(key.verify), invalidity=key.invalidity) for name, key in keys.items()
+        }
 
     def rows(self, table: Table) -> list[Row]:
         found = self._connection.exec_driver_sql(f"SELECT rowid, * FROM {table} ORDER BY 2").mappings()
@@ -282,7 +284,7 @@ def test_earlier_heads_stay_valid(recorded: RecordedLedger, tampering: LedgerTam
     assert all(run(recorded.sandbox, *LEDGER, "--head", str(head))[0] == 0 for head in tampering.heads())
 
 
-def is_valid(file: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:
+def is_valid(file: Path, keys: Mapping[str, VerifyingKey]) -> bool:
     try:
         return all(receipt.verify(record.method, record.request, record.reply, keys) for record in read_archive(file))
     except receipt.InvalidReceipt:

@@ -15,7 +15,6 @@ from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
@@ -24,7 +23,7 @@ from conformance.raw_http2 import grpc_message
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
 from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason, Refusal
-from estelam.core.keys import verifying_keys
+from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -118,7 +117,7 @@ UNSENT = Sent(b"", b"", None)
 class ReplyChecker:
     """Checks whether each reply is allowed, and counts replies by kind."""
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey], result: Result, seen: Counter[str]) -> None:
+    def __init__(self, keys: Mapping[str, VerifyingKey], result: Result, seen: Counter[str]) -> None:
         self._keys = keys
         self._result = result
         self._seen = seen

@@ -114,7 +114,11 @@ class SimulatedService:
             last_sealed = last_block_time(connection)
         self.registrar = InquiryRecorder(
             store=self.store,
-            ledger=LedgerWriter(keyring=keyring, signer=SigningKey.load(self.settings.signing_key), clock=clock),
+            ledger=LedgerWriter(
+                keyring=keyring,
+                signer=SigningKey.load(self.settings.signing_key, self.settings.signing_certificates),
+                clock=clock,
+            ),
             keyring=keyring,
             lookups={method.name: lookup for method, lookup in self.world.questions(self.settings).items()},
             max_staleness=self.settings.max_staleness,

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,11 @@ def quality_home(folder: Path) -> QualitySettings:
     catalogue = folder / "catalogue"
     shutil.copytree(ROOT / "catalogue", catalogue)
     (catalogue / "agreements.yaml").write_text(AGREEMENTS, "utf-8")
-    DevCertificateAuthority.create(folder / "pki").issue_signing("quality-reports", EXCHANGE)
+    DevCertificateAuthority.create(folder / "pki").issue_signing(
+        "quality-reports",
+        EXCHANGE,
+        since=datetime(2020, 1, 1, tzinfo=UTC),  # before any month that may be shown
+    )
     settings = QualitySettings(
         store=f"sqlite:///{folder / 'store'}",
         catalogue=catalogue,

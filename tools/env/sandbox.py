@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from estelam.auth.dev_ca import DevCertificateAuthority
@@ -131,7 +131,7 @@ def create_sandbox(
     if not (sandbox.pki / "ca.crt").exists():
         _issue(sandbox)
     if not (sandbox.pki / "quality-reports.crt").exists():
-        DevCertificateAuthority(sandbox.pki).issue_signing("quality-reports", monitoring.EXCHANGE)
+        _issue_signing(sandbox.pki, "quality-reports", monitoring.EXCHANGE)
     monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
     for name in ("promissory", "judiciary"):
         home = sandbox.folder / name
@@ -229,8 +229,14 @@ def _issue(sandbox: Sandbox) -> None:
     hosts = ["localhost", "127.0.0.1", "workers"]  # the last is the name that a proxy verifies its upstream servers by
     for name, organization_id in (("promissory", MINISTRY), ("judiciary", JUDICIARY)):
         authority.issue(f"{name}-server", [organization_id], hosts=hosts)
-        authority.issue_signing(f"{name}-receipts", organization_id)
+        _issue_signing(sandbox.pki, f"{name}-receipts", organization_id)
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=hosts)
+
+
+def _issue_signing(pki: Path, name: str, organization_id: str) -> None:
+    """Issue a signing certificate for the whole time that clocks of tests may show."""
+    since, lifetime = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=40 * 365)
+    DevCertificateAuthority(pki).issue_signing(name, organization_id, since=since, lifetime=lifetime)
 
 
 def _write_settings(

@@ -6,19 +6,21 @@ The detached signature (`*.sig`) is Ed25519 over the report's bytes, so verifica
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from conformance.reports.labels import outcome, status_counts
 from conformance.results import CaseResult, RunResult
-from estelam.core.exceptions import UserFacingError
+from estelam.core.clock import to_micros
+from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.keys import VerifyingKey, verifying_keys
+from estelam.core.pem import KeyFileError, read_private_key
 
 KIND = "estelam conformance report v1"
 
@@ -33,7 +35,7 @@ def write(path: Path, run: RunResult, pki: Path) -> None:
     Raises:
         SignatureError: the examiner's key can't be used.
     """
-    key = _private_key(pki / "examiner.key")
+    key = _examiner_key(pki / "examiner.key")
     report = json.dumps(_report(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
     path.write_bytes(report)
     signature_path(path).write_bytes(key.sign(report))
@@ -43,38 +45,46 @@ def verify(path: Path, certificate: Path) -> Mapping[str, Any]:
     """Verify the report in *path* with the examiner's *certificate* and return it.
 
     Raises:
-        SignatureError: a file can't be read, the signature is invalid, or it is not a conformance report.
+        SignatureError: a file can't be read, the signature is invalid or made outside the certificate's validity, or
+            it is not a conformance report.
     """
     try:
-        key = load_pem_x509_certificate(certificate.read_bytes()).public_key()
+        keys = verifying_keys([certificate]).values()
         report, signature = path.read_bytes(), signature_path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise SignatureError(f"{path}: the report, its signature or the certificate can't be read") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{certificate}: not an Ed25519 certificate")
-    try:
-        key.verify(signature, report)
-    except InvalidSignature:
-        raise SignatureError(f"{path}: not what this examiner signed") from None
+    except (OSError, KeyFileError) as error:
+        raise SignatureError(describe_error(error)) from error
+    key = next((key for key in keys if _is_signed(report, signature, key)), None)
+    if key is None:
+        raise SignatureError(f"{path}: not what this examiner signed")
     content: Any = json.loads(report)
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise SignatureError(f"{path}: not a conformance report")
+    if problem := key.invalidity(to_micros(datetime.fromisoformat(content["began"]))):
+        raise SignatureError(f"{path}: {problem}")
     return content
+
+
+def _examiner_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = read_private_key(path)
+    except (OSError, KeyFileError) as error:
+        raise SignatureError(f"the examiner's key: {describe_error(error)}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{path}: not an Ed25519 key")
+    return key
+
+
+def _is_signed(report: bytes, signature: bytes, key: VerifyingKey) -> bool:
+    try:
+        key.verify(signature, report)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def signature_path(path: Path) -> Path:
     """Return the path of the signature of the report *path*."""
     return path.with_name(f"{path.name}.sig")
-
-
-def _private_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise SignatureError(f"{path}: the examiner's key can't be read") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{path}: not an Ed25519 key")
-    return key
 
 
 def _report(run: RunResult) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 from estelam.auth.certificate import ClientCertificate, parse_certificate
 from estelam.core.clock import Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
+from estelam.core.pem import KeyFileError, read_certificates
 from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
@@ -62,14 +63,14 @@ class XfccVerifier:
         """Return the function that verifies a header by the current authorities; checks their file once a second."""
         try:
             self._reloader.refresh()
-        except (OSError, ValueError) as error:
+        except (OSError, KeyFileError) as error:
             if not self._reloader.is_loaded:
                 raise
             log.warning("ca_certificates.unreadable", error=type(error).__name__)
         return self._reloader.value
 
     def _load(self) -> Callable[[str], ClientCertificate]:
-        store = Store(x509.load_pem_x509_certificates(self._trust.read_bytes()))
+        store = Store(list(read_certificates(self._trust)))
         return lru_cache(maxsize=1024)(partial(_verify_header, store, self._clock))
 
 

@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 
 import grpc
 import typer
-from cryptography.x509 import load_pem_x509_certificate
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -20,6 +19,7 @@ from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import describe_error
 from estelam.core.grpc_status import from_grpc
+from estelam.core.pem import KeyFileError, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
@@ -130,8 +130,8 @@ def _call(
 def describe_certificate(identity: ClientIdentity) -> str:
     """Return the client certificate's path and subject as one line."""
     try:
-        subject = load_pem_x509_certificate(identity.certificate.read_bytes()).subject.rfc4514_string()
-    except (OSError, ValueError):
+        subject = read_certificates(identity.certificate)[0].subject.rfc4514_string()
+    except (OSError, KeyFileError):
         return str(identity.certificate)
     return f"{identity.certificate} ({subject})"
 

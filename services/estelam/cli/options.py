@@ -34,6 +34,22 @@ Service = Annotated[
     str, typer.Argument(metavar="SERVICE", help="The service that has the ledger.", autocompletion=complete.stores)
 ]
 
+Certificates = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--certificate",
+        help="A file of signing certificates (PEM); may be repeated. Default: the service's in the pki folder.",
+        autocompletion=complete.files,
+    ),
+]
+RetiredKeys = Annotated[
+    Path | None,
+    typer.Option(
+        help="The list (JSON) of retired signing keys. Default: the settings' list, unless --certificate is given.",
+        autocompletion=complete.files,
+    ),
+]
+
 Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Listen on HOST:PORT; default: the settings.")]
 PortFile = Annotated[
     Path | None,

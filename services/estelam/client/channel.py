@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
-from estelam.core.keys import KeyFileError
+from estelam.core.pem import KeyPair, read_key_pair, read_trust
 from estelam.core.tls import client_context
 
 _SERVICE_CONFIG = json.dumps(
@@ -57,26 +54,26 @@ class ClientIdentity:
         """Return gRPC credentials from these files.
 
         Raises:
-            KeyFileError: they are no certificate and its key. gRPC would only report each call as UNAVAILABLE.
+            KeyFileError: a file can't be used. gRPC would only report each call as UNAVAILABLE.
             OSError: a file can't be read.
         """
-        trust, key, certificate = (
-            path.read_bytes() for path in (self.ca_certificates, self.private_key, self.certificate)
-        )
-        try:
-            load_pem_x509_certificates(trust)
-            public = load_pem_x509_certificate(certificate).public_key()
-            fits = load_pem_private_key(key, password=None).public_key() == public
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            fits = False
-        if not fits:
-            raise KeyFileError(f"{self.certificate} and {self.private_key} are not a certificate and its key")
-        return grpc.ssl_channel_credentials(trust, key, certificate)
+        pair, trust = self.read()
+        return grpc.ssl_channel_credentials(trust, pair.private_key_pem, pair.chain_pem)
+
+    def read(self) -> tuple[KeyPair, bytes]:
+        """Return the certificate with its key, and the authorities (PEM).
+
+        Raises:
+            KeyFileError: a file can't be used.
+            OSError: a file can't be read.
+        """
+        return read_key_pair(self.certificate, self.private_key), read_trust(self.ca_certificates)
 
     def ssl_context(self, *, alpn: Sequence[str] = ("h2",)) -> ssl.SSLContext:
         """Return a TLS context with these files for a connection that gRPC does not open.
 
         Raises:
+            KeyFileError: a file can't be used.
             OSError: a file can't be read or used.
         """
         return client_context(self.certificate, self.private_key, self.ca_certificates, alpn=alpn)

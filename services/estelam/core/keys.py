@@ -3,70 +3,230 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Literal
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.core.exceptions import UserFacingError
 from estelam.core.model import Subject
+from estelam.core.model_files import MAX_FILE_BYTES, validation_summary
+from estelam.core.pem import KeyFileError, read_certificates, read_private_key
+
+INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class KeyFileError(UserFacingError):
-    """A key or certificate file can't be used."""
+def key_fingerprint(public: CertificatePublicKeyTypes) -> str:
+    """Return the SHA-256 of the key's SubjectPublicKeyInfo (DER), hexadecimal: the same for all its certificates."""
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def key_id(public: Ed25519PublicKey) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the key's SubjectPublicKeyInfo (DER)."""
-    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
+    """Return the first 16 digits of the key's fingerprint."""
+    return key_fingerprint(public)[:16]
+
+
+def _is_instant(text: str) -> str:
+    try:
+        datetime.strptime(text, INSTANT)  # noqa: DTZ007 - the Z is part of the form
+    except ValueError:
+        raise ValueError("give an instant in UTC, as 2026-03-21T00:00:00Z") from None
+    return text
+
+
+class Retirement(BaseModel):
+    """A signing key that is used no more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(pattern="^[0-9a-f]{64}$")
+    """The key's fingerprint."""
+    retired_at: Annotated[str, Field(pattern="^[0-9TZ:-]{20}$"), AfterValidator(_is_instant)]
+    """The instant from which on nothing that it signs is valid: YYYY-MM-DDTHH:MM:SSZ."""
+    reason: Literal["superseded", "compromised"]
+    """Whether another key replaced it, or somebody else may have it."""
+
+
+class RetirementList(BaseModel):
+    """The signing keys that are used no more, as a provider publishes them (JSON)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retired: tuple[Retirement, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> "RetirementList":
+        """Read a file.
+
+        Raises:
+            KeyFileError: The file is no such list, or names a key twice.
+            OSError: The file can't be read.
+        """
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES)
+        try:
+            found = cls.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+        except ValidationError as error:
+            raise KeyFileError(f"{path}: {validation_summary(error)}") from None
+        keys = [retirement.key for retirement in found.retired]
+        if len(set(keys)) != len(keys):
+            raise KeyFileError(f"{path}: a key is named twice; keep the row with the earliest time")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key that verifies signatures, with the periods in which they may have been made."""
+
+    public: Ed25519PublicKey
+    periods: tuple[tuple[int, int], ...]
+    """The validity of each of its certificates: first and last second since 1970."""
+    retirement: Retirement | None = None
+
+    def verify(self, signature: bytes, content: bytes) -> None:
+        """Verify the *signature* of *content*, whenever it was made.
+
+        Raises:
+            InvalidSignature: It is of another key or other content.
+        """
+        self.public.verify(signature, content)
+
+    def invalidity(self, micros: int, *, is_time_proven: bool = False) -> str | None:
+        """Return why a signature made at *micros* is not valid, or None if it is.
+
+        Args:
+            micros: The time that the signed text states, in microseconds since 1970.
+            is_time_proven: Whether something besides the signature proves that time, as a ledger's published head does.
+                Without it nothing signed by a compromised key is valid: a thief can state any time.
+        """
+        seconds = micros // 1_000_000
+        at = _text(seconds)
+        if self.retirement is not None:
+            if self.retirement.reason == "compromised" and not is_time_proven:
+                return (
+                    f"the signing key was compromised at {self.retirement.retired_at}, so a signature that states {at}"
+                    " proves nothing alone: the provider must show it in its ledger, under an earlier published head"
+                )
+            if at >= self.retirement.retired_at:
+                return f"the signing key was retired at {self.retirement.retired_at}, not after {at}"
+        if any(first <= seconds <= last for first, last in self.periods):
+            return None
+        periods = " and ".join(f"from {_text(first)} to {_text(last)}" for first, last in self.periods)
+        if all(last < seconds for _, last in self.periods):
+            return f"the signing certificate had expired at {at}; it was valid {periods}"
+        if all(seconds < first for first, _ in self.periods):
+            return f"the signing certificate was not yet valid at {at}; it is valid {periods}"
+        return f"the signing certificates were not valid at {at}; they are valid {periods}"
+
+
+def verifying_keys(certificates: Sequence[Path], retired_keys: Path | None = None) -> dict[str, VerifyingKey]:
+    """Return the keys of all signing *certificates* (PEM files) by key id; certificates of authorities are left out.
+
+    Raises:
+        KeyFileError: A file holds no certificate of an Ed25519 key, or one that may not sign; or the list of retired
+            keys is malformed.
+        OSError: A file can't be read.
+    """
+    keys: dict[str, VerifyingKey] = {}
+    for path in certificates:
+        signing = [one for one in read_certificates(path) if not _is_authority(one)]
+        if not signing:
+            raise KeyFileError(f"{path}: holds certificates of authorities only, not a signing certificate")
+        for certificate in signing:
+            public = _signing_public_key(path, certificate)
+            period = (
+                int(certificate.not_valid_before_utc.timestamp()),
+                int(certificate.not_valid_after_utc.timestamp()),
+            )
+            known = keys.setdefault(key_id(public), VerifyingKey(public, ()))
+            keys[key_id(public)] = replace(known, periods=(*known.periods, period))
+    if retired_keys is not None:
+        for retirement in RetirementList.load(retired_keys).retired:
+            if (key := keys.get(retirement.key[:16])) and key_fingerprint(key.public) == retirement.key:
+                keys[retirement.key[:16]] = replace(key, retirement=retirement)
+    return keys
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _signing_public_key(path: Path, certificate: x509.Certificate) -> Ed25519PublicKey:
+    public, subject = certificate.public_key(), certificate.subject.rfc4514_string()
+    if not isinstance(public, Ed25519PublicKey):
+        raise KeyFileError(f"{path}: not a certificate of an Ed25519 key: {subject}")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return public
+    if not usage.digital_signature:
+        raise KeyFileError(f"{path}: may not sign, its key usage has no digitalSignature: {subject}")
+    return public
+
+
+def _text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime(INSTANT)
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key that signs blocks."""
+    """The key that signs blocks and reports, with the validity of its certificates."""
 
     key_id: str
     key: Ed25519PrivateKey
+    verifying_key: VerifyingKey
+    path: Path
 
     @classmethod
-    def load(cls, path: Path) -> "SigningKey":
-        """Read an Ed25519 private key from a PEM file.
+    def load(cls, path: Path, certificates: Sequence[Path], retired_keys: Path | None = None) -> "SigningKey":
+        """Read an Ed25519 private key from a PEM file, and its validity from the signing *certificates*.
 
         Raises:
-            KeyFileError: the file holds no such key.
-            OSError: the file can't be read.
+            KeyFileError: The file holds no such key, no certificate is of this key, or another file can't be used.
+            OSError: A file can't be read.
         """
-        try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            key = None
+        key = read_private_key(path)
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"{path}: not an Ed25519 private key")
-        return cls(key_id(key.public_key()), key)
+            raise KeyFileError(f"{path}: not an Ed25519 private key; make one: openssl genpkey -algorithm ed25519")
+        name = key_id(key.public_key())
+        keys = verifying_keys(certificates, retired_keys)
+        if name not in keys:
+            known = ", ".join(map(str, certificates))
+            raise KeyFileError(f"{path}: no certificate of this key is in {known}; add it to signing_certificates")
+        return cls(name, key, keys[name], path)
 
+    def check_validity(self, micros: int) -> None:
+        """Check that a signature made at *micros* (microseconds since 1970) would be valid.
 
-def verifying_keys(certificates: Sequence[Path]) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys of signing *certificates* (PEM files) by key id.
+        Raises:
+            KeyFileError: It would not.
+        """
+        if problem := self.verifying_key.invalidity(micros):
+            raise KeyFileError(f"{self.path}: can't sign: {problem}")
 
-    Raises:
-        KeyFileError: a file holds no certificate of an Ed25519 key.
-        OSError: a file can't be read.
-    """
-    keys = {}
-    for path in certificates:
-        try:
-            public = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
-        except (ValueError, UnsupportedAlgorithm):
-            public = None
-        if not isinstance(public, Ed25519PublicKey):
-            raise KeyFileError(f"{path}: not a certificate of an Ed25519 key")
-        keys[key_id(public)] = public
-    return keys
+    @property
+    def expires_at(self) -> int:
+        """The last second, since 1970, of the latest certificate."""
+        return max(last for _, last in self.verifying_key.periods)
+
+    def sign(self, content: bytes, micros: int) -> bytes:
+        """Return the signature of *content*, which states the time *micros* (microseconds since 1970).
+
+        Raises:
+            KeyFileError: The key's certificate is not valid at that time: no verifier would accept the signature.
+        """
+        self.check_validity(micros)
+        return self.key.sign(content)
 
 
 class HmacKeyring:

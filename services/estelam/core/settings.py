@@ -113,6 +113,8 @@ class StoreSettings(ServingSettings):
     """The Ed25519 private key (PEM) that signs blocks."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)
     """The signing certificates (PEM), present and past."""
+    retired_keys: Path | None = None
+    """The list (JSON) of signing keys that are used no more; without it, none is retired."""
     hmac_keyring: Path
     """The file of HMAC keys that pseudonymize the subjects of ledger entries: one key a line, the last one writes."""
     max_staleness: timedelta = timedelta(hours=24)
@@ -130,6 +132,8 @@ class ClientSettings(SettingsSection):
 
     pki: Path
     """The folder of certificates: NAME.crt, NAME.key, ca.crt."""
+    retired_keys: Path | None = None
+    """The list (JSON) of signing keys that their providers use no more; without it, none is retired."""
     addresses: dict[str, str] = {}
     """host:port of each service, by the service's name."""
 

@@ -4,6 +4,8 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from estelam.core.pem import read_key_pair, read_trust
+
 
 def client_context(
     certificate: Path, private_key: Path, ca_certificates: Path, *, alpn: Sequence[str]
@@ -11,11 +13,11 @@ def client_context(
     """Return a client's context that trusts *ca_certificates* alone and offers the protocols *alpn*.
 
     Raises:
+        KeyFileError: A file can't be used.
         OSError: A file can't be read or used (`ssl.SSLError` is one).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(ca_certificates)
-    context.load_cert_chain(certificate, private_key)
+    _load(context, certificate, private_key, ca_certificates)
     context.set_alpn_protocols(list(alpn))
     return context
 
@@ -24,6 +26,7 @@ def server_context(certificate: Path, private_key: Path, ca_certificates: Path) 
     """Return a server's context that requires a client certificate issued under *ca_certificates*.
 
     Raises:
+        KeyFileError: A file can't be used.
         OSError: A file can't be read or used (`ssl.SSLError` is one).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -31,6 +34,13 @@ def server_context(certificate: Path, private_key: Path, ca_certificates: Path) 
     # A resumed session would skip the check against authorities that have changed since.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
-    context.load_cert_chain(certificate, private_key)
-    context.load_verify_locations(ca_certificates)
+    _load(context, certificate, private_key, ca_certificates)
     return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, private_key: Path, ca_certificates: Path) -> None:
+    # OpenSSL states no file and no reason, uses what it can read of a file of authorities, and asks for a passphrase.
+    read_key_pair(certificate, private_key)
+    trust = read_trust(ca_certificates)
+    context.load_cert_chain(certificate, private_key)
+    context.load_verify_locations(cadata=trust.decode("ascii", "ignore"))

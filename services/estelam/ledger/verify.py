@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
 from sqlalchemy import BigInteger, Connection, LargeBinary, Row, Select, Table, Text, select, type_coerce
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
+from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.tables import GENESIS, block_table, entry_table, header_of, index_keys
 from estelam.receipts import receipt
@@ -47,7 +47,7 @@ _TYPES: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: byt
 _BLOCK_TYPES = [_TYPES[type(column.type)] for column in block_table.columns]
 
 
-def verify_ledger(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+def verify_ledger(connection: Connection, keys: Mapping[str, VerifyingKey]) -> Iterator[Head]:
     """Verify the whole ledger; yield the head after each block.
 
     Any entry or block that was changed, removed, added or reordered is detected. To detect that the end was removed,
@@ -68,7 +68,7 @@ def verify_ledger(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) 
         raise LedgerCorruptError("a value can't be read from the store") from None
 
 
-def _verified_heads(connection: Connection, keys: Mapping[str, Ed25519PublicKey]) -> Iterator[Head]:
+def _verified_heads(connection: Connection, keys: Mapping[str, VerifyingKey]) -> Iterator[Head]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
     with streamed.execute(_STORED_ENTRIES) as entries, streamed.execute(_STORED_BLOCKS) as blocks:
         yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys)
@@ -77,7 +77,7 @@ def _verified_heads(connection: Connection, keys: Mapping[str, Ed25519PublicKey]
 def _heads(
     entries: Iterator[Row[*tuple[Any, ...]]],
     blocks: Iterable[Row[*tuple[Any, ...]]],
-    keys: Mapping[str, Ed25519PublicKey],
+    keys: Mapping[str, VerifyingKey],
 ) -> Iterator[Head]:
     previous, sequence = GENESIS, 1
     for number, row in enumerate(blocks, start=1):
@@ -102,7 +102,7 @@ def _heads(
 
 
 def _verified_header(
-    row: Row[*tuple[Any, ...]], number: int, sequence: int, previous: bytes, keys: Mapping[str, Ed25519PublicKey]
+    row: Row[*tuple[Any, ...]], number: int, sequence: int, previous: bytes, keys: Mapping[str, VerifyingKey]
 ) -> pb.BlockHeader:
     # SQLite stores a value of any type in any column, and protobuf accepts bytes as text: the signature can't show it.
     if [type(value) for value in row] != _BLOCK_TYPES:
@@ -112,7 +112,8 @@ def _verified_header(
         raise receipt.InvalidReceipt("a block or an entry before it is missing or out of order")
     if header.previous_hash != previous:
         raise receipt.InvalidReceipt("its previous hash does not match the block before it")
-    receipt.check_signature(receipt.canonical(header), header.key_id, row.signature, keys)
+    # The order of the blocks proves a block's time: a key that was compromised later could not put it before others.
+    receipt.check_signature(header, row.signature, keys, is_time_proven=True)
     return header
 
 

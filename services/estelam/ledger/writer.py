@@ -54,6 +54,10 @@ class LedgerWriter:
         self._signer = signer
         self._clock = clock
 
+    def check_signing_key(self) -> None:
+        """Raise a KeyFileError unless the signing key's certificate is valid now."""
+        self._signer.check_validity(self._clock.micros())
+
     def append(self, connection: Connection, drafts: Sequence[EntryDraft]) -> list[pb.Receipt]:
         """Append *drafts* as entries of one block, and return the receipt of each, in order."""
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
@@ -108,7 +112,7 @@ class LedgerWriter:
             key_id=self._signer.key_id,
         )
         signed = receipt.canonical(header)
-        signature = self._signer.key.sign(receipt.SIGNING_CONTEXT + signed)
+        signature = self._signer.sign(receipt.SIGNING_CONTEXT + signed, micros)
         _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
         return _Block(rows, levels, signed, signature)

@@ -134,8 +134,9 @@ class InquiryRecorder:
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
 
     def ping(self) -> None:
-        """Raise an error unless the store can be read."""
+        """Raise an error unless the store can be read and the signing key's certificate is valid."""
         self._store.ping()
+        self._ledger.check_signing_key()
 
 
 def refusal_for(error: BaseException) -> Refusal:

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError, Message
 
+from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 SIGNING_CONTEXT = b"estelam block v1\0"
@@ -83,18 +83,28 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
     return node
 
 
-def check_signature(header: bytes, key_id: str, signature: bytes, keys: Mapping[str, Ed25519PublicKey]) -> None:
-    """Check that *signature* signs *header* under the key *key_id* of *keys*.
+def check_signature(
+    header: pb.BlockHeader, signature: bytes, keys: Mapping[str, VerifyingKey], *, is_time_proven: bool = False
+) -> None:
+    """Check that *signature* signs *header* by a key of *keys* that was valid when the block was sealed.
+
+    Args:
+        header: The block's header.
+        signature: Its Ed25519 signature.
+        keys: The service's signing keys by key id.
+        is_time_proven: Whether the time of sealing is proven by more than this signature (see `VerifyingKey`).
 
     Raises:
-        InvalidReceipt: it does not, or *keys* has no such key.
+        InvalidReceipt: It does not, the key was not valid then, or *keys* has no such key.
     """
-    if (key := keys.get(key_id)) is None:
+    if (key := keys.get(header.key_id)) is None:
         raise InvalidReceipt("the block is signed with a key that is in none of the given certificates")
     try:
-        key.verify(signature, SIGNING_CONTEXT + header)
+        key.verify(signature, SIGNING_CONTEXT + canonical(header))
     except InvalidSignature:
         raise InvalidReceipt("the signature does not match the block") from None
+    if problem := key.invalidity(header.sealed_at_micros, is_time_proven=is_time_proven):
+        raise InvalidReceipt(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +121,20 @@ class Verifier:
     The receipts of a block share one signature: the last *blocks* valid signatures are cached.
 
     Args:
-        keys: The service's public signing keys by key id.
+        keys: The service's signing keys by key id.
         blocks: The size of the cache.
     """
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey], *, blocks: int = 1024) -> None:
-        self._check_signature = lru_cache(blocks)(partial(check_signature, keys=keys))
+    def __init__(self, keys: Mapping[str, VerifyingKey], *, blocks: int = 1024) -> None:
+        self._keys = keys
+        self._check_header = lru_cache(blocks)(self._check_signed)
 
     def verify(self, method: str, request: Message, reply: Message) -> VerifiedReceipt:
         """Verify that the service answered *request* with *reply*, which includes its receipt.
 
         1 The entry is of this method and is an answer, 2 it commits to this request and this reply, 3 the block
-        contains it, 4 the block is signed, 5 the answer and the plain fields agree with the entry.
+        contains it, 4 the block is signed by a key that was valid at the time of the answer, 5 the answer and the plain
+        fields agree with the entry.
 
         Args:
             method: package.Service/Method.
@@ -147,12 +159,17 @@ class Verifier:
         root = root_from_path(leaf_hash(receipt.entry), index, header.entry_count, receipt.merkle_path)
         if root != header.merkle_root:  # 3
             raise InvalidReceipt("the entry is not in the signed block")
-        self._check_signature(receipt.block_header, header.key_id, receipt.signature)  # 4
+        self._check_header(receipt.block_header, receipt.signature)  # 4
+        if problem := self._keys[header.key_id].invalidity(entry.answered_at_micros):
+            raise InvalidReceipt(problem)
         _check_plain_fields(reply, receipt, entry)  # 5
         return VerifiedReceipt(entry, header)
 
+    def _check_signed(self, header: bytes, signature: bytes) -> None:
+        check_signature(pb.BlockHeader.FromString(header), signature, self._keys)
 
-def verify(method: str, request: Message, reply: Message, keys: Mapping[str, Ed25519PublicKey]) -> VerifiedReceipt:
+
+def verify(method: str, request: Message, reply: Message, keys: Mapping[str, VerifyingKey]) -> VerifiedReceipt:
     """Verify one reply as a `Verifier` does.
 
     Raises:

@@ -9,14 +9,13 @@ from typing import Any
 
 import grpc
 import structlog
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
+from estelam.core.pem import KeyFileError, read_key_pair, read_trust
 from estelam.core.reload import FileReloader
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.handler import Context, Handler, abort
@@ -63,8 +62,9 @@ class ReloadingCredentials:
     """The server's certificate and the authorities of client certificates, reloaded when their files change."""
 
     def __init__(self, settings: ServingSettings) -> None:
-        self._files = (settings.private_key, settings.certificate, settings.ca_certificates)
-        self._reloader = FileReloader(lambda: self._files, self._read)
+        self._settings = settings
+        files = settings.private_key, settings.certificate, settings.ca_certificates
+        self._reloader = FileReloader(lambda: files, self._read)
         self._reloader.refresh()
         self.first = self._reloader.value
 
@@ -77,19 +77,19 @@ class ReloadingCredentials:
         try:
             if not self._reloader.refresh():
                 return None
-        except (OSError, ValueError) as error:
+        except (OSError, KeyFileError) as error:
             log.warning("certificate.unreadable", error=type(error).__name__)
             return None
         log.info("certificate.reloaded")
         return self._reloader.value
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        key, certificate, trust = (path.read_bytes() for path in self._files)
-        public = load_pem_x509_certificate(certificate).public_key()
-        if load_pem_private_key(key, password=None).public_key() != public:
-            raise ValueError("the private key does not match the certificate")
-        load_pem_x509_certificates(trust)  # a file without any, perhaps half written, would exclude every caller
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=trust)
+        pair = read_key_pair(self._settings.certificate, self._settings.private_key)
+        # A file of authorities without any, perhaps half written, would exclude every caller.
+        trust = read_trust(self._settings.ca_certificates)
+        return grpc.ssl_server_certificate_configuration(
+            [(pair.private_key_pem, pair.chain_pem)], root_certificates=trust
+        )
 
 
 async def _unknown_method(_wire: bytes, context: Context) -> bytes:
@@ -104,7 +104,7 @@ class Server:
             raise ServerError("protobuf runs without its C implementation (upb); install a binary wheel of protobuf")
         try:
             credentials = ReloadingCredentials(settings)
-        except (OSError, ValueError) as error:
+        except (OSError, KeyFileError) as error:
             raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         self._settings = settings
         self.services = frozenset(name.partition("/")[0] for name in handlers)

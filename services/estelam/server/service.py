@@ -41,7 +41,9 @@ async def run_recording_service(
     source = AccessSource(settings.access)
     authorizer, outages = Authorizer(source, clock), OutageSchedule(settings.outages, clock)
     keyring = HmacKeyring.load(settings.hmac_keyring)
-    ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(settings.signing_key), clock=clock)
+    signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
+    signer.check_validity(clock.micros())
+    ledger = LedgerWriter(keyring=keyring, signer=signer, clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
     with store.single_writer_lock(), contextlib.closing(store):

@@ -12,11 +12,11 @@ import typer
 from estelam.cli import output
 from estelam.cli.inquire import resolve_target
 from estelam.cli.inquiry_options import Options
+from estelam.cli.signing_keys import service_keys
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core import dates
 from estelam.core.clock import Clock
-from estelam.core.keys import verifying_keys
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.rows import UNANSWERED
@@ -42,6 +42,7 @@ def bulk_check(
     patience: float,
     deadline: str | None,
     certificate: list[Path] | None,
+    retired_keys: Path | None,
 ) -> None:
     """Call CheckByTrackingId for every row of *file*, print the summary, and exit."""
     bulk_options = BulkOptions(
@@ -56,7 +57,7 @@ def bulk_check(
         output.check_writable(out, "--out", force=True)
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
-        verifier = Verifier(verifying_keys(certificate or [settings.pki / "judiciary-receipts.crt"]))
+        verifier = Verifier(service_keys("judiciary", certificate, retired_keys))
         with BulkCheck(file, out, verifier) as check:
             stop = _run(check, address, identity, bulk_options, as_json=options.as_json)
             summary = check.write_out(stop)

@@ -44,7 +44,7 @@ class DashboardData:
     def __init__(self, settings: QualitySettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._keys = verifying_keys(settings.signing_certificates)
+        self._keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         self.status = AsyncCache(self._load_status, STATUS_SECONDS)
         """Current status of every service."""
         self.month = AsyncCache(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+from estelam.core.keys import VerifyingKey
 from quality.evaluation.report_model import Named
 from quality.periods import Month, MonthError
 from quality.report import signing
@@ -43,7 +42,7 @@ class ArchivedReport:
     """Whether the signature covers every file and is valid."""
 
 
-def list_reports(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[ArchivedReport]:
+def list_reports(folder: Path, keys: Mapping[str, VerifyingKey]) -> list[ArchivedReport]:
     """Every report in *folder*, newest month first. One that can't be read is listed with an invalid signature.
 
     Raises:
@@ -65,7 +64,7 @@ def read_file(folder: Path, name: str, file: str) -> bytes | None:
         return None
 
 
-def _read_report(path: Path, keys: Mapping[str, Ed25519PublicKey]) -> ArchivedReport | None:
+def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport | None:
     named = _NAME.fullmatch(path.name)
     if not named:
         return None
@@ -93,7 +92,7 @@ def _read_report(path: Path, keys: Mapping[str, Ed25519PublicKey]) -> ArchivedRe
         )
 
 
-def _signature_valid(path: Path, keys: Mapping[str, Ed25519PublicKey]) -> bool:
+def _signature_valid(path: Path, keys: Mapping[str, VerifyingKey]) -> bool:
     try:
         signing.verify(path, keys)
     except ReportSignatureError:

@@ -9,7 +9,8 @@ from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
-from estelam.core.keys import KeyFileError
+from estelam.core.exceptions import describe_error
+from estelam.core.pem import KeyFileError
 from quality import slo
 from quality.monitor import certificate_check, probe_requests
 from quality.monitor.probe_requests import ProbeRequestError
@@ -104,7 +105,7 @@ def _check_certificates(settings: QualitySettings, catalogue: Catalogue, clock: 
             continue
         identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
         if problem := _certificate_problem(identity, party.legal_id, clock):
-            yield f"probe: {probe.certificate}: {problem}"
+            yield f"probe: {problem}"
 
 
 def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:
@@ -112,15 +113,15 @@ def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) 
     try:
         identity.credentials()
         named = certificate.parse_certificate(identity.certificate.read_bytes()).organization_id
-    except (OSError, KeyFileError):
-        return "the certificate or its key can't be read"
+    except (OSError, KeyFileError) as error:
+        return describe_error(error)
     except Refusal as refusal:
-        return refusal.spec.en
+        return f"{identity.certificate}: {refusal.spec.en}"
     if named != legal_id:
-        return "the certificate names another organisation"
+        return f"{identity.certificate}: the certificate names another organisation"
     match certificate_check.rejection_reason(identity, clock):
         case Reason.CERTIFICATE_EXPIRED:
-            return "the certificate is not valid now"
+            return f"{identity.certificate}: the certificate is not valid now"
         case Reason.CERTIFICATE_UNUSABLE:
-            return "the certificate is not from an authority in ca_certificates"
+            return f"{identity.certificate}: the certificate is not from an authority in ca_certificates"
     return ""

@@ -16,7 +16,7 @@ from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
-from estelam.core.keys import KeyFileError
+from estelam.core.pem import KeyFileError
 from quality.attribution import TransportFailure, attribution_of
 from quality.monitor import probe_requests, tls_probe
 from quality.monitor.certificate_check import rejection_reason

@@ -64,7 +64,7 @@ def generate_reports(
         for reader in readers:
             _check_replaceable(_folder(settings, str(period), reader.name))
     rules = slo.read(settings.rules, catalogue)
-    signer = SigningKey.load(settings.signing_key)
+    signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
         data = load_period(connection, period=period, now=minute_of(now), catalogue=catalogue, rules=rules)
     return [
@@ -75,11 +75,13 @@ def generate_reports(
 def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> GeneratedReport:
     content = as_json(report)
     files = {"figures.json": content, "figures.csv": as_csv(report)}
-    signature_hex = json.loads(signing.sign({"figures.json": content}, signer))["files"]["figures.json"]["signature"]
+    signature_hex = json.loads(signing.sign({"figures.json": content}, signer, report.issued))["files"]["figures.json"][
+        "signature"
+    ]
     signature = ReportSignature(signer.key_id, hashlib.sha256(content).hexdigest(), signature_hex)
     files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
     folder = _folder(settings, report.month, report.audience)
-    _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer)})
+    _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer, report.issued)})
     broken = sum(verdict.met is False for result in report.slo_results for verdict in result.verdicts)
     return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
 

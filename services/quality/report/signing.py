@@ -3,15 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from estelam.core.keys import SigningKey
+from estelam.core.clock import to_micros
+from estelam.core.keys import SigningKey, VerifyingKey
 
 CONTEXT = b"estelam.quality.report.v1\0"
-SIGNATURE_FILE = "signature.json"
+SIGNATURE_FILE, FIGURES_FILE = "signature.json", "figures.json"
 
 
 class ReportSignatureError(Exception):
@@ -23,23 +24,28 @@ def signed_bytes(name: str, content: bytes) -> bytes:
     return CONTEXT + name.encode() + b"\0" + hashlib.sha256(content).digest()
 
 
-def sign(files: Mapping[str, bytes], signer: SigningKey) -> bytes:
-    """Return the content of the signature file for *files*, by name."""
+def sign(files: Mapping[str, bytes], signer: SigningKey, issued: datetime) -> bytes:
+    """Return the content of the signature file for *files*, by name, of a report *issued* then.
+
+    Raises:
+        KeyFileError: the signing certificate is not valid then.
+    """
     signed = {
         name: {
             "sha256": hashlib.sha256(content).hexdigest(),
-            "signature": signer.key.sign(signed_bytes(name, content)).hex(),
+            "signature": signer.sign(signed_bytes(name, content), to_micros(issued)).hex(),
         }
         for name, content in sorted(files.items())
     }
     return json.dumps({"key_id": signer.key_id, "files": signed}, indent=1).encode() + b"\n"
 
 
-def verify(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
+def verify(folder: Path, keys: Mapping[str, VerifyingKey]) -> list[str]:
     """Verify the report in *folder* and return the names of its signed files.
 
     Raises:
-        UnprovenReport: a file is missing, changed or not signed, or the key is not one of *keys* (by key id).
+        ReportSignatureError: a file is missing, changed or not signed, or the key is not one of *keys* (by key id), or
+            was not valid when the report was issued.
     """
     try:
         signature = json.loads((folder / SIGNATURE_FILE).read_bytes())
@@ -56,4 +62,13 @@ def verify(folder: Path, keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
             key.verify(made, signed_bytes(name, (folder / name).read_bytes()))
         except InvalidSignature:
             raise ReportSignatureError(f"{name}: does not match its signature") from None
+    if problem := key.invalidity(_issued_micros(folder)):
+        raise ReportSignatureError(f"{SIGNATURE_FILE}: {problem}")
     return sorted(signed)
+
+
+def _issued_micros(folder: Path) -> int:
+    try:
+        return to_micros(datetime.fromisoformat(json.loads((folder / FIGURES_FILE).read_bytes())["issued"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReportSignatureError(f"{FIGURES_FILE}: does not state when the report was issued") from None

@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from estelam.core.clock import Clock
+from estelam.core.keys import VerifyingKey
 from estelam.pipeline.handler import InquiryHandler
 from estelam.web.listener import ListenerLimits, run_listener
 from sataad_adapter.methods import VERIFY_NOTE
@@ -18,7 +17,7 @@ from sataad_adapter.web.ui import OfficerUi, officer_app
 
 @contextlib.asynccontextmanager
 async def frontends(
-    settings: SetadSettings, handler: InquiryHandler, keys: Mapping[str, Ed25519PublicKey], clock: Clock
+    settings: SetadSettings, handler: InquiryHandler, keys: Mapping[str, VerifyingKey], clock: Clock
 ) -> AsyncIterator[None]:
     """Serve the enabled frontends within the context.
 

@@ -9,6 +9,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from estelam.core.exceptions import ServerError, describe_error
+from estelam.core.pem import KeyFileError
 from estelam.core.reload import FileReloader
 from estelam.core.tls import server_context
 from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, run_listener
@@ -58,7 +59,7 @@ class _ReloadingTls:
             self._reloader = FileReloader(lambda: self._files, self._load)
             self._reloader.refresh()
             self.context = self._load()
-        except (OSError, ValueError) as error:
+        except (OSError, KeyFileError) as error:
             raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         self.context.sni_callback = self._use_current
 
@@ -69,7 +70,7 @@ class _ReloadingTls:
             try:
                 if self._reloader.refresh():
                     log.info("certificate.reloaded")
-            except (OSError, ValueError) as error:
+            except (OSError, KeyFileError) as error:
                 log.warning("certificate.unreadable", error=type(error).__name__)
 
     def _use_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import Message
 
+from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import archive
@@ -43,7 +43,7 @@ def archive_lines(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -
     return b"".join(map(archive.encode, records)).decode("ascii")
 
 
-def verify_archive(text: str, keys: Mapping[str, Ed25519PublicKey]) -> Sequence[VerifiedReply]:
+def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[VerifiedReply]:
     """Verify every reply in the archive *text*.
 
     Raises:

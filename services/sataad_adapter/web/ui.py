@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
+from estelam.core.keys import VerifyingKey
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
@@ -48,7 +48,7 @@ class OfficerUi:
     certificate: bytes
     """PEM certificate of the organisation that runs the web UI, in whose name it inquires."""
     officer_header: str
-    keys: Mapping[str, Ed25519PublicKey]
+    keys: Mapping[str, VerifyingKey]
     clock: Clock
 
     def officer_metadata(self, request: Request) -> list[tuple[str, str]]:

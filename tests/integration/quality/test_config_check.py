@@ -93,7 +93,7 @@ def test_invalid_settings(complete_sandbox: Sandbox, overrides: dict[str, object
     [
         ("nobody", "cbi", "no consumer with a legal id is called nobody"),
         ("cbi", "setad", "setad.crt: the certificate names another organisation"),
-        ("cbi", "none", "none.crt: the certificate or its key can't be read"),
+        ("cbi", "none", "none.crt: no such file or directory"),
         ("cbi", "old", "old.crt: the certificate is not valid now"),
         ("cbi", "foreign", "foreign.crt: the certificate is not from an authority in ca_certificates"),
     ],

@@ -106,7 +106,7 @@ class History:
 
     def ask(self, asked: Sequence[tuple[Method, Message]], caller: str) -> None:
         self.micros += 2 * HOUR
-        keyring, signer = self.keyring, SigningKey.load(self.settings.signing_key)
+        keyring, signer = self.keyring, SigningKey.load(self.settings.signing_key, self.settings.signing_certificates)
         registrar = InquiryRecorder(
             store=self.store,
             ledger=LedgerWriter(keyring=keyring, signer=signer, clock=self.clock),

@@ -38,7 +38,11 @@ class Writer:
         self.store = Store(settings.store, ledger=AccessMode.WRITE)
         self.keys = verifying_keys(settings.signing_certificates)
         self.keyring = HmacKeyring.load(settings.hmac_keyring)
-        self._ledger = LedgerWriter(keyring=self.keyring, signer=SigningKey.load(settings.signing_key), clock=Clock())
+        self._ledger = LedgerWriter(
+            keyring=self.keyring,
+            signer=SigningKey.load(settings.signing_key, settings.signing_certificates),
+            clock=Clock(),
+        )
 
     def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
         """Append one block with a YES for each of *amounts*; return the receipts. *fault* prevents the commit."""

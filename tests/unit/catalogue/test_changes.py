@@ -35,7 +35,11 @@ class Recorder:
     def __init__(self, box: Sandbox) -> None:
         self._settings = box.promissory()
         keyring = HmacKeyring.load(self._settings.hmac_keyring)
-        self._ledger = LedgerWriter(keyring=keyring, signer=SigningKey.load(self._settings.signing_key), clock=Clock())
+        self._ledger = LedgerWriter(
+            keyring=keyring,
+            signer=SigningKey.load(self._settings.signing_key, self._settings.signing_certificates),
+            clock=Clock(),
+        )
 
     def record(self, folder: Path) -> None:
         with closing(Store(self._settings.store, ledger=AccessMode.WRITE)) as store:

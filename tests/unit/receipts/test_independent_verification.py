@@ -33,12 +33,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedLedger:
     return RecordedLedger(tmp_path_factory.mktemp("elsewhere") / "suite")
 
 
-def check(folder: Path, certificate: Path, *records: ReceiptRecord) -> subprocess.CompletedProcess[str]:
+def check(
+    folder: Path, certificate: Path, *records: ReceiptRecord, retired_keys: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the program of the page on *records*."""
     (program,) = tutorial.blocks(PAGE, "perl")
     (folder / "check.pl").write_text(program, "utf-8")
     write_archive(folder / "saved.json", records)
-    command = ["perl", "check.pl", "saved.json", str(certificate)]
+    command = ["perl", "check.pl", "saved.json", str(certificate), *([str(retired_keys)] if retired_keys else [])]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -134,5 +136,5 @@ def test_wrong_method_certificate_or_file(recorded: RecordedLedger, certificate:
     none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", record)
 
     assert ["4", "1"] == [done.stderr[0] for done in (foreign, other)]
-    assert ("empty\n", True) == (none.stderr, missing.stderr.endswith("no certificate\n"))
+    assert ("empty\n", True) == (none.stderr, missing.stderr.endswith("none.crt: No such file or directory\n"))
     assert all(done.returncode and not done.stdout for done in (foreign, other, none, missing))

@@ -22,7 +22,7 @@ def verify_ledger(service: str, head: str | None, *, as_json: bool) -> None:
         if head is not None:
             head = _parse_head(head, as_json=as_json)
         settings = settings_of(service)
-        keys = verifying_keys(settings.signing_certificates)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         last = verify.Head(0, GENESIS, 0)
         seen = head in {None, str(last)}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:

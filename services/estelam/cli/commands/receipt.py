@@ -7,9 +7,8 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
+from estelam.cli.signing_keys import service_keys
 from estelam.core.clock import to_datetime
-from estelam.core.keys import verifying_keys
-from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
@@ -17,11 +16,11 @@ from estelam.receipts.archive import ReceiptRecord, read_archive
 MAX_PRINTED = 100
 
 
-def verify(file: Path, certificate: list[Path] | None, *, as_json: bool) -> None:
+def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
     """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json):
-        verifiers = _Verifiers(certificate)
+        verifiers = _Verifiers(certificate, retired_keys)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):
                 proven = verifiers.verify(item)
@@ -44,8 +43,9 @@ def verify(file: Path, certificate: list[Path] | None, *, as_json: bool) -> None
 class _Verifiers:
     """A verifier for each service whose replies the file holds."""
 
-    def __init__(self, certificates: list[Path] | None) -> None:
+    def __init__(self, certificates: list[Path] | None, retired_keys: Path | None) -> None:
         self._certificates = certificates
+        self._retired_keys = retired_keys
         self._by_area: dict[str, receipt.Verifier] = {}
 
     def verify(self, item: ReceiptRecord) -> receipt.VerifiedReceipt:
@@ -53,8 +53,8 @@ class _Verifiers:
         # estelam.AREA.v1 is signed by AREA-receipts.crt; the key of one service proves nothing about another's methods.
         area = item.method.split(".")[1]
         if area not in self._by_area:
-            certificates = self._certificates or [load_settings(ClientSettings).pki / f"{area}-receipts.crt"]
-            self._by_area[area] = receipt.Verifier(verifying_keys(certificates))
+            keys = service_keys(area, self._certificates, self._retired_keys)
+            self._by_area[area] = receipt.Verifier(keys)
         return self._by_area[area].verify(item.method, item.request, item.reply)
 
 

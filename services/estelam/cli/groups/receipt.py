@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, Certificates, RetiredKeys
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,13 +24,8 @@ def verify(
         Path,
         typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
     ],
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A signing certificate (PEM); default: the service's in the pki folder.",
-            autocompletion=complete.files,
-        ),
-    ] = None,
+    certificate: Certificates = None,
+    retired_keys: RetiredKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify that a service gave each reply to its request at its time. Exit 0: all are valid; 1: one is not.

@@ -39,7 +39,10 @@ class Ledgers:
         """Let each service record the current catalogue, a minute apart."""
         for service in self._services.values():
             self._micros += 60_000_000
-            keyring, signer = HmacKeyring.load(service.hmac_keyring), SigningKey.load(service.signing_key)
+            keyring, signer = (
+                HmacKeyring.load(service.hmac_keyring),
+                SigningKey.load(service.signing_key, service.signing_certificates),
+            )
             ledger = LedgerWriter(keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros))
             with closing(Store(service.store, ledger=AccessMode.WRITE)) as store:
                 record_changes(store, ledger, read_catalogue(self.catalogue))

@@ -1,0 +1,64 @@
+"""Certificates with properties that the development CA gives none of its own."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from estelam.core.keys import key_fingerprint
+from estelam.core.pem import read_certificates, read_private_key
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+
+
+def certificate_pem(
+    pki: Path,
+    public_key: CertificatePublicKeyTypes,
+    *,
+    since: datetime = NOW - DAY,
+    until: datetime = NOW + DAY,
+    digital_signature: bool | None = True,
+) -> bytes:
+    """Return a certificate of *public_key* by the CA in *pki*; without key usage if *digital_signature* is None."""
+    authority, key = read_certificates(pki / "ca.crt")[0], read_private_key(pki / "ca.key")
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, "99001504616")])
+    builder = (
+        x509.CertificateBuilder(authority.subject, name, public_key, x509.random_serial_number(), since, until)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)  # type: ignore[arg-type]
+    )
+    if digital_signature is not None:
+        usage = x509.KeyUsage(
+            digital_signature=digital_signature,
+            content_commitment=not digital_signature,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=False,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = builder.add_extension(usage, critical=True)
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+
+
+def write_retirement(path: Path, certificate: Path, at: datetime, reason: str) -> Path:
+    """Write to *path* that the key of *certificate* was retired *at*."""
+    key = key_fingerprint(read_certificates(certificate)[0].public_key())
+    row = {"key": key, "retired_at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "reason": reason}
+    path.write_text(json.dumps({"retired": [row]}), "ascii")
+    return path
+
+
+def concatenate(path: Path, files: Sequence[Path | bytes]) -> Path:
+    """Write *files*, or their content, one after the other to *path*."""
+    path.write_bytes(b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in files))
+    return path
