@@ -105,7 +105,7 @@ class Expected(_Model):
 
 
 class Step(_Model):
-    """One action of one caller: a call, a health check, or a denied certificate."""
+    """One action: a call or a health check of one caller, a denied certificate, or an endorsed note."""
 
     at: Stage = Stage.START
     caller: str | None = None
@@ -126,14 +126,16 @@ class Step(_Model):
     """The service whose health is checked; "" for the whole server."""
     deny: str | None = None
     """The certificate to put on the deny list; the target then has five seconds to read it."""
+    endorse: str | None = None
+    """The serial of the note to endorse; the target then has five seconds to load it from `data/endorsements`."""
     same_connection: bool = True
     """Whether to reuse the caller's connection of earlier steps."""
     expect: Expected = Expected()
 
     @model_validator(mode="after")
     def _one_action(self) -> "Step":
-        if sum(action is not None for action in (self.call, self.health, self.deny)) != 1:
-            raise ValueError("a step has exactly one of call, health and deny")
+        if sum(action is not None for action in (self.call, self.health, self.deny, self.endorse)) != 1:
+            raise ValueError("a step has exactly one of call, health, deny and endorse")
         if self.call is not None and (self.request is None) == (self.message is None):
             raise ValueError("a call has exactly one of request and message")
         return self

@@ -54,6 +54,11 @@ class StageClock:
         if self._steering:
             self._steering.deny(fingerprint)
 
+    def endorse(self, serial: str) -> None:
+        """Endorse the note *serial* in the target's data."""
+        if self._steering:
+            self._steering.endorse(serial)
+
     def go_to(self, stage: Stage, instances: Collection[Instance], *, until: float) -> StageErrors:
         """Set the target's clock to *stage* and wait until its receipts show it.
 

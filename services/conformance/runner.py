@@ -16,8 +16,8 @@ from conformance.target import Target
 from conformance.target_control import TargetControlError
 
 LIMIT_SECONDS = 300.0
-DENY_SECONDS = 5.0
-"""Time for a target to read a change of the deny list."""
+FOLLOW_SECONDS = 5.0
+"""Time for a target to read a change of the deny list or of the endorsed notes."""
 ALIVE_SECONDS = 10.0
 _HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -146,7 +146,8 @@ class _Run:
             instance, caller = step.target or case.target, step.caller or case.caller
             if instance not in self._target.addresses:
                 return f"the run has no instance {instance}"
-            if self._target.steering is None and (step.at is not Stage.START or step.deny is not None):
+            steers = step.at is not Stage.START or step.deny is not None or step.endorse is not None
+            if self._target.steering is None and steers:
                 return "it needs --steering"
             for name in filter(None, (caller, step.deny)):
                 if not self._target.has(name):
@@ -191,7 +192,10 @@ class _Run:
         time.sleep(step.after)
         if step.deny is not None:
             self._stages.deny(self._target.fingerprint(step.deny))
-            time.sleep(DENY_SECONDS)
+        if step.endorse is not None:
+            self._stages.endorse(step.endorse)
+        if step.call is None and step.health is None:
+            time.sleep(FOLLOW_SECONDS)
             return
         instance, caller = step.target or run.case.target, step.caller or run.case.caller
         path = _HEALTH if step.call is None else contract.path_of(step.call, instance.service)

@@ -1,4 +1,4 @@
-"""The steering files, by which the kit sets the target's clock and denies a certificate during a run."""
+"""The steering files, by which the kit sets the target's clock, denies a certificate and endorses a note in a run."""
 
 import threading
 import time
@@ -17,12 +17,14 @@ class TargetControlError(UserFacingError):
 class TargetControl:
     """The steering folder, which the target reads at least once a second.
 
-    `offset` is added to its machine's clock; `denied` lists certificates to refuse.
+    `offset` is added to its machine's clock; `denied` lists certificates to refuse; `endorsed` lists the serials of
+    notes that have been endorsed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._offset = folder / "offset"
         self._denied = folder / "denied"
+        self._endorsed = folder / "endorsed"
         self._lock = threading.Lock()
         self._seconds = self._read()
 
@@ -43,12 +45,19 @@ class TargetControl:
 
     def deny(self, fingerprint: str) -> None:
         """Add the certificate with *fingerprint* to the target's deny list."""
+        self._append(self._denied, fingerprint)
+
+    def endorse(self, serial: str) -> None:
+        """Add *serial* to the notes that have been endorsed."""
+        self._append(self._endorsed, serial)
+
+    def _append(self, path: Path, line: str) -> None:
         with self._lock:
             try:
-                listed = self._denied.read_text("ascii")
+                listed = path.read_text("ascii")
             except (OSError, UnicodeDecodeError):
-                raise TargetControlError(f"{self._denied} can't be read") from None
-            self._write(self._denied, f"{listed.rstrip()}\n{fingerprint}\n".lstrip())
+                raise TargetControlError(f"{path} can't be read") from None
+            self._write(path, f"{listed.rstrip()}\n{line}\n".lstrip())
 
     def _read(self) -> int:
         try:

@@ -5,11 +5,11 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url, text, update
 
 from conformance.case import Instance
 from estelam.core.clock import Clock, monotonic_wall_clock
@@ -18,21 +18,23 @@ from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.grpc_server import Server
 from estelam.server.process import wait_for_shutdown
 from estelam.server.service import run_recording_service
+from estelam.storage.store import AccessMode, Store
 from estelam.telemetry import logs
 from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
 from promissory.methods import lookups
+from promissory.repository import note_table
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
 from tools.env.python_process import PythonProcess
 
 DOWN = (Instance.PROMISSORY_DOWN, Instance.JUDICIARY_DOWN)
-_OFFSET_SECONDS, _DENIED_SECONDS = 0.1, 0.5
+_OFFSET_SECONDS, _FOLLOW_SECONDS = 0.1, 0.5
 
 
 class ConformanceTarget:
-    """All instances of one service, in one process, whose clock and deny list the files in *folder* control."""
+    """All instances of one service, in one process, whose clock, deny list and notes the files in *folder* control."""
 
     def __init__(self, folder: Path, members: Mapping[Instance, ServingSettings]) -> None:
         service = next(iter(members)).service
@@ -98,10 +100,13 @@ async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], read
         for member, settings in members.items():
             if member in DOWN and isinstance(settings, StoreSettings):
                 _remove_store(settings.store)
-        follower = asyncio.create_task(_follow_denied_file(folder, next(iter(members.values())).access))
+        followers = [asyncio.create_task(_follow_denied_file(folder, next(iter(members.values())).access))]
+        if isinstance(ministry := members.get(Instance.PROMISSORY), PromissorySettings):
+            followers.append(asyncio.create_task(_follow_endorsed_file(folder, ministry)))
         write_atomic(ready_file, json.dumps({member: server.port for member, server in servers.items()}))
         await wait_for_shutdown()
-        follower.cancel()
+        for follower in followers:
+            follower.cancel()
 
 
 def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManager[Server]:
@@ -134,9 +139,25 @@ async def _follow_denied_file(folder: Path, table: Path) -> None:
     """Rewrite the access table whenever the controlled deny list has changed."""
     before = write_access(folder, table)
     while True:
-        await asyncio.sleep(_DENIED_SECONDS)
+        await asyncio.sleep(_FOLLOW_SECONDS)
         if (folder / "steering" / "denied").read_text("ascii") != before:
             before = write_access(folder, table)
+
+
+async def _follow_endorsed_file(folder: Path, ministry: PromissorySettings) -> None:
+    """Give each note that the steering file names its holder after the endorsement."""
+    with (folder / "data" / "endorsements.csv").open(encoding="utf-8", newline="") as file:
+        waiting = {row["serial"]: row for row in csv.DictReader(file)}
+    while waiting:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        for serial in waiting.keys() & (folder / "steering" / "endorsed").read_text("ascii").split():
+            await asyncio.to_thread(_endorse, ministry, waiting.pop(serial))
+
+
+def _endorse(ministry: PromissorySettings, row: Mapping[str, str]) -> None:
+    holder = {name: value for name, value in row.items() if name.startswith("holder_")}
+    with closing(Store(ministry.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        connection.execute(update(note_table).where(note_table.c.serial == row["serial"]).values(holder))
 
 
 def _remove_store(store: str) -> None:

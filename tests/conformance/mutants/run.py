@@ -63,12 +63,12 @@ def run_unchanged(cases: list[Case], folder: Path) -> RunResult:
 @contextlib.contextmanager
 def without_waits() -> Iterator[None]:
     """Run the kit without its waits for steering files, which the reference reads at each call."""
-    waits = clock_stages.READ_SECONDS, runner.DENY_SECONDS
-    clock_stages.READ_SECONDS = runner.DENY_SECONDS = 0.0
+    waits = clock_stages.READ_SECONDS, runner.FOLLOW_SECONDS
+    clock_stages.READ_SECONDS = runner.FOLLOW_SECONDS = 0.0
     try:
         yield
     finally:
-        clock_stages.READ_SECONDS, runner.DENY_SECONDS = waits
+        clock_stages.READ_SECONDS, runner.FOLLOW_SECONDS = waits
 
 
 def run_kit(cases: list[Case], addresses: Mapping[str, str], folder: Path) -> RunResult:

@@ -24,11 +24,12 @@ def needed_instances(cases: Collection[Case]) -> set[str]:
 
 
 def reset_steering(folder: Path) -> None:
-    """Reset the steering files in *folder*: the target's time is the origin, and the deny list is empty."""
+    """Reset the steering files in *folder*: the target's time is the origin, and the lists are empty."""
     origin = datetime.fromisoformat(json.loads((folder / "manifest.json").read_text("utf-8"))["origin"])
     offset = round((origin - datetime.now(UTC)).total_seconds())
     (folder / "steering" / "offset").write_text(f"{offset}\n", "ascii")
-    (folder / "steering" / "denied").write_text("", "ascii")
+    for name in ("denied", "endorsed"):
+        (folder / "steering" / name).write_text("", "ascii")
 
 
 @contextlib.contextmanager

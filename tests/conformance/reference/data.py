@@ -54,6 +54,7 @@ class Fixtures:
     """All fixtures of a service."""
 
     notes: dict[str, Note]
+    endorsements: dict[str, Note]
     agencies: frozenset[str]
     cases: tuple[CaseRow, ...]
     coverage: Coverage
@@ -72,6 +73,7 @@ class Fixtures:
 
         return cls(
             notes={row["serial"]: _note(row) for row in rows("notes")},
+            endorsements={row["serial"]: _note(row) for row in rows("endorsements")},
             agencies=frozenset(row["agency_id"] for row in rows("agencies")),
             cases=tuple(_case(row) for row in rows("cases")),
             coverage=Coverage(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"])),

@@ -50,7 +50,7 @@ class Ledger:
         self._down = down
         self._secret = secrets.token_bytes(32)
         self._previous, self._blocks, self._entries = bytes(32), 0, 0
-        self._yes: defaultdict[tuple[str, str, bytes], list[int]] = defaultdict(list)
+        self._yes: defaultdict[tuple[str, str, bytes, bytes], list[int]] = defaultdict(list)
         self._waiting: list[EntryDraft] = []
         self._sealing: asyncio.Task[None] | None = None
 
@@ -67,9 +67,10 @@ class Ledger:
         """Record that *inquiry* was refused."""
         await self._sealed(inquiry, pb.OUTCOME_REFUSED, reason.value, None)
 
-    def times_of_yes(self, method: str, caller: str, subject: tuple[str, str]) -> list[int]:
-        """Return when *method* answered YES to *caller* about *subject*, in microseconds since 1970."""
-        return self._yes[method, caller, self._hmac(*subject)]
+    def times_of_yes(self, method: str, caller: str, subject: tuple[str, str], request: Message) -> list[int]:
+        """Return when *method* answered YES to *caller*'s *request* about *subject*, in microseconds since 1970."""
+        question = self._hmac(method, request.SerializeToString(deterministic=True).hex())
+        return self._yes[method, caller, self._hmac(*subject), question]
 
     async def _sealed(
         self, inquiry: Inquiry, outcome: pb.Outcome.ValueType, refusal: str, reply: Message | None
@@ -115,7 +116,8 @@ class Ledger:
         self._entries += len(entries)
         for entry in new_entries:
             if entry.outcome == pb.OUTCOME_YES:
-                self._yes[entry.method, entry.caller, entry.subjects[0]].append(entry.answered_at_micros)
+                asked = (entry.method, entry.caller, entry.subjects[0], entry.question)
+                self._yes[asked].append(entry.answered_at_micros)
         for index, draft in enumerate(drafts):
             receipt = pb.Receipt(
                 inquiry_id=str(draft.inquiry.id),

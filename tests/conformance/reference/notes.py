@@ -52,12 +52,12 @@ class Notes:
         return Answer(inquiry_pb2.OUTCOME_NO, pb.CheckNoteResponse(answer=inquiry_pb2.ANSWER_NO))
 
     async def parties(self, inquiry: Inquiry) -> Answer:
-        """Return the obligor and the present holder, if the caller has a recent YES."""
+        """Return the obligor and the present holder, if the caller has a recent YES about the facts as they are."""
         self._ledger.check_available()
         if inquiry.request.executive_agency_id not in self._store.agencies:
             raise Refused(Reason.AGENCY_NOT_MEMBER)
         note = self._store.notes.get(inquiry.request.serial)
-        if note is None or note.state != LIVE or not self._confirmed(inquiry):
+        if note is None or note.state != LIVE or not self._confirmed(inquiry, note):
             raise Refused(Reason.NOTE_NOT_CONFIRMED)
         obligor = pb.Party(
             kind=KINDS[len(note.obligor_id)],
@@ -76,11 +76,17 @@ class Notes:
         reply = pb.GetNotePartiesResponse(obligor=obligor, beneficiary=beneficiary)
         return Answer(inquiry_pb2.OUTCOME_DISCLOSED, reply)
 
-    def _confirmed(self, inquiry: Inquiry) -> bool:
+    def _confirmed(self, inquiry: Inquiry, note: Note) -> bool:
         now = self._clock.now()
         first, last = micros(now - self._store.window), micros(now + timedelta(minutes=1))
         subject = ("serial", inquiry.request.serial)
-        times = self._ledger.times_of_yes(CHECK_NOTE, inquiry.caller.organization, subject)
+        request = pb.CheckNoteRequest(
+            serial=inquiry.request.serial,
+            obligor_id=note.obligor_id,
+            beneficiary_id=note.holder_id,
+            amount_rials=note.amount_rials,
+        )
+        times = self._ledger.times_of_yes(CHECK_NOTE, inquiry.caller.organization, subject, request)
         return any(first <= at <= last for at in times)
 
 

@@ -144,7 +144,7 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     service, _, state = name.partition("-")
     clock = Clock(folder / "steering" / "offset")
     ledger = Ledger(folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
-    store = Store.of(fixtures, loaded=state != "empty")
+    store = Store.of(fixtures, folder / "steering" / "endorsed", loaded=state != "empty")
     questions = Notes(store, ledger, clock) if service == "promissory" else Cases(store, ledger, clock)
 
     async def healthy() -> bool:

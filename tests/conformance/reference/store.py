@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from estelam.core.errors import Reason
 
@@ -13,7 +14,10 @@ from .refusal import Refused
 class Store:
     """The loaded facts."""
 
-    notes: dict[str, Note]
+    loaded_notes: dict[str, Note]
+    endorsements: dict[str, Note]
+    endorsed_file: Path
+    """The steering file with the serials of endorsed notes, which is read each time."""
     agencies: frozenset[str]
     cases: tuple[CaseRow, ...]
     coverage: Coverage | None
@@ -21,16 +25,24 @@ class Store:
     window: timedelta
 
     @classmethod
-    def of(cls, fixtures: Fixtures, *, loaded: bool) -> "Store":
+    def of(cls, fixtures: Fixtures, endorsed_file: Path, *, loaded: bool) -> "Store":
         """Return a store with all of *fixtures*, or an empty one."""
         return cls(
-            notes=fixtures.notes if loaded else {},
+            loaded_notes=fixtures.notes if loaded else {},
+            endorsements=fixtures.endorsements if loaded else {},
+            endorsed_file=endorsed_file,
             agencies=fixtures.agencies if loaded else frozenset(),
             cases=fixtures.cases if loaded else (),
             coverage=fixtures.coverage if loaded else None,
             max_staleness=fixtures.max_staleness,
             window=fixtures.window,
         )
+
+    @property
+    def notes(self) -> dict[str, Note]:
+        """The notes as they are now, by serial."""
+        endorsed = self.endorsed_file.read_text("ascii").split()
+        return self.loaded_notes | {serial: note for serial, note in self.endorsements.items() if serial in endorsed}
 
     def require_coverage(self, now: datetime) -> None:
         """Refuse unless the data covers the inquiry and is fresh."""
