@@ -6,13 +6,14 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
+from estelam.core.subjects import SubjectKind
 from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
 from estelam.storage import coverage
 from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, repository
 from judiciary.repository import case_table
 
-PERSON, TRACKING = "person", "tracking"
+PERSON, TRACKING = SubjectKind.PERSON, SubjectKind.TRACKING
 
 
 class CaseRecallSource:
@@ -37,7 +38,7 @@ class CaseRecallSource:
         """Return what each past answer would be now: YES if a case within coverage names the subject, else NO."""
         since = cases.since(coverage.read_coverage(connection))
         values = {kind: {subject.value for subject, _ in asked if subject.kind == kind} for kind in (PERSON, TRACKING)}
-        found = {
+        found: dict[str, set[str]] = {
             PERSON: repository.drawers_with_case(connection, values[PERSON], since),
             TRACKING: repository.cheques_with_case(connection, values[TRACKING], since),
         }

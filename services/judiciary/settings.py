@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
-from estelam.core.settings import HostPort, StoreSettings
+from estelam.core.settings import HostPort, StoreSettings, SubjectFields
+from estelam.core.subjects import SubjectKind
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
 
 class JudiciarySettings(StoreSettings):
@@ -10,6 +12,10 @@ class JudiciarySettings(StoreSettings):
 
     SECTION: ClassVar[str] = "judiciary"
     MIGRATIONS: ClassVar[str] = "judiciary:migrations"
+    SUBJECTS: ClassVar[SubjectFields] = {
+        SubjectKind.PERSON: (pb.CheckByNationalIdRequest, "national_id"),
+        SubjectKind.TRACKING: (pb.CheckByTrackingIdRequest, "tracking_id"),
+    }
 
     listen: HostPort = "127.0.0.1:50052"
     """host:port of the gRPC server."""

@@ -7,13 +7,14 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
+from estelam.core.subjects import SubjectKind
 from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
 from estelam.storage.facts import former_subject_table, load_table
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.notes import confirmed_request
 from promissory.repository import State, note_table
 
-SERIAL = "serial"
+SERIAL = SubjectKind.SERIAL
 COMMIT_MICROS = 3_600_000_000
 """Allowance for the time between a load's timestamp and its commit, one hour. An answer given in it may be based on the
 old data."""

@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from estelam.core.settings import HostPort, StoreSettings
+from estelam.core.settings import HostPort, StoreSettings, SubjectFields
+from estelam.core.subjects import SubjectKind
+from estelam.promissory.v1 import note_inquiry_pb2 as pb
 
 
 class PromissorySettings(StoreSettings):
@@ -11,6 +13,10 @@ class PromissorySettings(StoreSettings):
 
     SECTION: ClassVar[str] = "promissory"
     MIGRATIONS: ClassVar[str] = "promissory:migrations"
+    SUBJECTS: ClassVar[SubjectFields] = {
+        SubjectKind.PERSON: (pb.CheckNoteRequest, "obligor_id"),
+        SubjectKind.SERIAL: (pb.CheckNoteRequest, "serial"),
+    }
 
     listen: HostPort = "127.0.0.1:50051"
     """host:port of the gRPC server."""

@@ -74,4 +74,4 @@ def verify(
     retired_keys: RetiredKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a report's signature. Exit 0: all files are as signed by a valid key; 1: they are not."""
+    """Verify a report's signature. Exit 0: all files are as signed by a valid key; 1: INVALID; 21: unreadable."""

@@ -60,7 +60,7 @@ def collect(*, as_json: bool) -> None:
 
 def verify(folder: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
     """Verify the signature of the report in *folder*."""
-    with quality_errors(as_json=as_json):
+    with quality_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         if certificate:
             keys = verifying_keys(certificate, retired_keys)
         else:

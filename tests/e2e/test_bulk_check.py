@@ -78,7 +78,7 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
         )
     ]
 
-    assert [22, 21, 20, 1, 1, 1, 20] == codes
+    assert [22, 21, 20, 1, 2, 2, 20] == codes
     assert ["YES", "UNANSWERED"] == answers(out)
 
 

@@ -274,47 +274,6 @@ def test_receipt_of_other_service(estelam: CommandLine, running: Sandbox, tmp_pa
     assert (1, True) == (refused.code, refused.err.startswith("INVALID"))
 
 
-def test_ledger_verify_head(estelam: CommandLine) -> None:
-    """The ledger of a running service is valid and contains an earlier head, but no forged one."""
-    head = estelam("ledger", "verify", "promissory", "--json").json["head"]
-    estelam(*CHECK, *options(**LIVE))
-
-    later = estelam("ledger", "verify", "promissory", "--head", head, "--json")
-    number, _, digest = head.partition(":")
-    forged = estelam("ledger", "verify", "promissory", "--head", f"{number}:{digest[::-1]}", "--json")
-
-    assert (0, True) == (later.code, later.json["valid"])
-    assert (1, True) == (forged.code, forged.json["error"].startswith("Verification failed: "))
-
-
-def test_empty_ledger_head(estelam: CommandLine, sandbox: Sandbox) -> None:
-    """Every ledger contains the head of an empty ledger."""
-    nothing = CommandLine(sandbox)("ledger", "verify", "promissory", "--json").json["head"]
-    estelam(*CHECK, *options(**LIVE))
-
-    assert estelam("ledger", "verify", "promissory", "--head", nothing).code == 0
-
-
-def test_head_in_one_piece(estelam: CommandLine) -> None:
-    """Without --json a head is printed on one line."""
-    for _ in range(10):
-        estelam(*CHECK, *options(**LIVE))
-
-    head = estelam("ledger", "verify", "promissory", "--json").json["head"]
-    shown = estelam("ledger", "verify", "promissory").out
-
-    assert f"head     {head}" in shown.splitlines()
-
-
-def test_subject_report(estelam: CommandLine) -> None:
-    """The report about a data subject lists the caller and the outcome."""
-    estelam(*CHECK, *options(**ENDORSED), "--as", "agency")
-
-    rows = estelam("ledger", "subject-report", "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
-
-    assert ("99000316764", "YES") == (rows[-1]["caller"], rows[-1]["outcome"])
-
-
 def test_service_imports() -> None:
     """The services that have a store do not import what only other commands need."""
     script = """if True:

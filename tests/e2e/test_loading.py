@@ -249,7 +249,7 @@ def test_invalid_coverage_claim_is_refused(command: CommandLine, tmp_path: Path,
     """An invalid coverage claim is refused before the file is read."""
     result = command("judiciary", "load-cases", tmp_path / "missing.csv", *claim)
 
-    assert (1, True) == (result.code, result.err.startswith(f"{claim[0]} {claim[1]}: give "))
+    assert (2, True) == (result.code, result.err.startswith(f"{claim[0]} {claim[1]}: "))
 
 
 def test_rejects_file_replaces_no_other_file(command: CommandLine, tmp_path: Path) -> None:
@@ -380,5 +380,5 @@ def test_future_coverage_end_is_refused(command: CommandLine, sandbox: Sandbox, 
         "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--through", "2999-01-01T00:00:00Z"
     )
 
-    assert (1, True) == (result.code, "is in the future" in result.err)
+    assert (2, True) == (result.code, "is in the future" in result.err)
     assert before == facts(sandbox.judiciary().store)

@@ -165,7 +165,7 @@ def test_invalid_since_is_refused(cleared: tuple[CommandLine, str], since: str, 
     """An invalid --since is refused with the reason."""
     result = recall(cleared[0], f"--since={since}", since="1")
 
-    assert (result.code, result.out) == (1, "")
+    assert (result.code, result.out) == (2, "")
     assert words in result.err
 
 
@@ -176,9 +176,9 @@ def test_output_folder_must_be_empty(cleared: tuple[CommandLine, str], tmp_path:
     (folder / "old.csv").touch()
     result = recall(cleared[0], "--out", folder)
 
-    assert result.code == 1
+    assert result.code == 2
     assert "must be a new or an empty folder" in result.err
-    assert recall(cleared[0], "--out", folder / "old.csv").code == 1
+    assert recall(cleared[0], "--out", folder / "old.csv").code == 2
     assert ["old.csv"] == [path.name for path in folder.iterdir()]
 
 
@@ -186,7 +186,7 @@ def test_store_without_loads(sandbox: Sandbox) -> None:
     """A store without loads is reported as having nothing to recall."""
     result = recall(CommandLine(sandbox), since="0")
 
-    assert result.code == 1
+    assert result.code == 21
     assert "nothing has been loaded yet" in result.err
 
 
@@ -197,7 +197,7 @@ def test_missing_store_is_reported(sandbox: Sandbox) -> None:
         path.unlink()
     result = recall(CommandLine(sandbox), since="0")
 
-    assert result.code == 1
+    assert result.code == 21
     assert "run: estelam migrate" in result.err
 
 
@@ -223,7 +223,7 @@ def test_damaged_ledger_is_refused(cleared: tuple[CommandLine, str], damage: str
         connection.execute(text(damage))
     result = recall(cleared[0])
 
-    assert (result.code, result.out, result.err.strip()) == (1, "", words)
+    assert (result.code, result.out, result.err.strip()) == (21, "", words)
 
 
 def test_key_rotation_and_loss(cleared: tuple[CommandLine, str]) -> None:
@@ -237,7 +237,7 @@ def test_key_rotation_and_loss(cleared: tuple[CommandLine, str]) -> None:
     lost = recall(command)
 
     assert [row["inquiry_id"] for row in found] == [inquiry]
-    assert (lost.code, lost.out) == (1, "")
+    assert (lost.code, lost.out) == (21, "")
     assert "the keyring lacks a key" in lost.err
 
 
@@ -251,7 +251,7 @@ def test_loads_without_change_history(cleared: tuple[CommandLine, str]) -> None:
         connection.execute(text("UPDATE facts.load SET covered_since = NULL WHERE number = 1"))
     result = recall(command, since="0")
 
-    assert result.code == 1
+    assert result.code == 2
     assert "recorded from load 2 on" in result.err
     assert recall(command, since="2").code == 0
 

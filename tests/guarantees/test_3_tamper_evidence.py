@@ -276,7 +276,7 @@ def test_rewritten_end_is_detected_by_published_head(copied: Sandbox) -> None:
     alone, against = run(copied, *LEDGER), run(copied, *LEDGER, "--head", published["head"])
 
     assert (0, published["blocks"] + 2) == (alone[0], alone[1]["blocks"])
-    assert (1, True) == (against[0], "Verification failed" in against[1]["error"])
+    assert (1, True) == (against[0], "INVALID" in against[1]["error"])
 
 
 def test_earlier_heads_stay_valid(recorded: RecordedLedger, tampering: LedgerTampering) -> None:
@@ -386,6 +386,5 @@ def test_receipt_verify_command(recorded: RecordedLedger, tmp_path: Path) -> Non
     refused = [run(recorded.sandbox, *RECEIPT, *how) for how in ((str(valid), *foreign), (str(broken),), ("none",))]
 
     assert (0, True, 2) == (code, facts["valid"], len(facts["replies"]))
-    assert [(1, ["error", "reason", "layer", "address", "fields"])] * 3 == [
-        (code, list(facts)) for code, facts in refused
-    ]
+    assert [1, 1, 21] == [code for code, _ in refused]
+    assert [["error", "reason", "layer", "address", "fields"]] * 3 == [list(facts) for _, facts in refused]

@@ -106,7 +106,7 @@ def play(context: DemoContext, step: Step) -> tuple[str, str]:
 def outcome(code: int, output: Any) -> str:
     """One word for a command's output and exit code, which must agree."""
     match code, output:
-        case 0, list(rows):
+        case 0, {"inquiries": list(rows)}:
             word = f"{len(rows)} ENTRIES"
         case (0, {"answer": "YES"}) | (10, {"answer": "NO"}):
             word = output["answer"]

@@ -29,9 +29,6 @@ def _never_fails(source: Callable[[], list[V]]) -> Callable[[], list[V]]:
     return complete
 
 
-SUBJECT_KINDS = ("person", "serial", "tracking")
-
-
 def files(incomplete: str) -> list[str]:  # noqa: ARG001 - the shell completes it
     """Leave a path to the shell, which completes files where a command offers no values."""
     return []
@@ -40,11 +37,6 @@ def files(incomplete: str) -> list[str]:  # noqa: ARG001 - the shell completes i
 def stores() -> list[str]:
     """Return the services that have a store."""
     return sorted(entry.name for entry in entry_points(group="estelam.stores"))
-
-
-def subject_kinds() -> list[str]:
-    """Return the kinds of identifiers that a ledger indexes."""
-    return list(SUBJECT_KINDS)
 
 
 @_never_fails

@@ -30,8 +30,24 @@ Catalogue = Annotated[
         autocompletion=complete.files,
     ),
 ]
+
+
+def _check_installed(service: str) -> str:
+    if service not in (names := complete.stores()):
+        raise typer.BadParameter(
+            f"{service}: no installed service of this name has a store; give one of {', '.join(names)}"
+        )
+    return service
+
+
 Service = Annotated[
-    str, typer.Argument(metavar="SERVICE", help="The service that has the ledger.", autocompletion=complete.stores)
+    str,
+    typer.Argument(
+        metavar="SERVICE",
+        help="The service that has the ledger.",
+        autocompletion=complete.stores,
+        callback=_check_installed,
+    ),
 ]
 
 Certificates = Annotated[
@@ -115,4 +131,7 @@ def recall(
     settle: Settle = SETTLE_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """List the answers already given that late or corrected data would change."""
+    """List the answers already given that late or corrected data would change.
+
+    Exit 0: all are listed; 2: an option is malformed; 21: the ledger can't be searched.
+    """

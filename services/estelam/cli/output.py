@@ -1,4 +1,8 @@
-"""What a command prints and how it exits. Exit 0 is YES and 10 is NO; no failure can look like a NO."""
+"""What a command prints and how it exits. Exit 0 is YES and 10 is NO; no failure can look like a NO.
+
+A command that verifies, or reports from a ledger, accuses only with exit 1: what it looked at is not valid. A malformed
+question exits 2, and a store, key or file that can't be read exits 21: nothing was found, since nothing was looked at.
+"""
 
 import contextlib
 import json
@@ -30,6 +34,7 @@ EXIT_USAGE = 2
 EXIT_NO = 10
 EXIT_REFUSED = 20
 EXIT_UNAVAILABLE = 21
+"""Nobody answers, or what was to be looked at can't be read."""
 EXIT_STOPPED = 22
 LONG_WAIT_SECONDS = 120
 """From this wait on, the instant of its end is printed."""
@@ -149,7 +154,7 @@ def exit_error(
 
 
 def parse_option(option: str, text: str, parse: Callable[[str], T], *, as_json: bool) -> T:
-    """Return the date or instant that *parse* reads from *text*; where it is none, print the reason and exit 1.
+    """Return the date or instant that *parse* reads from *text*; where it is none, print the reason and exit 2.
 
     Args:
         option: the option's name, such as --since.
@@ -162,7 +167,7 @@ def parse_option(option: str, text: str, parse: Callable[[str], T], *, as_json: 
     except DateError as error:
         field = {"field": option, "rule": error.problem.name, "description": str(error)}
         more = {"message_fa": f"{option}: {error.problem.fa}"}
-        exit_error(f"{option} {text}: {error}", as_json=as_json, fields=[field], more=more)
+        exit_error(f"{option} {text}: {error}", as_json=as_json, code=EXIT_USAGE, fields=[field], more=more)
 
 
 def print_error(
@@ -206,7 +211,7 @@ def user_errors(*, as_json: bool, code: int = EXIT_FAILED, migrate: str = "estel
 
     Args:
         as_json: print the JSON error.
-        code: the exit code; that of a UsageError is 2.
+        code: the exit code; that of a UsageError is 2. EXIT_UNAVAILABLE for a command whose exit 1 would accuse.
         migrate: the command that brings the data store to the newest schema.
     """
     try:

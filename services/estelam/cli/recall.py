@@ -32,9 +32,9 @@ def recall_answers(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Print or write the answers already given that would be different now: all of them, or none and exit 1."""
+    """Print or write the answers already given that would be different now: all of them, or none and exit 2 or 21."""
     form = Format.JSON if as_json else form
-    with output.user_errors(as_json=as_json), Lists() as lists:
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE), Lists() as lists:
         settings, now = load_settings(kind), Clock().now()
         moment = output.parse_option(
             "--since", since, lambda text: dates.parse_load_or_instant(text, now), as_json=as_json

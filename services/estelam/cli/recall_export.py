@@ -15,6 +15,7 @@ import typer
 
 from estelam.cli import output
 from estelam.cli.options import Format
+from estelam.core.exceptions import UsageError
 from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
@@ -69,7 +70,7 @@ class Lists:
         """Write each caller's list into *folder*, all lists or none; return the number of answers of each file.
 
         Raises:
-            StoreError: the folder is not empty.
+            UsageError: the folder is not empty.
         """
         form = Format.CSV if form is Format.TABLE else form
         counts = self.counts()
@@ -97,9 +98,9 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise StoreError where *folder* is not empty: another recall's lists must not be sent with these."""
+    """Raise UsageError where *folder* is not empty: another recall's lists must not be sent with these."""
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-        raise StoreError(f"{folder}: must be a new or an empty folder")
+        raise UsageError(f"--out {folder}: must be a new or an empty folder")
 
 
 def _write(file: IO[str], form: Format, rows: Iterator[Sequence[Any]]) -> None:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from uuid_utils import UUID
 
 from estelam.core.errors import Refusal
+from estelam.core.subjects import SubjectKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Subject(NamedTuple):
 
 def person_subject(person_id: str) -> Subject:
     """Return the subject of a person, natural or legal, in any role; the subject report searches for it."""
-    return Subject("person", person_id)
+    return Subject(SubjectKind.PERSON, person_id)
 
 
 def no_agency(_request: Any) -> str:

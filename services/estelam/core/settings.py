@@ -9,11 +9,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
+from google.protobuf.message import Message
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_toml, validation_summary
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
+from estelam.core.subjects import SubjectKind
 
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -44,6 +46,9 @@ HostPort = Annotated[str, AfterValidator(_is_host_port)]
 """host:port; port 0 takes a free one."""
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+SubjectFields = Mapping[SubjectKind, tuple[type[Message], str]]
+"""Kinds of identifiers, each with a message and a field of the contract whose rules an identifier must satisfy."""
 
 Loopback = Annotated[HostPort, AfterValidator(_on_loopback)]
 """host:port on this host alone; empty to serve nothing."""
@@ -106,6 +111,9 @@ class StoreSettings(ServingSettings):
     """Settings of a service that has a data store."""
 
     MIGRATIONS: ClassVar[str]
+    """The migrations of the facts, as "package:folder"."""
+    SUBJECTS: ClassVar[SubjectFields]
+    """The kinds of identifiers that the ledger indexes."""
 
     store: str
     """The address of the data store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""

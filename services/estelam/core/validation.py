@@ -42,6 +42,12 @@ def validate(message: Message) -> None:
         raise Refusal(Reason.FIELD_INVALID, [_violation(found) for found in violations])
 
 
+def field_violation(message: type[Message], field: str, value: str | int) -> str | None:
+    """Return the contract's message for the first rule of *field* that *value* violates; None if it is valid."""
+    found = map(_violation, protovalidate.collect_violations(message(**{field: value})))
+    return next((violation.description for violation in found if violation.field == field), None)
+
+
 def _violation(found: protovalidate.Violation) -> Violation:
     proto = found.proto
     elements = proto.field.elements if proto.field else ()

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from estelam.core.clock import to_datetime, to_micros
+from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -81,8 +82,9 @@ def load_before(connection: Connection, since: int | datetime, now: datetime) ->
     """Return the number of the last load to leave out: load *since* itself, or the last one before that instant.
 
     Raises:
-        StoreError: nothing has been loaded, there is no such load, the instant is in the future, or it is before the
-            first load whose changes the store has recorded.
+        StoreError: nothing has been loaded.
+        UsageError: there is no such load, the instant is in the future, or it is before the first load whose changes
+            the store has recorded.
     """
     loads = load_table.c
     last, unrecorded = _last(connection), _last(connection, loads.covered_since.is_(None))
@@ -90,13 +92,13 @@ def load_before(connection: Connection, since: int | datetime, now: datetime) ->
         raise StoreError("nothing has been loaded yet, so there is nothing to recall")
     if isinstance(since, datetime):
         if since > now:
-            raise StoreError("--since is in the future")
+            raise UsageError("--since is in the future")
         first = connection.execute(select(func.min(loads.number)).where(loads.loaded_at_micros >= to_micros(since)))
         since = int(first.scalar() or last + 1) - 1
     if not 0 <= since <= last:
-        raise StoreError(f"--since: there is no such load; the last one is {last}")
+        raise UsageError(f"--since: there is no such load; the last one is {last}")
     if max(since, 1) <= unrecorded:
-        raise StoreError(f"--since: changes are recorded from load {unrecorded + 1} on; give that load or a later one")
+        raise UsageError(f"--since: changes are recorded from load {unrecorded + 1} on; give that load or a later one")
     return since
 
 

@@ -72,6 +72,11 @@ def _newest_confirmations(keys: Collection[int], first: int) -> Select[int]:
     return in_segment.where(_entry.opened.in_(keys)).group_by(_entry.opened)
 
 
+def last_sequence(connection: Connection) -> int:
+    """Return the sequence of the newest entry, which is the number of entries; 0 if there is none."""
+    return connection.execute(select(func.max(_entry.sequence))).scalar() or 0
+
+
 def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[pb.Entry]:
     """Return every entry about *subject*, oldest first, under any key of *keyring*."""
     hashes = keyring.hashes_under_all_keys(subject)

@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
 from estelam.core import validation
-from estelam.core.errors import Refusal
 from estelam.loading import cel
 
 ColumnPredicate = Callable[[Any], Any]
@@ -46,11 +45,7 @@ class FieldRules:
 
     def violation(self, value: Any) -> str | None:
         """Return the contract's message for the first rule that *value* violates; None if it is valid."""
-        try:
-            validation.validate(self._message(**{self._name: value}))
-        except Refusal as refusal:
-            return next((found.description for found in refusal.violations if found.field == self._name), None)
-        return None
+        return validation.field_violation(self._message, self._name, value)
 
 
 def _predicates(message: type[Message], name: str) -> list[ColumnPredicate] | None:

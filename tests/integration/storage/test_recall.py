@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from estelam.core.exceptions import UsageError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.storage.facts import load_table
 from estelam.storage.migrate import migrate
-from estelam.storage.store import AccessMode, Store, StoreError
+from estelam.storage.store import AccessMode, Store
 from judiciary import cases
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS
@@ -218,7 +219,7 @@ def test_migrated_store_recalls_from_last_load(
     history.load([LATE | {"national_id": PERSONS[0]}])
 
     assert [("NO", "YES")] == [(each.then, each.now) for each in history.recalled(2)]
-    with pytest.raises(StoreError, match="from load 2 on"):
+    with pytest.raises(UsageError, match="from load 2 on"):
         history.recalled(1)
 
 

@@ -147,7 +147,7 @@ def test_access_file_records_nothing(start: Start, loaded: Sandbox) -> None:
     ],
 )
 def test_invalid_since(estelam: CommandLine, since: str, problem: DateProblem) -> None:
-    """An invalid `--since` exits 1 with one line that gives the reason."""
+    """An invalid `--since` exits 2 with one line that gives the reason."""
     result = estelam("catalogue", "changes", "--since", since)
 
-    assert (1, f"--since {since}: {problem.en}\n") == (result.code, result.err)
+    assert (2, f"--since {since}: {problem.en}\n") == (result.code, result.err)

@@ -97,10 +97,10 @@ def test_filter_without_matches(estelam: CommandLine) -> None:
 
 
 def test_impossible_day(estelam: CommandLine) -> None:
-    """A date that does not exist exits 1 with one line."""
+    """A date that does not exist exits 2 with one line."""
     result = estelam("catalogue", "explain", "--consumer", "cbi", "--method", "CheckNote", "--on", "1400-12-30")
 
-    assert (1, "--on 1400-12-30: is a day that its calendar does not have; check month and day\n") == (
+    assert (2, "--on 1400-12-30: is a day that its calendar does not have; check month and day\n") == (
         result.code,
         result.err,
     )

@@ -70,7 +70,7 @@ def test_malformed_head_is_not_an_allegation(head: str) -> None:
 
     assert 2 == done.returncode
     assert "give NUMBER:HASH" in done.stderr
-    assert "Verification failed" not in done.stderr
+    assert "INVALID" not in done.stderr
 
 
 def test_private_key_is_never_overwritten(tmp_path: Path) -> None:

@@ -209,12 +209,12 @@ def test_publish_command(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["end x 2027-13-01\n", "end x\n"])
 def test_invalid_input(run: Run, tmp_path: Path, text: str) -> None:
-    """An invalid baseline file or date exits 1 with one error."""
-    assert 1 == run("check", "--on", "1405-13-01")[0]
+    """An invalid baseline file exits 21 with one error, an invalid date 2."""
+    assert 2 == run("check", "--on", "1405-13-01")[0]
     (tmp_path / "published.txt").write_text(text)
     code, output = run("check")
 
-    assert 1 == code
+    assert 21 == code
     assert set(json.loads(output)) == {"error", "reason", "layer", "address", "fields"}
 
 

@@ -36,7 +36,7 @@ def _read(catalogue: Path | None, published: Path, on: str | None, *, as_json: b
         day = dates.today(Clock().now())
     else:
         day = output.parse_option("--on", on, dates.parse_date, as_json=as_json)
-    with output.user_errors(as_json=as_json):
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         found = read_catalogue(catalogue or load_settings(CatalogueSettings).folder)
         return Baseline.read(published), Release(contract_surface(descriptors.files()), found, day)
 

@@ -2,66 +2,104 @@
 
 import contextlib
 import re
+from typing import Any
+
+import typer
 
 from estelam.cli import output
-from estelam.cli.complete import SUBJECT_KINDS
 from estelam.cli.stores import settings_of
-from estelam.core import normalize
+from estelam.core import normalize, validation
 from estelam.core.clock import to_datetime
+from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring, verifying_keys
 from estelam.core.model import Subject
+from estelam.core.settings import SubjectFields
+from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
+INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "entry")
+
 
 def verify_ledger(service: str, head: str | None, *, as_json: bool) -> None:
-    """Verify the ledger of *service*, and that it contains *head*."""
-    with output.user_errors(as_json=as_json):
-        if head is not None:
-            head = _parse_head(head, as_json=as_json)
+    """Verify the ledger of *service*, and that it contains *head*; exit 1 if it is INVALID."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        wanted = _parse_head(head) if head is not None else None
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         last = verify.Head(0, GENESIS, 0)
-        seen = head in {None, str(last)}
+        seen: dict[bytes, int] = {GENESIS: 0}
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 heads = verify.verify_ledger(connection, keys)
                 for last in output.track(heads, f"{service}: blocks verified", as_json=as_json):
-                    seen = seen or str(last) == head
+                    if wanted and last.hash == wanted[1]:
+                        seen[last.hash] = last.number
             except verify.LedgerCorruptError as error:
-                output.exit_error(f"Verification failed: {error}", as_json=as_json)
-    if not seen:
-        output.exit_error(
-            f"Verification failed: head {head} is not in this ledger. Entries after it were removed or rewritten.",
-            as_json=as_json,
-        )
+                output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
+        if wanted:
+            number, digest = wanted
+            if digest not in seen:
+                absent = f"INVALID: {service}: head {number}:{digest.hex()} is not in this ledger"
+                advice = "if it is exactly as it was published, the entries after it were removed or rewritten"
+                output.exit_error(f"{absent}; {advice}", as_json=as_json)
+            if seen[digest] != number:
+                raise UsageError(f"--head: this hash is the head of block {seen[digest]}, not {number}")
     facts = {"valid": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
     output.print_record(facts, as_json=as_json)
 
 
-def subject_report(service: str, identifier: str, kind: str, *, as_json: bool) -> None:
-    """Print every inquiry about one identifier in the ledger of *service*."""
-    with output.user_errors(as_json=as_json):
+def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json: bool) -> None:
+    """Print every inquiry about one identifier in the ledger of *service*, and what was searched."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
+        subject = _subject(service, settings.SUBJECTS, kind, identifier)
         keyring = HmacKeyring.load(settings.hmac_keyring)
-        if kind not in SUBJECT_KINDS:
-            output.exit_error(f"--kind {kind}: give one of {', '.join(SUBJECT_KINDS)}", as_json=as_json)
-        subject = Subject(kind, normalize.normalize_digits(identifier))
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            searched = search.last_sequence(connection)
             found = search.entries_about(connection, keyring, subject)
             rows = [_row(entry) for entry in output.track(found, f"{service}: entries found", as_json=as_json)]
-    output.print_rows(("answered_at", "caller", "method", "outcome", "entry"), rows, as_json=as_json)
+    if as_json:
+        inquiries = [dict(zip(INQUIRY_COLUMNS, row, strict=True)) for row in rows]
+        facts: dict[str, Any] = {"service": service, "kind": kind, "searched_entries": searched, "keys": keyring.ids}
+        output.print_record({**facts, "inquiries": inquiries}, as_json=True)
+        return
+    if rows:
+        output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
+    typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {len(rows) or 'none'}")
 
 
-def _parse_head(text: str, *, as_json: bool) -> str:
-    """Return a head as `ledger verify` prints it; exit 2 if it is malformed, which proves nothing of the ledger."""
-    found = re.fullmatch(r"([0-9]+):([0-9a-f]{64})", normalize.normalize_digits(text).lower())
+def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier: str) -> Subject:
+    """Return the subject to search for.
+
+    Raises:
+        UsageError: the ledger of *service* indexes no such kind, or the contract's rules reject the identifier.
+    """
+    if kind not in fields:
+        raise UsageError(f"--kind {kind}: the ledger of {service} indexes {' and '.join(fields)} only")
+    digits = normalize.normalize_digits(identifier)
+    violations = {each: validation.field_violation(*field, digits) for each, field in fields.items()}
+    if violations[kind]:
+        fits = [f"--kind {each}" for each, violation in violations.items() if violation is None]
+        advice = f"; it has the form of {' and '.join(fits)}" if fits else ""
+        raise UsageError(f"{digits}: as a {kind} it {violations[kind]}{advice}")
+    return Subject(kind, digits)
+
+
+def _parse_head(text: str) -> tuple[int, bytes]:
+    """Return number and hash of a head as `ledger verify` prints it, whatever case, digits or blanks it was typed with.
+
+    Raises:
+        UsageError: *text* is no head, so that it proves nothing of the ledger.
+    """
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", "".join(normalize.normalize_digits(text).lower().split()))
     if found is None:
-        message = f"--head {text}: give NUMBER:HASH with all 64 hexadecimal digits, as `ledger verify` prints it"
-        output.exit_error(message, as_json=as_json, code=output.EXIT_USAGE)
-    return f"{int(found[1])}:{found[2]}"
+        raise UsageError(
+            f"--head {text}: give NUMBER:HASH with all 64 hexadecimal digits, as `ledger verify` prints it"
+        )
+    return int(found[1]), bytes.fromhex(found[2])
 
 
 def _row(entry: pb.Entry) -> tuple[str, str, str, str, int]:

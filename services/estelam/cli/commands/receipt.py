@@ -19,7 +19,7 @@ MAX_PRINTED = 100
 def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
     """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
-    with output.user_errors(as_json=as_json):
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         verifiers = _Verifiers(certificate, retired_keys)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):

@@ -23,7 +23,7 @@ PUBLISHED = Path("protos/published.txt")
 @app.command()
 @implemented
 def check(catalogue: Catalogue = None, published: Register = PUBLISHED, on: On = None, as_json: AsJson = False) -> None:
-    """Check a release against the published baseline. Exit 0: it is compatible; 1: it breaks a rule."""
+    """Check a release against the published baseline. Exit 0: compatible; 1: it breaks a rule; 21: unreadable."""
 
 
 @app.command()

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from estelam.cli import complete
-from estelam.cli.complete import SUBJECT_KINDS
 from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, Service
+from estelam.core.subjects import SubjectKind
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.ledger")
@@ -22,7 +21,7 @@ def verify_ledger(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the whole ledger. Exit 0: it is valid; 1: it is not; 2: --head is malformed, nothing was verified."""
+    """Verify the whole ledger. Exit 0: it is valid; 1: it is INVALID; 2: --head is malformed; 21: it can't be read."""
 
 
 @app.command("subject-report")
@@ -30,10 +29,11 @@ def verify_ledger(
 def subject_report(
     service: Service,
     identifier: Annotated[str, typer.Argument(help="The identifier of the data subject.")],
-    kind: Annotated[
-        str,
-        typer.Option(help=f"The identifier's kind: {', '.join(SUBJECT_KINDS)}.", autocompletion=complete.subject_kinds),
-    ] = "person",
+    kind: Annotated[SubjectKind, typer.Option(help="The identifier's kind.")] = SubjectKind.PERSON,
     as_json: AsJson = False,
 ) -> None:
-    """List every inquiry about one identifier, for the person concerned."""
+    """List every inquiry about one identifier, for the person concerned.
+
+    Exit 0: the ledger was searched, and what was searched is printed; 2: the identifier is malformed; 21: the ledger
+    can't be searched.
+    """

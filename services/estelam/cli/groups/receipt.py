@@ -28,7 +28,8 @@ def verify(
     retired_keys: RetiredKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify that a service gave each reply to its request at its time. Exit 0: all are valid; 1: one is not.
+    """Verify that a service gave each reply to its request at its time.
 
-    Of a file with more than 100 replies only the counts are printed.
+    Exit 0: all are valid; 1: one is INVALID; 21: the file or a certificate can't be read. Of a file with more than 100
+    replies only the counts are printed.
     """

@@ -1,0 +1,142 @@
+"""`estelam ledger`: what it verifies and finds, and that a malformed question never gets an empty or damning answer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ENDORSED, LIVE, CommandLine, options
+from tools.env.sandbox import Sandbox
+
+CHECK = ("promissory", "check")
+VERIFY = ("ledger", "verify", "promissory")
+REPORT = ("ledger", "subject-report")
+
+
+def test_ledger_verify_head(estelam: CommandLine) -> None:
+    """The ledger of a running service is valid and contains an earlier head, but no forged one."""
+    estelam(*CHECK, *options(**LIVE))
+    head = estelam(*VERIFY, "--json").json["head"]
+    estelam(*CHECK, *options(**LIVE))
+
+    later = estelam(*VERIFY, "--head", head, "--json")
+    number, _, digest = head.partition(":")
+    forged = estelam(*VERIFY, "--head", f"{number}:{digest[::-1]}", "--json")
+
+    assert (0, True) == (later.code, later.json["valid"])
+    assert (1, True) == (forged.code, forged.json["error"].startswith("INVALID: promissory: head "))
+
+
+def test_empty_ledger_head(estelam: CommandLine, sandbox: Sandbox) -> None:
+    """Every ledger contains the head of an empty ledger."""
+    nothing = CommandLine(sandbox)(*VERIFY, "--json").json["head"]
+    estelam(*CHECK, *options(**LIVE))
+
+    assert estelam(*VERIFY, "--head", nothing).code == 0
+
+
+def test_head_in_one_piece(estelam: CommandLine) -> None:
+    """Without --json a head is printed on one line."""
+    for _ in range(10):
+        estelam(*CHECK, *options(**LIVE))
+
+    head = estelam(*VERIFY, "--json").json["head"]
+    shown = estelam(*VERIFY).out
+
+    assert f"head     {head}" in shown.splitlines()
+
+
+@pytest.mark.parametrize("typed", [str.upper, " {} ".format, "\u200f{}\u200f".format, "\n".join])
+def test_typed_head(estelam: CommandLine, typed: Callable[[str], str]) -> None:
+    """A head may be typed in upper case, with blanks or with invisible characters."""
+    estelam(*CHECK, *options(**LIVE))
+    head = estelam(*VERIFY, "--json").json["head"]
+
+    assert estelam(*VERIFY, "--head", typed(head)).code == 0
+
+
+def test_malformed_head(estelam: CommandLine) -> None:
+    """A head with a wrong number, or with one digit too few or too many, is a usage error and accuses nobody."""
+    estelam(*CHECK, *options(**LIVE))
+    number, _, digest = estelam(*VERIFY, "--json").json["head"].partition(":")
+
+    for head in (f"{int(number) + 1}:{digest}", f"{number}:{digest[:-1]}", f"{number}:{digest}0", digest, "9" * 5000):
+        result = estelam(*VERIFY, "--head", head)
+        assert (2, "") == (result.code, result.out)
+        assert "INVALID" not in result.err
+
+
+def test_subject_report(estelam: CommandLine) -> None:
+    """The report about a data subject lists caller and outcome, and says what was searched."""
+    estelam(*CHECK, *options(**ENDORSED), "--as", "agency")
+    entries = estelam(*VERIFY, "--json").json["entries"]
+
+    report = estelam(*REPORT, "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
+    last = report["inquiries"][-1]
+    nobody = estelam(*REPORT, "promissory", "9990000107")
+
+    assert ("99000316764", "YES", entries) == (last["caller"], last["outcome"], report["searched_entries"])
+    assert (0, f"searched {entries:,} entries under keys k1: none\n") == (nobody.code, nobody.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("promissory", "1404000000000017"), "must be 10, 11 or 12 ASCII digits; it has the form of --kind serial"),
+        (("promissory", "999000001"), "must be 10, 11 or 12 ASCII digits"),
+        (("promissory", "9990000019"), "must be a national number with a right check digit"),
+        (("judiciary", "99000554331"), "must be a legal person's national id with a right check digit"),
+        (("promissory", "9990000018", "--kind", "serial"), "it has the form of --kind person"),
+        (("promissory", "140400000000001", "--kind", "serial"), "must be 16 ASCII digits"),
+        (("judiciary", "1" * 33, "--kind", "tracking"), "must be 1 to 32 ASCII digits"),
+        (("judiciary", "", "--kind", "tracking"), "must be 1 to 32 ASCII digits"),
+        (("judiciary", "1404000000000017", "--kind", "serial"), "the ledger of judiciary indexes person and tracking"),
+        (("promissory", "7", "--kind", "tracking"), "the ledger of promissory indexes person and serial"),
+        (("promissory", "9990000018", "--kind", "serail"), "'serail' is not one of"),
+        (("promisory", "9990000018"), "give one of judiciary, promissory"),
+    ],
+)
+def test_malformed_subject(sandbox: Sandbox, arguments: tuple[str, ...], words: str) -> None:
+    """An identifier that no inquiry can name is refused with what is expected, never answered with an empty report."""
+    result = CommandLine(sandbox)(*REPORT, *arguments)
+    as_json = CommandLine(sandbox)(*REPORT, *arguments, "--json")
+
+    assert (2, "") == (result.code, result.out)
+    assert words in " ".join(result.err.split())
+    assert (2, True) == (as_json.code, words in as_json.json["error"])
+
+
+def _lose_store(sandbox: Sandbox) -> None:
+    (Path(sandbox.promissory().store.removeprefix("sqlite:///")) / "ledger.db").unlink()
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        _lose_store,
+        lambda sandbox: sandbox.promissory().hmac_keyring.unlink(),
+        lambda sandbox: sandbox.promissory().hmac_keyring.write_text("k1\n"),
+    ],
+    ids=["no store", "no keyring", "damaged keyring"],
+)
+def test_report_without_access(sandbox: Sandbox, lose: Callable[[Sandbox], object]) -> None:
+    """Where the ledger can't be searched, a report exits 21 and states no result."""
+    lose(sandbox)
+    result = CommandLine(sandbox)(*REPORT, "promissory", "9990000018")
+
+    assert (21, "") == (result.code, result.out)
+    assert 1 == result.err.count("\n")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [_lose_store, lambda sandbox: sandbox.promissory().signing_certificates[0].unlink()],
+    ids=["no store", "no certificate"],
+)
+def test_verify_without_access(sandbox: Sandbox, lose: Callable[[Sandbox], object]) -> None:
+    """A ledger that can't be read is not reported as invalid: exit 21."""
+    lose(sandbox)
+    result = CommandLine(sandbox)(*VERIFY)
+
+    assert (21, "") == (result.code, result.out)
+    assert "INVALID" not in result.err
