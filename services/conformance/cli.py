@@ -46,9 +46,9 @@ def run(
         Path | None,
         typer.Option("--junit", metavar="FILE", help="Write a JUnit XML report.", autocompletion=complete.files),
     ] = None,
-    json_file: Annotated[
+    report_json: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write a signed JSON report.", autocompletion=complete.files),
+        typer.Option(metavar="FILE", help="Write a signed JSON report.", autocompletion=complete.files),
     ] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.", autocompletion=complete.files)
@@ -61,6 +61,7 @@ def run(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Maximum number of cases that run at once.")] = 8,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Test a target. Exit 0: it conforms; 10: it does not; 21: it can't be tested; 2: the command line is wrong."""
 
@@ -80,5 +81,6 @@ def write_fixtures(
     host: Annotated[
         list[str] | None, typer.Option(help="A further host name of the target's servers; may be repeated.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the fixtures of a target: data, certificates, the start time, and instructions."""

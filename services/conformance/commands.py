@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import typer
 
@@ -15,12 +14,11 @@ from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import RunResult
 from conformance.target import Target
 from estelam.cli import output
-from estelam.core.exceptions import describe_error
+from estelam.core.exceptions import UsageError, describe_error
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
 EXIT_COULD_NOT_RUN = output.EXIT_UNAVAILABLE
-EXIT_USAGE = 2
 
 _ADDRESS = re.compile(r"([^\s:]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
@@ -34,56 +32,70 @@ def run(
     steering: Path | None,
     only: list[str] | None,
     junit_file: Path | None,
-    json_file: Path | None,
+    report_json: Path | None,
     html_file: Path | None,
     known_failing: Path | None,
     jobs: int,
     *,
     force: bool,
+    as_json: bool,
 ) -> None:
-    """Test a target, write the reports, and exit."""
-    signature = signed_json.signature_path(json_file) if json_file else None
-    reports = [("--junit", junit_file), ("--json", json_file), ("--json", signature), ("--html", html_file)]
-    _check_reports(reports, force=force)
-    addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
-    target = Target(addresses, pki, steering)
-    cases, chosen = _cases(only or ())
-    scoped = in_scope(chosen, target)
-    if not scoped:
-        _exit_usage("no case tests the services given; see: estelam conformance list")
-    excused = _known(known_failing, cases)
-    with _usage_errors():
+    """Test a target, write the reports, print one, and exit."""
+    with _usage_errors(as_json=as_json):
+        signature = signed_json.signature_path(report_json) if report_json else None
+        for option, path in (
+            ("--junit", junit_file),
+            ("--report-json", report_json),
+            ("--report-json", signature),
+            ("--html", html_file),
+        ):
+            if path:
+                output.check_writable(path, option, force=force)
+        addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
+        target = Target(addresses, pki, steering)
+        cases = case_loader.read()
+        scoped = in_scope(case_loader.select(cases, only or ()), target)
+        if not scoped:
+            raise UsageError("no case tests the services given; see: estelam conformance list")
+        excused = _known(known_failing, cases)
         target.validate()
     with terminal.Progress(output.err) as progress:
         progress.total(len(scoped))
         result = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
     result = replace(result, left_out=len(cases) - len(scoped))
-    terminal.show(result, output.out)
+    if not as_json:
+        terminal.show(result, output.out)
     try:
         if junit_file:
             junit.write(junit_file, result)
-        if json_file:
-            signed_json.write(json_file, result, pki)
+        if report_json:
+            signed_json.write(report_json, result, pki)
         if html_file:
             html.write(html_file, result)
     except (OSError, signed_json.SignatureError) as error:
-        _exit_usage(f"a report could not be written: {describe_error(error)}")
+        message = f"a report could not be written: {describe_error(error)}"
+        output.exit_error(
+            message, as_json=as_json, code=output.EXIT_USAGE, more={"report": signed_json.report_content(result)}
+        )
+    if as_json:
+        output.print_record(signed_json.report_content(result), as_json=True)
     raise typer.Exit(exit_code(result))
 
 
 def list_cases(only: list[str] | None, *, as_json: bool) -> None:
     """Print the cases: id, clause, target and title."""
-    _, chosen = _cases(only or ())
+    with _usage_errors(as_json=as_json):
+        chosen = case_loader.select(case_loader.read(), only or ())
     columns = ["case", "clause", "target", "title_en", "title_fa"]
     rows = [[case.id, case.clause, case.target.value, case.title.en, case.title.fa] for case in chosen]
     output.print_rows(columns, rows, as_json=as_json)
 
 
-def write_fixtures(folder: Path, host: list[str] | None) -> None:
+def write_fixtures(folder: Path, host: list[str] | None, *, as_json: bool) -> None:
     """Write the fixtures of a target into *folder*."""
-    with output.user_errors(as_json=False):
+    with output.user_errors(as_json=as_json):
         fixtures.write(folder, hosts=tuple(host or ()))
-    output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=False)
+    output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=as_json)
 
 
 def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
@@ -104,45 +116,25 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
     for other in others:
         role, _, address = other.partition("=")
         if role not in set(Instance):
-            _exit_usage(f"--instance {other}: give ROLE=HOST:PORT with a role of {', '.join(Instance)}")
+            raise UsageError(f"--instance {other}: give ROLE=HOST:PORT with a role of {', '.join(Instance)}")
         given[Instance(role)] = address
     if not given:
-        _exit_usage("give at least one of --promissory, --judiciary and --setad")
+        raise UsageError("give at least one of --promissory, --judiciary and --setad")
     for address in given.values():
         found = _ADDRESS.fullmatch(address)
         if found is None or not 0 < int(found[2]) < 65536:
-            _exit_usage(f"{address}: give HOST:PORT")
+            raise UsageError(f"{address}: give HOST:PORT")
     return given
-
-
-def _cases(only: Sequence[str]) -> tuple[list[Case], list[Case]]:
-    """Return all cases, and the selected ones."""
-    with _usage_errors():
-        cases = case_loader.read()
-        return cases, case_loader.select(cases, only)
-    raise AssertionError  # the block returns or exits
 
 
 def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:
     if path is None:
         return set()
-    with _usage_errors():
-        excused = set(known_failures.read(path))
+    excused = set(known_failures.read(path))
     if unknown := excused - {case.id for case in cases}:
-        _exit_usage(f"{path}: there is no case {min(unknown)}; see: estelam conformance list")
+        raise UsageError(f"{path}: there is no case {min(unknown)}; see: estelam conformance list")
     return excused
 
 
-def _check_reports(files: Sequence[tuple[str, Path | None]], *, force: bool) -> None:
-    with _usage_errors():
-        for option, path in files:
-            if path:
-                output.check_writable(path, option, force=force)
-
-
-def _usage_errors() -> contextlib.AbstractContextManager[None]:
-    return output.user_errors(as_json=False, code=EXIT_USAGE)
-
-
-def _exit_usage(message: str) -> NoReturn:
-    output.exit_error(message, as_json=False, code=EXIT_USAGE)
+def _usage_errors(*, as_json: bool) -> contextlib.AbstractContextManager[None]:
+    return output.user_errors(as_json=as_json, code=output.EXIT_USAGE)

@@ -65,7 +65,7 @@ def test_invalid_case_file(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (2, "a.yaml: some.case: steps.0: is wrong\n") == (done.exit_code, done.output)
 
 
-@pytest.mark.parametrize("kind", ["--junit", "--json", "--html"])
+@pytest.mark.parametrize("kind", ["--junit", "--report-json", "--html"])
 def test_report_path_checked_first(pki: Path, tmp_path: Path, kind: str) -> None:
     """A report that can't be written, or would overwrite one, is found before any case runs."""
     kept = tmp_path / "report"
@@ -78,15 +78,21 @@ def test_report_path_checked_first(pki: Path, tmp_path: Path, kind: str) -> None
     assert all(f"{kind} {tmp_path}" in done.output and "COULD NOT RUN" not in done.output for done in refused)
 
 
-@pytest.mark.parametrize("kind", ["junit", "signed_json", "html"])
-def test_result_without_report(pki: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "option"), [("junit", "--junit"), ("signed_json", "--report-json"), ("html", "--html")]
+)
+def test_result_without_report(
+    pki: Path, tmp_path: Path, kind: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The result is printed even where a report can't be written in the end."""
-    option = f"--{kind.removeprefix('signed_')}"
     monkeypatch.setattr(getattr(commands, kind), "write", _fail)
-    done = run(pki, "--promissory", UNREACHABLE, option, str(tmp_path / "report"))
+    words = ("--promissory", UNREACHABLE, option, str(tmp_path / "report"))
+    done, as_json = run(pki, *words), run(pki, *words, "--json")
 
     assert "COULD NOT RUN" in done.output
     assert (2, True) == (done.exit_code, "a report could not be written" in done.output), done.output
+    assert "COULD NOT RUN" == json.loads(as_json.output)["report"]["verdict"]
+    assert (2, True) == (as_json.exit_code, "a report could not be written" in json.loads(as_json.output)["error"])
 
 
 def _fail(*_: object) -> None:
@@ -136,6 +142,22 @@ def test_scope(pki: Path) -> None:
     target = Target({Instance.PROMISSORY_EMPTY: UNREACHABLE}, pki)
 
     assert [included] == commands.in_scope([included, excluded], target)
+
+
+def test_json_result_and_errors(pki: Path) -> None:
+    """With --json the result is one JSON object, and so is every error."""
+    result = json.loads(run(pki, "--promissory", UNREACHABLE, "--only", "R2.1", "--json").output)
+    errors = [
+        run(pki, "--json"),
+        run(pki, "--promissory", "localhost", "--json"),
+        invoke("list", "--only", "R9", "--json"),
+        invoke("fixtures", str(pki / "ca.crt"), "--json"),
+    ]
+
+    assert ("COULD NOT RUN", True) == (result["verdict"], "unreachable" in result["error"])
+    assert [2, 2, 2, 1] == [done.exit_code for done in errors]
+    for done in errors:
+        assert ["error", "reason", "layer", "address", "fields"] == list(json.loads(done.output))
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch) -> None:

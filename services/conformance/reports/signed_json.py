@@ -36,7 +36,7 @@ def write(path: Path, run: RunResult, pki: Path) -> None:
         SignatureError: the examiner's key can't be used.
     """
     key = _examiner_key(pki / "examiner.key")
-    report = json.dumps(_report(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
+    report = json.dumps(report_content(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
     path.write_bytes(report)
     signature_path(path).write_bytes(key.sign(report))
 
@@ -87,7 +87,8 @@ def signature_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sig")
 
 
-def _report(run: RunResult) -> dict[str, Any]:
+def report_content(run: RunResult) -> dict[str, Any]:
+    """Return what the report of *run* says."""
     return {
         "kind": KIND,
         "verdict": outcome(run),
