@@ -153,7 +153,7 @@ class DatabaseFaults:
             self.thrown, self._at = True, None
             raise self._error
 
-    def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+    def connect(self, *arguments: Any, factory: Any = sqlite3.Connection, **options: Any) -> sqlite3.Connection:
         """Replacement for `sqlite3.connect`."""
         faults = self
 
@@ -173,7 +173,7 @@ class DatabaseFaults:
                 rows: list[Any] = faults.call("fetchall", super().fetchall)
                 return rows
 
-        class Connection(sqlite3.Connection):
+        class Connection(factory):  # type: ignore[misc]
             def cursor(self, *_: Any, **__: Any) -> Any:
                 return super().cursor(Cursor)
 

@@ -62,13 +62,14 @@ class SQLite:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            "file::memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT_SECONDS
+            "file::memory:",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=LOCK_TIMEOUT_SECONDS,
+            factory=_Connection,
         )
-        try:
-            self._attach(connection)
-        except BaseException:
-            connection.close()
-            raise
+        self._attach(connection)
         return connection
 
     def _attach(self, connection: sqlite3.Connection) -> None:
@@ -84,6 +85,15 @@ class SQLite:
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
             self._files[path] = path.stat().st_ino
         connection.execute("PRAGMA foreign_keys=ON")
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that is closed with its last reference.
+
+    An error after it is opened and before the pool holds it leaves it to nobody who could close it.
+    """
+
+    __del__ = sqlite3.Connection.close
 
 
 def _begin_immediate(connection: Connection) -> None:
