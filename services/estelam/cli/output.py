@@ -190,8 +190,8 @@ def check_writable(path: Path, option: str, *, force: bool) -> None:
     Raises:
         UserFacingError: the file exists and *force* is not set, or it can't be written.
     """
-    if path.is_dir():
-        raise UserFacingError(f"{option} {path}: is a folder, not a file")
+    if path.exists() and not path.is_file():  # a folder, or a device, which a new file would replace
+        raise UserFacingError(f"{option} {path}: is not a regular file")
     if path.exists() and not force:
         raise UserFacingError(f"{option} {path}: exists already; name another file, or overwrite it with --force")
     if path.is_symlink() and not path.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from estelam.core.exceptions import UserFacingError
+from estelam.core.files import sync_folder
 from estelam.receipts.archive import MAX_LINE, ReceiptRecord, decode, encode
 from estelam.receipts.receipt import InvalidReceipt
 
@@ -39,6 +40,7 @@ class ReceiptJournal:
         try:
             self._acquire(input_digest)
             self._file = path.open("ab", buffering=0)
+            sync_folder(path.parent)  # a file that is synced, and whose name is not, is lost in a crash
         except BaseException:
             self._lock.close()
             raise

@@ -1,6 +1,7 @@
 """The catalogue decides who is authorized: explanations agree with it, and running services follow its changes."""
 
 import re
+import shutil
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
+from estelam.core.reload import FileReloader
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
 from sataad_adapter.methods import VERIFY_NOTE
@@ -187,6 +189,36 @@ def test_denied_certificate(folder: Path) -> None:
 
     assert authorizer.is_denied(denied)
     assert not authorizer.is_denied("cd" * 32)
+
+
+def test_watches_every_file(folder: Path) -> None:
+    """Every file of a catalogue is watched: a change of any may change who is authorized."""
+    assert set(folder.glob("*.yaml")) == set(AccessSource(folder).files())
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(COMMITTED.glob("*.yaml"))])
+def test_change_of_any_file_is_loaded(folder: Path, name: str) -> None:
+    """A change of any file of the catalogue is read at the next check: one that breaks it is noticed."""
+    source = AccessSource(folder)
+    reloader = FileReloader(source.files, source.load, interval_seconds=0.0, monotonic=time.monotonic)
+    reloader.refresh()
+    (folder / name).write_text("[", "utf-8")
+
+    with pytest.raises(CatalogueError, match=name):
+        reloader.refresh()
+
+
+def test_switch_to_table(folder: Path, shared: Sandbox) -> None:
+    """After a catalogue is replaced by an access table, no catalogue is in force, whose changes would be recorded."""
+    source = AccessSource(folder)
+    source.load()
+    assert source.catalogue is not None
+    shutil.rmtree(folder)
+    shutil.copy(shared.access, folder)
+
+    assert source.load().grant
+    assert source.catalogue is None
+    assert [folder] == list(source.files())
 
 
 def test_invalid_catalogue_at_start(folder: Path, edit: Edit) -> None:

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import ssl
 import time
 from pathlib import Path
@@ -134,14 +135,24 @@ def _ssl_error() -> ssl.SSLError:
 
 
 def test_check_writable(tmp_path: Path) -> None:
-    """An output path is refused if it exists, is a folder, or lies in none; --force overwrites a file only."""
-    kept = tmp_path / "kept"
+    """An output path is refused if it exists, is no regular file, or lies in no folder; --force overwrites a file."""
+    kept, pipe, broken = tmp_path / "kept", tmp_path / "pipe", tmp_path / "broken"
     kept.touch()
+    os.mkfifo(pipe)
+    broken.symlink_to("nothing")
 
     output.check_writable(tmp_path / "new", "--out", force=False)
     output.check_writable(kept, "--out", force=True)
-    for path, force in ((kept, False), (tmp_path, True), (tmp_path / "none" / "new", True)):
-        with pytest.raises(UserFacingError, match=r"^--out "):
+    for path, force, problem in (
+        (kept, False, "exists already"),
+        (tmp_path, True, "is not a regular file"),
+        (pipe, True, "is not a regular file"),
+        (Path("/dev/null"), True, "is not a regular file"),
+        (broken, True, "is a broken symbolic link"),
+        (tmp_path / "none" / "new", True, "there is no folder"),
+        (kept / "new", True, "there is no folder"),
+    ):
+        with pytest.raises(UserFacingError, match=f"^--out {path}: {problem}"):
             output.check_writable(path, "--out", force=force)
 
 

@@ -198,30 +198,48 @@ def test_permissions(tmp_path: Path, file: Path) -> None:
     try:
         write_atomic(tmp_path / "new", "")
         write_atomic(tmp_path / "secret", "", mode=0o666)
-        file.chmod(0o604)
+        file.chmod(0o715)
         write_atomic(file, "two")
     finally:
         os.umask(before)
 
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"new": 0o640, "secret": 0o666, "file": 0o604}
+    assert modes == {"new": 0o640, "secret": 0o666, "file": 0o715}
+
+
+def test_draft_of_private_file_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft whose permissions are given is never open to others, not even before they are set."""
+    fchmod, opened = os.fchmod, []
+
+    def watch(descriptor: int, mode: int) -> None:
+        opened.append(os.fstat(descriptor).st_mode & 0o777)
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", watch)
+    before = os.umask(0)
+    try:
+        write_atomic(tmp_path / "key", "secret", mode=0o600)
+    finally:
+        os.umask(before)
+
+    assert opened == [0o600]
 
 
 def test_durable_write_syncs_file_then_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A durable write syncs the draft before the rename and the folder after it; another one syncs nothing."""
+    """A durable write syncs the whole draft before the rename and the folder after it; another one syncs nothing."""
     synced: list[tuple[str, bool]] = []
     path = tmp_path / "file"
 
     def fsync(descriptor: int) -> None:
         target = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append(("folder" if target == tmp_path else "draft", path.exists()))
+        synced.append(("folder" if target == tmp_path else f"draft: {target.read_text('utf-8')}", path.exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_atomic(path, "one", durable=True)
     path.unlink()
     write_atomic(path, "one")
 
-    assert synced == [("draft", False), ("folder", True)]
+    assert synced == [("draft: one", False), ("folder", True)]
 
 
 def test_sync_of_missing_folder(tmp_path: Path) -> None:
