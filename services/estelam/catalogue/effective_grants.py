@@ -1,12 +1,12 @@
-"""Derive the access table from the catalogue; a grant that lacks a precondition yields no access."""
+"""Derive the access table from the catalogue; a grant that lacks an approval yields no access."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import StrEnum
 
 from estelam.auth import grants
 from estelam.auth.grants import AccessTable, Denial
-from estelam.catalogue.model import Catalogue, Grant
+from estelam.catalogue.model import Approval, Catalogue, Grant
 
 
 def access_table(catalogue: Catalogue) -> AccessTable:
@@ -20,9 +20,9 @@ def access_table(catalogue: Catalogue) -> AccessTable:
 def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
     """Yield the grant of each caller that *grant* applies to.
 
-    Yields nothing for a service that is listed only, and while a precondition of the grant is missing.
+    Yields nothing for a service that is listed only, and while an approval that the grant needs is missing.
     """
-    service, first_day = catalogue.service(grant.service), effective_from(grant)
+    service, first_day = catalogue.service(grant.service), effective_from(catalogue, grant)
     method = service.method(grant.method) if service else None
     if service is None or method is None or grant.quota is None or first_day is None:
         return
@@ -41,26 +41,57 @@ def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Gran
             )
 
 
-def effective_from(grant: Grant) -> date | None:
-    """Return the day from which *grant* applies and both preconditions (R1.0) are met; None while one is missing."""
-    if grant.provider_agreement is None or grant.secretariat_consent is None:
-        return None
-    return max(grant.since, grant.provider_agreement.on, grant.secretariat_consent.on)
+def effective_from(catalogue: Catalogue, grant: Grant) -> date | None:
+    """Return the day from which *grant* applies and its approvals are given; None while one is missing."""
+    first_day = grant.since
+    for approval in required_approvals(catalogue, grant).values():
+        if approval is None:
+            return None
+        first_day = max(first_day, approval.on)
+    return first_day
+
+
+class ApprovalKind(StrEnum):
+    """What a grant rests on."""
+
+    ORDER = "order"
+    """The resolution that itself orders the access."""
+    PROVIDER = "provider"
+    """The provider's agreement (R1.0)."""
+    SECRETARIAT = "secretariat"
+    """The secretariat's consent (R1.0)."""
+
+
+def required_approvals(catalogue: Catalogue, grant: Grant) -> Mapping[ApprovalKind, Approval | None]:
+    """Return the approvals that *grant* needs; None for one that is missing.
+
+    The resolution that orders the access itself; else the two preconditions of R1.0. A party needs none to call its own
+    service.
+    """
+    service = catalogue.service(grant.service)
+    if service and service.provider == grant.consumer:
+        return {}
+    if grant.ordered_by:
+        return {ApprovalKind.ORDER: grant.ordered_by}
+    return {
+        ApprovalKind.PROVIDER: grant.provider_agreement,
+        ApprovalKind.SECRETARIAT: grant.secretariat_consent,
+    }
 
 
 class GrantStatus(StrEnum):
     """Status of a grant on a given day."""
 
     INCOMPLETE = "incomplete"
-    """A precondition is missing."""
+    """An approval is missing."""
     PENDING = "pending"
     IN_FORCE = "in_force"
     ENDED = "ended"
 
 
-def grant_status(grant: Grant, day: date) -> GrantStatus:
+def grant_status(catalogue: Catalogue, grant: Grant, day: date) -> GrantStatus:
     """Return the status of *grant* on *day*."""
-    first_day = effective_from(grant)
+    first_day = effective_from(catalogue, grant)
     if first_day is None:
         return GrantStatus.INCOMPLETE
     if grant.until is not None and grant.until < day:

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from datetime import date
 
 from estelam.auth import grants
-from estelam.catalogue.effective_grants import effective_grants
+from estelam.catalogue.effective_grants import ApprovalKind, effective_grants, required_approvals
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
 from estelam.catalogue.names import unknown_name
 from estelam.core import dates, normalize
+
+_APPROVALS = {
+    ApprovalKind.ORDER: "the resolution that orders it",
+    ApprovalKind.PROVIDER: "the provider's agreement",
+    ApprovalKind.SECRETARIAT: "the secretariat's consent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
         return Explanation(target, None, (f"no grant names {target.party.slug} for {name}",))
     denial_reasons: list[str] = []
     for grant in found:
-        if not (reasons := _denial_reasons(grant, day)):
+        if not (reasons := _denial_reasons(catalogue, grant, day)):
             return _granted(catalogue, target, grant)
         denial_reasons += [f"{grant.id} ({grant.clause}) {reason}" for reason in reasons]
     return Explanation(target, found[-1], tuple(denial_reasons))
@@ -76,13 +82,11 @@ def _granted(catalogue: Catalogue, target: Target, grant: Grant) -> Explanation:
     return Explanation(target, grant, (), derived[0])
 
 
-def _denial_reasons(grant: Grant, day: date) -> list[str]:
+def _denial_reasons(catalogue: Catalogue, grant: Grant, day: date) -> list[str]:
     """Return every reason why *grant* does not apply on *day*."""
     reasons = []
-    for name, approval in (
-        ("the provider's agreement", grant.provider_agreement),
-        ("the secretariat's consent", grant.secretariat_consent),
-    ):
+    for kind, approval in required_approvals(catalogue, grant).items():
+        name = _APPROVALS[kind]
         if approval is None:
             reasons.append(f"lacks {name}")
         elif approval.on > day:

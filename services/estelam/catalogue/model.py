@@ -53,6 +53,8 @@ class Registry(Record):
     en: Text
     text_fa: Text | None = None
     custodian: Slug
+    custodian_text_fa: Text | None = None
+    """The custodian's name as the published table spells it in this row, where that differs."""
 
 
 class Method(Record):
@@ -62,7 +64,10 @@ class Method(Record):
     fa: Text
     en: Text
     clause: Clause
-    introduced: Day
+    ordered: Day | None = None
+    """The day of the session that ordered the method; None for a method of ours that no clause orders."""
+    introduced: Day | None = None
+    """The first day in service, where it is known."""
     notice: Day | None = None
     """The day on which callers were notified of the method's end."""
     deprecated: Day | None = None
@@ -72,12 +77,17 @@ class Method(Record):
     sunset: Day | None = None
     """The day from which the method may be removed."""
 
+    def in_service(self, day: date) -> bool:
+        """Whether the method is in service on *day*; without a date of introduction it has always been."""
+        return (self.introduced is None or self.introduced <= day) and (self.sunset is None or day < self.sunset)
+
 
 class Service(Record):
     """A service of the exchange: with a wire name if this software provides it, else listed for reference only."""
 
     slug: Slug
     fa: Text
+    text_fa: Text | None = None
     en: Text
     clause: Clause
     provider: Slug
@@ -109,6 +119,9 @@ class Grant(Record):
     consumer: Slug
     service: Slug
     method: str | None = None
+    ordered_by: Approval | None = None
+    """The resolution that itself orders this access. It replaces both preconditions below, which R1.0 sets for access
+    to services that exist already."""
     provider_agreement: Approval | None = None
     secretariat_consent: Approval | None = None
     since: Day
@@ -133,6 +146,31 @@ class Agreement(Record):
     reference: Text
 
 
+DutyState = Literal["unknown", "open", "done"]
+"""State of a duty, as far as the catalogue's owner knows."""
+
+
+class Duty(Record):
+    """Something that a resolution orders, with its owners and its term."""
+
+    id: Annotated[str, Field(pattern="^D[0-9]{2,}$")]
+    clause: Clause
+    owners: Annotated[list[Slug], Field(min_length=1)]
+    fa: Text
+    """In the resolution's own words, where they are short enough."""
+    en: Text
+    registry: Slug | None = None
+    """The base registry that a delivery is for (R5.1)."""
+    term_fa: Text | None = None
+    """The term in the resolution's own words; None: it sets none."""
+    term_en: Text | None = None
+    due: Day | None = None
+    """The last day of the term, counted from the session; a term that the resolution doesn't date has none."""
+    state: DutyState = "unknown"
+    done: Approval | None = None
+    """The evidence that the duty is done."""
+
+
 class Denied(Record):
     """A denied certificate."""
 
@@ -141,7 +179,7 @@ class Denied(Record):
     party: Slug | None = None
 
 
-Kind = Literal["parties", "registries", "services", "grants", "agreements", "denied"]
+Kind = Literal["parties", "registries", "services", "grants", "agreements", "duties", "denied"]
 
 
 class Catalogue(Record):
@@ -152,6 +190,7 @@ class Catalogue(Record):
     services: list[Service] = Field(min_length=1)
     grants: list[Grant] = Field(min_length=1)
     agreements: list[Agreement]
+    duties: list[Duty]
     denied: list[Denied]
 
     def party(self, slug: str) -> Party | None:
@@ -179,6 +218,7 @@ FILES: dict[str, str] = {
     "services": "services.yaml",
     "grants": "grants.yaml",
     "agreements": "agreements.yaml",
+    "duties": "duties.yaml",
     "denied": "certificates.yaml",
 }
 """File name of each kind of record; the file has that kind as its only key."""

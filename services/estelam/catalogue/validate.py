@@ -31,6 +31,7 @@ def _names_are_unique(catalogue: Catalogue) -> Iterator[Violation]:
     yield from _duplicates("services", catalogue.services, "wire")
     yield from _duplicates("grants", catalogue.grants, "id")
     yield from _duplicates("agreements", catalogue.agreements, "id")
+    yield from _duplicates("duties", catalogue.duties, "id")
     yield from _duplicates("denied", catalogue.denied, "certificate")
     for index, service in enumerate(catalogue.services):
         for found in _duplicates("methods", service.methods, "name"):
@@ -60,6 +61,10 @@ def _parties_exist(catalogue: Catalogue) -> Iterator[Violation]:
             name = getattr(record, key)
             if name is not None and name not in known:
                 yield Violation((kind, index, key), f"no party is named {name}")
+    for index, duty in enumerate(catalogue.duties):
+        for number, owner in enumerate(duty.owners):
+            if owner not in known:
+                yield Violation(("duties", index, "owners", number), f"no party is named {owner}")
 
 
 def _classes_are_flat(catalogue: Catalogue) -> Iterator[Violation]:
@@ -78,6 +83,9 @@ def _services_exist(catalogue: Catalogue) -> Iterator[Violation]:
             yield Violation(("services", index, "registry"), f"no registry is named {service.registry}")
         if (service.wire is None) != (not service.methods):
             yield Violation(("services", index), "a service has both a wire name and methods, or neither")
+    for index, duty in enumerate(catalogue.duties):
+        if duty.registry is not None and duty.registry not in registries:
+            yield Violation(("duties", index, "registry"), f"no registry is named {duty.registry}")
     for index, grant in enumerate(catalogue.grants):
         yield from _grant_is_complete(grant, catalogue.service(grant.service), ("grants", index))
     for index, agreement in enumerate(catalogue.agreements):
@@ -99,6 +107,15 @@ def _grant_is_complete(grant: Grant, service: Service | None, location: tuple[Ha
         yield Violation(location, "a grant of a method needs a quota")
 
 
+def _grounds_are_stated(catalogue: Catalogue) -> Iterator[Violation]:
+    for index, grant in enumerate(catalogue.grants):
+        if grant.ordered_by and (grant.provider_agreement or grant.secretariat_consent):
+            yield Violation(("grants", index, "ordered_by"), "replaces the two preconditions; remove it or them")
+    for index, duty in enumerate(catalogue.duties):
+        if (duty.state == "done") != (duty.done is not None):
+            yield Violation(("duties", index, "done"), "a duty that is done, and only that, has its evidence here")
+
+
 def _periods_are_possible(catalogue: Catalogue) -> Iterator[Violation]:
     periods: dict[str, Iterable[Grant | Agreement]] = {"grants": catalogue.grants, "agreements": catalogue.agreements}
     for kind, records in periods.items():
@@ -118,13 +135,14 @@ def _life_cycles_are_possible(catalogue: Catalogue) -> Iterator[Violation]:
 
 
 def _life_cycle_is_possible(method: Method, location: tuple[Hashable, ...]) -> Iterator[Violation]:
-    steps = [(name, day) for name in ("introduced", "deprecated", "sunset") if (day := getattr(method, name))]
+    order = ("ordered", "introduced", "deprecated", "sunset")
+    steps = [(name, day) for name in order if (day := getattr(method, name))]
     for (earlier, before), (later, after) in pairwise(steps):
         if after < before:
             yield Violation((*location, later), f"is before {earlier}")
     if method.sunset and not method.deprecated:
         yield Violation((*location, "sunset"), "a method with a sunset needs a date in deprecated")
-    if method.notice and not method.introduced <= method.notice <= (method.sunset or date.max):
+    if method.notice and not (method.introduced or date.min) <= method.notice <= (method.sunset or date.max):
         yield Violation((*location, "notice"), "is not between introduced and sunset")
 
 
@@ -156,6 +174,7 @@ _RULES: tuple[Callable[[Catalogue], Iterator[Violation]], ...] = (
     _parties_exist,
     _classes_are_flat,
     _services_exist,
+    _grounds_are_stated,
     _periods_are_possible,
     _life_cycles_are_possible,
     _nothing_overlaps,

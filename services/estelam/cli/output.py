@@ -321,6 +321,8 @@ def _label(name: str) -> str:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, Mapping):
         return "\n".join(f"{_label(name)}: {_plain(item)}" for name, item in value.items() if item)
     if isinstance(value, list | tuple):

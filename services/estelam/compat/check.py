@@ -113,7 +113,7 @@ def _sunset_violations(
 
 
 def _overlap_violations(name: str, sunset: date, successor: Method) -> Iterator[CompatibilityViolation]:
-    if sunset - successor.introduced < MIN_OVERLAP:
+    if successor.introduced is None or sunset - successor.introduced < MIN_OVERLAP:
         yield CompatibilityViolation(
             "overlap", name, f"its sunset is less than {MIN_OVERLAP.days} days after its replacement was introduced"
         )

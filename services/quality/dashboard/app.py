@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.catalogue.effective_grants import effective_from, grant_status
+from estelam.catalogue.effective_grants import effective_from, grant_status, required_approvals
 from estelam.catalogue.registry_labels import registry_labels
 from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
@@ -54,6 +54,7 @@ RENDERER = SiteRenderer(
     sparklines=sparklines,
     effective_from=effective_from,
     grant_status=grant_status,
+    required_approvals=required_approvals,
     instant_of=instant_of,
     refusals={reason.value: ERROR_CATALOGUE[reason] for reason in Reason},
 )
@@ -84,6 +85,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         "agreements": pages.agreements,
         "catalogue": pages.catalogue,
         "registries": pages.registries,
+        "duties": pages.duties,
         "changes": pages.changes,
         "reports": pages.reports,
     }
@@ -146,6 +148,10 @@ class _Pages:
     async def registries(self, request: Request, language: str) -> Response:
         """Show the base registries."""
         return _render(request, language, "registries.html", catalogue=await self._data.catalogue())
+
+    async def duties(self, request: Request, language: str) -> Response:
+        """Show what the resolutions order, with owners, terms and states."""
+        return _render(request, language, "duties.html", catalogue=await self._data.catalogue())
 
     async def changes(self, request: Request, language: str) -> Response:
         """Show the newest changes of the catalogue."""

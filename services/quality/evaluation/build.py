@@ -48,7 +48,7 @@ class AudienceView:
             name
             for name, (service, method) in self.data.methods.items()
             if self.audience.sees_method(service, method.name, self.catalogue)
-            and method.introduced <= last
+            and (method.introduced is None or method.introduced <= last)
             and (method.sunset is None or method.sunset > first)
         ]
 

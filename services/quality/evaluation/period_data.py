@@ -94,7 +94,8 @@ def _planned_spans(data: PeriodData, service: Service, rules: Rulebook) -> list[
 
 def _absent_spans(data: PeriodData, method: Method) -> Iterator[tuple[int, int]]:
     length = data.period.end_minute - data.first_minute
-    yield 0, minute_of(midnight(method.introduced)) - data.first_minute
+    if method.introduced:
+        yield 0, minute_of(midnight(method.introduced)) - data.first_minute
     if method.sunset:
         yield minute_of(midnight(method.sunset)) - data.first_minute, length
     yield data.end_minute - data.first_minute, length

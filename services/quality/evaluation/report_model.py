@@ -63,7 +63,7 @@ class MethodReport:
     fa: str
     en: str
     service: str
-    introduced: date
+    introduced: date | None
     deprecated: date | None
     sunset: date | None
     replaced_by: str | None

@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.catalogue.effective_grants import access_table
-from estelam.catalogue.model import Catalogue, Method
+from estelam.catalogue.model import Catalogue
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -76,15 +76,11 @@ def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> I
             continue
         identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
         for service in catalogue.services:
-            names = [service.full_name(method.name) for method in service.methods if _in_service(method, day)]
+            names = [service.full_name(method.name) for method in service.methods if method.in_service(day)]
             granted_names = [name for name in names if (party.legal_id, name) in granted]
             requests = [found for name in granted_names for found in _request(settings, name)]
             if requests and service.wire and (address := settings.addresses.get(service.slug)):
                 yield ProbePlan(party.legal_id, identity, service.slug, service.wire, address, tuple(requests))
-
-
-def _in_service(method: Method, day: date) -> bool:
-    return method.introduced <= day and (method.sunset is None or day < method.sunset)
 
 
 def _request(settings: QualitySettings, method: str) -> Iterator[tuple[str, bytes]]:

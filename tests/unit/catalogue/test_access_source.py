@@ -28,7 +28,9 @@ from tests.e2e.conftest import caller, outcome
 from tests.unit.catalogue.conftest import COMMITTED, Edit
 from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
-CONSENT = "    secretariat_consent: { on: 2021-08-24, reference: R2.0 }\n"
+ORDER = "    ordered_by: { on: 2021-08-24, reference: R2.0 }\n"
+OWN = "    service: note-verification\n"
+"""The service of Setad that Setad itself calls, without an approval."""
 NOT_GRANTED = (grpc.StatusCode.PERMISSION_DENIED, Reason.NOT_GRANTED)
 TODAY = datetime.now(TEHRAN).date()
 
@@ -41,8 +43,8 @@ def clock_on(day: date) -> Clock:
 
 def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: Sandbox) -> None:
     """`explain` and `Authorizer` agree for every party, every method and the days around each change."""
-    edit("grants.yaml", CONSENT, "")  # of G13
-    edit("grants.yaml", CONSENT, CONSENT.replace("2021-08-24", "1405-01-10"))  # of G14
+    edit("grants.yaml", ORDER, "")  # of G13
+    edit("grants.yaml", ORDER, ORDER.replace("2021-08-24", "1405-01-10"))  # of G14
     edit("grants.yaml", "method: GetNoteParties\n", "method: GetNoteParties\n    until: 1405-01-09\n")
     edit("grants.yaml", "since: 2021-08-24\n    quota: { rate: 1000", "since: 1405-01-11\n    quota: { rate: 1000")
     catalogue = read_catalogue(folder)
@@ -74,11 +76,12 @@ def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: San
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        (CONSENT, "", "G13 (R2.1) lacks the secretariat's consent"),
+        (ORDER, ORDER.replace("ordered_by", "provider_agreement"), "G13 (R2.1) lacks the secretariat's consent"),
+        (ORDER, ORDER.replace("ordered_by", "secretariat_consent"), "G13 (R2.1) lacks the provider's agreement"),
         (
-            CONSENT,
-            CONSENT.replace("2021-08-24", "1470-01-01"),
-            "G13 (R2.1) has the secretariat's consent only from 2091",
+            ORDER,
+            ORDER.replace("2021-08-24", "1470-01-01"),
+            "G13 (R2.1) has the resolution that orders it only from 2091",
         ),
         (
             "since: 2021-08-24\n    quota",
@@ -94,7 +97,7 @@ def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: San
     ],
 )
 def test_denial_reasons(folder: Path, edit: Edit, old: str, new: str, reason: str) -> None:
-    """Each missing precondition, period or grant is named as the only reason of a denial."""
+    """Each missing approval, period or grant is named as the only reason of a denial."""
     edit("grants.yaml", old, new)
 
     explanation = explain(read_catalogue(folder), consumer="setad", method="CheckNote", day=TODAY)
@@ -166,9 +169,9 @@ def test_running_service_reloads(start: Start, loaded: Sandbox, folder: Path, ed
 
     with caller(loaded, service.address, ClientIdentity.named(loaded.pki, "setad")) as ask:
         first = ask()
-        edit("grants.yaml", CONSENT, "")
+        edit("grants.yaml", ORDER, "")
         revoked = seconds_until(NOT_GRANTED)
-        edit("grants.yaml", "method: CheckNote\n", f"method: CheckNote\n{CONSENT}")
+        edit("grants.yaml", "method: CheckNote\n", f"method: CheckNote\n{ORDER}")
         restored = seconds_until(first)
         (folder / "parties.yaml").write_text("parties: [", "utf-8")
         time.sleep(1.2)
@@ -230,9 +233,11 @@ def test_invalid_catalogue_at_start(folder: Path, edit: Edit) -> None:
 
 
 def test_empty_access_table(folder: Path, edit: Edit) -> None:
-    """A catalogue whose grants all lack consent yields an empty access table, not an error."""
+    """A catalogue whose grants all lack an approval yields an empty access table, not an error."""
     text = (folder / "grants.yaml").read_text("utf-8")
-    (folder / "grants.yaml").write_text(text.replace(CONSENT, "").replace(CONSENT.replace("R2", "R3"), ""), "utf-8")
+    for old, new in ((ORDER, ""), (ORDER.replace("R2.0", "R3.1"), ""), (f"setad\n{OWN}", f"cbi\n{OWN}")):
+        text = text.replace(old, new)
+    (folder / "grants.yaml").write_text(text, "utf-8")
 
     assert () == access_table(read_catalogue(folder)).grant
 

@@ -12,7 +12,7 @@ from tests.e2e.conftest import NOTE
 from tests.unit.catalogue.conftest import Edit
 from tools.env.sandbox import Sandbox
 
-ENDS = "notice: 2027-01-01\n        deprecated: 2027-01-01\n        sunset: 2027-09-01\n        introduced: 2021-08-24"
+ENDS = "notice: 2027-01-01\n        deprecated: 2027-01-01\n        sunset: 2027-09-01\n        ordered: 2021-08-24"
 
 
 def deprecation_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> dict[str, str | bytes]:
@@ -21,7 +21,7 @@ def deprecation_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> dict[st
 
 def test_deprecated_method(start: Start, loaded: Sandbox, folder: object, edit: Edit) -> None:
     """A deprecated method sends deprecation metadata with replies and refusals, another method does not."""
-    edit("services.yaml", "introduced: 2021-08-24", ENDS)
+    edit("services.yaml", "ordered: 2021-08-24", ENDS)
     service = start(promissory_opening(loaded, access=folder, shutdown_delay_seconds=0))
     with plain_channel(service.address, ClientIdentity.named(loaded.pki, "setad")) as channel:
         stub = PromissoryNoteInquiryServiceStub(channel)

@@ -1,15 +1,21 @@
 """Validation of the catalogue: the committed one is valid, every issue is reported with file, line and location."""
 
+import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.loader import MAX_FILE_BYTES, CatalogueError, ConfigIssue, read_catalogue
+from estelam.compat.check import MIN_NOTICE
 from tests.e2e.conftest import CommandLine
 from tests.unit.catalogue.conftest import COMMITTED, Edit
 from tests.unit.test_contract import MANDATED
-from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
+from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS, ROOT
+
+SESSION = date(2021, 8, 24)
+"""The day of the 24th session, 1400-06-02."""
 
 
 def issues_of(folder: Path) -> list[ConfigIssue]:
@@ -32,7 +38,52 @@ def test_committed_catalogue_is_complete() -> None:
     assert (29, 23) == (len(catalogue.registries), len({registry.custodian for registry in catalogue.registries}))
     assert (12, 4, 6) == (len(first), len({g.consumer for g in first}), len({g.service for g in first}))
     assert 6 == len([service for service in catalogue.services if service.wire is None])
-    assert all(grant.provider_agreement and grant.secretariat_consent for grant in catalogue.grants)
+    assert all(grant.provider_agreement and grant.secretariat_consent for grant in first)
+
+
+def test_committed_catalogue_invents_no_approval() -> None:
+    """The committed catalogue has an approval only where a clause states it, and no unknown date of introduction."""
+    catalogue = read_catalogue(COMMITTED)
+    approvals = {
+        (grant.clause[:2], approval.reference[:2])
+        for grant in catalogue.grants
+        for approval in (grant.ordered_by, grant.provider_agreement, grant.secretariat_consent)
+        if approval
+    }
+    methods = {method.name: (method.ordered, method.introduced) for _, _, method in catalogue.methods()}
+
+    assert {("R1", "R1"), ("R2", "R2"), ("R3", "R3")} == approvals
+    assert methods.pop("VerifyNote") == (None, None)
+    assert {(SESSION, None)} == set(methods.values())
+
+
+def test_committed_duties() -> None:
+    """Each base registry has one delivery of R5.1, owned by its custodian; every term of the resolutions is a duty."""
+    catalogue = read_catalogue(COMMITTED)
+    deliveries = [(duty.registry, duty.owners) for duty in catalogue.duties if duty.clause == "R5.1"]
+    terms = {duty.clause: (duty.term_en, duty.due) for duty in catalogue.duties if duty.term_en}
+
+    assert sorted((registry.slug, [registry.custodian]) for registry in catalogue.registries) == sorted(deliveries)
+    assert terms == {
+        "R2.0": ("session 25 of the Working Group", None),
+        "R3.1": ("within one month", date(2021, 9, 24)),
+        "R4.1": ("each month", None),
+        "R5.1": ("within at most six months", date(2022, 2, 21)),
+        "R5.2": ("within at most six months", date(2022, 2, 21)),
+    }
+
+
+def test_notice_of_change_is_one_figure() -> None:
+    """The quality rules and the change policy demand the same notice of a method's end."""
+    rules = tomllib.loads((ROOT / "rules" / "quality.toml").read_text("utf-8"))
+    notices = {
+        objective["at_least"]
+        for rule_set in rules["set"]
+        for objective in rule_set["objectives"]
+        if objective["metric"] == "change_notice"
+    }
+
+    assert notices == {MIN_NOTICE.days}
 
 
 def test_methods_match_the_contract() -> None:
@@ -133,11 +184,16 @@ def test_provider_ids_match_the_sandbox() -> None:
         ),
         (
             "services.yaml",
-            "introduced: 2021-08-24",
-            "sunset: 2021-08-23\n        introduced: 2021-08-24",
+            "ordered: 2021-08-24",
+            "sunset: 2021-08-23\n        ordered: 2021-08-24",
             "services.6.methods.0.sunset",
-            "is before introduced",
+            "is before ordered",
         ),
+        ("grants.yaml", "secretariat_consent", "ordered_by", "grants.0.ordered_by", "replaces the two preconditions"),
+        ("duties.yaml", "owners: [mefa]", "owners: [mofa]", "duties.0.owners.0", "no party is named mofa"),
+        ("duties.yaml", "owners: [mefa]", "owners: []", "duties.0.owners", "should have at least 1 item"),
+        ("duties.yaml", "registry: securities", "registry: shares", "duties.38.registry", "no registry is named"),
+        ("duties.yaml", "owners: [mefa]", "owners: [mefa]\n    state: done", "duties.0.done", "has its evidence here"),
     ],
 )
 def test_issue_has_file_location_and_message(
@@ -155,10 +211,10 @@ def test_issue_has_file_location_and_message(
 @pytest.mark.parametrize(
     ("file", "old", "new", "line"),
     [
-        ("grants.yaml", "on: 2021-08-24", "on: 2021-02-30", 8),
-        ("grants.yaml", "consumer: executive-agencies", "consumer: setad", 98),
-        ("grants.yaml", "clause: R1.1", "claus: R1.1", 4),
-        ("grants.yaml", "id: G01", "id: [", 6),
+        ("grants.yaml", "on: 2021-08-24", "on: 2021-02-30", 10),
+        ("grants.yaml", "consumer: executive-agencies", "consumer: setad", 99),
+        ("grants.yaml", "clause: R1.1", "claus: R1.1", 6),
+        ("grants.yaml", "id: G01", "id: [", 8),
         ("parties.yaml", '"99000712713"', "x", 94),
     ],
 )
@@ -225,7 +281,7 @@ def test_check_command(estelam: CommandLine, folder: Path, edit: Edit) -> None:
     as_json = estelam("catalogue", "check", "--catalogue", str(folder), "--json")
 
     assert (0, 1, 1) == (valid.code, plain.code, as_json.code)
-    assert f"{folder}/grants.yaml:6: grants.0.consumer: no party is named crab" in plain.err
-    assert [("grants.yaml", 6, "grants.0.consumer", "no party is named crab")] == [
+    assert f"{folder}/grants.yaml:8: grants.0.consumer: no party is named crab" in plain.err
+    assert [("grants.yaml", 8, "grants.0.consumer", "no party is named crab")] == [
         (found["file"], found["line"], found["field"], found["description"]) for found in as_json.json["fields"]
     ]

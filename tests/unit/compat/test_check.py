@@ -158,11 +158,19 @@ def test_overlap_with_replacement(*, days: int, valid: bool) -> None:
     assert ([] if valid else [("overlap", BY_NATIONAL_ID)]) == found
 
 
+def test_replacement_without_introduction() -> None:
+    """A replacement whose first day in service is not known does not show the minimum overlap."""
+    old = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE, "replaced_by": BY_TRACKING_ID}
+
+    assert [("overlap", BY_NATIONAL_ID)] == broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=old))
+
+
 def test_replacement_outlives_method() -> None:
     """A replacement can't have the same sunset as the method that it replaces."""
     life_cycle = {"notice": TODAY, "deprecated": TODAY, "sunset": TODAY + MIN_NOTICE}
     old = {**life_cycle, "replaced_by": BY_TRACKING_ID}
-    found = broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=old, CheckByTrackingId=life_cycle))
+    new = {**life_cycle, "introduced": TODAY - MIN_OVERLAP}
+    found = broken_rules(baseline(), catalogue=catalogue_with(CheckByNationalId=old, CheckByTrackingId=new))
 
     assert [("overlap", BY_NATIONAL_ID)] == found
 

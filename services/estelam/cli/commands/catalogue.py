@@ -68,7 +68,7 @@ def list_grants(consumer: str | None, catalogue: Path | None, *, as_json: bool) 
         if consumer and found.party(consumer) is None:
             raise unknown_name("party", consumer, [party.slug for party in found.parties])
     columns = ("id", "clause", "consumer", "service", "period", "status", "quota")
-    rows = [_grant_row(grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
+    rows = [_grant_row(found, grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
     output.print_rows(columns, rows, as_json=as_json)
 
 
@@ -81,6 +81,21 @@ def registries(catalogue: Path | None, *, as_json: bool) -> None:
         custodian = found.party(registry.custodian)
         names = (custodian.fa, custodian.en) if custodian else ("", "")
         rows.append((registry.n, registry.slug, registry.fa, registry.en, registry.custodian, *names))
+    output.print_rows(columns, rows, as_json=as_json)
+
+
+def duties(owner: str | None, catalogue: Path | None, *, as_json: bool) -> None:
+    """Print the duties of *owner*, default all."""
+    found = _opened(catalogue, as_json=as_json)
+    with output.user_errors(as_json=as_json):
+        if owner and found.party(owner) is None:
+            raise unknown_name("party", owner, [party.slug for party in found.parties])
+    columns = ("id", "clause", "owners", "duty", "registry", "term", "due", "state")
+    rows = [
+        (duty.id, duty.clause, ", ".join(duty.owners), duty.en, duty.registry, duty.term_en, duty.due, duty.state)
+        for duty in found.duties
+        if owner is None or owner in duty.owners
+    ]
     output.print_rows(columns, rows, as_json=as_json)
 
 
@@ -152,7 +167,7 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
         "provider": target.service.provider,
         "grant": grant and grant.id,
         "clause": grant and grant.clause,
-        "in_force_since": grant and effective_from(grant),
+        "in_force_since": grant and effective_from(catalogue, grant),
         "in_force_until": grant and grant.until,
         "quota": access and access.quota.model_dump(),
         "quota_left": access and _left(access),
@@ -178,11 +193,20 @@ def _left(access: grants.Grant) -> str:
         return f"in the ratelimit metadata of each reply; this host can't read the ledger of {area}"
 
 
+_NAMES = {
+    "services": "slug",
+    "parties": "slug",
+    "registries": "slug",
+    "grants": "id",
+    "agreements": "id",
+    "duties": "id",
+}
+
+
 def _named(catalogue: Catalogue) -> Iterator[tuple[str, Record]]:
     """Yield every record by its name; a service comes before a registry of the same name."""
-    for kind, key in (("services", "slug"), ("parties", "slug"), ("registries", "slug"), ("grants", "id")):
+    for kind, key in _NAMES.items():
         yield from ((getattr(record, key), record) for record in getattr(catalogue, kind))
-    yield from ((agreement.id, agreement) for agreement in catalogue.agreements)
 
 
 def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
@@ -196,25 +220,25 @@ def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
     output.print_rows(("service", "fa", "en", "clause", "provider", "consumers"), rows, as_json=as_json)
 
 
-def _grant_row(grant: Grant, today: date) -> tuple[Any, ...]:
+def _grant_row(catalogue: Catalogue, grant: Grant, today: date) -> tuple[Any, ...]:
     quota, period = grant.quota, f"{grant.since} – {grant.until or ''}"
     limit = f"{quota.rate:g}/s, burst {quota.burst}, a NO costs {quota.miss_cost}" if quota else ""
     what = _what(grant.service, grant.method)
-    return grant.id, grant.clause, grant.consumer, what, period, _status(grant, today), limit
+    return grant.id, grant.clause, grant.consumer, what, period, _status(catalogue, grant, today), limit
 
 
 def _what(service: str, method: str | None) -> str:
     return f"{service}/{method}" if method else service
 
 
-def _status(grant: Grant, today: date) -> str:
+def _status(catalogue: Catalogue, grant: Grant, today: date) -> str:
     texts = {
-        GrantStatus.INCOMPLETE: "a precondition is missing",
-        GrantStatus.PENDING: f"from {effective_from(grant)}",
+        GrantStatus.INCOMPLETE: "an approval is missing",
+        GrantStatus.PENDING: f"from {effective_from(catalogue, grant)}",
         GrantStatus.IN_FORCE: "in force",
         GrantStatus.ENDED: "ended",
     }
-    return texts[grant_status(grant, today)]
+    return texts[grant_status(catalogue, grant, today)]
 
 
 def _today() -> date:

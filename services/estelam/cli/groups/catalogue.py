@@ -24,7 +24,7 @@ def show(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="The name of a party, service, registry, grant or agreement.", autocompletion=complete.records
+            help="The name of a party, service, registry, grant, agreement or duty.", autocompletion=complete.records
         ),
     ] = None,
     catalogue: Catalogue = None,
@@ -49,6 +49,18 @@ def list_grants(
 @implemented
 def registries(catalogue: Catalogue = None, as_json: AsJson = False) -> None:
     """List the base registries and their custodians, in Persian and English."""
+
+
+@app.command()
+@implemented
+def duties(
+    owner: Annotated[
+        str | None, typer.Option(help="Only the duties of this party.", autocompletion=complete.consumers)
+    ] = None,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what the resolutions order, with owners, terms and states."""
 
 
 @app.command("explain")

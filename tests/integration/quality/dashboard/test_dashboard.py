@@ -28,7 +28,7 @@ from tests.integration.quality.dashboard.conftest import (
 )
 from tools.commands.report import quality_home
 
-PAGES = ("", "outages", "agreements", "catalogue", "registries", "changes", "reports", f"services/{NOTES}")
+PAGES = ("", "outages", "agreements", "catalogue", "registries", "duties", "changes", "reports", f"services/{NOTES}")
 
 
 def states(client: httpx.Client) -> dict[str, str]:
@@ -109,7 +109,7 @@ def test_new_method(tmp_path: Path) -> None:
     quality_store = QualityStore(quality_home(tmp_path), after=first)
     services = quality_store.settings.catalogue / "services.yaml"
     begun = f"introduced: {instant_of(first):%Y-%m-%d}"
-    services.write_text(re.sub("introduced: [0-9-]+", begun, services.read_text("utf-8")), "utf-8")
+    services.write_text(re.sub("ordered: [0-9-]+", begun, services.read_text("utf-8")), "utf-8")
     with open_dashboard(quality_store, first) as running, running.client() as client:
         found, page = client.get("/status.json").json(), client.get("/en/")
 
