@@ -5,8 +5,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.loading.checks import Columns, contract_rules, iso_date, one_of, reject_where, text
+from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Feed
+from estelam.loading.formats import case_number, identifier, past_date, text, word
 from judiciary.repository import Kind, Role, case_table
 
 
@@ -21,17 +22,18 @@ def _role_without_person(columns: Columns) -> Any:
 CASES = Feed(
     name="cases",
     table=case_table,
-    columns=("case_number", "kind", "filed_on", "registered_at", "tracking_id", "national_id", "role"),
+    columns={
+        "case_number": case_number(at_most=32),
+        "kind": word(frozenset(Kind)),
+        "filed_on": past_date(),
+        "registered_at": text(),
+        "tracking_id": identifier(pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
+        "national_id": identifier(pb.CheckByNationalIdRequest, "national_id", optional=True),
+        "role": word(frozenset(Role)),
+    },
     checks=(
-        reject_where("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _without_cheque_and_person),
-        contract_rules("tracking_id", pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
-        contract_rules("national_id", pb.CheckByNationalIdRequest, "national_id", optional=True),
-        one_of("role", frozenset(Role)),
-        reject_where("role", "ROLE_WITHOUT_PERSON", _role_without_person),
-        text("case_number", at_most=32),
-        one_of("kind", frozenset(Kind)),
-        iso_date("filed_on"),
-        text("registered_at"),
+        Check("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _without_cheque_and_person),
+        Check("role", "ROLE_WITHOUT_PERSON", _role_without_person),
     ),
     key=("case_number", "national_id", "role"),
     consistent=("kind", "filed_on", "registered_at", "tracking_id"),

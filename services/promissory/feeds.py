@@ -5,60 +5,49 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from estelam.loading.checks import (
-    Check,
-    Columns,
-    contract_amount,
-    contract_rules,
-    iso_date,
-    matching,
-    numbers,
-    one_of,
-    reject_where,
-    text,
-    whole_number,
-)
+from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Feed
+from estelam.loading.formats import amount, any_date, code, identifier, numbers, past_date, text, whole_number, word
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.repository import State, member_table, note_table
 
 # The notes data is complete or it is not; completeness has no first date.
 FIRST_DATE = date.min
 
+_OBLIGOR = identifier(pb.CheckNoteRequest, "obligor_id")
+_BENEFICIARY = identifier(pb.CheckNoteRequest, "beneficiary_id")
+# The Treasury's service has no address of recipients and endorsees, and an optional one of the issuer.
+_ADDRESS = text(optional=True).or_absent()
+_POSTAL_CODE = code("[0-9]{10}", "NOT_A_POSTAL_CODE", optional=True).or_absent()
+
 
 def _exceeds_face_amount(columns: Columns) -> Any:
     return pc.greater(numbers(columns["remaining_rials"]), numbers(columns["amount_rials"]))
 
 
-def _party_checks(side: str) -> tuple[Check, ...]:
-    # The Treasury's service has no address of recipients and endorsees, and an optional one of the issuer.
-    return (
-        matching(f"{side}_postal_code", "NOT_A_POSTAL_CODE", "([0-9]{10})?"),
-        text(f"{side}_name"),
-        text(f"{side}_address", optional=True),
-    )
-
-
 NOTES = Feed(
     name="notes",
     table=note_table,
-    columns=tuple(column.name for column in note_table.columns if column.name != "load_number"),
-    checks=(
-        whole_number("amount_rials"),
-        whole_number("remaining_rials"),
-        reject_where("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _exceeds_face_amount),
-        contract_rules("serial", pb.CheckNoteRequest, "serial"),
-        contract_rules("obligor_id", pb.CheckNoteRequest, "obligor_id"),
-        contract_rules("holder_id", pb.CheckNoteRequest, "beneficiary_id"),
-        contract_amount("amount_rials", pb.CheckNoteRequest, "amount_rials"),
-        contract_rules("beneficiary_id", pb.CheckNoteRequest, "beneficiary_id"),
-        one_of("state", frozenset(State)),
-        iso_date("issued_on"),
-        iso_date("due_on", optional=True),
-        text("payment_place"),
-        *_party_checks("obligor"),
-        *_party_checks("holder"),
-    ),
+    columns={
+        "serial": identifier(pb.CheckNoteRequest, "serial"),
+        "state": word(frozenset(State)),
+        "obligor_id": _OBLIGOR,
+        "obligor_name": text(),
+        "obligor_address": _ADDRESS,
+        "obligor_postal_code": _POSTAL_CODE,
+        "beneficiary_id": _BENEFICIARY,
+        "holder_id": _BENEFICIARY,
+        "holder_name": text(),
+        "holder_address": _ADDRESS,
+        "holder_postal_code": _POSTAL_CODE,
+        "amount_rials": amount(pb.CheckNoteRequest, "amount_rials"),
+        "remaining_rials": whole_number(),
+        "issued_on": past_date(),
+        "due_on": any_date(optional=True),
+        "payment_place": text(),
+    },
+    checks=(Check("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _exceeds_face_amount),),
+    ignored=frozenset({"transferable", "guarantors", "guarantor_id", "guarantor_name"}),
     key=("serial",),
     subjects={"serial": "serial"},
 )
@@ -67,8 +56,7 @@ NOTES = Feed(
 MEMBERS = Feed(
     name="members",
     table=member_table,
-    columns=("agency_id", "name"),
-    checks=(contract_rules("agency_id", pb.GetNotePartiesRequest, "executive_agency_id"), text("name")),
+    columns={"agency_id": identifier(pb.GetNotePartiesRequest, "executive_agency_id"), "name": text()},
     key=("agency_id",),
     full_snapshot=True,
 )

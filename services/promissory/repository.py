@@ -25,6 +25,8 @@ from estelam.storage.facts import CODE, FACTS_METADATA
 class State(StrEnum):
     """State of a note (وضعیت سفته)."""
 
+    UNSIGNED = "UNSIGNED"
+    """Not signed by the Ministry, without which a note is not final."""
     ISSUED = "ISSUED"
     GRADUALLY_SETTLED = "GRADUALLY_SETTLED"
     SETTLED = "SETTLED"

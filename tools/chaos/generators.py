@@ -26,7 +26,7 @@ from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, Row
 PEOPLE = ("9990000018", "9990000026", "99000554330", "999441044163")
 SERIALS = ("1405000000000001", "1405000000000002", "1405000000000003")
 AMOUNTS = ("1", "1000000", "9223372036854775807")
-STATES = ("ISSUED", "ISSUED", "ISSUED", "ISSUED", "GRADUALLY_SETTLED", "SETTLED", "PROTESTED", "REVOKED")
+STATES = ("ISSUED", "ISSUED", "ISSUED", "ISSUED", "UNSIGNED", "GRADUALLY_SETTLED", "SETTLED", "PROTESTED", "REVOKED")
 AGENCIES = ("BUYER-1", "BUYER-2", "BUYER-3")
 CALLERS = ("99001187852", "99000316764")
 CASE_NUMBERS = ("140001", "140002", "140003", "140004")
@@ -78,6 +78,11 @@ def request(question: RandomRequest) -> Message:
     kind = question.method.request
     numbers = {name: int(value) if name == "amount_rials" else value for name, value in question.fields.items()}
     return kind(**numbers)
+
+
+def past_dates(row: Row) -> list[str]:
+    """The dates of *row* that no valid file states in the future."""
+    return [row[name] for name in ("filed_on", "issued_on") if name in row]
 
 
 def outcome_of(reply: Any) -> Answer:

@@ -12,13 +12,14 @@ from random import Random
 from typing import NamedTuple
 
 from estelam.core.clock import to_datetime
+from estelam.core.dates import latest_past_date
 from estelam.core.errors import Refusal
 from estelam.core.model import Answer as RecordedAnswer
 from estelam.core.settings import StoreSettings
 from estelam.loading.feed import CoverageDeclaration, LoadError
 from estelam.receipts import receipt
 from estelam.telemetry import logs
-from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, request
+from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, past_dates, request
 from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, OracleClock
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime
@@ -165,6 +166,8 @@ class History:
 
     def _file(self) -> File:
         load = self.world.load(self.random)
+        if any(day > str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row)):
+            load = load._replace(sound=False)
         ends = self.time.now - timedelta(hours=self.random.choice((0, 0, 1, 12, 23, 24, 48)))
         return File(
             load, CoverageDeclaration(load.since, self.random.choice((ends, ends, None)) if load.claims else None)

@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from estelam.core.exceptions import UserFacingError
 from estelam.loading.checks import Check
+from estelam.loading.formats import ColumnFormat
 
 
 class LoadError(UserFacingError):
@@ -23,13 +24,15 @@ class Feed:
     """The name of the feed if nothing else is declared."""
     table: Table
     """The table of the rows: the columns of the file, and `load_number`, the load that last changed the row."""
-    columns: tuple[str, ...]
-    """The header."""
-    checks: tuple[Check, ...]
-    """The checks of each row; a rejected row is reported with the first one that fails."""
+    columns: Mapping[str, ColumnFormat]
+    """The columns of the file, by name. A rejected row is reported with the first one that can't be read."""
     key: tuple[str, ...]
     """The columns that identify a row; no two rows of a file may have the same values in them. A file replaces all
     stored rows that share the first key column with one of its rows."""
+    checks: tuple[Check, ...] = ()
+    """Checks of each row whose columns can all be read."""
+    ignored: frozenset[str] = frozenset()
+    """Columns that a file may also have; they are not read."""
     consistent: tuple[str, ...] = ()
     """Columns whose values must be equal in all rows that share the value of the first key column."""
     subjects: Mapping[str, str] = field(default_factory=dict)

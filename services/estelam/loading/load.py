@@ -1,23 +1,23 @@
 """Load one file: read, check, stage, merge, declare coverage and commit, in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock
 from estelam.core.exceptions import describe_error
-from estelam.loading.checks import Check
+from estelam.loading.batch import Batch
 from estelam.loading.coverage_claims import declare_coverage, reject_coverage_loss, reject_future_claim
 from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
+from estelam.loading.formats import true_indices
 from estelam.loading.merge import Merge
-from estelam.loading.reader import Batch, batches
+from estelam.loading.reader import add_lines, batches
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
 from estelam.storage import coverage
@@ -121,7 +121,7 @@ class LoadJob:
                 raise _DirectCopyFailedError
         else:
             staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)
-            rejects.add(merge.conflicts())
+            rejects.add(add_lines(merge.conflicts(), self._batches()))
             if rejects.count:
                 raise _RejectedError
             merge.run()
@@ -131,9 +131,13 @@ class LoadJob:
         self._record(connection, number, whole=merge.full_snapshot, rows=staging.count)
         return LoadResult(staging.count, 0, None, number)
 
+    def _batches(self) -> Iterator[Batch]:
+        return batches(self.path, self.feed.columns, self.feed.ignored)
+
     def _valid_rows(self, rejects: RejectFile, *, direct_copy: bool) -> Source:
-        for batch in batches(self.path, self.feed.columns):
-            numbers, columns, failed = apply_checks(batch, self.feed.checks)
+        now = self.clock.now()
+        for batch in self._batches():
+            numbers, columns, failed = apply_checks(batch, self.feed, now)
             if failed and direct_copy:
                 raise _DirectCopyFailedError
             rejects.add(failed)
@@ -156,18 +160,26 @@ class LoadJob:
         connection.execute(insert(load_table).values(load))
 
 
-def apply_checks(batch: Batch, checks: Sequence[Check]) -> tuple[Any, dict[str, Any], list[Reject]]:
-    """Return row numbers and columns of the rows that pass all *checks*, and all rejects in the order of the file."""
+def apply_checks(batch: Batch, feed: Feed, now: datetime) -> tuple[Any, dict[str, Any], list[Reject]]:
+    """Return row numbers and normalized columns of the valid rows, and all rejects in the order of the file."""
     failed: dict[int, Reject] = {}
-    for check in checks:
-        suspects = check.suspect(batch.columns)
-        for index in pc.indices_nonzero(suspects).to_pylist() if pc.any(suspects).as_py() else ():
-            if index not in failed and (reason := check.reason(batch.columns, index)):
-                failed[index] = Reject(batch.numbers[index].as_py(), check.column, reason)
+    columns = {}
+
+    def fail(index: int, column: str, reason: str) -> None:
+        if index not in failed:
+            failed[index] = batch.reject(batch.numbers[index].as_py(), column, reason)
+
+    for name, column_format in feed.columns.items():
+        columns[name], reasons = column_format.read(batch.columns[name], now)
+        for index, reason in reasons.items():
+            fail(index, name, reason)
+    for check in feed.checks:
+        for index in true_indices(check.failed(columns)):
+            fail(index, check.column, check.reason)
     if not failed:
-        return batch.numbers, batch.columns, batch.rejects
+        return batch.numbers, columns, batch.rejects
     passed = pa.array([index not in failed for index in range(len(batch.numbers))], pa.bool_())
-    columns = {name: column.filter(passed) for name, column in batch.columns.items()}
+    columns = {name: column.filter(passed) for name, column in columns.items()}
     return batch.numbers.filter(passed), columns, sorted([*batch.rejects, *failed.values()])
 
 

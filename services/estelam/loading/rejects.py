@@ -8,19 +8,24 @@ from typing import IO, Any, NamedTuple, Self
 from estelam.core.exceptions import describe_error
 from estelam.loading.feed import LoadError
 
+_HEADER = ("row", "line", "column", "reason")
+
 
 class Reject(NamedTuple):
-    """A rejected row; rows are numbered from 1, without the header."""
+    """A rejected row; rows are numbered from 1, without the header and blank lines."""
 
     row: int
     column: str
     reason: str
+    line: int | None = None
+    """The line of the file in which the row begins, from 1 as an editor counts; None in Parquet."""
 
 
 class RejectFile:
     """The file of rejected rows; it is created with the first one, and that of an earlier load is deleted at the start.
 
-    Entering it raises LoadError where the path has another file, or no folder.
+    Entering it raises LoadError where the path has another file, or no folder. If the block raises, the file is
+    incomplete, and is deleted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +42,7 @@ class RejectFile:
     def _check_replaceable(self) -> None:
         if not self.path.parent.is_dir():
             raise LoadError(f"{self.path}: there is no folder for the rejected rows")
-        header = ",".join(Reject._fields).encode()
+        header = ",".join(_HEADER).encode()
         try:
             with self.path.open("rb") as file:
                 if file.readline(len(header) + 2).rstrip() == header:
@@ -48,9 +53,11 @@ class RejectFile:
             raise LoadError(describe_error(error)) from None
         raise LoadError(f"{self.path}: exists and is not a file of rejected rows; name another one with --rejects")
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         if self._file:
             self._file.close()
+            if error:
+                self.path.unlink()
 
     def add(self, rejects: Iterable[Reject]) -> None:
         """Append *rejects*."""
@@ -58,6 +65,6 @@ class RejectFile:
             if self._file is None:
                 self._file = self.path.open("w", encoding="utf-8", newline="")
                 self._writer = csv.writer(self._file)
-                self._writer.writerow(Reject._fields)
-            self._writer.writerow(reject)
+                self._writer.writerow(_HEADER)
+            self._writer.writerow((reject.row, reject.line, reject.column, reject.reason))
             self.count += 1

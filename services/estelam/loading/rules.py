@@ -33,12 +33,12 @@ class FieldRules:
     def suspect(self, column: Any) -> Any:
         """Return a boolean column: true for each value of *column* that is not known to satisfy the rules."""
         if self._predicates is None:
-            return pa.array([True] * len(column))
+            return pa.array([True] * len(column), pa.bool_())
         try:
             results = [predicate(column) for predicate in self._predicates]
         except pa.ArrowInvalid:  # A number overflowed its type.
-            return pa.array([True] * len(column))
-        valid: Any = pa.array([True] * len(column))
+            return pa.array([True] * len(column), pa.bool_())
+        valid: Any = pa.array([True] * len(column), pa.bool_())
         for result in results:
             valid = pc.and_(valid, pc.fill_null(result, fill_value=False))
         return pc.invert(valid)

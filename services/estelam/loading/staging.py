@@ -143,6 +143,14 @@ class Staging:
     def _ingest(self, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
         path = self._staging_file()
         path.unlink(missing_ok=True)  # Left over from a load that was killed.
+        try:
+            unique = self._fill_file(path, batches, keyed=keyed)
+            self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
+        finally:
+            path.unlink(missing_ok=True)  # The connection, if attached, keeps the file's content until it is closed.
+        return unique
+
+    def _fill_file(self, path: Path, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
         rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # None is documented
         with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
             for setting in ("page_size=16384", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
@@ -151,10 +159,7 @@ class Staging:
             cursor.execute(_on_sqlite(CreateTable(rows)))
             for batch in batches:
                 cursor.adbc_ingest(rows.name, batch, mode="append")
-            unique = not self._needs_key(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
-        self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
-        path.unlink()  # The open connection keeps the file's content until it is closed.
-        return unique
+            return not self._needs_key(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
 
     def _key(self, rows: Table) -> Index:
         return Index(f"{SCHEMA}_key", *(rows.c[name] for name in self._feed.key), unique=True)

@@ -177,11 +177,14 @@ def test_contradicting_rows_reject_file(cases: LoadedTable, *, known: bool) -> N
     before = cases.changed()
 
     assert cases.load(CASES, *rows).rejected == 2
-    assert cases.rejects() == ["3,case_number,DUPLICATE", "5,case_number,DUPLICATE"]
+    assert cases.rejects() == ["3,4,case_number,DUPLICATE", "5,6,case_number,DUPLICATE"]
 
     rows = [rows[0], rows[1], f"{first},{CIVIL},701,9990000069,DRAWER", f"9,{CIVIL},5,9990000069,HOLDER", FOURTH]
     assert cases.load(CASES, *rows).rejected == 2
-    assert cases.rejects() == ["3,case_number,DIFFERS_FROM_AN_EARLIER_ROW", "4,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+    assert cases.rejects() == [
+        "3,4,case_number,DIFFERS_FROM_AN_EARLIER_ROW",
+        "4,5,case_number,DIFFERS_FROM_AN_EARLIER_ROW",
+    ]
     assert before == cases.changed()
 
 
@@ -190,11 +193,11 @@ def test_contradicting_rows_reject_file_in_empty_table(sandbox: Sandbox, tmp_pat
     empty = LoadedTable(sandbox.judiciary().store, tmp_path)
 
     assert empty.load(CASES, SECOND, FIRST, SECOND).rejected == 1
-    assert empty.rejects() == ["3,case_number,DUPLICATE"]
+    assert empty.rejects() == ["3,4,case_number,DUPLICATE"]
     assert empty.load(CASES, SECOND, FIRST, f"1,{CIVIL},701,9990000069,DRAWER").rejected == 1
-    assert empty.rejects() == ["3,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+    assert empty.rejects() == ["3,4,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
     assert empty.load(CASES, SECOND, FIRST, SECOND, THIRD.replace("CIVIL", "LOST")).rejected == 2
-    assert empty.rejects() == ["4,kind,NOT_A_KNOWN_WORD", "3,case_number,DUPLICATE"]
+    assert empty.rejects() == ["4,5,kind,NOT_A_KNOWN_WORD", "3,4,case_number,DUPLICATE"]
     assert not empty.changed()
 
     assert empty.load(CASES, SECOND, FIRST).rows == 2

@@ -1,0 +1,205 @@
+"""Read CSV files in batches: simple blocks column by column with Arrow, everything else with Python's strict reader."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from estelam.loading.batch import MAX_FIELD, ROWS, Batch
+from estelam.loading.feed import LoadError
+from estelam.loading.formats import ColumnFormat
+from estelam.loading.header import Header, complete, parse_header
+from estelam.loading.rejects import Reject
+from estelam.loading.source import Source, check_encoding
+
+BLOCK = 1 << 20
+"""Bytes of a file that are parsed at a time, and the greatest length of a line."""
+WRONG_NUMBER_OF_FIELDS = "WRONG_NUMBER_OF_FIELDS"
+VALUE_WITHOUT_COLUMN = "VALUE_WITHOUT_COLUMN"
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_QUOTE = "a quoted field that begins in this row is not closed, or has a quote within it that is not doubled"
+_LONG_FIELD = f"{_QUOTE}, or a field is longer than {MAX_FIELD} characters"
+
+
+def csv_batches(source: Source, columns: Mapping[str, ColumnFormat], ignored: Collection[str]) -> Iterator[Batch]:
+    """Yield the rows of the CSV file *source*, which has *columns* and may have *ignored* ones.
+
+    Raises:
+        LoadError: the encoding, the header or the CSV syntax is wrong, or the file ends within a row.
+    """
+    csv.field_size_limit(MAX_FIELD * 4)
+    block = source.file.read(BLOCK)
+    check_encoding(source.path, block)
+    text, line, line_end, block = _first_line(source, block)
+    header = parse_header(source.path, line, text, columns, ignored)
+    reader = _CsvReader(source, header, tuple(columns))
+    yield from reader.batches(block, line + 1, simple=line_end != b"\r")
+
+
+def _first_line(source: Source, block: bytes) -> tuple[str, int, bytes, bytes]:
+    """Return the first line of *block* that is not blank, its number, its line end, and what follows it."""
+    block, line = block.removeprefix(codecs.BOM_UTF8), 1
+    while (end := _LINE_END.search(block)) and not block[: end.start()].strip():
+        block, line = block[end.end() :], line + 1
+    content, line_end, rest = (block[: end.start()], end[0], block[end.end() :]) if end else (block, b"", b"")
+    if not content.strip():
+        raise LoadError(f"{source.path}: is empty; the first line must name the columns")
+    try:
+        return content.decode(), line, line_end, rest
+    except UnicodeDecodeError:
+        raise LoadError(f"{source.path}: line {line}: the header is not UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _CsvReader:
+    """A CSV file whose header was read."""
+
+    source: Source
+    header: Header
+    columns: tuple[str, ...]
+
+    def batches(self, block: bytes, line: int, *, simple: bool) -> Iterator[Batch]:
+        """Yield the rows in *block*, which begins with *line*, and after it; *simple*: no line ends with CR alone."""
+        first, file = 1, self.source.file
+        while simple and (block := block or file.read(BLOCK)):
+            if not block.endswith(b"\n"):
+                block += file.readline(BLOCK)
+            if (texts := self._parse_simple(block)) is None:
+                break
+            count = len(texts[self.columns[0]])
+            yield self._batch(range(first, first + count), texts, [], first, range(line, line + count))
+            block, first, line = b"", first + count, line + count
+        yield from self._strict_batches(block, first, line)
+
+    def _parse_simple(self, block: bytes) -> dict[str, Any] | None:
+        """Parse *block* if every line is one row without quotes; return None if it needs the full CSV grammar."""
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+        if b'"' in block or b"\r" in block or not block.endswith(b"\n"):
+            return None
+        names = [str(position) for position in range(self.header.width)]
+        try:
+            table = pyarrow.csv.read_csv(
+                pa.BufferReader(block),
+                pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+                pyarrow.csv.ParseOptions(delimiter=self.header.separator, quote_char=False),
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False),
+            )
+        except pa.ArrowInvalid:
+            return None
+        # Arrow skips empty lines, so the counts differ then.
+        if table.num_rows != block.count(b"\n"):
+            return None
+        if any(pc.any(pc.not_equal(table.column(position), b"")).as_py() for position in self.header.unnamed):
+            return None
+        cells = {name: table.column(position).combine_chunks() for name, position in self.header.positions.items()}
+        return complete(cells, self.columns, table.num_rows)
+
+    def _strict_batches(self, block: bytes, first: int, line: int) -> Iterator[Batch]:
+        records = self._records(block, line)
+        while rows := list(islice(records, ROWS)):
+            yield self._batch_of_rows(rows, first)
+            first += len(rows)
+
+    def _records(self, block: bytes, line: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows that are not blank, each with the line in which it begins; *block* begins with *line*."""
+        lines = _Lines(block, self.source.file)
+        reader = csv.reader(lines, delimiter=self.header.separator, strict=True)
+        start = line
+        try:
+            for fields in reader:
+                if len(fields) > 1 or "".join(fields).strip():
+                    if not lines.ended:
+                        raise self._error(
+                            start,
+                            "the file ends within this row, so it may be cut off; if it is complete, add a line end",
+                        )
+                    yield start, fields
+                start = line + reader.line_num
+        except csv.Error as error:
+            long = "field larger" in str(error)
+            raise self._error(
+                start, f"a field is longer than {MAX_FIELD} characters, or {_QUOTE}" if long else _QUOTE
+            ) from None
+        except _LongLineError:
+            raise self._error(start, f"is longer than {BLOCK} characters") from None
+
+    def _error(self, line: int, text: str) -> LoadError:
+        return LoadError(f"{self.source.path}: line {line}: {text}")
+
+    def _batch_of_rows(self, rows: list[tuple[int, list[str]]], first: int) -> Batch:
+        lines = [line for line, _ in rows]
+        malformed = {first + index: reason for index, (_, row) in enumerate(rows) if (reason := self._malformed(row))}
+        rejects = [Reject(number, "", reason, lines[number - first]) for number, reason in malformed.items()]
+        numbers = [number for number in range(first, first + len(rows)) if number not in malformed]
+        valid = [rows[number - first][1] for number in numbers]
+        cells = {name: _array([row[position] for row in valid]) for name, position in self.header.positions.items()}
+        texts = complete(cells, self.columns, len(valid))
+        return self._batch(numbers, texts, rejects, first, lines)
+
+    def _malformed(self, row: list[str]) -> str | None:
+        if len(row) != self.header.width:
+            return WRONG_NUMBER_OF_FIELDS
+        return VALUE_WITHOUT_COLUMN if any(row[position] for position in self.header.unnamed) else None
+
+    def _batch(
+        self, numbers: Sequence[int], texts: dict[str, Any], rejects: list[Reject], first: int, lines: Sequence[int]
+    ) -> Batch:
+        rows = pa.array(numbers, pa.int64())
+        return Batch(rows, texts, rejects, self.source.position, first, lines).without_invalid_text()
+
+
+class _LongLineError(Exception):
+    """A line is longer than a block, so it is not read further."""
+
+
+class _Lines(Iterator[str]):
+    """The lines of *block* and of *file* after it, with their ends: LF, CR or CRLF."""
+
+    def __init__(self, block: bytes, file: BinaryIO) -> None:
+        # Bytes that are not UTF-8 are decoded to surrogates, so that their row can be reported.
+        self._text = io.TextIOWrapper(_Joined(block, file), "utf-8", "surrogateescape", newline="")  # type: ignore[type-var]
+        self.ended = True
+        """Whether the last line had a line end."""
+
+    def __next__(self) -> str:
+        line = self._text.readline(BLOCK)
+        if not line:
+            raise StopIteration
+        self.ended = line[-1] in "\r\n"
+        if not self.ended and len(line) == BLOCK:
+            raise _LongLineError
+        return line
+
+
+class _Joined(io.BufferedIOBase):
+    """A stream of the bytes of *start* and then of *file*, which it does not close."""
+
+    def __init__(self, start: bytes, file: BinaryIO) -> None:
+        self._start = start
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = -1, /) -> bytes:
+        if self._start:
+            chunk, self._start = self._start[:size], self._start[size:]
+            return chunk
+        return self._file.read(size)
+
+
+def _array(values: Sequence[str]) -> Any:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([value.encode("utf-8", "surrogateescape") for value in values], pa.binary())

@@ -1,0 +1,140 @@
+"""Open a data file: recognize its format, compression and encoding; refuse what can't be read, with what to do."""
+
+import codecs
+import gzip
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from estelam.loading.feed import LoadError
+
+PARQUET = b"PAR1"
+_GZIP = b"\x1f\x8b"
+_SAVE_AS_CSV = "save the sheet as CSV in UTF-8"
+_FOREIGN_FORMATS: Mapping[bytes, str] = {
+    b"PK\x03\x04": f"is a ZIP archive or an Excel workbook; unpack it, or {_SAVE_AS_CSV}",
+    b"\xd0\xcf\x11\xe0": f"is an Excel workbook (xls); {_SAVE_AS_CSV}",
+    b"BZh": "is compressed with bzip2; decompress it with: bunzip2",
+    b"\xfd7zXZ": "is compressed with xz; decompress it with: unxz",
+    b"\x28\xb5\x2f\xfd": "is compressed with Zstandard; decompress it with: unzstd",
+    b"PARE": "is encrypted Parquet; write it without encryption",
+    b"ARROW1": "is an Arrow file; write it as Parquet or CSV",
+    b"ORC": "is an ORC file; write it as Parquet or CSV",
+    b"Obj\x01": "is an Avro file; write it as Parquet or CSV",
+    b"SQLite format 3\x00": "is an SQLite database; export the table as CSV",
+    b"%PDF-": "is a PDF document; export the data as CSV",
+}
+"""The first bytes of formats that are not read."""
+_BYTE_ORDER_MARKS: Mapping[bytes, str] = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_NAMES = 16
+"""Bytes at the start of a file that belong to the names of its columns."""
+_MAGIC = max(map(len, _FOREIGN_FORMATS))
+_KINDS: Mapping[int, str] = {
+    stat.S_IFDIR: "is a directory",
+    stat.S_IFIFO: "is a pipe; a file is read twice, so write the data to a regular file first",
+    stat.S_IFSOCK: "is a socket; write the data to a regular file first",
+    stat.S_IFCHR: "is a device; write the data to a regular file first",
+    stat.S_IFBLK: "is a device; write the data to a regular file first",
+}
+# Of text in Windows-1256, most bytes that are not ASCII are letters in a row; of UTF-8, half are continuation bytes.
+_ARABIC_SCRIPT_LETTERS = re.compile(rb"[\x81\x8d\x8e\x90\x98\xc0-\xff]{2,}")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open data file."""
+
+    path: Path
+    file: BinaryIO
+    """Its content, decompressed."""
+    is_parquet: bool
+    _raw: BinaryIO
+
+    @property
+    def position(self) -> int:
+        """The number of bytes read of the file as it is stored, which progress is counted in."""
+        return os.lseek(self._raw.fileno(), 0, os.SEEK_CUR)
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open the CSV or Parquet file at *path*, decompressing it if it is a CSV file in gzip.
+
+    Raises:
+        LoadError: the file is of another kind or format, or its compressed data is damaged.
+        OSError: the file can't be read.
+    """
+    # Before opening it: opening a pipe without a writer would wait.
+    if reason := _KINDS.get(stat.S_IFMT(path.stat().st_mode)):
+        raise LoadError(f"{path}: {reason}")
+    with path.open("rb") as raw:
+        compressed = raw.read(len(_GZIP)) == _GZIP
+        raw.seek(0)
+        file = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw
+        try:
+            yield Source(path, file, _is_parquet(path, file, compressed=compressed), raw)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise LoadError(f"{path}: the gzip data is cut off or damaged; copy the file again") from None
+
+
+def _is_parquet(path: Path, file: BinaryIO, *, compressed: bool) -> bool:
+    start = file.read(_MAGIC)
+    file.seek(0)
+    for magic, reason in _FOREIGN_FORMATS.items():
+        if start.startswith(magic):
+            raise LoadError(f"{path}: {reason}")
+    if compressed and start.startswith((PARQUET, _GZIP)):
+        raise LoadError(f"{path}: holds Parquet or gzip inside gzip; decompress it with: gunzip")
+    return start.startswith(PARQUET)
+
+
+def check_encoding(path: Path, start: bytes) -> None:
+    """Check the *start* of a text file for an encoding that is not UTF-8 throughout.
+
+    Single rows that are not UTF-8 are left to the reader, which rejects them.
+
+    Raises:
+        LoadError: the file is in UTF-16, UTF-32 or Windows-1256; the message says how to convert it.
+    """
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    for first, name in ((0, "UTF-16BE"), (1, "UTF-16LE")):
+        if set(start[first:_NAMES:2]) == {0}:  # The names of the columns are ASCII.
+            encoding = name
+    if encoding:
+        raise LoadError(f"{path}: is in {encoding}, not UTF-8; {_conversion(path, encoding)}")
+    if line := _first_line_in_windows_1256(start):
+        raise LoadError(f"{path}: line {line}: reads like Windows-1256, not UTF-8; {_conversion(path, 'WINDOWS-1256')}")
+
+
+def _conversion(path: Path, encoding: str) -> str:
+    return f"convert it with: iconv -f {encoding} -t UTF-8 {path.name} > {path.stem}.utf-8{path.suffix}"
+
+
+def _first_line_in_windows_1256(start: bytes) -> int | None:
+    """Return the number of the first line that is not UTF-8, if no other line is and all read like Windows-1256."""
+    foreign = []
+    for number, line in enumerate(_LINE_END.split(start), 1):
+        if line.isascii():
+            continue
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            foreign.append((number, line))
+        else:
+            return None
+    letters = sum(len(run) for _, line in foreign for run in _ARABIC_SCRIPT_LETTERS.findall(line))
+    others = sum(len(_NOT_ASCII.findall(line)) for _, line in foreign)
+    return foreign[0][0] if foreign and letters > others * 2 / 3 else None

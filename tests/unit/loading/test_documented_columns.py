@@ -1,0 +1,61 @@
+"""docs/loading.md describes the columns of every feed as the feeds define them."""
+
+import re
+
+import pytest
+
+from estelam.loading.feed import Feed
+from judiciary.feeds import CASES
+from promissory.feeds import MEMBERS, NOTES
+from promissory.repository import State
+from tests.support.tutorial import DOCS
+
+SECTIONS = {"load-notes": NOTES, "load-agencies": MEMBERS, "load-cases": CASES}
+every_feed = pytest.mark.parametrize(("command", "feed"), SECTIONS.items(), ids=SECTIONS)
+
+
+def section(command: str) -> str:
+    """The section of the page about the file that *command* loads."""
+    page = (DOCS / "loading.md").read_text("utf-8")
+    return page[page.index(f": `{command}`\n") :].split("\n### ")[0]
+
+
+def documented(command: str) -> dict[str, list[str]]:
+    """The cells of the table of columns, by the name of the column."""
+    table = section(command).partition("| column |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    return {name.strip("`"): cells for name, *cells in rows}
+
+
+@every_feed
+def test_columns(command: str, feed: Feed) -> None:
+    """The table has the columns of the feed in their order, and says which may be empty or absent."""
+    columns = documented(command)
+
+    assert list(columns) == list(feed.columns)
+    for name, (content, *_) in columns.items():
+        assert ("may be empty" in content) == feed.columns[name].may_be_empty, name
+        assert ("may lack" in content) == feed.columns[name].omissible, name
+
+
+@every_feed
+def test_example(command: str, feed: Feed) -> None:
+    """The example has the columns of the feed."""
+    assert f"```text\n{','.join(feed.columns)}\n" in section(command)
+
+
+@every_feed
+def test_ignored_columns_and_reasons(command: str, feed: Feed) -> None:
+    """The ignored columns and the reasons of checks across columns are listed."""
+    ignored = re.search(r"^Ignored if the file has them: (.*?)\.", section(command), re.MULTILINE)
+
+    assert set(re.findall("`(.*?)`", ignored[1] if ignored else "")) == feed.ignored
+    assert all(f"`{check.reason}`" in section(command) for check in feed.checks)
+
+
+def test_states() -> None:
+    """The table of states has them all, and ISSUED alone is answered YES."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \|.*\| (YES|NO)\b", section("load-notes"), re.MULTILINE)
+
+    assert [word for word, _ in rows] == [state.value for state in State]
+    assert [word for word, answer in rows if answer == "YES"] == [State.ISSUED.value]

@@ -1,0 +1,117 @@
+"""Formats of columns: what is normalized, and what is a reason to reject a row."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from estelam.core.clock import TEHRAN
+from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest
+from estelam.loading.formats import (
+    ColumnFormat,
+    any_date,
+    case_number,
+    code,
+    identifier,
+    past_date,
+    text,
+    whole_number,
+    word,
+)
+
+NOW = datetime(2026, 11, 30, 20, 45, tzinfo=UTC)  # 1 December in Tehran
+PERSON = identifier(CheckByNationalIdRequest, "national_id", optional=True)
+POSTAL = code("[0-9]{10}", "NOT_A_POSTAL_CODE", optional=True)
+INVISIBLE = "\t\n\x00\x7f\x9f\u200e\u202e\u2028\u2066\ufeff\ufe0f"
+STATE = word(frozenset({"ISSUED"}))
+
+
+def read(column: ColumnFormat, *cells: str) -> list[Any]:
+    """The normalized cells, or the reasons for those that are rejected."""
+    found, reasons = column.read(pa.array(cells, pa.string()), NOW)
+    return [reasons.get(index, cell) for index, cell in enumerate(found.to_pylist())]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        (PERSON, "۹۹۹۰۰۰۰۰۵۰", "9990000050"),
+        (PERSON, "٩٩٩٠٠٠٠٠٥٠", "9990000050"),
+        (PERSON, "\u00a09990000050 \t", "9990000050"),
+        (PERSON, "\u200e9990\u200c000050\u202c", "9990000050"),
+        (PERSON, "\u00a0", ""),
+        (POSTAL, "۹۹۰۶۱۳۱۳۱۵", "9906131315"),
+        (STATE, " ISSUED\u200f", "ISSUED"),
+        (whole_number(), "۲۵۰۰", "2500"),
+        (case_number(at_most=9), "۱۴۰۳/ك/۱", "1403/ک/1"),
+        (text(), "\u00a0علي كاظمى ", "علی کاظمی"),
+        (text(), "می‌خوشه، پلاک ۳۲ «الف» No 5", "می‌خوشه، پلاک ۳۲ «الف» No 5"),
+        (text(), "ا\u0653ب", "آب"),
+        (text(optional=True), " ", ""),
+        (past_date(), "1404/01/26", "2025-04-15"),
+        (past_date(), "۱۴۰۴-۱-۲۶", "2025-04-15"),
+        (past_date(), " 2025-04-15", "2025-04-15"),
+        (any_date(optional=True), "", ""),
+        (any_date(), "1499/01/01", "2120-03-21"),
+    ],
+)
+def test_normalized(column: ColumnFormat, cell: str, expected: str) -> None:
+    """A cell that can mean one thing only is written in the one way in which it is stored."""
+    assert read(column, cell) == [expected]
+    assert read(column, expected) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        (PERSON, "9990000\x00050", "INVISIBLE_CHARACTER"),
+        (PERSON, "9990000\n050", "INVISIBLE_CHARACTER"),
+        (POSTAL, "123", "NOT_A_POSTAL_CODE"),
+        (STATE, "issued", "NOT_A_KNOWN_WORD"),
+        (STATE, "F", "NOT_A_KNOWN_WORD"),
+        (STATE, "", "NOT_A_KNOWN_WORD"),
+        (whole_number(), "", "NOT_A_WHOLE_NUMBER"),
+        (whole_number(), "2,500", "NOT_A_WHOLE_NUMBER"),
+        (whole_number(), "2500.0", "NOT_A_WHOLE_NUMBER"),
+        (whole_number(), "9223372036854775808", "NOT_A_WHOLE_NUMBER"),
+        (case_number(at_most=4), "14031", "TOO_LONG"),
+        (case_number(at_most=4), "\u200c", "EMPTY"),
+        (text(), " \u00a0", "EMPTY"),
+        (text(at_most=3), "آرشی", "TOO_LONG"),
+        *(
+            (text(), f"آرش{character}نمونه", "INVISIBLE_CHARACTER")
+            for character in "\t\n\x00\x7f\x9f\u200e\u202e\u2028\u2066\ufeff\ufe0f"
+        ),
+        (past_date(), "", "NOT_A_DATE"),
+        (past_date(), "99-01-01", "YEAR_WITHOUT_FOUR_DIGITS"),
+        (past_date(), "1700-01-01", "YEAR_OUT_OF_RANGE"),
+        (past_date(), "1404-12-30", "NO_SUCH_DAY"),
+        (past_date(), "2042-05-01", "AFTER_TODAY"),
+        (past_date(), "2025-04-15 10:00:00", "NOT_A_DATE"),
+        (any_date(), "", "NOT_A_DATE"),
+    ],
+)
+def test_rejected(column: ColumnFormat, cell: str, reason: str) -> None:
+    """A cell that can mean nothing, or several things, is rejected with a constant reason; its neighbours are not."""
+    good = {id(STATE): "ISSUED", id(PERSON): "9990000050", id(POSTAL): "9906131315"}.get(id(column), "2025")
+    neighbours = read(column, good)
+
+    assert read(column, good, cell, good) == [*neighbours, reason, *neighbours]
+
+
+def test_dates_of_the_past() -> None:
+    """A date of filing or issue is at most a day after today in Iran."""
+    today = NOW.astimezone(TEHRAN).date()
+    assert today == date(2026, 12, 1)
+    days = [str(today + timedelta(days=days)) for days in (0, 1, 2)]
+
+    assert read(past_date(), *days) == [*days[:2], "AFTER_TODAY"]
+
+
+@pytest.mark.parametrize(
+    "column", [PERSON, POSTAL, STATE, text(), case_number(at_most=9), whole_number(), past_date(), any_date()]
+)
+def test_no_rows(column: ColumnFormat) -> None:
+    """A batch without rows is read as one with rows is."""
+    assert read(column) == []
