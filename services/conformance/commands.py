@@ -1,7 +1,6 @@
 """Commands of `estelam conformance`: test an implementation, list the cases, and write the fixtures."""
 
 import contextlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,12 @@ from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import RunResult
 from conformance.target import Target
 from estelam.cli import output
+from estelam.core.addresses import check_target
 from estelam.core.exceptions import UsageError, describe_error
 
 EXIT_CONFORMS = 0
 EXIT_FAILS = 10
 EXIT_COULD_NOT_RUN = output.EXIT_UNAVAILABLE
-
-_ADDRESS = re.compile(r"([^\s:]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 def run(
@@ -121,9 +119,10 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
     if not given:
         raise UsageError("give at least one of --promissory, --judiciary and --setad")
     for address in given.values():
-        found = _ADDRESS.fullmatch(address)
-        if found is None or not 0 < int(found[2]) < 65536:
-            raise UsageError(f"{address}: give HOST:PORT")
+        try:
+            check_target(address)
+        except ValueError as error:
+            raise UsageError(f"{address}: {error}") from None
     return given
 
 

@@ -10,6 +10,7 @@ from conformance import contract, raw_http2
 from conformance.case import Instance
 from conformance.raw_http2 import NoReplyError, RawCall
 from conformance.target import Target
+from estelam.core.addresses import split
 
 PROBE_SECONDS = 5.0
 CALLERS = {"promissory": "setad", "judiciary": "cbi", "setad": "setad"}
@@ -68,7 +69,7 @@ def _call_problem(connection: socket.socket, call: RawCall, caller: str) -> str:
 def _tls_problem(call: RawCall) -> str:
     """Return what is wrong with a server whose TLS handshake fails."""
     try:
-        with socket.create_connection(raw_http2.host_and_port(call.address), timeout=PROBE_SECONDS) as plain:
+        with socket.create_connection(split(call.address), timeout=PROBE_SECONDS) as plain:
             if _is_http1(plain, call.address):
                 return "it serves HTTP/1 without TLS, and gRPC needs HTTP/2 over TLS"
     except OSError:

@@ -34,6 +34,7 @@ from hyperframe.frame import DataFrame, SettingsFrame
 from conformance.case import WireFault
 from conformance.client import MAX_REPLY_BYTES, CallResult, NotSent
 from estelam.client.channel import ClientIdentity
+from estelam.core.addresses import split
 
 READ_BYTES = 65536
 _GIANT_HEADER_BYTES = 65536
@@ -75,12 +76,6 @@ def send_faulty(fault: WireFault, call: RawCall) -> CallResult:
     return replace(result, ended_at=time.time(), closed=result.status == "CLOSED")
 
 
-def host_and_port(address: str) -> tuple[str, int]:
-    """Split host:port; brackets around an IPv6 address are removed."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def connect(call: RawCall, deadline: float, *, tls: bool = True) -> socket.socket:
     """Connect to the target.
 
@@ -88,7 +83,7 @@ def connect(call: RawCall, deadline: float, *, tls: bool = True) -> socket.socke
         OSError: the connection or the TLS handshake fails.
         NoReplyError: the deadline has passed.
     """
-    host, port = host_and_port(call.address)
+    host, port = split(call.address)
     plain = socket.create_connection((host, port), timeout=_remaining(deadline))
     if not tls:
         return plain

@@ -2,12 +2,24 @@
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from estelam.core.settings import LogLevel, Loopback, SettingsSection
+from estelam.core.addresses import check_target
+from estelam.core.settings import LogLevel, Loopback, SettingsSection, StoreUrl, Target
 
-Url = Annotated[str, Field(pattern="^https?://[^ ]+$")]
+
+def _check_url(text: str) -> str:
+    address = urlsplit(text)
+    if address.scheme not in {"http", "https"} or "@" in address.netloc or " " in text:
+        raise ValueError("must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+    check_target(address.netloc if address.port is not None else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
+    return text
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+Url = Annotated[str, AfterValidator(_check_url)]
 
 
 class ProbeIdentity(BaseModel):
@@ -28,7 +40,7 @@ class QualitySettings(SettingsSection):
 
     SECTION: ClassVar[str] = "quality"
 
-    store: str
+    store: StoreUrl
     """The address of the quality store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     catalogue: Path
     """The catalogue's folder."""
@@ -42,7 +54,7 @@ class QualitySettings(SettingsSection):
     """The list (JSON) of signing keys that are used no more; without it, none is retired."""
     reports: Path
     """The folder that reports are written to."""
-    ledgers: dict[str, str] = Field(default_factory=dict)
+    ledgers: dict[str, StoreUrl] = Field(default_factory=dict)
     """The address of the store that holds each service's ledger, by the service's name in the catalogue."""
     outages: Path | None = None
     """The file (TOML) that announced outages are written to, which the services read; without it, they are not."""
@@ -52,7 +64,7 @@ class QualitySettings(SettingsSection):
     """Host names that a request for the dashboard may carry; any other is refused (DNS rebinding)."""
     ca_certificates: Path | None = None
     """The authorities (PEM) that may issue the services' certificates; without it nothing is probed."""
-    addresses: dict[str, str] = Field(default_factory=dict)
+    addresses: dict[str, Target] = Field(default_factory=dict)
     """host:port of each service as its consumers use it, by the service's name in the catalogue."""
     metrics: dict[str, Url] = Field(default_factory=dict)
     """The address of each service's metrics (http://HOST:9100/metrics), by the service's name in the catalogue."""

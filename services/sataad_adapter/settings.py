@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from estelam.core.settings import HostPort, Loopback, ServingSettings
+from estelam.core.settings import HostPort, Loopback, OptionalHostPort, ServingSettings, Target
 
 
 class SetadSettings(ServingSettings):
@@ -15,7 +15,7 @@ class SetadSettings(ServingSettings):
 
     listen: HostPort = "127.0.0.1:50053"
     """host:port of the gRPC server."""
-    provider: str
+    provider: Target
     """host:port of the ministry's promissory service."""
     provider_certificates: tuple[Path, ...] = Field(min_length=1)
     """The ministry's receipt-signing certificates (PEM)."""
@@ -25,7 +25,7 @@ class SetadSettings(ServingSettings):
     """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path
     """The key of the client certificate (PEM)."""
-    api_listen: HostPort = ""
+    api_listen: OptionalHostPort = ""
     """host:port of the REST API: JSON over HTTP with mutual TLS; empty to serve none."""
     page_listen: Loopback = ""
     """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty to serve none."""

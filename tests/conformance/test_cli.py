@@ -30,8 +30,8 @@ def run(pki: Path, *words: str) -> Result:
     ("words", "message"),
     [
         ([], "give at least one"),
-        (["--promissory", "localhost"], "localhost: give HOST:PORT"),
-        (["--promissory", "localhost:65536"], "localhost:65536: give HOST:PORT"),
+        (["--promissory", "localhost"], "localhost: the port is missing"),
+        (["--promissory", "localhost:65536"], "localhost:65536: the port must be a number from 1 to 65535"),
         (["--instance", "ministry=127.0.0.1:1"], "give ROLE=HOST:PORT with a role of promissory,"),
         (["--promissory", UNREACHABLE, "--only", "R9"], "no case and no clause has the id R9"),
         (["--promissory", UNREACHABLE, "--only", "R3"], "no case tests the services given"),

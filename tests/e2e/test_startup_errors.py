@@ -44,7 +44,7 @@ def test_taken_port_is_reported(running: Sandbox, sandbox: Sandbox) -> None:
 
     words = refused(ServiceProcess("promissory", sandbox, listen=taken))
 
-    assert f"{taken} can't be bound; is another server there?" in words
+    assert f"promissory.listen: {taken} can't be bound: another program listens there" in words
     assert "Traceback" not in words
 
 

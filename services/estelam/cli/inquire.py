@@ -15,6 +15,7 @@ from estelam.cli import output
 from estelam.cli.inquiry_options import Options
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize
+from estelam.core.addresses import check_target
 from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import describe_error
@@ -69,6 +70,11 @@ def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
 def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:
     """Return the service's address and the client certificate; where no address is known print that and exit."""
     address = options.address or settings.addresses.get(options.service)
+    if options.address:
+        try:
+            check_target(options.address)
+        except ValueError as error:
+            output.exit_error(f"--address {options.address}: {error}", as_json=options.as_json, code=output.EXIT_USAGE)
     if address is None:
         name = options.service
         output.exit_error(

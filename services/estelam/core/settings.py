@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from google.protobuf.message import Message
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from estelam.core import addresses
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_toml, validation_summary
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
@@ -20,38 +20,25 @@ from estelam.core.subjects import SubjectKind
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-def _on_loopback(listen: str) -> str:
-    host = listen.rpartition(":")[0].strip("[]")
-    if listen and not (host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)):
-        raise ValueError("must be a loopback address: the page has no login of its own")
-    return listen
+HostPort = Annotated[str, AfterValidator(addresses.check_listen)]
+"""host:port to listen on; port 0 takes a free one."""
 
+Target = Annotated[str, AfterValidator(addresses.check_target)]
+"""host:port to connect to."""
 
-def _is_host_port(listen: str) -> str:
-    host, _, port = listen.rpartition(":")
-    if listen and not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise ValueError("give host:port with a port from 0 to 65535")
-    return listen
+OptionalHostPort = Annotated[str, AfterValidator(lambda text: text and addresses.check_listen(text))]
+"""host:port to listen on; empty to serve nothing."""
 
+Loopback = Annotated[str, AfterValidator(lambda text: text and addresses.check_loopback(text))]
+"""host:port on this host alone; empty to serve nothing."""
 
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-HostPort = Annotated[str, AfterValidator(_is_host_port)]
-"""host:port; port 0 takes a free one."""
+StoreUrl = Annotated[str, AfterValidator(addresses.check_store_url)]
+"""The address of a data store."""
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 SubjectFields = Mapping[SubjectKind, tuple[type[Message], str]]
 """Kinds of identifiers, each with a message and a field of the contract whose rules an identifier must satisfy."""
-
-Loopback = Annotated[HostPort, AfterValidator(_on_loopback)]
-"""host:port on this host alone; empty to serve nothing."""
 
 
 class SettingsError(UserFacingError):
@@ -61,7 +48,8 @@ class SettingsError(UserFacingError):
 class SettingsSection(BaseModel):
     """One table of the settings file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # An error does not quote what it refuses: the address of a store may hold a password.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     SECTION: ClassVar[str]
 
@@ -115,7 +103,7 @@ class StoreSettings(ServingSettings):
     SUBJECTS: ClassVar[SubjectFields]
     """The kinds of identifiers that the ledger indexes."""
 
-    store: str
+    store: StoreUrl
     """The address of the data store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     signing_key: Path
     """The Ed25519 private key (PEM) that signs blocks."""
@@ -142,7 +130,7 @@ class ClientSettings(SettingsSection):
     """The folder of certificates: NAME.crt, NAME.key, ca.crt."""
     retired_keys: Path | None = None
     """The list (JSON) of signing keys that their providers use no more; without it, none is retired."""
-    addresses: dict[str, str] = {}
+    addresses: dict[str, Target] = {}
     """host:port of each service, by the service's name."""
 
 
@@ -219,8 +207,8 @@ def _resolve_path(kind: type[BaseModel], name: str, value: Any, folder: Path) ->
 def _resolve_store_urls(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
         return {name: _resolve_store_urls(store, folder) for name, store in value.items()}
-    if isinstance(value, str) and value.startswith("sqlite:///"):
-        return f"sqlite:///{folder / value.removeprefix('sqlite:///')}"
+    if isinstance(value, str) and value.startswith(addresses.SQLITE) and value != addresses.SQLITE:
+        return f"{addresses.SQLITE}{folder / value.removeprefix(addresses.SQLITE)}"
     return value
 
 

@@ -13,6 +13,7 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
 
+from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
@@ -120,7 +121,9 @@ class Server:
         try:
             self.port = self._server.add_secure_port(settings.listen, tls)
         except RuntimeError as error:
-            raise ServerError(f"{settings.listen} can't be bound; is another server there?") from error
+            # gRPC does not say why; binding the address again does.
+            addresses.bind(f"{settings.SECTION}.listen", settings.listen, shares_port=settings.shares_port).close()
+            raise ServerError(f"{settings.SECTION}.listen: {settings.listen} can't be bound") from error
 
     async def start(self) -> None:
         """Listen; health is NOT_SERVING until the first successful check."""
@@ -159,8 +162,11 @@ async def run_server(
         ServerError: the port is taken, or the certificate can't be used.
     """
     server = Server(settings, handlers)
-    host, _, port = settings.metrics_listen.rpartition(":")
-    metrics_port, http = metrics.listen(host, int(port))
+    try:
+        metrics_port, http = metrics.listen(*addresses.split(settings.metrics_listen))
+    except OSError as error:
+        setting = f"{settings.SECTION}.metrics_listen"
+        raise addresses.bind_error(setting, settings.metrics_listen, error) from error
     await server.start()
     health_check = asyncio.create_task(_watch_health(server, metrics, ping, outages))
     # All objects so far live as long as the process: the garbage collector need not scan them again.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from estelam.core import addresses
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.process import write_port
@@ -49,7 +50,12 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
     if isinstance(settings, StoreSettings) and is_single_process(settings.store):
         raise ServerError("SQLite allows one serving process; --workers needs a postgresql+psycopg:// store")
     logs.configure_logging(settings.log_level)
-    with reserve_port(settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
+    _, port = addresses.split(settings.metrics_listen)
+    if port + workers > 65536:
+        raise ServerError(
+            f"{settings.SECTION}.metrics_listen: {workers} workers take the ports from {port} on, past 65535"
+        )
+    with reserve_port(f"{settings.SECTION}.listen", settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
         pool = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, pool.on_signal)
@@ -62,22 +68,18 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
 
 
 @contextmanager
-def reserve_port(listen: str) -> Iterator[str]:
-    """Reserve host:port for the workers, by a socket that is bound and never listens; yield it with the port chosen.
+def reserve_port(setting: str, listen: str) -> Iterator[str]:
+    """Reserve *listen*, the value of *setting*, for the workers; yield it with the port chosen.
+
+    The socket that reserves it is bound and never listens.
 
     Raises:
         ServerError: the port is taken.
     """
-    host, _, port = listen.rpartition(":")
-    reserved = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
-    with reserved:
-        try:
-            # Bound without SO_REUSEPORT, so that a server already listening there is noticed; shared afterwards.
-            reserved.bind((host.strip("[]"), int(port)))
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        except OSError as error:
-            raise ServerError(f"{listen} can't be bound; is another server there?") from error
-        yield f"{host}:{reserved.getsockname()[1]}"
+    # Bound without SO_REUSEPORT, so that a server already listening there is noticed; shared afterwards.
+    with addresses.bind(setting, listen) as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield f"{listen.rpartition(':')[0]}:{reserved.getsockname()[1]}"
 
 
 class WorkerPool:

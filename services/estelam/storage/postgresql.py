@@ -4,7 +4,7 @@ One round trip begins a transaction and sets everything that it needs. Its snaps
 sees every earlier commit. Settings are local to the transaction, so that a connection pooler may stand in between.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,7 @@ class PostgreSQL:
             isolation_level="AUTOCOMMIT",
             connect_args={name: value for name, value in _CONNECTION_PARAMETERS.items() if name not in address.query},
         )
+        event.listen(self.engine, "do_connect", _connect)
         event.listen(self.engine, "connect", self._on_connect)
         event.listen(self.engine, "begin", self._on_begin)
         event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
@@ -71,6 +72,16 @@ class PostgreSQL:
     def _on_begin(self, connection: Connection) -> None:
         # Without parameters the driver sends the statements unchanged, in one round trip.
         connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
+
+
+def _connect(_dialect: Any, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Connect; a failure names server, user and database as libpq does, never the password."""
+    try:
+        return psycopg.connect(*arguments, **options)
+    except psycopg.Error as error:
+        cause = next(iter(str(error).splitlines()), "no cause is given")
+        advice = "check `store` in the settings, and that the server runs"
+        raise StoreError(f"the database of the store can't be reached: {cause}; {advice}") from None
 
 
 def _begin_statement(modes: Mapping[str, AccessMode]) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
 from estelam.storage.base import LEDGER, AccessMode, StoreError
 
@@ -21,9 +21,9 @@ LOCK_TIMEOUT_SECONDS = 5
 class SQLite:
     """The two files of a folder, and one connection to both."""
 
-    def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
+    def __init__(self, folder: Path, modes: Mapping[str, AccessMode]) -> None:
         self._modes = modes
-        self._folder = Path(address.database or ".")
+        self._folder = folder
         self._files: dict[Path, int] = {}
         if AccessMode.CREATE in modes.values():
             self._folder.mkdir(parents=True, exist_ok=True)

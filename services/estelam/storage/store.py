@@ -7,10 +7,11 @@ time writes to each half, so that the ledger does not fork and a load does not b
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, func, make_url, select, table
-from sqlalchemy.exc import ArgumentError
 
+from estelam.core.addresses import SQLITE, check_store_url
 from estelam.storage.base import FACTS, LEDGER, AccessMode, Backend, StoreError
 from estelam.storage.postgresql import PostgreSQL
 from estelam.storage.sqlite import SQLite
@@ -72,16 +73,15 @@ class Store:
 
 def _open(url: str, modes: Mapping[str, AccessMode]) -> Backend:
     try:
-        address = make_url(url)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        address = make_url("unknown://")
-    if address.drivername == "sqlite":
-        return SQLite(address, modes)
-    if address.drivername == "postgresql+psycopg":
-        return PostgreSQL(address, modes)
-    raise StoreError("the store must be a sqlite:///FOLDER or postgresql+psycopg://… address")
+        check_store_url(url)
+    except ValueError as error:
+        raise StoreError(f"the address of the store {error}") from None
+    if url.startswith(SQLITE):
+        # Not by make_url: it reads `?` and what follows as options, and two stores would share a folder.
+        return SQLite(Path(url.removeprefix(SQLITE)), modes)
+    return PostgreSQL(make_url(url), modes)
 
 
 def is_single_process(url: str) -> bool:
     """Return whether the store at *url* allows only one serving process."""
-    return url.startswith("sqlite:")
+    return url.startswith(SQLITE)

@@ -1,5 +1,6 @@
 """Prometheus metrics: methods and outcomes, never people. Served over HTTP, together with the probe `/ready`."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -86,13 +87,18 @@ class Metrics:
             start_response("200 OK" if self._ready else "503 Service Unavailable", [("Content-Length", "0")])
             return []
 
-        server = make_server(host, port, respond, _Server, _QuietHandler)
+        kind = _IPv6Server if ":" in host else _Server
+        server = make_server(host, port, respond, kind, _QuietHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server.server_port, server
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _IPv6Server(_Server):
+    address_family = socket.AF_INET6
 
 
 class _QuietHandler(WSGIRequestHandler):

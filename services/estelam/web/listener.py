@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from estelam.core.exceptions import ServerError
+from estelam.core import addresses
 
 log = structlog.get_logger()
 
@@ -48,7 +48,14 @@ class Listener:
 
 @contextlib.asynccontextmanager
 async def run_listener(
-    name: str, listen: str, app: ASGIApp, limits: ListenerLimits, *, tls: ssl.SSLContext | None = None, **more: Any
+    name: str,
+    listen: str,
+    app: ASGIApp,
+    limits: ListenerLimits,
+    *,
+    setting: str,
+    tls: ssl.SSLContext | None = None,
+    **more: Any,
 ) -> AsyncIterator[Listener]:
     """Serve *app* at *listen* until the context ends.
 
@@ -59,11 +66,12 @@ async def run_listener(
         listen: host:port; port 0 takes a free port.
         app: The application.
         limits: The limits of the listener.
+        setting: The setting that *listen* comes from, as an error names it.
         tls: The TLS context.
         **more: Further options for uvicorn.
 
     Raises:
-        ServerError: the address is invalid or taken.
+        ServerError: the address can't be bound.
     """
     config = uvicorn.Config(
         cast("Any", app),
@@ -81,7 +89,7 @@ async def run_listener(
     )
     config.load()
     config.ssl = tls
-    with _bind(listen, shares_port=limits.shares_port) as bound:
+    with addresses.bind(setting, listen, shares_port=limits.shares_port) as bound:
         server = _Server(config)
         port = bound.getsockname()[1]
         serving = asyncio.create_task(server.serve(sockets=[bound]))
@@ -107,16 +115,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers: the process has its own."""
         yield
-
-
-def _bind(listen: str, *, shares_port: bool) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    bound = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares_port))
-        bound.bind((host.strip("[]"), int(port)))
-    except (OSError, ValueError, OverflowError) as error:
-        bound.close()
-        raise ServerError(f"{listen} can't be bound; is another server there?") from error
-    return bound

@@ -71,7 +71,7 @@ async def dashboard(settings: QualitySettings, clock: Clock) -> AsyncIterator[Li
         yield Listener(0)
         return
     app = create_app(DashboardData(settings, clock), settings.hosts)
-    async with run_listener("dashboard", settings.listen, app, ListenerLimits()) as listener:
+    async with run_listener("dashboard", settings.listen, app, ListenerLimits(), setting="quality.listen") as listener:
         yield listener
 
 

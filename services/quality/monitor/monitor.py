@@ -17,7 +17,7 @@ from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock
 from estelam.storage.migrate import check_schema
-from estelam.storage.store import AccessMode, Store, StoreError
+from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.monitor import ledger_collector, metrics_scraper, prober
 from quality.monitor.metrics_scraper import ScrapeError
@@ -177,10 +177,7 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
         StoreError, AccessConfigError: the store or the catalogue can't be used.
     """
     with contextlib.closing(Store(settings.store)) as store, store.single_writer_lock():
-        try:
-            check_schema(store, repository.MIGRATIONS)
-        except StoreError:
-            raise StoreError("the quality store is missing or not current; run: estelam quality migrate") from None
+        check_schema(store, repository.MIGRATIONS, command_name="estelam quality migrate")
         monitor = Monitor(settings, clock)
         running = asyncio.create_task(monitor.run())
         log.info("monitor.started", probe_identities=len(settings.probe), ledgers=len(settings.ledgers))

@@ -5,6 +5,7 @@ import ssl
 from enum import StrEnum
 
 from estelam.client.channel import ClientIdentity
+from estelam.core.addresses import split
 
 _CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID = 10, 9  # X509_V_ERR_… of OpenSSL
 
@@ -26,12 +27,11 @@ class TlsProbeResult(StrEnum):
 
 async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> TlsProbeResult:
     """Connect to *address* (host:port) with *identity*, within *seconds* for each step."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
+    host, port = split(address)
     try:
         async with asyncio.timeout(seconds):
             tls = identity.ssl_context()
-            reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname=host)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         dated = error.verify_code in {_CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID}
         return TlsProbeResult.EXPIRED if dated else TlsProbeResult.UNTRUSTED

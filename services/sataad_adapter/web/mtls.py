@@ -29,7 +29,14 @@ async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerL
     """
     tls = _ReloadingTls(settings)
     serving = run_listener(
-        "api", settings.api_listen, app, limits, tls=tls.context, http=_ClientCertificateProtocol, proxy_headers=False
+        "api",
+        settings.api_listen,
+        app,
+        limits,
+        setting="setad.api_listen",
+        tls=tls.context,
+        http=_ClientCertificateProtocol,
+        proxy_headers=False,
     )
     async with serving as listener:
         reloading = asyncio.create_task(tls.watch())

@@ -104,4 +104,4 @@ def test_missing_store(tmp_path: Path) -> None:
     done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert "the quality store is missing or not current; run: estelam quality migrate\n" == done.stderr
+    assert "the store can't be opened; run: estelam quality migrate\n" == done.stderr
