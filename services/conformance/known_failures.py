@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from estelam.core.clock import TEHRAN
+from estelam.core import dates
+from estelam.core.clock import Clock
+from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 
 
@@ -30,7 +32,7 @@ class _Entry(BaseModel):
 
     case: str = Field(min_length=1)
     reason: str = Field(min_length=1)
-    expires: date
+    expires: Day
     """The last day, in Iran, on which it applies."""
 
 
@@ -47,17 +49,19 @@ def read(path: Path) -> Mapping[str, KnownFailure]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "entry"
-            raise KnownFailuresError(f"{path}: entry {number}: {place}: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise KnownFailuresError(f"{path}: entry {number}: {place}: {message}") from None
         if entry.case in known:
             raise KnownFailuresError(f"{path}: entry {number}: case: {entry.case} is a duplicate")
         known[entry.case] = KnownFailure(entry.reason, entry.expires)
-    today = datetime.now(UTC).astimezone(TEHRAN).date()
+    today = dates.today(Clock().now())
     return {case: failure for case, failure in known.items() if failure.expires >= today}
 
 
 def _entries(path: Path) -> list[Any]:
     try:
-        entries = yaml.safe_load(path.read_text("utf-8"))
+        # Every value stays text: YAML would read a Jalali date as a day of the Gregorian calendar.
+        entries = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - text only
     except (OSError, UnicodeDecodeError) as error:
         raise KnownFailuresError(f"{path}: can't be read: {type(error).__name__}") from None
     except yaml.YAMLError as error:

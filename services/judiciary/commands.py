@@ -1,14 +1,15 @@
 """Commands of `estelam judiciary`: serve, recall, and inquire about cases."""
 
-from datetime import date
 from functools import partial
 from typing import Any
 
+from estelam.cli import output
 from estelam.cli.inquire import answer, ask, receipt_facts
 from estelam.cli.inquiry_options import Options
 from estelam.cli.recall import recall_answers
 from estelam.cli.serve import run
 from estelam.core import dates, normalize
+from estelam.core.dates import DateError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
@@ -32,21 +33,24 @@ def check_person(national_id: str, options: Options) -> None:
     """Call CheckByNationalId and print its reply."""
     request = pb.CheckByNationalIdRequest(national_id=normalize.normalize_digits(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
-    answer(reply, {"meaning": _MEANING_BY_NATIONAL_ID.get(reply.answer), **_facts(reply)}, options)
+    answer(reply, {"meaning": _MEANING_BY_NATIONAL_ID.get(reply.answer), **_facts(reply, options)}, options)
 
 
 def check_cheque(tracking_id: str, options: Options) -> None:
     """Call CheckByTrackingId and print its reply."""
     request = pb.CheckByTrackingIdRequest(tracking_id=normalize.normalize_digits(tracking_id))
     reply = ask(CHECK_BY_TRACKING_ID.name, request, options)
-    answer(reply, _facts(reply), options)
+    answer(reply, _facts(reply, options), options)
 
 
-def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse) -> dict[str, Any]:
+def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse, options: Options) -> dict[str, Any]:
     facts = receipt_facts(reply.receipt)
     if reply.HasField("coverage"):
         coverage = reply.coverage
-        since = date(coverage.since.year, coverage.since.month, coverage.since.day)
-        facts["covered_since"] = dates.format_both(since)
+        try:
+            facts["covered_since"] = dates.format_both(dates.from_wire(coverage.since))
+        except DateError as error:
+            message = f"the reply's coverage.since {error}"
+            output.exit_error(message, as_json=options.as_json, code=output.EXIT_UNAVAILABLE)
         facts["data_as_of"] = coverage.as_of.ToJsonString()
     return facts

@@ -1,5 +1,6 @@
 """Jalali months in Iran: their days and minutes, by the rules of the time zone Asia/Tehran."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,9 +10,11 @@ from persiantools.jdatetime import JalaliDate
 
 from estelam.core.clock import TEHRAN
 from estelam.core.exceptions import UserFacingError
+from estelam.core.normalize import normalize_identifier
 
 FIRST_YEAR, LAST_YEAR = 1400, 1499
 MINUTE = 60
+_MONTH = re.compile("([0-9]{4})[-/]([0-9]{1,2})")
 
 NAMES_FA = ("فروردین", "اردیبهشت", "خرداد", "تیر", "مرداد", "شهریور", "مهر", "آبان", "آذر", "دی", "بهمن", "اسفند")
 NAMES_EN = (
@@ -58,16 +61,15 @@ class Month:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a month written YYYY-MM.
+        """Parse a Jalali month written YYYY-MM or YYYY/MM, in ASCII, Persian or Arabic digits.
 
         Raises:
             MonthError: *text* is not a month.
         """
-        year, dash, number = text.partition("-")
-        plain = text.isascii() and year.isdigit() and number.isdigit() and dash and (len(year), len(number)) == (4, 2)
-        if not plain or not FIRST_YEAR <= int(year) <= LAST_YEAR or not 1 <= int(number) <= 12:
-            raise MonthError(f"a month is written YYYY-MM, as 1405-08, from {FIRST_YEAR} on")
-        return cls(int(year), int(number))
+        found = _MONTH.fullmatch(normalize_identifier(text))
+        if not found or not FIRST_YEAR <= int(found[1]) <= LAST_YEAR or not 1 <= int(found[2]) <= 12:
+            raise MonthError(f"a month is Jalali and written YYYY-MM, as 1405-08, from {FIRST_YEAR} on")
+        return cls(int(found[1]), int(found[2]))
 
     @classmethod
     def of(cls, instant: datetime) -> Self:

@@ -5,13 +5,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from estelam.catalogue.model import Catalogue
+from estelam.core import dates
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
 
 Value = float | date
+
+
+def _parse_bound(value: object) -> object:
+    """Parse a bound that is a date; numbers stay."""
+    return value if isinstance(value, int | float) else dates.check_in_use(dates.parse_date_value(value))
 
 
 class RulebookError(UserFacingError):
@@ -43,7 +49,7 @@ class Objective(_Record):
 
     metric: Sli
     at_least: float | None = None
-    at_most: float | date | None = None
+    at_most: Annotated[Value | None, BeforeValidator(_parse_bound)] = None
 
     @model_validator(mode="after")
     def _check_bound(self) -> Self:

@@ -102,7 +102,7 @@ def _fail(*_: object) -> None:
 def test_known_failure_of_unknown_case(pki: Path, tmp_path: Path) -> None:
     """A known failure of a case that does not exist is reported."""
     listed = tmp_path / "known.yaml"
-    listed.write_text("- {case: no.such, reason: none, expires: 2999-01-01}\n")
+    listed.write_text("- {case: no.such, reason: none, expires: 2099-01-01}\n")
 
     done = run(pki, "--promissory", UNREACHABLE, "--known-failing", str(listed))
 

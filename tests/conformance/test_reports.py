@@ -291,6 +291,13 @@ def test_known_failures(tmp_path: Path) -> None:
     }
 
 
+def test_jalali_expiry(tmp_path: Path) -> None:
+    """The last day may be Jalali, also one that the Gregorian calendar lacks."""
+    found = known_failures.read(written(tmp_path, "- case: a\n  reason: b\n  expires: 1470-02-31\n"))
+
+    assert date(2091, 5, 21) == found["a"].expires
+
+
 def test_no_known_failures(tmp_path: Path) -> None:
     """An empty list is valid."""
     assert {} == known_failures.read(written(tmp_path, "# nothing known\n"))
@@ -305,7 +312,11 @@ ENTRY = f"- case: a\n  reason: b\n  expires: {date(2099, 1, 1)}\n"
         ("- case: a\n  expires: 2099-01-01\n", "entry 1: reason: Field required"),
         ("- case: a\n  reason: b\n", "entry 1: expires: Field required"),
         ("- case: a\n  reason: ''\n  expires: 2099-01-01\n", "entry 1: reason: "),
-        ("- case: a\n  reason: b\n  expires: soon\n", "entry 1: expires: "),
+        ("- case: a\n  reason: b\n  expires: soon\n", "entry 1: expires: is not a date"),
+        ("- case: a\n  reason: b\n  expires: 99-01-01\n", "entry 1: expires: has a year that is not of four digits"),
+        ("- case: a\n  reason: b\n  expires: 0620-01-01\n", "entry 1: expires: has a year that is neither"),
+        ("- case: a\n  reason: b\n  expires: 1405-07-31\n", "entry 1: expires: is a day that its calendar"),
+        ("- case: a\n  reason: b\n  expires: 2999-01-01\n", "entry 1: expires: has a year that is neither"),
         (ENTRY + "  because: c\n", "entry 1: because: "),
         (ENTRY + ENTRY, "entry 2: case: a is a duplicate"),
         ("- a\n", "entry 1: entry: "),

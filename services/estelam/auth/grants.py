@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
 from estelam.core.settings import Fingerprint
@@ -35,13 +36,13 @@ class Grant(BaseModel):
     caller: str = Field(pattern="^[0-9]{11}$")
     method: str = Field(min_length=1)
     clause: str = Field(min_length=1)
-    since: date
-    until: date | None = None
+    since: Day
+    until: Day | None = None
     quota: Quota
     required_metadata: tuple[RequiredMetadata, ...] = ()
-    deprecated: date | None = None
+    deprecated: Day | None = None
     """The day from which no new consumer should start to use the method."""
-    sunset: date | None = None
+    sunset: Day | None = None
     """The day from which the method may be removed."""
 
     def in_force(self, day: date) -> bool:

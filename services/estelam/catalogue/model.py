@@ -2,21 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from estelam.auth.grants import Quota, RequiredMetadata
-from estelam.core import dates
+from estelam.core.date_fields import Day
 from estelam.core.settings import Fingerprint
 
-
-def _day(value: Any) -> date:
-    return dates.check_in_use(dates.parse_date_value(value))
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-"""A date in Iran, Gregorian or Jalali by its year."""
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
 Text = Annotated[str, Field(min_length=1, max_length=500)]

@@ -84,7 +84,7 @@ File = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Declare the data complete from DATE on; 1399-01-01 is Jalali."),
+    typer.Option(metavar="DATE", help="Declare the data complete from DATE on, Jalali or Gregorian by its year."),
 ]
 Through = Annotated[
     str | None, typer.Option(metavar="INSTANT", help="Declare the feed loaded up to INSTANT (ISO 8601, or: now).")

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from estelam.catalogue.model import Catalogue
+from estelam.core import dates
 from estelam.core.exceptions import UserFacingError, describe_error
 
 _END = "end "
@@ -32,7 +33,7 @@ class Baseline:
         try:
             lines = path.read_text("utf-8").splitlines()
             sunsets = dict(line.removeprefix(_END).split(" ") for line in lines if line.startswith(_END))
-            days = {method: date.fromisoformat(day) for method, day in sunsets.items()}
+            days = {method: dates.parse_date(day) for method, day in sunsets.items()}
         except OSError as error:
             raise BaselineError(describe_error(error)) from None
         except ValueError as error:

@@ -7,6 +7,7 @@ neither calendar's range, such as one of two digits, is refused.
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
+from typing import Protocol
 
 from persiantools.jdatetime import JalaliDate
 
@@ -146,6 +147,33 @@ def check_in_use(day: date) -> date:
     return day
 
 
+class WireDate(Protocol):
+    """A google.type.Date."""
+
+    @property
+    def year(self) -> int:
+        """The year."""
+
+    @property
+    def month(self) -> int:
+        """The month."""
+
+    @property
+    def day(self) -> int:
+        """The day of the month."""
+
+
+def from_wire(message: WireDate) -> date:
+    """Return the date in a reply. The contract's dates are Gregorian: another calendar's year is refused here.
+
+    Raises:
+        DateError: the date is not Gregorian, is incomplete or does not exist.
+    """
+    if message.year not in GREGORIAN_YEARS:
+        raise DateError(DateProblem.YEAR_OUT_OF_RANGE)
+    return _day(message.year, message.month, message.day)
+
+
 def parse_past_date(text: str, now: datetime) -> date:
     """Parse a date as `parse_date` does, of something that has happened: filing, issue.
 
@@ -214,6 +242,21 @@ def _instant(plain: str, now: datetime | None, problem: DateProblem) -> datetime
         raise DateError(problem) from None
 
 
+def parse_instant_value(value: object) -> datetime:
+    """Parse an instant from a TOML file: a text, or an instant, which TOML reads as Gregorian in any year.
+
+    Raises:
+        DateError: as `parse_instant`; or *value* is of another type.
+    """
+    if isinstance(value, str):
+        return parse_instant(value)
+    if not isinstance(value, datetime):
+        raise DateError(DateProblem.NOT_AN_INSTANT)
+    if value.tzinfo is None:
+        raise DateError(DateProblem.NO_TIME_ZONE)
+    return datetime.combine(_day(value.year, value.month, value.day), value.timetz())
+
+
 def parse_local_time(text: str) -> datetime:
     """Parse a date as `parse_date` does and a time in the time zone of Iran, as 1405-09-09 22:00.
 
@@ -224,7 +267,7 @@ def parse_local_time(text: str) -> datetime:
     if zone:
         raise DateError(DateProblem.NOT_A_LOCAL_TIME)
     try:
-        return datetime.combine(day, time.fromisoformat(f"{clock}"), TEHRAN)
+        return datetime.combine(day, time.fromisoformat(clock), TEHRAN)
     except ValueError:
         raise DateError(DateProblem.NOT_A_LOCAL_TIME) from None
 
@@ -288,3 +331,9 @@ def format_jalali(value: date) -> str:
 def format_both(value: date) -> str:
     """Return a date in both calendars, Gregorian first, as 2026-11-30 (1405-09-09)."""
     return f"{value} ({format_jalali(value)})"
+
+
+def format_minute(instant: datetime) -> str:
+    """Return an instant in Iran's time zone with its date in both calendars, as 1405-09-09 22:00 (2026-11-30)."""
+    local = instant.astimezone(TEHRAN)
+    return f"{format_jalali(local.date())} {local:%H:%M} ({local.date()})"

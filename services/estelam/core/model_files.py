@@ -43,7 +43,9 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
     except UnicodeDecodeError:
         raise error(f"{path}: not UTF-8") from None
     except tomllib.TOMLDecodeError as fault:
-        raise error(f"{path}: not TOML: {fault}") from None
+        # TOML knows the days of the Gregorian calendar only: 1405-02-31 is none of them.
+        hint = "; write a Jalali date between quotes" if "date" in str(fault) else ""
+        raise error(f"{path}: not TOML: {fault}{hint}") from None
     except RecursionError:
         raise error(f"{path}: not TOML: nested too deeply") from None
 

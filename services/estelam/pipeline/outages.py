@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import structlog
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from estelam.core.clock import Clock, to_micros
+from estelam.core.date_fields import Instant
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
@@ -29,7 +30,6 @@ MAX_REASON_LENGTH = 200
 RETRY_SPREAD_SECONDS = 30.0
 """Retries are spread over so long after an outage, so that they do not overload the service."""
 
-Instant = Annotated[AwareDatetime, Strict()]
 ReasonText = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 

@@ -1,5 +1,6 @@
 """Input and output rows of a bulk check: a bank's certificates of non-payment, and one answer row for each."""
 
+import contextlib
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from estelam.core import dates, normalize, validation
-from estelam.core.clock import TEHRAN
+from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
@@ -55,8 +56,8 @@ class Certificate:
     """What is wrong with the row; empty for a valid one."""
 
 
-def read_certificates(path: Path) -> Iterator[Certificate]:
-    """Yield the certificates in the CSV file *path*.
+def read_certificates(path: Path, now: datetime) -> Iterator[Certificate]:
+    """Yield the certificates in the CSV file *path*; none is issued after *now*.
 
     Raises:
         InputError: the file has no valid header, is not UTF-8 or is not CSV.
@@ -69,14 +70,14 @@ def read_certificates(path: Path) -> Iterator[Certificate]:
                 raise InputError(f"{path}: the header must name the column {TRACKING_ID}, once")
             rows = (cells for cells in reader if cells)
             for row, cells in enumerate(rows, start=1):
-                yield _certificate(row, header, cells)
+                yield _certificate(row, header, cells, now)
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
+def _certificate(row: int, header: list[str], cells: list[str], now: datetime) -> Certificate:
     if len(cells) != len(header):
         problem = f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}"
         return Certificate(row, None, None, problem)
@@ -87,9 +88,9 @@ def _certificate(row: int, header: list[str], cells: list[str]) -> Certificate:
     except Refusal as refusal:
         return Certificate(row, None, None, refusal.summary())
     try:
-        issued_on = dates.parse_date(values[ISSUED_ON]) if values.get(ISSUED_ON) else None
-    except ValueError:
-        return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} is not a date")
+        issued_on = dates.parse_past_date(values[ISSUED_ON], now) if values.get(ISSUED_ON) else None
+    except DateError as error:
+        return Certificate(row, request.tracking_id, None, f"{ISSUED_ON} {error}")
     return Certificate(row, request.tracking_id, issued_on)
 
 
@@ -116,11 +117,10 @@ class VerifiedAnswer:
 def _coverage(wire: bytes) -> tuple[date | None, datetime | None]:
     # Cached: coverage is equal in all replies until the next load.
     coverage = Coverage.FromString(wire)
-    since = coverage.since
-    return (
-        date(since.year, since.month, since.day) if coverage.HasField("since") else None,
-        coverage.as_of.ToDatetime(UTC) if coverage.HasField("as_of") else None,
-    )
+    since = None
+    with contextlib.suppress(DateError):  # No NO is conclusive then.
+        since = dates.from_wire(coverage.since)
+    return since, coverage.as_of.ToDatetime(UTC) if coverage.HasField("as_of") else None
 
 
 def answered_row(certificate: Certificate, answer: VerifiedAnswer) -> dict[str, Any]:
@@ -159,8 +159,7 @@ def _standing(certificate: Certificate, answer: VerifiedAnswer) -> str:
     # A claim can be filed from the certificate's date on, so a NO is conclusive only if that date is covered.
     if certificate.issued_on < answer.covered_since:
         return BEFORE_COVERAGE
-    last_day = answer.data_as_of.astimezone(TEHRAN).date()
-    return CONCLUSIVE if certificate.issued_on <= last_day else AFTER_COVERAGE
+    return CONCLUSIVE if certificate.issued_on <= dates.today(answer.data_as_of) else AFTER_COVERAGE
 
 
 def _utc(instant: datetime) -> str:

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from estelam.client.bulk import BulkCaller, BulkRequest, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
+from estelam.core.clock import Clock
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
@@ -86,9 +87,12 @@ class BulkCheck:
     def __init__(self, source: Path, out: Path, verifier: Verifier) -> None:
         self._source, self.out, self._verifier = source, out, verifier
         self._digest = _digest(source)
+        self._now = Clock().now()
         # A tracking id that occurs twice is sent once.
         self._answers: dict[str, VerifiedAnswer | None] = {  # 1
-            found.tracking_id: None for found in rows.read_certificates(source) if found.tracking_id is not None
+            found.tracking_id: None
+            for found in rows.read_certificates(source, self._now)
+            if found.tracking_id is not None
         }
         self._reasons: dict[str, str] = {}
         self._caller: BulkCaller | None = None
@@ -165,7 +169,7 @@ class BulkCheck:
         with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
-            for certificate in rows.read_certificates(self._source):  # 4
+            for certificate in rows.read_certificates(self._source, self._now):  # 4
                 row = self._row(certificate, stop)
                 summary.count(row)
                 writer.writerow(row)

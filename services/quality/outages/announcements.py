@@ -10,13 +10,11 @@ from sqlalchemy import Connection
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.names import unknown_name
 from estelam.core.exceptions import UserFacingError
+from estelam.core.normalize import find_invisible
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
-
-# The zero-width non-joiner is part of Persian spelling, but `isprintable` rejects it.
-_ZWNJ = "\u200c"
 
 
 class AnnouncementError(UserFacingError):
@@ -47,7 +45,7 @@ def create_outage(
     if minute_of(end) <= minute_of(now):
         raise AnnouncementError("the end is in the past")
     for reason in (reason_fa, reason_en):
-        if not 1 <= len(reason) <= MAX_REASON_LENGTH or not reason.replace(_ZWNJ, "").isprintable():
+        if not 1 <= len(reason) <= MAX_REASON_LENGTH or find_invisible(reason) is not None:
             raise AnnouncementError(f"a reason has 1 to {MAX_REASON_LENGTH} characters on one line")
     return PlannedOutage(service, minute_of(now), minute_of(first), minute_of(end), reason_fa, reason_en)
 

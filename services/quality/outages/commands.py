@@ -91,4 +91,4 @@ def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> d
 
 def _format_minute(minute: int, *, as_json: bool) -> str:
     there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else f"{dates.format_jalali(there.date())} {there:%H:%M}"
+    return there.isoformat(timespec="minutes") if as_json else dates.format_minute(there)

@@ -37,7 +37,7 @@ def test_month_of_instant(instant: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1405-13", "1405-00", "1405-8", "۱۴۰۵-۰۸", "2026-11", "", "-", "1405-08-01", "1" * 10_000]
+    "text", ["1405-13", "1405-00", "05-08", "1405-008", "2026-11", "", "-", "1405-08-01", "1" * 10_000]
 )
 def test_malformed_month(text: str) -> None:
     """A text that is not a month raises MonthError."""

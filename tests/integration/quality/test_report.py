@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,10 @@ def test_ungranted_calls(busy_store: QualityStore) -> None:
         ('metric = "p95", at_most = 1000', 'metric = "p95", at_most = 1000, at_least = 1'),
         ('metric = "p95", at_most = 1000', 'metric = "beauty", at_most = 1'),
         ("at_most = 2021-03-21", "at_most = 2021-02-30"),
+        ("at_most = 2021-03-21", "at_most = 0021-03-21"),
+        ("at_most = 2021-03-21", "at_most = '21-03-21'"),
+        ("at_most = 2021-03-21", "at_most = 1700-03-21"),
+        ("at_most = 2021-03-21", "at_most = 2199-03-21"),
         ("at_most = 2021-03-21", "at_most = 7"),
         ('note-verification = "promissory-note-inquiry"', 'note-verification = "nothing"'),
     ],
@@ -194,6 +199,20 @@ def test_invalid_rules(quality_store: QualityStore, tmp_path: Path, change: tupl
 
     with pytest.raises(slo.RulebookError, match="wrong"):
         slo.read(wrong, loader.read_catalogue(quality_store.settings.catalogue))
+
+
+@pytest.mark.parametrize("written", ["1400-01-01", "'۱۴۰۰/۰۱/۰۱'", "'2021-03-21'"])
+def test_bound_in_either_calendar(quality_store: QualityStore, tmp_path: Path, written: str) -> None:
+    """The bound of coverage may be Jalali, as TOML's own date or as text."""
+    from estelam.catalogue import loader  # noqa: PLC0415
+
+    text = quality_store.settings.rules.read_text("utf-8")
+    file = tmp_path / "rules.toml"
+    file.write_text(text.replace("at_most = 2021-03-21", f"at_most = {written}"), "utf-8")
+
+    rules = slo.read(file, loader.read_catalogue(quality_store.settings.catalogue))
+
+    assert date(2021, 3, 21) in {objective.at_most for one in rules.set for objective in one.objectives}
 
 
 @pytest.fixture

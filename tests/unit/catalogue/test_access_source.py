@@ -242,6 +242,28 @@ def test_empty_access_table(folder: Path, edit: Edit) -> None:
     assert () == access_table(read_catalogue(folder)).grant
 
 
+@pytest.mark.parametrize("since", ["2027-03-21", "1406-01-01", '"1406/01/01"'])
+def test_grant_begins_on_its_jalali_day(tmp_path: Path, since: str) -> None:
+    """A grant of an access table whose first day is Jalali begins on that day, not centuries ago."""
+    cbi, method = Caller(ORGANIZATIONS["cbi"], "0" * 64), next(iter(LOOKUPS))
+    path = tmp_path / "access.toml"
+    path.write_text(
+        f'[[grant]]\ncaller = "{cbi.organization_id}"\nmethod = "{method.name}"\nclause = "R3.1.1"\n'
+        f"since = {since}\nuntil = 1406-12-29\nquota = {{ rate = 1, burst = 1 }}\n",
+        "utf-8",
+    )
+
+    def admitted(day: date) -> bool:
+        try:
+            Authorizer(AccessSource(path), clock_on(day)).authorize(cbi, method)
+        except Refusal:
+            return False
+        return True
+
+    days = [date(2027, 3, 20), date(2027, 3, 21), date(2028, 3, 19), date(2028, 3, 20)]
+    assert [False, True, True, False] == [admitted(day) for day in days]
+
+
 def test_quota_of_a_grant(folder: Path, shared: Sandbox) -> None:
     """An authorized call carries the quota of its own grant."""
     authorizer = Authorizer(AccessSource(folder), Clock())

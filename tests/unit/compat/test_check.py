@@ -215,7 +215,7 @@ def test_publish_command(run: Run, tmp_path: Path) -> None:
     assert before == published.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["end x 2027-13-01\n", "end x\n"])
+@pytest.mark.parametrize("text", ["end x 2027-13-01\n", "end x 27-01-01\n", "end x 0627-01-01\n", "end x\n"])
 def test_invalid_input(run: Run, tmp_path: Path, text: str) -> None:
     """An invalid baseline file exits 21 with one error, an invalid date 2."""
     assert 2 == run("check", "--on", "1405-13-01")[0]

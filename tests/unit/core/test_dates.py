@@ -4,6 +4,7 @@ import contextlib
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+from google.type.date_pb2 import Date
 from hypothesis import given
 from hypothesis import strategies as st
 from persiantools.jdatetime import JalaliDate
@@ -285,3 +286,16 @@ def test_reasons() -> None:
 def test_both_calendars() -> None:
     """A date is shown in both calendars."""
     assert "2021-03-21 (1400-01-01)" == dates.format_both(date(2021, 3, 21))
+
+
+def test_minute_in_both_calendars() -> None:
+    """A minute is shown in Iran's time, with its date in both calendars."""
+    assert "1405-09-09 00:30 (2026-11-30)" == dates.format_minute(datetime(2026, 11, 29, 21, 0, tzinfo=UTC))
+
+
+def test_wire_date() -> None:
+    """A date in a reply is Gregorian; another calendar's year, or a missing or impossible date, is refused."""
+    assert date(2021, 3, 21) == dates.from_wire(Date(year=2021, month=3, day=21))
+    for year, month, day in ((1400, 1, 1), (0, 0, 0), (2021, 0, 0), (2021, 2, 30), (2200, 1, 1)):
+        with pytest.raises(DateError):
+            dates.from_wire(Date(year=year, month=month, day=day))

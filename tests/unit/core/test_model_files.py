@@ -1,10 +1,12 @@
 """TOML files loaded into models."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
 
@@ -19,6 +21,10 @@ class Outer(BaseModel):
     inner: list[Inner]
 
 
+class Dated(BaseModel):
+    day: Day
+
+
 class BadFileError(UserFacingError):
     pass
 
@@ -29,6 +35,46 @@ def test_model_is_loaded(tmp_path: Path) -> None:
     for mark in ("", "\ufeff"):
         path.write_text(f"{mark}[[inner]]\ncount = 1\n", "utf-8")
         assert load_model(path, Outer, BadFileError).inner[0].count == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2027-03-21", date(2027, 3, 21)),
+        ("1406-01-01", date(2027, 3, 21)),
+        ("'1406-02-31'", date(2027, 5, 21)),
+        ("'۱۴۰۶/۱/۱'", date(2027, 3, 21)),
+    ],
+)
+def test_day(tmp_path: Path, written: str, day: date) -> None:
+    """A day is Gregorian or Jalali by its year, as TOML's own date or as text."""
+    path = tmp_path / "file.toml"
+    path.write_text(f"day = {written}\n", "utf-8")
+
+    assert day == load_model(path, Dated, BadFileError).day
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("'99-01-01'", "day: has a year that is not of four digits"),
+        ("0099-01-01", "day: has a year that is neither"),
+        ("1700-01-01", "day: has a year that is neither"),
+        ("1404-12-30", "day: is a day that its calendar does not have"),
+        ("1299-12-29", "day: is before 1300-01-01"),
+        ("2100-01-01", "day: is after 2099-12-31"),
+        ("2027-03-21T00:00:00Z", "day: is not a date"),
+        ("20270321", "day: is not a date"),
+        ("1406-02-31", "not TOML: .*; write a Jalali date between quotes"),
+    ],
+)
+def test_invalid_day(tmp_path: Path, written: str, message: str) -> None:
+    """Any other day is refused with the reason."""
+    path = tmp_path / "file.toml"
+    path.write_text(f"day = {written}\n", "utf-8")
+
+    with pytest.raises(BadFileError, match=f"^{path}: {message}"):
+        load_model(path, Dated, BadFileError)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.type.date_pb2 import Date
 
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
+from estelam.core.dates import DateProblem
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
@@ -133,9 +135,17 @@ def test_every_row_has_a_result(bank: Bank) -> None:
     assert "12x" not in bank.out.read_text("utf-8")
 
 
+WRONG_DATES = {
+    "1402-13-01": DateProblem.NO_SUCH_DAY,
+    "02-12-11": DateProblem.YEAR_WITHOUT_FOUR_DIGITS,
+    "1499/01/01": DateProblem.AFTER_TODAY,
+    "0402-1-1": DateProblem.YEAR_OUT_OF_RANGE,
+}
+
+
 def test_conclusive_no(bank: Bank) -> None:
     """A NO is conclusive only if the certificate was issued within coverage."""
-    dates = ("2021-03-21", "2021-03-20", "1400/01/01", "1399-12-30", "", "1402-13-01")
+    dates = ("2021-03-21", "2021-03-20", "1400/01/01", "1399-12-30", "", *WRONG_DATES)
     bank.write_list("certificate_issued_on,tracking_id\n" + "".join(f"{day},{WITHOUT_CASE}\n" for day in dates))
     bank.run()
     rows = bank.answers()
@@ -147,9 +157,10 @@ def test_conclusive_no(bank: Bank) -> None:
         "CERTIFICATE_BEFORE_COVERAGE",
         "CONCLUSIVE",
         "CERTIFICATE_BEFORE_COVERAGE",
-        "CERTIFICATE_DATE_UNKNOWN",
-        "CERTIFICATE_DATE_UNKNOWN",
+        *["CERTIFICATE_DATE_UNKNOWN"] * 5,
     ] == [row["standing"] for row in rows]
+    reasons = [f"certificate_issued_on {problem.en}" for problem in WRONG_DATES.values()]
+    assert [*[""] * 5, *reasons] == [row["reason"] for row in rows]
     assert all(datetime.fromisoformat(row["data_as_of"]) <= datetime.fromisoformat(row["answered_at"]) for row in rows)
 
 
@@ -163,6 +174,18 @@ def test_no_about_certificate_after_data(issued_on: date, standing: str) -> None
     answer = VerifiedAnswer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id")
 
     assert standing == answered_row(Certificate(1, WITHOUT_CASE, issued_on), answer)["standing"]
+
+
+@pytest.mark.parametrize("year", [0, 1404, 2200])
+def test_coverage_of_another_calendar(year: int) -> None:
+    """Coverage of a reply that does not begin on a Gregorian date makes no NO conclusive."""
+    reply = pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
+    reply.coverage.since.CopyFrom(Date(year=year, month=1, day=1))
+    certificate = Certificate(1, WITHOUT_CASE, date(2026, 1, 1))
+
+    row = answered_row(certificate, VerifiedAnswer.from_reply(reply))
+
+    assert (None, "CERTIFICATE_DATE_UNKNOWN") == (row["covered_since"], row["standing"])
 
 
 def test_resume(bank: Bank) -> None:

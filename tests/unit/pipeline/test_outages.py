@@ -81,7 +81,11 @@ INVALID = {
     "not UTF-8": "\udcff",
     "an unknown key": VALID + "why = 1\n",
     "no zone": VALID.replace("13:00:00Z", "13:00:00"),
-    "a string as time": VALID.replace("2026-12-03T13:00:00Z", '"2026-12-03T13:00:00Z"'),
+    "another string as time": VALID.replace("2026-12-03T13:00:00Z", '"soon"'),
+    "a date as time": VALID.replace("2026-12-03T13:00:00Z", "2026-12-04"),
+    "a year of two digits": VALID.replace("2026-12-03T13:00:00Z", '"26-12-03T13:00:00Z"'),
+    "a year of no calendar": VALID.replace("2026", "0626"),
+    "an impossible Jalali day": VALID.replace("2026-12-03", "1405-12-30"),
     "a number as time": VALID.replace("2026-12-03T13:00:00Z", "7"),
     "an impossible time": VALID.replace("12-03T13", "13-03T13"),
     "end before begin": VALID.replace("T13", "T11"),
@@ -93,6 +97,18 @@ INVALID = {
     "larger than 1 MiB": VALID + "#" * (1 << 20),
     "deeply nested": "a = " + "[" * 10_000,
 }
+
+
+@pytest.mark.parametrize("written", ["1405-09-12T{}Z", '"1405/9/12 {}Z"', '"۱۴۰۵-۰۹-۱۲T{}+00:00"', '"2026-12-03T{}Z"'])
+def test_times_in_either_calendar(path: Path, written: str) -> None:
+    """Times may be Jalali, as TOML's own or as text."""
+    text = VALID.replace("2026-12-03T12:00:00Z", written.format("12:00:00"))
+    path.write_text(text.replace("2026-12-03T13:00:00Z", written.format("13:00:00")), "utf-8")
+
+    [outage] = OutageTable.load(path).outage
+
+    noon = datetime(2026, 12, 3, 12, tzinfo=UTC)
+    assert (noon, noon + HOUR) == (outage.since, outage.until)
 
 
 @pytest.mark.parametrize("text", INVALID.values(), ids=INVALID)
