@@ -76,7 +76,7 @@ def commands(loaded: Sandbox, quality_store: QualityStore, monkeypatch: pytest.M
     services, _, _ = loaded.config.read_text("utf-8").partition("[quality]")
     loaded.config.write_text(f"{services}[quality]\n{table}", "utf-8")
     time = Time()
-    for module in ("outages.cli", "cli"):
+    for module in ("outages.commands", "commands"):
         monkeypatch.setattr(f"quality.{module}.Clock", lambda: time.clock)
     return OutageCommands(loaded, quality_store, time)
 
