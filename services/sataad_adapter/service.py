@@ -41,6 +41,7 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
     """
     clock, metrics = clock or Clock(), Metrics()
     identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
+    client_expires_at = min(link.not_valid_after_utc for link in identity.read()[0].chain).timestamp()
     async with aio_channel(settings.provider, identity) as ministry:
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
@@ -51,8 +52,12 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
 
         keys = verifying_keys(settings.provider_certificates, settings.provider_retired_keys)
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
+        authenticator = Authenticator(settings, is_denied=access.is_denied, clock=clock)
+        metrics.watch_expiry("client", lambda: client_expires_at)
+        if settings.revocation_lists:
+            metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
         handler = InquiryHandler(
-            authenticator=Authenticator(settings, is_denied=access.is_denied, clock=clock),
+            authenticator=authenticator,
             authorizer=access,
             outages=outages,
             backend=VerificationBackend(PromissoryNoteInquiryServiceStub(ministry), keys, clock),

@@ -62,3 +62,24 @@ def concatenate(path: Path, files: Sequence[Path | bytes]) -> Path:
     """Write *files*, or their content, one after the other to *path*."""
     path.write_bytes(b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in files))
     return path
+
+
+def crl_pem(
+    pki: Path,
+    revoked: Sequence[Path] = (),
+    *,
+    since: datetime = NOW - DAY,
+    until: datetime | None = NOW + DAY,
+    extension: x509.ExtensionType | None = None,
+    encoding: Encoding = Encoding.PEM,
+) -> bytes:
+    """Return a revocation list of the CA in *pki* that names the certificates in the files *revoked*."""
+    authority, key = read_certificates(pki / "ca.crt")[0], read_private_key(pki / "ca.key")
+    builder = x509.CertificateRevocationListBuilder(authority.subject, since, until)
+    for file in revoked:
+        serial = read_certificates(file)[0].serial_number
+        row = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since).build()
+        builder = builder.add_revoked_certificate(row)
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=True)
+    return builder.sign(key, SHA256()).public_bytes(encoding)  # type: ignore[arg-type]

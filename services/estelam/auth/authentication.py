@@ -5,32 +5,40 @@ from typing import Any
 
 from grpc.aio import ServicerContext
 
-from estelam.auth.certificate import parse_certificate
+from estelam.auth.certificate import ClientCertificate, parse_certificate
+from estelam.auth.revocation import Revocation
 from estelam.auth.xfcc import HEADER, XfccVerifier
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
-from estelam.core.model import Caller
 from estelam.core.settings import ServingSettings
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class Authenticator:
-    """Authenticates callers. *is_denied* tells whether a certificate's fingerprint is on the deny list."""
+    """Authenticates callers. *is_denied* tells whether a certificate's fingerprint is on the deny list.
+
+    Raises:
+        KeyFileError: a revocation list can't be used.
+        OSError: a revocation list can't be read.
+    """
 
     def __init__(self, settings: ServingSettings, *, is_denied: Callable[[str], bool], clock: Clock) -> None:
         self._xfcc = XfccVerifier(settings.trusted_proxies, settings.ca_certificates, clock)
         self._is_denied = is_denied
         self._clock = clock
+        self.revocation = Revocation(settings.revocation_lists, settings.ca_certificates, clock)
+        """The revocation lists, against which the caller's certificate is checked once the caller is known."""
 
-    def authenticate(self, context: ServicerContext[Any, Any], metadata: Metadata) -> Caller:
-        """Return the organisation named by the connection's certificate or, behind a trusted proxy, by the XFCC header.
+    def authenticate(self, context: ServicerContext[Any, Any], metadata: Metadata) -> ClientCertificate:
+        """Return the certificate of the connection or, behind a trusted proxy, of the XFCC header.
 
-        TLS has verified the chain. The validity period is checked again here, since a connection outlives its
-        handshake. An XFCC header from anyone but a trusted proxy is an attempt at impersonation.
+        It names one organisation. TLS has verified the chain. The validity period is checked again here, since a
+        connection outlives its handshake. An XFCC header from any but a trusted proxy is an attempt at impersonation.
 
         Raises:
-            Refusal: CERTIFICATE_UNUSABLE, CERTIFICATE_EXPIRED, or CERTIFICATE_DENIED for the proxy's own certificate.
+            Refusal: CERTIFICATE_UNUSABLE or CERTIFICATE_EXPIRED; for the proxy's own certificate also
+                CERTIFICATE_DENIED, CERTIFICATE_REVOKED or REVOCATION_UNKNOWN.
         """
         presented = list(context.auth_context().get("x509_pem_cert", ()))
         if len(presented) != 1:
@@ -41,9 +49,10 @@ class Authenticator:
             certificate.check_validity_period(self._clock.micros())
             if self._is_denied(certificate.fingerprint):
                 raise Refusal(Reason.CERTIFICATE_DENIED)
+            self.revocation.check(certificate.parsed)
             certificate = self._xfcc.client_certificate(header_values)
         elif header_values:
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
-        caller = certificate.caller()
+        certificate.caller()
         certificate.check_validity_period(self._clock.micros())
-        return caller
+        return certificate

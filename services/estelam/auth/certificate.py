@@ -22,6 +22,8 @@ class ClientCertificate:
     """The 11-digit legal id; None unless the certificate names exactly one organisation."""
     not_before_micros: int
     not_after_micros: int
+    parsed: x509.Certificate
+    """The whole certificate."""
 
     def check_validity_period(self, now_micros: int) -> None:
         """Check that *now_micros* (microseconds since 1970) is within the validity period.
@@ -60,6 +62,7 @@ def parse_certificate(pem: bytes) -> ClientCertificate:
         _legal_id(str(names[0].value)) if len(names) == 1 else None,
         to_micros(certificate.not_valid_before_utc),
         to_micros(certificate.not_valid_after_utc),
+        certificate,
     )
 
 

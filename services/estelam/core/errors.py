@@ -39,6 +39,8 @@ class Reason(StrEnum):
     CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
     CERTIFICATE_DENIED = "CERTIFICATE_DENIED"
+    CERTIFICATE_REVOKED = "CERTIFICATE_REVOKED"
+    REVOCATION_UNKNOWN = "REVOCATION_UNKNOWN"
     NOT_GRANTED = "NOT_GRANTED"
     METADATA_REQUIRED = "METADATA_REQUIRED"
     METADATA_MALFORMED = "METADATA_MALFORMED"
@@ -81,6 +83,19 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.CALLER,
         "The client certificate is on the deny list.",
         "گواهی کاربر مسدود شده است.",
+    ),
+    Reason.CERTIFICATE_REVOKED: ErrorSpec(
+        code_pb2.UNAUTHENTICATED,
+        Layer.CALLER,
+        "The client certificate, or an authority above it, has been revoked.",
+        "گواهی کاربر یا گواهی یکی از مراجع صادرکننده آن باطل شده است.",
+    ),
+    Reason.REVOCATION_UNKNOWN: ErrorSpec(
+        code_pb2.UNAVAILABLE,
+        Layer.SERVICE,
+        "The service has no current revocation list for the client certificate, so no answer can be given.",
+        "سرویس فهرست ابطال معتبری برای گواهی کاربر ندارد؛ بنابراین پاسخی داده نمی‌شود.",
+        retry_seconds=60,
     ),
     Reason.NOT_GRANTED: ErrorSpec(
         code_pb2.PERMISSION_DENIED,

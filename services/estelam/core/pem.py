@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 
 from estelam.core.exceptions import UserFacingError
+from estelam.core.key_types import key_type, works_with_tls
 
 MAX_FILE_BYTES = 1 << 20
 MAX_CRL_BYTES = 1 << 26
@@ -79,10 +80,11 @@ def read_private_key(path: Path) -> PrivateKeyTypes:
 
 
 def read_key_pair(certificate: Path, private_key: Path) -> KeyPair:
-    """Return a certificate with its chain, and its key.
+    """Return a certificate for TLS with its chain, and its key.
 
     Raises:
-        KeyFileError: A file can't be used, or the first certificate is not that of the key.
+        KeyFileError: A file can't be used, the first certificate is not that of the key, or gRPC does not accept this
+            kind of key.
         OSError: A file can't be read.
     """
     chain_pem, key_pem = _read(certificate), _read(private_key)
@@ -96,6 +98,11 @@ def read_key_pair(certificate: Path, private_key: Path) -> KeyPair:
         raise KeyFileError(
             f"{private_key} is not the key of the certificate {certificate}: their public keys differ; compare"
             f" openssl pkey -in {private_key} -pubout with openssl x509 -in {certificate} -noout -pubkey"
+        )
+    if not works_with_tls(chain[0]):
+        raise KeyFileError(
+            f"{certificate}: TLS with gRPC does not accept {key_type(chain[0])} keys; use ECDSA P-256 or P-384, or RSA:"
+            f" openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW.key"
         )
     return KeyPair(chain, key, chain_pem, key_pem)
 

@@ -69,6 +69,9 @@ class ServingSettings(SettingsSection):
     """The key of the server's certificate (PEM). A changed file is used from the next handshake on."""
     ca_certificates: Path
     """The authorities (PEM) that may issue callers' certificates. A changed file is used from the next handshake on."""
+    revocation_lists: tuple[Path, ...] = ()
+    """Revocation lists (CRL). With any, each authority of a caller's certificate needs a current one. A change is in
+    force within a second."""
     access: Path
     """Grants and deny list: a catalogue folder, or an access table (TOML). A change is in force within a second."""
     outages: Path | None = None

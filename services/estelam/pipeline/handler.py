@@ -147,9 +147,11 @@ class InquiryHandler:
         received_at = self._clock.monotonic()
         seconds = self._time_budget(context)
         metadata = context.invocation_metadata() or ()
-        caller = self._authenticator.authenticate(context, metadata)  # 1 authenticate
+        certificate = self._authenticator.authenticate(context, metadata)  # 1 authenticate
+        caller = certificate.caller()
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, received_at)
         call.inquiry = inquiry
+        self._authenticator.revocation.check(certificate.parsed)
         grant = call.grant = self._authorizer.authorize(caller, method)  # 2 authorize
         inquiry.purpose = parse_purpose(metadata, grant)  # 3 validate
         inquiry.request = parse()

@@ -69,6 +69,10 @@ class ReloadingCredentials:
         self._reloader.refresh()
         self.first = self._reloader.value
 
+    def expires_at(self) -> float:
+        """Return when the first certificate of the server's chain in use expires, in seconds since 1970."""
+        return self._expires_at
+
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the configuration for this handshake and later ones; None keeps the last, also during a rotation.
 
@@ -86,6 +90,7 @@ class ReloadingCredentials:
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         pair = read_key_pair(self._settings.certificate, self._settings.private_key)
+        self._expires_at = min(link.not_valid_after_utc for link in pair.chain).timestamp()
         # A file of authorities without any, perhaps half written, would exclude every caller.
         trust = read_trust(self._settings.ca_certificates)
         return grpc.ssl_server_certificate_configuration(
@@ -100,13 +105,14 @@ async def _unknown_method(_wire: bytes, context: Context) -> bytes:
 class Server:
     """A listening server."""
 
-    def __init__(self, settings: ServingSettings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, settings: ServingSettings, handlers: Mapping[str, Handler], metrics: Metrics) -> None:
         if api_implementation.Type() != "upb":
             raise ServerError("protobuf runs without its C implementation (upb); install a binary wheel of protobuf")
         try:
             credentials = ReloadingCredentials(settings)
         except (OSError, KeyFileError) as error:
             raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
+        metrics.watch_expiry("tls", credentials.expires_at)
         self._settings = settings
         self.services = frozenset(name.partition("/")[0] for name in handlers)
         self._server = PatchedServer(options(settings), _unknown_method)
@@ -161,7 +167,7 @@ async def run_server(
     Raises:
         ServerError: the port is taken, or the certificate can't be used.
     """
-    server = Server(settings, handlers)
+    server = Server(settings, handlers, metrics)
     try:
         metrics_port, http = metrics.listen(*addresses.split(settings.metrics_listen))
     except OSError as error:

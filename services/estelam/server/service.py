@@ -43,6 +43,7 @@ async def run_recording_service(
     keyring = HmacKeyring.load(settings.hmac_keyring)
     signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     signer.check_validity(clock.micros())
+    metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(keyring=keyring, signer=signer, clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
@@ -62,8 +63,11 @@ async def run_recording_service(
         batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
             recorder.answer_batch, limits, observe=metrics.record_batch
         )
+        authenticator = Authenticator(settings, is_denied=authorizer.is_denied, clock=clock)
+        if settings.revocation_lists:
+            metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
         inquiries = InquiryHandler(
-            authenticator=Authenticator(settings, is_denied=authorizer.is_denied, clock=clock),
+            authenticator=authenticator,
             authorizer=authorizer,
             outages=outages,
             backend=BatchedBackend(batcher),

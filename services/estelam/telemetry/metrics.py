@@ -47,6 +47,12 @@ class Metrics:
             "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
         )
         self._in_outage = Gauge("estelam_outage_announced", "1 during an announced outage.", registry=self.registry)
+        self._expiry = Gauge(
+            "estelam_certificate_expiry_timestamp_seconds",
+            "When a certificate or revocation list in use runs out, in seconds since 1970; of several, the first.",
+            ["use"],
+            registry=self.registry,
+        )
         self._ready = False
 
     def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
@@ -70,6 +76,10 @@ class Metrics:
     def record_batch(self, size: int) -> None:
         """Observe the size of one batch."""
         self._batches.observe(size)
+
+    def watch_expiry(self, use: str, expires_at: Callable[[], float]) -> None:
+        """Show when what is in use as *use* expires: *expires_at* returns it in seconds since 1970, at any time."""
+        self._expiry.labels(use).set_function(expires_at)
 
     def set_serving(self, *, healthy: bool, in_outage: bool = False) -> None:
         """Set whether the service is healthy, and whether it is in an announced outage; it is ready in either case."""

@@ -15,6 +15,8 @@ FREE_REASONS = frozenset(
         Reason.CERTIFICATE_UNUSABLE,
         Reason.CERTIFICATE_EXPIRED,
         Reason.CERTIFICATE_DENIED,
+        Reason.CERTIFICATE_REVOKED,
+        Reason.REVOCATION_UNKNOWN,
         Reason.NOT_GRANTED,
         Reason.METADATA_REQUIRED,
         Reason.METADATA_MALFORMED,

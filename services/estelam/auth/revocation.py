@@ -1,0 +1,176 @@
+"""Revocation of client certificates by the certificate revocation lists (CRL, RFC 5280) of their authorities.
+
+A certificate passes only if every authority in its chain has a current list here and none of the lists names it. What
+can't be decided is refused, never passed: a list that has run out, an authority without a list, a chain that can't be
+followed. A file that can't be used prevents the start; later it leaves the lists in force, until they run out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
+from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import describe_error
+from estelam.core.keys import key_fingerprint
+from estelam.core.pem import KeyFileError, read_certificates, read_crls
+from estelam.core.reload import FileReloader
+
+log = structlog.get_logger()
+
+MAX_CHAIN = 8
+_TOLERANCE_MICROS = int(CLOCK_TOLERANCE.total_seconds() * 1e6)
+_UNDERSTOOD = {x509.AuthorityKeyIdentifier.oid, x509.CRLNumber.oid}
+# A list of some certificates, of another authority's, or of changes only, would pass what it does not cover.
+_INCOMPLETE = {x509.IssuingDistributionPoint.oid, x509.DeltaCRLIndicator.oid}
+
+IssuedSerial = tuple[str, int]
+"""What a certificate is revoked by: the fingerprint of its issuer's key, and its serial number."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerList:
+    """The newest revocation list of one authority."""
+
+    serials: frozenset[int]
+    this_update_micros: int
+    next_update_micros: int
+
+    def is_current(self, now_micros: int) -> bool:
+        """Whether the list is in force at *now_micros* (microseconds since 1970)."""
+        return self.this_update_micros - _TOLERANCE_MICROS <= now_micros <= self.next_update_micros
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The lists by the fingerprint of their authority's key, and how a certificate's chain is found."""
+
+    lists: Mapping[str, IssuerList]
+    chain: Callable[[x509.Certificate], tuple[IssuedSerial, ...]]
+
+
+class Revocation:
+    """Checks client certificates against the *lists* (files), each of an authority in *authorities* (PEM).
+
+    Files are read again within a second of a change. Without any file, no certificate is revoked.
+
+    Raises:
+        KeyFileError: a file can't be used.
+        OSError: a file can't be read.
+    """
+
+    def __init__(self, lists: Sequence[Path], authorities: Path, clock: Clock) -> None:
+        self._lists = lists
+        self._authorities = authorities
+        self._clock = clock
+        files = (*lists, authorities)
+        self._reloader = FileReloader(lambda: files, self._load, interval_seconds=1.0, monotonic=clock.monotonic)
+        if lists:
+            self._reloader.refresh()
+
+    def check(self, certificate: x509.Certificate) -> None:
+        """Check that *certificate*, whose chain has been verified, is not revoked now.
+
+        Raises:
+            Refusal: CERTIFICATE_REVOKED, or REVOCATION_UNKNOWN if that can't be decided.
+        """
+        if not self._lists:
+            return
+        state, now = self._current(), self._clock.micros()
+        chain = state.chain(certificate)
+        if any(issuer in state.lists and serial in state.lists[issuer].serials for issuer, serial in chain):
+            raise Refusal(Reason.CERTIFICATE_REVOKED)
+        if not chain or any(
+            issuer not in state.lists or not state.lists[issuer].is_current(now) for issuer, _ in chain
+        ):
+            raise Refusal(Reason.REVOCATION_UNKNOWN)
+
+    def expires_at(self) -> float:
+        """Return when the first list runs out, in seconds since 1970."""
+        return min(one.next_update_micros for one in self._reloader.value.lists.values()) / 1e6
+
+    def _current(self) -> _State:
+        try:
+            self._reloader.refresh()
+        except (OSError, KeyFileError) as error:
+            # The lists in force stay so: a wrong file must neither open nor close. They run out by themselves.
+            log.error("revocation.unreadable", error=type(error).__name__, problem=describe_error(error))
+        return self._reloader.value
+
+    def _load(self) -> _State:
+        authorities = read_certificates(self._authorities)
+        lists: dict[str, IssuerList] = {}
+        for path in self._lists:
+            for crl in read_crls(path):
+                issuer = key_fingerprint(_issuer(path, crl, authorities).public_key())
+                found = _issuer_list(path, crl)
+                if issuer not in lists or found.this_update_micros > lists[issuer].this_update_micros:
+                    lists[issuer] = found
+        if self._reloader.is_loaded:
+            for issuer, known in self._reloader.value.lists.items():
+                if issuer in lists and lists[issuer].this_update_micros < known.this_update_micros:
+                    raise KeyFileError("a revocation list is older than the one in force; fetch it again")
+        log.info("revocation.loaded", lists=len(lists), revoked=sum(len(one.serials) for one in lists.values()))
+        return _State(lists, lru_cache(maxsize=1024)(lambda certificate: _chain(certificate, authorities)))
+
+
+def _issuer(
+    path: Path, crl: x509.CertificateRevocationList, authorities: Sequence[x509.Certificate]
+) -> x509.Certificate:
+    named = [authority for authority in authorities if authority.subject == crl.issuer]
+    if not named:
+        raise KeyFileError(f"{path}: is of {crl.issuer.rfc4514_string()}, which is not in ca_certificates")
+    for authority in named:
+        if _is_signed_by(crl, authority) and _may_sign_lists(authority):
+            return authority
+    raise KeyFileError(f"{path}: its signature is not of {crl.issuer.rfc4514_string()} in ca_certificates")
+
+
+def _is_signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # of an authority: it can sign
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _may_sign_lists(authority: x509.Certificate) -> bool:
+    try:
+        return authority.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _issuer_list(path: Path, crl: x509.CertificateRevocationList) -> IssuerList:
+    for one in crl.extensions:
+        if one.oid in _INCOMPLETE or (one.critical and one.oid not in _UNDERSTOOD):
+            raise KeyFileError(f"{path}: is no complete list of its authority (extension {one.oid.dotted_string})")
+    if crl.next_update_utc is None:
+        raise KeyFileError(f"{path}: does not state when the next list comes (nextUpdate)")
+    serials = frozenset(revoked.serial_number for revoked in crl)
+    return IssuerList(serials, to_micros(crl.last_update_utc), to_micros(crl.next_update_utc))
+
+
+def _chain(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> tuple[IssuedSerial, ...]:
+    """Return what *certificate* and the authorities above it are revoked by; empty if no authority issued it."""
+    chain: list[IssuedSerial] = []
+    while len(chain) < MAX_CHAIN and (issuer := _issued_by(certificate, authorities)) is not None:
+        chain.append((key_fingerprint(issuer.public_key()), certificate.serial_number))
+        if issuer.subject == issuer.issuer:
+            return tuple(chain)
+        certificate = issuer
+    return tuple(chain)
+
+
+def _issued_by(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    for authority in authorities:
+        try:
+            certificate.verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            continue
+        return authority
+    return None

@@ -1,0 +1,224 @@
+"""Guarantee 4, revocation lists: a revoked certificate is refused on every face, and so is what can't be decided."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.auth.revocation import Revocation
+from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock
+from estelam.core.errors import Reason
+from estelam.core.pem import KeyFileError
+from tests.conftest import plain_channel, promissory_opening
+from tests.guarantees.test_4_authorization import OK, Outcome, Time, ask
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
+from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
+from tests.support.certificates import DAY, NOW, concatenate, crl_pem
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_NOTE, Sandbox
+
+REVOKED = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_REVOKED)
+UNKNOWN = (grpc.StatusCode.UNAVAILABLE, Reason.REVOCATION_UNKNOWN)
+HOUR = timedelta(hours=1)
+
+
+class Revoking:
+    """A service with a revocation list and a trusted proxy, whose connections stay open."""
+
+    def __init__(self, sandbox: Sandbox, clock: Time, address: str) -> None:
+        self.sandbox, self.time, self.list = sandbox, clock, sandbox.folder / "ca.crl"
+        pki = sandbox.pki
+        self._direct = plain_channel(address, ClientIdentity.named(pki, "setad"))
+        self._proxy = plain_channel(address, ClientIdentity.named(pki, "proxy"))
+        self._header = forwarded((pki / "setad.crt").read_bytes())
+
+    def write(self, content: bytes) -> None:
+        """Replace the list, advance the clock past the next check of it, and make a call, which checks it."""
+        self.list.write_bytes(content)
+        self.time.seconds += 2
+        self.outcomes()
+
+    def outcomes(self) -> tuple[Outcome, Outcome]:
+        """The outcomes of two calls with Setad's certificate, on open connections: directly, and by the proxy."""
+        return (
+            ask(self._direct, CHECK_NOTE)[0],
+            ask(self._proxy, CHECK_NOTE, metadata=[(HEADER, self._header)])[0],
+        )
+
+    def close(self) -> None:
+        self._direct.close()
+        self._proxy.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revoking]:
+    sandbox, clock = suite.create_sandbox(tmp_path_factory.mktemp("revoking") / "suite"), Time()
+    suite.load_samples(sandbox)
+    (sandbox.folder / "ca.crl").write_bytes(crl_pem(sandbox.pki))
+    opening = promissory_opening(
+        sandbox,
+        clock.clock,
+        shutdown_delay_seconds=0,
+        trusted_proxies=[fingerprint((sandbox.pki / "proxy.crt").read_bytes())],
+        revocation_lists=(sandbox.folder / "ca.crl",),
+    )
+    with RunningService(opening) as running:
+        revoking = Revoking(sandbox, clock, running.address)
+        yield revoking
+        revoking.close()
+
+
+def test_revoked_on_open_connections(service: Revoking) -> None:
+    """A revoked certificate is refused from the next call on, on open connections, directly and behind a proxy."""
+    pki = service.sandbox.pki
+    service.write(crl_pem(pki, [pki / "cbi.crt"]))
+    before = service.outcomes()
+    service.write(crl_pem(pki, [pki / "cbi.crt", pki / "setad.crt"], since=NOW - DAY + HOUR, encoding=Encoding.DER))
+    during = service.outcomes()
+    service.write(crl_pem(pki, since=NOW - DAY + 2 * HOUR))
+
+    assert ((OK, OK), (REVOKED, REVOKED)) == (before, during)
+    assert (OK, OK) == service.outcomes()
+
+
+def test_revoked_proxy(service: Revoking) -> None:
+    """Nobody gets through a proxy whose own certificate is revoked."""
+    pki = service.sandbox.pki
+    service.write(crl_pem(pki, [pki / "proxy.crt"], since=NOW - DAY + 3 * HOUR))
+    during = service.outcomes()
+    service.write(crl_pem(pki, since=NOW - DAY + 4 * HOUR))
+
+    assert (OK, REVOKED) == during
+
+
+def test_expired_list(service: Revoking) -> None:
+    """A list that has run out, or is not yet in force, lets nobody pass; a revoked certificate stays revoked."""
+    pki = service.sandbox.pki
+    service.write(crl_pem(pki, since=NOW - DAY + 5 * HOUR, until=NOW + DAY))
+    seen = []
+    for ahead in (timedelta(), 2 * DAY, -2 * DAY):
+        service.time.ahead = ahead
+        seen.append(service.outcomes()[0])
+    service.time.ahead = timedelta()
+    service.write(crl_pem(pki, [pki / "setad.crt"], since=NOW - DAY + 6 * HOUR, until=NOW - HOUR))
+    revoked = service.outcomes()
+    service.write(crl_pem(pki, since=NOW - DAY + 7 * HOUR))
+
+    # Two days back the caller's own certificate is not valid yet either.
+    assert [OK, UNKNOWN, (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_EXPIRED)] == seen
+    assert (REVOKED, UNKNOWN) == revoked  # the proxy's own certificate can't be decided
+    assert (OK, OK) == service.outcomes()
+
+
+def foreign_list(pki: Path, scratch: Path) -> bytes:
+    """A list of another authority of the same name."""
+    DevCertificateAuthority.create(scratch)
+    return crl_pem(scratch, since=NOW)
+
+
+def unknown_issuer(pki: Path, scratch: Path) -> bytes:
+    DevCertificateAuthority.create(scratch, "another authority")
+    return crl_pem(scratch, since=NOW)
+
+
+def damaged(pki: Path, _scratch: Path) -> bytes:
+    wire = bytearray(crl_pem(pki, since=NOW, encoding=Encoding.DER))
+    wire[-1] ^= 1
+    return bytes(wire)
+
+
+def partial(pki: Path, _scratch: Path) -> bytes:
+    users_only = x509.IssuingDistributionPoint(
+        full_name=None,
+        relative_name=None,
+        only_contains_user_certs=True,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    return crl_pem(pki, since=NOW, extension=users_only)
+
+
+WRONG: dict[str, tuple[str, Callable[[Path, Path], bytes]]] = {
+    "forged": ("its signature is not of", foreign_list),
+    "unknown issuer": ("which is not in ca_certificates", unknown_issuer),
+    "changed": ("its signature is not of", damaged),
+    "part of a list": ("is no complete list of its authority", partial),
+    "changes only": (
+        "is no complete list",
+        lambda pki, _: crl_pem(pki, since=NOW, extension=x509.DeltaCRLIndicator(1)),
+    ),
+    "a certificate": (
+        "is a certificate, not a certificate revocation list",
+        lambda pki, _: (pki / "ca.crt").read_bytes(),
+    ),
+    "half a file": ("damaged or cut off", lambda pki, _: crl_pem(pki, since=NOW)[:-60]),
+    "empty": ("is empty", lambda _pki, _scratch: b""),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_file(service: Revoking, tmp_path: Path, kind: str) -> None:
+    """A wrong file leaves the list in force while the service runs, and prevents a start."""
+    pki, (words, make) = service.sandbox.pki, WRONG[kind]
+    service.write(crl_pem(pki, [pki / "setad.crt"], since=NOW - 2 * HOUR))
+    service.write(make(pki, tmp_path / "scratch"))
+    during = service.outcomes()
+    with pytest.raises(KeyFileError, match=words):
+        Revocation([service.list], pki / "ca.crt", Clock())
+
+    assert (REVOKED, REVOKED) == during
+
+
+def test_older_list(service: Revoking) -> None:
+    """An older list than the one in force, as an attacker would replay it, is not taken."""
+    pki = service.sandbox.pki
+    service.write(crl_pem(pki, [pki / "setad.crt"], since=NOW - HOUR))
+    service.write(crl_pem(pki, since=NOW - 20 * HOUR))
+
+    assert (REVOKED, REVOKED) == service.outcomes()
+
+
+def test_each_authority_needs_a_list(tmp_path: Path) -> None:
+    """Callers of an authority without a list are refused; one file may hold the lists of several authorities."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    suite.load_samples(sandbox)
+    other = DevCertificateAuthority.create(tmp_path / "other", "second authority")
+    other.issue("setad", [suite.ORGANIZATIONS["setad"]])
+    own = crl_pem(sandbox.pki)
+    trust = concatenate(tmp_path / "both.crt", [sandbox.pki / "ca.crt", other.folder / "ca.crt"])
+    identity = ClientIdentity(other.folder / "setad.crt", other.folder / "setad.key", sandbox.pki / "ca.crt")
+    outcomes = []
+    for lists in (own, own + crl_pem(other.folder), own + crl_pem(other.folder, [other.folder / "setad.crt"])):
+        (tmp_path / "lists.pem").write_bytes(lists)
+        opening = promissory_opening(
+            sandbox, ca_certificates=trust, revocation_lists=(tmp_path / "lists.pem",), shutdown_delay_seconds=0
+        )
+        with RunningService(opening) as running, plain_channel(running.address, identity) as channel:
+            outcomes.append(ask(channel, CHECK_NOTE)[0])
+
+    assert [UNKNOWN, OK, REVOKED] == outcomes
+
+
+def test_rest_api(tmp_path: Path) -> None:
+    """A certificate that is revoked meanwhile is refused by the JSON API on a connection that it has open."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    lists = sandbox.folder / "ca.crl"
+    lists.write_bytes(crl_pem(sandbox.pki))
+    with (
+        running_adapter(sandbox, "127.0.0.1:1", revocation_lists=(lists,)) as adapter,
+        https_client_named(sandbox, "setad") as setad,
+    ):
+        setad.get(f"{adapter.api}/openapi.json")
+        lists.write_bytes(crl_pem(sandbox.pki, [sandbox.pki / "setad.crt"]))
+        response = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
+
+    assert (401, "CERTIFICATE_REVOKED") == (response.status_code, response.json()["reason"])
