@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import typer
 
 from conformance import case_loader, completion
 from conformance.case import Instance
 from estelam.cli.deferred import MODULE, implementation
 from estelam.cli.root import all_commands, root_command
+from estelam.cli.serve import service_errors
+from estelam.core.exceptions import ServerError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = all_commands(root_command())
@@ -120,3 +123,36 @@ def test_conformance_values() -> None:
     assert all(case.id in names or case.id.rpartition(".")[0] in names for case in cases)
     assert all(case_loader.select(cases, [name]) for name in names)
     assert completion.roles() == [f"{role}=" for role in Instance]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verbosity"), [(("catalogue", "show", "serve"), "NONE"), (("promissory", "serve"), "None")]
+)
+def test_grpc_log_lines(tmp_path: Path, arguments: tuple[str, ...], verbosity: str) -> None:
+    """The log lines of gRPC are off in every command but `serve`, whatever its arguments are called."""
+    script = REPORT.replace("print(*sorted", "print(__import__('os').environ.get('GRPC_VERBOSITY'), *sorted")
+    environ = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**environ, "ESTELAM_CONFIG": str(tmp_path / "none.toml")},
+    )
+
+    assert 1 == done.returncode
+    assert verbosity == done.stderr.splitlines()[-1].split()[0]
+
+
+def test_unexpected_error_of_service(capsys: pytest.CaptureFixture[str]) -> None:
+    """A service that ends with an unexpected error prints its stack trace, with an expected one a line."""
+    with pytest.raises(typer.Exit) as unexpected, service_errors(as_json=False):
+        raise ZeroDivisionError
+    trace = capsys.readouterr().err
+    with pytest.raises(typer.Exit) as known, service_errors(as_json=False):
+        raise ServerError("the port is taken")
+
+    assert [1, 1] == [unexpected.value.exit_code, known.value.exit_code]
+    assert "Traceback" in trace
+    assert "the port is taken\n" == capsys.readouterr().err
