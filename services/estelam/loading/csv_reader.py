@@ -18,7 +18,7 @@ from estelam.loading.feed import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import Header, complete, parse_header
 from estelam.loading.rejects import Reject
-from estelam.loading.source import Source, check_encoding
+from estelam.loading.source import Source, check_encoding, check_windows_1256
 
 BLOCK = 1 << 20
 """Bytes of a file that are parsed at a time, and the greatest length of a line."""
@@ -41,6 +41,7 @@ def csv_batches(source: Source, columns: Mapping[str, ColumnFormat], ignored: Co
     check_encoding(source.path, block)
     text, line, line_end, block = _first_line(source, block)
     header = parse_header(source.path, line, text, columns, ignored)
+    check_windows_1256(source.path, block, line + 1, header.names, header.separator)
     reader = _CsvReader(source, header, tuple(columns))
     yield from reader.batches(block, line + 1, simple=line_end != b"\r")
 
@@ -86,7 +87,7 @@ class _CsvReader:
             block = block.replace(b"\r\n", b"\n")
         if b'"' in block or b"\r" in block or not block.endswith(b"\n"):
             return None
-        names = [str(position) for position in range(self.header.width)]
+        names = [str(position) for position in range(len(self.header.names))]
         try:
             table = pyarrow.csv.read_csv(
                 pa.BufferReader(block),
@@ -126,10 +127,7 @@ class _CsvReader:
                     yield start, fields
                 start = line + reader.line_num
         except csv.Error as error:
-            long = "field larger" in str(error)
-            raise self._error(
-                start, f"a field is longer than {MAX_FIELD} characters, or {_QUOTE}" if long else _QUOTE
-            ) from None
+            raise self._error(start, _LONG_FIELD if "field larger" in str(error) else _QUOTE) from None
         except _LongLineError:
             raise self._error(start, f"is longer than {BLOCK} characters") from None
 
@@ -147,7 +145,7 @@ class _CsvReader:
         return self._batch(numbers, texts, rejects, first, lines)
 
     def _malformed(self, row: list[str]) -> str | None:
-        if len(row) != self.header.width:
+        if len(row) != len(self.header.names):
             return WRONG_NUMBER_OF_FIELDS
         return VALUE_WITHOUT_COLUMN if any(row[position] for position in self.header.unnamed) else None
 

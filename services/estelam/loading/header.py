@@ -23,13 +23,13 @@ _SHOWN = 40
 class Header:
     """The columns of a file."""
 
+    names: tuple[str, ...]
+    """The normalized names of all columns."""
     positions: Mapping[str, int]
     """The position of each column that is read."""
-    width: int
-    """The number of columns."""
-    unnamed: range = range(0)
+    unnamed: range
     """Positions of the columns without a name that trailing separators make; their cells must be empty."""
-    separator: str = ","
+    separator: str
 
 
 def complete(cells: Mapping[str, Any], columns: Iterable[str], rows: int) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def match_header(
     if found := [f"{problem} {', '.join(given)}" for problem, given in problems.items() if given]:
         raise LoadError(f"{where}: the header {'; it '.join(found)}; {expected}")
     positions = {name: position for position, name in enumerate(names) if name in columns}
-    return Header(positions, len(names), range(named, len(names)), separator)
+    return Header(tuple(names), positions, range(named, len(names)), separator)
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +102,10 @@ def _is_parquet(path: Path, file: BinaryIO, *, compressed: bool) -> bool:
 
 
 def check_encoding(path: Path, start: bytes) -> None:
-    """Check the *start* of a text file for an encoding that is not UTF-8 throughout.
-
-    Single rows that are not UTF-8 are left to the reader, which rejects them.
+    """Check the *start* of a text file, with the names of its columns, for an encoding other than UTF-8.
 
     Raises:
-        LoadError: the file is in UTF-16, UTF-32 or Windows-1256; the message says how to convert it.
+        LoadError: the file is in UTF-16 or UTF-32; the message says how to convert it.
     """
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
     for first, name in ((0, "UTF-16BE"), (1, "UTF-16LE")):
@@ -115,26 +113,42 @@ def check_encoding(path: Path, start: bytes) -> None:
             encoding = name
     if encoding:
         raise LoadError(f"{path}: is in {encoding}, not UTF-8; {_conversion(path, encoding)}")
-    if line := _first_line_in_windows_1256(start):
-        raise LoadError(f"{path}: line {line}: reads like Windows-1256, not UTF-8; {_conversion(path, 'WINDOWS-1256')}")
+
+
+def check_windows_1256(path: Path, rows: bytes, line: int, columns: Sequence[str], separator: str) -> None:
+    """Check the first *rows* of a text file, which begin with the given *line*, for the encoding Windows-1256.
+
+    Single rows that are not UTF-8 are left to the reader, which rejects them.
+
+    Raises:
+        LoadError: no row is UTF-8, apart from ASCII, and all read like Windows-1256.
+    """
+    foreign = []
+    for number, row in enumerate(_LINE_END.split(rows), line):
+        if row.isascii():
+            continue
+        if _is_utf8(row):
+            return
+        foreign.append((number, row))
+    letters = sum(len(run) for _, row in foreign for run in _ARABIC_SCRIPT_LETTERS.findall(row))
+    if not foreign or letters <= sum(len(_NOT_ASCII.findall(row)) for _, row in foreign) * 2 / 3:
+        return
+    number, row = foreign[0]
+    fields = zip(columns, row.split(separator.encode()), strict=False)
+    column = next((f", column {name}" for name, field in fields if not _is_utf8(field)), "")
+    conversion = _conversion(path, "WINDOWS-1256")
+    raise LoadError(f"{path}: line {number}{column}: reads like Windows-1256, not UTF-8; {conversion}")
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _conversion(path: Path, encoding: str) -> str:
-    return f"convert it with: iconv -f {encoding} -t UTF-8 {path.name} > {path.stem}.utf-8{path.suffix}"
-
-
-def _first_line_in_windows_1256(start: bytes) -> int | None:
-    """Return the number of the first line that is not UTF-8, if no other line is and all read like Windows-1256."""
-    foreign = []
-    for number, line in enumerate(_LINE_END.split(start), 1):
-        if line.isascii():
-            continue
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            foreign.append((number, line))
-        else:
-            return None
-    letters = sum(len(run) for _, line in foreign for run in _ARABIC_SCRIPT_LETTERS.findall(line))
-    others = sum(len(_NOT_ASCII.findall(line)) for _, line in foreign)
-    return foreign[0][0] if foreign and letters > others * 2 / 3 else None
+    if path.suffix == ".gz":
+        return f"convert it with: gunzip -c {path.name} | iconv -f {encoding} -t UTF-8 > utf-8-{path.stem}"
+    return f"convert it with: iconv -f {encoding} -t UTF-8 {path.name} > utf-8-{path.name}"

@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[Table], bytes], str]] = {
     "UTF-16": (lambda rows: written(rows).decode().encode("utf-16"), "is in UTF-16, not UTF-8"),
     "Windows-1256": (
         lambda rows: written([rows[0], ["آرش شيرين"] * len(rows[0])]).decode().encode("cp1256"),
-        "line 2: reads like Windows-1256",
+        ": reads like Windows-1256, not UTF-8; convert it with: iconv -f WINDOWS-1256",
     ),
     "workbook": (lambda _rows: b"PK\x03\x04\x14\x00\x06\x00", "is a ZIP archive or an Excel workbook"),
     "open quote": (lambda rows: written(rows) + b'"' + written(rows[1:]), f"line {ROWS + 2}: a quoted field"),

@@ -164,7 +164,10 @@ def test_equivalent_files(tmp_path: Path, content: bytes) -> None:
         ("a,b\n1,آرش\n".encode("utf-16"), "is in UTF-16, not UTF-8; convert it with: iconv -f UTF-16 -t UTF-8"),
         ("a,b,note,note\n".encode("utf-16-le"), "is in UTF-16LE, not UTF-8; convert it with: iconv -f UTF-16LE"),
         ("a,b\n".encode("utf-32"), "is in UTF-32, not UTF-8"),
-        ("a,b\n1,x\n2,آرش نمونه اي\n".encode("cp1256"), "line 3: reads like Windows-1256, not UTF-8; convert it with"),
+        (
+            "a,b\n1,x\n2,آرش نمونه اي\n".encode("cp1256"),
+            "line 3, column b: reads like Windows-1256, not UTF-8; convert it with",
+        ),
         (b"a,b\n1,2\n3,", "line 3: the file ends within this row"),
         (b"a,b\n1,2\n3,4", "line 3: the file ends within this row"),
         (b'a,b\n"1\n",2\n"3,4\n5,6\n', "line 4: a quoted field that begins in this row is not closed"),
