@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 from estelam.cli.root import application
+from estelam.core.exceptions import UserFacingError
 
 __all__ = ["application", "main"]
 
@@ -26,6 +27,8 @@ def main() -> None:
     except OSError as error:
         place = "the output can't be written" if error.filename is None else str(error.filename)
         _exit_error(f"{place}: {(error.strerror or 'input or output failed').lower()}", 1)
+    except UserFacingError as error:  # raised by an import, where the time-zone data is wrong
+        _exit_error(str(error), 1)
     except Exception as error:
         if sys.flags.dev_mode:
             raise
@@ -51,6 +54,8 @@ def _exit_error(message: str, code: int) -> NoReturn:
             output.print_error(message)
         else:
             print(message, file=sys.stderr, flush=True)
+    except UserFacingError:  # `output` can't be imported where the time-zone data is wrong
+        print(message, file=sys.stderr, flush=True)
     finally:
         # What stdout still buffers can't be written either; a second attempt at exit would print a traceback.
         os._exit(code)

@@ -4,10 +4,42 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, reset_tzpath
 
-# A time zone, not an offset: Iran had summer time until 2022.
-TEHRAN = ZoneInfo("Asia/Tehran")
+from estelam.core.exceptions import UserFacingError
+
+_KNOWN_OFFSETS = {2021: timedelta(hours=4.5), 2022: timedelta(hours=4.5), 2023: timedelta(hours=3.5)}
+"""The offset from UTC in Iran at noon on 1 July of each year: summer time ended for good in 1401 (2022)."""
+
+
+class TimeZoneDataError(UserFacingError):
+    """The time-zone data of this installation is missing or wrong."""
+
+
+def load_tehran() -> ZoneInfo:
+    """Load the zone Asia/Tehran from the package tzdata, whatever data the system or PYTHONTZPATH has, and check it.
+
+    A host's own data may be older than the end of Iran's summer time: every month and outage would be an hour off.
+
+    Raises:
+        TimeZoneDataError: the package is missing, or its data lacks a known change of Iran's time.
+    """
+    reset_tzpath(to=())
+    ZoneInfo.clear_cache(only_keys=["Asia/Tehran"])
+    try:
+        zone = ZoneInfo("Asia/Tehran")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise TimeZoneDataError("the package tzdata is missing or damaged; run: pip install --upgrade tzdata") from None
+    for year, offset in _KNOWN_OFFSETS.items():
+        if datetime(year, 7, 1, 12, tzinfo=zone).utcoffset() != offset:
+            raise TimeZoneDataError(
+                f"the package tzdata has a wrong time for Iran in July {year}; run: pip install --upgrade tzdata"
+            )
+    return zone
+
+
+TEHRAN = load_tehran()
+"""Iran's time zone. Not an offset: Iran had summer time until 2022."""
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """Greatest difference allowed between the clocks of hosts that work together."""
 
