@@ -15,6 +15,7 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import VerifyingKey
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
+from estelam.core.purpose import encode_purpose
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
@@ -82,7 +83,7 @@ class VerificationBackend:
 
 def _purpose_metadata(inquiry: Inquiry) -> tuple[tuple[str, str], ...]:
     values = ((key, getattr(inquiry.purpose, name)) for key, name in PURPOSE_KEYS.items())
-    return tuple((key, value) for key, value in values if value)
+    return tuple((key, encode_purpose(value)) for key, value in values if value)
 
 
 def _forwarded_refusal(error: grpc.aio.AioRpcError) -> Refusal:

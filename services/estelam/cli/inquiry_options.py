@@ -11,7 +11,9 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.options import AsJson
-from estelam.core import normalize
+from estelam.core.exceptions import UsageError
+from estelam.core.normalize import normalize_text
+from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,21 @@ class Options:
     as_json: bool
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Return the metadata that states the inquiry's purpose."""
-        given = {
-            "x-inquiry-id": self.inquiry_id,
-            "x-case-reference": self.case_reference,
-            "x-operator": self.operator,
-        }
-        return tuple((key, normalize.normalize_identifier(value)) for key, value in given.items() if value)
+        """Return the metadata that states the inquiry's purpose.
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        found = []
+        for name in ("inquiry_id", "case_reference", "operator"):
+            if (text := getattr(self, name)) is None:
+                continue
+            option = name.replace("_", "-")
+            try:
+                found.append((f"x-{option}", encode_purpose(normalize_text(text))))
+            except ValueError as error:
+                raise UsageError(f"--{option}: {error}; give 1 to {MAX_CHARACTERS} characters") from None
+        return tuple(found)
 
 
 def inquiry(

@@ -112,8 +112,8 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
     Reason.METADATA_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
-        "A metadata entry must be given once, as 1 to 64 of 0-9, A-Z, a-z and . _ : / -",
-        "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه از 0-9، A-Z، a-z و . _ : / - ارسال شود.",
+        "A metadata entry must be given once, as 1 to 64 characters, percent-encoded except 0-9 A-Z a-z . _ ~ : / -",
+        "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه ارسال شود؛ جز 0-9، A-Z، a-z و . _ ~ : / - همه با کدگذاری درصدی.",
     ),
     Reason.REQUEST_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,

@@ -70,6 +70,8 @@ class Purpose:
     correlation: str = ""
     case_reference: str = ""
     operator: str = ""
+    echo: str = ""
+    """The correlation id as the caller encoded it, which the reply returns."""
 
 
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}

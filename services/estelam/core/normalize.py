@@ -38,6 +38,12 @@ def normalize_name(text: str) -> str:
     return unicodedata.normalize("NFC", text.translate(_PERSIAN_LETTERS)).strip()
 
 
+def normalize_text(text: str) -> str:
+    """Return a free text in normal form C, without invisible characters but joiners, and with one blank for several."""
+    kept = (each for each in text if each.isspace() or each in _JOINERS or not _is_invisible(each))
+    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+
+
 def find_invisible(text: str) -> int | None:
     """Return the index of the first character that has no glyph and no place in a text of one line; None without one.
 

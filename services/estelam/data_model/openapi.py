@@ -7,6 +7,7 @@ from google.rpc import code_pb2
 
 from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 from estelam.core.model import PURPOSE_KEYS
+from estelam.core.purpose import PATTERN
 from estelam.data_model import json_schema
 from estelam.data_model.model import Method, Model
 
@@ -102,7 +103,7 @@ def _problem() -> dict[str, Any]:
 
 
 def _purpose(key: str) -> dict[str, Any]:
-    schema = {"type": "string", "pattern": "^[0-9A-Za-z._:/-]{1,64}$"}
+    schema = {"type": "string", "pattern": PATTERN}
     return {"name": key, "in": "header", "required": False, "schema": schema}
 
 

@@ -1,6 +1,5 @@
 """Request and reply metadata: purpose, method lifecycle (RFC 9745, RFC 8594) and rate limit."""
 
-import re
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from functools import lru_cache
@@ -12,8 +11,7 @@ from estelam.auth.rate_limit import TokenBucket
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
-
-_PURPOSE_VALUE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
+from estelam.core.purpose import RULE, decode_purpose
 
 
 def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
@@ -23,17 +21,22 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
         Refusal: METADATA_MALFORMED, or METADATA_REQUIRED where *grant* requires an entry that is missing.
     """
     given: dict[str, str] = {}
+    echo = ""
     for key, value in metadata:
         if (name := PURPOSE_KEYS.get(key)) is None:
             continue
-        if name in given or not isinstance(value, str) or not _PURPOSE_VALUE.fullmatch(value):
-            wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
-            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", wanted)])
-        given[name] = value
+        try:
+            if name in given or not isinstance(value, str):
+                raise ValueError
+            given[name] = decode_purpose(value)
+        except ValueError:
+            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", RULE)]) from None
+        if name == "correlation":
+            echo = value
     for key in grant.required_metadata:
         if PURPOSE_KEYS[key] not in given:
             raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is required by the grant")])
-    return Purpose(**given)
+    return Purpose(**given, echo=echo)
 
 
 def reply_metadata(
@@ -46,8 +49,8 @@ def reply_metadata(
     if inquiry is None:
         return ()
     found: list[tuple[str, str]] = [("estelam-inquiry-id", str(inquiry.id))]
-    if inquiry.purpose.correlation:
-        found.append(("x-inquiry-id", inquiry.purpose.correlation))
+    if inquiry.purpose.echo:
+        found.append(("x-inquiry-id", inquiry.purpose.echo))
     if grant is not None:
         found += deprecation_metadata(grant.deprecated, grant.sunset)
     if bucket is not None:

@@ -45,14 +45,14 @@ def bulk_check(
     retired_keys: Path | None,
 ) -> None:
     """Call CheckByTrackingId for every row of *file*, print the summary, and exit."""
-    bulk_options = BulkOptions(
-        window=window,
-        timeout=options.timeout,
-        idle_timeout=patience,
-        deadline=_monotonic(deadline, as_json=options.as_json),
-        metadata=options.metadata(),
-    )
     with output.user_errors(as_json=options.as_json):
+        bulk_options = BulkOptions(
+            window=window,
+            timeout=options.timeout,
+            idle_timeout=patience,
+            deadline=_monotonic(deadline, as_json=options.as_json),
+            metadata=options.metadata(),
+        )
         # The check refuses an output file of another list; here only whether it can be written.
         output.check_writable(out, "--out", force=True)
         settings = load_settings(ClientSettings)

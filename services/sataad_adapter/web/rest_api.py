@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from estelam.auth.xfcc import HEADER
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import PURPOSE_KEYS
+from estelam.core.purpose import encode_header
 from estelam.data_model import model, openapi
 from estelam.pipeline.handler import Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
@@ -21,8 +22,15 @@ from sataad_adapter.web.request_context import CallRefused, call_handler
 
 VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"
-# Other headers concern HTTP only.
-_METADATA = frozenset({*PURPOSE_KEYS, HEADER})
+
+
+def _metadata(request: Request) -> list[tuple[str, str]]:
+    """Return the headers that are metadata; the others concern HTTP only."""
+    return [
+        (key, encode_header(value) if key in PURPOSE_KEYS else value)
+        for key, value in request.headers.items()
+        if key in {*PURPOSE_KEYS, HEADER}
+    ]
 
 
 def rest_app(verify: Handler) -> ASGIApp:
@@ -39,7 +47,7 @@ def rest_app(verify: Handler) -> ASGIApp:
                 verify,
                 await json_body.read_body(request, json_body.MAX_JSON_BYTES),
                 certificate=request.state.certificate,
-                metadata=[(key, value) for key, value in request.headers.items() if key in _METADATA],
+                metadata=_metadata(request),
             )
         except CallRefused as refused:
             return problem_details.response(refused.refusal, refused.trailer)

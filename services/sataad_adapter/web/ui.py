@@ -18,6 +18,8 @@ from starlette.types import ASGIApp
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import VerifyingKey
+from estelam.core.normalize import normalize_text
+from estelam.core.purpose import encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
@@ -55,14 +57,17 @@ class OfficerUi:
         """Return the officer's name as x-operator metadata, of which the ministry records a keyed hash.
 
         Raises:
-            MissingOfficerHeader: the settings require the header and the request does not have it exactly once.
+            MissingOfficerHeader: the settings require the header, and the request does not have it exactly once with a
+                name of 1 to 64 characters.
         """
         if not self.officer_header:
             return []
         values = request.headers.getlist(self.officer_header)
-        if len(values) != 1 or not values[0]:
-            raise MissingOfficerHeader
-        return [("x-operator", values[0])]
+        try:
+            (name,) = map(_header_text, values)
+            return [("x-operator", encode_purpose(normalize_text(name)))]
+        except ValueError:
+            raise MissingOfficerHeader from None
 
     async def inquire(self, request: Request, inquiry: pb.VerifyNoteRequest) -> CallReply:
         """Call VerifyNote with *inquiry* and return its reply.
@@ -156,6 +161,15 @@ class _Pages:
         name = f"estelam-receipt-{verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
+
+
+def _header_text(value: str) -> str:
+    """Return a header's value as text: UTF-8, as login proxies send names, or Latin-1."""
+    raw = value.encode("latin-1")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 def _answered_at(reply: pb.VerifyNoteResponse) -> datetime:

@@ -2,9 +2,11 @@
 
 import re
 import time
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import protovalidate
 import uuid_utils
@@ -19,7 +21,8 @@ from .refusal import Refused
 
 PURPOSES = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 """Metadata keys, and the fields of an entry that hold their keyed hashes."""
-_PURPOSE = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
+_PURPOSE = re.compile(r"(?:[0-9A-Za-z._~:/-]|%[0-9A-Fa-f]{2})+")
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,21 @@ class Inquiry:
     id: uuid_utils.UUID = field(default_factory=uuid_utils.uuid7)
     received_at: float = field(default_factory=time.monotonic)
     purposes: dict[str, str] = field(default_factory=dict)
-    """Values by metadata key."""
+    """Values by metadata key, as they were sent."""
     request: Any = None
+
+
+def purpose_text(value: str) -> str | None:
+    """Return the text that *value* encodes, or None if it is none."""
+    if not _PURPOSE.fullmatch(value):
+        return None
+    try:
+        text = unicodedata.normalize("NFC", unquote_to_bytes(value).decode())
+    except UnicodeDecodeError:
+        return None
+    if any(unicodedata.category(each) in _INVISIBLE and each not in "\u200c\u200d" for each in text):
+        return None
+    return text if 1 <= len(text) <= 64 and text.strip() else None
 
 
 def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], required_metadata: Sequence[str]) -> dict[str, str]:
@@ -63,8 +79,8 @@ def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], required_metadat
     for key, value in metadata:
         if key not in PURPOSES:
             continue
-        if key in found or not isinstance(value, str) or not _PURPOSE.fullmatch(value):
-            wanted = "must be given once, as 1 to 64 of 0-9 A-Z a-z . _ : / -"
+        if key in found or not isinstance(value, str) or purpose_text(value) is None:
+            wanted = "must be given once, as 1 to 64 characters, percent-encoded"
             raise Refused(Reason.METADATA_MALFORMED, [(key, "metadata.form", wanted)])
         found[key] = value
     for key in required_metadata:

@@ -19,7 +19,7 @@ from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .clock import Clock, micros
-from .inquiry import PURPOSES, Inquiry
+from .inquiry import PURPOSES, Inquiry, purpose_text
 from .refusal import Refused
 
 BATCH_SECONDS = 0.002
@@ -145,7 +145,7 @@ class Ledger:
             latency_micros=int((time.monotonic() - inquiry.received_at) * 1e6),
         )
         for key, value in inquiry.purposes.items():
-            setattr(entry, PURPOSES[key], self._hmac(PURPOSES[key], value))
+            setattr(entry, PURPOSES[key], self._hmac(PURPOSES[key], purpose_text(value) or ""))
         if inquiry.request is not None:
             request = inquiry.request.SerializeToString(deterministic=True)
             entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))

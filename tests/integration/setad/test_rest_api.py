@@ -123,7 +123,7 @@ def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
 
 def test_invalid_header_is_named(setad: httpx.Client) -> None:
     """An invalid purpose header is refused and named among the violations."""
-    response = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-operator": "a person"})
+    response = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-operator": "100%"})
 
     assert (400, "METADATA_MALFORMED") == (response.status_code, response.json()["reason"])
     assert ["x-operator"] == [found["field"] for found in response.json()["violations"]]

@@ -209,13 +209,17 @@ class Entry(_message.Message):
     agency: _builtins.str
     """agency is the executive agency named in the request, if the method has one and the request was answered."""
     correlation: _builtins.bytes
-    """correlation is the HMAC-SHA256 of the caller's own correlation id (x-inquiry-id), if given."""
+    """correlation is the HMAC-SHA256 of the caller's own correlation id (x-inquiry-id), if given: of the text in Unicode's
+    normal form C, not of its percent-encoding in the metadata.
+    """
     case_reference: _builtins.bytes
     """case_reference is the HMAC-SHA256 of the tender or case number that the inquiry is for (x-case-reference), if
-    given.
+    given, as a text like correlation.
     """
     operator: _builtins.bytes
-    """operator is the HMAC-SHA256 of the person or system that acts for the caller (x-operator), if given."""
+    """operator is the HMAC-SHA256 of the person or system that acts for the caller (x-operator), if given, as a text like
+    correlation.
+    """
     outcome: Global___Outcome.ValueType
     """outcome is the result of the inquiry."""
     refusal: _builtins.str
