@@ -104,19 +104,30 @@ class Revocation:
 
     def _load(self) -> _State:
         authorities = read_certificates(self._authorities)
-        lists: dict[str, IssuerList] = {}
-        for path in self._lists:
-            for crl in read_crls(path):
-                issuer = key_fingerprint(_issuer(path, crl, authorities).public_key())
-                found = _issuer_list(path, crl)
-                if issuer not in lists or found.this_update_micros > lists[issuer].this_update_micros:
-                    lists[issuer] = found
+        lists = read_lists(self._lists, authorities)
         if self._reloader.is_loaded:
             for issuer, known in self._reloader.value.lists.items():
                 if issuer in lists and lists[issuer].this_update_micros < known.this_update_micros:
                     raise KeyFileError("a revocation list is older than the one in force; fetch it again")
         log.info("revocation.loaded", lists=len(lists), revoked=sum(len(one.serials) for one in lists.values()))
         return _State(lists, lru_cache(maxsize=1024)(lambda certificate: _chain(certificate, authorities)))
+
+
+def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -> dict[str, IssuerList]:
+    """Return the newest list of each authority by the fingerprint of its key.
+
+    Raises:
+        KeyFileError: a file holds no list, or one that is partial, damaged, or not of *authorities*.
+        OSError: a file can't be read.
+    """
+    lists: dict[str, IssuerList] = {}
+    for path in files:
+        for crl in read_crls(path):
+            issuer = key_fingerprint(_issuer(path, crl, authorities).public_key())
+            found = _issuer_list(path, crl)
+            if issuer not in lists or found.this_update_micros > lists[issuer].this_update_micros:
+                lists[issuer] = found
+    return lists
 
 
 def _issuer(

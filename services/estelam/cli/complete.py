@@ -39,6 +39,11 @@ def stores() -> list[str]:
     return sorted(entry.name for entry in entry_points(group="estelam.stores"))
 
 
+def sections() -> list[str]:
+    """Return the sections of the settings that may name certificates."""
+    return ["client", *sorted(entry.name for entry in entry_points(group="estelam.services"))]
+
+
 @_never_fails
 def identities() -> list[str]:
     """Return the names of the certificates that have a private key in the client's folder."""

@@ -1,0 +1,36 @@
+"""`estelam pki`: certificates and keys."""
+
+from typing import Annotated
+
+import typer
+
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `show` a command of its own."""
+
+
+@app.command()
+@implemented_in("estelam.cli.commands.pki")
+def show(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...",
+            help="Tables of the settings, as promissory or client. Default: all of the settings file.",
+            autocompletion=complete.sections,
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=0, help="Report what expires within so many days.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show every certificate and revocation list in the settings.
+
+    Exit 0: all are valid; 1: one is not, or expires within --days.
+    """

@@ -1,0 +1,179 @@
+"""`estelam pki show`: every certificate in the settings with its facts, and an exit code for what is wrong."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.auth.inventory import USES
+from estelam.cli.sections import section_kinds
+from estelam.core.pem import read_certificates
+from quality.settings import ProbeIdentity
+from tests.e2e.conftest import CommandLine
+from tests.support.certificates import DAY, NOW, certificate_pem, concatenate, crl_pem, write_retirement
+from tools.env.sandbox import Sandbox
+
+
+@pytest.fixture
+def show(sandbox: Sandbox) -> CommandLine:
+    return CommandLine(sandbox, ("pki", "show"))
+
+
+def problems(show: CommandLine, *arguments: str) -> list[str]:
+    """The problems that the command states."""
+    done = show(*arguments, "--json")
+    found = [row["problem"] for row in done.json if row["problem"]]
+    assert int(bool(found)) == done.code
+    return found
+
+
+def test_every_certificate(show: CommandLine, sandbox: Sandbox) -> None:
+    """All sections of the file are shown; each certificate with its facts, as OpenSSL states them."""
+    done = show("--json")
+    row = next(row for row in done.json if (row["section"], row["use"]) == ("promissory", "tls"))
+    certificate = read_certificates(sandbox.pki / "promissory-server.crt")[0]
+
+    assert 0 == done.code
+    assert {"promissory", "judiciary", "setad", "client", "quality"} == {row["section"] for row in done.json}
+    assert str(sandbox.pki / "promissory-server.crt") == row["file"]
+    assert (["99001504616"], "ECDSA P-256") == (row["organization_identifier"], row["key"])
+    assert "organizationIdentifier=99001504616,CN=promissory-server" == row["subject"]
+    assert row["valid_until"].startswith(f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ} (14")
+    assert 364 == row["days_left"]
+    if shutil.which("openssl"):
+        printed = subprocess.run(
+            ["openssl", "x509", "-in", row["file"], "-noout", "-fingerprint", "-sha256"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert printed.strip().rpartition("=")[2].replace(":", "").lower() == row["sha256"]
+
+
+def test_text(show: CommandLine) -> None:
+    """The text has one block for each certificate; a section may be named, and a wrong one is refused."""
+    text, wrong = show("judiciary"), show("judicary")
+
+    assert 2 == text.out.count("\n\n")
+    assert "days left" in text.out
+    assert (1, "") == (wrong.code, wrong.out)
+    assert "judicary: no such section of the settings; give one of client, judiciary" in wrong.err
+
+
+def test_expires_soon(show: CommandLine) -> None:
+    """What expires within --days is a problem."""
+    assert [] == problems(show, "setad", "--days", "363")
+    assert ["expires in 364 days"] * 2 == problems(show, "setad", "--days", "365")
+
+
+def issue(sandbox: Sandbox, name: str, **validity: Any) -> None:
+    DevCertificateAuthority(sandbox.pki).issue(name, ["99001504616"], **validity)
+
+
+def sign_until(sandbox: Sandbox, days: int) -> bytes:
+    """A certificate of the promissory service's signing key that ends so many days from now."""
+    public = read_certificates(sandbox.pki / "promissory-receipts.crt")[0].public_key()
+    return certificate_pem(sandbox.pki, public, since=NOW - 90 * DAY, until=NOW + days * DAY)
+
+
+def copy(sandbox: Sandbox, source: str, target: str) -> Path:
+    return Path(shutil.copy(sandbox.pki / source, sandbox.pki / target))
+
+
+FAULTS: dict[str, tuple[str, Callable[[Sandbox], object]]] = {
+    "expired": ("has expired", lambda box: issue(box, "promissory-server", since=NOW - 9 * DAY, lifetime=DAY)),
+    "not yet valid": ("is not valid yet", lambda box: issue(box, "promissory-server", since=NOW + 9 * DAY)),
+    "mismatch": ("is not the key of the certificate", lambda box: copy(box, "setad.key", "promissory-server.key")),
+    "missing": ("no such file", lambda box: (box.pki / "promissory-server.key").unlink()),
+    "not PEM": ("is empty, not a certificate", lambda box: (box.pki / "promissory-server.crt").write_bytes(b"")),
+    "kind of key": (
+        "does not accept Ed25519 keys",
+        lambda box: [copy(box, f"promissory-receipts.{one}", f"promissory-server.{one}") for one in ("crt", "key")],
+    ),
+    "signing expired": (
+        "can't sign: the signing certificate had expired at",
+        lambda box: (box.pki / "promissory-receipts.crt").write_bytes(sign_until(box, -9)),
+    ),
+    "signing expires soon": (
+        "can't sign: the signing certificate had expired at",
+        lambda box: (box.pki / "promissory-receipts.crt").write_bytes(sign_until(box, 9)),
+    ),
+    "signing key of another": (
+        "no certificate of this key",
+        lambda box: copy(box, "judiciary-receipts.key", "promissory-receipts.key"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(show: CommandLine, sandbox: Sandbox, fault: str) -> None:
+    """Each fault is stated at its file, and the exit code is 1."""
+    words, make = FAULTS[fault]
+    make(sandbox)
+    (problem,) = problems(show, "promissory")
+
+    assert words in problem
+
+
+def test_rotation(show: CommandLine, sandbox: Sandbox) -> None:
+    """A signing certificate of the past beside the present one is no fault, for the service and for Setad."""
+    file = sandbox.pki / "promissory-receipts.crt"
+    concatenate(file, [sign_until(sandbox, -9), file])
+    uses = [row["use"] for row in show("promissory", "--json").json]
+
+    assert [] == problems(show, "promissory", "setad")
+    assert 2 == uses.count("signing")
+
+
+def test_retired_key(show: CommandLine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signing key that is retired is a fault of the service, and of who verifies with no other."""
+    certificate = sandbox.pki / "promissory-receipts.crt"
+    retired = write_retirement(sandbox.folder / "retired.json", certificate, NOW - DAY, "superseded")
+    monkeypatch.setenv("ESTELAM_PROMISSORY_RETIRED_KEYS", str(retired))
+    monkeypatch.setenv("ESTELAM_SETAD_PROVIDER_RETIRED_KEYS", str(retired))
+
+    assert ["the signing key was retired at"] * 2 == [
+        problem.partition(": ")[2].partition(": ")[2][:30] for problem in problems(show, "promissory", "setad")
+    ]
+
+
+def test_revocation_list(show: CommandLine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revocation list is shown with its end; one that has run out, or is of no authority here, is a fault."""
+    file = sandbox.folder / "ca.crl"
+    monkeypatch.setenv("ESTELAM_SETAD_REVOCATION_LISTS", str(file))
+    file.write_bytes(crl_pem(sandbox.pki))
+    good = problems(show, "setad")
+    file.write_bytes(crl_pem(sandbox.pki, until=NOW - timedelta(hours=1)))
+    stale = problems(show, "setad")
+    DevCertificateAuthority.create(sandbox.folder / "other", "another authority")
+    file.write_bytes(crl_pem(sandbox.folder / "other"))
+    (foreign,) = problems(show, "setad")
+
+    assert ([], ["has expired"]) == (good, stale)
+    assert "which is not in ca_certificates" in foreign
+
+
+def test_no_setting_is_left_out() -> None:
+    """Every setting that names certificates or revocation lists is shown, with its key."""
+    models: list[type[BaseModel]] = [*section_kinds().values(), ProbeIdentity]
+    named = {name for model in models for name in model.model_fields if "certificate" in name or "revocation" in name}
+    keys = {name for model in models for name in model.model_fields if name.endswith("_key")}
+
+    assert named == USES.keys()
+    assert keys == {use.key for use in USES.values() if use.key}
+
+
+def test_without_settings(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a settings file the command states so."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ESTELAM_CONFIG", raising=False)
+    done = CommandLine(Sandbox(tmp_path), ("pki", "show"))()
+
+    assert 1 == done.code
+    assert "Traceback" not in done.err
