@@ -104,6 +104,7 @@ class Note(NamedTuple):
     obligor_address: str
     obligor_postal_code: str
     beneficiary_id: str
+    beneficiary_name: str
     holder_id: str
     holder_name: str
     holder_address: str
@@ -123,6 +124,7 @@ class Case(NamedTuple):
     filed_on: date
     registered_at: str
     tracking_id: str
+    sayad_id: str
     national_id: str
     role: str
 
@@ -151,13 +153,13 @@ def _fixed_notes(random: Random) -> Iterator[Note]:
     trader = _person(random, "99000554330", "شرکت بازرگانی نمونه سپهر")
     place = "بانک نمونه، شعبه مرکزی تهران"
     issued, due = date(2025, 4, 15), date(2027, 4, 15)
-    yield Note("1404000000000017", "ISSUED", *obligor, trader.id, *trader, 25 * 10**8, 25 * 10**8, issued, due, place)
-    yield Note("1404000000000025", "SETTLED", *settler, trader.id, *trader, 9 * 10**8, 0, issued, due, place)
+    yield Note("1404000000000017", "ISSUED", *obligor, *trader[:2], *trader, 25 * 10**8, 25 * 10**8, issued, due, place)
+    yield Note("1404000000000025", "SETTLED", *settler, *trader[:2], *trader, 9 * 10**8, 0, issued, due, place)
     yield Note(
         "1404000000000033",
         "ISSUED",
         *builder,
-        payee.id,
+        *payee[:2],
         *holder.without_address(),
         12 * 10**9,
         12 * 10**9,
@@ -165,6 +167,7 @@ def _fixed_notes(random: Random) -> Iterator[Note]:
         None,
         place,
     )
+    yield Note("1404000000000041", "UNSIGNED", *obligor, *trader[:2], *trader, 3 * 10**8, 3 * 10**8, issued, due, place)
 
 
 def _random_note(random: Random, persons: Sequence[Person], body: int) -> Note:
@@ -181,7 +184,7 @@ def _random_note(random: Random, persons: Sequence[Person], body: int) -> Note:
     remaining = {"SETTLED": 0, "GRADUALLY_SETTLED": amount // 10 * random.randint(1, 9)}.get(state, amount)
     place = f"بانک نمونه، شعبه {random.choice(BRANCHES)} {random.choice(CITIES)}"
     serial = f"{_jalali_year(issued)}{body}"
-    return Note(serial, state, *obligor, beneficiary.id, *holder, amount, remaining, issued, due, place)
+    return Note(serial, state, *obligor, *beneficiary[:2], *holder, amount, remaining, issued, due, place)
 
 
 def _persons(random: Random) -> list[Person]:
@@ -244,14 +247,14 @@ def cases() -> Iterator[Case]:
 
 
 def _fixed_cases() -> Iterator[Case]:
-    civil = ("1403000000000001", "CIVIL", date(2024, 5, 1), "2024-05-01T09:30:00+03:30", "140000000000000001")
-    criminal = ("1399000000000001", "CRIMINAL", date(2020, 8, 10), "2020-08-11T10:15:00+04:30", "139900000000000001")
-    unclear = ("1401000000000001", "CIVIL", date(2023, 2, 2), "2023-02-04T11:05:00+03:30", "")
-    yield Case(*civil, "9990000050", "DRAWER")
-    yield Case(*civil, "99000237578", "HOLDER")
-    yield Case(*criminal, "9990000085", "DRAWER")
-    yield Case(*criminal, "99000237578", "HOLDER")
-    yield Case(*unclear, "9990000093", "")
+    civil = ("1403000000000001", "CIVIL", date(2024, 5, 1), "2024-05-01T09:30:00+03:30")
+    criminal = ("1399000000000001", "CRIMINAL", date(2020, 8, 10), "2020-08-11T10:15:00+04:30")
+    unclear = ("1401000000000001", "CIVIL", date(2023, 2, 2), "2023-02-04T11:05:00+03:30")
+    yield Case(*civil, "140000000000000001", "1402000000000011", "9990000050", "DRAWER")
+    yield Case(*civil, "140000000000000001", "1402000000000011", "99000237578", "HOLDER")
+    yield Case(*criminal, "139900000000000001", "", "9990000085", "DRAWER")
+    yield Case(*criminal, "139900000000000001", "", "99000237578", "HOLDER")
+    yield Case(*unclear, "", "", "9990000093", "")
 
 
 def _random_case(random: Random, persons: Sequence[str], filed: date, number: str, cheque: int) -> Iterator[Case]:
@@ -262,9 +265,11 @@ def _random_case(random: Random, persons: Sequence[str], filed: date, number: st
     tracking = f"{cheque}{random.randrange(10**suffix_length):0{suffix_length}d}"
     if parties and random.random() < 0.15:
         tracking = ""
+    # Some courts record the cheque's Sayad id.
+    sayad = f"{cheque}0" if tracking and cheque % 5 < 2 else ""
     registered = _registered_at(random, filed)
     for person_id, role in parties or [("", "")]:
-        yield Case(number, kind, filed, registered, tracking, person_id, role)
+        yield Case(number, kind, filed, registered, tracking, sayad, person_id, role)
 
 
 def _parties(random: Random, persons: Sequence[str]) -> Iterator[tuple[str, str]]:

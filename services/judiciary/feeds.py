@@ -7,12 +7,13 @@ import pyarrow.compute as pc
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Feed
-from estelam.loading.formats import case_number, identifier, past_date, text, word
+from estelam.loading.formats import case_number, code, identifier, past_date, text, word
 from judiciary.repository import Kind, Role, case_table
 
 
 def _without_cheque_and_person(columns: Columns) -> Any:
-    return pc.and_(pc.equal(columns["tracking_id"], ""), pc.equal(columns["national_id"], ""))
+    without_cheque = pc.and_(pc.equal(columns["tracking_id"], ""), pc.equal(columns["sayad_id"], ""))
+    return pc.and_(without_cheque, pc.equal(columns["national_id"], ""))
 
 
 def _role_without_person(columns: Columns) -> Any:
@@ -28,6 +29,7 @@ CASES = Feed(
         "filed_on": past_date(),
         "registered_at": text(),
         "tracking_id": identifier(pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
+        "sayad_id": code("[0-9]{16}", "NOT_A_SAYAD_ID", optional=True).or_absent(),
         "national_id": identifier(pb.CheckByNationalIdRequest, "national_id", optional=True),
         "role": word(frozenset(Role)),
     },
@@ -36,7 +38,7 @@ CASES = Feed(
         Check("role", "ROLE_WITHOUT_PERSON", _role_without_person),
     ),
     key=("case_number", "national_id", "role"),
-    consistent=("kind", "filed_on", "registered_at", "tracking_id"),
-    subjects={"tracking": "tracking_id", "person": "national_id"},
+    consistent=("kind", "filed_on", "registered_at", "tracking_id", "sayad_id"),
+    subjects={"tracking": "tracking_id", "cheque": "sayad_id", "person": "national_id"},
 )
 """Cases; the rows of a case replace all stored rows of that case."""

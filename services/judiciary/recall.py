@@ -14,19 +14,32 @@ from judiciary import cases, repository
 from judiciary.repository import case_table
 
 PERSON, TRACKING = SubjectKind.PERSON, SubjectKind.TRACKING
+CHEQUE = "cheque"
+"""Kind of a former subject that no inquiry asks about: the Sayad id of a cheque, which joins its certificates."""
 
 
 class CaseRecallSource:
     """Implements `estelam.ledger.recall.RecallSource` for cases."""
 
     def changed(self, connection: Connection, after: int) -> Iterator[Subject]:
-        """Yield every person and cheque that a changed case names or named, or whose case entered or left coverage."""
+        """Yield persons and certificates of changed cases, as they are and were, and of cases whose coverage changed.
+
+        A certificate is affected by the cases of all certificates of its cheque.
+        """
         case, former = case_table.c, former_subject_table.c
         affected = or_(case.load_number > after, _coverage_changed(connection, after))
+        was_named = former.load_number > after
+        cheques = union(
+            select(case.sayad_id).where(affected, case.sayad_id.is_not(None)),
+            select(former.value).where(was_named, former.kind == CHEQUE),
+        )
         query = union(
             select(literal(PERSON).label("kind"), case.national_id.label("value")).where(affected),
             select(literal(TRACKING), case.tracking_id).where(affected, case.tracking_id.is_not(None)),
-            select(former.kind, former.value).where(former.load_number > after),
+            select(literal(TRACKING), case.tracking_id).where(
+                case.sayad_id.in_(cheques), case.tracking_id.is_not(None)
+            ),
+            select(former.kind, former.value).where(was_named, former.kind != CHEQUE),
         )
         with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
             for kind, value in found:

@@ -4,7 +4,20 @@ from collections.abc import Collection
 from datetime import date
 from enum import StrEnum
 
-from sqlalchemy import BindParameter, Column, Connection, Date, Index, Integer, Table, Text, bindparam, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Connection,
+    Date,
+    Index,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    or_,
+    select,
+    text,
+)
 
 from estelam.storage.facts import CODE, FACTS_METADATA
 
@@ -26,8 +39,10 @@ class Role(StrEnum):
     UNKNOWN = ""
 
 
-# One row for each party of a case; a case without a known party has one row with an empty person. Both queries read
-# only an index, so their cost does not depend on the number of cases.
+_HAS_SAYAD_ID = text("sayad_id IS NOT NULL")
+
+# One row for each party of a case; a case without a known party has one row with an empty person. All queries read
+# only indexes, so their cost does not depend on the number of cases.
 case_table = Table(
     "cheque_case",
     FACTS_METADATA,
@@ -36,11 +51,13 @@ case_table = Table(
     Column("filed_on", Date, nullable=False),
     Column("registered_at", Text, nullable=False),
     Column("tracking_id", CODE),
+    Column("sayad_id", CODE),
     Column("national_id", CODE, nullable=False),
     Column("role", CODE, nullable=False),
     Column("load_number", Integer, nullable=False),
     Index("cheque_case_key", "case_number", "national_id", "role", unique=True),
-    Index("cheque_case_tracking_id", "tracking_id", "filed_on"),
+    Index("cheque_case_tracking_id", "tracking_id", "filed_on", "sayad_id"),
+    Index("cheque_case_sayad_id", "sayad_id", "filed_on", sqlite_where=_HAS_SAYAD_ID, postgresql_where=_HAS_SAYAD_ID),
     Index("cheque_case_national_id", "national_id", "role", "filed_on"),
     Index("cheque_case_load", "load_number", postgresql_using="brin"),
 )
@@ -56,7 +73,16 @@ _DRAWERS = (
     .where(_case.filed_on >= _SINCE)
     .distinct()
 )
-_CHEQUES = select(_case.tracking_id).where(_case.tracking_id.in_(_KEYS), _case.filed_on >= _SINCE).distinct()
+_other = case_table.alias("other")
+# The certificates of one cheque share its Sayad id: a case about any of them is about the cheque.
+_OF_SAME_CHEQUE = (
+    select(_other.c.filed_on).where(_other.c.sayad_id == _case.sayad_id, _other.c.filed_on >= _SINCE).exists()
+)
+_CHEQUES = (
+    select(_case.tracking_id)
+    .where(_case.tracking_id.in_(_KEYS), or_(_case.filed_on >= _SINCE, _OF_SAME_CHEQUE))
+    .distinct()
+)
 
 
 def drawers_with_case(connection: Connection, national_ids: Collection[str], since: date) -> set[str]:
@@ -65,6 +91,9 @@ def drawers_with_case(connection: Connection, national_ids: Collection[str], sin
 
 
 def cheques_with_case(connection: Connection, tracking_ids: Collection[str], since: date) -> set[str]:
-    """Return those of *tracking_ids* whose cheque is the subject of a case filed on or after *since*."""
+    """Return those of *tracking_ids* whose cheque is the subject of a case filed on or after *since*.
+
+    The case may be about another certificate of that cheque, if both have the cheque's Sayad id.
+    """
     found = connection.execute(_CHEQUES, {"keys": list(tracking_ids), "since": since}).scalars()
     return {tracking_id for tracking_id in found if tracking_id is not None}

@@ -36,6 +36,7 @@ NOTES = Feed(
         "obligor_address": _ADDRESS,
         "obligor_postal_code": _POSTAL_CODE,
         "beneficiary_id": _BENEFICIARY,
+        "beneficiary_name": text(optional=True).or_absent(),
         "holder_id": _BENEFICIARY,
         "holder_name": text(),
         "holder_address": _ADDRESS,

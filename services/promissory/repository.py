@@ -44,6 +44,7 @@ note_table = Table(
     Column("obligor_address", Text, nullable=False),
     Column("obligor_postal_code", CODE, nullable=False),
     Column("beneficiary_id", CODE, nullable=False),
+    Column("beneficiary_name", Text, nullable=False),
     Column("holder_id", CODE, nullable=False),
     Column("holder_name", Text, nullable=False),
     Column("holder_address", Text, nullable=False),

@@ -31,6 +31,7 @@ AGENCIES = ("BUYER-1", "BUYER-2", "BUYER-3")
 CALLERS = ("99001187852", "99000316764")
 CASE_NUMBERS = ("140001", "140002", "140003", "140004")
 TRACKING_IDS = ("140000000000000001", "140000000000000002", "1", "139900000000000001")
+SAYAD_IDS = ("", "", "1400000000000001", "1400000000000002")
 ROLES = ("DRAWER", "DRAWER", "HOLDER", "ENDORSER", "GUARANTOR", "")
 # Around both dates with which coverage may begin.
 FILED = ("2019-06-01", "2020-03-19", "2020-03-20", "2021-03-20", "2021-03-21", "2024-06-01")
@@ -150,7 +151,7 @@ def _case(random: Random, number: str) -> list[Row]:
     case |= {"registered_at": "2024-06-01T09:00:00+03:30"}
     parties = random.sample(PEOPLE, random.randint(0, 3))
     tracking_id = random.choice(TRACKING_IDS) if not parties or random.random() < 0.7 else ""
-    case["tracking_id"] = tracking_id
+    case |= {"tracking_id": tracking_id, "sayad_id": random.choice(SAYAD_IDS)}
     if not parties:
         return [{**case, "national_id": "", "role": ""}]
     return [{**case, "national_id": person, "role": random.choice(ROLES)} for person in parties]

@@ -146,7 +146,11 @@ class CasesOracle(Oracle):
             named = {row["national_id"] for row in covered if row["role"] in MAY_HAVE_DRAWN}
             yes = request["national_id"] in named
         else:
-            yes = request["tracking_id"] in {row["tracking_id"] for row in covered}
+            # The certificates of one cheque share its Sayad id; a row outside coverage joins them too.
+            asked = request["tracking_id"]
+            certified = [row for rows in self.cases.values() for row in rows if row["tracking_id"] == asked]
+            cheques = {row["sayad_id"] for row in certified} - {""}
+            yes = any(row["tracking_id"] == asked or row["sayad_id"] in cheques for row in covered)
         detail = (since, self.coverage.through) if self.coverage else None
         return Answer("YES", detail) if yes else self.no(now, detail)
 

@@ -56,7 +56,8 @@ class Cases:
         """Answer whether a covered case is about this cheque."""
         self._ledger.check_available()
         wanted = inquiry.request.tracking_id
-        found = any(row.tracking_id == wanted for row in self._covered())
+        cheques = {row.sayad_id for row in self._store.cases if row.tracking_id == wanted} - {""}
+        found = any(row.tracking_id == wanted or row.sayad_id in cheques for row in self._covered())
         return self._answer(pb.CheckByTrackingIdResponse(), found=found)
 
     def _covered(self) -> list[CaseRow]:

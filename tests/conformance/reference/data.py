@@ -37,6 +37,7 @@ class CaseRow:
     registered_at: datetime
     """When it was registered, which is not used."""
     tracking_id: str
+    sayad_id: str
     national_id: str
     role: str
 
@@ -96,6 +97,7 @@ def _case(row: dict[str, str]) -> CaseRow:
         filed_on=date.fromisoformat(row["filed_on"]),
         registered_at=datetime.fromisoformat(row["registered_at"]),
         tracking_id=row["tracking_id"],
+        sayad_id=row["sayad_id"],
         national_id=row["national_id"],
         role=row["role"],
     )

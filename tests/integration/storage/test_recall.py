@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, Date, Index, MetaData, Table, Text, text
 
 from estelam.core.exceptions import UsageError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
@@ -114,6 +114,7 @@ def case(random: Random, number: int) -> list[dict[str, Any]]:
         "case_number": str(number),
         "filed_on": random.choice(DAYS),
         "tracking_id": random.choice(("", *CHEQUES)),
+        "sayad_id": random.choice(("", "1402000000000077")),
     }
     parties = [{"national_id": person, "role": random.choice(ROLES)} for person in random.sample(PERSONS, 2)]
     remaining = parties[: random.randint(0 if fields["tracking_id"] else 1, 2)]
@@ -229,8 +230,13 @@ def back_to_the_second_schema(connection: Connection) -> None:
     ]
     changes = [f"load DROP COLUMN {name}" for name in since_then]
     changes += ["coverage DROP COLUMN tracking_since", "coverage DROP COLUMN feeds"]
-    for change in (*changes, "coverage RENAME COLUMN as_of_micros TO through_micros"):
+    changes += ["coverage RENAME COLUMN as_of_micros TO through_micros", "cheque_case DROP COLUMN sayad_id"]
+    for index in ("cheque_case_tracking_id", "cheque_case_sayad_id"):
+        connection.execute(text(f"DROP INDEX facts.{index}"))
+    for change in changes:
         connection.execute(text(f"ALTER TABLE facts.{change}"))
+    former = Table("cheque_case", MetaData(schema="facts"), Column("tracking_id", Text), Column("filed_on", Date))
+    Index("cheque_case_tracking_id", *former.columns).create(connection)
     connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))
 
 

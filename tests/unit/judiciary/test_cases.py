@@ -74,6 +74,32 @@ def test_cheque(stub: ChequeCaseInquiryServiceStub) -> None:
     assert check_cheque(stub, "140000000000000001").answer == ANSWER_YES
 
 
+@pytest.mark.parametrize(
+    ("sayad_ids", "answer"),
+    [(("1402000000000077", "1402000000000077"), ANSWER_YES), (("1402000000000077", "1402000000000078"), ANSWER_NO)],
+    ids=["same-cheque", "other-cheque"],
+)
+def test_other_certificate_of_same_cheque(
+    loaded: Sandbox, start: Start, sayad_ids: tuple[str, str], answer: int
+) -> None:
+    """A case about one certificate of a cheque is YES for its other certificates, which its Sayad id joins."""
+    before, within = "2020-08-10,2020-08-10T10:00:00+03:30", "2024-01-01,2024-01-01T10:00:00+03:30"
+    file = loaded.folder / "one.csv"
+    file.write_text(
+        f"case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
+        f"8,CIVIL,{before},777,{sayad_ids[0]},,\n9,CIVIL,{within},778,{sayad_ids[1]},,\n",
+        "utf-8",
+    )
+    load_file(loaded.judiciary(), CASES, file)
+    service = start(judiciary_opening(loaded))
+
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
+        stub = ChequeCaseInquiryServiceStub(channel)
+
+        assert check_cheque(stub, "778").answer == ANSWER_YES
+        assert check_cheque(stub, "777").answer == answer
+
+
 @pytest.mark.parametrize("tracking_id", ["14000000000000001", "0140000000000000001", "1"])
 def test_tracking_id_is_exact(stub: ChequeCaseInquiryServiceStub, tracking_id: str) -> None:
     """Tracking ids are compared as a whole, including leading zeros."""

@@ -14,11 +14,12 @@ from tools.env.sandbox import Sandbox
 
 @pytest.mark.parametrize("query", [repository._DRAWERS, repository._CHEQUES])
 def test_queries_use_covering_indexes(shared: Sandbox, query: Select[Any]) -> None:
-    """Both queries read a covering index only, so their cost does not depend on the number of cases."""
+    """Both queries read covering indexes only, so their cost does not depend on the number of cases."""
     bound = query.params(keys=["1", "2"], since=date(2021, 3, 21))
     with closing(Store(shared.judiciary().store)) as opened, opened.transaction() as connection:
         sql = bound.compile(connection, compile_kwargs={"literal_binds": True})
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
 
     assert plan[0].startswith("SEARCH facts.cheque_case USING COVERING INDEX"), plan
-    assert {"USE TEMP B-TREE FOR DISTINCT"} >= set(plan[1:]), plan
+    reads = [step for step in plan if "B-TREE" not in step and "SUBQUERY" not in step]
+    assert all(step.startswith("SEARCH ") and "USING COVERING INDEX" in step for step in reads), plan
