@@ -21,7 +21,7 @@ from estelam.core.exceptions import ServerError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = all_commands(root_command())
-LIGHT = {"typer", "persiantools", "pydantic", "pyyaml"}
+LIGHT = {"typer", "persiantools", "pydantic", "pyyaml", "tzdata"}
 """Dependencies that a declaration or a completion may import; pydantic is imported by typer."""
 REPORT = """if True:
     import atexit, sys
