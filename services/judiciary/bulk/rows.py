@@ -65,7 +65,7 @@ def read_certificates(path: Path, now: datetime) -> Iterator[Certificate]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            header = [normalize.normalize_identifier(name) for name in next(reader, [])]
             if header.count(TRACKING_ID) != 1 or header.count(ISSUED_ON) > 1:
                 raise InputError(f"{path}: the header must name the column {TRACKING_ID}, once")
             rows = (cells for cells in reader if cells)

@@ -129,6 +129,13 @@ def test_valid_fields_are_redisplayed(officer: httpx.Client) -> None:
     assert "is empty" in response.text
 
 
+def test_invisible_characters_are_ignored(officer: httpx.Client) -> None:
+    """Fields pasted with direction marks and other characters without a glyph are those that are seen."""
+    marked = {name: f"\u061c{value[:1]}\u2067{value[1:]}\ufe0f\u200f" for name, value in TYPED.items()}
+
+    assert "yes status" == verdict(ask(officer, marked))
+
+
 CROSS_SITE_HEADERS = [
     {"origin": "https://evil.example"},
     {"origin": "null"},

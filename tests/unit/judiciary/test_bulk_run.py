@@ -112,7 +112,7 @@ def reason_code(text: str) -> str:
 def test_every_row_has_a_result(bank: Bank) -> None:
     """Every row of the list has one output row in order; rows without an answer say UNANSWERED and why."""
     bank.write_list(
-        "name,tracking_id,certificate_issued_on\n"
+        "name,\u200ftracking_id\u061c,certificate_issued_on\n"
         f"someone,{WITH_CASE},2024-03-01\n"
         f"someone,۱۴۰۰۰۰۰۰۰۰۰۰۰۰۰۰۰۲,۱۴۰۲/۱۲/۱۱\n"
         f"someone,12x,2024-03-01\n"

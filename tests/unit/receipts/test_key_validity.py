@@ -185,7 +185,8 @@ def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: Receipt
     [
         ({"retired_at": "2026-03-21"}, "retired.0.retired_at: "),
         ({"retired_at": "2026-03-21T00:00:00+03:30"}, "retired.0.retired_at: "),
-        ({"retired_at": "2026-02-30T00:00:00Z"}, "give an instant in UTC, as 2026-03-21T00:00:00Z"),
+        ({"retired_at": "2026-02-30T00:00:00Z"}, "give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z"),
+        ({"retired_at": "1405-01-01T00:00:00Z"}, "give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z"),
         ({"reason": "lost"}, "retired.0.reason: "),
         ({"key": "0123"}, "retired.0.key: "),
         ({"note": ""}, "retired.0.note: unknown key"),
