@@ -13,7 +13,6 @@ from estelam.auth.authorization import Authorizer
 from estelam.catalogue.access_source import AccessSource
 from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.clock import Clock
-from estelam.core.keys import verifying_keys
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -22,6 +21,7 @@ from estelam.server.process import run_until_shutdown
 from estelam.server.service import refusal_record_quota
 from estelam.telemetry.metrics import Metrics
 from sataad_adapter.methods import VERIFY_NOTE
+from sataad_adapter.provider_keys import ProviderKeys
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import VerificationBackend
 from sataad_adapter.web.frontends import frontends
@@ -50,7 +50,7 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
             if status.status != HealthCheckResponse.SERVING:
                 raise ConnectionError("the ministry's service reports that it is not serving")
 
-        keys = verifying_keys(settings.provider_certificates, settings.provider_retired_keys)
+        keys = ProviderKeys(settings.provider_certificates, settings.provider_retired_keys, clock)
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
         authenticator = Authenticator(settings, is_denied=access.is_denied, clock=clock)
         metrics.watch_expiry("client", lambda: client_expires_at)

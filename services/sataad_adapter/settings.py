@@ -18,9 +18,10 @@ class SetadSettings(ServingSettings):
     provider: Target
     """host:port of the ministry's promissory service."""
     provider_certificates: tuple[Path, ...] = Field(min_length=1)
-    """The ministry's receipt-signing certificates (PEM)."""
+    """The ministry's receipt-signing certificates (PEM). A change is in force within a second."""
     provider_retired_keys: Path | None = None
-    """The ministry's list (JSON) of signing keys that are used no more; without it, none is retired."""
+    """The ministry's list (JSON) of retired signing keys; without it, none is retired. A change is in force within a
+    second."""
     client_certificate: Path
     """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path

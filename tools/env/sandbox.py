@@ -235,7 +235,7 @@ def _issue(sandbox: Sandbox) -> None:
 
 def _issue_signing(pki: Path, name: str, organization_id: str) -> None:
     """Issue a signing certificate for the whole time that clocks of tests may show."""
-    since, lifetime = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=40 * 365)
+    since, lifetime = datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=60 * 365)
     DevCertificateAuthority(pki).issue_signing(name, organization_id, since=since, lifetime=lifetime)
 
 

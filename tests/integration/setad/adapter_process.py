@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -32,12 +33,12 @@ class Adapter:
 
 
 @contextmanager
-def running_adapter(sandbox: Sandbox, provider: str, **overrides: object) -> Iterator[Adapter]:
+def running_adapter(sandbox: Sandbox, provider: str, clock: Any = None, **overrides: object) -> Iterator[Adapter]:
     """Run an adapter with both frontends, which calls *provider* (host:port)."""
     ports = free_ports("page", "api")
     listens = {f"{name}_listen": f"127.0.0.1:{port}" for name, port in ports.items()}
     settings = sandbox.setad(listen="127.0.0.1:0", provider=provider, **(listens | overrides))
-    with RunningService(lambda: run_adapter(settings)) as service:
+    with RunningService(lambda: run_adapter(settings, clock=clock)) as service:
         yield Adapter(f"http://localhost:{ports['page']}", f"https://localhost:{ports['api']}", service)
 
 
