@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from estelam.core.keys import HmacKeyring
@@ -14,7 +13,7 @@ from estelam.ledger import search
 from estelam.storage.store import Store
 from tests.e2e.conftest import LIVE, CommandLine, options
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
-from tests.integration.setad.test_officer_ui import ask, verdict
+from tests.integration.setad.test_officer_ui import ask, open_browser, verdict
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
 
@@ -72,7 +71,7 @@ def test_json(shared: Sandbox, adapter: Adapter) -> None:
 @pytest.mark.parametrize("officer", OFFICERS)
 def test_login_name(shared: Sandbox, adapter: Adapter, officer: str) -> None:
     """A login proxy may pass a login name of any form."""
-    with httpx.Client(base_url=adapter.page, trust_env=False) as browser:
+    with open_browser(adapter) as browser:
         response = ask(browser, headers={HEADER: officer.encode()})  # type: ignore[dict-item]
 
     assert (200, "yes status") == (response.status_code, verdict(response))

@@ -31,7 +31,21 @@ def request_language(request: Request) -> Language:
 
 async def _redirect(request: Request) -> Response:
     preferred = request.headers.get("accept-language", "").lower()
-    return RedirectResponse("/en/" if preferred.startswith("en") else "/fa/", 303)
+    return RedirectResponse("en/" if preferred.startswith("en") else "fa/", 303)
+
+
+async def _add_slash(_request: Request, language: Language) -> Response:
+    return RedirectResponse(f"{language}/", 303)
 
 
 LANGUAGE_REDIRECT = Route("/", _redirect)
+SLASH_REDIRECT = Route("/{language}", localized(_add_slash))
+
+
+def site_root(request: Request) -> str:
+    """Return the site's root relative to the page of *request*, as `../`.
+
+    All links of a page begin with it, so that the site may be under any path of a reverse proxy.
+    """
+    path: bytes = request.scope["raw_path"]
+    return "../" * (path.partition(b"?")[0].count(b"/") - 1)

@@ -45,13 +45,14 @@ class SiteRenderer:
         self._environment.globals |= variables
 
     def page(
-        self, template: str, language: Language, *, place: str, status: int = 200, **variables: Any
+        self, template: str, language: Language, *, root: str, place: str, status: int = 200, **variables: Any
     ) -> HTMLResponse:
         """Render a page.
 
         Args:
             template: The template's name.
             language: The language of the page.
+            root: The site's root relative to the page, with which links begin.
             place: The path of the page after its language, for the link to the other language.
             status: The HTTP status.
             **variables: The template's variables.
@@ -62,6 +63,7 @@ class SiteRenderer:
             language=language,
             direction=_DIRECTIONS[language],
             other=other,
+            root=root,
             place=place,
             number=lambda value: number(value, language),
             instant=lambda value: instant(value, language),

@@ -23,7 +23,7 @@ from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
-from estelam.web.i18n import LANGUAGE_REDIRECT, View, localized, request_language
+from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.rendering import SiteRenderer
@@ -97,6 +97,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         Route("/reports/{name}/{file}", pages.report_file),
         *(Route(f"/{{language}}/{path}", localized(view)) for path, view in views.items()),
         RENDERER.static(),
+        SLASH_REDIRECT,
     ]
     app = Starlette(
         routes=routes,
@@ -223,7 +224,8 @@ def _text(value: Any) -> str:
 
 def _render(request: Request, language: str, template: str, *, status: int = 200, **context: Any) -> Response:
     place = request.url.path.partition(f"/{language}/")[2]
-    response = RENDERER.page(template, language, place=place, status=status, l10n=Localizer(language), **context)
+    root, l10n = site_root(request), Localizer(language)
+    response = RENDERER.page(template, language, root=root, place=place, status=status, l10n=l10n, **context)
     response.headers.update(_PAGE_HEADERS)
     return response
 
@@ -235,9 +237,8 @@ def _error_page(key: str, status: int) -> Callable[[Request, Exception], Awaitab
         if request.url.path.endswith(".json"):
             return JSONResponse({"refused": key}, status)
         language = request_language(request)
-        response = RENDERER.page(
-            "notice.html", language, place="", status=status, l10n=Localizer(language), message=key
-        )
+        root, l10n = site_root(request), Localizer(language)
+        response = RENDERER.page("notice.html", language, root=root, place="", status=status, l10n=l10n, message=key)
         response.headers.update(_PAGE_HEADERS)
         return response
 

@@ -1,6 +1,5 @@
 """The officer's form: normalizes each field and validates it by the contract's rules."""
 
-import re
 from collections.abc import Mapping
 
 from estelam.core import normalize, validation
@@ -12,7 +11,6 @@ AMOUNT = "amount_rials"
 EMPTY_RULE, AMOUNT_RULE = "page.empty", "page.amount"
 
 _MAX_AMOUNT = 2**63 - 1
-_IDENTIFIER = re.compile(r"[0-9A-Za-z-]{0,32}")
 
 
 def normalized_fields(typed: Mapping[str, str]) -> dict[str, str]:
@@ -24,11 +22,6 @@ def normalized_fields(typed: Mapping[str, str]) -> dict[str, str]:
     except ValueError:
         fields[AMOUNT] = normalize.normalize_identifier(typed.get(AMOUNT, ""))
     return fields
-
-
-def redisplayed_fields(typed: Mapping[str, str]) -> dict[str, str]:
-    """Return the values to show in the form again; a value that can't be an identifier is dropped, never echoed."""
-    return {name: value if _IDENTIFIER.fullmatch(value) else "" for name, value in normalized_fields(typed).items()}
 
 
 def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:

@@ -1,6 +1,7 @@
 """Reads a request's body with limits on size and time, and parses it by proto3's JSON mapping."""
 
 import asyncio
+import json
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -48,6 +49,21 @@ def from_json(kind: type[Message], text: bytes) -> Message:
     except (ValueError, json_format.ParseError, RecursionError):
         raise Refusal(_parse_failure(kind, text)) from None
     return validation.parse_request(kind, message.SerializeToString(deterministic=True))
+
+
+def key_of(kind: type[Message], field: str, text: bytes) -> str:
+    """Return the JSON key of a *field* of *kind*: its own name if *text* has that, else its lowerCamelCase name.
+
+    A name that is no field of *kind* is returned unchanged.
+    """
+    descriptor = kind.DESCRIPTOR.fields_by_name.get(field)
+    if descriptor is None:
+        return field
+    try:
+        written = json.loads(text)
+    except (ValueError, RecursionError):
+        written = {}
+    return field if field in written else str(descriptor.json_name)
 
 
 def _parse_failure(kind: type[Message], text: bytes) -> Reason:

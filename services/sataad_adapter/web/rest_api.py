@@ -1,5 +1,6 @@
 """The REST API: `POST /v1/notes:verify` is VerifyNote as JSON, through the same inquiry handler as gRPC."""
 
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -24,6 +25,14 @@ VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"
 
 
+def _with_own_keys(refusal: Refusal, body: bytes) -> Refusal:
+    """Return *refusal* with the caller's own keys, those of *body*, in place of the names of fields."""
+    violations = [
+        replace(each, field=json_body.key_of(pb.VerifyNoteRequest, each.field, body)) for each in refusal.violations
+    ]
+    return Refusal(refusal.reason, violations, quota=refusal.quota, retry_seconds=refusal.retry_seconds)
+
+
 def _metadata(request: Request) -> list[tuple[str, str]]:
     """Return the headers that are metadata; the others concern HTTP only."""
     return [
@@ -40,17 +49,19 @@ def rest_app(verify: Handler) -> ASGIApp:
     """
 
     async def answer(request: Request) -> Response:
+        body = b""
         try:
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise Refusal(Reason.REQUEST_MALFORMED)
+            body = await json_body.read_body(request, json_body.MAX_JSON_BYTES)
             reply = await call_handler(
                 verify,
-                await json_body.read_body(request, json_body.MAX_JSON_BYTES),
+                body,
                 certificate=request.state.certificate,
                 metadata=_metadata(request),
             )
         except CallRefused as refused:
-            return problem_details.response(refused.refusal, refused.trailer)
+            return problem_details.response(_with_own_keys(refused.refusal, body), refused.trailer)
         except Refusal as refusal:
             return problem_details.response(refusal)
         content = MessageToDict(pb.VerifyNoteResponse.FromString(reply.reply))

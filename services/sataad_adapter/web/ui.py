@@ -25,7 +25,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
 from estelam.receipts.receipt import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.web.i18n import LANGUAGE_REDIRECT, View, localized, request_language
+from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.rendering import SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
@@ -89,6 +89,7 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
         *_routes("/{language}/receipt", pages.receipt, pages.check),
         Route("/{language}/receipt/save", localized(pages.save), methods=["POST"]),
         RENDERER.static(),
+        SLASH_REDIRECT,
     ]
     app = Starlette(
         routes=routes,
@@ -119,7 +120,7 @@ class _Pages:
     async def verify(self, request: Request, language: str) -> Response:
         """Inquire, and show the answer or that there is none."""
         typed = await _form(request)
-        values: dict[str, Any] = {"typed": form.redisplayed_fields(typed)}
+        values: dict[str, Any] = {"typed": typed}
         try:
             inquiry = form.parse_form(typed)
         except Refusal as invalid:
@@ -134,6 +135,9 @@ class _Pages:
             retry_at = self._ui.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
             values |= {"refusal": refusal, "retry_at": retry_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
             status, headers = openapi.http_status(refusal.reason), problem_details.retry_header(refusal)
+            if violations := [found for found in refusal.violations if found.field in form.FIELDS]:
+                values |= {"violations": violations, "asked": True}
+                return _show(request, language, "verify.html", status=status, headers=headers, **values)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **values)
         archive = receipts.archive_lines(inquiry, reply)
         values |= {"inquiry": inquiry, "reply": reply, "archive": archive, "answered_at": _answered_at(reply)}
@@ -183,6 +187,7 @@ async def _form(request: Request) -> Typed:
         csrf.CsrfError: another site sent the form.
         HTTPException: 413 if the form is too large or has no length; 400 if it can't be parsed.
     """
+    csrf.require_same_origin(request)
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and int(length[:12]) <= MAX_FORM_BYTES):
         raise HTTPException(413)
@@ -191,7 +196,6 @@ async def _form(request: Request) -> Typed:
         for name, value in fields.multi_items():
             text = (await value.read()).decode("utf-8", "replace") if isinstance(value, UploadFile) else value
             typed[name] = typed.get(name) or text
-    csrf.require_token(request, typed.get("token", ""))
     return typed
 
 
@@ -204,11 +208,9 @@ def _show(
     headers: Mapping[str, str] | None = None,
     **values: Any,
 ) -> Response:
-    token = csrf.token(request)
     section = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
-    response = RENDERER.page(template, language, place=section, token=token, status=status, **values)
+    response = RENDERER.page(template, language, root=site_root(request), place=section, status=status, **values)
     response.headers.update(headers or {})
-    csrf.set_token_cookie(request, response, token)
     return response
 
 

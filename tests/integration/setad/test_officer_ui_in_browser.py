@@ -103,6 +103,62 @@ def test_correction_by_keyboard(open_page: Open, adapter: Adapter) -> None:
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
+def test_several_tabs(open_page: Open, adapter: Adapter) -> None:
+    """A second tab of the same browser does not invalidate the first one's form."""
+    first = open_page(f"{adapter.page}/en/")
+    for name, value in TYPED.items():
+        first.fill(f"#{name}", value)
+    second = first.context.new_page()
+    second.goto(f"{adapter.page}/en/")
+    ask(second)
+    first.click(SUBMIT)
+
+    for page in (first, second):
+        expect(page.get_by_role("status")).to_contain_text("YES")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_path_prefix(open_page: Open, adapter: Adapter, *, script: bool) -> None:
+    """Links, styles and forms work under the path prefix of a reverse proxy."""
+    site = f"{adapter.page}/estelam"
+    page = open_page("about:blank", java_script_enabled=script)
+    page.route(f"{site}/**", lambda route: route.continue_(url=route.request.url.replace("/estelam/", "/", 1)))
+    outside: list[str] = []
+    page.on("request", lambda request: None if request.url.startswith(site) else outside.append(request.url))
+
+    page.goto(f"{site}/fa/")
+    ask(page)
+    expect(page.get_by_role("status")).to_contain_text("بلی")
+    page.locator("button.quiet").click()
+    expect(page.get_by_role("status")).to_contain_text("ثابت است")
+    page.get_by_role("link", name="English").click()
+    expect(page).to_have_url(f"{site}/en/receipt")
+    page.get_by_role("link", name="Verify a note").click()
+    expect(page).to_have_url(f"{site}/en/")
+    ask(page, serial="12")
+    expect(page.get_by_role("alert")).to_contain_text("No inquiry was made")
+    page.goto(f"{site}/en/no/such/page")
+    page.get_by_role("link", name="Back to the inquiry").click()
+    expect(page).to_have_url(f"{site}/en/")
+
+    assert [] == outside
+
+
+def test_mistake_found_by_the_ministry(open_page: Open, adapter: Adapter) -> None:
+    """An agency's id in lower case is reported at its field, and can be corrected there."""
+    page = open_page(f"{adapter.page}/en/")
+    ask(page, executive_agency_id="setad-0001")
+    agency = page.get_by_label("Executive agency's id")
+    expect(page.get_by_role("alert")).to_contain_text("is not a registered member of Setad")
+    expect(agency).to_have_attribute("aria-invalid", "true")
+    expect(agency).to_have_value("setad-0001")
+    expect(page.locator("#serial")).to_have_value(TYPED["serial"])
+    agency.fill("SETAD-0001")
+    page.click(SUBMIT)
+
+    expect(page.get_by_role("status")).to_contain_text("YES")
+
+
 def test_amount_is_grouped(open_page: Open, adapter: Adapter) -> None:
     """The amount is shown with digit grouping while it is typed."""
     page = open_page(f"{adapter.page}/fa/")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 
 from estelam.client.channel import ClientIdentity, channel
@@ -18,7 +17,7 @@ from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceS
 from tests.conftest import Start, promissory_opening
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
-from tests.integration.setad.test_officer_ui import ask, verdict
+from tests.integration.setad.test_officer_ui import ask, open_browser, verdict
 from tests.support.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
 from tools.env.sandbox import Sandbox
 
@@ -82,7 +81,7 @@ def test_outage_on_grpc_and_rest(loaded: Sandbox, adapter: tuple[Adapter, dateti
 def test_outage_in_web_ui(adapter: tuple[Adapter, datetime], language: str) -> None:
     """During an outage the web UI shows its end in Iran's time."""
     running, end = adapter
-    with httpx.Client(base_url=running.page, trust_env=False) as browser:
+    with open_browser(running) as browser:
         response = ask(browser, language=language)
     clock = f"{end.astimezone(TEHRAN):%H:%M}"
     shown = clock if language == "en" else clock.translate({ord(str(n)): chr(0x06F0 + n) for n in range(10)})

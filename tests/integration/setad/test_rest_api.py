@@ -112,6 +112,25 @@ def test_bad_body_is_a_problem(setad: httpx.Client, body: bytes, reason: Reason)
     assert "estelam-inquiry-id" in response.headers
 
 
+MISTAKES: list[tuple[dict[str, str], list[str]]] = [
+    (GENUINE | {"beneficiaryId": "1"}, ["beneficiaryId"]),
+    ({**GENUINE, "beneficiaryId": "", "serial": "1"}, ["serial", "beneficiaryId"]),
+    (
+        {"serial": "1404000000000017", "obligor_id": "1"},
+        ["obligor_id", "beneficiaryId", "amountRials", "executiveAgencyId"],
+    ),
+    (GENUINE | {"executiveAgencyId": "setad-0001"}, ["executiveAgencyId"]),
+]
+
+
+@pytest.mark.parametrize(("body", "keys"), MISTAKES)
+def test_violations_name_the_callers_keys(setad: httpx.Client, body: dict[str, str], keys: list[str]) -> None:
+    """A violation names the key that the caller wrote, or would have."""
+    violations = setad.post("/v1/notes:verify", json=body).json()["violations"]
+
+    assert keys == [found["field"] for found in violations]
+
+
 def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
     """A wrong content type, path or HTTP method is answered with problem details."""
     form = setad.post("/v1/notes:verify", data=GENUINE)
