@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from persiantools import digits
 from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
@@ -45,6 +46,7 @@ def write(path: Path, run: RunResult) -> None:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_final
     )
+    environment.filters["persian_digits"] = lambda number: digits.en_to_fa(str(number))
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         run=run,
         outcome=OUTCOME_LABELS[outcome(run)],

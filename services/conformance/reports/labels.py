@@ -9,11 +9,11 @@ from conformance.results import CaseStatus, RunResult
 ZWNJ = "\N{ZERO WIDTH NON-JOINER}"
 
 STATUS_LABELS = {
-    CaseStatus.PASSED: Title(en="passed", fa="پذیرفته"),
+    CaseStatus.PASSED: Title(en="passed", fa="پذیرفته‌شده"),
     CaseStatus.FAILED: Title(en="failed", fa="مردود"),
     CaseStatus.NOT_RUN: Title(en="not run", fa="اجرا نشده"),
-    CaseStatus.KNOWN: Title(en="known to fail", fa="مردود، از پیش دانسته"),
-    CaseStatus.STALE: Title(en="known to fail, and passed", fa="مردود دانسته و پذیرفته"),
+    CaseStatus.KNOWN: Title(en="known to fail", fa="مردودِ شناخته‌شده"),
+    CaseStatus.STALE: Title(en="known to fail, and passed", fa="در فهرست مردودها، ولی پذیرفته‌شده"),
 }
 
 

@@ -36,6 +36,11 @@ class Localizer:
         """Whether the language is Persian, written from right to left."""
         return self.language == "fa"
 
+    @property
+    def comma(self) -> str:
+        """The comma between items of a list."""
+        return "،" if self.persian else ","
+
     def __call__(self, key: str) -> str:
         """The text of the report under *key*."""
         return messages_for(__package__, self.language)[key]
