@@ -20,12 +20,14 @@ from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
 # What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
-# A lying ministry is no instance of the kit.
+# A lying ministry is no instance of the kit, and neither is a service with lists of revoked certificates.
 NOT_CAUSED_BY_CALLERS = {
     Reason.CLOCK_BEHIND,
     Reason.SERVICE_FAILED,
     Reason.OUTAGE_ANNOUNCED,
     Reason.PROVIDER_CONTRADICTS,
+    Reason.CERTIFICATE_REVOKED,
+    Reason.REVOCATION_UNKNOWN,
 }
 METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
 REQUESTS = (

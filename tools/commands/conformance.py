@@ -175,7 +175,7 @@ def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Pat
     ]
 
 
-_FILES = {"html": "report.html", "json": "report.json", "junit": "report.xml"}
+_FILES = {"html": "report.html", "report-json": "report.json", "junit": "report.xml"}
 
 
 def main() -> None:
