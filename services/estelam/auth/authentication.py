@@ -49,7 +49,7 @@ class Authenticator:
             certificate.check_validity_period(self._clock.micros())
             if self._is_denied(certificate.fingerprint):
                 raise Refusal(Reason.CERTIFICATE_DENIED)
-            self.revocation.check(certificate.parsed)
+            self.revocation.check(certificate)
             certificate = self._xfcc.client_certificate(header_values)
         elif header_values:
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)

@@ -5,15 +5,15 @@ can't be decided is refused, never passed: a list that has run out, an authority
 followed. A file that can't be used prevents the start; later it leaves the lists in force, until they run out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import describe_error
@@ -23,7 +23,7 @@ from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
 
-MAX_CHAIN = 8
+MAX_CHAIN, MAX_CHAINS = 8, 1024
 _TOLERANCE_MICROS = int(CLOCK_TOLERANCE.total_seconds() * 1e6)
 _UNDERSTOOD = {x509.AuthorityKeyIdentifier.oid, x509.CRLNumber.oid}
 # A list of some certificates, of another authority's, or of changes only, would pass what it does not cover.
@@ -48,10 +48,21 @@ class IssuerList:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The lists by the fingerprint of their authority's key, and how a certificate's chain is found."""
+    """The lists by the fingerprint of their authority's key, and the chains of the certificates that were checked."""
 
+    authorities: Sequence[x509.Certificate]
     lists: Mapping[str, IssuerList]
-    chain: Callable[[x509.Certificate], tuple[IssuedSerial, ...]]
+    chains: dict[str, tuple[IssuedSerial, ...]] = field(default_factory=dict)
+    """By the certificate's fingerprint, which is looked up much faster than the certificate."""
+
+    def chain(self, certificate: ClientCertificate) -> tuple[IssuedSerial, ...]:
+        """Return what *certificate* and the authorities above it are revoked by; empty if no authority issued it."""
+        if (known := self.chains.get(certificate.fingerprint)) is not None:
+            return known
+        if len(self.chains) >= MAX_CHAINS:
+            self.chains.clear()
+        found = self.chains[certificate.fingerprint] = _chain(certificate.parsed, self.authorities)
+        return found
 
 
 class Revocation:
@@ -73,7 +84,7 @@ class Revocation:
         if lists:
             self._reloader.refresh()
 
-    def check(self, certificate: x509.Certificate) -> None:
+    def check(self, certificate: ClientCertificate) -> None:
         """Check that *certificate*, whose chain has been verified, is not revoked now.
 
         Raises:
@@ -110,7 +121,7 @@ class Revocation:
                 if issuer in lists and lists[issuer].this_update_micros < known.this_update_micros:
                     raise KeyFileError("a revocation list is older than the one in force; fetch it again")
         log.info("revocation.loaded", lists=len(lists), revoked=sum(len(one.serials) for one in lists.values()))
-        return _State(lists, lru_cache(maxsize=1024)(lambda certificate: _chain(certificate, authorities)))
+        return _State(authorities, lists)
 
 
 def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -> dict[str, IssuerList]:
@@ -167,7 +178,6 @@ def _issuer_list(path: Path, crl: x509.CertificateRevocationList) -> IssuerList:
 
 
 def _chain(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> tuple[IssuedSerial, ...]:
-    """Return what *certificate* and the authorities above it are revoked by; empty if no authority issued it."""
     chain: list[IssuedSerial] = []
     while len(chain) < MAX_CHAIN and (issuer := _issued_by(certificate, authorities)) is not None:
         chain.append((key_fingerprint(issuer.public_key()), certificate.serial_number))

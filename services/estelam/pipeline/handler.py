@@ -151,7 +151,7 @@ class InquiryHandler:
         caller = certificate.caller()
         inquiry = Inquiry(uuid_utils.uuid7(), method, caller, received_at)
         call.inquiry = inquiry
-        self._authenticator.revocation.check(certificate.parsed)
+        self._authenticator.revocation.check(certificate)
         grant = call.grant = self._authorizer.authorize(caller, method)  # 2 authorize
         inquiry.purpose = parse_purpose(metadata, grant)  # 3 validate
         inquiry.request = parse()
