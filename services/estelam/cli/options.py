@@ -79,7 +79,7 @@ Workers = Annotated[
 File = Annotated[
     Path,
     typer.Argument(
-        help="CSV (UTF-8, with the columns' names in its header) or Parquet.", autocompletion=complete.files
+        help="CSV (UTF-8, also in gzip) or Parquet; its header names the columns.", autocompletion=complete.files
     ),
 ]
 Since = Annotated[
