@@ -25,6 +25,11 @@ def _exceeds_face_amount(columns: Columns) -> Any:
     return pc.greater(numbers(columns["remaining_rials"]), numbers(columns["amount_rials"]))
 
 
+def _due_before_issue(columns: Columns) -> Any:
+    # Both are ISO dates, which compare as their texts do; without a due date the note is payable on demand.
+    return pc.and_(pc.not_equal(columns["due_on"], ""), pc.less(columns["due_on"], columns["issued_on"]))
+
+
 NOTES = Feed(
     name="notes",
     table=note_table,
@@ -47,7 +52,10 @@ NOTES = Feed(
         "due_on": any_date(optional=True),
         "payment_place": text(),
     },
-    checks=(Check("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _exceeds_face_amount),),
+    checks=(
+        Check("remaining_rials", "MORE_THAN_THE_FACE_AMOUNT", _exceeds_face_amount),
+        Check("due_on", "BEFORE_THE_DATE_OF_ISSUE", _due_before_issue),
+    ),
     ignored=frozenset({"transferable", "guarantors", "guarantor_id", "guarantor_name"}),
     key=("serial",),
     subjects={"serial": "serial"},

@@ -137,6 +137,7 @@ def test_unreadable_file_is_reported(command: CommandLine, tmp_path: Path, name:
         ("amount_rials", "1e9", "NOT_A_WHOLE_NUMBER"),
         ("amount_rials", "9223372036854775808", "NOT_A_WHOLE_NUMBER"),
         ("remaining_rials", "99999999999999999", "MORE_THAN_THE_FACE_AMOUNT"),
+        ("due_on", "2022-01-01", "BEFORE_THE_DATE_OF_ISSUE"),
         ("issued_on", "2025-02-30", "NO_SUCH_DAY"),
         ("issued_on", "1404-12-30", "NO_SUCH_DAY"),
         ("issued_on", "1404-01-26T00:00", "NOT_A_DATE"),

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import Message
 
-from estelam.core.dates import DateError, DateProblem, latest_past_date, parse_date
+from estelam.core.dates import EARLIEST_DATE, LATEST_DATE, DateError, DateProblem, latest_past_date, parse_date
 from estelam.core.normalize import find_invisible, normalize_identifier, normalize_name
 from estelam.loading.rules import FieldRules
 
@@ -26,6 +26,7 @@ MAX_TEXT = 200
 EMPTY = "EMPTY"
 TOO_LONG = "TOO_LONG"
 INVISIBLE_CHARACTER = "INVISIBLE_CHARACTER"
+REPLACEMENT_CHARACTER = "REPLACEMENT_CHARACTER"
 NOT_A_KNOWN_WORD = "NOT_A_KNOWN_WORD"
 NOT_A_WHOLE_NUMBER = "NOT_A_WHOLE_NUMBER"
 
@@ -146,15 +147,17 @@ def amount(message: type[Message], field: str) -> ColumnFormat:
 
 
 def past_date() -> ColumnFormat:
-    """A date of something that has happened."""
-    return ColumnFormat(lambda column, now: _read_dates(column, latest_past_date(now)), parquet=_is_date)
+    """A date of something that has happened, from 1300-01-01 (Jalali) to a day after today in Iran."""
+    return ColumnFormat(
+        lambda column, now: _read_dates(column, latest_past_date(now), DateProblem.AFTER_TODAY), parquet=_is_date
+    )
 
 
 def any_date(*, optional: bool = False) -> ColumnFormat:
-    """A date that may lie in the future."""
+    """A date that may lie in the future, from 1300-01-01 (Jalali) to 2099-12-31."""
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        return _read_dates(column, date.max, optional=optional)
+        return _read_dates(column, LATEST_DATE, DateProblem.AFTER_2099, optional=optional)
 
     return ColumnFormat(read, may_be_empty=optional, parquet=_is_date)
 
@@ -176,7 +179,7 @@ def _is_whole_number(text: Any) -> Any:
     return pc.and_(digits, in_range)
 
 
-def _read_dates(column: Any, latest: date, *, optional: bool = False) -> tuple[Any, Reasons]:
+def _read_dates(column: Any, latest: date, later: DateProblem, *, optional: bool = False) -> tuple[Any, Reasons]:
     # Dates repeat, so each distinct one is parsed once.
     encoded = pc.dictionary_encode(column)
     given = encoded.dictionary.to_pylist()
@@ -184,8 +187,8 @@ def _read_dates(column: Any, latest: date, *, optional: bool = False) -> tuple[A
     problems: dict[int, str] = {}
     for index, cell in enumerate(given):
         day = _parsed(cell) if cell or not optional else None
-        if isinstance(day, date) and day > latest:
-            day = DateProblem.AFTER_TODAY
+        if isinstance(day, date) and not EARLIEST_DATE <= day <= latest:
+            day = later if day > latest else DateProblem.BEFORE_1300
         if isinstance(day, DateProblem):
             problems[index] = day.name
         days.append(day.isoformat() if isinstance(day, date) else cell)
@@ -213,8 +216,14 @@ def _normalize(column: Any, odd: str, normalized: Callable[[str], str]) -> tuple
         return column, {}
     cells = [normalized(cell) for cell in column.filter(mask).to_pylist()]
     column = pc.replace_with_mask(column, mask, pa.array(cells, pa.string()))
-    invisible = (index for index, cell in zip(indices, cells, strict=True) if find_invisible(cell) is not None)
-    return column, dict.fromkeys(invisible, INVISIBLE_CHARACTER)
+    reasons = ((index, _damage(cell)) for index, cell in zip(indices, cells, strict=True))
+    return column, {index: reason for index, reason in reasons if reason}
+
+
+def _damage(cell: str) -> str | None:
+    if find_invisible(cell) is not None:
+        return INVISIBLE_CHARACTER
+    return REPLACEMENT_CHARACTER if "\ufffd" in cell else None
 
 
 def _is_printable_ascii(column: Any) -> bool:

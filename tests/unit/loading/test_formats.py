@@ -53,7 +53,7 @@ def read(column: ColumnFormat, *cells: str) -> list[Any]:
         (past_date(), "۱۴۰۴-۱-۲۶", "2025-04-15"),
         (past_date(), " 2025-04-15", "2025-04-15"),
         (any_date(optional=True), "", ""),
-        (any_date(), "1499/01/01", "2120-03-21"),
+        (any_date(), "1478/10/11", "2099-12-31"),
     ],
 )
 def test_normalized(column: ColumnFormat, cell: str, expected: str) -> None:
@@ -89,7 +89,11 @@ def test_normalized(column: ColumnFormat, cell: str, expected: str) -> None:
         (past_date(), "1404-12-30", "NO_SUCH_DAY"),
         (past_date(), "2042-05-01", "AFTER_TODAY"),
         (past_date(), "2025-04-15 10:00:00", "NOT_A_DATE"),
+        (past_date(), "1299-12-29", "BEFORE_1300"),
+        (past_date(), "1920-01-01", "BEFORE_1300"),
+        (any_date(), "1499/01/01", "AFTER_2099"),
         (any_date(), "", "NOT_A_DATE"),
+        (text(), "آر\ufffd", "REPLACEMENT_CHARACTER"),
     ],
 )
 def test_rejected(column: ColumnFormat, cell: str, reason: str) -> None:
