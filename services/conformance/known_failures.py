@@ -13,6 +13,7 @@ from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
+from estelam.core.model_files import read_text
 
 
 class KnownFailuresError(UserFacingError):
@@ -61,9 +62,7 @@ def read(path: Path) -> Mapping[str, KnownFailure]:
 def _entries(path: Path) -> list[Any]:
     try:
         # Every value stays text: YAML would read a Jalali date as a day of the Gregorian calendar.
-        entries = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - text only
-    except (OSError, UnicodeDecodeError) as error:
-        raise KnownFailuresError(f"{path}: can't be read: {type(error).__name__}") from None
+        entries = yaml.load(read_text(path, KnownFailuresError), Loader=yaml.BaseLoader)  # noqa: S506 - text only
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""

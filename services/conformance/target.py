@@ -16,6 +16,7 @@ from conformance.case import Instance
 from estelam.client.channel import ClientIdentity
 from estelam.core.exceptions import UserFacingError, describe_error
 from estelam.core.keys import verifying_keys
+from estelam.core.model_files import read_text
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.receipts.receipt import Verifier
 
@@ -53,11 +54,11 @@ class Target:
             TargetError: it is missing or invalid.
         """
         path = self.pki.resolve().parent / "manifest.json"
+        if not path.exists():
+            raise TargetError(f"{path} can't be read: --pki is the folder `pki` of the fixtures")
         try:
-            return Manifest.model_validate_json(path.read_text("utf-8"))
-        except OSError:
-            raise TargetError(f"{path} can't be read: --pki is the folder `pki` of the fixtures") from None
-        except (ValidationError, UnicodeDecodeError):
+            return Manifest.model_validate_json(read_text(path, TargetError))
+        except ValidationError:
             raise TargetError(f"{path} is not a manifest of fixtures") from None
 
     @cached_property

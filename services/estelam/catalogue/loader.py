@@ -119,7 +119,7 @@ class _YamlFile:
                 raw = file.read(MAX_FILE_BYTES + 1)
             if len(raw) > MAX_FILE_BYTES:
                 raise _UnreadableError("is larger than 1 MiB")
-            node = yaml.compose(raw.decode("utf-8"), Loader=yaml.CSafeLoader)
+            node = yaml.compose(raw.decode("utf-8-sig"), Loader=yaml.CSafeLoader)
         except OSError as error:
             raise _UnreadableError(f"can't be read: {(error.strerror or 'input failed').lower()}") from None
         except UnicodeDecodeError:

@@ -104,7 +104,7 @@ def _settings() -> Path:
 
 def _table(section: str) -> dict[str, Any]:
     try:
-        return dict(tomllib.loads(_settings().read_text("utf-8")).get(section, {}))
+        return dict(tomllib.loads(_settings().read_text("utf-8-sig")).get(section, {}))
     except (OSError, ValueError, TypeError):
         return {}
 

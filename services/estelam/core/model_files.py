@@ -32,22 +32,33 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
     Raises:
         error: The file can't be read, is not TOML in UTF-8, or is larger than *max_bytes*.
     """
+    text = read_text(path, error, max_bytes=max_bytes)
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise error(f"{path}: larger than {max_bytes} bytes")
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except OSError as fault:
-        raise error(f"{path}: can't be read: {fault.strerror}") from None
-    except UnicodeDecodeError:
-        raise error(f"{path}: not UTF-8") from None
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         # TOML knows the days of the Gregorian calendar only: 1405-02-31 is none of them.
         hint = "; write a Jalali date between quotes" if "date" in str(fault) else ""
         raise error(f"{path}: not TOML: {fault}{hint}") from None
     except RecursionError:
         raise error(f"{path}: not TOML: nested too deeply") from None
+
+
+def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Read the text file *path*, in UTF-8; a byte order mark, as editors on Windows write it, is skipped.
+
+    Raises:
+        error: The file can't be read, is not UTF-8, or is larger than *max_bytes*.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise error(f"{path}: larger than {max_bytes} bytes")
+        return content.decode("utf-8-sig")
+    except OSError as fault:
+        raise error(f"{path}: can't be read: {fault.strerror}") from None
+    except UnicodeDecodeError:
+        raise error(f"{path}: not UTF-8") from None
 
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:

@@ -1,14 +1,19 @@
 """TOML files loaded into models."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from conformance import fixtures
+from conformance.target import Target
+from estelam.catalogue.loader import read_catalogue
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
+from tools.env.sandbox import ROOT, Sandbox
 
 
 class Inner(BaseModel):
@@ -97,3 +102,15 @@ def test_error_names_path_key_and_message(tmp_path: Path, content: bytes | None,
 
     with pytest.raises(BadFileError, match=f"^{path}: {message}"):
         load_model(path, Outer, BadFileError, max_bytes=100_000)
+
+
+def test_every_configuration_file_may_have_a_mark(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Settings in TOML, a catalogue in YAML and a manifest of fixtures in JSON are read with a byte order mark."""
+    catalogue = shutil.copytree(ROOT / "catalogue", tmp_path / "catalogue")
+    fixtures.write(tmp_path / "fixtures", hosts=())
+    for path in (sandbox.config, *catalogue.glob("*.yaml"), tmp_path / "fixtures" / "manifest.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert sandbox.promissory().store.startswith("sqlite:///")
+    assert read_catalogue(catalogue).parties
+    assert Target({}, tmp_path / "fixtures" / "pki").manifest.origin
