@@ -10,20 +10,12 @@ from estelam.cli.recall import recall_answers
 from estelam.cli.serve import run
 from estelam.core import dates, normalize
 from estelam.core.dates import DateError
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from judiciary import service
+from judiciary.meaning import MEANING_BY_NATIONAL_ID
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID
 from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
-
-# A NO by national id is often read as "no case at all".
-_MEANING_BY_NATIONAL_ID = {
-    ANSWER_YES: "پرونده‌ای هست که این شخص در آن صادرکننده چک یا بدون سمت است"
-    " / a case in which this person is the drawer, or named without a role",
-    ANSWER_NO: "پرونده‌ای نیست که این شخص در آن صادرکننده چک یا بدون سمت باشد"
-    " / no case in which this person is the drawer, or named without a role",
-}
 
 serve = partial(run, JudiciarySettings, service.main)
 recall = partial(recall_answers, JudiciarySettings, CaseRecallSource())
@@ -33,7 +25,7 @@ def check_person(national_id: str, options: Options) -> None:
     """Call CheckByNationalId and print its reply."""
     request = pb.CheckByNationalIdRequest(national_id=normalize.normalize_digits(national_id))
     reply = ask(CHECK_BY_NATIONAL_ID.name, request, options)
-    answer(reply, {"meaning": _MEANING_BY_NATIONAL_ID.get(reply.answer), **_facts(reply, options)}, options)
+    answer(reply, {"meaning": MEANING_BY_NATIONAL_ID.get(reply.answer), **_facts(reply, options)}, options)
 
 
 def check_cheque(tracking_id: str, options: Options) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from estelam.cli import options
+from estelam.cli.bulk_options import declare
 from estelam.cli.deferred import implemented_in
 from estelam.cli.inquiry_options import Options, inquiry
 from estelam.cli.options import AsJson, File, Rejects, Replace, Through
@@ -59,3 +60,14 @@ def parties(
     options: Options,
 ) -> None:
     """Ask for the parties of a note just checked (R2.2). Exit 0: disclosed; any other code: no answer."""
+
+
+declare(
+    app,
+    "bulk-check",
+    "promissory",
+    "setad",
+    "promissory.bulk",
+    "Ask for every note in a list whether it is genuine and live (R2.1).",
+    "The list has the columns serial, obligor_id, beneficiary_id and amount_rials.",
+)

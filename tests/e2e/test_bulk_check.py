@@ -1,4 +1,4 @@
-"""`judiciary bulk-check` against real services: messages, exit codes, and a kill of either side."""
+"""`judiciary bulk-check-cheques` against real services: messages, exit codes, and a kill of either side."""
 
 import csv
 import shutil
@@ -34,7 +34,7 @@ def answers(out: Path) -> list[str]:
 
 
 def begin(sandbox: Sandbox, source: Path, out: Path, service: ServiceProcess) -> subprocess.Popen[str]:
-    words = (COMMAND, "judiciary", "bulk-check", source, "--out", out, "--window", str(WINDOW), "--json")
+    words = (COMMAND, "judiciary", "bulk-check-cheques", source, "--out", out, "--window", str(WINDOW), "--json")
     return subprocess.Popen(
         [*words, "--address", service.address], env=environment(sandbox), stdout=subprocess.PIPE, text=True
     )
@@ -49,9 +49,9 @@ def wait_for(receipts: Path, lines: int, run: subprocess.Popen[str]) -> None:
 def test_exit_0_when_all_rows_are_answered(estelam: CommandLine, tmp_path: Path) -> None:
     """A bulk check exits 0 if every row is answered, and its receipts prove each answer."""
     source, out, receipts = listed(tmp_path, [*many(130), WITH_CASE])
-    result = estelam("judiciary", "bulk-check", source, "--out", out, "--json")
+    result = estelam("judiciary", "bulk-check-cheques", source, "--out", out, "--json")
     proven = estelam("receipt", "verify", receipts, "--json")
-    plain = estelam("judiciary", "bulk-check", source, "--out", out)
+    plain = estelam("judiciary", "bulk-check-cheques", source, "--out", out)
 
     assert (0, 131, 1, 130, 0) == (result.code, *(result.json[name] for name in ("rows", "yes", "no", "unanswered")))
     assert {"CERTIFICATE_DATE_UNKNOWN": 130} == result.json["of_these_no"]
@@ -64,7 +64,7 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
     """The exit code distinguishes refused rows, an early stop and an unreachable service."""
     source, out, _ = listed(tmp_path, [WITH_CASE, "x"])
     nowhere = f"127.0.0.1:{free_ports('nobody')['nobody']}"
-    run = ("judiciary", "bulk-check", source, "--out", out, "--json")
+    run = ("judiciary", "bulk-check-cheques", source, "--out", out, "--json")
     codes = [
         estelam(*run, *more).code
         for more in (
@@ -98,7 +98,7 @@ def test_bad_invocation_is_one_line(
     source = tmp_path / "certificates.csv"
     if text is not None:
         source.write_text(text, "utf-8")
-    result = estelam("judiciary", "bulk-check", source, "--out", tmp_path / out)
+    result = estelam("judiciary", "bulk-check-cheques", source, "--out", tmp_path / out)
 
     assert (1, "", 1) == (result.code, result.out, len(result.err.splitlines()))
     assert words in result.err
@@ -111,7 +111,7 @@ def test_bad_invocation_is_one_line(
         (("--address", "127.0.0.1:1"), 21, "server can't be reached"),
         (("--as", "foreign"), 21, "certificate"),
         (("--as", "nobody"), 1, "no such file"),
-        (("--as", "mixed"), 1, "are not a certificate and its key"),
+        (("--as", "mixed"), 1, "is not the key of the certificate"),
     ],
 )
 def test_connection_error_names_its_cause(
@@ -123,7 +123,7 @@ def test_connection_error_names_its_cause(
     for name, certificate, key in (("foreign", blank.pki, blank.pki), ("mixed", pki, blank.pki)):
         shutil.copy(certificate / "cbi.crt", pki / f"{name}.crt")
         shutil.copy(key / "cbi.key", pki / f"{name}.key")
-    result = estelam("judiciary", "bulk-check", source, "--out", out, "--patience", "1", *how, "--json")
+    result = estelam("judiciary", "bulk-check-cheques", source, "--out", out, "--patience", "1", *how, "--json")
 
     assert (code, True) == (result.code, words in result.out)
     assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)

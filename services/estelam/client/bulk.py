@@ -52,16 +52,6 @@ class Stop:
     """Seconds after which to continue, if the service named a delay."""
 
 
-@dataclass(frozen=True, slots=True)
-class BulkRequest:
-    """One request of a run."""
-
-    key: str
-    """Names the request in the callbacks."""
-    request: bytes
-    """The serialized message."""
-
-
 class BulkCaller:
     """Calls one method over several connections in turn.
 
@@ -69,9 +59,9 @@ class BulkCaller:
         connections: A call of the method for each connection.
         window: Most concurrent calls.
         idle_timeout: Seconds without any reply after which the run stops.
-        on_reply: Receives the key and the serialized reply of each answered request; a `Stop` that it returns ends the
-            run.
-        on_refusal: Receives the key and a constant text for each failed call, whether the request is sent again or not.
+        on_reply: Receives the request and the reply, both serialized, of each answered call; a `Stop` that it returns
+            ends the run.
+        on_refusal: Receives the request and a constant text for each failed call, whether it is sent again or not.
     """
 
     def __init__(
@@ -80,8 +70,8 @@ class BulkCaller:
         *,
         window: int,
         idle_timeout: float,
-        on_reply: Callable[[str, bytes], Stop | None],
-        on_refusal: Callable[[str, str], None],
+        on_reply: Callable[[bytes, bytes], Stop | None],
+        on_refusal: Callable[[bytes, str], None],
     ) -> None:
         self._connections = connections
         self._window = window
@@ -89,8 +79,8 @@ class BulkCaller:
         self._idle_timeout = idle_timeout
         self._on_reply = on_reply
         self._on_refusal = on_refusal
-        self._deferred: deque[BulkRequest] = deque()
-        self._pending: Iterator[BulkRequest] = iter(())
+        self._deferred: deque[bytes] = deque()
+        self._pending: Iterator[bytes] = iter(())
         self._stop: Stop | None = None
         self._changed = asyncio.Event()
         self._in_flight = 0
@@ -100,8 +90,8 @@ class BulkCaller:
         self._backoff = MIN_BACKOFF_SECONDS
         self._now = asyncio.get_running_loop().time
 
-    async def run(self, requests: Iterable[BulkRequest]) -> Stop | None:
-        """Send all *requests*; return after the last call has ended, with the reason if the run ended early."""
+    async def run(self, requests: Iterable[bytes]) -> Stop | None:
+        """Send all *requests*, serialized. Return after the last call has ended: the reason if the run ended early."""
         self._pending, self._last_reply = iter(requests), self._now()
         workers = [
             asyncio.create_task(self._worker(self._connections[number % len(self._connections)]))
@@ -124,7 +114,7 @@ class BulkCaller:
         while await self._acquire() and (request := self._next()):
             self._in_flight += 1
             try:
-                reply = await call(request.request)
+                reply = await call(request)
             except grpc.RpcError as error:
                 self._handle_error(request, error)
             else:
@@ -147,7 +137,7 @@ class BulkCaller:
                 pass
         return False
 
-    def _next(self) -> BulkRequest | None:
+    def _next(self) -> bytes | None:
         # Deferred requests come last: one bad request must not delay the good ones.
         return next(self._pending, None) or (self._deferred.popleft() if self._deferred else None)
 
@@ -155,21 +145,21 @@ class BulkCaller:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _handle_reply(self, request: BulkRequest, reply: bytes) -> None:
+    def _handle_reply(self, request: bytes, reply: bytes) -> None:
         self._note_reply()
         self._backoff = MIN_BACKOFF_SECONDS
-        if stop := self._on_reply(request.key, reply):
+        if stop := self._on_reply(request, reply):
             self.stop(stop)
         self._replies_since_growth += 1
         if self._limit < self._window and self._replies_since_growth >= self._limit:
             self._limit, self._replies_since_growth = self._limit + 1, 0
             self._wake()
 
-    def _handle_error(self, request: BulkRequest, error: grpc.RpcError) -> None:
+    def _handle_error(self, request: bytes, error: grpc.RpcError) -> None:
         refusal = from_grpc(error)
         code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
         message = refusal.summary() if refusal else describe_transport_error(error)
-        self._on_refusal(request.key, message)
+        self._on_refusal(request, message)
         if refusal and refusal.reason in _PERMANENT_REASONS:
             self._note_reply()
             return

@@ -63,6 +63,10 @@ class DateProblem(Enum):
         "is neither a duration, as 2h or 1h30m, nor an instant with its zone, as 1405-09-09T12:00+03:30",
         "نه مدت است، مانند 2h یا 1h30m، و نه لحظه با منطقه زمانی، مانند 1405-09-09T12:00+03:30",
     )
+    NOT_A_DURATION = (
+        "is not a duration; write hours, minutes and seconds as 24h or 1h30m",
+        "مدت نیست؛ ساعت و دقیقه و ثانیه را مانند 24h یا 1h30m بنویسید",
+    )
     NO_TIME_ZONE = (
         "has no time zone; add it, as +03:30 or Z",
         "منطقه زمانی ندارد؛ آن را مانند +03:30 یا Z بیفزایید",
@@ -316,11 +320,27 @@ def parse_deadline(text: str, now: datetime) -> datetime:
         DateError: *text* is neither.
     """
     plain = normalize_identifier(text)
-    duration = _DURATION.fullmatch(plain.lower())
-    if duration is None or not any(duration.groups()):
-        return _instant(plain, now, DateProblem.NO_DURATION_OR_INSTANT)
-    hours, minutes, seconds = (int(part or 0) for part in duration.groups())
-    return now + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    duration = _duration(plain)
+    return _instant(plain, now, DateProblem.NO_DURATION_OR_INSTANT) if duration is None else now + duration
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration such as 24h, 90m or 1h30m.
+
+    Raises:
+        DateError: *text* is none.
+    """
+    if (duration := _duration(normalize_identifier(text))) is None:
+        raise DateError(DateProblem.NOT_A_DURATION)
+    return duration
+
+
+def _duration(plain: str) -> timedelta | None:
+    found = _DURATION.fullmatch(plain.lower())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def format_jalali(value: date) -> str:

@@ -1,13 +1,15 @@
-"""Receipt journal: an append-only file of replies to one input, which survives truncation at any byte."""
+"""Receipt journal: an append-only file of replies to one input, which survives a crash of the machine at any byte."""
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from estelam.core.exceptions import UserFacingError
-from estelam.core.files import sync_folder
+from estelam.core.files import open_atomic, sync_folder
 from estelam.receipts.archive import MAX_LINE, ReceiptRecord, decode, encode
 from estelam.receipts.receipt import InvalidReceipt
 
@@ -45,6 +47,8 @@ class ReceiptJournal:
             self._lock.close()
             raise
         self._end = 0
+        self.set_aside: Path | None = None
+        """The file with what `replay` removed from the end of the journal."""
 
     def _acquire(self, input_digest: str) -> None:
         try:
@@ -53,30 +57,44 @@ class ReceiptJournal:
             raise JournalError(f"another process has {self._path} open") from None
         self._lock.seek(0)
         bound = self._lock.read()
-        if not bound and not self._path.exists():
+        if not self._path.exists() and not bound.strip(b"\0"):  # new, or zero-filled by a crash
+            self._lock.truncate(0)
             self._lock.write(input_digest.encode("ascii"))
             os.fsync(self._lock.fileno())
         elif bound != input_digest.encode("ascii"):
             raise JournalError(f"{self._path} belongs to another input")
 
     def replay(self) -> Iterator[ReceiptRecord]:
-        """Yield every reply stored so far, and remove a last line that was cut short.
+        """Yield every reply stored so far.
 
+        A crash of the machine leaves a last line that is cut short, or zeros in place of what was not yet on the disk.
+        Everything from there on is moved into the file `set_aside`; the replies in it are missing from the journal.
         Call it once, before the first `append`, and consume it to its end.
 
         Raises:
             JournalError: a complete line was changed after it was saved.
+            OSError: a file can't be read or written.
         """
         with self._path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
-                if not line.endswith(b"\n") and len(line) < MAX_LINE:
-                    self._file.truncate(self._end)
+                if b"\0" in line or (not line.endswith(b"\n") and len(line) < MAX_LINE):
+                    file.seek(self._end)
+                    self._set_aside(file)
                     return
                 try:
                     yield decode(line)
                 except InvalidReceipt as error:
                     raise JournalError(f"{self._path}, line {number}: {error}") from None
                 self._end += len(line)
+
+    def _set_aside(self, rest: BinaryIO) -> None:
+        """Move the *rest* of the journal into a new file; it is on the disk before the journal is truncated."""
+        names = (self._path.with_name(f"{self._path.name}.torn-{number}") for number in count(1))
+        self.set_aside = next(path for path in names if not path.exists())
+        with open_atomic(self.set_aside, durable=True) as copy:
+            shutil.copyfileobj(rest, copy)
+        self._file.truncate(self._end)
+        self.sync()
 
     def append(self, item: ReceiptRecord) -> None:
         """Append *item*.

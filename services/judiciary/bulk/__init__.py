@@ -1,1 +1,1 @@
-"""Bulk check of certificates of bounced cheques: `estelam judiciary bulk-check`."""
+"""Bulk checks of the two questions about court cases: of certificates of bounced cheques, and of persons."""

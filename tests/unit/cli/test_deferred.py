@@ -77,7 +77,7 @@ def test_help_imports_little(name: str) -> None:
         ("estelam catalogue show promissory-note", "promissory-note-inquiry"),
         ("estelam catalogue explain --method promissory", "promissory-note-inquiry/CheckNote"),
         ("estelam judiciary recall --format c", "csv"),
-        ("estelam judiciary bulk-check --pa", "--patience"),
+        ("estelam judiciary bulk-check-cheques --pa", "--patience"),
         ("estelam quality report --month 1", ""),
         ("estelam quality outage announce --service promissory", "promissory-note-inquiry"),
         ("estelam conformance run --only R3.1.", "R3.1.1"),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from estelam.cli.bulk.run import BulkOptions
 from estelam.client.bulk import StopReason
 from estelam.core.clock import TEHRAN
 from estelam.core.dates import format_jalali
-from judiciary.bulk.run import BulkOptions
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
@@ -80,7 +80,9 @@ def test_commands_show_end_of_outage(loaded: Sandbox, tmp_path: Path) -> None:
     with ServiceProcess("judiciary", loaded) as service:
         bank = Bank(loaded, tmp_path, service.address)
         bank.write_ids(many(40))
-        bulk = estelam("judiciary", "bulk-check", bank.source, "--out", bank.out, "--address", bank.address, "--json")
+        bulk = estelam(
+            "judiciary", "bulk-check-cheques", bank.source, "--out", bank.out, "--address", bank.address, "--json"
+        )
         check = ("judiciary", "check-cheque", "--tracking-id", "1", "--address", bank.address)
         plain, as_json = estelam(*check), estelam(*check, "--json")
     when = f"{format_jalali(end.date())} {end:%H:%M}"

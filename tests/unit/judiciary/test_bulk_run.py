@@ -15,6 +15,9 @@ import grpc
 import pytest
 from google.type.date_pb2 import Date
 
+from estelam.cli.bulk.question import Answer, Row
+from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
+from estelam.cli.bulk.table import InputError
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core.dates import DateProblem
@@ -23,9 +26,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
-from estelam.receipts.receipt import Verifier
-from judiciary.bulk.rows import COLUMNS, Certificate, InputError, VerifiedAnswer, answered_row
-from judiciary.bulk.run import METHOD, BulkCheck, BulkCheckError, BulkOptions, Summary
+from estelam.receipts.receipt import InvalidReceipt, Verifier
+from judiciary.bulk.cheques import CHEQUES
 from tests.conftest import Start, judiciary_opening
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
@@ -33,7 +35,6 @@ from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 WITH_CASE, WITHOUT_CASE = "140000000000000001", "140000000000000002"
 DEFAULT_OPTIONS = BulkOptions()
-Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Bank:
 
     def open_check(self) -> BulkCheck:
         verifier = Verifier(verifying_keys([self.sandbox.pki / f"{self.trusted}.crt"]))
-        return BulkCheck(self.source, self.out, verifier)
+        return BulkCheck(CHEQUES, self.source, self.out, verifier)
 
     def run(
         self, options: BulkOptions = DEFAULT_OPTIONS, *, stop_after: int | None = None
@@ -79,7 +80,7 @@ class Bank:
             if stop_after is not None:
                 on_reply = check._on_reply
 
-                def stop_after_some(key: str, wire: bytes) -> Stop | None:
+                def stop_after_some(key: bytes, wire: bytes) -> Stop | None:
                     return on_reply(key, wire) or (
                         Stop(StopReason.INTERRUPTED, "enough") if check.answered - before >= stop_after else None
                     )
@@ -88,7 +89,7 @@ class Bank:
             stop = asyncio.run(check.ask(self.address, identity, options, lambda _done: None))
             return stop, check.write_out(stop), check.answered - before
 
-    def answers(self) -> list[Row]:
+    def answers(self) -> list[dict[str, str]]:
         with self.out.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
@@ -102,6 +103,11 @@ def bank(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> Bank:
 def many(count: int) -> list[str]:
     """Return *count* tracking ids: every tenth is the one with a case, the others have none."""
     return [WITH_CASE if number % 10 == 9 else f"7{number:017d}" for number in range(count)]
+
+
+def row_of(issued_on: date | None) -> Row:
+    """Return the row of a certificate."""
+    return Row(1, {"tracking_id": WITHOUT_CASE}, b"request", issued_on)
 
 
 def reason_code(text: str) -> str:
@@ -124,7 +130,7 @@ def test_every_row_has_a_result(bank: Bank) -> None:
     rows = bank.answers()
 
     assert (None, 2) == (stop, calls)
-    assert list(COLUMNS) == list(rows[0])
+    assert list(CHEQUES.output_columns) == list(rows[0])
     assert ["1", "2", "3", "4", "5", "6"] == [row["row"] for row in rows]
     assert ["YES", "NO", "UNANSWERED", "UNANSWERED", "UNANSWERED", "YES"] == [row["answer"] for row in rows]
     assert ["", "", "FIELD_INVALID", "FIELD_INVALID", "ROW_MALFORMED", ""] == [
@@ -171,21 +177,19 @@ def test_conclusive_no(bank: Bank) -> None:
 def test_no_about_certificate_after_data(issued_on: date, standing: str) -> None:
     """A NO says nothing about a certificate issued after the day, in Iran, up to which the data is loaded."""
     quarter_past_midnight_in_iran = datetime(2026, 11, 29, 20, 45, tzinfo=UTC)
-    answer = VerifiedAnswer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id")
+    answer = Answer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id")
 
-    assert standing == answered_row(Certificate(1, WITHOUT_CASE, issued_on), answer)["standing"]
+    assert standing == CHEQUES.answered(row_of(issued_on), answer)["standing"]
 
 
 @pytest.mark.parametrize("year", [0, 1404, 2200])
 def test_coverage_of_another_calendar(year: int) -> None:
-    """Coverage of a reply that does not begin on a Gregorian date makes no NO conclusive."""
+    """A NO whose coverage does not begin on a Gregorian date is no answer."""
     reply = pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
     reply.coverage.since.CopyFrom(Date(year=year, month=1, day=1))
-    certificate = Certificate(1, WITHOUT_CASE, date(2026, 1, 1))
 
-    row = answered_row(certificate, VerifiedAnswer.from_reply(reply))
-
-    assert (None, "CERTIFICATE_DATE_UNKNOWN") == (row["covered_since"], row["standing"])
+    with pytest.raises(InvalidReceipt, match="without coverage"):
+        Answer.from_reply(reply)
 
 
 def test_resume(bank: Bank) -> None:
@@ -295,7 +299,7 @@ def untrusted_server(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
     """A server with the judiciary's own certificate that answers every call with *reply*."""
     server = grpc.server(ThreadPoolExecutor(2))
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: reply)
-    service, _, method = METHOD.partition("/")
+    service, _, method = CHEQUES.method.partition("/")
     server.add_registered_method_handlers(service, {method: handler})
     pair = ((sandbox.pki / "judiciary-server.key").read_bytes(), (sandbox.pki / "judiciary-server.crt").read_bytes())
     ca = (sandbox.pki / "ca.crt").read_bytes()

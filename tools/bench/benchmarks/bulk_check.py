@@ -9,7 +9,7 @@ from tools.bench.metric import Metric, at_least, remarks
 
 
 def measure(environment: BenchEnvironment) -> Iterator[Metric]:
-    """Tracking ids per second of `estelam judiciary bulk-check` / calls per second of the load generator."""
+    """Tracking ids per second of `estelam judiciary bulk-check-cheques` / calls per second of the load generator."""
     scale, suite = environment.scale, environment.with_cases(environment.scale.few_rows)
     certificates, answers = environment.folder / "certificates.csv", environment.folder / "answers.csv"
     certificates.write_text("\n".join(["tracking_id", *cases.tracking_ids(scale.few_rows, scale.ids), ""]), "ascii")
@@ -18,7 +18,7 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         best = [load(server, asked, suite.caller("cbi"), seconds=scale.seconds)]
         address = f"127.0.0.1:{server.port}"
         swept = suite.command(
-            "judiciary", "bulk-check", certificates, "--out", answers, "--address", address, core=LOAD_CORE
+            "judiciary", "bulk-check-cheques", certificates, "--out", answers, "--address", address, core=LOAD_CORE
         )
         best.append(load(server, asked, suite.caller("cbi"), seconds=scale.seconds))
     throughput = statistics.mean(report.throughput for report in best)

@@ -1,4 +1,4 @@
-"""Bulk check: call CheckByTrackingId for every row of a bank's list; an interrupted run can be resumed.
+"""Bulk check: call one method for every row of a list; an interrupted run can be resumed.
 
 The journal of verified replies is the source of truth. The answers are written from it, row by row, at the end of each
 run, so a row without a receipt never appears as answered. The steps:
@@ -12,29 +12,27 @@ import csv
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from estelam.client.bulk import BulkCaller, BulkRequest, Stop, StopReason, UnaryCall
+from estelam.cli.bulk.question import NO, UNANSWERED, Answer, Question, Row
+from estelam.cli.bulk.table import MAYBE_ROUNDED, Rounding, read_rows
+from estelam.client.bulk import BulkCaller, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
-from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import ReceiptJournal
-from estelam.receipts.receipt import InvalidReceipt, Verifier
-from judiciary.bulk import rows
-from judiciary.bulk.rows import COLUMNS, NO, UNANSWERED, Certificate, VerifiedAnswer
-from judiciary.methods import CHECK_BY_TRACKING_ID
+from estelam.receipts.receipt import InvalidReceipt, Verifier, canonical
 
-METHOD = CHECK_BY_TRACKING_ID.name
 CALLS_PER_CONNECTION = 32
 """Concurrent calls on one connection, well below the server's limit; the server resets calls beyond it."""
 SYNC_SECONDS = 0.5
@@ -68,15 +66,16 @@ class Summary:
 
     rows: int = 0
     answers: Counter[str] = field(default_factory=Counter)
-    no_by_standing: Counter[str] = field(default_factory=Counter)
+    of_no: Counter[str] = field(default_factory=Counter)
+    """The values of the question's counted columns over the rows with NO."""
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def count(self, row: dict[str, Any]) -> None:
-        """Count *row*."""
+    def count(self, row: dict[str, Any], counted: Iterable[str]) -> None:
+        """Count *row*, an output row."""
         self.rows += 1
         self.answers[row["answer"]] += 1
         if row["answer"] == NO:
-            self.no_by_standing[row["standing"]] += 1
+            self.of_no.update(row[column] for column in counted if row[column])
         if row["answer"] == UNANSWERED:
             self.reasons[row["reason"]] += 1
 
@@ -84,19 +83,24 @@ class Summary:
 class BulkCheck:
     """One list, its answers and its journal; only one process at a time can open it."""
 
-    def __init__(self, source: Path, out: Path, verifier: Verifier) -> None:
-        self._source, self.out, self._verifier = source, out, verifier
+    def __init__(self, question: Question, source: Path, out: Path, verifier: Verifier) -> None:
+        self._question, self._source, self.out, self._verifier = question, source, out, verifier
         self._digest = _digest(source)
         self._now = Clock().now()
-        # A tracking id that occurs twice is sent once.
-        self._answers: dict[str, VerifiedAnswer | None] = {  # 1
-            found.tracking_id: None
-            for found in rows.read_certificates(source, self._now)
-            if found.tracking_id is not None
-        }
-        self._reasons: dict[str, str] = {}
+        self.rounding = Rounding()
+        # A request that occurs twice is sent once.
+        self._answers: dict[bytes, Answer | None] = {}
+        for row in read_rows(source, question, self._now):  # 1
+            self.rounding.add(row)
+            if row.request is not None:
+                self._answers[row.request] = None
+        self._reasons: dict[bytes, str] = {}
         self._caller: BulkCaller | None = None
         self.answered = 0
+        self.earlier = 0
+        """The number of answers of earlier runs."""
+        self.oldest: datetime | None = None
+        """When the first of them was given."""
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
             raise BulkCheckError(f"{out} already exists and is not from a bulk check; choose another --out")
@@ -104,19 +108,24 @@ class BulkCheck:
 
     @property
     def distinct(self) -> int:
-        """Number of distinct valid tracking ids in the list."""
+        """Number of distinct valid requests in the list."""
         return len(self._answers)
 
+    @property
+    def set_aside(self) -> Path | None:
+        """The file of what `resume` removed from the end of the journal, if it did."""
+        return self._journal.set_aside
+
     def resume(self, progress: Progress) -> None:
-        """Replay the journal of earlier runs. *progress* receives the number of answered tracking ids.
+        """Replay the journal of earlier runs. *progress* receives the number of answered requests.
 
         Raises:
             JournalError: the journal is damaged.
             BulkCheckError: the journal holds a reply for another list, or one that fails verification.
         """
         for item in self._journal.replay():  # 2
-            key = getattr(item.request, "tracking_id", None)
-            if item.method != METHOD or key not in self._answers:
+            key = canonical(item.request)
+            if item.method != self._question.method or key not in self._answers:
                 raise BulkCheckError(f"{self.receipts} holds a reply for another list")
             try:
                 answer = self._verify(item.request, item.reply)
@@ -124,19 +133,23 @@ class BulkCheck:
                 raise BulkCheckError(f"{self.receipts} holds a reply that fails verification: {error}") from None
             self.answered += self._answers[key] is None
             self._answers[key] = answer
+            self.oldest = min(self.oldest or answer.answered_at, answer.answered_at)
             if self.answered % 1000 == 0:
                 progress(self.answered)
+        self.earlier = self.answered
 
     async def ask(
         self, address: str, identity: ClientIdentity, options: BulkOptions, progress: Progress
     ) -> Stop | None:
-        """Call the service at *address* for every unanswered tracking id; return why the run stopped early, or None."""
+        """Call the service at *address* for every unanswered request; return why the run stopped early, or None."""
         async with AsyncExitStack() as stack:
             channels = aio_connections(address, identity, -(-options.window // CALLS_PER_CONNECTION))
             for channel in channels:
                 await stack.enter_async_context(channel)
             calls: list[UnaryCall] = [
-                partial(channel.unary_unary(f"/{METHOD}"), timeout=options.timeout, metadata=options.metadata)
+                partial(
+                    channel.unary_unary(f"/{self._question.method}"), timeout=options.timeout, metadata=options.metadata
+                )
                 for channel in channels
             ]
             self._caller = BulkCaller(
@@ -167,12 +180,12 @@ class BulkCheck:
         """
         summary = Summary()
         with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer = csv.DictWriter(file, self._question.output_columns, restval="")
             writer.writeheader()
-            for certificate in rows.read_certificates(self._source, self._now):  # 4
-                row = self._row(certificate, stop)
-                summary.count(row)
-                writer.writerow(row)
+            for row in read_rows(self._source, self._question, self._now):  # 4
+                output = self._output(row, stop)
+                summary.count(output, self._question.counted)
+                writer.writerow(output)
             if _digest(self._source) != self._digest:
                 raise BulkCheckError(f"{self._source} was changed during the run; restore it and start again")
         return summary
@@ -191,7 +204,7 @@ class BulkCheck:
         try:
             async with asyncio.TaskGroup() as group:
                 syncing = group.create_task(self._sync_periodically(progress))
-                stop = await caller.run(self._requests())  # 3
+                stop = await caller.run(self._unanswered())  # 3
                 syncing.cancel()
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
@@ -204,41 +217,38 @@ class BulkCheck:
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(self._journal.sync)
 
-    def _requests(self) -> Iterator[BulkRequest]:
-        for key, answer in self._answers.items():
-            if answer is None:
-                yield BulkRequest(key, pb.CheckByTrackingIdRequest(tracking_id=key).SerializeToString())
+    def _unanswered(self) -> Iterator[bytes]:
+        return (request for request, answer in self._answers.items() if answer is None)
 
-    def _on_reply(self, key: str, wire: bytes) -> Stop | None:
-        request = pb.CheckByTrackingIdRequest(tracking_id=key)
+    def _on_reply(self, key: bytes, wire: bytes) -> Stop | None:
+        request = self._question.request.FromString(key)
         try:
-            reply = pb.CheckByTrackingIdResponse.FromString(wire)
+            reply = self._question.reply.FromString(wire)
             answer = self._verify(request, reply)
         except (DecodeError, InvalidReceipt) as error:
             self._reasons[key] = f"UNPROVEN: {error}"
             return Stop(StopReason.UNPROVEN, f"a reply failed verification: {error}")
-        self._journal.append(ReceiptRecord(METHOD, request, reply))
+        self._journal.append(ReceiptRecord(self._question.method, request, reply))
         self._answers[key] = answer
         self._reasons.pop(key, None)
         self.answered += 1
         return None
 
-    def _verify(self, request: Any, reply: Any) -> VerifiedAnswer:
-        self._verifier.verify(METHOD, request, reply)
-        answer = VerifiedAnswer.from_reply(reply)
-        if answer.answer == NO and answer.covered_since is None:
-            raise InvalidReceipt("the reply is a NO without coverage")
-        return answer
+    def _verify(self, request: Message, reply: Message) -> Answer:
+        self._verifier.verify(self._question.method, request, reply)
+        return Answer.from_reply(reply)
 
-    def _row(self, certificate: Certificate, stop: Stop | None) -> dict[str, Any]:
-        key = certificate.tracking_id
-        if key is None:
-            return rows.unanswered_row(certificate, certificate.problem)
-        # A list that was changed may hold ids that were never read; write_out detects that at its end.
-        if answer := self._answers.get(key):
-            return rows.answered_row(certificate, answer)
+    def _output(self, row: Row, stop: Stop | None) -> dict[str, Any]:
+        if (request := row.request) is None:
+            return self._question.unanswered(row, row.problem)
+        if row.maybe_rounded:
+            doubtful = self.rounding.is_likely
+            row = replace(row, maybe_rounded=doubtful, problem=MAYBE_ROUNDED if doubtful else row.problem)
+        # A list that was changed may hold requests that were never read; write_out detects that at its end.
+        if answer := self._answers.get(request):
+            return self._question.answered(row, answer)
         not_called = f"UNASKED: {stop.message if stop else 'the list was changed'}"
-        return rows.unanswered_row(certificate, self._reasons.get(key, not_called))
+        return self._question.unanswered(row, self._reasons.get(request, not_called))
 
 
 def _digest(path: Path) -> str:

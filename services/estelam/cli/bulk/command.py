@@ -1,15 +1,18 @@
-"""`estelam judiciary bulk-check`: progress, signals, summary and exit code of a bulk check."""
+"""The commands of bulk checks: progress, signals, warnings, summary and exit code."""
 
 import asyncio
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from estelam.cli import output
+from estelam.cli.bulk.question import NO, UNANSWERED, YES, Question
+from estelam.cli.bulk.run import BulkCheck, BulkOptions, Summary
 from estelam.cli.inquire import resolve_target
 from estelam.cli.inquiry_options import Options
 from estelam.cli.signing_keys import service_keys
@@ -19,8 +22,6 @@ from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.receipts.receipt import Verifier
-from judiciary.bulk.rows import UNANSWERED
-from judiciary.bulk.run import BulkCheck, BulkOptions, Summary
 
 MAX_REASONS = 10
 _EXITS = {
@@ -34,18 +35,22 @@ _EXITS = {
 }
 
 
-def bulk_check(
+def check_list(
+    question: Question,
     file: Path,
     out: Path,
     options: Options,
     window: int,
     patience: float,
     deadline: str | None,
+    max_age: str,
+    resume: bool,  # noqa: FBT001 - an option of the command line, passed by its name
     certificate: list[Path] | None,
     retired_keys: Path | None,
 ) -> None:
-    """Call CheckByTrackingId for every row of *file*, print the summary, and exit."""
+    """Ask *question* for every row of *file*, print the summary, and exit."""
     with output.user_errors(as_json=options.as_json):
+        oldest = output.parse_option("--max-age", max_age, dates.parse_duration, as_json=options.as_json)
         bulk_options = BulkOptions(
             window=window,
             timeout=options.timeout,
@@ -57,9 +62,15 @@ def bulk_check(
         output.check_writable(out, "--out", force=True)
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
-        verifier = Verifier(service_keys("judiciary", certificate, retired_keys))
-        with BulkCheck(file, out, verifier) as check:
-            stop = _run(check, address, identity, bulk_options, as_json=options.as_json)
+        verifier = Verifier(service_keys(question.service, certificate, retired_keys))
+        with BulkCheck(question, file, out, verifier) as check:
+            for warning in check.rounding.warnings():
+                typer.secho(warning, fg="yellow", err=True)
+            with output.progress("rows answered", as_json=options.as_json, total=check.distinct) as show:
+                check.resume(lambda done: show(done, "receipts of an earlier run verified"))
+                if not resume:
+                    _stop_at_old_answers(check, oldest, as_json=options.as_json)
+                stop = asyncio.run(_ask(check, address, identity, bulk_options, show))
             summary = check.write_out(stop)
     _report(check, summary, stop, as_json=options.as_json)
 
@@ -73,14 +84,6 @@ def _monotonic(deadline: str | None, *, as_json: bool) -> float | None:
     return time.monotonic() + (end - now).total_seconds()
 
 
-def _run(
-    check: BulkCheck, address: str, identity: ClientIdentity, options: BulkOptions, *, as_json: bool
-) -> Stop | None:
-    with output.progress("ids answered", as_json=as_json, total=check.distinct) as show:
-        check.resume(lambda done: show(done, "receipts of an earlier run verified"))
-        return asyncio.run(_ask(check, address, identity, options, show))
-
-
 async def _ask(
     check: BulkCheck, address: str, identity: ClientIdentity, options: BulkOptions, progress: Callable[[int], None]
 ) -> Stop | None:
@@ -90,16 +93,47 @@ async def _ask(
     return await check.ask(address, identity, options, progress)
 
 
+def _earlier(check: BulkCheck) -> dict[str, Any]:
+    """Return what is said of the answers of earlier runs."""
+    if check.oldest is None:
+        return {}
+    return {"of_earlier_runs": check.earlier, "oldest_answer": dates.format_minute(check.oldest)}
+
+
+def _stop_at_old_answers(check: BulkCheck, max_age: timedelta, *, as_json: bool) -> None:
+    """Exit if an answer of an earlier run is older than *max_age*: it says nothing about what happened since."""
+    if check.oldest is None or Clock().now() - check.oldest <= max_age:
+        return
+    output.exit_error(
+        f"{check.out}: {check.earlier:,} answers are of earlier runs, the oldest of {dates.format_minute(check.oldest)}"
+        f" is older than --max-age; nothing was asked. To ask all rows anew give another --out; to keep these answers"
+        " and ask the other rows give --resume",
+        as_json=as_json,
+        code=output.EXIT_STOPPED,
+        more=_earlier(check),
+    )
+
+
 def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
     unanswered = summary.answers[UNANSWERED]
+    if check.set_aside:
+        typer.secho(
+            f"{check.receipts}: its end was damaged by a crash and is now in {check.set_aside};"
+            " the rows of the replies in it were asked again",
+            fg="yellow",
+            err=True,
+        )
     output.print_record(
         {
             "rows": summary.rows,
-            "yes": summary.answers["YES"],
-            "no": summary.answers["NO"],
-            "of_these_no": dict(summary.no_by_standing),
+            "yes": summary.answers[YES],
+            "no": summary.answers[NO],
+            "of_these_no": dict(summary.of_no) or None,
             "unanswered": unanswered,
             "reasons": dict(summary.reasons.most_common(MAX_REASONS)),
+            **_earlier(check),
+            "set_aside": str(check.set_aside) if check.set_aside else None,
+            "maybe_rounded": (check.rounding.count if check.rounding.is_likely else 0) or None,
             "stopped": stop.reason if stop else None,
             "because": stop.message if stop else None,
             "resume_after": output.after(stop.retry_seconds) if stop and stop.retry_seconds else None,

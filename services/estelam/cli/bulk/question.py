@@ -1,0 +1,132 @@
+"""What the services describe of a question for its bulk check, and what passes between its parts: rows and answers."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.message import Message
+
+from estelam.core import dates
+from estelam.core.dates import DateError
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
+from estelam.receipts.receipt import InvalidReceipt
+
+YES, NO, UNANSWERED = "YES", "NO", "UNANSWERED"
+"""The values of the column `answer`. UNANSWERED can't be mistaken for an answer."""
+COVERAGE = ("covered_since", "data_as_of")
+"""The columns of an answer's coverage."""
+
+_WORDS = {ANSWER_YES: YES, ANSWER_NO: NO}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a list; rows are numbered from 1, without the header and blank lines."""
+
+    number: int
+    cells: Mapping[str, Any]
+    """The fields of the request; empty for a refused row, whose cells may hold any text, even a name."""
+    request: bytes | None
+    """The serialized request; None for a refused row."""
+    day: date | None = None
+    """The date in the question's `date_column`, if the row has a valid one."""
+    problem: str = ""
+    """What is wrong with the row, as `REASON: text`."""
+    maybe_rounded: bool = False
+    """Whether an identifier ends in zeros from its 16th digit on, as a spreadsheet rounds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The content of a verified reply without its receipt, so that many fit in memory."""
+
+    answer: str
+    covered_since: date | None
+    data_as_of: datetime | None
+    answered_at: datetime
+    inquiry_id: str
+
+    @classmethod
+    def from_reply(cls, reply: Any) -> "Answer":
+        """Extract the answer from *reply*, whose receipt was verified.
+
+        Raises:
+            InvalidReceipt: the reply is no answer: neither YES nor NO, or a NO without the coverage of its contract.
+        """
+        if (word := _WORDS.get(reply.answer)) is None:
+            raise InvalidReceipt("the reply is neither YES nor NO")
+        since = as_of = None
+        if "coverage" in reply.DESCRIPTOR.fields_by_name:
+            since, as_of = _coverage(reply.coverage.SerializeToString())
+            if word == NO and since is None:
+                raise InvalidReceipt("the reply is a NO without coverage")
+        receipt = reply.receipt
+        return cls(word, since, as_of, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id)
+
+    def coverage(self) -> dict[str, Any]:
+        """Return the columns of the coverage."""
+        return {"covered_since": self.covered_since, "data_as_of": self.data_as_of and utc(self.data_as_of)}
+
+
+@lru_cache
+def _coverage(wire: bytes) -> tuple[date | None, datetime | None]:
+    # Cached: coverage is equal in all replies until the next load.
+    coverage = Coverage.FromString(wire)
+    since = None
+    with contextlib.suppress(DateError):  # No NO is accepted then.
+        since = dates.from_wire(coverage.since)
+    return since, coverage.as_of.ToDatetime(UTC) if coverage.HasField("as_of") else None
+
+
+def utc(instant: datetime) -> str:
+    """Return *instant*, which is in UTC, in ISO 8601."""
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def _describe_nothing(_row: Row, _answer: Answer | None) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A yes/no question. The list has a column for each field of the request."""
+
+    service: str
+    """The name of the service, whose receipts prove the answers."""
+    method: str
+    """package.Service/Method"""
+    request: type[Message]
+    reply: type[Message]
+    date_column: str | None = None
+    """A further column that the list may have: a date of the past."""
+    columns: tuple[str, ...] = ()
+    """Further columns of the output, between `reason` and `answered_at`."""
+    describe: Callable[[Row, Answer | None], Mapping[str, Any]] = _describe_nothing
+    """Returns the values of `columns` for a row and its answer; None: the row has none."""
+    counted: tuple[str, ...] = ()
+    """Columns whose values the summary counts over the rows with NO."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the request, which are the columns that the list must have."""
+        return tuple(field.name for field in self.request.DESCRIPTOR.fields)
+
+    @property
+    def output_columns(self) -> tuple[str, ...]:
+        """The columns of the output."""
+        return "row", *self.fields, "answer", "reason", *self.columns, "answered_at", "inquiry_id"
+
+    def answered(self, row: Row, answer: Answer) -> dict[str, Any]:
+        """Return the output of a row with *answer*."""
+        given = {"answer": answer.answer, "reason": row.problem, "inquiry_id": answer.inquiry_id}
+        return self._output(row, answer) | given | {"answered_at": utc(answer.answered_at)}
+
+    def unanswered(self, row: Row, reason: str) -> dict[str, Any]:
+        """Return the output of a row without an answer, for *reason*."""
+        return self._output(row, None) | {"answer": UNANSWERED, "reason": reason}
+
+    def _output(self, row: Row, answer: Answer | None) -> dict[str, Any]:
+        return {"row": row.number, **row.cells, **self.describe(row, answer)}

@@ -1,0 +1,205 @@
+"""Read the list of a bulk check: a CSV file of people and their spreadsheets."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import sqrt
+from pathlib import Path
+from typing import TextIO
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from estelam.cli.bulk.question import Question, Row
+from estelam.core import dates, validation
+from estelam.core.dates import DateError
+from estelam.core.errors import Refusal
+from estelam.core.exceptions import UserFacingError
+from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
+from estelam.receipts.receipt import canonical
+
+SEPARATORS = ",;\t|"
+"""Separators of cells; the header tells which one a list uses."""
+SPREADSHEET_DIGITS = 15
+"""The digits of a number that spreadsheets keep; those after them become zeros."""
+SHOWN_ROWS = 10
+
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+([.,/\u066b][0-9]*)?E[+-]?[0-9]+", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+SCIENTIFIC_NOTATION = "SCIENTIFIC_NOTATION"
+MAYBE_ROUNDED = "MAYBE_ROUNDED: ends in zeros from the 16th digit on, as a spreadsheet rounds long numbers"
+
+
+class InputError(UserFacingError):
+    """The list can't be read; the message is for the operator."""
+
+
+def read_rows(path: Path, question: Question, now: datetime) -> Iterator[Row]:
+    """Yield the rows of the CSV file *path*; no date in the question's date column is after *now*.
+
+    Raises:
+        InputError: the file has no valid header, is not UTF-8, is not CSV, or ends within a row.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line, first = _first_line(file)
+            header, separator = _header(path, first, question)
+            lines = _Lines(file)
+            reader = csv.reader(lines, delimiter=separator, strict=True)
+            filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
+            try:
+                for number, cells in enumerate(filled, start=1):
+                    if not lines.ended:
+                        reason = (
+                            "the file ends within this row, so it may be cut off; if it is complete, add a line end"
+                        )
+                        raise InputError(f"{path}, line {line + reader.line_num}: {reason}")
+                    yield _row(number, header, cells, question, now)
+            except csv.Error as error:
+                raise InputError(f"{path}, line {line + reader.line_num}: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8; save the list as CSV in UTF-8") from None
+
+
+@dataclass(slots=True)
+class _Lines:
+    """The lines of a file, and whether the last one that was read has a line end."""
+
+    file: TextIO
+    ended: bool = True
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.file:
+            self.ended = line.endswith(("\n", "\r"))
+            yield line
+
+
+def _first_line(file: TextIO) -> tuple[int, str]:
+    """Return the first line that is not blank, and its number."""
+    return next(((number, line) for number, line in enumerate(file, start=1) if line.strip()), (1, ""))
+
+
+def _header(path: Path, line: str, question: Question) -> tuple[list[str], str]:
+    """Return the names of the columns, and the separator; the order, other columns and the case do not matter."""
+    candidates = [(_names(line, separator), separator) for separator in SEPARATORS]
+    names, separator = max(candidates, key=lambda each: len({*each[0]} & {*question.fields}))
+    once = [*question.fields, *([question.date_column] if question.date_column in names else ())]
+    if any(names.count(name) != 1 for name in once):
+        raise InputError(f"{path}: the header must name each of these columns, once: {', '.join(question.fields)}")
+    return names, separator
+
+
+def _names(line: str, separator: str) -> list[str]:
+    try:
+        cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return []
+    return [re.sub("[ _-]+", "_", normalize_identifier(cell).lower()) for cell in cells]
+
+
+def _row(number: int, header: list[str], cells: list[str], question: Question, now: datetime) -> Row:
+    if len(cells) != len(header):
+        return _refused(number, f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}")
+    given = dict(zip(header, cells, strict=True))
+    request = question.request()
+    try:
+        _fill(request, given)
+        validation.validate(request)
+    except ValueError as error:
+        return _refused(number, str(error))
+    except Refusal as refusal:
+        return _refused(number, refusal.summary())
+    values = {name: getattr(request, name) for name in question.fields}
+    day, problem = None, ""
+    try:
+        if question.date_column and (text := given.get(question.date_column, "").strip()):
+            day = dates.parse_past_date(text, now)
+    except DateError as error:
+        problem = f"{question.date_column} {error}"
+    return Row(number, values, canonical(request), day, problem, any(map(_is_rounded, values.values())))
+
+
+def _refused(number: int, problem: str) -> Row:
+    return Row(number, {}, None, problem=problem)
+
+
+def _fill(request: Message, given: Mapping[str, str]) -> None:
+    """Fill the fields of *request* with the cells of their columns.
+
+    Raises:
+        ValueError: a cell can't be such a value; the text is the row's problem.
+    """
+    for each in request.DESCRIPTOR.fields:
+        cell = given[each.name].strip()
+        if _CONTROL.search(cell):  # damage, which must not be removed
+            raise ValueError(f"FIELD_INVALID: {each.name} has a control character")
+        if _SCIENTIFIC.fullmatch(normalize_identifier(cell)):
+            raise ValueError(
+                f"{SCIENTIFIC_NOTATION}: {each.name} lost digits in a spreadsheet; export the column as text"
+            )
+        try:
+            is_text = each.type == FieldDescriptor.TYPE_STRING
+            setattr(request, each.name, normalize_digits(cell) if is_text else parse_amount(cell))
+        except ValueError:
+            raise ValueError(f"FIELD_INVALID: {each.name} is not a whole number of 64 bits") from None
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, str) and len(value) > SPREADSHEET_DIGITS
+
+
+def _is_rounded(value: object) -> bool:
+    return isinstance(value, str) and _is_long(value) and not value[SPREADSHEET_DIGITS:].strip("0")
+
+
+@dataclass(slots=True)
+class Rounding:
+    """The rows of a list whose identifiers a spreadsheet may have rounded."""
+
+    rows: list[int] = field(default_factory=list)
+    """The first rows with an identifier that ends in zeros from its 16th digit on."""
+    count: int = 0
+    scientific_rows: list[int] = field(default_factory=list)
+    scientific: int = 0
+    _expected: float = 0.0
+
+    def add(self, row: Row) -> None:
+        """Count *row*."""
+        if row.problem.startswith(SCIENTIFIC_NOTATION):
+            self.scientific += 1
+            _keep(self.scientific_rows, row)
+        if row.maybe_rounded:
+            self.count += 1
+            _keep(self.rows, row)
+        lengths = (len(value) for value in row.cells.values() if _is_long(value))
+        self._expected += sum(10.0 ** (SPREADSHEET_DIGITS - length) for length in lengths)
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether more identifiers end in zeros than chance explains, by three standard deviations."""
+        return self.count > self._expected + 3 * sqrt(self._expected)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what to tell the operator before anything is asked."""
+        if self.is_likely:
+            yield (
+                f"{_rows(self.count, self.rows)}: an identifier ends in zeros from its 16th digit on, as a spreadsheet"
+                " rounds long numbers; export the column as text, or compare these rows with their documents"
+            )
+        if self.scientific:
+            yield (
+                f"{_rows(self.scientific, self.scientific_rows)}: a value is in scientific notation, as a spreadsheet"
+                " writes long numbers; these rows are not asked; export the column as text"
+            )
+
+
+def _keep(rows: list[int], row: Row) -> None:
+    if len(rows) < SHOWN_ROWS:
+        rows.append(row.number)
+
+
+def _rows(count: int, shown: Iterable[int]) -> str:
+    named = ", ".join(map(str, shown))
+    return f"{count:,} {'row' if count == 1 else 'rows'} ({named}{', ...' if count > SHOWN_ROWS else ''})"
