@@ -19,6 +19,10 @@ class InvalidReceipt(Exception):  # noqa: N818 - an outcome of verification, not
     """The receipt does not prove the reply; the text names the step that failed."""
 
 
+class SigningKeyInvalid(InvalidReceipt):
+    """The signature is right, but its key was not valid at the time of the answer."""
+
+
 def canonical(message: Message) -> bytes:
     """Return the canonical protobuf form: known fields in the order of their numbers, without default values."""
     return message.SerializeToString(deterministic=True)
@@ -104,7 +108,7 @@ def check_signature(
     except InvalidSignature:
         raise InvalidReceipt("the signature does not match the block") from None
     if problem := key.invalidity(header.sealed_at_micros, is_time_proven=is_time_proven):
-        raise InvalidReceipt(problem)
+        raise SigningKeyInvalid(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ class Verifier:
             raise InvalidReceipt("the entry is not in the signed block")
         self._check_header(receipt.block_header, receipt.signature)  # 4
         if problem := self._keys[header.key_id].invalidity(entry.answered_at_micros):
-            raise InvalidReceipt(problem)
+            raise SigningKeyInvalid(problem)
         _check_plain_fields(reply, receipt, entry)  # 5
         return VerifiedReceipt(entry, header)
 

@@ -23,7 +23,7 @@ from estelam.core.purpose import encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
-from estelam.receipts.receipt import InvalidReceipt
+from estelam.receipts.receipt import InvalidReceipt, SigningKeyInvalid
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
@@ -151,8 +151,8 @@ class _Pages:
         """Verify a saved receipt and show the result."""
         try:
             verified = receipts.verify_archive((await _form(request)).get("receipt", ""), self._ui.keys)
-        except InvalidReceipt:
-            return _show(request, language, "receipt.html", status=422, verified=None)
+        except InvalidReceipt as error:
+            return _show_invalid(request, language, error)
         return _show(request, language, "receipt.html", verified=verified)
 
     async def save(self, request: Request, language: str) -> Response:
@@ -160,8 +160,8 @@ class _Pages:
         text = (await _form(request)).get("receipt", "").replace("\r\n", "\n")
         try:
             verified = receipts.verify_archive(text, self._ui.keys)
-        except InvalidReceipt:
-            return _show(request, language, "receipt.html", status=422, verified=None)
+        except InvalidReceipt as error:
+            return _show_invalid(request, language, error)
         name = f"estelam-receipt-{verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
@@ -197,6 +197,12 @@ async def _form(request: Request) -> Typed:
             text = (await value.read()).decode("utf-8", "replace") if isinstance(value, UploadFile) else value
             typed[name] = typed.get(name) or text
     return typed
+
+
+def _show_invalid(request: Request, language: str, error: InvalidReceipt) -> Response:
+    """Show that a receipt is invalid; of a right signature also why its key does not count, which repeats no input."""
+    key_problem = str(error) if isinstance(error, SigningKeyInvalid) else ""
+    return _show(request, language, "receipt.html", status=422, verified=None, key_problem=key_problem)
 
 
 def _show(

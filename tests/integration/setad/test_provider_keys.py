@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from google.protobuf import json_format
 
 from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.setad.v1 import note_verification_pb2 as pb
+from sataad_adapter.web.receipts import archive_lines
 from tests.conftest import promissory_opening
 from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
@@ -18,6 +21,38 @@ def outcome(client: httpx.Client, url: str) -> str:
     """The answer of VerifyNote, or the reason for which there is none."""
     reply = client.post(f"{url}/v1/notes:verify", json=GENUINE).json()
     return str(reply.get("answer") or reply["reason"])
+
+
+def test_page_states_why(tmp_path: Path) -> None:
+    """The officer's page states that a key is retired, in both languages, and not that the receipt was changed."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    suite.load_samples(sandbox)
+    retired, clock = sandbox.folder / "retired.json", Time()
+    retired.write_text('{"retired": []}', "ascii")
+    with (
+        RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as ministry,
+        running_adapter(sandbox, ministry.address, clock.clock, provider_retired_keys=retired) as adapter,
+        https_client_named(sandbox, "setad") as setad,
+    ):
+        reply = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE).json()
+        request = json_format.ParseDict(GENUINE, pb.VerifyNoteRequest())
+        archive = archive_lines(request, json_format.ParseDict(reply, pb.VerifyNoteResponse()))
+        write_retirement(retired, sandbox.pki / "promissory-receipts.crt", NOW - DAY, "compromised")
+        clock.seconds += 2
+        pages = {
+            language: httpx.post(
+                f"{adapter.page}/{language}/receipt",
+                data={"receipt": archive},
+                headers={"origin": adapter.page},
+                trust_env=False,
+            )
+            for language in ("fa", "en")
+        }
+
+    assert [422, 422] == [page.status_code for page in pages.values()]
+    assert "The signature is right, but its certificate was not valid" in pages["en"].text
+    assert "امضا درست است" in pages["fa"].text
+    assert all("the signing key was compromised at" in page.text for page in pages.values())
 
 
 def test_rotation_and_retirement(tmp_path: Path) -> None:
