@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from estelam.core.dates import DateError, DateProblem, parse_date
+from estelam.loading import batch, csv_reader, formats
 from estelam.loading.feed import Feed
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
@@ -59,3 +61,19 @@ def test_states() -> None:
 
     assert [word for word, _ in rows] == [state.value for state in State]
     assert [word for word, answer in rows if answer == "YES"] == [State.ISSUED.value]
+
+
+def test_reasons() -> None:
+    """Every reason for which a row is rejected stands in the page."""
+    modules = (formats, csv_reader, batch)
+    reasons = {value for module in modules for name, value in vars(module).items() if name == value}
+    about_dates = {DateProblem.AFTER_TODAY, DateProblem.BEFORE_1300, DateProblem.AFTER_2099}
+    for text in ("x", "99-01-01", "1700-01-01", "1404-12-30"):
+        with pytest.raises(DateError) as refused:
+            parse_date(text)
+        about_dates.add(refused.value.problem)
+    reasons |= {problem.name for problem in about_dates}
+    page = (DOCS / "loading.md").read_text("utf-8")
+
+    assert len(reasons) >= 15
+    assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
