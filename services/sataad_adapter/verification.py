@@ -11,7 +11,7 @@ import structlog
 from google.protobuf.message import Message
 
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import VerifyingKey
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _MINISTRY = notes.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_name
-
-_UNKNOWN_AGENCY = Violation("executive_agency_id", "agency.member", "is not a registered member of Setad")
 
 
 class VerificationBackend:
@@ -89,10 +87,7 @@ def _purpose_metadata(inquiry: Inquiry) -> tuple[tuple[str, str], ...]:
 
 
 def _forwarded_refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    refusal = from_grpc(error)
-    if refusal and refusal.reason is Reason.AGENCY_NOT_MEMBER:
-        return Refusal(refusal.reason, [_UNKNOWN_AGENCY])
-    if refusal:
+    if refusal := from_grpc(error):
         return refusal
     late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return Refusal(Reason.ANSWER_LATE if late else Reason.PROVIDER_UNAVAILABLE)
