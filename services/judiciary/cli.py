@@ -8,7 +8,8 @@ from estelam.cli import options
 from estelam.cli.bulk_options import declare
 from estelam.cli.deferred import implemented_in
 from estelam.cli.inquiry_options import Options, inquiry
-from estelam.cli.options import AsJson, File, Rejects, Replace, Since, Through
+from estelam.cli.load_options import LoadOptions, load_options
+from estelam.cli.options import File
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("judiciary.commands")
@@ -17,16 +18,10 @@ app.command()(implemented(options.serve))
 
 
 @app.command()
+@load_options()
 @implemented_in("judiciary.loading")
-def load_cases(
-    file: File,
-    since: Since = None,
-    through: Through = None,
-    rejects: Rejects = None,
-    replace: Replace = False,
-    as_json: AsJson = False,
-) -> None:
-    """Load a file of cases and its coverage: all of it, or nothing."""
+def load_cases(file: File, options: LoadOptions) -> None:
+    """Load a file of cases: all of it, or nothing. Exit 0 too where it was loaded before."""
 
 
 app.command()(implemented(options.recall))

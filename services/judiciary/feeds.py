@@ -8,6 +8,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Feed
 from estelam.loading.formats import case_number, code, identifier, past_date, text, word
+from judiciary.cases import FIRST_DATE
 from judiciary.repository import Kind, Role, case_table
 
 
@@ -40,5 +41,7 @@ CASES = Feed(
     key=("case_number", "national_id", "role"),
     consistent=("kind", "filed_on", "registered_at", "tracking_id", "sayad_id"),
     subjects={"tracking": "tracking_id", "cheque": "sayad_id", "person": "national_id"},
+    first_date=FIRST_DATE,
+    is_dated=True,
 )
-"""Cases; the rows of a case replace all stored rows of that case."""
+"""Cases; the rows of a case are added to the stored ones, or replace them, as their file declares."""

@@ -3,8 +3,7 @@
 from functools import partial
 
 from estelam.cli.load import load_file
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from judiciary.settings import JudiciarySettings
 
-load_cases = partial(load_file, JudiciarySettings, CASES, first_date=FIRST_DATE)
+load_cases = partial(load_file, JudiciarySettings, CASES)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from estelam.core.settings import HostPort, StoreSettings, SubjectFields
+from estelam.core.settings import FeedName, HostPort, StoreSettings, SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 
@@ -19,3 +19,5 @@ class JudiciarySettings(StoreSettings):
 
     listen: HostPort = "127.0.0.1:50052"
     """host:port of the gRPC server."""
+    feeds: tuple[FeedName, ...] = ("cases",)
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""

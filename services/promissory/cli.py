@@ -8,7 +8,8 @@ from estelam.cli import options
 from estelam.cli.bulk_options import declare
 from estelam.cli.deferred import implemented_in
 from estelam.cli.inquiry_options import Options, inquiry
-from estelam.cli.options import AsJson, File, Rejects, Replace, Through
+from estelam.cli.load_options import LoadOptions, load_options
+from estelam.cli.options import File
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("promissory.commands")
@@ -18,20 +19,16 @@ app.command()(implemented(options.serve))
 
 
 @app.command()
+@load_options(without=("since", "tracking_since", "parties"))
 @loaded
-def load_notes(
-    file: File,
-    through: Through = None,
-    rejects: Rejects = None,
-    replace: Replace = False,
-    as_json: AsJson = False,
-) -> None:
-    """Load a file of notes: all of it, or nothing."""
+def load_notes(file: File, options: LoadOptions) -> None:
+    """Load a file of notes: all of it, or nothing. Exit 0 too where it was loaded before."""
 
 
 @app.command()
+@load_options(without=("since", "tracking_since", "parties", "replace"))
 @loaded
-def load_agencies(file: File, rejects: Rejects = None, as_json: AsJson = False) -> None:
+def load_agencies(file: File, options: LoadOptions) -> None:
     """Load the whole list of Setad's member agencies; an agency that the file lacks is removed."""
 
 

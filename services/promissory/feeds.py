@@ -1,6 +1,5 @@
 """Feeds of the promissory service: columns, checks and keys of the notes file and the member agencies file."""
 
-from datetime import date
 from typing import Any
 
 import pyarrow.compute as pc
@@ -10,9 +9,6 @@ from estelam.loading.feed import Feed
 from estelam.loading.formats import amount, any_date, code, identifier, numbers, past_date, text, whole_number, word
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.repository import State, member_table, note_table
-
-# The notes data is complete or it is not; completeness has no first date.
-FIRST_DATE = date.min
 
 _OBLIGOR = identifier(pb.CheckNoteRequest, "obligor_id")
 _BENEFICIARY = identifier(pb.CheckNoteRequest, "beneficiary_id")

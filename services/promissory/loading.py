@@ -3,8 +3,8 @@
 from functools import partial
 
 from estelam.cli.load import load_file
-from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
+from promissory.feeds import MEMBERS, NOTES
 from promissory.settings import PromissorySettings
 
-load_notes = partial(load_file, PromissorySettings, NOTES, first_date=FIRST_DATE)
-load_agencies = partial(load_file, PromissorySettings, MEMBERS, first_date=FIRST_DATE)
+load_notes = partial(load_file, PromissorySettings, NOTES)
+load_agencies = partial(load_file, PromissorySettings, MEMBERS)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from estelam.core.settings import HostPort, StoreSettings, SubjectFields
+from estelam.core.settings import FeedName, HostPort, StoreSettings, SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 
@@ -20,5 +20,7 @@ class PromissorySettings(StoreSettings):
 
     listen: HostPort = "127.0.0.1:50051"
     """host:port of the gRPC server."""
+    feeds: tuple[FeedName, ...] = ("notes",)
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""
     parties_window: timedelta = timedelta(hours=24)
     """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration."""

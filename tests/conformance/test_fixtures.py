@@ -14,7 +14,6 @@ from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
 from estelam.core.clock import TEHRAN
-from estelam.loading.feed import CoverageDeclaration
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import valid_legal, valid_national
@@ -58,11 +57,11 @@ def test_ids_are_invented() -> None:
 def test_rows_load(sandbox: Sandbox, written: Path) -> None:
     """Our loaders accept every row with complete coverage through the origin."""
     manifest = json.loads((written / "manifest.json").read_text("utf-8"))
-    complete = CoverageDeclaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
+    since, cut_at = date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"])
 
     load_file(sandbox.promissory(), MEMBERS, written / "data" / "agencies.csv")
-    load_file(sandbox.promissory(), NOTES, written / "data" / "notes.csv", complete)
-    load_file(sandbox.judiciary(), CASES, written / "data" / "cases.csv", complete)
+    load_file(sandbox.promissory(), NOTES, written / "data" / "notes.csv", cut_at, whole=True)
+    load_file(sandbox.judiciary(), CASES, written / "data" / "cases.csv", cut_at, whole=True, complete_since=since)
 
 
 def test_grants(written: Path) -> None:

@@ -20,7 +20,6 @@ from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import verify
 from estelam.ledger.tables import block_table
-from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.facts import coverage_table
@@ -100,7 +99,7 @@ def service(sandbox: Sandbox) -> Iterator[SteppedClockService]:
     since = datetime.now(UTC) - AGED
     DevCertificateAuthority(sandbox.pki).issue("aged", [ORGANIZATIONS["setad"]], since=since, lifetime=2 * AGED)
     load_file(sandbox.promissory(), MEMBERS, SAMPLES / "agencies.csv")
-    load_file(sandbox.promissory(), NOTES, SAMPLES / "notes.csv", CoverageDeclaration(through=datetime.now(UTC)))
+    load_file(sandbox.promissory(), NOTES, SAMPLES / "notes.csv", whole=True)
     service = SteppedClockService(sandbox)
     yield service
     service.open.close()

@@ -28,6 +28,9 @@ NOTES = SAMPLES / "notes.csv"
 CASES = SAMPLES / "cases.csv"
 ROWS = 20
 
+NOW = "2026-06-01T12:00:00+03:30"
+"""The cut-off of files that are loaded one after the other: it may stay the same."""
+
 Facts = Mapping[str, Sequence[tuple[Any, ...]]]
 
 
@@ -46,7 +49,7 @@ def command(sandbox: Sandbox, tmp_path: Path) -> CommandLine:
     """The command line on a sandbox with the first rows of the notes loaded."""
     line = CommandLine(sandbox)
     first = file(tmp_path / "first.csv", NOTES, ROWS)
-    assert line("promissory", "load-notes", first, "--through", "now").code == 0
+    assert line("promissory", "load-notes", first, "--replace", "--cut-at", NOW).code == 0
     return line
 
 
@@ -72,7 +75,7 @@ def refuse(command: CommandLine, path: Path) -> str:
     """The message for *path*, which must not load and must change nothing."""
     store = command.sandbox.promissory().store
     before = facts(store)
-    result = command("promissory", "load-notes", path, "--through", "now")
+    result = command("promissory", "load-notes", path, "--cut-at", NOW)
     assert result.code == 1
     assert before == facts(store)
     return " ".join(f"{result.out} {result.err}".split())
@@ -166,7 +169,7 @@ def test_addresses_are_optional(command: CommandLine, sandbox: Sandbox, tmp_path
     for column in (f"{side}_address", f"{side}_postal_code"):
         changed(path, 1, column, "")
 
-    assert command("promissory", "load-notes", path, "--through", "now").code == 0
+    assert command("promissory", "load-notes", path, "--cut-at", NOW).code == 0
     with closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
         query = f"SELECT {side}_address, {side}_postal_code FROM facts.note WHERE serial = '1404000000000017'"  # noqa: S608
         assert tuple(connection.exec_driver_sql(query).one()) == ("", "")
@@ -234,38 +237,34 @@ def test_invalid_csv_is_reported_by_line(command: CommandLine, tmp_path: Path, c
 
 
 def test_reload_changes_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Loading the same file again changes only the load number."""
+    """Loading the same file again changes nothing, and is no error."""
     loads = [
         ("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 1100)),
         ("promissory", "load-agencies", SAMPLES / "agencies.csv"),
         ("judiciary", "load-cases", file(tmp_path / "cases.csv", CASES, 1100)),
     ]
-    stores = {"promissory": sandbox.promissory().store, "judiciary": sandbox.judiciary().store}
+    first = [command(*load, "--cut-at", NOW, "--json").json for load in loads]
+    once = facts(sandbox.promissory().store), facts(sandbox.judiciary().store)
 
-    def both() -> list[dict[str, list[tuple[Any, ...]]]]:
-        for load in loads:
-            assert command(*load).code == 0
-        return [
-            {name: [row[:-1] for row in rows] for name, rows in facts(store).items() if name != "load"}
-            for store in stores.values()
-        ]
+    again = [command(*load, "--cut-at", NOW, "--json") for load in loads]
 
-    once = both()
-    twice = both()
-
-    assert once == twice
+    assert [{key: result.json[key] for key in ("loaded", "feed", "number", "load")} for result in again] == [
+        {key: result[key] for key in ("loaded", "feed", "number", "load")} for result in first
+    ]
+    assert all(result.code == 0 and result.json["already_loaded"] for result in again)
+    assert once == (facts(sandbox.promissory().store), facts(sandbox.judiciary().store))
 
 
 def test_failed_load_keeps_coverage(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     """A failed load does not change coverage."""
     good, bad = file(tmp_path / "good.csv", CASES, ROWS), file(tmp_path / "bad.csv", CASES, ROWS)
     changed(bad, 3, "kind", "LOST")
-    command("judiciary", "load-cases", good, "--through", "now")
+    command("judiciary", "load-cases", good, "--replace", "--cut-at", NOW)
     before = facts(sandbox.judiciary().store)
 
-    result = command("judiciary", "load-cases", bad, "--since", "1399-01-01", "--through", "now", "--json")
+    result = command("judiciary", "load-cases", bad, "--since", "1399-01-01", "--cut-at", NOW, "--json")
 
-    assert (1, 0, 1, "nothing") == (result.code, result.json["loaded"], result.json["rejected"], result.json["changed"])
+    assert (1, 0, 1) == (result.code, result.json["loaded"], result.json["rejected"])
     assert before == facts(sandbox.judiciary().store)
 
 
@@ -279,17 +278,20 @@ def test_failed_load_keeps_coverage(command: CommandLine, sandbox: Sandbox, tmp_
         ("--since", "1299-12-29", DateProblem.BEFORE_1300),
         ("--since", "2199-01-01", DateProblem.AFTER_TODAY),
         ("--since", "1499-01-01", DateProblem.AFTER_TODAY),
-        ("--through", "2026-01-01", DateProblem.NOT_AN_INSTANT),
-        ("--through", "1405-01-01T00:00", DateProblem.NO_TIME_ZONE),
-        ("--through", "05-01-01T00:00Z", DateProblem.YEAR_WITHOUT_FOUR_DIGITS),
+        ("--tracking-since", "1499-01-01", DateProblem.AFTER_TODAY),
+        ("--cut-at", "now", DateProblem.NOT_AN_INSTANT),
+        ("--cut-at", "2026-01-01", DateProblem.NOT_AN_INSTANT),
+        ("--cut-at", "1405-01-01T00:00", DateProblem.NO_TIME_ZONE),
+        ("--cut-at", "05-01-01T00:00Z", DateProblem.YEAR_WITHOUT_FOUR_DIGITS),
     ],
 )
-def test_invalid_coverage_claim_is_refused(
+def test_invalid_declaration_is_refused(
     command: CommandLine, tmp_path: Path, option: str, text: str, problem: DateProblem
 ) -> None:
-    """An invalid coverage claim is refused with its reason, before the file is read."""
-    result = command("judiciary", "load-cases", tmp_path / "missing.csv", option, text)
-    as_json = command("judiciary", "load-cases", tmp_path / "missing.csv", option, text, "--json")
+    """An invalid declaration is refused with its reason, before the file is read."""
+    cut_at = () if option == "--cut-at" else ("--cut-at", NOW)
+    result = command("judiciary", "load-cases", tmp_path / "missing.csv", *cut_at, option, text)
+    as_json = command("judiciary", "load-cases", tmp_path / "missing.csv", *cut_at, option, text, "--json")
 
     assert (2, f"{option} {text}: {problem.en}\n") == (result.code, result.err)
     assert [{"field": option, "rule": problem.name, "description": problem.en}] == as_json.json["fields"]
@@ -304,7 +306,7 @@ def test_rejects_file_replaces_no_other_file(command: CommandLine, tmp_path: Pat
     before = facts(command.sandbox.judiciary().store)
 
     for path in (other, good, tmp_path / "missing" / "rejects.csv"):
-        result = command("judiciary", "load-cases", good, "--through", "now", "--rejects", path)
+        result = command("judiciary", "load-cases", good, "--cut-at", NOW, "--rejects", path)
         assert (1, True) == (result.code, str(path) in result.err)
     assert "evidence" == other.read_text("utf-8")
     assert good.exists()
@@ -317,9 +319,15 @@ def test_old_rejects_file_is_removed(command: CommandLine, tmp_path: Path) -> No
     refuse(command, path)
     changed(path, 7, "state", "SETTLED")
 
-    result = command("promissory", "load-notes", path, "--json")
+    result = command("promissory", "load-notes", path, "--cut-at", NOW, "--json")
 
-    assert {"loaded": ROWS, "rejected": 0, "load": 2} == result.json
+    assert {
+        "loaded": ROWS,
+        "rejected": 0,
+        "changed": 1,
+        "unchanged": ROWS - 1,
+        "load": 2,
+    }.items() <= result.json.items()
     assert not path.with_name("notes.csv.rejects.csv").exists()
 
 
@@ -331,12 +339,11 @@ def test_parquet_equals_csv(command: CommandLine, sandbox: Sandbox, tmp_path: Pa
     days = table.column("filed_on").cast(pa.date32())
     parquet.write_table(table.set_column(2, "filed_on", days), tmp_path / "cases.parquet")
 
-    result = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--json")
-    by_parquet = facts(sandbox.judiciary().store)["cheque_case"]
+    result = command("judiciary", "load-cases", tmp_path / "cases.parquet", "--cut-at", NOW, "--json")
+    again = command("judiciary", "load-cases", rows, "--replace", "--cut-at", NOW, "--json")
 
-    assert {"loaded": 500, "rejected": 0, "load": 1} == result.json
-    assert command("judiciary", "load-cases", rows, "--replace").code == 0
-    assert by_parquet == facts(sandbox.judiciary().store)["cheque_case"]
+    assert (500, 500) == (result.json["loaded"], result.json["added"])
+    assert (500, 500) == (again.json["loaded"], again.json["unchanged"])
 
 
 def test_invalid_parquet_row_is_reported(command: CommandLine, tmp_path: Path) -> None:
@@ -349,32 +356,46 @@ def test_invalid_parquet_row_is_reported(command: CommandLine, tmp_path: Path) -
     assert ["1", "2", "3"] == [row for row, *_ in rejects(tmp_path / "notes.parquet")]
 
 
-@pytest.mark.parametrize(
-    ("claim", "words"),
-    [
-        (("--since", "1401-01-01"), "--since: the data is declared complete from 2021-03-21 on"),
-        (("--through", "2026-01-01T00:00:00Z"), "--through: the feed is declared loaded up to"),
-    ],
-)
-def test_only_replace_reduces_coverage(
-    command: CommandLine, tmp_path: Path, claim: tuple[str, str], words: str
-) -> None:
-    """Only a load with --replace may reduce coverage."""
-    path = file(tmp_path / "cases.csv", CASES, ROWS)
-    command("judiciary", "load-cases", path, "--through", "now")
+def test_truncated_register_is_refused(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A whole file that lacks most rows is refused with the number of rows to allow, and loads with it."""
+    path = file(tmp_path / "notes.csv", NOTES, 5)
+    load = ("promissory", "load-notes", path, "--replace", "--cut-at", NOW)
+    before = facts(sandbox.promissory().store)
 
-    result = command("judiciary", "load-cases", path, *claim)
+    dry = command(*load, "--dry-run")
+    refused = command(*load)
 
-    assert (1, True) == (result.code, words in " ".join(result.err.split()))
-    assert command("judiciary", "load-cases", path, *claim, "--replace").code == 0
-
-
-def test_replace_removes_missing_notes(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A load with --replace removes the notes that the file lacks."""
-    assert command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, 5), "--replace").code == 0
-
+    assert (1, 1) == (dry.code, refused.code)
+    assert "would change 0 and remove 15 of 20 stored rows, more than 1 %" in refused.err
+    assert before == facts(sandbox.promissory().store)
+    assert command(*load, "--allow-removals", "14").code == 1
+    assert command(*load, "--allow-removals", "15").code == 0
     found = facts(sandbox.promissory().store)
     assert (5, ROWS - 5) == (len(found["note"]), len(found["former_subject"]))
+
+
+def test_dry_run_reports_the_same(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A dry run prints what the load would change, and the load then does just that."""
+    path = changed(file(tmp_path / "notes.csv", NOTES, ROWS + 5), 7, "state", "SETTLED")
+    before = facts(sandbox.promissory().store), sorted(tmp_path.iterdir())
+
+    dry = command("promissory", "load-notes", path, "--cut-at", NOW, "--dry-run", "--json").json
+
+    assert before == (facts(sandbox.promissory().store), sorted(tmp_path.iterdir()))
+    done = command("promissory", "load-notes", path, "--cut-at", NOW, "--json").json
+    assert (5, 1, 19, 0) == (done["added"], done["changed"], done["unchanged"], done["removed"])
+    assert dry == done | {"load": None, "dry_run": True}
+
+
+def test_dry_run_leaves_no_rejects(command: CommandLine, tmp_path: Path) -> None:
+    """A dry run of a file with an invalid row reports it, and leaves no file."""
+    path = changed(file(tmp_path / "notes.csv", NOTES, ROWS), 7, "state", "LOST")
+    before = sorted(tmp_path.iterdir())
+
+    result = command("promissory", "load-notes", path, "--cut-at", NOW, "--dry-run", "--json")
+
+    assert (1, 1) == (result.code, result.json["rejected"])
+    assert before == sorted(tmp_path.iterdir())
 
 
 def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -384,7 +405,7 @@ def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_
     path.write_text("\n".join([header, *(f"{n}{row}" for n in range(10, 40) for row in rows)]), "utf-8")
     staged = sandbox.folder / "judiciary" / "loading.db"
     before = facts(sandbox.judiciary().store)
-    words: list[str | Path] = [COMMAND, "judiciary", "load-cases", path, "--json"]
+    words: list[str | Path] = [COMMAND, "judiciary", "load-cases", path, "--cut-at", NOW, "--json"]
     with subprocess.Popen(words, env=environment(sandbox), stdout=subprocess.DEVNULL) as loader:
         while not (staged.exists() and staged.stat().st_size > 1_000_000):
             assert loader.poll() is None
@@ -393,7 +414,7 @@ def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_
     assert staged.exists()
     assert before == facts(sandbox.judiciary().store)
 
-    assert command("judiciary", "load-cases", file(path, CASES, ROWS)).code == 0
+    assert command("judiciary", "load-cases", file(path, CASES, ROWS), "--cut-at", NOW).code == 0
 
     assert ROWS == len(facts(sandbox.judiciary().store)["cheque_case"])
     assert ["facts.db", "ledger.db", "subjects.keys"] == sorted(
@@ -411,17 +432,17 @@ def test_full_store_is_reported(
 
     monkeypatch.setattr(merge.Merge, "run", fail)
 
-    words = refuse(command, file(tmp_path / "notes.csv", NOTES, ROWS))
+    words = refuse(command, file(tmp_path / "notes.csv", NOTES, ROWS + 1))
 
     assert "the store can't be written: database or disk is full; nothing was changed" in words
 
 
-def test_future_coverage_end_is_refused(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A coverage end in the future is refused."""
+def test_future_cut_off_is_refused(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A cut-off in the future is refused."""
     before = facts(sandbox.judiciary().store)
 
     result = command(
-        "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--through", "2199-01-01T00:00:00Z"
+        "judiciary", "load-cases", file(tmp_path / "c.csv", CASES, ROWS), "--cut-at", "2099-01-01T00:00:00Z"
     )
 
     assert (1, True) == (result.code, "is in the future" in result.err)

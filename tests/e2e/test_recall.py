@@ -260,7 +260,9 @@ def test_recall_waits_for_answers_in_flight(
     cleared: tuple[CommandLine, str],
 ) -> None:
     """Recall waits until answers in flight at the newest load are recorded."""
-    load_file(cleared[0].sandbox.judiciary(), CASES, cleared[0].sandbox.folder / "late.csv")
+    nothing_new = cleared[0].sandbox.folder / "unchanged.csv"
+    nothing_new.write_text(HEADER, "utf-8")
+    load_file(cleared[0].sandbox.judiciary(), CASES, nothing_new)
     begun = time.monotonic()
     result = cleared[0]("judiciary", "recall", "--since", "1", "--settle", "2", "--json")
 

@@ -4,7 +4,7 @@ import csv
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +27,6 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from promissory.feeds import MEMBERS, NOTES
@@ -94,6 +93,8 @@ class Deployment:
     micros: int = field(default_factory=lambda: time.time_ns() // 1000)
     service: RunningService | None = None
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
+    loads: int = 0
+    """The number of loads, which each file contains, because no file is loaded twice."""
 
     def open(self) -> None:
         how = {"shutdown_delay_seconds": 0, "max_staleness": timedelta(days=3650), "parties_window": WINDOW}
@@ -111,18 +112,20 @@ class Deployment:
         self.micros += time // INSTANT
 
     def load_notes(self, notes: Mapping[str, Note]) -> None:
-        self._load(NOTES, [row(*note) for note in notes.items()], CoverageDeclaration(through=datetime.now(UTC)))
+        rows = [row(*note) | {"payment_place": f"bank {self.loads}"} for note in notes.items()]
+        self._load(NOTES, rows, whole=self.loads == 0)
 
     def load_members(self, members: set[str]) -> None:
-        self._load(MEMBERS, [{"agency_id": agency, "name": "a buyer"} for agency in members], CoverageDeclaration())
+        self._load(MEMBERS, [{"agency_id": agency, "name": f"buyer {self.loads}"} for agency in members])
 
-    def _load(self, feed: Any, rows: list[dict[str, Any]], declaration: CoverageDeclaration) -> None:
+    def _load(self, feed: Any, rows: list[dict[str, Any]], *, whole: bool = False) -> None:
         path = self.sandbox.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, feed.columns)
             writer.writeheader()
             writer.writerows(rows)
-        suite.load_file(self.store, feed, path, declaration)
+        suite.load_file(self.store, feed, path, whole=whole)
+        self.loads += 1
 
     def check(self, caller: str, serial: str, holder: str = HOLDER, surplus: int = 0) -> int:
         """Return the answer of CheckNote."""

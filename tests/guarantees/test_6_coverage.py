@@ -19,15 +19,15 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
+from estelam.core.parties import Parties
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading.feed import CoverageDeclaration, LoadResult
+from estelam.loading.feed import Declaration, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
@@ -114,15 +114,15 @@ def all_methods(ask: Caller, start: Start, **options: Any) -> Callable[[Sequence
     return lambda asked: [ask(*each) for each in zip(services, METHODS, asked, strict=True)]
 
 
-def load_samples(box: Sandbox, declaration: CoverageDeclaration) -> None:
-    load_file(box.promissory(), NOTES, SAMPLES / "notes.csv", declaration)
-    load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", declaration)
+def load_samples(box: Sandbox, cut_at: datetime, *, whole: bool) -> None:
+    load_file(box.promissory(), NOTES, SAMPLES / "notes.csv", cut_at, whole=whole)
+    load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", cut_at, whole=whole)
 
 
 def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None:
     """Without declared coverage a YES is returned and a NO is refused."""
-    # A start date alone is not enough: the data may end anywhere.
-    load_samples(ask.box, CoverageDeclaration(since=START_OF_1399))
+    # A fresh cut-off alone is not enough: a file of changes tells nothing of what was there before.
+    load_samples(ask.box, datetime.now(UTC), whole=False)
     answers = all_methods(ask, start)
 
     assert answers(THERE) == [ANSWER_YES] * 3
@@ -131,9 +131,9 @@ def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None
 
 def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
     """A NO is returned until the data is too old; a YES also afterwards."""
-    through = datetime.now(UTC)
-    load_samples(ask.box, CoverageDeclaration(through=through))
-    moment = to_micros(through + timedelta(hours=3))
+    cut_at = datetime.now(UTC)
+    load_samples(ask.box, cut_at, whole=True)
+    moment = to_micros(cut_at + timedelta(hours=3))
     answers = all_methods(ask, start, clock=Clock(micros=lambda: moment), max_staleness=timedelta(hours=3))
 
     fresh = answers(ABSENT)
@@ -156,14 +156,16 @@ NEW_DRAWER = "1403999999999999,CIVIL,2024-06-01,2024-06-01T09:00:00+03:30,140300
 FORMER_DRAWER = "1403000000000001,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,140000000000000001,9990000050,HOLDER"
 
 
-def load_cases(box: Sandbox, path: Path, declaration: CoverageDeclaration, clock: Clock | None = None) -> LoadResult:
+def load_cases(box: Sandbox, path: Path, *, since: date | None = None, clock: Clock | None = None) -> LoadResult:
     with closing(Store(box.judiciary().store, facts=AccessMode.WRITE)) as store:
         return load(
             store,
             CASES,
             path,
-            declaration=declaration,
-            first_date=FIRST_DATE,
+            declared=Declaration(
+                feed="cases", cut_at=datetime.now(UTC), complete_since=since, parties=Parties.REPLACED
+            ),
+            policy=Policy(("cases",), change_limit=1),
             rejects=box.folder / "rejects.csv",
             clock=clock or Clock(),
             progress=lambda _bytes: None,
@@ -171,21 +173,23 @@ def load_cases(box: Sandbox, path: Path, declaration: CoverageDeclaration, clock
 
 
 @contextmanager
-def paused_load(box: Sandbox, path: Path, declaration: CoverageDeclaration) -> Iterator[None]:
+def paused_load(box: Sandbox, path: Path, *, since: date | None = None) -> Iterator[None]:
     """Pause a load of *path*, with all rows written, while the block runs; then finish it."""
     reached, released = threading.Event(), threading.Event()
     done: list[LoadResult] = []
     asked: list[int] = []
 
     def micros() -> int:
-        # The load reads the clock when it begins, and again when it records itself at the end.
-        if asked:
+        # The load reads the clock twice before it reads the file, and again when it records itself at the end.
+        if len(asked) == 2:
             reached.set()
             assert released.wait(60)
         asked.append(Clock().micros())
         return asked[-1]
 
-    loader = threading.Thread(target=lambda: done.append(load_cases(box, path, declaration, Clock(micros=micros))))
+    loader = threading.Thread(
+        target=lambda: done.append(load_cases(box, path, since=since, clock=Clock(micros=micros)))
+    )
     loader.start()
     try:
         assert reached.wait(60)
@@ -201,9 +205,8 @@ def test_answers_during_load_use_earlier_data(ask: Caller, start: Start, loaded:
     service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     before = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069"))
     path = write_cases(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=20 * CHUNK)
-    later = CoverageDeclaration(through=datetime.now(UTC))
 
-    with paused_load(loaded, path, later):
+    with paused_load(loaded, path):
         meanwhile = [ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000069")) for _ in range(20)]
         former = ask(service, CHECK_BY_NATIONAL_ID, person("9990000050"))
         loading = ask(service, CHECK_BY_TRACKING_ID, cheque("140300000000000099"))
@@ -239,8 +242,8 @@ def test_killed_load_changes_nothing(ask: Caller, start: Start, loaded: Sandbox,
         str(path),
         "--since",
         "1399-01-01",
-        "--through",
-        "now",
+        "--cut-at",
+        datetime.now(UTC).isoformat(),
         "--json",
     ]
     journal = loaded.folder / "judiciary" / "facts.db-wal"
@@ -273,7 +276,7 @@ def test_bad_row_changes_nothing(loaded: Sandbox, tmp_path: Path) -> None:
 
     for place in (0, len(rows) // 2, len(rows)):
         path.write_text("\n".join([header, *rows[:place], bad, *rows[place:], ""]), "utf-8")
-        done = load_cases(loaded, path, CoverageDeclaration(since=START_OF_1399, through=datetime.now(UTC)))
+        done = load_cases(loaded, path, since=START_OF_1399)
 
         assert (done.rows, done.rejected) == (0, 1)
         assert facts(loaded) == before
@@ -291,7 +294,9 @@ def test_case_counts_once_covered(ask: Caller, start: Start, loaded: Sandbox) ->
         return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
 
     before = of_1399()
-    with paused_load(loaded, SAMPLES / "cases.csv", CoverageDeclaration(since=START_OF_1399)):
+    nothing_new = loaded.folder / "cases-of-1399.csv"
+    nothing_new.write_text(f"{HEADER}\n", "utf-8")
+    with paused_load(loaded, nothing_new, since=START_OF_1399):
         meanwhile = of_1399()
 
     assert before == meanwhile == (ANSWER_NO, ANSWER_NO, (2021, 3, 21))

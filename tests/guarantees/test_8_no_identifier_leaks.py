@@ -7,7 +7,6 @@ import sqlite3
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +20,7 @@ from estelam.core.grpc_status import from_grpc
 from estelam.core.model import Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.loading.feed import CoverageDeclaration, Feed
+from estelam.loading.feed import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.server.service import run_recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
@@ -152,7 +151,7 @@ def create_sandbox(folder: Path) -> Sandbox:
         table.write(MORE_GRANTS)
     DevCertificateAuthority(sandbox.pki).issue("two names", [OBLIGOR + "0", HOLDER])
     load(sandbox.promissory(), promissory_load.MEMBERS, {"agency_id": AGENCY, "name": NAMES[3]})
-    load_note(sandbox, datetime.now(UTC))
+    load_note(sandbox)
     case = {"case_number": "1", "kind": "CIVIL", "filed_on": "2025-01-01", "registered_at": "2025-01-01T00:00:00Z"}
     load(
         sandbox.judiciary(),
@@ -162,7 +161,7 @@ def create_sandbox(folder: Path) -> Sandbox:
     return sandbox
 
 
-def load_note(sandbox: Sandbox, through: datetime, *, replace: bool = False) -> None:
+def load_note(sandbox: Sandbox) -> None:
     row = {
         "serial": SERIAL,
         "state": "ISSUED",
@@ -178,23 +177,22 @@ def load_note(sandbox: Sandbox, through: datetime, *, replace: bool = False) -> 
             f"{side}_postal_code": NAMES[4],
         }
     row |= {"issued_on": "2025-01-01", "due_on": "", "payment_place": NAMES[3]}
-    load(sandbox.promissory(), promissory_load.NOTES, row, CoverageDeclaration(through=through), replace=replace)
+    load(sandbox.promissory(), promissory_load.NOTES, row, whole=True)
 
 
 def load(
     store: StoreSettings,
     feed: Feed,
     row: Mapping[str, Any],
-    declaration: CoverageDeclaration | None = None,
     *,
-    replace: bool = False,
+    whole: bool = False,
 ) -> None:
     path = Path(store.store.removeprefix("sqlite:///")) / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, feed.columns)
         writer.writeheader()
         writer.writerow(row)
-    suite.load_file(store, feed, path, declaration, replace=replace)
+    suite.load_file(store, feed, path, whole=whole)
     path.unlink()
 
 
@@ -245,6 +243,12 @@ def forms(canary: str) -> Iterator[bytes]:
         yield notes.CheckNoteRequest(amount_rials=number).SerializeToString()[1:]
 
 
+def age_coverage(sandbox: Sandbox) -> None:
+    """Set the cut-off of the notes back by ten days."""
+    with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "facts.db")) as connection, connection:
+        connection.execute("UPDATE coverage SET as_of_micros = as_of_micros - 10 * 86400 * 1000000")
+
+
 def break_store(sandbox: Sandbox) -> None:
     """Drop the table of notes: each look-up fails with a message that quotes the request."""
     with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "facts.db")) as connection, connection:
@@ -288,7 +292,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
             sandbox, {name: f"localhost:{service.wait().port}" for name, service in services.items()}
         )
         ends = connections.make(*CALLS)
-        load_note(sandbox, datetime.now(UTC) - timedelta(days=10), replace=True)
+        age_coverage(sandbox)
         ends += connections.make(*STALE)
         break_store(sandbox)
         ends += connections.make(*WITHOUT_TABLE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,7 @@ class BenchEnvironment:
         def fill(suite: Deployment) -> None:
             path = self.folder / "notes.csv"
             notes.write(path, self.scale.notes)
-            suite.command("promissory", "load-notes", path, "--through", "now")
+            suite.command("promissory", "load-notes", path, "--replace", "--cut-at", _now())
 
         return self._filled(name, engine, fill)
 
@@ -74,7 +75,7 @@ class BenchEnvironment:
         name = f"{rows} cases"
 
         def fill(suite: Deployment) -> None:
-            done = suite.command("judiciary", "load-cases", self.cases_file(rows), "--through", "now")
+            done = suite.command("judiciary", "load-cases", self.cases_file(rows), "--replace", "--cut-at", _now())
             self._load_seconds[name, engine] = done.seconds
 
         return self._filled(name, engine, fill)
@@ -97,6 +98,10 @@ class BenchEnvironment:
             fill(suite)
             self._suites[name, engine] = suite
         return self._suites[name, engine]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def promissory_server(suite: Deployment) -> AbstractContextManager[RunningServer]:

@@ -15,7 +15,6 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.loading.feed import Feed
 from estelam.pipeline.recorder import Lookup
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary import methods as judiciary
 from promissory import feeds as promissory_load
@@ -39,14 +38,12 @@ SINCE = (None, None, None, date(2020, 3, 20), date(2021, 3, 21), date(2024, 6, 1
 
 
 class Load(NamedTuple):
-    """A file to load, and the coverage that it claims."""
+    """The rows of a file to load, and the date from which it declares its feed complete."""
 
     kind: str
     rows: list[Row]
     sound: bool = True
     """Whether every row is valid; otherwise the load must change nothing."""
-    claims: bool = True
-    """Whether a load of this kind may declare coverage."""
     since: date | None = None
 
 
@@ -65,7 +62,6 @@ class Model:
     name: str
     oracle: Callable[[], NotesOracle | CasesOracle]
     feeds: Mapping[str, Feed]
-    first_date: date
     questions: Callable[[StoreSettings], Mapping[Method, Lookup]]
     """The look-up of each method."""
     replies: Mapping[str, type[Message]]
@@ -106,7 +102,9 @@ def _coverage(reply: Any) -> tuple[date, datetime]:
 def _notes(random: Random) -> Load:
     if random.random() < 0.25:
         members = random.sample(AGENCIES[:2], random.randint(1, 2))
-        return Load("members", [{"agency_id": agency, "name": "a buyer"} for agency in members], claims=False)
+        return Load(
+            "members", [{"agency_id": agency, "name": f"a buyer {random.randint(0, 999)}"} for agency in members]
+        )
     serials = random.sample(SERIALS, random.randint(1, len(SERIALS)))
     return _sometimes_invalid(random, Load("notes", [_note(random, serial) for serial in serials]), "obligor_id")
 
@@ -185,7 +183,6 @@ MODELS = {
         "promissory",
         NotesOracle,
         {"notes": promissory_load.NOTES, "members": promissory_load.MEMBERS},
-        promissory_load.FIRST_DATE,
         _promissory_questions,
         {"CheckNote": notes_pb.CheckNoteResponse, "GetNoteParties": notes_pb.GetNotePartiesResponse},
         _notes,
@@ -195,7 +192,6 @@ MODELS = {
         "judiciary",
         CasesOracle,
         {"cases": judiciary_load.CASES},
-        cases.FIRST_DATE,
         lambda _settings: judiciary.LOOKUPS,
         {
             "CheckByNationalId": cases_pb.CheckByNationalIdResponse,

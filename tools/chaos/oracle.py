@@ -14,10 +14,21 @@ Row = dict[str, str]
 
 
 class Coverage(NamedTuple):
-    """Data complete since a date and loaded through an instant."""
+    """Data complete since a date, as of an instant."""
 
-    since: date | None
-    through: datetime
+    since: date
+    as_of: datetime
+
+
+class File(NamedTuple):
+    """A file of a feed, and what is declared of it."""
+
+    feed: str
+    rows: list[Row]
+    cut_at: datetime
+    whole: bool
+    replaces_parties: bool = False
+    since: date | None = None
 
 
 class OracleClock(NamedTuple):
@@ -55,33 +66,47 @@ class Confirmation(NamedTuple):
 
 @dataclass
 class Oracle:
-    """The coverage rules that both services share."""
+    """The rules of feeds and coverage that both services share."""
 
+    required: str = ""
+    """The feed whose loads are the coverage."""
+    first_date: date = date.min
+    """The date from which a whole file is complete if it declares none."""
+    files: list[File] = field(default_factory=list)
+    complete_since: dict[str, date] = field(default_factory=dict)
     coverage: Coverage | None = None
 
-    def declare(self, since: date | None, through: datetime | None) -> None:
-        """Apply a load's claim. A date alone has no effect until the feed's end is known."""
-        before = self.coverage
-        ends = through or (before.through if before else None)
-        if ends is not None and (since or through):
-            self.coverage = Coverage(since or (before.since if before else None), ends)
+    def repeats(self, file: File) -> bool:
+        """Whether this very file was loaded before, so that nothing happens."""
+        return (file.feed, file.rows, file.cut_at) in ((old.feed, old.rows, old.cut_at) for old in self.files)
 
-    def refuses(self, since: date | None, through: datetime | None, now: datetime, first_date: date) -> bool:
-        """Whether a claim is refused: it would reduce coverage, or lies in the future."""
-        if through and through > now + TOLERANCE:
-            return True
-        if self.coverage is None:
-            return False
-        later = since is not None and since > (self.coverage.since or first_date)
-        return later or (through is not None and through < self.coverage.through)
+    def refuses(self, file: File, now: datetime) -> bool:
+        """Whether a file is refused: it is known, older than the last one, from the future, or reduces coverage."""
+        last = next((old.cut_at for old in reversed(self.files) if old.feed == file.feed), file.cut_at)
+        # A whole file corrects a cut-off that a wrong clock has let into the future.
+        corrects = file.whole and last > now + TOLERANCE
+        late = file.cut_at > now + TOLERANCE or (file.cut_at < last and not corrects)
+        known = any(old.rows == file.rows for old in self.files)
+        before = self.complete_since.get(file.feed)
+        reduces = not file.whole and bool(file.since and before and file.since > before)
+        return late or known or reduces
+
+    def load(self, file: File) -> None:
+        """Apply a file."""
+        self.files.append(file)
+        since = file.since or self.complete_since.get(file.feed) or (self.first_date if file.whole else None)
+        if since:
+            self.complete_since[file.feed] = since
+        if file.feed == self.required:
+            self.coverage = Coverage(since, file.cut_at) if since else None
 
     def no(self, now: datetime, detail: Any = None) -> Answer:
         """NO if coverage permits it, otherwise the refusal."""
         if self.coverage is None:
             return Answer("COVERAGE_UNDECLARED")
-        if self.coverage.through > now + TOLERANCE:
+        if self.coverage.as_of > now + TOLERANCE:
             return Answer("CLOCK_BEHIND")
-        if now - self.coverage.through > STALE_AFTER:
+        if now - self.coverage.as_of > STALE_AFTER:
             return Answer("DATA_STALE")
         return Answer("NO", detail)
 
@@ -95,12 +120,15 @@ class NotesOracle(Oracle):
     confirmed_at: dict[Confirmation, list[datetime]] = field(default_factory=dict)
     """The instants of each caller's YES per four facts; not sorted, since a clock may have been wrong."""
 
-    def load(self, kind: str, rows: list[Row]) -> None:
+    required: str = "notes"
+
+    def load(self, file: File) -> None:
         """Notes replace those of the same serial; the list of members is replaced whole."""
-        if kind == "members":
-            self.members = {row["agency_id"] for row in rows}
+        super().load(file)
+        if file.feed == "members":
+            self.members = {row["agency_id"] for row in file.rows}
         else:
-            self.notes |= {row["serial"]: row for row in rows}
+            self.notes = ({} if file.whole else self.notes) | {row["serial"]: row for row in file.rows}
 
     def answer(self, method: str, caller: str, request: Row, now: datetime) -> Answer:
         """The expected answer to *caller*."""
@@ -134,9 +162,17 @@ class CasesOracle(Oracle):
     cases: dict[str, list[Row]] = field(default_factory=dict)
     """The rows of each case, one per party."""
 
-    def load(self, _kind: str, rows: list[Row]) -> None:
-        """A case replaces the case of the same number, including its parties."""
-        self.cases |= {number: [row for row in rows if row["case_number"] == number] for number in _numbers(rows)}
+    required: str = "cases"
+    first_date: date = FIRST_DATE
+
+    def load(self, file: File) -> None:
+        """A case replaces the case of the same number; its parties are added to the earlier ones, or replace them."""
+        super().load(file)
+        before = {} if file.whole else self.cases
+        self.cases = dict(before)
+        for number in {row["case_number"] for row in file.rows}:
+            rows = [row for row in file.rows if row["case_number"] == number]
+            self.cases[number] = rows + ([] if file.replaces_parties else _others(before.get(number, []), rows))
 
     def answer(self, method: str, _caller: str, request: Row, now: datetime) -> Answer:
         """The expected answer to any caller."""
@@ -151,12 +187,15 @@ class CasesOracle(Oracle):
             certified = [row for rows in self.cases.values() for row in rows if row["tracking_id"] == asked]
             cheques = {row["sayad_id"] for row in certified} - {""}
             yes = any(row["tracking_id"] == asked or row["sayad_id"] in cheques for row in covered)
-        detail = (since, self.coverage.through) if self.coverage else None
+        detail = (since, self.coverage.as_of) if self.coverage else None
         return Answer("YES", detail) if yes else self.no(now, detail)
 
     def remember(self, *_: Any) -> None:
         """Nothing to record: answers of the judiciary permit nothing else."""
 
 
-def _numbers(rows: list[Row]) -> set[str]:
-    return {row["case_number"] for row in rows}
+def _others(earlier: list[Row], rows: list[Row]) -> list[Row]:
+    """The parties of a case that *rows* lack, with the case's facts from *rows*."""
+    named = {(row["national_id"], row["role"]) for row in rows}
+    parties = [(row["national_id"], row["role"]) for row in earlier]
+    return [{**rows[0], "national_id": person, "role": role} for person, role in parties if (person, role) not in named]

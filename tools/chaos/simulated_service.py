@@ -20,7 +20,7 @@ from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
 from estelam.ledger.tables import last_block_time
 from estelam.ledger.writer import LedgerWriter
-from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
+from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.storage.facts import load_table
@@ -195,7 +195,7 @@ class SimulatedService:
         return answers
 
     def load(
-        self, feed: Feed, rows: Sequence[Row], claims: CoverageDeclaration, interruption: Interruption | None
+        self, feed: Feed, rows: Sequence[Row], declared: Declaration, interruption: Interruption | None
     ) -> LoadResult:
         """Load *rows* from a file, as the load command does."""
         path = self.folder / "rows.csv"
@@ -212,8 +212,8 @@ class SimulatedService:
                     store,
                     feed,
                     path,
-                    declaration=claims,
-                    first_date=self.world.first_date,
+                    declared=declared,
+                    policy=Policy(self.settings.feeds, change_limit=1),
                     rejects=self.folder / "rejects.csv",
                     clock=self.time.clock,
                     progress=lambda _bytes: None,

@@ -15,12 +15,13 @@ from estelam.core.clock import to_datetime
 from estelam.core.dates import latest_past_date
 from estelam.core.errors import Refusal
 from estelam.core.model import Answer as RecordedAnswer
+from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
-from estelam.loading.feed import CoverageDeclaration, LoadError
+from estelam.loading.feed import Declaration, LoadError
 from estelam.receipts import receipt
 from estelam.telemetry import logs
-from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, past_dates, request
-from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, OracleClock
+from tools.chaos.generators import MODELS, Model, RandomRequest, outcome_of, past_dates, request
+from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime
 from tools.env import sandbox as suite
@@ -30,16 +31,16 @@ SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
 TEN_YEARS = 3653 * 86400
 STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
 MAX_BATCH = 5
-# A load or a small batch reaches about this many points at which it can be interrupted.
-POINTS = 12
+# A small batch and a load reach about this many points at which they can be interrupted.
+BATCH_POINTS, LOAD_POINTS = 12, 30
 CHUNK = 12
 
 
-class File(NamedTuple):
-    """A file to load, and its full coverage claim."""
+class Delivery(NamedTuple):
+    """A file to load, and whether all its rows are valid."""
 
-    load: Load
-    claims: CoverageDeclaration
+    file: File
+    sound: bool
 
 
 class History:
@@ -88,7 +89,7 @@ class History:
 
     def loads(self) -> None:
         """A file is loaded, or refused for an invalid row."""
-        self._load(self._file(), None)
+        self._load(self._delivery(), None)
 
     def waits(self) -> None:
         """Time passes."""
@@ -119,7 +120,7 @@ class History:
     def crashes_during_inquiries(self) -> None:
         """The service is killed before it replies; whether it had committed is checked afterwards."""
         questions = self._questions()
-        with self._crash() as crash:
+        with self._crash(BATCH_POINTS) as crash:
             self.life.ask(questions, crash)
         loads, entries = self.life.state()
         self._must(loads == self._loads, "a crash during inquiries changed the facts")
@@ -131,21 +132,21 @@ class History:
 
     def crashes_during_load(self) -> None:
         """The loader is killed: its file is loaded completely or not at all."""
-        file = self._file()
-        with self._crash() as crash:
-            self._begin(file, crash)
+        delivery = self._delivery()
+        with self._crash(LOAD_POINTS) as crash:
+            self._begin(delivery, crash)
         loads, entries = self.life.state()
         self._must(entries == self._entries, "a crash while loading changed the ledger")
-        self._must(loads in {self._loads, self._loads + file.load.sound}, "a crash left half a load")
+        self._must(loads in {self._loads, self._loads + delivery.sound}, "a crash left half a load")
         if loads > self._loads:
-            self._apply(file)
+            self._apply(delivery)
         self._watch = self._begins()
         self.asks()
 
     def fails_during_inquiries(self) -> None:
         """The store fails once: the batch gets no answers, and the refusals are recorded."""
         questions = self._questions()
-        fault = Interruption(self.random.randint(1, POINTS), _fail)
+        fault = Interruption(self.random.randint(1, BATCH_POINTS), _fail)
         answers = self.life.ask(questions, fault)
         if fault.happened:
             self._sealed(questions)
@@ -155,49 +156,56 @@ class History:
 
     def fails_during_load(self) -> None:
         """The store fails once: the file is not loaded."""
-        self._load(self._file(), Interruption(self.random.randint(1, POINTS), _fail))
+        self._load(self._delivery(), Interruption(self.random.randint(1, LOAD_POINTS), _fail))
 
     def answers_during_load(self) -> None:
         """Inquiries during a load are answered from the data before it."""
-        self._load(self._file(), Interruption(self.random.randint(1, POINTS), self.asks))
+        self._load(self._delivery(), Interruption(self.random.randint(1, LOAD_POINTS), self.asks))
 
     def _questions(self) -> list[RandomRequest]:
         return [self.world.ask(self.random, self.oracle) for _ in range(self.random.randint(1, MAX_BATCH))]
 
-    def _file(self) -> File:
+    def _delivery(self) -> Delivery:
         load = self.world.load(self.random)
-        if any(day > str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row)):
-            load = load._replace(sound=False)
-        ends = self.time.now - timedelta(hours=self.random.choice((0, 0, 1, 12, 23, 24, 48)))
-        return File(
-            load, CoverageDeclaration(load.since, self.random.choice((ends, ends, None)) if load.claims else None)
-        )
+        sound = all(day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row))
+        cut_at = self.time.now - timedelta(hours=self.random.choice((0, 0, 0, 0, 0, 1, 12, 24)))
+        whole = load.kind == "members" or self.random.random() < 0.4
+        file = File(load.kind, load.rows, cut_at, whole, not whole and self.random.random() < 0.5, load.since)
+        return Delivery(file, load.sound and sound)
 
-    def _begin(self, file: File, interruption: Interruption | None) -> bool:
-        """Load *file*; returns whether it was loaded."""
-        claims = file.claims
-        refused = self.oracle.refuses(claims.since, claims.through, self.time.now, self.world.first_date)
+    def _begin(self, delivery: Delivery, interruption: Interruption | None) -> bool:
+        """Load a file; returns whether it was loaded."""
+        file = delivery.file
+        repeated = self.oracle.repeats(file)
+        refused = not repeated and self.oracle.refuses(file, self.time.now)
+        declared = Declaration(
+            feed=file.feed,
+            cut_at=file.cut_at,
+            whole=file.whole,
+            complete_since=file.since,
+            parties=Parties.REPLACED if file.replaces_parties and self.world.feeds[file.feed].is_dated else None,
+        )
         try:
-            loaded = self.life.load(self.world.feeds[file.load.kind], file.load.rows, file.claims, interruption)
+            loaded = self.life.load(self.world.feeds[file.feed], file.rows, declared, interruption)
         except (LoadError, OSError):
             broken = interruption is not None and interruption.happened
             self._must(refused or broken, "a file could not be loaded")
             return False
-        self._must(not refused, "a claim was taken that takes coverage back")
-        self._must((loaded.rejected == 0) == file.load.sound, "a bad row was taken, or a good one refused")
-        return file.load.sound
+        self._must(not refused, "a file was taken that is late, known or takes coverage back")
+        self._must(loaded.already_loaded == repeated, "a file was loaded twice")
+        self._must(repeated or (loaded.rejected == 0) == delivery.sound, "a bad row was taken, or a good one refused")
+        return delivery.sound and not repeated
 
-    def _load(self, file: File, interruption: Interruption | None) -> None:
-        if self._begin(file, interruption):
-            self._apply(file)
+    def _load(self, delivery: Delivery, interruption: Interruption | None) -> None:
+        if self._begin(delivery, interruption):
+            self._apply(delivery)
 
-    def _apply(self, file: File) -> None:
+    def _apply(self, delivery: Delivery) -> None:
         self._loads += 1
-        self.oracle.load(file.load.kind, file.load.rows)
-        self.oracle.declare(file.claims.since, file.claims.through)
+        self.oracle.load(delivery.file)
 
     @contextmanager
-    def _crash(self) -> Iterator[Interruption]:
+    def _crash(self, points: int) -> Iterator[Interruption]:
         """Kill the process at a random point within the block, and restart it afterwards."""
         before = self.life.lengths()
         after: list[Path] = []
@@ -208,7 +216,7 @@ class History:
             raise SimulatedCrash
 
         try:
-            yield Interruption(self.random.randint(1, POINTS), kill, at_end=True)
+            yield Interruption(self.random.randint(1, points), kill, at_end=True)
         except SimulatedCrash:
             self.life.restart(after[0])
 

@@ -21,7 +21,6 @@ from conformance.case import Instance
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.loading.feed import CoverageDeclaration
 from estelam.storage.migrate import migrate
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
@@ -112,12 +111,13 @@ def _serving(folder: Path, member: Instance) -> dict[str, Any]:
 
 def _load(folder: Path, settings: StoreSettings) -> None:
     data, manifest = folder / "data", json.loads((folder / "manifest.json").read_text("utf-8"))
-    complete = CoverageDeclaration(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"]))
+    cut_at = datetime.fromisoformat(manifest["as_of"])
     if isinstance(settings, JudiciarySettings):
-        load_file(settings, judiciary_load.CASES, data / "cases.csv", complete)
+        since = date.fromisoformat(manifest["since"])
+        load_file(settings, judiciary_load.CASES, data / "cases.csv", cut_at, whole=True, complete_since=since)
     else:
         load_file(settings, promissory_load.MEMBERS, data / "agencies.csv")
-        load_file(settings, promissory_load.NOTES, data / "notes.csv", complete)
+        load_file(settings, promissory_load.NOTES, data / "notes.csv", cut_at, whole=True)
 
 
 def _adapters(folder: Path, ministry: str) -> dict[Instance, ServingSettings]:

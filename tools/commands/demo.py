@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ class DemoContext:
     services: dict[str, ServiceProcess]
     values: dict[str, str] = field(default_factory=dict)
     """The values of {name} placeholders in commands."""
+
+
+def write_cases_of_1399(context: DemoContext) -> str:
+    """Write a file of the sample's cases that were filed in 1399."""
+    header, *rows = (suite.SAMPLES / "cases.csv").read_text("utf-8").splitlines()
+    old = [row for row in rows if row.split(",")[FILED_ON] < "2021-03-21"]
+    (context.sandbox.folder / OLD_CASES).write_text("\n".join([header, *old, ""]), "utf-8")
+    context.values["now"] = datetime.now(UTC).isoformat(timespec="seconds")
+    return "DONE"
+
+
+def cut_off_the_register(context: DemoContext) -> str:
+    """Write the first 17 rows of the sample's cases, as of a file that was cut off."""
+    rows = (suite.SAMPLES / "cases.csv").read_text("utf-8").splitlines(keepends=True)
+    (context.sandbox.folder / CUT_OFF).write_text("".join(rows[:18]), "utf-8")
+    return "DONE"
 
 
 def flip_a_byte(context: DemoContext) -> str:
@@ -53,6 +70,9 @@ class Step:
 
 
 RECEIPT, FLIPPED = "receipt.json", "flipped.json"
+OLD_CASES, CUT_OFF = "cases-of-1399.csv", "cases-cut-off.csv"
+FILED_ON = 2  # the column
+MANIFEST = "--feed cases --number 2 --cut-at {now} --since 1399-01-01"
 LIVE = "--serial 1404000000000017 --obligor 9990000018 --beneficiary 99000554330 --amount 2500000000"
 SETTLED = "--serial 1404000000000025 --obligor 9990000026 --beneficiary 99000554330 --amount 900000000"
 ENDORSED = "--serial 1404000000000033 --obligor 99000158381 --beneficiary 9990000042 --amount 12000000000"
@@ -78,7 +98,14 @@ STORY = (
     Step("A drawer with a case over a cheque", "judiciary check-person --national-id 9990000050", "YES"),
     Step("A person who is the drawer in none", "judiciary check-person --national-id 9990000042", "NO"),
     Step("A case of 1399, while coverage begins in 1400", "judiciary check-person --national-id 9990000085", "NO"),
-    Step("Coverage is extended to 1399", "judiciary load-cases {cases} --since 1399-01-01 --through now", "LOADED"),
+    Step("The courts deliver these cases", write_cases_of_1399, "DONE"),
+    Step("... with a manifest", f"load manifest {OLD_CASES} {MANIFEST}", "WRITTEN"),
+    Step("Coverage is extended to 1399", f"judiciary load-cases {OLD_CASES}", "LOADED"),
+    Step("The same file again", f"judiciary load-cases {OLD_CASES}", "ALREADY LOADED"),
+    Step("A register of which the end is missing", cut_off_the_register, "DONE"),
+    Step(
+        "... must not remove all other cases", f"judiciary load-cases {CUT_OFF} --replace --cut-at {{now}}", "REFUSED"
+    ),
     Step("The same person again", "judiciary check-person --national-id 9990000085", "YES"),
     Step("The promissory service killed, then restarted", kill_and_restart, "ENDED BY 9"),
     Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "VALID"),
@@ -116,13 +143,24 @@ def outcome(code: int, output: Any) -> str:
             word = "DISCLOSED"
         case 0, {"valid": True}:
             word = "VALID"
-        case 0, {"loaded": int(rows), "rejected": 0} if rows:
-            word = "LOADED"
         case 1, {"error": str(error)} if error.startswith("INVALID"):
             word = "INVALID"
         case _:
-            word = f"exit {code}: {json.dumps(output, ensure_ascii=False)}"
+            word = _outcome_of_load(code, output) or f"exit {code}: {json.dumps(output, ensure_ascii=False)}"
     return word
+
+
+def _outcome_of_load(code: int, output: Any) -> str | None:
+    match code, output:
+        case 0, {"manifest": _}:
+            return "WRITTEN"
+        case 0, {"already_loaded": True}:
+            return "ALREADY LOADED"
+        case 0, {"loaded": int(rows), "rejected": 0} if rows:
+            return "LOADED"
+        case 1, {"error": str(error)} if "--allow-removals" in error:
+            return "REFUSED"
+    return None
 
 
 def run_story(console: Console) -> int:
@@ -131,7 +169,7 @@ def run_story(console: Console) -> int:
         sandbox = suite.create_sandbox(Path(folder), ports=free_ports(*SERVICES))
         suite.load_samples(sandbox)
         services = {name: ServiceProcess(name, sandbox) for name in SERVICES}
-        context = DemoContext(sandbox, services, {"cases": str(suite.SAMPLES / "cases.csv")})
+        context = DemoContext(sandbox, services)
         try:
             for service in services.values():
                 service.launch()

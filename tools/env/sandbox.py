@@ -1,10 +1,15 @@
 """A sandbox: all services in one folder, with a CA, certificates, stores and settings, for development and tests."""
 
+import contextlib
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock
@@ -12,11 +17,12 @@ from estelam.core.files import write_atomic
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.core.settings_file import CONFIG
-from estelam.loading.feed import CoverageDeclaration, Feed
+from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
+from estelam.loading.manifest import identify
+from estelam.storage.facts import load_table
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from judiciary import cases
 from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import feeds as promissory_load
@@ -157,41 +163,51 @@ def prepare_quality(sandbox: Sandbox) -> QualitySettings:
 
 
 def load_samples(sandbox: Sandbox) -> None:
-    """Load the committed samples and declare them complete through now."""
-    now = CoverageDeclaration(through=datetime.now(UTC))
+    """Load the committed samples as whole files that were cut now; declare that those loaded before are unchanged."""
     promissory, judiciary = sandbox.promissory(), sandbox.judiciary()
-    load_file(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
-    load_file(promissory, promissory_load.NOTES, SAMPLES / "notes.csv", now)
-    load_file(judiciary, judiciary_load.CASES, SAMPLES / "cases.csv", now)
+    _load_sample(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
+    _load_sample(promissory, promissory_load.NOTES, SAMPLES / "notes.csv")
+    _load_sample(judiciary, judiciary_load.CASES, SAMPLES / "cases.csv")
+
+
+def _load_sample(service: StoreSettings, feed: Feed, sample: Path) -> None:
+    with contextlib.closing(Store(service.store)) as store, store.transaction() as connection:
+        known = select(load_table.c.number).where(load_table.c.sha256 == identify(sample).sha256)
+        is_loaded = connection.execute(known).first() is not None
+    if not is_loaded:
+        load_file(service, feed, sample, whole=True)
+    elif not feed.full_snapshot:
+        with tempfile.TemporaryDirectory() as folder:
+            unchanged = Path(folder) / sample.name
+            unchanged.write_text(",".join(feed.columns) + "\n", "utf-8")
+            load_file(service, feed, unchanged)
 
 
 def load_file(
     service: StoreSettings,
     feed: Feed,
     path: Path,
-    declaration: CoverageDeclaration | None = None,
+    cut_at: datetime | None = None,
     *,
-    replace: bool = False,
-) -> None:
-    """Load one file, all rows or none; with *replace* it replaces the whole register."""
-    store = Store(service.store, facts=AccessMode.WRITE)
-    first_date = cases.FIRST_DATE if feed is judiciary_load.CASES else promissory_load.FIRST_DATE
-    try:
-        loaded = load(
-            store,
-            feed,
-            path,
-            declaration=declaration or CoverageDeclaration(),
-            first_date=first_date,
-            rejects=path.parent / f"{path.name}.rejects.csv",
-            clock=Clock(),
-            progress=lambda _bytes: None,
-            replace=replace,
-        )
-    finally:
-        store.close()
-    if loaded.rejected:
-        raise RuntimeError(f"{path} has {loaded.rejected} bad rows; see {loaded.rejects}")
+    whole: bool = False,
+    **declared: Any,
+) -> LoadResult:
+    """Load one file, all rows or none, as one that was cut at *cut_at*, or now, with other facts as *declared*."""
+    result = load(
+        Store(service.store, facts=AccessMode.WRITE),
+        feed,
+        path,
+        declared=Declaration(
+            feed=feed.name, cut_at=cut_at or datetime.now(UTC), whole=whole or feed.full_snapshot, **declared
+        ),
+        policy=Policy(service.feeds, change_limit=1),
+        rejects=path.parent / f"{path.name}.rejects.csv",
+        clock=Clock(),
+        progress=lambda _bytes: None,
+    )
+    if result.rejected:
+        raise RuntimeError(f"{path} has {result.rejected} bad rows; see {result.rejects}")
+    return result
 
 
 def write_access(

@@ -36,7 +36,8 @@ def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, Non
             try:
                 found = implementation(run)
             except ModuleNotFoundError as error:
-                _exit_missing(error, as_json=bool(given.get("as_json")))
+                as_json = given.get("as_json") or getattr(given.get("options"), "as_json", False)
+                _exit_missing(error, as_json=bool(as_json))
                 raise
             if not gc.isenabled():
                 gc.freeze()

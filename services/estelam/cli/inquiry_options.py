@@ -1,9 +1,7 @@
 """The options that every inquiry's command has."""
 
-import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.options import AsJson
+from estelam.cli.shared_options import Command, shared_options
 from estelam.core.exceptions import UsageError
 from estelam.core.normalize import normalize_text
 from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
@@ -49,9 +48,7 @@ class Options:
         return tuple(found)
 
 
-def inquiry(
-    service: str, identity: str, *, without: Collection[str] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def inquiry(service: str, identity: str, *, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of every inquiry to a function whose last parameter is *options*.
 
     Args:
@@ -60,25 +57,9 @@ def inquiry(
         without: names of options that the command does not offer.
     """
     offered = {name: option for name, option in _OPTIONS.items() if name not in without}
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def run(**given: Any) -> None:
-            values = {name: given.pop(name, None) for name in _OPTIONS}
-            command(**given, options=Options(service, **values))
-
-        own = [found for found in inspect.signature(command).parameters.values() if found.name != "options"]
-        shared = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=identity if name == "as_" else default
-            )
-            for name, (kind, default) in offered.items()
-        ]
-        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run.__annotations__ = {found.name: found.annotation for found in (*own, *shared)}
-        return run
-
-    return decorate
+    offered["as_"] = (offered["as_"][0], identity)
+    nothing: dict[str, Any] = dict.fromkeys(_OPTIONS)
+    return shared_options(offered, lambda values: Options(service, **(nothing | values)))
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {

@@ -1,77 +1,114 @@
-"""Load a file from the command line: coverage options, progress and result."""
+"""Load a file from the command line: what is declared of it, progress and result."""
 
 import contextlib
-from datetime import date
+import re
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from estelam.cli import output
+from estelam.cli.load_options import LoadOptions
 from estelam.core import dates
 from estelam.core.clock import Clock
-from estelam.core.settings import StoreSettings, load_settings
-from estelam.loading.feed import CoverageDeclaration, Feed, LoadResult
+from estelam.core.settings import FEED_NAME, StoreSettings, load_settings
+from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
+from estelam.loading.manifest import manifest_path, read_manifest
 from estelam.storage.store import AccessMode, Store
 
 
-def declaration(since: str | None, through: str | None, *, as_json: bool) -> CoverageDeclaration:
-    """Return the coverage that the options declare; where a date is wrong print that and exit."""
-    now = Clock().now()
-    first = last = None
-    if since is not None:
-        first = output.parse_option("--since", since, lambda text: dates.parse_since(text, now), as_json=as_json)
-    if through is not None:
-        last = output.parse_option("--through", through, lambda text: dates.parse_instant(text, now), as_json=as_json)
-    return CoverageDeclaration(since=first, through=last)
-
-
-def load_file(
-    kind: type[StoreSettings],
-    feed: Feed,
-    file: Path,
-    *,
-    first_date: date,
-    rejects: Path | None,
-    as_json: bool,
-    since: str | None = None,
-    through: str | None = None,
-    replace: bool = False,
-) -> None:
+def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOptions) -> None:
     """Load *file*, all of it or nothing; exit 1 where a row was rejected and nothing changed."""
-    claimed = declaration(since, through, as_json=as_json)
-    with output.user_errors(as_json=as_json):
+    as_json = options.as_json
+    with output.user_errors(as_json=as_json), contextlib.ExitStack() as stack:
         settings = load_settings(kind)
-    with (
-        output.user_errors(as_json=as_json),
-        contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store,
-        output.progress(f"{file.name}: bytes read", as_json=as_json, total=_size(file)) as show,
-    ):
+        declared = _declaration(settings, feed, file, options)
+        store = stack.enter_context(contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)))
+        rejects = options.rejects or file.with_name(f"{file.name}.rejects.csv")
+        if options.dry_run and not options.rejects:
+            rejects = Path(stack.enter_context(tempfile.TemporaryDirectory())) / rejects.name
+        show = stack.enter_context(output.progress(f"{file.name}: bytes read", as_json=as_json, total=_size(file)))
 
         def show_bytes(read: int) -> None:
             show(read, f"{file.name}: merging" if read >= _size(file) else f"{file.name}: bytes read")
 
-        loaded = load(
+        result = load(
             store,
             feed,
             file,
-            declaration=claimed,
-            first_date=first_date,
-            rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
+            declared=declared,
+            policy=Policy(settings.feeds, settings.change_limit, options.allow_removals, options.dry_run),
+            rejects=rejects,
             clock=Clock(),
             progress=show_bytes,
-            replace=replace,
         )
-    _report(loaded, as_json=as_json)
+    _report(result, declared, options)
+
+
+def parse_feed(text: str, *, as_json: bool) -> str:
+    """Return the value of --feed; where it can't be the name of a feed, print what can and exit 1."""
+    if re.fullmatch(FEED_NAME, text) is None:
+        output.exit_error(f"--feed {text}: give 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'", as_json=as_json)
+    return text
 
 
 def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _report(loaded: LoadResult, *, as_json: bool) -> None:
-    if loaded.rejected:
-        facts = {"loaded": 0, "rejected": loaded.rejected, "rejects": str(loaded.rejects)}
-        output.print_record(facts | {"changed": "nothing"}, as_json=as_json)
+def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadOptions) -> Declaration:
+    as_json, manifest = options.as_json, manifest_path(file)
+    if manifest.exists():
+        if options.declaring:
+            output.exit_error(
+                f"{manifest}: declares what the file is; leave out {', '.join(options.declaring)}", as_json=as_json
+            )
+        return read_manifest(manifest, settings.feed_signers).declaration()
+    name = parse_feed(options.feed or feed.name, as_json=as_json)
+    if options.cut_at is None:
+        output.exit_error(
+            f"{manifest}: no such file; get the manifest from the file's source, or give --cut-at and the instant at "
+            "which the source cut the file",
+            as_json=as_json,
+        )
+    if name in settings.feed_signers:
+        output.exit_error(f"{manifest}: no such file; the settings require signed manifests of {name}", as_json=as_json)
+    now = Clock().now()
+
+    def since(option: str, text: str | None) -> Any:
+        return text and output.parse_option(option, text, lambda text: dates.parse_since(text, now), as_json=as_json)
+
+    return Declaration(
+        feed=name,
+        cut_at=output.parse_option("--cut-at", options.cut_at, dates.parse_instant, as_json=as_json),
+        whole=bool(options.replace) or feed.full_snapshot,
+        complete_since=since("--since", options.since),
+        tracking_since=since("--tracking-since", options.tracking_since),
+        parties=options.parties,
+    )
+
+
+def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
+    facts: dict[str, Any] = {"loaded": result.rows, "rejected": result.rejected}
+    if result.rejected:
+        facts["rejects"] = None if options.dry_run and not options.rejects else str(result.rejects)
+    if result.changes:
+        facts |= {name: count for name, count in asdict(result.changes).items() if count or name in _ALWAYS_SHOWN}
+    if not result.rejected:
+        facts |= {"feed": declared.feed, "number": result.feed_number, "load": result.number}
+    title = ""
+    if options.dry_run:
+        facts["dry_run"] = True
+        title = "Dry run: nothing was changed."
+    if result.already_loaded:
+        facts["already_loaded"] = True
+        title = "Already loaded: nothing was changed."
+    output.print_record(facts, as_json=options.as_json, title=title)
+    if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
-    output.print_record({"loaded": loaded.rows, "rejected": 0, "load": loaded.number}, as_json=as_json)
+
+
+_ALWAYS_SHOWN = {"added", "changed", "unchanged", "removed"}

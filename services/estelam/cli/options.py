@@ -44,7 +44,7 @@ Service = Annotated[
     str,
     typer.Argument(
         metavar="SERVICE",
-        help="The service that has the ledger.",
+        help="A service that has a store.",
         autocompletion=complete.stores,
         callback=_check_installed,
     ),
@@ -82,26 +82,6 @@ File = Annotated[
         help="CSV (UTF-8, also in gzip) or Parquet; its header names the columns.", autocompletion=complete.files
     ),
 ]
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="DATE", help="Declare the data complete from DATE on, Jalali or Gregorian by its year."),
-]
-Through = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="Declare the feed loaded up to INSTANT (ISO 8601, or: now).")
-]
-Rejects = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Write rejected rows to FILE; default: FILE.rejects.csv", autocompletion=complete.files
-    ),
-]
-Replace = Annotated[
-    bool,
-    typer.Option(
-        "--replace", help="Take the file as the whole register: remove rows that it lacks. Coverage may shrink."
-    ),
-]
-
 ChangedSince = Annotated[
     str,
     typer.Option(

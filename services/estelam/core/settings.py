@@ -22,6 +22,9 @@ Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 HostPort = Annotated[str, AfterValidator(addresses.check_listen)]
 """host:port to listen on; port 0 takes a free one."""
+FEED_NAME = "[0-9A-Za-z][0-9A-Za-z._-]{0,63}"
+"""Regular expression of the names of feeds."""
+FeedName = Annotated[str, Field(pattern=f"^{FEED_NAME}$")]
 
 Target = Annotated[str, AfterValidator(addresses.check_target)]
 """host:port to connect to."""
@@ -118,6 +121,12 @@ class StoreSettings(ServingSettings):
     """The file of HMAC keys that pseudonymize the subjects of ledger entries: one key a line, the last one writes."""
     max_staleness: timedelta = timedelta(hours=24)
     """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
+    feeds: tuple[FeedName, ...] = Field(min_length=1)
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""
+    feed_signers: dict[FeedName, Path] = {}
+    """The certificate (PEM) of the Ed25519 key that signs the manifests of a feed, by the feed's name."""
+    change_limit: float = Field(default=0.01, gt=0, le=1)
+    """The share of the stored rows that a load may change or remove without --allow-removals."""
     batch_size: int = Field(default=128, ge=1)
     """Most inquiries in one transaction."""
     batch_queue: int = Field(default=8192, ge=1)
@@ -204,6 +213,8 @@ def _resolve_path(kind: type[BaseModel], name: str, value: Any, folder: Path) ->
         return folder / value
     if field.annotation == tuple[Path, ...] and isinstance(value, list):
         return [folder / str(item) for item in value]
+    if get_origin(field.annotation) is dict and Path in get_args(field.annotation) and isinstance(value, dict):
+        return {key: folder / str(item) for key, item in value.items()}
     return _resolve_store_urls(value, folder) if name in {"store", "ledgers"} else value
 
 

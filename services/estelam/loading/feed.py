@@ -1,4 +1,4 @@
-"""Descriptions of data files: columns, checks and keys of a feed, and the coverage that a load declares."""
+"""Descriptions of data files: columns, checks and keys of a feed; what is declared of a file; the result of a load."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Table
 
 from estelam.core.exceptions import UserFacingError
+from estelam.core.parties import Parties
 from estelam.loading.checks import Check
 from estelam.loading.formats import ColumnFormat
 
@@ -21,14 +22,14 @@ class Feed:
     """One kind of data file, and how its rows enter the store."""
 
     name: str
-    """The name of the feed if nothing else is declared."""
+    """The name of the feed unless another one is declared: several sources may deliver files of one kind."""
     table: Table
     """The table of the rows: the columns of the file, and `load_number`, the load that last changed the row."""
     columns: Mapping[str, ColumnFormat]
     """The columns of the file, by name. A rejected row is reported with the first one that can't be read."""
     key: tuple[str, ...]
-    """The columns that identify a row; no two rows of a file may have the same values in them. A file replaces all
-    stored rows that share the first key column with one of its rows."""
+    """The columns that identify a row; no two rows of a file may have the same values in them. The rows that share the
+    first key column are one record: a case with its parties."""
     checks: tuple[Check, ...] = ()
     """Checks of each row whose columns can all be read."""
     ignored: frozenset[str] = frozenset()
@@ -38,15 +39,63 @@ class Feed:
     subjects: Mapping[str, str] = field(default_factory=dict)
     """The column of each kind of subject that inquiries ask about; recall needs them."""
     full_snapshot: bool = False
-    """Whether a file always contains the complete data, so that stored rows it lacks are deleted."""
+    """Whether a file always has all rows of its feed."""
+    first_date: date = date.min
+    """The date from which a whole file is complete if it declares none."""
+    is_dated: bool = False
+    """Whether a file may declare dates from which it is complete; if not, the feed is complete or it is not."""
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageDeclaration:
-    """The coverage that a load declares: complete from *since* on, loaded up to *through*. None leaves it unchanged."""
+class Declaration:
+    """What is declared of a file, by its manifest or by the operator."""
 
-    since: date | None = None
-    through: datetime | None = None
+    feed: str
+    """The name of the feed."""
+    cut_at: datetime
+    """The instant at which the source cut the file from its register: it has all changes up to then."""
+    number: int | None = None
+    """The file's number in the feed; None: the next one."""
+    whole: bool = False
+    """Whether the file has all rows of its feed, so that stored rows it lacks are removed; otherwise only changes."""
+    complete_since: date | None = None
+    """The first date from which the feed is complete; None: as declared before."""
+    tracking_since: date | None = None
+    """The first date from which the feed links cases to certificates; None: as declared before."""
+    parties: Parties | None = None
+    """None: merged in a file of changes, replaced in a whole one."""
+    rows: int | None = None
+    """The number of rows; None: not declared."""
+    sha256: str | None = None
+    """The SHA-256 of the file, in hexadecimal digits; None: not declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a load may change, and how coverage follows from it."""
+
+    required_feeds: tuple[str, ...]
+    """The feeds that coverage needs."""
+    change_limit: float
+    """The greatest share of the stored rows that may be changed or removed."""
+    allow_removals: int = 0
+    """The number of rows that may be changed or removed whatever their share."""
+    dry_run: bool = False
+    """Whether to stop before anything is changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a load changes in the stored rows."""
+
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+    parties_dropped: int = 0
+    """Those of the removed rows whose case the file names."""
+    outdated: int = 0
+    """Rows of the file that were left out, because another feed has delivered their record as of a later instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +103,14 @@ class LoadResult:
     """The result of a load; if any row was rejected, nothing was changed."""
 
     rows: int
-    rejected: int
-    rejects: Path | None
+    rejected: int = 0
+    rejects: Path | None = None
     """The file that lists the rejected rows."""
+    changes: Changes | None = None
+    """What the load has changed or, in a dry run, would change; None: nothing."""
     number: int | None = None
-    """The number of the load, if it was committed."""
+    """The number of the load, if it was committed, now or earlier."""
+    feed_number: int | None = None
+    """The number of the file in its feed."""
+    already_loaded: bool = False
+    """Whether this very file was loaded earlier as the same number of the feed; then nothing was done."""

@@ -2,27 +2,30 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from estelam.core.clock import Clock
+from estelam.core.clock import Clock, to_micros
 from estelam.core.exceptions import describe_error
 from estelam.loading.batch import Batch
-from estelam.loading.coverage_claims import declare_coverage, reject_coverage_loss, reject_future_claim
-from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
+from estelam.loading.feed import Changes, Declaration, Feed, LoadError, LoadResult, Policy
 from estelam.loading.formats import true_indices
+from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
+from estelam.loading.provenance import Claims, check_declaration, claims, declare_coverage, find_load, next_number
 from estelam.loading.reader import add_lines, batches
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
-from estelam.storage import coverage
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
+
+ALWAYS_ALLOWED = 10
+"""Rows that a load may change or remove whatever their share of the stored rows, so that a small store stays usable."""
 
 
 def load(
@@ -30,33 +33,32 @@ def load(
     feed: Feed,
     path: Path,
     *,
-    declaration: CoverageDeclaration,
-    first_date: date,
+    declared: Declaration,
+    policy: Policy,
     rejects: Path,
     clock: Clock,
     progress: Callable[[int], None],
-    replace: bool = False,
 ) -> LoadResult:
     """Load *path* in one transaction.
 
-    Rows that are stored with the same values are not touched, so loading a file twice changes nothing the second time.
-    A file with an invalid row changes nothing either; its invalid rows are written to the file *rejects*.
+    Rows that are stored with the same values are not touched. A file with an invalid row changes nothing; its invalid
+    rows are written to the file *rejects*. Nor does a file that was loaded before.
 
     Args:
         store: The store, with write access to the facts. It is closed afterwards.
         feed: The kind of file.
         path: The CSV or Parquet file.
-        declaration: The coverage that the operator declares.
-        first_date: The beginning of coverage if none was declared before.
+        declared: What is declared of the file.
+        policy: What the load may change.
         rejects: Where rejected rows are written.
         clock: The time of the load.
         progress: Called with the number of bytes read so far.
-        replace: Treat the file as a full snapshot: delete stored rows that it lacks, and allow less coverage.
 
     Raises:
-        LoadError: the file or its header can't be read, it would reduce coverage, or the store can't be written.
+        LoadError: the file or its header can't be read, it is not the file that is declared or not the next one of its
+            feed, it would change more than the policy allows, or the store can't be written.
     """
-    job = LoadJob(store, feed, path, declaration, first_date, rejects, clock, progress, replace)
+    job = LoadJob(store, feed, path, declared, policy, rejects, clock, progress)
     try:
         return job.run()
     except STORE_ERRORS as error:
@@ -65,8 +67,12 @@ def load(
         store.close()  # The connection may still hold the staging tables.
 
 
-class _RejectedError(Exception):
-    """Rolls back the transaction of a file with invalid rows."""
+class _RolledBack(Exception):  # noqa: N818 - not an error
+    """Rolls back the transaction of a load that changes nothing, and carries its result."""
+
+    def __init__(self, result: LoadResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 class _DirectCopyFailedError(Exception):
@@ -80,56 +86,71 @@ class LoadJob:
     store: Store
     feed: Feed
     path: Path
-    declaration: CoverageDeclaration
-    first_date: date
+    declared: Declaration
+    policy: Policy
     rejects: Path
     clock: Clock
     progress: Callable[[int], None]
-    replace: bool
 
     def run(self) -> LoadResult:
         """Load the file in one transaction.
 
+        1 identify the file by its SHA-256; 2 check its place in the feed; 3 read, check and stage the rows; 4 compare
+        them with the stored rows; 5 check what would change; 6 merge; 7 record the load and derive the coverage.
+
         Raises:
             LoadError: the file can't be loaded.
         """
+        check_declaration(self.feed, self.declared, self.clock.now())
+        file = self._identify()  # 1
         try:
-            return self._attempt(direct_copy=True)
+            return self._attempt(file, direct_copy=not self.policy.dry_run)
         except _DirectCopyFailedError:
             # The second attempt stages the rows, to find the invalid ones.
-            return self._attempt(direct_copy=False)
+            return self._attempt(file, direct_copy=False)
 
-    def _attempt(self, *, direct_copy: bool) -> LoadResult:
+    def _identify(self) -> FileIdentity:
+        file = identify(self.path)
+        if self.declared.sha256 not in {None, file.sha256}:
+            raise LoadError(f"{self.path}: is not the file of its manifest: the SHA-256 differs; fetch both again")
+        return file
+
+    def _attempt(self, file: FileIdentity, *, direct_copy: bool) -> LoadResult:
         with RejectFile(self.rejects) as rejects:
             try:
                 with self.store.transaction() as connection:
-                    return self._load(connection, rejects, direct_copy=direct_copy)
-            except _RejectedError:
-                return LoadResult(0, rejects.count, self.rejects)
+                    return self._load(connection, file, rejects, direct_copy=direct_copy)
+            except _RolledBack as ended:
+                return ended.result
 
-    def _load(self, connection: Connection, rejects: RejectFile, *, direct_copy: bool) -> LoadResult:
-        reject_future_claim(self.declaration, self.clock.now())
-        if not self.replace:
-            reject_coverage_loss(connection, self.declaration)
+    def _load(
+        self, connection: Connection, file: FileIdentity, rejects: RejectFile, *, direct_copy: bool
+    ) -> LoadResult:
+        if loaded := find_load(connection, self.declared, file.sha256):  # 2
+            return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
+        feed_number = next_number(connection, self.declared, file.sha256, self.clock.now())
+        declared_dates = claims(connection, self.feed, self.declared)
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
-        merge = Merge(
-            connection, self.feed, staging, number=number, full_snapshot=self.replace or self.feed.full_snapshot
-        )
+        merge = Merge(connection, self.feed, self.declared, staging, number=number)
         if direct_copy and merge.can_copy_directly:
-            if not merge.copy_directly(self._valid_rows(rejects, direct_copy=True)):
+            if not merge.copy_directly(self._valid_rows(rejects, direct_copy=True)):  # 3, 6
                 raise _DirectCopyFailedError
+            self._check_file(staging.count, file)  # 5
+            changes = Changes(added=staging.count, changed=0, unchanged=0, removed=0)
         else:
-            staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)
+            staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
             rejects.add(add_lines(merge.conflicts(), self._batches()))
             if rejects.count:
-                raise _RejectedError
-            merge.run()
-        if merge.full_snapshot and not staging.count:
-            raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a full snapshot")
-        declare_coverage(connection, self.declaration, self.first_date, self.feed.name)
-        self._record(connection, number, whole=merge.full_snapshot, rows=staging.count)
-        return LoadResult(staging.count, 0, None, number)
+                raise _RolledBack(LoadResult(0, rejects.count, self.rejects))
+            self._check_file(staging.count, file)
+            changes = merge.compare()  # 4
+            self._check_changes(merge, changes)  # 5
+            if self.policy.dry_run:
+                raise _RolledBack(LoadResult(staging.count, changes=changes, feed_number=feed_number))
+            merge.run()  # 6
+        self._record(connection, number, feed_number, file.sha256, staging.count, changes, declared_dates)  # 7
+        return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number)
 
     def _batches(self) -> Iterator[Batch]:
         return batches(self.path, self.feed.columns, self.feed.ignored)
@@ -144,20 +165,57 @@ class LoadJob:
             yield numbers, columns
             self.progress(batch.read)
 
-    def _record(self, connection: Connection, number: int, *, whole: bool, rows: int) -> None:
-        covered = coverage.read_coverage(connection)
-        numbers = select(func.max(load_table.c.feed_number)).where(load_table.c.feed == self.feed.name)
+    def _check_file(self, rows: int, file: FileIdentity) -> None:
+        """Raise LoadError if the file does not have the declared rows, or has changed since it was identified."""
+        if self.declared.rows not in {None, rows}:
+            raise LoadError(f"{self.path}: has {rows:,} rows; its manifest says {self.declared.rows:,}")
+        if self.declared.whole and not rows:
+            raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a whole one")
+        if not file.is_unchanged():
+            raise LoadError(f"{self.path}: was changed while it was read; load it again")
+
+    def _check_changes(self, merge: Merge, changes: Changes) -> None:
+        """Raise LoadError if more rows would be changed or removed than the policy allows."""
+        affected = changes.changed + changes.removed
+        if affected <= max(ALWAYS_ALLOWED, self.policy.allow_removals):
+            return
+        if merge.has_stored_rows(affected / self.policy.change_limit):
+            return
+        raise LoadError(
+            f"{self.path}: would change {changes.changed:,} and remove {changes.removed:,} of {merge.stored_rows:,} "
+            f"stored rows, more than {self.policy.change_limit * 100:g} %; "
+            f"if that is right, load it with --allow-removals {affected}"
+        )
+
+    def _record(
+        self,
+        connection: Connection,
+        number: int,
+        feed_number: int,
+        sha256: str,
+        rows: int,
+        changes: Changes,
+        declared_dates: Claims,
+    ) -> None:
         load = {
             "number": number,
-            "feed": self.feed.name,
-            "feed_number": (connection.execute(numbers).scalar() or 0) + 1,
-            "whole": whole,
+            "feed": self.declared.feed,
+            "feed_number": feed_number,
             "file": self.path.name,
+            "sha256": sha256,
+            "cut_at_micros": to_micros(self.declared.cut_at),
+            "whole": self.declared.whole,
             "rows": rows,
+            "added": changes.added,
+            "changed": changes.changed,
+            "unchanged": changes.unchanged,
+            "removed": changes.removed,
             "loaded_at_micros": self.clock.micros(),
-            "covered_since": covered.since if covered else self.first_date,
+            **declared_dates._asdict(),
         }
         connection.execute(insert(load_table).values(load))
+        since = declare_coverage(connection, self.policy.required_feeds) or self.feed.first_date
+        connection.execute(update(load_table).where(load_table.c.number == number).values(covered_since=since))
 
 
 def apply_checks(batch: Batch, feed: Feed, now: datetime) -> tuple[Any, dict[str, Any], list[Reject]]:

@@ -1,5 +1,6 @@
 """Merge the staged rows of a file into the stored facts, in SQL."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Index,
     Select,
     Table,
@@ -24,26 +26,28 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from estelam.loading.feed import Feed
+from estelam.core.clock import to_micros
+from estelam.core.parties import Parties
+from estelam.loading.feed import Changes, Declaration, Feed
 from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
-from estelam.storage.facts import former_subject_table
+from estelam.storage.facts import former_subject_table, load_table
 
 # Indexes are rebuilt if more than this share of the rows changes; below it, updating them row by row is faster.
 _REBUILD_SHARE = 0.1
 
 
 class Merge:
-    """The merge step of one load of *feed*; a full snapshot also deletes stored rows that the file lacks."""
+    """The merge step of one load, with the store-wide *number*, of a file of *feed* as *declared*."""
 
     def __init__(
-        self, connection: Connection, feed: Feed, staging: Staging, *, number: int, full_snapshot: bool
+        self, connection: Connection, feed: Feed, declared: Declaration, staging: Staging, *, number: int
     ) -> None:
         self._connection = connection
         self._feed = feed
+        self._declared = declared
         self._staging = staging
         self._number = number
-        self.full_snapshot = full_snapshot
         self.table_is_empty = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
         """Whether the table has no rows yet, so that nothing must be compared."""
 
@@ -70,18 +74,39 @@ class Merge:
             found |= {reject.row: reject for reject in self._duplicates()}
         return sorted(found.values())
 
+    def compare(self) -> Changes:
+        """Compare the staged rows with the stored ones, and return what `run` changes."""
+        if self.table_is_empty:
+            return Changes(added=self._staging.count, changed=0, unchanged=0, removed=0)
+        outdated = self._find_differences()
+        return self._count_differences(outdated)
+
     def run(self) -> None:
-        """Merge the staged rows into the table."""
+        """Merge the staged rows into the table, after `compare`."""
         if self.table_is_empty:
             self._insert_all()
         else:
-            self._compare()
             self._replace()
+
+    def has_stored_rows(self, number: float) -> bool:
+        """Return whether at least *number* rows are stored; the cost is that of reading so many."""
+        some = select(literal(1)).select_from(self._feed.table).limit(math.ceil(number)).subquery()
+        return self._count(some) >= number
+
+    @property
+    def stored_rows(self) -> int:
+        """The number of stored rows; counting them reads an index completely."""
+        return self._count(self._feed.table)
+
+    @property
+    def _merges_parties(self) -> bool:
+        """Whether stored rows of the file's records that the file lacks are kept."""
+        return len(self._feed.key) > 1 and not self._declared.whole and self._declared.parties is not Parties.REPLACED
 
     def _insert_all(self) -> None:
         ordered = self._feed.key[:1] if self._staging.ascending else ()
         with self._rebuilding(self._indexes_except("load_number", *ordered)):
-            self._insert(self._staged_rows())
+            self._insert(self._rows_of(self._staging.rows))
 
     def _indexes_except(self, *ordered: str) -> list[Index]:
         """Return the indexes except those on an *ordered* column: appending at their end is as fast as a rebuild."""
@@ -96,8 +121,7 @@ class Merge:
         for index in indexes:
             index.create(self._connection)
 
-    def _staged_rows(self) -> Select[Any]:
-        rows = self._staging.rows
+    def _rows_of(self, rows: Table) -> Select[Any]:
         return select(*(rows.c[name] for name in self._feed.columns), literal(self._number))
 
     def _insert(self, rows: Select[Any]) -> None:
@@ -141,17 +165,85 @@ class Merge:
             if first.setdefault(row[shared], content) != content:
                 yield Reject(row["row"], shared, "DIFFERS_FROM_AN_EARLIER_ROW")
 
-    def _compare(self) -> None:
-        table, rows = self._feed.table, self._staging.rows
+    def _find_differences(self) -> int:
+        """Fill `stale`, `changed` and `kept`; return the number of outdated rows, which are left out."""
+        table, rows, staging = self._feed.table, self._staging.rows, self._staging
         keys = [table.c[name] for name in self._feed.key]
         same = and_(self._same_key(), *(rows.c[name].is_not_distinct_from(table.c[name]) for name in self._values()))
+        newer = self._newer_records()
         stale = select(*keys).where(~exists(select(1).select_from(rows).where(same).correlate(table)))
-        if not self.full_snapshot:
-            stale = stale.where(keys[0].in_(select(rows.c[self._feed.key[0]])))
-        self._connection.execute(insert(self._staging.stale).from_select(list(self._feed.key), stale))
         fresh = select(rows.c.row).where(~exists(select(1).select_from(table).where(same).correlate(rows)))
-        self._connection.execute(insert(self._staging.changed).from_select(["row"], fresh))
-        self._staging.analyze(self._staging.stale, self._staging.changed)
+        outdated = 0
+        if newer is not None:
+            outdated = self._count(rows, rows.c[self._feed.key[0]].in_(newer))
+            stale = stale.where(keys[0].not_in(newer))
+            fresh = fresh.where(rows.c[self._feed.key[0]].not_in(newer))
+        self._fill(staging.stale, stale.where(self._is_replaced()))
+        self._fill(staging.changed, fresh)
+        if self._merges_parties and self._feed.consistent:
+            self._fill(staging.kept, self._kept_rows(newer))
+            self._fill(staging.stale, select(*(staging.kept.c[name] for name in self._feed.key)))
+        staging.analyze(staging.stale, staging.changed)
+        return outdated
+
+    def _newer_records(self) -> Select[Any] | None:
+        """Return the records that another feed has delivered as of a later instant than this file, None if none can be.
+
+        Within a feed cut-offs never go back, so no row of the same feed is newer.
+        """
+        loads, table = load_table.c, self._feed.table
+        others = loads.feed != self._declared.feed
+        later = select(loads.number).where(others, loads.cut_at_micros > to_micros(self._declared.cut_at))
+        if self._connection.execute(later.limit(1)).first() is None:
+            return None
+        return select(table.c[self._feed.key[0]]).where(table.c.load_number.in_(later))
+
+    def _is_replaced(self) -> ColumnElement[bool]:
+        """Return the condition that a stored row is replaced by what the file says, or removed if it says nothing."""
+        table, rows, record = self._feed.table, self._staging.rows, self._feed.key[0]
+        if self._merges_parties:
+            return exists(select(1).select_from(rows).where(self._same_key()).correlate(table))
+        in_file = table.c[record].in_(select(rows.c[record]))
+        if not self._declared.whole:
+            return in_file
+        of_feed = table.c.load_number.in_(select(load_table.c.number).where(load_table.c.feed == self._declared.feed))
+        return or_(of_feed, in_file)
+
+    def _kept_rows(self, newer: Select[Any] | None) -> Select[Any]:
+        """Return the stored rows that the file lacks of records that it has with other values in consistent columns.
+
+        They get the file's values.
+        """
+        table, rows, feed = self._feed.table, self._staging.rows, self._feed
+        record = feed.key[0]
+        said = select(*(rows.c[name] for name in (record, *feed.consistent))).distinct().subquery()
+        differs = or_(*(said.c[name].is_distinct_from(table.c[name]) for name in feed.consistent))
+        kept = (
+            select(*((said if name in said.c else table).c[name] for name in feed.columns))
+            .join_from(table, said, said.c[record] == table.c[record])
+            .where(differs, ~exists(select(1).select_from(rows).where(self._same_key()).correlate(table)))
+        )
+        return kept if newer is None else kept.where(table.c[record].not_in(newer))
+
+    def _fill(self, target: Table, rows: Select[Any]) -> None:
+        self._connection.execute(insert(target).from_select([column.name for column in rows.selected_columns], rows))
+
+    def _count_differences(self, outdated: int) -> Changes:
+        staging, rows, stale = self._staging, self._staging.rows, self._staging.stale
+        record = self._feed.key[0]
+        in_file = exists(select(1).select_from(rows).where(*(rows.c[n] == stale.c[n] for n in self._feed.key)))
+        rewritten, kept = self._count(stale, in_file.correlate(stale)), self._count(staging.kept)
+        removed = self._count(stale) - rewritten - kept
+        inserted = self._count(staging.changed)
+        dropped = self._count(stale, stale.c[record].in_(select(rows.c[record]))) - rewritten - kept if removed else 0
+        return Changes(
+            added=inserted - rewritten,
+            changed=rewritten + kept,
+            unchanged=staging.count - outdated - inserted,
+            removed=removed,
+            parties_dropped=dropped,
+            outdated=outdated,
+        )
 
     def _values(self) -> list[str]:
         return [name for name in self._feed.columns if name not in self._feed.key]
@@ -163,7 +255,12 @@ class Merge:
     def _replace(self) -> None:
         with self._rebuilding(self._indexes_to_rebuild()):
             self._delete_stale()
-            self._insert(self._staged_rows().where(self._staging.rows.c.row.in_(select(self._staging.changed.c.row))))
+            self._insert(
+                self._rows_of(self._staging.rows).where(
+                    self._staging.rows.c.row.in_(select(self._staging.changed.c.row))
+                )
+            )
+            self._insert(self._rows_of(self._staging.kept))
         self._staging.analyze(self._feed.table)
 
     def _indexes_to_rebuild(self) -> list[Index]:
@@ -171,12 +268,12 @@ class Merge:
         if self._staging.on_postgresql:
             return []
         affected = self._count(self._staging.changed) + self._count(self._staging.stale)
-        if affected < _REBUILD_SHARE * self._count(self._feed.table):
+        if self.has_stored_rows(affected / _REBUILD_SHARE + 1):
             return []
         return self._indexes_except("load_number", self._feed.key[0])
 
-    def _count(self, table: Table) -> int:
-        return self._connection.execute(select(func.count()).select_from(table)).scalar_one()
+    def _count(self, rows: FromClause, *conditions: ColumnElement[bool]) -> int:
+        return self._connection.execute(select(func.count()).select_from(rows).where(*conditions)).scalar_one()
 
     def _delete_stale(self) -> None:
         """Delete the stale rows and record the subjects that they mentioned."""

@@ -64,6 +64,8 @@ class Staging:
         """Row numbers of the rows that are new or differ from the stored ones."""
         self.stale = self._temporary("stale", *(Column(name, texts[name]) for name in feed.key))
         """Keys of the stored rows to delete: changed, or no longer in the file."""
+        self.kept = self._temporary("kept", *(Column(name, kind) for name, kind in texts.items()))
+        """Rows to insert beside those of the file: stored ones with the file's values in consistent columns."""
 
     def fill(self, source: Source, *, keyed: bool) -> None:
         """Stage the rows of *source*, and create a key index if *keyed* or if the rows are not in ascending order.
@@ -71,8 +73,8 @@ class Staging:
         Afterwards `unique` is true if no two rows have the same key, and `ascending` if the first key column increases
         strictly from row to row. Comparing with stored rows needs *keyed*.
         """
-        self.changed.create(self._connection)
-        self.stale.create(self._connection)
+        for table in (self.changed, self.stale, self.kept):
+            table.create(self._connection)
         batches = (self._batch(texts, row=numbers) for numbers, texts in prefetch(source))
         if self.on_postgresql:
             self.rows.create(self._connection)

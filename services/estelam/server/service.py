@@ -22,6 +22,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.grpc_server import Server, run_server
+from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
@@ -49,6 +50,7 @@ async def run_recording_service(
     check_schema(store, settings.MIGRATIONS)
     with store.single_writer_lock(), contextlib.closing(store):
         with store.transaction() as connection:
+            check_feeds(connection, settings.feeds)
             last_sealed = last_block_time(connection)
         recorder = InquiryRecorder(
             store=store,

@@ -1,5 +1,6 @@
 """Coverage: a negative answer is permitted only by fresh data that is known to cover the question (rule 1)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, select
 from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import NegativeAnswerPermit
+from estelam.storage.base import StoreError
 from estelam.storage.facts import coverage_table
 
 _READ = select(coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
@@ -29,6 +31,20 @@ def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
     row = connection.execute(_READ).first()
     return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
+
+
+def check_feeds(connection: Connection, required: Collection[str]) -> None:
+    """Check that the declared coverage, if any, is that of the *required* feeds.
+
+    Raises:
+        StoreError: it was derived from others, because the settings have changed since the last load.
+    """
+    feeds = connection.execute(select(coverage_table.c.feeds)).scalar()
+    if feeds is not None and set(feeds.split()) != set(required):
+        raise StoreError(
+            f"the settings require the feeds {', '.join(sorted(required))}, and the coverage was declared for "
+            f"{', '.join(feeds.split())}: load the next file of a feed first, which declares it anew"
+        )
 
 
 def require_coverage(coverage: Coverage | None, *, now: datetime, max_staleness: timedelta) -> NegativeAnswerPermit:

@@ -15,11 +15,12 @@ from uuid_utils import UUID
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Caller, Inquiry, LookupResult, Method
+from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
 from estelam.ledger.recall import Recalled, RecallSource
 from estelam.ledger.writer import LedgerWriter
-from estelam.loading.feed import CoverageDeclaration, Feed
+from estelam.loading.feed import Declaration, Feed, Policy
 from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
 from estelam.storage import coverage
@@ -60,7 +61,10 @@ class History:
     asked: Sequence[tuple[Method, Message]]
     """Every request whose answer does not depend on caller or time."""
     feed: Feed
-    first_date: date
+    unrelated: Mapping[str, Any]
+    """A row of no question; each file has it in another version, because no file is loaded twice."""
+    versioned: str
+    """The column of its versions."""
     facts: RecallSource
     folder: Path
     given: dict[str, Given] = field(default_factory=dict)
@@ -88,18 +92,24 @@ class History:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self.feed.columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows([{**self.unrelated, self.versioned: f"version {self.micros}"}, *rows])
+        whole = replace or len(self.words) == 1
         with closing(Store(self.settings.store, facts=AccessMode.WRITE)) as store:
             loaded = load(
                 store,
                 self.feed,
                 path,
-                declaration=CoverageDeclaration(since=since, through=self.clock.now()),
-                first_date=self.first_date,
+                declared=Declaration(
+                    feed=self.feed.name,
+                    cut_at=self.clock.now(),
+                    whole=whole,
+                    complete_since=since,
+                    parties=Parties.REPLACED if self.feed.is_dated else None,
+                ),
+                policy=Policy(self.settings.feeds, change_limit=1),
                 rejects=self.folder / "rejects.csv",
                 clock=self.clock,
                 progress=lambda _bytes: None,
-                replace=replace,
             )
         assert not loaded.rejected
         self.words.append(self._words())

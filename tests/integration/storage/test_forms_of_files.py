@@ -19,16 +19,16 @@ from sqlalchemy import select
 
 from estelam.core.clock import Clock
 from estelam.core.dates import format_jalali
-from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
+from estelam.loading.feed import Declaration, Feed, LoadError, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import both_engines
 from tools.env.sandbox import SAMPLES, Sandbox
 
 ROWS = 30
+CUT_AT = datetime(2024, 1, 1, tzinfo=UTC)
 PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 ARABIC_LETTERS = str.maketrans("یک", "يك")
@@ -63,8 +63,8 @@ class FeedInStore:
                 store,
                 self.feed,
                 path,
-                declaration=CoverageDeclaration(),
-                first_date=FIRST_DATE,
+                declared=Declaration(feed=self.feed.name, cut_at=CUT_AT),
+                policy=Policy((self.feed.name,), change_limit=1),
                 rejects=self.folder / "rejects.csv",
                 clock=clock or Clock(),
                 progress=lambda _bytes: None,

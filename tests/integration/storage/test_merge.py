@@ -1,21 +1,14 @@
-"""Loads on every database: only differing rows are written, removed subjects are journaled, coverage stays correct."""
+"""Loads on every database: only differing rows are written, removed subjects are journaled, changes are counted."""
 
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Table, select
 
-from estelam.core.clock import Clock
-from estelam.loading.feed import CoverageDeclaration, Feed, LoadError, LoadResult
-from estelam.loading.load import load
-from estelam.storage import coverage
+from estelam.core.parties import Parties
+from estelam.loading.feed import Changes, LoadError
 from estelam.storage.coverage import Coverage
-from estelam.storage.facts import former_subject_table
 from estelam.storage.store import AccessMode, Store
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
@@ -23,69 +16,17 @@ from judiciary.repository import case_table
 from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import member_table, note_table
 from tests.conftest import both_engines
+from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
-
-ABSENT = {"sayad_id", "beneficiary_name"}
-"""Columns that the files lack."""
-CIVIL = "CIVIL,2024-05-01,2024-05-01T09:30:00+03:30"
-FIRST = f"1,{CIVIL},700,9990000050,DRAWER"
-SECOND = f"2,{CIVIL},701,9990000069,DRAWER"
-THIRD = f"3,{CIVIL},,9990000018,"
-WHOLE = (FIRST, f"1,{CIVIL},700,99000237578,HOLDER", SECOND, THIRD)
-
-
-@dataclass
-class LoadedTable:
-    """The facts of one service, and loads into them."""
-
-    url: str
-    folder: Path
-
-    def load(self, feed: Feed, *rows: str, replace: bool = False, **claimed: Any) -> LoadResult:
-        path = self.folder / "rows.csv"
-        header = ",".join(name for name in feed.columns if name not in ABSENT)
-        path.write_text("\n".join([header, *rows, ""]), "utf-8")
-        with closing(Store(self.url, facts=AccessMode.WRITE)) as store:
-            return load(
-                store,
-                feed,
-                path,
-                declaration=CoverageDeclaration(**claimed),
-                first_date=FIRST_DATE,
-                rejects=self.folder / "rejects.csv",
-                clock=Clock(),
-                progress=lambda _bytes: None,
-                replace=replace,
-            )
-
-    def rows(self, table: Table, *columns: str) -> set[tuple[Any, ...]]:
-        with closing(Store(self.url)) as store, store.transaction() as connection:
-            found = connection.execute(select(*(table.c[name] for name in columns))).all()
-        assert len(found) == len(set(found))
-        return {tuple(row) for row in found}
-
-    def changed(self) -> set[tuple[Any, ...]]:
-        """Return each party of each case with the number of the load that changed it last."""
-        return self.rows(case_table, "case_number", "national_id", "load_number")
-
-    def former(self) -> set[tuple[Any, ...]]:
-        return self.rows(former_subject_table, "load_number", "kind", "value")
-
-    def coverage(self) -> Coverage | None:
-        with closing(Store(self.url)) as store, store.transaction() as connection:
-            return coverage.read_coverage(connection)
-
-    def rejects(self) -> Sequence[str]:
-        return (self.folder / "rejects.csv").read_text("utf-8").split()[1:]
 
 
 @pytest.fixture
 def cases(sandbox: Sandbox, tmp_path: Path) -> LoadedTable:
     """A table of three cases."""
     register = LoadedTable(sandbox.judiciary().store, tmp_path)
-    assert register.load(CASES, *WHOLE).rows == 4
+    assert register.load(CASES, *WHOLE, whole=True).changes == Changes(added=4, changed=0, unchanged=0, removed=0)
     return register
 
 
@@ -98,40 +39,67 @@ def test_unchanged_rows_keep_their_load_number(cases: LoadedTable) -> None:
     """Rows loaded again unchanged keep the number of the load that wrote them."""
     before = cases.changed()
 
-    cases.load(CASES, *WHOLE)
+    result = cases.load(CASES, *reversed(WHOLE))
 
+    assert result.changes == Changes(added=0, changed=0, unchanged=4, removed=0)
     assert before == cases.changed()
     assert {number for _, _, number in before} == {1}
     assert not cases.former()
 
 
-def test_changed_case_is_replaced_and_journaled(
-    cases: LoadedTable,
-) -> None:
+def test_changed_case_is_replaced_and_journaled(cases: LoadedTable) -> None:
     """A changed case is replaced with all its parties, and its former subjects are journaled."""
-    cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH)
+    result = cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH)
 
+    assert result.changes == Changes(added=1, changed=1, unchanged=0, removed=1, parties_dropped=1)
     assert cases.changed() == {("1", "9990000050", 2), ("2", "9990000069", 1), ("3", "9990000018", 1), ("4", "", 2)}
     assert cases.former() == {(2, "tracking", "700"), (2, "person", "9990000050"), (2, "person", "99000237578")}
 
 
-FOURTH = f"4,{CIVIL},702,,"
+def test_removed_party_is_deleted(cases: LoadedTable) -> None:
+    """A party that a file which replaces parties no longer names is deleted and counted; the others are unchanged."""
+    result = cases.load(CASES, FIRST)
 
-
-def test_removed_party_is_deleted(
-    cases: LoadedTable,
-) -> None:
-    """A party that a reloaded case no longer names is deleted; the others are unchanged."""
-    cases.load(CASES, FIRST)
-
+    assert result.changes == Changes(added=0, changed=0, unchanged=1, removed=1, parties_dropped=1)
     assert cases.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1), ("3", "9990000018", 1)}
     assert cases.former() == {(2, "tracking", "700"), (2, "person", "99000237578")}
 
 
-def test_full_load_removes_missing_rows(cases: LoadedTable) -> None:
-    """A full load removes the rows it lacks and touches only those that differ."""
-    cases.load(CASES, SECOND, THIRD.replace("CIVIL", "CRIMINAL"), FOURTH, replace=True)
+@pytest.mark.parametrize("declared", [Parties.MERGED, None], ids=["declared", "by default"])
+def test_merged_parties_are_kept(cases: LoadedTable, declared: Parties | None) -> None:
+    """A file that merges parties removes none, whichever file of a case comes first."""
+    result = cases.load(CASES, f"1,{CIVIL},700,9990000018,ENDORSER", f"3,{CIVIL},,9990000026,DRAWER", parties=declared)
 
+    assert result.changes == Changes(added=2, changed=0, unchanged=0, removed=0)
+    assert cases.rows(case_table, "case_number", "national_id", "role", "load_number") == {
+        ("1", "9990000050", "DRAWER", 1),
+        ("1", "99000237578", "HOLDER", 1),
+        ("1", "9990000018", "ENDORSER", 2),
+        ("2", "9990000069", "DRAWER", 1),
+        ("3", "9990000018", "", 1),
+        ("3", "9990000026", "DRAWER", 2),
+    }
+    assert not cases.former()
+
+
+def test_merged_parties_get_the_facts_of_the_case(cases: LoadedTable) -> None:
+    """A file that merges parties changes the case for those that it does not name too."""
+    result = cases.load(CASES, f"1,{CIVIL},799,9990000018,ENDORSER", parties=Parties.MERGED)
+
+    assert result.changes == Changes(added=1, changed=2, unchanged=0, removed=0)
+    assert cases.rows(case_table, "case_number", "tracking_id", "national_id", "load_number") >= {
+        ("1", "799", "9990000050", 2),
+        ("1", "799", "99000237578", 2),
+        ("1", "799", "9990000018", 2),
+    }
+    assert cases.former() == {(2, "tracking", "700"), (2, "person", "9990000050"), (2, "person", "99000237578")}
+
+
+def test_whole_file_removes_missing_rows(cases: LoadedTable) -> None:
+    """A whole file removes the rows it lacks and touches only those that differ."""
+    result = cases.load(CASES, SECOND, THIRD.replace("CIVIL", "CRIMINAL"), FOURTH, whole=True)
+
+    assert result.changes == Changes(added=1, changed=1, unchanged=1, removed=2)
     assert cases.changed() == {("2", "9990000069", 1), ("3", "9990000018", 2), ("4", "", 2)}
     assert cases.former() == {
         (2, "tracking", "700"),
@@ -141,24 +109,98 @@ def test_full_load_removes_missing_rows(cases: LoadedTable) -> None:
     }
 
 
-def test_empty_full_load_is_rejected(cases: LoadedTable) -> None:
-    """A full load without rows is rejected; an incremental load without rows is accepted."""
-    through = datetime(2026, 1, 1, tzinfo=UTC)
+def test_whole_file_leaves_the_rows_of_other_feeds(cases: LoadedTable) -> None:
+    """A whole file removes only rows of its own feed."""
+    cases.load(CASES, FOURTH, f"5,{CIVIL},703,,", feed="court-b", whole=True)
 
+    result = cases.load(CASES, FOURTH, feed="court-b", whole=True)
+
+    assert result.changes == Changes(added=0, changed=0, unchanged=1, removed=1)
+    assert {number for number, *_ in cases.changed()} == {"1", "2", "3", "4"}
+
+
+def test_older_file_of_another_feed_changes_no_newer_row(cases: LoadedTable) -> None:
+    """A record that one feed has delivered as of a later instant is not changed by another feed's older file."""
+    before = cases.changed()
+
+    result = cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH, feed="court-b", cut_at=START)
+
+    assert result.changes == Changes(added=1, changed=0, unchanged=0, removed=0, outdated=1)
+    assert cases.changed() == before | {("4", "", 2)}
+    assert not cases.former()
+
+
+def test_empty_whole_file_is_refused(cases: LoadedTable) -> None:
+    """A whole file without rows is refused; a file of changes without rows says that nothing has changed."""
     with pytest.raises(LoadError, match="holds no row"):
-        cases.load(CASES, replace=True)
+        cases.load(CASES, whole=True)
 
-    assert cases.load(CASES, through=through).rows == 0
-    assert cases.coverage() == Coverage(FIRST_DATE, through)
+    assert cases.load(CASES).rows == 0
+    assert cases.load(CASES).rows == 0
+    assert cases.coverage() == Coverage(FIRST_DATE, START + timedelta(hours=cases.hours))
     assert len(cases.changed()) == 4
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_dry_run_changes_nothing(cases: LoadedTable, *, whole: bool) -> None:
+    """A dry run reports what the load changes, and leaves neither a change nor a file."""
+    rows = (SECOND.replace("CIVIL", "CRIMINAL"), FIRST, FOURTH)
+    before = cases.changed(), cases.loads(), cases.coverage(), sorted(cases.folder.rglob("*"))
+
+    dry = cases.load(CASES, *rows, whole=whole, policy={"dry_run": True})
+
+    assert before[:-1] == (cases.changed(), cases.loads(), cases.coverage())
+    assert {path.name for path in cases.folder.rglob("*")} - {"rows.csv"} == {p.name for p in before[-1]} - {"rows.csv"}
+    assert (dry.number, dry.feed_number) == (None, 2)
+    assert dry.changes == cases.load(CASES, *rows, whole=whole).changes
+
+
+def test_dry_run_into_empty_table(notes: LoadedTable) -> None:
+    """A dry run into an empty table reports the rows that would be added, and adds none."""
+    dry = notes.load(NOTES, NOTE.format(state="ISSUED", due=""), policy={"dry_run": True})
+
+    assert dry.changes == Changes(added=1, changed=0, unchanged=0, removed=0)
+    assert not notes.rows(note_table, "serial")
+
+
+def many(count: int, state: str = "A") -> list[str]:
+    return [f"{state}-{n:05d},name" for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept", "allowed"), [(2000, 1980, True), (2000, 1979, False), (20, 10, True), (20, 9, False)]
+)
+def test_large_changes_are_refused(notes: LoadedTable, stored: int, kept: int, *, allowed: bool) -> None:
+    """A load that would remove more than the limit and more than ten rows is refused with the number to allow."""
+    notes.load(MEMBERS, *many(stored))
+    removed = stored - kept
+    limit = {"change_limit": 0.01}
+
+    if not allowed:
+        for too_few in (0, removed - 1):
+            with pytest.raises(LoadError, match=f"remove {removed} of {stored:,} .* --allow-removals {removed}$"):
+                notes.load(MEMBERS, *many(kept), policy=limit | {"allow_removals": too_few})
+        limit["allow_removals"] = removed
+
+    result = notes.load(MEMBERS, *many(kept), policy=limit)
+    assert result.changes == Changes(added=0, changed=0, unchanged=kept, removed=removed)
+
+
+def test_changed_rows_count_as_removed_ones(cases: LoadedTable) -> None:
+    """Changed rows count towards the limit as removed ones do."""
+    rows = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 1020)]
+    cases.load(CASES, *rows)
+
+    with pytest.raises(LoadError, match=r"would change 11 and remove 0 of 24 .* --allow-removals 11$"):
+        cases.load(CASES, *(row.replace("CIVIL", "CRIMINAL") for row in rows[:11]), policy={"change_limit": 0.01})
 
 
 def test_large_load_leaves_same_facts_and_indexes(cases: LoadedTable) -> None:
     """A load that is large compared with the table leaves the same facts and indexes as a small one."""
-    many = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 2000)]
+    rows = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 2000)]
 
-    cases.load(CASES, *many)
-    cases.load(CASES, *many, *WHOLE)
+    cases.load(CASES, *rows)
+    cases.load(CASES, *rows, *WHOLE)
 
     assert len(cases.changed()) == 1004
     with closing(Store(cases.url, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
@@ -207,25 +249,6 @@ def test_contradicting_rows_reject_file_in_empty_table(sandbox: Sandbox, tmp_pat
     assert empty.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1)}
 
 
-def test_coverage_shrinks_only_by_full_load(cases: LoadedTable) -> None:
-    """Coverage grows with any load, and shrinks only with a full load."""
-    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
-    start_of_1399 = date(2020, 3, 20)
-    cases.load(CASES, FIRST, through=late)
-    cases.load(CASES, FIRST, since=start_of_1399)
-    covered = Coverage(start_of_1399, late)
-    assert cases.coverage() == covered
-
-    for back in ({"through": early}, {"since": FIRST_DATE}, {"since": FIRST_DATE, "through": late}):
-        with pytest.raises(LoadError, match="only --replace may reduce it"):
-            cases.load(CASES, FOURTH, **back)
-        assert cases.coverage() == covered
-    assert ("4", "", 3) not in cases.changed()
-
-    cases.load(CASES, FIRST, replace=True, since=FIRST_DATE, through=early)
-    assert cases.coverage() == Coverage(FIRST_DATE, early)
-
-
 NOTE = (
     "1404000000000017,{state},9990000018,آرش,ساری,9906131315,99000554330,99000554330,شرکت,قم,9902036933,"
     "2500000000,2500000000,2025-04-15,{due},بانک"
@@ -235,23 +258,24 @@ NOTE = (
 def test_changed_note_is_replaced_and_journaled(notes: LoadedTable) -> None:
     """A changed note is replaced, and its serial is journaled."""
     notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
-    notes.load(NOTES, NOTE.format(state="ISSUED", due="2027-04-15"))
     notes.load(NOTES, NOTE.format(state="ISSUED", due=""))
     notes.load(NOTES, NOTE.format(state="SETTLED", due=""))
 
     assert notes.rows(note_table, "serial", "state", "due_on", "load_number") == {
-        ("1404000000000017", "SETTLED", None, 4)
+        ("1404000000000017", "SETTLED", None, 3)
     }
-    assert notes.former() == {(3, "serial", "1404000000000017"), (4, "serial", "1404000000000017")}
+    assert notes.former() == {(2, "serial", "1404000000000017"), (3, "serial", "1404000000000017")}
 
 
-def test_agencies_are_always_a_full_load(notes: LoadedTable) -> None:
-    """The list of member agencies is always a full load."""
+def test_agencies_are_always_a_whole_file(notes: LoadedTable) -> None:
+    """The list of member agencies is always a whole file."""
     notes.load(MEMBERS, "A,الف", "B,ب")
     notes.load(MEMBERS, "B,ب", "C,پ")
 
     assert notes.rows(member_table, "agency_id", "name", "load_number") == {("B", "ب", 1), ("C", "پ", 2)}
     assert not notes.former()
+    with pytest.raises(LoadError, match="always whole"):
+        notes.load(MEMBERS, "A,الف", whole=False)
 
 
 def test_concurrent_load_is_rejected(cases: LoadedTable) -> None:

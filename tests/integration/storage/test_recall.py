@@ -19,11 +19,10 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.storage.facts import load_table
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from judiciary import cases
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS
 from judiciary.recall import CaseRecallSource
-from promissory.feeds import FIRST_DATE, MEMBERS, NOTES
+from promissory.feeds import MEMBERS, NOTES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from promissory.recall import NoteRecallSource
 from tests.conftest import both_engines
@@ -57,7 +56,8 @@ def case_history(sandbox: Sandbox, tmp_path: Path) -> Iterator[History]:
         questions=LOOKUPS,
         asked=[*persons, *cheques],
         feed=CASES,
-        first_date=cases.FIRST_DATE,
+        unrelated=LATE | {"case_number": "0", "national_id": "99000791909", "role": "HOLDER"},
+        versioned="registered_at",
         facts=CaseRecallSource(),
         folder=tmp_path,
     )
@@ -101,7 +101,8 @@ def note_history(sandbox: Sandbox, tmp_path: Path) -> Iterator[NoteHistory]:
         questions=lookups(settings),
         asked=[(CHECK_NOTE, request) for request in requests],
         feed=NOTES,
-        first_date=FIRST_DATE,
+        unrelated=note(Random(0), "1404000000000058"),
+        versioned="payment_place",
         facts=NoteRecallSource(),
         folder=tmp_path,
     )

@@ -5,7 +5,6 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from estelam.data_model.model import load
 from estelam.data_model.sensitivity import redacted_fields
 from estelam.inquiry.v1 import data_model_pb2 as pb
 from estelam.inquiry.v1 import inquiry_pb2
-from estelam.loading.feed import CoverageDeclaration
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.telemetry import logs
@@ -43,7 +41,7 @@ def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteR
     corrected = folder / "notes.csv"
     text = (suite.SAMPLES / "notes.csv").read_text("utf-8")
     corrected.write_text(text.replace(str(NOTE.amount_rials), str(amount)), "utf-8")
-    suite.load_file(sandbox.promissory(), NOTES, corrected, CoverageDeclaration(through=datetime.now(UTC)))
+    suite.load_file(sandbox.promissory(), NOTES, corrected)
     return notes.CheckNoteRequest(
         serial=NOTE.serial, obligor_id=NOTE.obligor_id, beneficiary_id=NOTE.beneficiary_id, amount_rials=amount
     )

@@ -1,0 +1,218 @@
+"""Manifest of a data file: which file of which feed it is, when it was cut, and what it must contain.
+
+It is a JSON file beside the data, with the ending `.manifest.json`. Its signature is the Ed25519 signature of its
+bytes, 64 bytes in a file with the further ending `.sig`, as `openssl pkeyutl -sign -rawin` writes it.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from estelam.core import dates
+from estelam.core.clock import to_micros
+from estelam.core.exceptions import describe_error
+from estelam.core.keys import verifying_keys
+from estelam.core.model_files import validation_summary
+from estelam.core.parties import Parties
+from estelam.core.pem import KeyFileError, read_private_key
+from estelam.core.settings import FeedName
+from estelam.loading.csv_reader import BLOCK
+from estelam.loading.feed import Declaration, LoadError
+from estelam.loading.header import SEPARATORS
+from estelam.loading.source import check_encoding, open_source
+
+MANIFEST, SIGNATURE = ".manifest.json", ".sig"
+MAX_BYTES = 1 << 16
+
+
+def _since(text: object) -> date:
+    return dates.parse_since(str(text), datetime.now(UTC))
+
+
+def _instant(text: object) -> datetime:
+    return dates.parse_instant(str(text))
+
+
+Since = Annotated[date, BeforeValidator(_since)]
+
+
+class Manifest(BaseModel):
+    """The content of a manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    feed: FeedName
+    """The name of the feed."""
+    number: int = Field(ge=1)
+    """The file's number in the feed; numbers have no gap."""
+    kind: Literal["whole", "delta"]
+    """whole: all rows of the feed; delta: those that have changed since the file before."""
+    cut_at: Annotated[AwareDatetime, BeforeValidator(_instant)]
+    """The instant at which the file was cut from the source's register."""
+    rows: int = Field(ge=0)
+    """The number of rows, without the header."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """The SHA-256 of the data file."""
+    complete_since: Since | None = None
+    """The first filing date from which the feed is complete."""
+    tracking_since: Since | None = None
+    """The first filing date from which the feed links cases to the certificates of their cheques."""
+    parties: Parties | None = None
+    """Whether the parties of a case in the file are merged with the stored ones, or replace them."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file has all rows of the feed."""
+        return self.kind == "whole"
+
+    def declaration(self) -> Declaration:
+        """Return what the manifest declares of its file."""
+        return Declaration(
+            feed=self.feed,
+            cut_at=self.cut_at,
+            number=self.number,
+            whole=self.whole,
+            complete_since=self.complete_since,
+            tracking_since=self.tracking_since,
+            parties=self.parties,
+            rows=self.rows,
+            sha256=self.sha256,
+        )
+
+    def content(self) -> bytes:
+        """Return the content of the manifest's file."""
+        return self.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+
+
+def manifest_path(data: Path) -> Path:
+    """Return the path of the manifest of the file *data*."""
+    return data.with_name(data.name + MANIFEST)
+
+
+def signature_path(manifest: Path) -> Path:
+    """Return the path of the signature of the file *manifest*."""
+    return manifest.with_name(manifest.name + SIGNATURE)
+
+
+def read_manifest(path: Path, signers: Mapping[str, Path]) -> Manifest:
+    """Read the manifest *path*, and verify its signature if *signers* names its feed.
+
+    Args:
+        path: The manifest.
+        signers: The certificate (PEM) whose key signs the manifests of a feed, by the feed's name.
+
+    Raises:
+        LoadError: the file can't be read or is no manifest, or it is not signed by the signer of its feed.
+        KeyFileError: the signer's certificate can't be used.
+    """
+    content = _read(path)
+    try:
+        manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as error:
+        raise LoadError(f"{path}: {validation_summary(error)}") from None
+    if certificate := signers.get(manifest.feed):
+        _verify(path, content, certificate, manifest.cut_at)
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LoadError(describe_error(error)) from None
+    if len(content) > MAX_BYTES:
+        raise LoadError(f"{path}: larger than {MAX_BYTES} bytes, so it is no manifest")
+    return content
+
+
+def _verify(path: Path, content: bytes, certificate: Path, cut_at: datetime) -> None:
+    signature = signature_path(path)
+    if not signature.exists():
+        raise LoadError(f"{signature}: no such file; the settings require a signature of this feed's manifests")
+    made = _read(signature)
+    for key in verifying_keys([certificate]).values():
+        try:
+            key.public.verify(made, content)
+        except InvalidSignature:
+            continue
+        if problem := key.invalidity(to_micros(cut_at)):
+            raise LoadError(f"{signature}: is not valid: {problem}")
+        return
+    raise LoadError(f"{signature}: is not the signature of the manifest by the key of {certificate}")
+
+
+def sign(content: bytes, key: Path) -> bytes:
+    """Return the signature of a manifest's *content* by the Ed25519 private key (PEM) in the file *key*.
+
+    Raises:
+        KeyFileError: the file holds no such key.
+        OSError: the file can't be read.
+    """
+    signing = read_private_key(key)
+    if not isinstance(signing, Ed25519PrivateKey):
+        raise KeyFileError(f"{key}: not an Ed25519 private key; make one: openssl genpkey -algorithm ed25519")
+    return signing.sign(content)
+
+
+class FileIdentity(NamedTuple):
+    """The content of a file at one time."""
+
+    path: Path
+    sha256: str
+    version: tuple[int, int, int]
+
+    def is_unchanged(self) -> bool:
+        """Return whether the file is still the same."""
+        return _version(self.path) == self.version
+
+
+def identify(path: Path) -> FileIdentity:
+    """Return the identity of the file *path*.
+
+    Raises:
+        LoadError: the file can't be read.
+    """
+    try:
+        with open_source(path):  # A pipe is refused: the file is read again.
+            version = _version(path)
+            with path.open("rb") as file:
+                return FileIdentity(path, hashlib.file_digest(file, "sha256").hexdigest(), version)
+    except OSError as error:
+        raise LoadError(describe_error(error)) from None
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of the CSV or Parquet file *path*, whatever its columns are.
+
+    Raises:
+        LoadError: the file can't be read.
+    """
+    try:
+        with open_source(path) as source:
+            if source.is_parquet:
+                return int(pq.ParquetFile(path).metadata.num_rows)
+            start = source.file.read(BLOCK)
+            check_encoding(path, start)
+            source.file.seek(0)
+            text = io.TextIOWrapper(source.file, "utf-8", "surrogateescape", newline="")
+            header = start.decode("ascii", "ignore").strip().partition("\n")[0]
+            records = csv.reader(text, delimiter=max(SEPARATORS, key=header.count))
+            return max(sum(1 for record in records if "".join(record).strip()) - 1, 0)
+    except (OSError, csv.Error, pa.ArrowException) as error:
+        raise LoadError(describe_error(error) if isinstance(error, OSError) else f"{path}: is damaged") from None

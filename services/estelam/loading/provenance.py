@@ -1,0 +1,150 @@
+"""Position of a file in its feed, and the coverage that follows from the loads of the required feeds.
+
+The numbers of a feed have no gap, its cut-offs never go back, and no file is loaded twice: so a file that is late, is
+delivered again or was cut from an older register can't overwrite newer rows.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+
+from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
+from estelam.core.parties import Parties
+from estelam.loading.feed import Declaration, Feed, LoadError
+from estelam.storage.facts import coverage_table, load_table
+
+Load = Row[Any]
+"""A row of facts.load."""
+
+
+class Claims(NamedTuple):
+    """What a feed has declared so far."""
+
+    complete_since: date | None
+    tracking_since: date | None
+
+
+def check_declaration(feed: Feed, declared: Declaration, now: datetime) -> None:
+    """Check what can be checked of *declared* without the store.
+
+    Raises:
+        LoadError: it declares what a file of *feed* can't be, or data from after *now*.
+    """
+    if declared.cut_at > now + CLOCK_TOLERANCE:
+        raise LoadError(
+            f"the cut-off {_instant(declared.cut_at)} is in the future: give the instant of the source's data"
+        )
+    if not feed.is_dated and (declared.complete_since or declared.tracking_since or declared.parties):
+        raise LoadError(f"a file of {feed.name} declares no first date and no parties")
+    if feed.full_snapshot and not declared.whole:
+        raise LoadError(f"a file of {feed.name} is always whole")
+    if declared.whole and declared.parties is Parties.MERGED:
+        raise LoadError(
+            "a whole file names all parties of its cases: declare parties as replaced, or the file as delta"
+        )
+
+
+def find_load(connection: Connection, declared: Declaration, sha256: str) -> Load | None:
+    """Return the earlier load of this very file: the same content, cut-off and number in the feed."""
+    number = load_table.c.feed_number == declared.number if declared.number else load_table.c.feed_number > 0
+    return _newest(
+        connection,
+        load_table.c.feed == declared.feed,
+        load_table.c.sha256 == sha256,
+        load_table.c.cut_at_micros == to_micros(declared.cut_at),
+        number,
+    )
+
+
+def next_number(connection: Connection, declared: Declaration, sha256: str, now: datetime) -> int:
+    """Return the number of a new file in its feed.
+
+    A cut-off that lies in the future, because it was loaded while a clock was wrong, is corrected by a whole file.
+
+    Raises:
+        LoadError: it is not the next file: its number or cut-off is out of order, or it was loaded as another one.
+    """
+    last = _newest(connection, load_table.c.feed == declared.feed)
+    expected = last.feed_number + 1 if last else None
+    if declared.number is not None and declared.number != expected:
+        _check_number(connection, declared, expected)
+    # Any number of files may be empty.
+    if known := _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0):
+        raise LoadError(
+            f"this file was already loaded as {_name(known)}; "
+            "if nothing has changed since then, load a file of changes that has no rows"
+        )
+    before = to_datetime(last.cut_at_micros) if last and last.cut_at_micros else None
+    if last and before and declared.cut_at < before and not (declared.whole and before > now + CLOCK_TOLERANCE):
+        raise LoadError(
+            f"the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, {_instant(before)}: "
+            "the file is older than what is loaded"
+        )
+    return declared.number or expected or 1
+
+
+def _check_number(connection: Connection, declared: Declaration, expected: int | None) -> None:
+    number = declared.number or 0
+    if expected is None:
+        if number == 1 or declared.whole:
+            return
+        raise LoadError(
+            f"nothing of the feed {declared.feed} is loaded: expected number 1 or a whole file, not changes {number}"
+        )
+    if number > expected:
+        raise LoadError(f"number {number} of the feed {declared.feed} is out of order: expected number {expected}")
+    same = _newest(connection, load_table.c.feed == declared.feed, load_table.c.feed_number == number)
+    how = "was loaded with another content or cut-off" if same else "comes too late"
+    raise LoadError(f"number {number} of the feed {declared.feed} {how}: expected number {expected}")
+
+
+def claims(connection: Connection, feed: Feed, declared: Declaration) -> Claims:
+    """Return what the feed declares once the file is loaded: what it has declared before holds until it says more.
+
+    Raises:
+        LoadError: a file of changes declares less than the feed did before.
+    """
+    last = _newest(connection, load_table.c.feed == declared.feed)
+    before = Claims(last.complete_since, last.tracking_since) if last else Claims(None, None)
+    for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
+        if new and old and new > old and not declared.whole:
+            raise LoadError(f"{name} {new}: the feed has declared {old} before; only a whole file may reduce it")
+    since = declared.complete_since or before.complete_since or (feed.first_date if declared.whole else None)
+    return Claims(since, declared.tracking_since or before.tracking_since)
+
+
+def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> date | None:
+    """Store the coverage that the last loads of *required_feeds* give together, and return its first date.
+
+    There is none if one of them has not been loaded, or has not declared that it is complete.
+    """
+    last = [_newest(connection, load_table.c.feed == name) for name in required_feeds]
+    known = [load for load in last if load and load.complete_since and load.cut_at_micros]
+    connection.execute(delete(coverage_table))
+    if not known or len(known) < len(required_feeds):
+        return None
+    since: date = max(load.complete_since for load in known)
+    tracking = [load.tracking_since for load in known]
+    values = {
+        "since": since,
+        "as_of_micros": min(load.cut_at_micros for load in known),
+        "tracking_since": None if None in tracking else max(tracking),
+        "feeds": " ".join(sorted(required_feeds)),
+    }
+    connection.execute(insert(coverage_table).values(id=1, **values))
+    return since
+
+
+def _newest(connection: Connection, *conditions: ColumnElement[bool]) -> Load | None:
+    query = select(load_table).where(*conditions).order_by(load_table.c.number.desc()).limit(1)
+    return connection.execute(query).first()
+
+
+def _name(load: Load) -> str:
+    return f"number {load.feed_number} of the feed {load.feed}"
+
+
+def _instant(instant: datetime) -> str:
+    return instant.astimezone(TEHRAN).isoformat(timespec="seconds")

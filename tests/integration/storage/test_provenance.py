@@ -1,0 +1,197 @@
+"""The order of a feed's files, and the coverage that follows from them, on every database."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estelam.core.parties import Parties
+from estelam.loading.feed import LoadError
+from estelam.storage.coverage import Coverage
+from judiciary.cases import FIRST_DATE
+from judiciary.feeds import CASES
+from promissory.feeds import MEMBERS, NOTES
+from tests.conftest import both_engines
+from tests.integration.storage.loaded_table import FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
+from tools.env.sandbox import Sandbox
+
+pytestmark = both_engines
+
+HOUR = timedelta(hours=1)
+START_OF_1399 = date(2020, 3, 20)
+MEMBERS_TOO = {"required_feeds": ("notes", "members")}
+
+
+@pytest.fixture
+def cases(sandbox: Sandbox, tmp_path: Path) -> LoadedTable:
+    """The judiciary's facts, with number 1 of the feed loaded."""
+    register = LoadedTable(sandbox.judiciary().store, tmp_path)
+    register.load(CASES, *WHOLE, number=1, whole=True)
+    return register
+
+
+@pytest.fixture
+def notes(sandbox: Sandbox, tmp_path: Path) -> LoadedTable:
+    return LoadedTable(sandbox.promissory().store, tmp_path)
+
+
+def refuse(register: LoadedTable, match: str, *rows: str, **declared: Any) -> None:
+    """Load a file that must be refused and must change nothing."""
+    before = register.changed(), register.loads(), register.coverage()
+    with pytest.raises(LoadError, match=match):
+        register.load(CASES, *rows, **declared)
+    assert before == (register.changed(), register.loads(), register.coverage())
+
+
+def test_loads_record_where_the_data_is_from(cases: LoadedTable) -> None:
+    """Each load is recorded with its feed, number, cut-off, hash, kind and counts."""
+    cases.load(CASES, FIRST, FOURTH, number=2, complete_since=START_OF_1399, tracking_since=FIRST_DATE)
+
+    first, second = cases.loads()
+    assert (first.feed, first.feed_number, first.whole, first.complete_since) == ("cases", 1, True, FIRST_DATE)
+    micros = int((START + 2 * HOUR).timestamp() * 1e6)
+    assert (second.number, second.feed, second.feed_number, second.cut_at_micros) == (2, "cases", 2, micros)
+    assert (second.file, len(second.sha256), second.whole) == ("rows.csv", 64, False)
+    assert (second.rows, second.added, second.changed, second.unchanged, second.removed) == (2, 1, 0, 1, 1)
+    assert (second.complete_since, second.tracking_since) == (START_OF_1399, FIRST_DATE)
+    assert second.covered_since == START_OF_1399
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("number", "match"), [(3, "out of order: expected number 2"), (1, "expected number 2")])
+def test_numbers_have_no_gap(cases: LoadedTable, number: int, match: str, *, whole: bool) -> None:
+    """A file that is not the next one of its feed is refused with the expected number, also a whole one."""
+    refuse(cases, match, FOURTH, number=number, whole=whole)
+
+    assert cases.load(CASES, FOURTH, number=2).feed_number == 2
+
+
+def test_first_file_is_number_one_or_whole(cases: LoadedTable) -> None:
+    """Changes without what they change are refused; a whole file may begin with any number."""
+    refuse(cases, "expected number 1 or a whole file", SECOND, feed="court-b", number=7)
+
+    cases.load(CASES, SECOND, feed="court-b", number=7, whole=True)
+    cases.load(CASES, FOURTH, feed="court-b", number=8)
+    cases.load(CASES, THIRD, feed="court-c", number=1)
+
+
+def test_same_file_again_is_no_error(cases: LoadedTable) -> None:
+    """A file that is loaded again as the same number changes nothing, also after later ones and without a manifest."""
+    cases.load(CASES, FOURTH, number=2)
+    before = cases.changed(), cases.loads(), cases.coverage()
+
+    for number in (1, None):
+        again = cases.load(CASES, *WHOLE, number=number, whole=True, cut_at=START + HOUR)
+        assert (again.already_loaded, again.number, again.feed_number) == (True, 1, 1)
+    assert before == (cases.changed(), cases.loads(), cases.coverage())
+
+
+def test_known_file_is_refused_under_another_number(cases: LoadedTable) -> None:
+    """An older file that is delivered again as a new one is refused, also as one of another feed."""
+    cases.load(CASES, FIRST.replace("DRAWER", "HOLDER"))
+
+    known = "already loaded as number 1 of the feed cases"
+    refuse(cases, known, *WHOLE, whole=True)
+    refuse(cases, known, *WHOLE, whole=True, number=3)
+    refuse(cases, known, *WHOLE, whole=True, feed="court-b")
+
+
+def test_other_content_under_a_known_number_is_refused(cases: LoadedTable) -> None:
+    """Another file under a number that is loaded is refused."""
+    refuse(cases, "loaded with another content or cut-off: expected number 2", FOURTH, number=1, cut_at=START + HOUR)
+
+
+def test_cut_off_never_goes_back(cases: LoadedTable) -> None:
+    """A file cut before the last one of its feed is refused; one cut at the same instant is loaded."""
+    refuse(cases, "is before that of number 1 .* older than what is loaded", FOURTH, cut_at=START)
+    refuse(cases, "is before that of number 1", FOURTH, cut_at=START, whole=True)
+    refuse(cases, "is in the future", FOURTH, cut_at=datetime.now(UTC) + timedelta(minutes=2))
+
+    cases.load(CASES, FOURTH, cut_at=START + HOUR)
+
+
+def test_whole_file_corrects_a_cut_off_in_the_future(cases: LoadedTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut-off that a wrong clock has let into the future is corrected by a whole file, and only by that."""
+    ahead = datetime.now(UTC) + timedelta(days=3650)
+    with monkeypatch.context() as patch:
+        patch.setattr("estelam.core.clock.time.time_ns", lambda: int(ahead.timestamp() * 1e9))
+        cases.load(CASES, FOURTH, cut_at=ahead)
+
+    refuse(cases, "is before that of number 2", SECOND)
+    cases.load(CASES, *WHOLE, FOURTH, whole=True)
+
+    assert cases.coverage() == Coverage(FIRST_DATE, START + cases.hours * HOUR)
+
+
+def test_declared_rows_and_hash_are_verified(cases: LoadedTable) -> None:
+    """A file with other rows or another hash than its manifest says is refused."""
+    refuse(cases, "has 1 rows; its manifest says 2", FOURTH, rows=2)
+    refuse(cases, "is not the file of its manifest", FOURTH, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("declared", "match"),
+    [
+        ({"whole": True, "parties": Parties.MERGED}, "names all parties"),
+        ({"complete_since": date(2022, 1, 1)}, "complete_since 2022-01-01: the feed has declared 2021-03-21"),
+    ],
+)
+def test_contradicting_declarations_are_refused(cases: LoadedTable, declared: dict[str, Any], match: str) -> None:
+    """What a file can't declare is refused."""
+    refuse(cases, match, FOURTH, **declared)
+
+
+def test_notes_declare_no_dates(notes: LoadedTable) -> None:
+    """A feed that is complete or not declares no first date."""
+    with pytest.raises(LoadError, match="declares no first date"):
+        notes.load(NOTES, complete_since=FIRST_DATE)
+
+
+def test_changes_alone_declare_nothing_complete(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A feed is complete from its first whole file on, or once it declares a date."""
+    register = LoadedTable(sandbox.judiciary().store, tmp_path)
+    register.load(CASES, FIRST)
+    assert register.coverage() is None
+
+    register.load(CASES, SECOND, complete_since=START_OF_1399)
+
+    assert register.coverage() == Coverage(START_OF_1399, START + 2 * HOUR)
+
+
+def test_only_a_whole_file_reduces_coverage(cases: LoadedTable) -> None:
+    """Coverage deepens with any file, and is reduced only by a whole one."""
+    cases.load(CASES, FOURTH, complete_since=START_OF_1399, tracking_since=FIRST_DATE)
+    assert cases.coverage() == Coverage(START_OF_1399, START + 2 * HOUR, FIRST_DATE)
+    refuse(cases, "complete_since .* only a whole file", SECOND, complete_since=FIRST_DATE)
+    refuse(cases, "tracking_since .* only a whole file", SECOND, tracking_since=date(2022, 1, 1))
+
+    cases.load(CASES, *WHOLE, FOURTH, whole=True, complete_since=FIRST_DATE, tracking_since=date(2022, 1, 1))
+
+    assert cases.coverage() == Coverage(FIRST_DATE, START + cases.hours * HOUR, date(2022, 1, 1))
+
+
+def test_coverage_is_that_of_all_required_feeds(cases: LoadedTable) -> None:
+    """Coverage begins with the latest first date and ends with the earliest cut-off of the required feeds."""
+    both = {"required_feeds": ("cases", "court-b")}
+    cases.load(CASES, FOURTH, tracking_since=FIRST_DATE, policy=both)
+    assert cases.coverage() is None  # court-b is not loaded
+
+    cases.load(CASES, SECOND, feed="court-b", whole=True, complete_since=date(2023, 1, 1), policy=both)
+    assert cases.coverage() == Coverage(date(2023, 1, 1), START + 2 * HOUR)
+
+    cases.load(CASES, SECOND, THIRD, tracking_since=FIRST_DATE, policy=both)
+    cases.load(CASES, feed="court-b", tracking_since=date(2024, 1, 1), policy=both)
+    assert cases.coverage() == Coverage(date(2023, 1, 1), START + 4 * HOUR, date(2024, 1, 1))
+
+
+def test_a_feed_that_is_not_required_leaves_coverage(notes: LoadedTable) -> None:
+    """The list of members does not make the notes fresher, unless the settings require it."""
+    notes.load(NOTES, whole=False)
+    notes.load(MEMBERS, "A,الف", policy={"required_feeds": ("notes",)})
+    assert notes.coverage() is None
+
+    notes.load(MEMBERS, "A,الف", "B,ب", policy={"required_feeds": ("members",)})
+    assert notes.coverage() == Coverage(date.min, START + 3 * HOUR)
+    notes.load(MEMBERS, "B,ب", policy=MEMBERS_TOO)
+    assert notes.coverage() is None

@@ -1,0 +1,155 @@
+"""Manifests: what they declare is checked, and their signatures are verified."""
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.core.parties import Parties
+from estelam.core.pem import KeyFileError
+from estelam.loading import manifest
+from estelam.loading.feed import LoadError
+from estelam.loading.manifest import count_rows, manifest_path, read_manifest, signature_path
+
+CONTENT: dict[str, Any] = {
+    "feed": "cases",
+    "number": 7,
+    "kind": "delta",
+    "cut_at": datetime.now(UTC).isoformat(),
+    "rows": 2,
+    "sha256": "0" * 64,
+}
+
+
+def written(folder: Path, **fields: Any) -> Path:
+    path = folder / "cases.csv.manifest.json"
+    content = {name: value for name, value in (CONTENT | fields).items() if value is not None}
+    path.write_text(json.dumps(content), "utf-8")
+    return path
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Path:
+    """A folder with court.crt and court.key, made for signing."""
+    DevCertificateAuthority.create(tmp_path / "pki").issue_signing("court", "99000633527")
+    return tmp_path / "pki"
+
+
+def test_content_is_what_it_declares(tmp_path: Path) -> None:
+    """A manifest that was written is read as the same one; dates of both calendars are taken."""
+    path = written(
+        tmp_path,
+        cut_at="1405-08-01T00:00+03:30",
+        complete_since="1400-01-01",
+        tracking_since="2022-03-21",
+        parties="replaced",
+    )
+
+    found = read_manifest(path, {})
+
+    assert (found.feed, found.number, found.whole, found.rows) == ("cases", 7, False, 2)
+    assert found.declaration().cut_at == datetime(2026, 10, 22, 20, 30, tzinfo=UTC)
+    assert (found.complete_since, found.tracking_since) == (date(2021, 3, 21), date(2022, 3, 21))
+    assert found.declaration().parties is Parties.REPLACED
+    path.write_bytes(b"\xef\xbb\xbf" + found.content())
+    assert read_manifest(path, {}) == found
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("feed", None, "feed: is missing"),
+        ("feed", "two words", "feed: "),
+        ("number", 0, "number: "),
+        ("kind", "partial", "kind: "),
+        ("cut_at", "1405-09-09T12:00", "cut_at: has no time zone"),
+        ("cut_at", "now", "cut_at: is not an instant"),
+        ("complete_since", "1299-12-29", "complete_since: is before 1300-01-01"),
+        ("complete_since", "2199-01-01", "complete_since: is after today"),
+        ("tracking_since", "99-01-01", "tracking_since: "),
+        ("parties", "some", "parties: "),
+        ("rows", -1, "rows: "),
+        ("sha256", "00", "sha256: "),
+        ("through", "now", "through: unknown key"),
+    ],
+)
+def test_wrong_field_is_refused(tmp_path: Path, field: str, value: Any, message: str) -> None:
+    """A field that is missing, unknown or can't be meant is refused by its name."""
+    path = written(tmp_path, **{field: value})
+
+    with pytest.raises(LoadError) as raised:
+        read_manifest(path, {})
+
+    assert str(raised.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b" " * (manifest.MAX_BYTES + 1)])
+def test_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is no manifest is refused with its path."""
+    path = tmp_path / "cases.csv.manifest.json"
+    path.write_bytes(content)
+
+    with pytest.raises(LoadError, match=path.name):
+        read_manifest(path, {})
+
+
+def test_signature_is_verified(tmp_path: Path, signer: Path) -> None:
+    """Where a feed has a signer, its manifest needs the signature of these bytes by that key; other feeds need none."""
+    path, signers = written(tmp_path), {"cases": signer / "court.crt"}
+    with pytest.raises(LoadError, match="require a signature"):
+        read_manifest(path, signers)
+    assert read_manifest(path, {"notes": signer / "court.crt"}).number == 7
+
+    signature_path(path).write_bytes(manifest.sign(path.read_bytes(), signer / "court.key"))
+    assert read_manifest(path, signers).number == 7
+
+    written(tmp_path, number=8)
+    with pytest.raises(LoadError, match="is not the signature of the manifest"):
+        read_manifest(path, signers)
+
+
+def test_signature_by_openssl(tmp_path: Path, signer: Path) -> None:
+    """A source can sign with openssl."""
+    path = written(tmp_path)
+    openssl = shutil.which("openssl")
+    assert openssl
+    files = {"-inkey": signer / "court.key", "-in": path, "-out": signature_path(path)}
+    options = [str(each) for option in files.items() for each in option]
+
+    subprocess.run([openssl, "pkeyutl", "-sign", "-rawin", *options], check=True, capture_output=True)
+
+    assert read_manifest(path, {"cases": signer / "court.crt"}).number == 7
+
+
+def test_certificate_must_be_valid_at_the_cut_off(tmp_path: Path, signer: Path) -> None:
+    """A signature for a cut-off outside the validity of the signer's certificate is refused."""
+    path = written(tmp_path, cut_at=(datetime.now(UTC) - timedelta(days=4000)).isoformat())
+    signature_path(path).write_bytes(manifest.sign(path.read_bytes(), signer / "court.key"))
+
+    with pytest.raises(LoadError, match="is not valid: the signing certificate was not yet valid"):
+        read_manifest(path, {"cases": signer / "court.crt"})
+
+
+def test_other_keys_sign_nothing(signer: Path) -> None:
+    """A key that is not Ed25519 is refused."""
+    with pytest.raises(KeyFileError, match="not an Ed25519 private key"):
+        manifest.sign(b"", signer / "ca.key")
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [("a,b\n", 0), ("a,b\n1,2\n3,4", 2), ('a;b\r\n"1\n;";2\r\n\r\n', 1), ("", 0)],
+    ids=["header only", "no last line end", "quoted line end", "empty"],
+)
+def test_rows_are_counted(tmp_path: Path, content: str, rows: int) -> None:
+    """Rows are counted by the grammar of CSV, without header and blank lines."""
+    path = tmp_path / "cases.csv"
+    path.write_bytes(content.encode())
+
+    assert count_rows(path) == rows
+    assert manifest_path(path).name == "cases.csv.manifest.json"
