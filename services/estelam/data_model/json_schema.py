@@ -102,7 +102,7 @@ def _pattern(field: Field) -> str | None:
 
 
 def _enum(enum: Enum) -> Schema:
-    values = "\n".join(f"{doc.meaning_en} ({doc.fa})" for doc, _ in enum.values)
+    values = "\n".join(f"{doc.meaning_en} ({doc.fa}: {doc.meaning_fa})" for doc, _ in enum.values)
     return {
         "title": enum.doc.fa,
         "description": f"{enum.doc.meaning_en}\n\n{values}",

@@ -33,7 +33,7 @@ class _PersonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonKind
     PERSON_KIND_LEGAL: _PersonKind.ValueType  # 2
     """PERSON_KIND_LEGAL is a legal person, identified by a national id of 11 digits."""
     PERSON_KIND_FOREIGN: _PersonKind.ValueType  # 3
-    """PERSON_KIND_FOREIGN is a foreign national, identified by a code of 12 digits."""
+    """PERSON_KIND_FOREIGN is a foreign person, natural or legal, identified by a code of 12 digits."""
 
 class PersonKind(_PersonKind, metaclass=_PersonKindEnumTypeWrapper):
     """PersonKind is the kind of a person: natural, legal or foreign."""
@@ -45,7 +45,7 @@ PERSON_KIND_NATURAL: PersonKind.ValueType  # 1
 PERSON_KIND_LEGAL: PersonKind.ValueType  # 2
 """PERSON_KIND_LEGAL is a legal person, identified by a national id of 11 digits."""
 PERSON_KIND_FOREIGN: PersonKind.ValueType  # 3
-"""PERSON_KIND_FOREIGN is a foreign national, identified by a code of 12 digits."""
+"""PERSON_KIND_FOREIGN is a foreign person, natural or legal, identified by a code of 12 digits."""
 Global___PersonKind: _TypeAlias = PersonKind  # noqa: Y015
 
 @_typing.final

@@ -61,7 +61,7 @@ class PromissoryNoteInquiryServiceServicer:
 
     def GetNoteParties(self, request, context):
         """GetNoteParties returns the obligor and the beneficiary of a note for which the same caller has just received a yes
-        from CheckNote (اقلام اطلاعاتی متعهد و ذینفع). The yes must be about the note's four facts as they are now: after an
+        from CheckNote (اقلام اطلاعاتی متعهد و ذی‌نفع). The yes must be about the note's four facts as they are now: after an
         endorsement the caller calls CheckNote again, so it never receives a person whom it has not named. Only Setad may
         call it. Source: R2.2, method two.
         """

@@ -41,7 +41,7 @@ class PromissoryNoteInquiryServiceStub:
     """
     GetNoteParties: _grpc.UnaryUnaryMultiCallable[_note_inquiry_pb2.GetNotePartiesRequest, _note_inquiry_pb2.GetNotePartiesResponse]
     """GetNoteParties returns the obligor and the beneficiary of a note for which the same caller has just received a yes
-    from CheckNote (اقلام اطلاعاتی متعهد و ذینفع). The yes must be about the note's four facts as they are now: after an
+    from CheckNote (اقلام اطلاعاتی متعهد و ذی‌نفع). The yes must be about the note's four facts as they are now: after an
     endorsement the caller calls CheckNote again, so it never receives a person whom it has not named. Only Setad may
     call it. Source: R2.2, method two.
     """
@@ -57,7 +57,7 @@ class PromissoryNoteInquiryServiceAsyncStub(PromissoryNoteInquiryServiceStub):
     """
     GetNoteParties: _aio.UnaryUnaryMultiCallable[_note_inquiry_pb2.GetNotePartiesRequest, _note_inquiry_pb2.GetNotePartiesResponse]  # type: ignore[assignment]
     """GetNoteParties returns the obligor and the beneficiary of a note for which the same caller has just received a yes
-    from CheckNote (اقلام اطلاعاتی متعهد و ذینفع). The yes must be about the note's four facts as they are now: after an
+    from CheckNote (اقلام اطلاعاتی متعهد و ذی‌نفع). The yes must be about the note's four facts as they are now: after an
     endorsement the caller calls CheckNote again, so it never receives a person whom it has not named. Only Setad may
     call it. Source: R2.2, method two.
     """
@@ -82,7 +82,7 @@ class PromissoryNoteInquiryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_note_inquiry_pb2.GetNotePartiesResponse, _abc.Awaitable[_note_inquiry_pb2.GetNotePartiesResponse]]:
         """GetNoteParties returns the obligor and the beneficiary of a note for which the same caller has just received a yes
-        from CheckNote (اقلام اطلاعاتی متعهد و ذینفع). The yes must be about the note's four facts as they are now: after an
+        from CheckNote (اقلام اطلاعاتی متعهد و ذی‌نفع). The yes must be about the note's four facts as they are now: after an
         endorsement the caller calls CheckNote again, so it never receives a person whom it has not named. Only Setad may
         call it. Source: R2.2, method two.
         """

@@ -49,8 +49,8 @@ class NoteVerificationServiceServicer:
     """
 
     def VerifyNote(self, request, context):
-        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت طرفین آن). It
-        returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
+        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت اقلام متعهد و
+        ذی‌نفع). It returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,8 +38,8 @@ class NoteVerificationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NoteVerificationServiceAsyncStub: ...
     VerifyNote: _grpc.UnaryUnaryMultiCallable[_note_verification_pb2.VerifyNoteRequest, _note_verification_pb2.VerifyNoteResponse]
-    """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت طرفین آن). It
-    returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
+    """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت اقلام متعهد و
+    ذی‌نفع). It returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
     """
 
 @_typing.type_check_only
@@ -50,8 +50,8 @@ class NoteVerificationServiceAsyncStub(NoteVerificationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     VerifyNote: _aio.UnaryUnaryMultiCallable[_note_verification_pb2.VerifyNoteRequest, _note_verification_pb2.VerifyNoteResponse]  # type: ignore[assignment]
-    """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت طرفین آن). It
-    returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
+    """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت اقلام متعهد و
+    ذی‌نفع). It returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
     """
 
 class NoteVerificationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,8 +65,8 @@ class NoteVerificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _note_verification_pb2.VerifyNoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_note_verification_pb2.VerifyNoteResponse, _abc.Awaitable[_note_verification_pb2.VerifyNoteResponse]]:
-        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت طرفین آن). It
-        returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
+        """VerifyNote calls CheckNote and, after a yes, GetNoteParties, within one deadline (صحت‌سنجی سفته و دریافت اقلام متعهد و
+        ذی‌نفع). It returns parties only if they are the persons whom the request names. Source: none; ours, for R2.0.
         """
 
 def add_NoteVerificationServiceServicer_to_server(servicer: NoteVerificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
