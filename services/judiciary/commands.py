@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+from google.type.date_pb2 import Date
+
 from estelam.cli import output
 from estelam.cli.inquire import answer, ask, receipt_facts
 from estelam.cli.inquiry_options import Options
@@ -39,10 +41,15 @@ def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse, o
     facts = receipt_facts(reply.receipt)
     if reply.HasField("coverage"):
         coverage = reply.coverage
-        try:
-            facts["covered_since"] = dates.format_both(dates.from_wire(coverage.since))
-        except DateError as error:
-            message = f"the reply's coverage.since {error}"
-            output.exit_error(message, as_json=options.as_json, code=output.EXIT_UNAVAILABLE)
+        if coverage.HasField("since"):
+            facts["covered_since"] = _day(coverage.since, options)
         facts["data_as_of"] = coverage.as_of.ToJsonString()
     return facts
+
+
+def _day(day: Date, options: Options) -> str:
+    try:
+        return dates.format_both(dates.from_wire(day))
+    except DateError as error:
+        message = f"the reply's coverage.since {error}"
+        output.exit_error(message, as_json=options.as_json, code=output.EXIT_UNAVAILABLE)

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, and_, false
 
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.checks import Check, Columns
-from estelam.loading.feed import Feed
+from estelam.loading.feed import Claims, Feed
 from estelam.loading.formats import case_number, code, identifier, past_date, text, word
 from judiciary.cases import FIRST_DATE
 from judiciary.repository import Kind, Role, case_table
@@ -19,6 +20,13 @@ def _without_cheque_and_person(columns: Columns) -> Any:
 
 def _role_without_person(columns: Columns) -> Any:
     return pc.and_(pc.not_equal(columns["role"], ""), pc.equal(columns["national_id"], ""))
+
+
+def _not_linked(row: Any, declared: Claims) -> ColumnElement[bool]:
+    """Return the condition that a case should be linked to a certificate and is not, so that a NO may miss it."""
+    if declared.tracking_since is None:
+        return false()
+    return and_(row.tracking_id.is_(None), row.filed_on >= declared.tracking_since)
 
 
 CASES = Feed(
@@ -38,6 +46,7 @@ CASES = Feed(
         Check("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _without_cheque_and_person),
         Check("role", "ROLE_WITHOUT_PERSON", _role_without_person),
     ),
+    warnings={"cases_without_tracking_id": _not_linked},
     key=("case_number", "national_id", "role"),
     consistent=("kind", "filed_on", "registered_at", "tracking_id", "sayad_id"),
     subjects={"tracking": "tracking_id", "cheque": "sayad_id", "person": "national_id"},

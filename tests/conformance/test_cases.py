@@ -20,7 +20,8 @@ from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
 # What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
-# A lying ministry is no instance of the kit, and neither is a service with lists of revoked certificates.
+# A lying ministry is no instance of the kit, and neither is a service with lists of revoked certificates, or with a
+# feed that does not declare its link to certificates.
 NOT_CAUSED_BY_CALLERS = {
     Reason.CLOCK_BEHIND,
     Reason.SERVICE_FAILED,
@@ -28,6 +29,7 @@ NOT_CAUSED_BY_CALLERS = {
     Reason.PROVIDER_CONTRADICTS,
     Reason.CERTIFICATE_REVOKED,
     Reason.REVOCATION_UNKNOWN,
+    Reason.TRACKING_UNDECLARED,
 }
 METHODS = ("CheckNote", "GetNoteParties", "CheckByNationalId", "CheckByTrackingId", "VerifyNote")
 REQUESTS = (

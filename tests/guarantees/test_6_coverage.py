@@ -28,6 +28,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
+from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
@@ -116,7 +117,7 @@ def all_methods(ask: Caller, start: Start, **options: Any) -> Callable[[Sequence
 
 def load_samples(box: Sandbox, cut_at: datetime, *, whole: bool) -> None:
     load_file(box.promissory(), NOTES, SAMPLES / "notes.csv", cut_at, whole=whole)
-    load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", cut_at, whole=whole)
+    load_file(box.judiciary(), CASES, SAMPLES / "cases.csv", cut_at, whole=whole, tracking_since=FIRST_DATE)
 
 
 def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None:
@@ -127,6 +128,17 @@ def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None
 
     assert answers(THERE) == [ANSWER_YES] * 3
     assert answers(ABSENT) == [UNDECLARED] * 3
+
+
+def test_unlinked_cases_permit_no_for_persons_only(ask: Caller, start: Start) -> None:
+    """Unless the feed declares since when its cases are linked to certificates, no NO is given by tracking id."""
+    load_file(ask.box.promissory(), NOTES, SAMPLES / "notes.csv", whole=True)
+    load_file(ask.box.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
+    answers = all_methods(ask, start)
+
+    assert answers(THERE) == [ANSWER_YES] * 3
+    refused = (grpc.StatusCode.FAILED_PRECONDITION, Reason.TRACKING_UNDECLARED)
+    assert answers(ABSENT) == [ANSWER_NO, ANSWER_NO, refused]
 
 
 def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
@@ -289,7 +301,7 @@ def test_case_counts_once_covered(ask: Caller, start: Start, loaded: Sandbox) ->
     def of_1399() -> tuple[Any, ...]:
         by_person = ask.reply(service, CHECK_BY_NATIONAL_ID, person("9990000085"))
         by_cheque = ask.reply(service, CHECK_BY_TRACKING_ID, cheque("139900000000000001"))
-        assert by_person.coverage == by_cheque.coverage
+        assert by_person.coverage.as_of == by_cheque.coverage.as_of
         since = by_person.coverage.since
         return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
 

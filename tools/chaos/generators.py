@@ -45,6 +45,8 @@ class Load(NamedTuple):
     sound: bool = True
     """Whether every row is valid; otherwise the load must change nothing."""
     since: date | None = None
+    tracking_since: date | None = None
+    """The date from which it declares its cases linked to certificates."""
 
 
 class RandomRequest(NamedTuple):
@@ -93,10 +95,10 @@ def outcome_of(reply: Any) -> Answer:
     return Answer(inquiry_pb2.Answer.Name(reply.answer).removeprefix("ANSWER_"), detail)
 
 
-def _coverage(reply: Any) -> tuple[date, datetime]:
-    since = reply.coverage.since
+def _coverage(reply: Any) -> tuple[date | None, datetime]:
+    since = reply.coverage.since if reply.coverage.HasField("since") else None
     through = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=reply.coverage.as_of.ToMicroseconds())
-    return date(since.year, since.month, since.day), through
+    return since and date(since.year, since.month, since.day), through
 
 
 def _notes(random: Random) -> Load:
@@ -141,7 +143,9 @@ def _cases(random: Random) -> Load:
     numbers = random.sample(CASE_NUMBERS, random.randint(1, len(CASE_NUMBERS)))
     rows = [row for number in numbers for row in _case(random, number)]
     random.shuffle(rows)
-    return _sometimes_invalid(random, Load("cases", rows, since=random.choice(SINCE)), "national_id")
+    return _sometimes_invalid(
+        random, Load("cases", rows, since=random.choice(SINCE), tracking_since=random.choice(SINCE)), "national_id"
+    )
 
 
 def _case(random: Random, number: str) -> list[Row]:

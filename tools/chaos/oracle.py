@@ -14,10 +14,11 @@ Row = dict[str, str]
 
 
 class Coverage(NamedTuple):
-    """Data complete since a date, as of an instant."""
+    """Data complete since a date, as of an instant; cases are linked to certificates since another date."""
 
     since: date
     as_of: datetime
+    tracking_since: date | None
 
 
 class File(NamedTuple):
@@ -29,6 +30,7 @@ class File(NamedTuple):
     whole: bool
     replaces_parties: bool = False
     since: date | None = None
+    tracking_since: date | None = None
 
 
 class OracleClock(NamedTuple):
@@ -74,6 +76,7 @@ class Oracle:
     """The date from which a whole file is complete if it declares none."""
     files: list[File] = field(default_factory=list)
     complete_since: dict[str, date] = field(default_factory=dict)
+    tracking_since: dict[str, date] = field(default_factory=dict)
     coverage: Coverage | None = None
 
     def repeats(self, file: File) -> bool:
@@ -87,9 +90,9 @@ class Oracle:
         corrects = file.whole and last > now + TOLERANCE
         late = file.cut_at > now + TOLERANCE or (file.cut_at < last and not corrects)
         known = any(old.rows == file.rows for old in self.files)
-        before = self.complete_since.get(file.feed)
-        reduces = not file.whole and bool(file.since and before and file.since > before)
-        return late or known or reduces
+        declared = ((file.since, self.complete_since), (file.tracking_since, self.tracking_since))
+        reduces = any(since and file.feed in before and since > before[file.feed] for since, before in declared)
+        return late or known or (reduces and not file.whole)
 
     def load(self, file: File) -> None:
         """Apply a file."""
@@ -97,8 +100,10 @@ class Oracle:
         since = file.since or self.complete_since.get(file.feed) or (self.first_date if file.whole else None)
         if since:
             self.complete_since[file.feed] = since
+        if file.tracking_since:
+            self.tracking_since[file.feed] = file.tracking_since
         if file.feed == self.required:
-            self.coverage = Coverage(since, file.cut_at) if since else None
+            self.coverage = Coverage(since, file.cut_at, self.tracking_since.get(file.feed)) if since else None
 
     def no(self, now: datetime, detail: Any = None) -> Answer:
         """NO if coverage permits it, otherwise the refusal."""
@@ -178,6 +183,7 @@ class CasesOracle(Oracle):
         """The expected answer to any caller."""
         since = (self.coverage and self.coverage.since) or FIRST_DATE
         covered = [row for rows in self.cases.values() for row in rows if date.fromisoformat(row["filed_on"]) >= since]
+        complete_since = self.coverage and self.coverage.since
         if method == "CheckByNationalId":
             named = {row["national_id"] for row in covered if row["role"] in MAY_HAVE_DRAWN}
             yes = request["national_id"] in named
@@ -187,7 +193,11 @@ class CasesOracle(Oracle):
             certified = [row for rows in self.cases.values() for row in rows if row["tracking_id"] == asked]
             cheques = {row["sayad_id"] for row in certified} - {""}
             yes = any(row["tracking_id"] == asked or row["sayad_id"] in cheques for row in covered)
-        detail = (since, self.coverage.as_of) if self.coverage else None
+            tracking_since = self.coverage and self.coverage.tracking_since
+            complete_since = max(since, tracking_since) if tracking_since else None
+        detail = (complete_since, self.coverage.as_of) if self.coverage else None
+        if not yes and self.coverage and not complete_since:
+            return Answer("TRACKING_UNDECLARED")
         return Answer("YES", detail) if yes else self.no(now, detail)
 
     def remember(self, *_: Any) -> None:

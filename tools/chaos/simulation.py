@@ -170,7 +170,9 @@ class History:
         sound = all(day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row))
         cut_at = self.time.now - timedelta(hours=self.random.choice((0, 0, 0, 0, 0, 1, 12, 24)))
         whole = load.kind == "members" or self.random.random() < 0.4
-        file = File(load.kind, load.rows, cut_at, whole, not whole and self.random.random() < 0.5, load.since)
+        replaces_parties = not whole and self.random.random() < 0.5
+        dates = load.since, load.tracking_since
+        file = File(load.kind, load.rows, cut_at, whole, replaces_parties, *dates)
         return Delivery(file, load.sound and sound)
 
     def _begin(self, delivery: Delivery, interruption: Interruption | None) -> bool:
@@ -183,6 +185,7 @@ class History:
             cut_at=file.cut_at,
             whole=file.whole,
             complete_since=file.since,
+            tracking_since=file.tracking_since,
             parties=Parties.REPLACED if file.replaces_parties and self.world.feeds[file.feed].is_dated else None,
         )
         try:

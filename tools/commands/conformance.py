@@ -114,7 +114,15 @@ def _load(folder: Path, settings: StoreSettings) -> None:
     cut_at = datetime.fromisoformat(manifest["as_of"])
     if isinstance(settings, JudiciarySettings):
         since = date.fromisoformat(manifest["since"])
-        load_file(settings, judiciary_load.CASES, data / "cases.csv", cut_at, whole=True, complete_since=since)
+        load_file(
+            settings,
+            judiciary_load.CASES,
+            data / "cases.csv",
+            cut_at,
+            whole=True,
+            complete_since=since,
+            tracking_since=since,
+        )
     else:
         load_file(settings, promissory_load.MEMBERS, data / "agencies.csv")
         load_file(settings, promissory_load.NOTES, data / "notes.csv", cut_at, whole=True)

@@ -175,7 +175,8 @@ def _load_sample(service: StoreSettings, feed: Feed, sample: Path) -> None:
         known = select(load_table.c.number).where(load_table.c.sha256 == identify(sample).sha256)
         is_loaded = connection.execute(known).first() is not None
     if not is_loaded:
-        load_file(service, feed, sample, whole=True)
+        # Every sample case of a cheque names its certificate.
+        load_file(service, feed, sample, whole=True, tracking_since=feed.first_date if feed.is_dated else None)
     elif not feed.full_snapshot:
         with tempfile.TemporaryDirectory() as folder:
             unchanged = Path(folder) / sample.name

@@ -97,6 +97,7 @@ def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> 
         facts["rejects"] = None if options.dry_run and not options.rejects else str(result.rejects)
     if result.changes:
         facts |= {name: count for name, count in asdict(result.changes).items() if count or name in _ALWAYS_SHOWN}
+    facts |= {warning: count for warning, count in result.warnings.items() if count}
     if not result.rejected:
         facts |= {"feed": declared.feed, "number": result.feed_number, "load": result.number}
     title = ""

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
     OVERLOADED = "OVERLOADED"
     COVERAGE_UNDECLARED = "COVERAGE_UNDECLARED"
+    TRACKING_UNDECLARED = "TRACKING_UNDECLARED"
     DATA_STALE = "DATA_STALE"
     CLOCK_BEHIND = "CLOCK_BEHIND"
     AGENCY_NOT_MEMBER = "AGENCY_NOT_MEMBER"
@@ -163,6 +164,12 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.STORE,
         "The period that the data covers has not been declared, so no answer can be given.",
         "دوره پوشش داده اعلام نشده است؛ بنابراین پاسخی داده نمی‌شود.",
+    ),
+    Reason.TRACKING_UNDECLARED: ErrorSpec(
+        code_pb2.FAILED_PRECONDITION,
+        Layer.STORE,
+        "The data does not declare since when cases are linked to certificates, so no answer can be given.",
+        "آغاز پیوند پرونده‌ها با گواهینامه‌های عدم پرداخت اعلام نشده است؛ بنابراین پاسخی داده نمی‌شود.",
     ),
     Reason.DATA_STALE: ErrorSpec(
         code_pb2.UNAVAILABLE,

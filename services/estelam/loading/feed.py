@@ -1,11 +1,12 @@
 """Descriptions of data files: columns, checks and keys of a feed; what is declared of a file; the result of a load."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, Table
 
 from estelam.core.exceptions import UserFacingError
 from estelam.core.parties import Parties
@@ -15,6 +16,13 @@ from estelam.loading.formats import ColumnFormat
 
 class LoadError(UserFacingError):
     """The file can't be loaded; nothing was changed. The message is for the operator."""
+
+
+class Claims(NamedTuple):
+    """What a feed has declared so far."""
+
+    complete_since: date | None
+    tracking_since: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,9 @@ class Feed:
     """Checks of each row whose columns can all be read."""
     ignored: frozenset[str] = frozenset()
     """Columns that a file may also have; they are not read."""
+    warnings: Mapping[str, Callable[[Any, "Claims"], ColumnElement[bool]]] = field(default_factory=dict)
+    """Records that are loaded and counted in the result, by what is said of them: a condition on the columns of a row,
+    given what the feed has declared."""
     consistent: tuple[str, ...] = ()
     """Columns whose values must be equal in all rows that share the value of the first key column."""
     subjects: Mapping[str, str] = field(default_factory=dict)
@@ -112,5 +123,7 @@ class LoadResult:
     """The number of the load, if it was committed, now or earlier."""
     feed_number: int | None = None
     """The number of the file in its feed."""
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """The number of records of the file that each warning of the feed is about."""
     already_loaded: bool = False
     """Whether this very file was loaded earlier as the same number of the feed; then nothing was done."""

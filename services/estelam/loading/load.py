@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock, to_micros
 from estelam.core.exceptions import describe_error
 from estelam.loading.batch import Batch
-from estelam.loading.feed import Changes, Declaration, Feed, LoadError, LoadResult, Policy
+from estelam.loading.feed import Changes, Claims, Declaration, Feed, LoadError, LoadResult, Policy
 from estelam.loading.formats import true_indices
 from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
-from estelam.loading.provenance import Claims, check_declaration, claims, declare_coverage, find_load, next_number
+from estelam.loading.provenance import check_declaration, claims, declare_coverage, find_load, next_number
 from estelam.loading.reader import add_lines, batches
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
@@ -138,6 +138,7 @@ class LoadJob:
                 raise _DirectCopyFailedError
             self._check_file(staging.count, file)  # 5
             changes = Changes(added=staging.count, changed=0, unchanged=0, removed=0)
+            warnings = self._warnings(connection, self.feed.table, declared_dates)
         else:
             staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
             rejects.add(add_lines(merge.conflicts(), self._batches()))
@@ -145,12 +146,24 @@ class LoadJob:
                 raise _RolledBack(LoadResult(0, rejects.count, self.rejects))
             self._check_file(staging.count, file)
             changes = merge.compare()  # 4
+            warnings = self._warnings(connection, staging.rows, declared_dates)
             self._check_changes(merge, changes)  # 5
             if self.policy.dry_run:
-                raise _RolledBack(LoadResult(staging.count, changes=changes, feed_number=feed_number))
+                planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
+                raise _RolledBack(planned)
             merge.run()  # 6
         self._record(connection, number, feed_number, file.sha256, staging.count, changes, declared_dates)  # 7
-        return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number)
+        return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)
+
+    def _warnings(self, connection: Connection, rows: Table, declared_dates: Claims) -> dict[str, int]:
+        """Return the number of records in *rows*, those of the file, that each warning is about."""
+        record = rows.c[self.feed.key[0]]
+        return {
+            text: connection.execute(
+                select(func.count(record.distinct())).where(condition(rows.c, declared_dates))
+            ).scalar_one()
+            for text, condition in self.feed.warnings.items()
+        }
 
     def _batches(self) -> Iterator[Batch]:
         return batches(self.path, self.feed.columns, self.feed.ignored)

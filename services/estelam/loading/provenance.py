@@ -6,24 +6,17 @@ delivered again or was cut from an older register can't overwrite newer rows.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 
 from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
 from estelam.core.parties import Parties
-from estelam.loading.feed import Declaration, Feed, LoadError
+from estelam.loading.feed import Claims, Declaration, Feed, LoadError
 from estelam.storage.facts import coverage_table, load_table
 
 Load = Row[Any]
 """A row of facts.load."""
-
-
-class Claims(NamedTuple):
-    """What a feed has declared so far."""
-
-    complete_since: date | None
-    tracking_since: date | None
 
 
 def check_declaration(feed: Feed, declared: Declaration, now: datetime) -> None:

@@ -104,6 +104,7 @@ class History:
                     cut_at=self.clock.now(),
                     whole=whole,
                     complete_since=since,
+                    tracking_since=self.feed.first_date if self.feed.is_dated else None,
                     parties=Parties.REPLACED if self.feed.is_dated else None,
                 ),
                 policy=Policy(self.settings.feeds, change_limit=1),

@@ -1,7 +1,7 @@
 """Loads on every database: only differing rows are written, removed subjects are journaled, changes are counted."""
 
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -284,3 +284,16 @@ def test_concurrent_load_is_rejected(cases: LoadedTable) -> None:
         with pytest.raises(LoadError, match="the store can't be written"):
             cases.load(CASES, FOURTH)
     assert cases.load(CASES, FOURTH).rows == 1
+
+
+def test_unlinked_cases_are_counted(cases: LoadedTable) -> None:
+    """Cases of the file that lack a tracking id although the feed says that it has them are counted, each once."""
+    unlinked = (THIRD, f"6,{CIVIL},,9990000018,DRAWER", f"6,{CIVIL},,9990000026,DRAWER")
+    before = f"7,{CIVIL.replace('2024-05-01,', '2021-05-01,')},,9990000018,DRAWER"
+    rows = (FIRST, *unlinked, before)
+
+    undeclared = cases.load(CASES, *rows).warnings
+    whole = cases.load(CASES, *rows, SECOND, whole=True, tracking_since=date(2024, 1, 1)).warnings
+    changes = cases.load(CASES, *unlinked, f"8,{CIVIL},,9990000018,DRAWER").warnings
+
+    assert [0, 2, 3] == [found["cases_without_tracking_id"] for found in (undeclared, whole, changes)]

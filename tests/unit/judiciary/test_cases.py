@@ -1,10 +1,12 @@
 """Answers of the judiciary service: which cases mean YES, and the coverage of a NO."""
 
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 
 from estelam.client.channel import ClientIdentity
+from estelam.core.dates import from_wire
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
@@ -110,6 +112,24 @@ def test_case_before_coverage(stub: ChequeCaseInquiryServiceStub) -> None:
     """A case filed before the beginning of coverage does not count."""
     assert check_person(stub, "9990000085").answer == ANSWER_NO
     assert check_cheque(stub, "139900000000000001").answer == ANSWER_NO
+
+
+@pytest.mark.parametrize(("linked", "since"), [("2022-03-21", "2022-03-21"), ("2020-03-20", "2021-03-21")])
+def test_coverage_of_tracking_ids(loaded: Sandbox, start: Start, linked: str, since: str) -> None:
+    """Coverage of a tracking id begins when cases are both complete and linked; a YES may rest on an earlier case."""
+    file = loaded.folder / "one.csv"
+    file.write_text(f"{HEADER}9,CIVIL,2021-04-01,2021-04-01T10:00:00+03:30,777,99000791909,DRAWER\n", "utf-8")
+    load_file(loaded.judiciary(), CASES, file, whole=True, tracking_since=date.fromisoformat(linked))
+    service = start(judiciary_opening(loaded))
+
+    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
+        stub = ChequeCaseInquiryServiceStub(channel)
+        by_cheque = [check_cheque(stub, "777"), check_cheque(stub, "1")]
+        by_person = check_person(stub, "99000791909")
+
+    assert [ANSWER_YES, ANSWER_NO] == [reply.answer for reply in by_cheque]
+    assert [date.fromisoformat(since)] * 2 == [from_wire(reply.coverage.since) for reply in by_cheque]
+    assert date(2021, 3, 21) == from_wire(by_person.coverage.since)
 
 
 def test_no_case(stub: ChequeCaseInquiryServiceStub) -> None:

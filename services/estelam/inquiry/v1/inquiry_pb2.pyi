@@ -93,8 +93,10 @@ class Coverage(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def since(self) -> _date_pb2.Date:
-        """since is the first filing date from which the data is complete. A no is conclusive only for a certificate issued on
-        or after this date and not after the day of as_of in Iran, and only as of as_of.
+        """since is the first filing date from which the data is complete for this question: for a tracking id also linked to
+        certificates, so that it can be later than for a national id. Absent, in a yes, if no such date is declared. A no is
+        conclusive only for a certificate issued on or after this date and not after the day of as_of in Iran, and only as of
+        as_of. A yes may rest on a case filed before this date.
         """
 
     @_builtins.property
