@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from estelam.core.clock import Clock
 from tests.e2e.conftest import CommandLine
 from tools.env.processes import COMMAND, ServiceProcess, environment, free_ports
 from tools.env.sandbox import Sandbox
@@ -176,3 +178,76 @@ def test_interrupted_run_writes_results(loaded: Sandbox, tmp_path: Path) -> None
     assert (22, True) == (run.returncode, "INTERRUPTED" in result)
     assert {"NO", "UNANSWERED"} == set(answers(out))
     assert answers(out).count("NO") == receipts.read_bytes().count(b"\n")
+
+
+class Later(Clock):
+    """A clock that is 25 hours ahead."""
+
+    def now(self) -> datetime:
+        """Return the present instant and 25 hours."""
+        return super().now() + timedelta(hours=25)
+
+
+@pytest.mark.parametrize(
+    ("more", "later", "code"),
+    [
+        ((), False, 0),
+        ((), True, 22),
+        (("--max-age", "26h"), True, 0),
+        (("--resume",), True, 0),
+        (("--max-age", "0s"), False, 22),
+        (("--max-age", "1 day"), False, 2),
+    ],
+)
+def test_old_answers(
+    estelam: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+    later: bool,  # noqa: FBT001
+    code: int,
+) -> None:
+    """A later run says how many answers are of earlier runs and the oldest of them, and stops if it is too old."""
+    source, out, receipts = listed(tmp_path, many(3))
+    run = ("judiciary", "bulk-check-cheques", source, "--out", out, "--json")
+    first = estelam(*run).json
+    before = out.read_bytes(), receipts.read_bytes()
+    if later:
+        monkeypatch.setattr("estelam.cli.bulk.command.Clock", Later)
+    again = estelam(*run, *more)
+
+    assert (None, None) == (first["of_earlier_runs"], first["oldest_answer"])
+    assert code == again.code
+    assert code == 2 or (3, True) == (again.json["of_earlier_runs"], "(20" in again.json["oldest_answer"])
+    assert code != 22 or "--resume" in again.json["error"]
+    assert before == (out.read_bytes(), receipts.read_bytes())
+
+
+def test_torn_journal(estelam: CommandLine, tmp_path: Path) -> None:
+    """What a crash left at the journal's end is set aside, named, and asked again."""
+    source, out, receipts = listed(tmp_path, many(3))
+    run = ("judiciary", "bulk-check-cheques", source, "--out", out)
+    estelam(*run)
+    damaged = receipts.read_bytes()[:-700] + bytes(700)
+    receipts.write_bytes(damaged)
+    again = estelam(*run)
+    aside = receipts.with_name(f"{receipts.name}.torn-1")
+
+    assert (0, ["NO"] * 3) == (again.code, answers(out))
+    assert f"is now in {aside}" in again.err
+    assert damaged == b"".join(receipts.read_bytes().splitlines(keepends=True)[:2]) + aside.read_bytes()
+    assert 0 == estelam("receipt", "verify", receipts, "--json").code
+
+
+def test_rounded_list(estelam: CommandLine, tmp_path: Path) -> None:
+    """Identifiers that a spreadsheet rounded get a warning, and their answers settle nothing."""
+    source = tmp_path / "certificates.csv"
+    source.write_text("tracking_id,certificate_issued_on\n140300000000777000,1401-01-01\n1403,1401-01-01\n", "ascii")
+    out = tmp_path / "answers.csv"
+    result = estelam("judiciary", "bulk-check-cheques", source, "--out", out, "--json")
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = [(row["standing"], row["reason"].partition(":")[0], row["lifting"]) for row in csv.DictReader(file)]
+
+    assert (0, 1) == (result.code, result.json["maybe_rounded"])
+    assert "1 row (1): an identifier ends in zeros" in result.err
+    assert [("TRACKING_ID_DOUBTFUL", "MAYBE_ROUNDED", ""), ("CONCLUSIVE", "", "LIFTING_DUE")] == rows

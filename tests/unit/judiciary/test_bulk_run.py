@@ -15,7 +15,7 @@ import grpc
 import pytest
 from google.type.date_pb2 import Date
 
-from estelam.cli.bulk.question import Answer, Row
+from estelam.cli.bulk.question import Answer, Question, Row
 from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
 from estelam.cli.bulk.table import InputError
 from estelam.client.bulk import Stop, StopReason
@@ -46,6 +46,7 @@ class Bank:
     address: str
     caller: str = "cbi"
     trusted: str = "judiciary-receipts"
+    question: Question = CHEQUES
 
     @property
     def source(self) -> Path:
@@ -67,7 +68,7 @@ class Bank:
 
     def open_check(self) -> BulkCheck:
         verifier = Verifier(verifying_keys([self.sandbox.pki / f"{self.trusted}.crt"]))
-        return BulkCheck(CHEQUES, self.source, self.out, verifier)
+        return BulkCheck(self.question, self.source, self.out, verifier)
 
     def run(
         self, options: BulkOptions = DEFAULT_OPTIONS, *, stop_after: int | None = None

@@ -65,9 +65,14 @@ def check_list(
         verifier = Verifier(service_keys(question.service, certificate, retired_keys))
         with BulkCheck(question, file, out, verifier) as check:
             for warning in check.rounding.warnings():
-                typer.secho(warning, fg="yellow", err=True)
+                _warn(warning)
             with output.progress("rows answered", as_json=options.as_json, total=check.distinct) as show:
                 check.resume(lambda done: show(done, "receipts of an earlier run verified"))
+                if check.set_aside:
+                    _warn(
+                        f"{check.receipts}: its end was damaged by a crash and is now in {check.set_aside};"
+                        " the rows of the replies in it are asked again"
+                    )
                 if not resume:
                     _stop_at_old_answers(check, oldest, as_json=options.as_json)
                 stop = asyncio.run(_ask(check, address, identity, bulk_options, show))
@@ -93,11 +98,17 @@ async def _ask(
     return await check.ask(address, identity, options, progress)
 
 
+def _warn(text: str) -> None:
+    typer.secho(text, fg="yellow", err=True)
+
+
 def _earlier(check: BulkCheck) -> dict[str, Any]:
-    """Return what is said of the answers of earlier runs."""
-    if check.oldest is None:
-        return {}
-    return {"of_earlier_runs": check.earlier, "oldest_answer": dates.format_minute(check.oldest)}
+    """Return what is said of earlier runs; None where there is nothing to say."""
+    return {
+        "of_earlier_runs": check.earlier or None,
+        "oldest_answer": dates.format_minute(check.oldest) if check.oldest else None,
+        "set_aside": str(check.set_aside) if check.set_aside else None,
+    }
 
 
 def _stop_at_old_answers(check: BulkCheck, max_age: timedelta, *, as_json: bool) -> None:
@@ -116,13 +127,6 @@ def _stop_at_old_answers(check: BulkCheck, max_age: timedelta, *, as_json: bool)
 
 def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
     unanswered = summary.answers[UNANSWERED]
-    if check.set_aside:
-        typer.secho(
-            f"{check.receipts}: its end was damaged by a crash and is now in {check.set_aside};"
-            " the rows of the replies in it were asked again",
-            fg="yellow",
-            err=True,
-        )
     output.print_record(
         {
             "rows": summary.rows,
@@ -132,7 +136,6 @@ def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: b
             "unanswered": unanswered,
             "reasons": dict(summary.reasons.most_common(MAX_REASONS)),
             **_earlier(check),
-            "set_aside": str(check.set_aside) if check.set_aside else None,
             "maybe_rounded": (check.rounding.count if check.rounding.is_likely else 0) or None,
             "stopped": stop.reason if stop else None,
             "because": stop.message if stop else None,

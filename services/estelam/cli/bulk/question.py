@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from estelam.core import dates
@@ -90,7 +91,7 @@ def _describe_nothing(_row: Row, _answer: Answer | None) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """A yes/no question. The list has a column for each field of the request."""
 
@@ -109,10 +110,10 @@ class Question:
     counted: tuple[str, ...] = ()
     """Columns whose values the summary counts over the rows with NO."""
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the request, which are the columns that the list must have."""
-        return tuple(field.name for field in self.request.DESCRIPTOR.fields)
+    @cached_property
+    def fields(self) -> Mapping[str, bool]:
+        """The fields of the request, which are the columns that the list must have, and whether each is text."""
+        return {field.name: field.type == FieldDescriptor.TYPE_STRING for field in self.request.DESCRIPTOR.fields}
 
     @property
     def output_columns(self) -> tuple[str, ...]:

@@ -2,15 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import sqrt
 from pathlib import Path
 from typing import TextIO
-
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 
 from estelam.cli.bulk.question import Question, Row
 from estelam.core import dates, validation
@@ -25,6 +22,7 @@ SEPARATORS = ",;\t|"
 SPREADSHEET_DIGITS = 15
 """The digits of a number that spreadsheets keep; those after them become zeros."""
 SHOWN_ROWS = 10
+INT64_MAX = 2**63 - 1
 
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+([.,/\u066b][0-9]*)?E[+-]?[0-9]+", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -103,15 +101,14 @@ def _row(number: int, header: list[str], cells: list[str], question: Question, n
     if len(cells) != len(header):
         return _refused(number, f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}")
     given = dict(zip(header, cells, strict=True))
-    request = question.request()
     try:
-        _fill(request, given)
+        values = {name: _value(name, given[name], is_text=is_text) for name, is_text in question.fields.items()}
+        request = question.request(**values)
         validation.validate(request)
     except ValueError as error:
         return _refused(number, str(error))
     except Refusal as refusal:
         return _refused(number, refusal.summary())
-    values = {name: getattr(request, name) for name in question.fields}
     day, problem = None, ""
     try:
         if question.date_column and (text := given.get(question.date_column, "").strip()):
@@ -125,33 +122,31 @@ def _refused(number: int, problem: str) -> Row:
     return Row(number, {}, None, problem=problem)
 
 
-def _fill(request: Message, given: Mapping[str, str]) -> None:
-    """Fill the fields of *request* with the cells of their columns.
+def _value(name: str, cell: str, *, is_text: bool) -> str | int:
+    """Return the value of the field *name*, a text or a whole number, in *cell*.
 
     Raises:
-        ValueError: a cell can't be such a value; the text is the row's problem.
+        ValueError: the cell can't be such a value; the text is the row's problem.
     """
-    for each in request.DESCRIPTOR.fields:
-        cell = given[each.name].strip()
-        if _CONTROL.search(cell):  # damage, which must not be removed
-            raise ValueError(f"FIELD_INVALID: {each.name} has a control character")
-        if _SCIENTIFIC.fullmatch(normalize_identifier(cell)):
-            raise ValueError(
-                f"{SCIENTIFIC_NOTATION}: {each.name} lost digits in a spreadsheet; export the column as text"
-            )
-        try:
-            is_text = each.type == FieldDescriptor.TYPE_STRING
-            setattr(request, each.name, normalize_digits(cell) if is_text else parse_amount(cell))
-        except ValueError:
-            raise ValueError(f"FIELD_INVALID: {each.name} is not a whole number of 64 bits") from None
-
-
-def _is_long(value: object) -> bool:
-    return isinstance(value, str) and len(value) > SPREADSHEET_DIGITS
+    if is_text and cell.isascii() and cell.isdigit():
+        return cell
+    if _CONTROL.search(cell.strip()):  # damage, which must not be removed
+        raise ValueError(f"FIELD_INVALID: {name} has a control character")
+    if _SCIENTIFIC.fullmatch(normalize_identifier(cell)):
+        raise ValueError(f"{SCIENTIFIC_NOTATION}: {name} lost digits in a spreadsheet; export the column as text")
+    if is_text:
+        return normalize_digits(cell)
+    try:
+        number = parse_amount(cell)
+    except ValueError:
+        number = INT64_MAX + 1
+    if number > INT64_MAX:
+        raise ValueError(f"FIELD_INVALID: {name} is not a whole number up to 2^63 - 1")
+    return number
 
 
 def _is_rounded(value: object) -> bool:
-    return isinstance(value, str) and _is_long(value) and not value[SPREADSHEET_DIGITS:].strip("0")
+    return isinstance(value, str) and len(value) > SPREADSHEET_DIGITS and not value[SPREADSHEET_DIGITS:].strip("0")
 
 
 @dataclass(slots=True)
@@ -173,8 +168,9 @@ class Rounding:
         if row.maybe_rounded:
             self.count += 1
             _keep(self.rows, row)
-        lengths = (len(value) for value in row.cells.values() if _is_long(value))
-        self._expected += sum(10.0 ** (SPREADSHEET_DIGITS - length) for length in lengths)
+        for value in row.cells.values():
+            if isinstance(value, str) and len(value) > SPREADSHEET_DIGITS:
+                self._expected += 10.0 ** (SPREADSHEET_DIGITS - len(value))
 
     @property
     def is_likely(self) -> bool:
