@@ -1,11 +1,13 @@
 """Loading files from the command line: all rows or none; errors name the row, never its values."""
 
 import csv
+import json
 import sqlite3
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -395,7 +397,54 @@ def test_dry_run_leaves_no_rejects(command: CommandLine, tmp_path: Path) -> None
     result = command("promissory", "load-notes", path, "--cut-at", NOW, "--dry-run", "--json")
 
     assert (1, 1) == (result.code, result.json["rejected"])
+    assert result.json["first_reject"] == "row 7, line 8, column state: NOT_A_KNOWN_WORD"
     assert before == sorted(tmp_path.iterdir())
+
+
+def test_manifest_declares_the_file(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A file with a manifest needs no options and takes none; a gap in the numbers is refused with the expected one."""
+    path = file(tmp_path / "notes.csv", NOTES, ROWS + 1)
+    before = facts(sandbox.promissory().store)
+    manifest = ("load", "manifest", path, "--feed", "notes", "--cut-at", NOW, "--number")
+
+    assert command(*manifest, "3").code == 0
+    assert "leave out --cut-at" in command("promissory", "load-notes", path, "--cut-at", NOW).err
+    assert "expected number 2" in command("promissory", "load-notes", path).err
+    assert "remove it first" in command(*manifest, "2").err
+    assert before == facts(sandbox.promissory().store)
+    (tmp_path / "notes.csv.manifest.json").unlink()
+    assert command(*manifest, "2").code == 0
+
+    done = command("promissory", "load-notes", path, "--json").json
+    assert (1, "notes", 2) == (done["added"], done["feed"], done["number"])
+    listed = command("load", "list", "promissory", "--json").json
+    assert [(2, "delta", ROWS + 1), (1, "whole", ROWS)] == [(r["number"], r["kind"], r["rows"]) for r in listed]
+
+
+def test_load_without_cut_off_is_refused(command: CommandLine, tmp_path: Path) -> None:
+    """A file without manifest and cut-off is refused: when the command runs says nothing of the data."""
+    result = command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, ROWS + 1))
+
+    assert (1, True) == (result.code, "notes.csv.manifest.json: no such file" in result.err)
+
+
+def test_required_signature_is_verified(
+    command: CommandLine, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the settings name a feed's signer, only a file with a manifest signed by it is loaded."""
+    signers = {"notes": str(sandbox.pki / "promissory-receipts.crt")}
+    monkeypatch.setenv("ESTELAM_PROMISSORY_FEED_SIGNERS", json.dumps(signers))
+    path, cut_at = file(tmp_path / "notes.csv", NOTES, ROWS + 1), datetime.now(UTC).isoformat()
+    load, manifest = ("promissory", "load-notes", path), ("load", "manifest", path, "--feed", "notes", "--number", "2")
+
+    assert "require signed manifests" in command(*load, "--cut-at", cut_at).err
+    assert command(*manifest, "--cut-at", cut_at).code == 0
+    assert "require a signature" in command(*load).err
+    (tmp_path / "notes.csv.manifest.json").unlink()
+    key = sandbox.pki / "promissory-receipts.key"
+    assert command(*manifest, "--cut-at", cut_at, "--sign-key", key).code == 0
+
+    assert command(*load).code == 0
 
 
 def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:

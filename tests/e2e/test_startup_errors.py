@@ -8,6 +8,7 @@ from estelam.core.pem import read_certificates
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
 from tests.support.certificates import DAY, NOW, certificate_pem, write_retirement
+from tools.env import sandbox as suite
 from tools.env.processes import ServiceProcess
 from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
@@ -54,6 +55,17 @@ def test_unmigrated_store_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
 
     assert refused(ServiceProcess("promissory", sandbox, environ=store)).endswith("run: estelam migrate")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_changed_required_feeds_are_refused(tmp_path: Path) -> None:
+    """A service whose settings require other feeds than its coverage was declared for does not start."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    suite.load_samples(sandbox)
+    feeds = {"ESTELAM_PROMISSORY_FEEDS": "notes:members"}
+
+    words = refused(ServiceProcess("promissory", sandbox, environ=feeds))
+
+    assert "the settings require the feeds members, notes, and the coverage was declared for notes" in words
 
 
 @pytest.mark.parametrize(

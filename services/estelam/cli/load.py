@@ -94,7 +94,8 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
 def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
     facts: dict[str, Any] = {"loaded": result.rows, "rejected": result.rejected}
     if result.rejected:
-        facts["rejects"] = None if options.dry_run and not options.rejects else str(result.rejects)
+        listed = options.rejects or not options.dry_run
+        facts |= {"rejects": str(result.rejects)} if listed else {"first_reject": result.first_reject}
     if result.changes:
         facts |= {name: count for name, count in asdict(result.changes).items() if count or name in _ALWAYS_SHOWN}
     facts |= {warning: count for warning, count in result.warnings.items() if count}

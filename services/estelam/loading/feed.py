@@ -117,6 +117,8 @@ class LoadResult:
     rejected: int = 0
     rejects: Path | None = None
     """The file that lists the rejected rows."""
+    first_reject: str | None = None
+    """Where the first rejected row is, and why it was rejected."""
     changes: Changes | None = None
     """What the load has changed or, in a dry run, would change; None: nothing."""
     number: int | None = None

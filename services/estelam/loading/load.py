@@ -143,7 +143,7 @@ class LoadJob:
             staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
             rejects.add(add_lines(merge.conflicts(), self._batches()))
             if rejects.count:
-                raise _RolledBack(LoadResult(0, rejects.count, self.rejects))
+                raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
             self._check_file(staging.count, file)
             changes = merge.compare()  # 4
             warnings = self._warnings(connection, staging.rows, declared_dates)

@@ -20,6 +20,11 @@ class Reject(NamedTuple):
     line: int | None = None
     """The line of the file in which the row begins, from 1 as an editor counts; None in Parquet."""
 
+    def place(self) -> str:
+        """Return where the row is, and why it was rejected."""
+        places = {"row": self.row, "line": self.line, "column": self.column}
+        return f"{', '.join(f'{name} {value}' for name, value in places.items() if value)}: {self.reason}"
+
 
 class RejectFile:
     """The file of rejected rows; it is created with the first one, and that of an earlier load is deleted at the start.
@@ -31,6 +36,8 @@ class RejectFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
+        self.first: str | None = None
+        """Where the first one is, and why it was rejected."""
         self._file: IO[str] | None = None
         self._writer: Any = None
 
@@ -63,6 +70,7 @@ class RejectFile:
         """Append *rejects*."""
         for reject in rejects:
             if self._file is None:
+                self.first = reject.place()
                 self._file = self.path.open("w", encoding="utf-8", newline="")
                 self._writer = csv.writer(self._file)
                 self._writer.writerow(_HEADER)
