@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.core.subjects import SubjectKind
-from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
+from estelam.ledger.recall import ROWS_AT_ONCE, IsBefore, PastAnswer, RecallOutcome
 from estelam.storage import coverage
 from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, repository
@@ -46,7 +46,7 @@ class CaseRecallSource:
                 yield Subject(kind, value)
 
     def reevaluate(
-        self, connection: Connection, _keyring: HmacKeyring, asked: Sequence[PastAnswer]
+        self, connection: Connection, _keyring: HmacKeyring, asked: Sequence[PastAnswer], _is_before: IsBefore
     ) -> Sequence[RecallOutcome]:
         """Return what each past answer would be now: YES if a case within coverage names the subject, else NO."""
         since = cases.since(coverage.read_coverage(connection))

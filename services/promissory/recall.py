@@ -8,31 +8,19 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal, selec
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.core.subjects import SubjectKind
-from estelam.ledger.recall import ROWS_AT_ONCE, PastAnswer, RecallOutcome
-from estelam.storage.facts import former_subject_table, load_table
+from estelam.ledger.recall import ROWS_AT_ONCE, IsBefore, PastAnswer, RecallOutcome
+from estelam.storage.facts import former_subject_table
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.notes import confirmed_request
 from promissory.repository import State, note_table
 
 SERIAL = SubjectKind.SERIAL
-COMMIT_MICROS = 3_600_000_000
-"""Allowance for the time between a load's timestamp and its commit, one hour. An answer given in it may be based on the
-old data."""
 
 _note = note_table.c
 _SERIALS: BindParameter[str] = bindparam("serials", expanding=True)
-_NOTES = (
-    select(
-        _note.serial,
-        _note.state,
-        _note.obligor_id,
-        _note.holder_id,
-        _note.amount_rials,
-        load_table.c.loaded_at_micros,
-    )
-    .join_from(note_table, load_table, _note.load_number == load_table.c.number)
-    .where(_note.serial.in_(_SERIALS))
-)
+_NOTES = select(
+    _note.serial, _note.state, _note.obligor_id, _note.holder_id, _note.amount_rials, _note.load_number
+).where(_note.serial.in_(_SERIALS))
 
 
 class NoteRecallSource:
@@ -50,7 +38,7 @@ class NoteRecallSource:
                 yield Subject(kind, value)
 
     def reevaluate(
-        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
+        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer], is_before: IsBefore
     ) -> Sequence[RecallOutcome]:
         """Return the outcome that each past answer would have today.
 
@@ -60,15 +48,17 @@ class NoteRecallSource:
         """
         serials = {subject.value for subject, _ in asked}
         notes = {row.serial: row for row in connection.execute(_NOTES, {"serials": list(serials)})}
-        return [_outcome(keyring, entry, notes.get(subject.value)) for subject, entry in asked]
+        return [_outcome(keyring, entry, notes.get(subject.value), is_before) for subject, entry in asked]
 
 
-def _outcome(keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None) -> RecallOutcome:
+def _outcome(
+    keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None, is_before: IsBefore
+) -> RecallOutcome:
     disclosed = entry.method == GET_NOTE_PARTIES.name
     if note is None or note.state != State.ISSUED:
         return RecallOutcome.REFUSED if disclosed else RecallOutcome.NO
     if disclosed:
-        changed_since = entry.answered_at_micros < note.loaded_at_micros + COMMIT_MICROS
+        changed_since = is_before(entry.sequence, note.load_number)
         return RecallOutcome.INDETERMINATE if changed_since else RecallOutcome.DISCLOSED
     return (
         RecallOutcome.YES

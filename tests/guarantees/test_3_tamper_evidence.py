@@ -31,7 +31,7 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Receipt,
 )
 from estelam.ledger import verify
-from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table
+from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table, key_use_table, load_note_table
 from estelam.ledger.verify import LedgerCorruptError
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
@@ -48,7 +48,8 @@ Change = tuple[str, tuple[Any, ...]]
 LEDGER = ("ledger", "verify", "promissory")
 RECEIPT = ("receipt", "verify")
 
-each_table = pytest.mark.parametrize("table", [entry_table, block_table], ids=["entry", "block"])
+TABLES = (entry_table, block_table, key_use_table, load_note_table)
+each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
 class AsText(bytes):
@@ -104,7 +105,7 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
-        for table in (entry_table, block_table):
+        for table in TABLES:
             connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns_of(table))})")
             connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)
@@ -161,7 +162,7 @@ def test_recorded_ledger_is_valid_and_varied(tampering: LedgerTampering) -> None
         "FIELD_INVALID",
         "AGENCY_NOT_MEMBER",
     }
-    assert (len(sizes), 24) == (len(tampering.heads()), sum(sizes))
+    assert (len(sizes), 26) == (len(tampering.heads()), sum(sizes))
     assert min(len(sizes), max(sizes)) >= 4
 
 
@@ -201,7 +202,7 @@ def test_deleted_or_duplicated_row_is_detected(tampering: LedgerTampering, table
     assert [] == tampering.undetected([insert_row(table, row)] for row in rows)
 
 
-@each_table
+@pytest.mark.parametrize("table", [entry_table, block_table, load_note_table], ids=lambda table: table.name)
 def test_swapped_rows_are_detected(tampering: LedgerTampering, table: Table) -> None:
     """Any two swapped rows are detected."""
     names = columns_of(table)[1:]  # all but the key
@@ -240,7 +241,8 @@ def truncate(sandbox: Sandbox, block: int) -> None:
     """Delete *block*, all shift_time blocks, and their entries."""
     with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "ledger.db")) as connection, connection:
         (first,) = connection.execute("SELECT first_sequence FROM block WHERE number = ?", (block,)).fetchone()
-        connection.execute("DELETE FROM entry WHERE sequence >= ?", (first,))
+        for table, column in (("entry", "sequence"), ("load_note", "sequence"), ("key_use", "first_sequence")):
+            connection.execute(f"DELETE FROM {table} WHERE {column} >= ?", (first,))
         connection.execute("DELETE FROM block WHERE number >= ?", (block,))
 
 

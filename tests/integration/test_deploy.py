@@ -341,7 +341,7 @@ def test_monitoring_role_privileges(server: PostgresCluster, tmp_path: Path, sta
     suite.prepare_quality(sandbox)
     quality = sandbox.quality(ledgers={"promissory-note-inquiry": address}, probe=())
 
-    assert 1 == ledger_collector.collect_ledger(quality, "promissory-note-inquiry", Clock())
+    assert 3 == ledger_collector.collect_ledger(quality, "promissory-note-inquiry", Clock())
     for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
         with server.connect(database, "monitoring") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)

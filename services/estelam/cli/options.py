@@ -9,7 +9,7 @@ import typer
 from estelam.cli import complete
 
 SETTLE_SECONDS = 15.0
-"""By then an answer that was being given when a load was committed, and did not see it, is in the ledger."""
+"""By then an answer that was under way when a load was first seen is in the ledger, also where no service notes it."""
 
 
 class Format(StrEnum):
@@ -96,7 +96,11 @@ Out = Annotated[
 ]
 Settle = Annotated[
     float,
-    typer.Option(min=0, max=3600, help="Wait until the newest load is so many seconds old."),
+    typer.Option(
+        min=0,
+        max=3600,
+        help="Wait at most so many seconds until a running service has noted the newest load in its ledger.",
+    ),
 ]
 
 

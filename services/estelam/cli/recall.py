@@ -1,7 +1,6 @@
 """Recall from the command line: list the answers already given that would be different now."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -57,13 +56,9 @@ def _recalled(
     try:
         with contextlib.closing(Store(settings.store)) as store:
             check_schema(store, settings.MIGRATIONS)
-            with store.transaction() as connection:
-                recall.load_before(connection, since, now)
-                newest = recall.newest_load(connection)
-            time.sleep(min(settle, max(0.0, settle - (now - newest).total_seconds())))
-            with store.transaction() as connection:
-                after = recall.load_before(connection, since, now)
-                yield from recall.recall(connection, keyring, facts, after)
+            with recall.settled_snapshot(store, settle) as snapshot:
+                after = recall.load_before(snapshot, since, now)
+                yield from recall.recall(snapshot, keyring, facts, after)
     except SQLAlchemyError as error:
         raise StoreError(
             f"{settings.SECTION}: the store failed while it was read; check the database and run the command again"

@@ -38,14 +38,14 @@ class Lists:
         self._database.close()
 
     def fill(self, answers: Iterable[Recalled]) -> None:
-        """Add *answers*.
+        """Add *answers*; of an answer that is added twice, the first counts.
 
         Raises:
             StoreError: the temporary folder is full.
         """
         places = ", ".join("?" * len(COLUMNS))
         try:
-            self._database.executemany(f"INSERT INTO answer VALUES ({places})", answers)  # noqa: S608 - constants
+            self._database.executemany(f"INSERT OR IGNORE INTO answer VALUES ({places})", answers)  # noqa: S608 - constants
         except sqlite3.Error as error:
             raise StoreError(
                 f"{tempfile.gettempdir()}: the temporary folder has no room for the answers; free some, or set TMPDIR"

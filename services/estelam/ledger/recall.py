@@ -1,13 +1,16 @@
 """Recall: finds past answers that would be different now, after late or corrected data.
 
 It takes the subjects of the facts that loads changed, finds the entries about them by keyed hash, and re-evaluates each
-entry from today's facts. The ledger holds no identifier; the facts do.
+entry from today's facts. The ledger holds no identifier; the facts do. Which data an answer is from is read from the
+chain (`estelam.ledger.loads`), not from a clock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,13 +21,18 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import search
+from estelam.ledger import loads, search
+from estelam.ledger.changed_subjects import ChangedSubjects
+from estelam.ledger.loads import LoadNote
+from estelam.ledger.tables import index_key
+from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
-from estelam.storage.store import StoreError
+from estelam.storage.store import Store, StoreError
 
 ROWS_AT_ONCE = 2000
-SUBJECTS_AT_ONCE = 100_000
 ENTRIES_AT_ONCE = 500
+POLL_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -38,6 +46,8 @@ class RecallOutcome(StrEnum):
     REFUSED = "REFUSED"
     INDETERMINATE = "INDETERMINATE"
     """Parties would be disclosed, but the facts have changed since: they may be others."""
+    UNCOVERED = "UNCOVERED"
+    """Still NO, but today's data is complete for less than it was declared to be when the answer was given."""
 
 
 _ANSWERED: Mapping[int, RecallOutcome] = {
@@ -54,6 +64,10 @@ class PastAnswer(NamedTuple):
     entry: pb.Entry
 
 
+IsBefore = Callable[[int, int], bool]
+"""Returns whether an entry, by its sequence, may be from data without a load, by its number."""
+
+
 class RecallSource(Protocol):
     """A service's access to its facts."""
 
@@ -61,7 +75,7 @@ class RecallSource(Protocol):
         """Yield once each subject whose answers may have changed by a load after load number *after*."""
 
     def reevaluate(
-        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer]
+        self, connection: Connection, keyring: HmacKeyring, asked: Sequence[PastAnswer], is_before: IsBefore
     ) -> Sequence[RecallOutcome]:
         """Return the answer that each of *asked* would get now."""
 
@@ -78,23 +92,54 @@ class Recalled(NamedTuple):
     entry: int
 
 
-def load_before(connection: Connection, since: int | datetime, now: datetime) -> int:
-    """Return the number of the last load to leave out: load *since* itself, or the last one before that instant.
+class Snapshot(NamedTuple):
+    """One state of facts and ledger: every answer from data without the newest load is in it."""
+
+    connection: Connection
+    notes: list[LoadNote]
+
+    def is_before(self, entry: int, load: int) -> bool:
+        """Return whether *entry* may be from data without *load*; true for each if the load is not noted yet."""
+        return entry < max((note.entry for note in self.notes if note.load == load), default=entry + 1)
+
+
+@contextlib.contextmanager
+def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
+    """Run a transaction that sees the newest load noted in the ledger.
+
+    A service notes a load within a second. If none is running, the load stays unnoted: *settle_seconds* after it was
+    first seen, answers that were under way are recorded, and all so far count as before the load.
+    """
+    seen: dict[int, float] = {}
+    while True:
+        with store.transaction() as connection:
+            notes = list(loads.notes(connection))
+            newest = _last(connection)
+            since = seen.setdefault(newest, time.monotonic())
+            if newest == (notes[-1].load if notes else 0) or time.monotonic() - since >= settle_seconds:
+                yield Snapshot(connection, notes)
+                return
+        time.sleep(min(POLL_SECONDS, settle_seconds))
+
+
+def load_before(snapshot: Snapshot, since: int | datetime, now: datetime) -> int:
+    """Return the number of the last load to leave out: load *since* itself, or the last one noted before that instant.
 
     Raises:
         StoreError: nothing has been loaded.
         UsageError: there is no such load, the instant is in the future, or it is before the first load whose changes
             the store has recorded.
     """
-    loads = load_table.c
-    last, unrecorded = _last(connection), _last(connection, loads.covered_since.is_(None))
+    columns, connection = load_table.c, snapshot.connection
+    last, unrecorded = _last(connection), _last(connection, columns.covered_since.is_(None))
     if not last:
         raise StoreError("nothing has been loaded yet, so there is nothing to recall")
     if isinstance(since, datetime):
         if since > now:
             raise UsageError("--since is in the future")
-        first = connection.execute(select(func.min(loads.number)).where(loads.loaded_at_micros >= to_micros(since)))
-        since = int(first.scalar() or last + 1) - 1
+        noted_before = {note.load: note.noted_at_micros < to_micros(since) for note in snapshot.notes}
+        numbers = connection.execute(select(columns.number)).scalars()
+        since = min((number for number in numbers if not noted_before.get(number)), default=last + 1) - 1
     if not 0 <= since <= last:
         raise UsageError(f"--since: there is no such load; the last one is {last}")
     if max(since, 1) <= unrecorded:
@@ -106,31 +151,54 @@ def _last(connection: Connection, *conditions: ColumnElement[bool]) -> int:
     return connection.execute(select(func.max(load_table.c.number)).where(*conditions)).scalar() or 0
 
 
-def newest_load(connection: Connection) -> datetime:
-    """Return the time of the newest load."""
-    return to_datetime(connection.execute(select(func.max(load_table.c.loaded_at_micros))).scalar_one())
-
-
-def recall(connection: Connection, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:
+def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:
     """Yield every answer that would be different now, among those that a load after load *after* may have changed.
+
+    Answers whose stated coverage was deeper than today's come last; one of them may have been yielded before.
 
     Raises:
         StoreError: the keyring lacks a key that the hashes of entries were made with.
     """
-    if search.hmac_key_ids(connection) - set(keyring.ids):
-        raise StoreError("the keyring lacks a key that older entries were hashed with; add it to recall them too")
-    for subjects in _batched(facts.changed(connection, after), SUBJECTS_AT_ONCE):
-        by_hash = {keyed: subject for subject in subjects for keyed in keyring.hashes_under_all_keys(subject)}
-        for asked in _batched(_past_answers(connection, by_hash), ENTRIES_AT_ONCE):
-            for (_, entry), now in zip(asked, facts.reevaluate(connection, keyring, asked), strict=True):
+    connection = snapshot.connection
+    search.require_all_keys(connection, keyring)
+    with ChangedSubjects(keyring) as changed:
+        keys = changed.fill(facts.changed(connection, after))
+        entries = search.entries_by_subject(connection, changed, keys)
+        for asked in _batched(_past_answers(entries, changed, keyring), ENTRIES_AT_ONCE):
+            outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
+            for (_, entry), now in zip(asked, outcomes, strict=True):
                 if now != _ANSWERED[entry.outcome]:
                     yield _recalled(entry, now)
+    yield from _uncovered(snapshot, after)
 
 
-def _past_answers(connection: Connection, by_hash: Mapping[bytes, Subject]) -> Iterator[PastAnswer]:
-    for entry in search.entries_by_subject(connection, by_hash.keys()):
-        if entry.outcome in _ANSWERED:
-            yield PastAnswer(by_hash[entry.subjects[0]], entry)
+def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring: HmacKeyring) -> Iterator[PastAnswer]:
+    answers = (entry for entry in entries if entry.outcome in _ANSWERED)
+    for batch in _batched(answers, ROWS_AT_ONCE):
+        subjects = changed.subjects({index_key(entry.subjects[0]) for entry in batch})
+        for entry in batch:
+            # Index keys may collide: the whole hash decides.
+            for subject in subjects[index_key(entry.subjects[0])]:
+                if entry.subjects[0] in keyring.hashes_under_all_keys(subject):
+                    yield PastAnswer(subject, entry)
+
+
+def _uncovered(snapshot: Snapshot, after: int) -> Iterator[Recalled]:
+    """Yield each NO whose coverage was deeper than today's, unless it was so before load *after* already."""
+    connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
+    base = next((note.coverage for note in reversed(snapshot.notes) if note.load == after), None)
+    deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
+    # Answers from before the first note may have stated the deepest coverage.
+    unnoted = LoadNote(0, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0)))
+    for note, following in pairwise([unnoted, *snapshot.notes, None]):
+        stated = note and note.coverage
+        if note is None or stated is None or not stated.is_deeper_than(today):
+            continue
+        if base and note.load < after and stated.is_deeper_than(base):
+            continue
+        for entry in search.entries_between(connection, note.entry + 1, following and following.entry):
+            if entry.outcome == pb.OUTCOME_NO:
+                yield _recalled(entry, RecallOutcome.UNCOVERED)
 
 
 def _recalled(entry: pb.Entry, now: RecallOutcome) -> Recalled:

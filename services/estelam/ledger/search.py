@@ -6,7 +6,7 @@ segment's pages. A look-up probes every segment.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, KeysView
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import (
@@ -27,12 +27,23 @@ from sqlalchemy import (
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import NOTICES, SUBJECT_COLUMNS, block_table, confirmation_key, entry_table, index_key
+from estelam.ledger.changed_subjects import ChangedSubjects
+from estelam.ledger.tables import (
+    NOTICES,
+    SUBJECT_COLUMNS,
+    block_table,
+    confirmation_key,
+    entry_table,
+    index_key,
+    key_use_table,
+)
+from estelam.storage.base import StoreError
 
 SEGMENT_ENTRIES = 2048
 PROBED_KEYS = 512
 """Up to so many index keys are probed in every segment; for more, one scan of all keys costs less."""
 ROWS_AT_ONCE = 2000
+KEYS_AT_ONCE = 10_000
 _SEGMENT = literal_column(f"entry.sequence / {SEGMENT_ENTRIES}", BigInteger)
 _entry = entry_table.c
 
@@ -78,7 +89,12 @@ def last_sequence(connection: Connection) -> int:
 
 
 def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[pb.Entry]:
-    """Return every entry about *subject*, oldest first, under any key of *keyring*."""
+    """Return every entry about *subject*, oldest first.
+
+    Raises:
+        StoreError: *keyring* lacks a key that the ledger was written with.
+    """
+    require_all_keys(connection, keyring)
     hashes = keyring.hashes_under_all_keys(subject)
     found = {entry.sequence: entry for entry in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
@@ -89,10 +105,7 @@ def entries_since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
     """Yield every entry from the instant *micros* (microseconds since 1970) on, oldest first, streamed."""
     if (first := _first_since(connection, micros)) is None:
         return
-    query = select(_entry.sealed).where(_entry.sequence >= first).order_by(_entry.sequence)
-    with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
-        for rows in found.scalars().partitions():
-            yield from (entry for entry in map(pb.Entry.FromString, rows) if entry.answered_at_micros >= micros)
+    yield from (entry for entry in entries_between(connection, first, None) if entry.answered_at_micros >= micros)
 
 
 def _first_since(connection: Connection, micros: int) -> int | None:
@@ -108,14 +121,41 @@ def catalogue_notices(connection: Connection) -> list[pb.Entry]:
     return sorted((entry for entry in found if entry.outcome == pb.OUTCOME_NOTED), key=lambda entry: entry.sequence)
 
 
-def entries_by_subject(connection: Connection, hashes: KeysView[bytes]) -> Iterator[pb.Entry]:
-    """Yield every entry whose first subject has one of the keyed *hashes*, streamed."""
-    keys = sorted({index_key(keyed) for keyed in hashes})
-    query = _in_every_segment(keys) if len(keys) <= PROBED_KEYS else _in_one_scan(connection, keys)
+def entries_between(connection: Connection, first: int, end: int | None) -> Iterator[pb.Entry]:
+    """Yield the entries from *first* to before *end*, or to the newest, streamed."""
+    query = select(_entry.sealed).where(_entry.sequence >= first).order_by(_entry.sequence)
+    return _streamed(connection, query if end is None else query.where(_entry.sequence < end))
+
+
+def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: int) -> Iterator[pb.Entry]:
+    """Yield every entry whose first subject has one of the *keys* index keys of *changed*, streamed.
+
+    The index keys of all entries are read once, however many subjects there are; up to PROBED_KEYS are searched for.
+    """
+    if keys <= PROBED_KEYS:
+        yield from _streamed(connection, _in_every_segment(changed.keys()))
+        return
+    # SQLite's rows have a key of their own, and its index holds that in place of the sequence.
+    place = literal_column("entry.rowid", BigInteger) if connection.dialect.name == "sqlite" else _entry.sequence
+    every = select(place, _entry.subject_1).where(_entry.subject_1.is_not(None))
+    with connection.execute(every, execution_options={"yield_per": KEYS_AT_ONCE}) as rows:
+        for part in rows.partitions():
+            if places := changed.places(part):
+                yield from _streamed(connection, select(_entry.sealed).where(_among(connection, place, places)))
+
+
+def _streamed(connection: Connection, query: Select[bytes]) -> Iterator[pb.Entry]:
     with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
         for rows in found.scalars().partitions():
-            entries = map(pb.Entry.FromString, rows)
-            yield from (entry for entry in entries if entry.subjects[0] in hashes)
+            yield from map(pb.Entry.FromString, rows)
+
+
+def _among(connection: Connection, column: ColumnElement[int], values: list[int]) -> ColumnElement[bool]:
+    # Too many for one parameter each: they are passed as one array or JSON text, by engine.
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(values, ARRAY(BigInteger)))
+    listed: Any = func.json_each(json.dumps(values)).table_valued("value")
+    return column.in_(select(listed.c.value))
 
 
 def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
@@ -124,28 +164,17 @@ def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first
     return in_segment.where(_entry[column].in_(keys))
 
 
-def _in_one_scan(connection: Connection, keys: Collection[int]) -> Select[bytes]:
-    # Too many for one parameter each: they are passed as one array or JSON text, by engine.
-    sought: ColumnElement[bool]
-    if connection.dialect.name == "postgresql":
-        sought = _entry.subject_1 == any_(literal(keys, ARRAY(BigInteger)))
-    else:
-        listed: Any = func.json_each(json.dumps(keys)).table_valued("value")
-        sought = _entry.subject_1.in_(select(listed.c.value))
-    return select(_entry.sealed).where(sought)
+def require_all_keys(connection: Connection, keyring: HmacKeyring) -> None:
+    """Check that entries written under any key can be found.
 
-
-def hmac_key_ids(connection: Connection) -> set[str]:
-    """Return the ids of the HMAC keys in use, read from the first entry of every segment and from the newest entry."""
-    segments = _segments(1)
-    firsts = select(_entry.sealed).join_from(
-        segments, entry_table, _entry.sequence == segments.c.number * SEGMENT_ENTRIES + 1
-    )
-    newest = select(_entry.sealed).order_by(_entry.sequence.desc()).limit(1)
-    entries = (
-        pb.Entry.FromString(sealed) for query in (firsts, newest) for sealed in connection.execute(query).scalars()
-    )
-    return {entry.subject_key_id for entry in entries}
+    Raises:
+        StoreError: *keyring* lacks a key that the ledger was written with.
+    """
+    used = connection.execute(select(key_use_table.c.key_id).order_by(key_use_table.c.first_sequence)).scalars()
+    if missing := [key_id for key_id in used if key_id not in keyring.ids]:
+        raise StoreError(
+            f"the keyring lacks {', '.join(missing)}: entries that were written under it can't be found; add its line"
+        )
 
 
 def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[pb.Entry]:

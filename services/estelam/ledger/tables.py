@@ -6,11 +6,12 @@ number: one for each keyed subject, and for a YES one by which its caller's conf
 """
 
 import hashlib
+import json
 from datetime import datetime
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, func, select
 
 from estelam.core.clock import to_datetime
 from estelam.core.model import Subject
@@ -23,6 +24,8 @@ GENESIS = bytes(32)
 """The previous hash of the first block."""
 NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
 """The subject of every notice of a catalogue change. It is not secret: any reader of the ledger finds the notices."""
+LOADS = hashlib.sha256(b"estelam loads v1").digest()
+"""The subject of every note of a load (`estelam.ledger.loads`)."""
 _INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
@@ -49,6 +52,23 @@ block_table = Table(
 )
 
 
+# Each HMAC key with the first entry that was written under it.
+key_use_table = Table(
+    "key_use",
+    _METADATA,
+    Column("key_id", Text, primary_key=True),
+    Column("first_sequence", BigInteger, nullable=False),
+)
+
+# The entries that note loads, with the number of the load.
+load_note_table = Table(
+    "load_note",
+    _METADATA,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("load_number", Integer, nullable=False),
+)
+
+
 class EntryRow(NamedTuple):
     """One row of the entry table, in the order of its columns."""
 
@@ -70,6 +90,13 @@ def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int
     first, second, third, *_ = *[index_key(keyed) for keyed in entry.subjects], None, None, None
     is_yes = entry.outcome == pb.OUTCOME_YES
     return first, second, third, confirmation_key(entry.caller, entry.question) if is_yes else None
+
+
+def noted_load(entry: pb.Entry) -> int | None:
+    """Return the number of the load that *entry* notes; None if it notes none."""
+    if entry.outcome != pb.OUTCOME_NOTED or list(entry.subjects) != [LOADS]:
+        return None
+    return int(json.loads(entry.notice)["load"])
 
 
 def request_subject(method: str, request: bytes) -> Subject:

@@ -14,7 +14,16 @@ from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import GENESIS, block_table, entry_table, header_of, index_keys
+from estelam.ledger.tables import (
+    GENESIS,
+    block_table,
+    entry_table,
+    header_of,
+    index_keys,
+    key_use_table,
+    load_note_table,
+    noted_load,
+)
 from estelam.receipts import receipt
 
 ROWS_AT_ONCE = 2000
@@ -70,24 +79,52 @@ def verify_ledger(connection: Connection, keys: Mapping[str, VerifyingKey]) -> I
 
 def _verified_heads(connection: Connection, keys: Mapping[str, VerifyingKey]) -> Iterator[Head]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
+    derived = _Derived()
     with streamed.execute(_STORED_ENTRIES) as entries, streamed.execute(_STORED_BLOCKS) as blocks:
-        yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys)
+        yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys, derived)
+    derived.check(connection)
+
+
+class _Derived:
+    """What the tables beside the entries must hold, collected from the entries."""
+
+    def __init__(self) -> None:
+        self._key_uses: dict[str, int] = {}
+        self._load_notes: dict[int, int] = {}
+
+    def add(self, entry: pb.Entry) -> None:
+        """Collect what the tables must hold of *entry*."""
+        self._key_uses.setdefault(entry.subject_key_id, entry.sequence)
+        if (number := noted_load(entry)) is not None:
+            self._load_notes[entry.sequence] = number
+
+    def check(self, connection: Connection) -> None:
+        """Compare the tables with what was collected.
+
+        Raises:
+            LedgerCorruptError: a table differs.
+        """
+        for table, expected in ((key_use_table, self._key_uses), (load_note_table, self._load_notes)):
+            stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table)))
+            if stored != sorted(map(repr, expected.items())):
+                raise LedgerCorruptError(f"the table {table.name} does not match the entries")
 
 
 def _heads(
     entries: Iterator[Row[*tuple[Any, ...]]],
     blocks: Iterable[Row[*tuple[Any, ...]]],
     keys: Mapping[str, VerifyingKey],
+    derived: _Derived,
 ) -> Iterator[Head]:
     previous, sequence = GENESIS, 1
     for number, row in enumerate(blocks, start=1):
         try:
             header = _verified_header(row, number, sequence, previous, keys)
             leaves = [
-                receipt.leaf_hash(_verified_bytes(entry, expected))
+                receipt.leaf_hash(_verified_bytes(entry, expected, derived))
                 for expected, entry in enumerate(islice(entries, header.entry_count), start=sequence)
             ]
-        except (TypeError, ValueError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
+        except (TypeError, ValueError, KeyError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
             cause = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is corrupt"
             raise LedgerCorruptError(f"block {number}: {cause}") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
@@ -117,7 +154,7 @@ def _verified_header(
     return header
 
 
-def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
+def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int, derived: _Derived) -> bytes:
     """Return the entry's bytes, after a check that all other columns of the row match them."""
     stored_sequence, sealed, *stored_keys = row
     if type(sealed) is not bytes or type(stored_sequence) is not int:
@@ -129,4 +166,5 @@ def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int) -> bytes:
     # Types are compared too: SQLite can store 1.0 where 1 belongs.
     if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
         raise receipt.InvalidReceipt("an entry's index keys do not match its subjects")
+    derived.add(entry)
     return sealed

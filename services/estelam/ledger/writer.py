@@ -16,7 +16,19 @@ from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import GENESIS, NOTICES, EntryRow, block_table, entry_table, header_of, request_subject
+from estelam.ledger.tables import (
+    GENESIS,
+    LOADS,
+    NOTICES,
+    EntryRow,
+    block_table,
+    entry_table,
+    header_of,
+    key_use_table,
+    load_note_table,
+    noted_load,
+    request_subject,
+)
 from estelam.receipts import receipt
 
 _INSERT_BLOCK = insert(block_table)
@@ -53,17 +65,28 @@ class LedgerWriter:
         self._keyring = keyring
         self._signer = signer
         self._clock = clock
+        # Not set by the transaction that stores it, whose commit may fail: a transaction appends once.
+        self._key_use_is_stored = False
 
     def check_signing_key(self) -> None:
         """Raise a KeyFileError unless the signing key's certificate is valid now."""
         self._signer.check_validity(self._clock.micros())
 
-    def append(self, connection: Connection, drafts: Sequence[EntryDraft]) -> list[pb.Receipt]:
-        """Append *drafts* as entries of one block, and return the receipt of each, in order."""
+    def append(
+        self, connection: Connection, drafts: Sequence[EntryDraft], *, loads: Sequence[str] = ()
+    ) -> list[pb.Receipt]:
+        """Append *drafts* as entries of one block, and return the receipt of each, in order.
+
+        The notices of *loads* come before them: the answers are from data that includes these loads.
+        """
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         salts = [secrets.token_bytes(16) for _ in drafts]
+        noted = [self._note(LOADS, notice, micros) for notice in loads]
         entries = [self._entry(draft, salt, micros, monotonic) for draft, salt in zip(drafts, salts, strict=True)]
-        block = self._append_block(connection, entries, micros)
+        block = self._append_block(connection, [*noted, *entries], micros)
+        if noted:
+            rows = [{"sequence": entry.sequence, "load_number": noted_load(entry)} for entry in noted]
+            connection.execute(insert(load_note_table), rows)
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
         return [
@@ -76,24 +99,25 @@ class LedgerWriter:
                 block_header=block.header,
                 signature=block.signature,
             )
-            for index, (draft, row, salt) in enumerate(zip(drafts, block.rows, salts, strict=True))
+            for index, draft, row, salt in zip(
+                range(len(noted), len(block.rows)), drafts, block.rows[len(noted) :], salts, strict=True
+            )
         ]
 
     def append_notices(self, connection: Connection, notices: Sequence[str]) -> None:
         """Append each of *notices* (changes of the catalogue) as an entry, all in one block."""
         micros = self._clock.micros()
-        entries = [
-            pb.Entry(
-                inquiry_id=uuid_utils.uuid7().bytes,
-                answered_at_micros=micros,
-                subject_key_id=self._keyring.current,
-                subjects=[NOTICES],
-                outcome=pb.OUTCOME_NOTED,
-                notice=notice,
-            )
-            for notice in notices
-        ]
-        self._append_block(connection, entries, micros)
+        self._append_block(connection, [self._note(NOTICES, notice, micros) for notice in notices], micros)
+
+    def _note(self, subject: bytes, notice: str, micros: int) -> pb.Entry:
+        return pb.Entry(
+            inquiry_id=uuid_utils.uuid7().bytes,
+            answered_at_micros=micros,
+            subject_key_id=self._keyring.current,
+            subjects=[subject],
+            outcome=pb.OUTCOME_NOTED,
+            notice=notice,
+        )
 
     def _append_block(self, connection: Connection, entries: Sequence[pb.Entry], micros: int) -> _Block:
         head = header_of(last) if (last := connection.execute(_LAST_BLOCK).first()) else None
@@ -115,7 +139,18 @@ class LedgerWriter:
         signature = self._signer.sign(receipt.SIGNING_CONTEXT + signed, micros)
         _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
+        self._store_key_use(connection, first)
         return _Block(rows, levels, signed, signature)
+
+    def _store_key_use(self, connection: Connection, sequence: int) -> None:
+        """Store that the current HMAC key is used from entry *sequence* on, unless an earlier commit has stored it."""
+        if self._key_use_is_stored:
+            return
+        key_id = self._keyring.current
+        if connection.execute(select(key_use_table.c.key_id).where(key_use_table.c.key_id == key_id)).first():
+            self._key_use_is_stored = True
+        else:
+            connection.execute(insert(key_use_table).values(key_id=key_id, first_sequence=sequence))
 
     def _entry(self, draft: EntryDraft, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
         inquiry, hashed = draft.inquiry, self._keyring.hash

@@ -14,6 +14,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
+from estelam.ledger import loads
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import canonical
@@ -78,6 +79,7 @@ class InquiryRecorder:
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
+        self._noted_load: int | None = None
 
     def answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         """Look up and record *inquiries* in one transaction; return an answer or a refusal for each, in order.
@@ -94,14 +96,18 @@ class InquiryRecorder:
 
     def _answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         with self._store.transaction() as connection:
-            results = self._look_up(connection, inquiries)  # 5 look up
+            # The snapshot is taken under the ledger's lock, so no other process has noted a load that it lacks.
+            declared, newest = coverage.read_coverage_and_load(connection)
+            results = self._look_up(connection, declared, inquiries)  # 5 look up
             drafts = [
                 EntryDraft(inquiry, result.outcome, result.reply)
                 if isinstance(result, LookupResult)
                 else EntryDraft(inquiry, result.reason)
                 for inquiry, result in zip(inquiries, results, strict=True)
             ]
-            receipts = self._ledger.append(connection, drafts)  # 6 record
+            notices = self._unnoted_loads(connection, newest)
+            receipts = self._ledger.append(connection, drafts, loads=notices)  # 6 record
+        self._noted_load = newest
         answers: list[Answer | Refusal] = []
         for result, receipt in zip(results, receipts, strict=True):
             if isinstance(result, LookupResult):
@@ -111,10 +117,25 @@ class InquiryRecorder:
                 answers.append(result)
         return answers
 
-    def _look_up(self, connection: Connection, inquiries: Sequence[Inquiry]) -> list[LookupResult | Refusal]:
+    def note_loads(self) -> None:
+        """Note the loads that the ledger has not noted."""
+        with self._store.transaction() as connection:
+            _, newest = coverage.read_coverage_and_load(connection)
+            if notices := self._unnoted_loads(connection, newest):
+                self._ledger.append(connection, (), loads=notices)
+        self._noted_load = newest
+        if notices:
+            log.info("loads.noted", loads=len(notices), newest=newest)
+
+    def _unnoted_loads(self, connection: Connection, newest: int) -> list[str]:
+        return [] if newest == self._noted_load else loads.unnoted(connection, newest)
+
+    def _look_up(
+        self, connection: Connection, declared: Coverage | None, inquiries: Sequence[Inquiry]
+    ) -> list[LookupResult | Refusal]:
         context = LookupContext(
             connection,
-            coverage.read_coverage(connection),
+            declared,
             self._keyring,
             self._clock.now(),
             self._max_staleness,
@@ -136,6 +157,10 @@ class InquiryRecorder:
     def ping(self) -> None:
         """Raise an error unless the store can be read and the signing key's certificate is valid."""
         self._store.ping()
+        try:
+            self.note_loads()
+        except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
+            log.error("loads.note_failed", error=type(error).__name__)
         self._ledger.check_signing_key()
 
 

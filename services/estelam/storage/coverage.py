@@ -4,15 +4,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, literal, select, true
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import NegativeAnswerPermit
 from estelam.storage.base import StoreError
-from estelam.storage.facts import coverage_table
+from estelam.storage.facts import coverage_table, load_table
 
-_READ = select(coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
+_COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
+_READ = select(*_COLUMNS)
+_NEWEST = select(func.max(load_table.c.number)).scalar_subquery()
+# One row, also where no coverage is declared.
+_READ_WITH_LOAD = select(_NEWEST.label("load"), *_COLUMNS).select_from(
+    select(literal(1).label("one")).subquery().outerjoin(coverage_table, true())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,25 @@ class Coverage:
     tracking_since: date | None = None
     """The first filing date from which cases are linked to the certificates of their cheques; None: not declared."""
 
+    def is_deeper_than(self, other: "Coverage | None") -> bool:
+        """Return whether this coverage promises more than *other* in any respect: earlier dates, or newer data."""
+        if other is None or self.since < other.since or self.as_of > other.as_of:
+            return True
+        latest = date.max
+        return (self.tracking_since or latest) < (other.tracking_since or latest)
+
 
 def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
     row = connection.execute(_READ).first()
     return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
+
+
+def read_coverage_and_load(connection: Connection) -> tuple[Coverage | None, int]:
+    """Return what `read_coverage` returns and the number of the newest load, 0 if there is none, in one query."""
+    row = connection.execute(_READ_WITH_LOAD).one()
+    declared = None if row.since is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
+    return declared, row.load or 0
 
 
 def check_feeds(connection: Connection, required: Collection[str]) -> None:

@@ -68,6 +68,8 @@ class History:
     facts: RecallSource
     folder: Path
     given: dict[str, Given] = field(default_factory=dict)
+    covered: list[date] = field(default_factory=list)
+    """After each load, the first covered date."""
     words: list[dict[Question, str]] = field(default_factory=list)
     """After each load, the answer to each request: by inquiry, not by recall."""
     keys: int = 1
@@ -135,9 +137,10 @@ class History:
                 )
 
     def recalled(self, after: int) -> list[Recalled]:
-        with self.store.transaction() as connection:
-            assert after == recall.load_before(connection, after, self.clock.now())
-            return list(recall.recall(connection, self.keyring, self.facts, after))
+        with recall.settled_snapshot(self.store, 0) as snapshot:
+            assert after == recall.load_before(snapshot, after, self.clock.now())
+            found = list(recall.recall(snapshot, self.keyring, self.facts, after))
+        return list({each.entry: each for each in reversed(found)}.values())
 
     def different(self) -> dict[str, tuple[str, str]]:
         """Return every answer that differs from repeating its inquiry: the earlier and the present answer."""
@@ -148,7 +151,9 @@ class History:
 
     def now(self, given: Given) -> str:
         """Return the present answer to the inquiry of *given*."""
-        return self.words[-1][given.question]
+        now = self.words[-1][given.question]
+        lost = given.word == now == "NO" and self.covered[given.loads] < self.covered[-1]
+        return "UNCOVERED" if lost else now
 
     def expected(self, after: int) -> set[str]:
         """Return those of `different` that changed by a load after load *after*."""
@@ -157,12 +162,18 @@ class History:
         return {
             inquiry
             for inquiry, given in found.items()
-            if given.loads >= after or then.get(given.question, self.now(given)) != self.now(given)
+            if given.loads >= after
+            or (
+                self.covered[given.loads] >= self.covered[after]
+                if self.now(given) == "UNCOVERED"
+                else then.get(given.question, self.now(given)) != self.now(given)
+            )
         }
 
     def _words(self) -> dict[Question, str]:
         with self.store.transaction() as connection:
             covered = coverage.read_coverage(connection)
+            self.covered.append(covered.since if covered else date.max)
             now = covered.as_of if covered else to_datetime(self.micros)
             reading = LookupContext(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
             words: dict[Question, str] = {}

@@ -16,7 +16,7 @@ from estelam.core.model import Subject
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import search, verify
+from estelam.ledger import loads, search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
@@ -69,6 +69,23 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
     if rows:
         output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
     typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {len(rows) or 'none'}")
+
+
+def list_loads(service: str, entry: int | None, *, as_json: bool) -> None:
+    """Print the loads that the ledger of *service* notes, or the one that *entry* was answered from."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings = settings_of(service)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            last, noted = search.last_sequence(connection), list(loads.notes(connection))
+        if entry is not None:
+            if entry > last:
+                raise UsageError(f"--entry {entry}: the ledger of {service} has {last} entries")
+            noted = [note for note in noted if note.entry <= entry][-1:]
+    columns = ("load", "feed", "feed_number", "cut_at", "rows", "sha256", "noted_at", "entry")
+    rows = [
+        (*map(note.facts.get, columns[:6]), to_datetime(note.noted_at_micros).isoformat(), note.entry) for note in noted
+    ]
+    output.print_rows(columns, rows, as_json=as_json)
 
 
 def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier: str) -> Subject:

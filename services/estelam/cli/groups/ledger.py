@@ -37,3 +37,18 @@ def subject_report(
     Exit 0: the ledger was searched, and what was searched is printed; 2: the identifier is malformed; 21: the ledger
     can't be searched.
     """
+
+
+@app.command("loads")
+@implemented
+def list_loads(
+    service: Service,
+    entry: Annotated[
+        int | None, typer.Option(min=1, help="Print only the load from which this entry was answered, the newest then.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the loads that the ledger notes: every entry after a note was answered from data that includes its load.
+
+    Exit 0: listed; 2: there is no such entry; 21: the ledger can't be read.
+    """

@@ -62,7 +62,9 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_REFUSED: _Outcome.ValueType  # 4
     """OUTCOME_REFUSED means that the inquiry was refused, for the reason in the entry's refusal field."""
     OUTCOME_NOTED: _Outcome.ValueType  # 5
-    """OUTCOME_NOTED means that the entry records a change of the catalogue, in its notice field, and not an inquiry."""
+    """OUTCOME_NOTED means that the entry records a change of the catalogue or a load, in its notice field, and not an
+    inquiry.
+    """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome is the result of an inquiry, as the ledger records it."""
@@ -78,7 +80,9 @@ OUTCOME_DISCLOSED: Outcome.ValueType  # 3
 OUTCOME_REFUSED: Outcome.ValueType  # 4
 """OUTCOME_REFUSED means that the inquiry was refused, for the reason in the entry's refusal field."""
 OUTCOME_NOTED: Outcome.ValueType  # 5
-"""OUTCOME_NOTED means that the entry records a change of the catalogue, in its notice field, and not an inquiry."""
+"""OUTCOME_NOTED means that the entry records a change of the catalogue or a load, in its notice field, and not an
+inquiry.
+"""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
@@ -171,8 +175,8 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
-    """Entry is one record of a service's ledger: one inquiry, or one change of the catalogue. It contains no identifier of
-    an inquiry in the clear. The length of every field is independent of the answer.
+    """Entry is one record of a service's ledger: one inquiry, one change of the catalogue, or one load of data. It contains
+    no identifier of an inquiry in the clear. The length of every field is independent of the answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -233,8 +237,9 @@ class Entry(_message.Message):
     canonical protobuf form. Empty for a refusal.
     """
     notice: _builtins.str
-    """notice is one change of the catalogue, as a JSON object: the record's kind and name, and its values before and
-    after. Empty for an inquiry. An entry with a notice has no caller, method or question.
+    """notice is, as a JSON object, one change of the catalogue (the record's kind and name, and its values before and
+    after), or one load of data (its number, feed, cut-off, hash and counts), which every later answer includes. Empty
+    for an inquiry. An entry with a notice has no caller, method or question.
     """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
