@@ -40,9 +40,10 @@ def by_tracking_id(context: LookupContext, inquiries: Sequence[Inquiry]) -> list
     tracking_ids = {inquiry.request.tracking_id for inquiry in inquiries}
     found = repository.cheques_with_case(context.connection, tracking_ids, since(context.coverage))
     complete_since = linked_since(context.coverage)
+    is_undeclared = context.coverage is not None and complete_since is None and not context.clock_is_behind
     return [
         Refusal(Reason.TRACKING_UNDECLARED)
-        if context.coverage and not complete_since and inquiry.request.tracking_id not in found
+        if is_undeclared and inquiry.request.tracking_id not in found
         else _result(context, pb.CheckByTrackingIdResponse, complete_since, yes=inquiry.request.tracking_id in found)
         for inquiry in inquiries
     ]
