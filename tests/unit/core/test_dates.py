@@ -260,6 +260,21 @@ def test_bad_deadline(typed: str) -> None:
         dates.parse_deadline(typed, NOW)
 
 
+@pytest.mark.parametrize(("typed", "minutes"), [("24h", 1440), ("۹۰m", 90), ("1H30M", 90), ("0s", 0)])
+def test_duration(typed: str, minutes: int) -> None:
+    """A duration has hours, minutes and seconds."""
+    assert timedelta(minutes=minutes) == dates.parse_duration(typed)
+
+
+@pytest.mark.parametrize("typed", ["", "24", "now", "1d", "-1h", "1405-09-09T12:00+03:30"])
+def test_bad_duration(typed: str) -> None:
+    """An instant and everything else is refused as a duration."""
+    with pytest.raises(DateError) as refused:
+        dates.parse_duration(typed)
+
+    assert DateProblem.NOT_A_DURATION is refused.value.problem
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [

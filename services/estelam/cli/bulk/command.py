@@ -116,9 +116,9 @@ def _stop_at_old_answers(check: BulkCheck, max_age: timedelta, *, as_json: bool)
     if check.oldest is None or Clock().now() - check.oldest <= max_age:
         return
     output.exit_error(
-        f"{check.out}: {check.earlier:,} answers are of earlier runs, the oldest of {dates.format_minute(check.oldest)}"
-        f" is older than --max-age; nothing was asked. To ask all rows anew give another --out; to keep these answers"
-        " and ask the other rows give --resume",
+        f"{check.out}: {check.earlier:,} answers are of earlier runs; the oldest, of"
+        f" {dates.format_minute(check.oldest)}, is older than --max-age. Nothing was asked. To ask all rows anew, give"
+        " another --out; to keep these answers and ask the other rows, give --resume",
         as_json=as_json,
         code=output.EXIT_STOPPED,
         more=_earlier(check),
