@@ -201,9 +201,10 @@ class Merge:
     def _is_replaced(self) -> ColumnElement[bool]:
         """Return the condition that a stored row is replaced by what the file says, or removed if it says nothing."""
         table, rows, record = self._feed.table, self._staging.rows, self._feed.key[0]
-        if self._merges_parties:
-            return exists(select(1).select_from(rows).where(self._same_key()).correlate(table))
+        # By this condition the databases look the records up in an index, instead of reading the whole table.
         in_file = table.c[record].in_(select(rows.c[record]))
+        if self._merges_parties:
+            return and_(in_file, exists(select(1).select_from(rows).where(self._same_key()).correlate(table)))
         if not self._declared.whole:
             return in_file
         of_feed = table.c.load_number.in_(select(load_table.c.number).where(load_table.c.feed == self._declared.feed))
