@@ -296,7 +296,8 @@ def test_invalid_declaration_is_refused(
     as_json = command("judiciary", "load-cases", tmp_path / "missing.csv", *cut_at, option, text, "--json")
 
     assert (2, f"{option} {text}: {problem.en}\n") == (result.code, result.err)
-    assert [{"field": option, "rule": problem.name, "description": problem.en}] == as_json.json["fields"]
+    texts = {"description": problem.en, "description_fa": problem.fa}
+    assert [{"field": option, "rule": problem.name, **texts}] == as_json.json["fields"]
     assert f"{option}: {problem.fa}" == as_json.json["message_fa"]
 
 

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from estelam.cli.root import root_command
 from estelam.core.errors import ERROR_CATALOGUE
+from estelam.core.rule_texts import RULE_TEXTS
 from estelam.core.settings import CatalogueSettings, ClientSettings, SettingsSection
 from estelam.core.settings_file import PREFIX
 from estelam.telemetry.metrics import Metrics
@@ -76,7 +77,7 @@ def settings() -> str:
 
 
 def errors() -> str:
-    """Return the page of all reasons."""
+    """Return the page of all reasons, and of the rules that a field or metadata key can violate."""
     rows = [
         (
             f"`{reason}`",
@@ -93,9 +94,15 @@ def errors() -> str:
         "`caller`, `service` or `store`. Retry is the default of `google.rpc.RetryInfo`; a refusal for a quota or an "
         "announced outage states its own.\n"
     )
-    return "\n".join(
-        [_heading("Error reasons"), intro, _table(("Reason", "Status", "Layer", "Retry", "English", "Persian"), rows)]
+    columns = ("Reason", "Status", "Layer", "Retry", "English", "Persian")
+    rules = [(f"`{rule}`", text.en, text.fa) for rule, text in RULE_TEXTS.items()]
+    about_rules = (
+        "## Rules\n\nA `google.rpc.BadRequest` names each field or metadata key that violates a rule, with the rule's "
+        "id in `reason`, the contract's message in `description` and the Persian text in `localized_message`. JSON has "
+        "`field`, `rule`, `description` and `description_fa`. Pages show the texts of this table.\n"
     )
+    tables = _table(columns, rows), about_rules, _table(("Rule", "English", "Persian"), rules)
+    return "\n".join([_heading("Error reasons"), intro, *tables])
 
 
 def metrics() -> str:

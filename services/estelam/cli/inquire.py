@@ -149,6 +149,6 @@ def rials(text: str, options: Options) -> int:
     except ValueError:
         amount = -1
     if not 0 <= amount < 2**63:
-        found = Violation("amount_rials", "int64", "must be a whole number of rials, greater than 0")
+        found = Violation.of("amount_rials", "amount.form")
         output.exit_refused(Refusal(Reason.FIELD_INVALID, [found]), as_json=options.as_json)
     return amount

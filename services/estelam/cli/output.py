@@ -101,7 +101,10 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
     """Print why a service refused, in both languages, and exit 20."""
     spec = refusal.spec
     if as_json:
-        fields = [{"field": v.field, "rule": v.rule, "description": v.description} for v in refusal.violations]
+        fields = [
+            {"field": v.field, "rule": v.rule, "description": v.description, "description_fa": v.text.fa}
+            for v in refusal.violations
+        ]
         print_error(
             spec.en,
             reason=refusal.reason.value,
@@ -113,7 +116,7 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
         raise typer.Exit(EXIT_REFUSED)
     typer.echo(f"No answer: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", err=True)
     for violation in refusal.violations:
-        typer.echo(f"  {violation.field}: {violation.description}", err=True)
+        typer.echo(f"  {violation.field}: {violation.description}\n    {violation.text.fa}", err=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
         day, _, hour = after(refusal.retry_seconds or 0).partition(" ")
         persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {hour} به وقت تهران دوباره بپرسید.")
@@ -143,7 +146,7 @@ def exit_error(
         as_json: print the JSON error to stdout in place of text to stderr.
         code: the exit code.
         address: the service's address, host:port.
-        fields: what is wrong with each option or field: field, rule, description.
+        fields: what is wrong with each option or field: field, rule, description and, if there is one, description_fa.
         more: further keys of the JSON error.
     """
     if as_json:
@@ -165,7 +168,12 @@ def parse_option(option: str, text: str, parse: Callable[[str], T], *, as_json: 
     try:
         return parse(text)
     except DateError as error:
-        field = {"field": option, "rule": error.problem.name, "description": str(error)}
+        field = {
+            "field": option,
+            "rule": error.problem.name,
+            "description": str(error),
+            "description_fa": error.problem.fa,
+        }
         more = {"message_fa": f"{option}: {error.problem.fa}"}
         exit_error(f"{option} {text}: {error}", as_json=as_json, code=EXIT_USAGE, fields=[field], more=more)
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from google.rpc import code_pb2
 
+from estelam.core.rule_texts import RULE_TEXTS, UNKNOWN_RULE, RuleText
+
 DOMAIN = "estelam"
 
 
@@ -71,31 +73,31 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate does not name exactly one organisation by its legal id.",
-        "گواهی کاربر دقیقاً یک سازمان را با شناسه ملی آن معرفی نمی‌کند.",
+        "گواهی استعلام‌کننده دقیقاً یک سازمان را با شناسه ملی آن معرفی نمی‌کند.",
     ),
     Reason.CERTIFICATE_EXPIRED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate is not valid at this time.",
-        "گواهی کاربر در این زمان معتبر نیست.",
+        "گواهی استعلام‌کننده در این زمان معتبر نیست.",
     ),
     Reason.CERTIFICATE_DENIED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate is on the deny list.",
-        "گواهی کاربر مسدود شده است.",
+        "گواهی استعلام‌کننده مسدود شده است.",
     ),
     Reason.CERTIFICATE_REVOKED: ErrorSpec(
         code_pb2.UNAUTHENTICATED,
         Layer.CALLER,
         "The client certificate, or an authority above it, has been revoked.",
-        "گواهی کاربر یا گواهی یکی از مراجع صادرکننده آن باطل شده است.",
+        "گواهی استعلام‌کننده یا گواهی یکی از مراجع صادرکننده آن باطل شده است.",
     ),
     Reason.REVOCATION_UNKNOWN: ErrorSpec(
         code_pb2.UNAVAILABLE,
         Layer.SERVICE,
         "The service has no current revocation list for the client certificate, so no answer can be given.",
-        "سرویس فهرست ابطال معتبری برای گواهی کاربر ندارد؛ بنابراین پاسخی داده نمی‌شود.",
+        "سرویس فهرست ابطال معتبری برای گواهی استعلام‌کننده ندارد؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=60,
     ),
     Reason.NOT_GRANTED: ErrorSpec(
@@ -114,13 +116,13 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "A metadata entry must be given once, as 1 to 64 characters, percent-encoded except 0-9 A-Z a-z . _ ~ : / -",
-        "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه ارسال شود؛ جز 0-9، A-Z، a-z و . _ ~ : / - همه با کدگذاری درصدی.",
+        "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود.",
     ),
     Reason.REQUEST_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The request can't be read as the request message of this method.",
-        "درخواست، پیامی از این متد نیست.",
+        "ساختار درخواست با پیام ورودی این متد مطابقت ندارد.",
     ),
     Reason.REQUEST_TOO_LARGE: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
@@ -132,7 +134,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "The request has a field that this method does not define.",
-        "درخواست فیلدی دارد که این متد نمی‌شناسد.",
+        "درخواست فیلدی دارد که در این متد تعریف نشده است.",
     ),
     Reason.FIELD_INVALID: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
@@ -195,7 +197,8 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         code_pb2.FAILED_PRECONDITION,
         Layer.CALLER,
         "Call CheckNote for this note first; this method requires a recent YES about its four facts as they are now.",
-        "نخست صحت سفته را با متد یک استعلام کنید؛ این متد تنها پس از «بلی» اخیر درباره مشخصات کنونی سفته مجاز است.",
+        "نخست صحت این سفته را با متد یک استعلام کنید؛ این متد تنها پس از پاسخ «بلی» اخیر درباره مشخصات کنونی سفته "
+        "قابل استفاده است.",
     ),
     Reason.ANSWER_LATE: ErrorSpec(
         code_pb2.DEADLINE_EXCEEDED,
@@ -254,6 +257,17 @@ class Violation:
     field: str
     rule: str
     description: str
+    """What the rule demands, for programs: of a rule of the contract, its message there."""
+
+    @classmethod
+    def of(cls, field: str, rule: str) -> "Violation":
+        """Return the violation by *field* of a rule that is not the contract's, but of `RULE_TEXTS` alone."""
+        return cls(field, rule, RULE_TEXTS[rule].en)
+
+    @property
+    def text(self) -> RuleText:
+        """What the rule demands, for people, in both languages."""
+        return RULE_TEXTS.get(self.rule, UNKNOWN_RULE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +313,6 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
         return ERROR_CATALOGUE[self.reason]
 
     def summary(self) -> str:
-        """Return one line with the reason and its English text or, if there are violations, with those."""
-        found = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
+        """Return one line with the reason and its English text or, if there are violations, those in both languages."""
+        found = "; ".join(f"{each.field} {each.description} / {each.text.fa}" for each in self.violations)
         return f"{self.reason}: {found or self.spec.en}"

@@ -83,7 +83,12 @@ def _trailing(error: grpc.RpcError) -> Iterable[tuple[str, str | bytes]]:
 def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
     return error_details_pb2.BadRequest(
         field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, reason=v.rule, description=v.description)
+            error_details_pb2.BadRequest.FieldViolation(
+                field=v.field,
+                reason=v.rule,
+                description=v.description,
+                localized_message=error_details_pb2.LocalizedMessage(locale="fa", message=v.text.fa),
+            )
             for v in violations
         ]
     )

@@ -13,7 +13,6 @@ from estelam.core.normalize import find_invisible
 MAX_CHARACTERS = 64
 PATTERN = "^(?:[0-9A-Za-z._~:/-]|%[0-9A-Fa-f]{2}){1,768}$"
 """The form of an encoded text, as a regular expression of JSON Schema; a character takes up to four bytes."""
-RULE = "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -"
 
 _ENCODED = re.compile(PATTERN[1:-1])
 _SAFE = ":/"  # beside letters, digits and . _ ~ -

@@ -83,7 +83,7 @@ def _refused(reasons: list[Reason]) -> dict[str, Any]:
 def _problem() -> dict[str, Any]:
     """Return the schema of problem details (RFC 9457), with the fields of a gRPC refusal."""
     text = {"type": "string"}
-    violation = dict.fromkeys(("field", "rule", "description"), text)
+    violation = dict.fromkeys(("field", "rule", "description", "description_fa"), text)
     return {
         "description": "Why there is no answer.",
         "type": "object",

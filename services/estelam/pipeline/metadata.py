@@ -11,7 +11,7 @@ from estelam.auth.rate_limit import TokenBucket
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
-from estelam.core.purpose import RULE, decode_purpose
+from estelam.core.purpose import decode_purpose
 
 
 def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
@@ -30,12 +30,12 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
                 raise ValueError
             given[name] = decode_purpose(value)
         except ValueError:
-            raise Refusal(Reason.METADATA_MALFORMED, [Violation(key, "metadata.form", RULE)]) from None
+            raise Refusal(Reason.METADATA_MALFORMED, [Violation.of(key, "metadata.form")]) from None
         if name == "correlation":
             echo = value
     for key in grant.required_metadata:
         if PURPOSE_KEYS[key] not in given:
-            raise Refusal(Reason.METADATA_REQUIRED, [Violation(key, "metadata.required", "is required by the grant")])
+            raise Refusal(Reason.METADATA_REQUIRED, [Violation.of(key, "metadata.required")])
     return Purpose(**given, echo=echo)
 
 

@@ -8,7 +8,6 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 
 FIELDS = tuple(field.name for field in pb.VerifyNoteRequest.DESCRIPTOR.fields)
 AMOUNT = "amount_rials"
-EMPTY_RULE, AMOUNT_RULE = "page.empty", "page.amount"
 
 _MAX_AMOUNT = 2**63 - 1
 
@@ -31,10 +30,10 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
         Refusal: FIELD_INVALID, with every invalid field, in the form's order.
     """
     fields = normalized_fields(typed)
-    violations = {name: Violation(name, EMPTY_RULE, "is empty") for name, value in fields.items() if not value}
+    violations = {name: Violation.of(name, "field.empty") for name, value in fields.items() if not value}
     amount = fields.pop(AMOUNT)
     if not (amount.isascii() and amount.isdigit() and 0 < int(amount[:20]) <= _MAX_AMOUNT):
-        violations.setdefault(AMOUNT, Violation(AMOUNT, AMOUNT_RULE, "is not a whole number of rials"))
+        violations.setdefault(AMOUNT, Violation.of(AMOUNT, "amount.form"))
     request = pb.VerifyNoteRequest(**fields, amount_rials=1 if AMOUNT in violations else int(amount))
     try:
         validation.validate(request)

@@ -26,8 +26,8 @@ def details(refusal: Refusal) -> dict[str, Any]:
     }
     if refusal.violations:
         problem["violations"] = [
-            {"field": violation.field, "rule": violation.rule, "description": violation.description}
-            for violation in refusal.violations
+            {"field": v.field, "rule": v.rule, "description": v.description, "description_fa": v.text.fa}
+            for v in refusal.violations
         ]
     if refusal.retry_seconds is not None:
         problem["retry_seconds"] = refusal.retry_seconds

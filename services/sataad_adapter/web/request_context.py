@@ -73,7 +73,7 @@ def _with_field(refusal: Refusal) -> Refusal:
     """Return *refusal* with the field that it is about; gRPC's reply names none for AGENCY_NOT_MEMBER."""
     if refusal.reason is not Reason.AGENCY_NOT_MEMBER:
         return refusal
-    member = Violation("executive_agency_id", "agency.member", "is not a registered member of Setad")
+    member = Violation.of("executive_agency_id", "agency.member")
     return Refusal(refusal.reason, [member])
 
 

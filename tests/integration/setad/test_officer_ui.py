@@ -310,13 +310,6 @@ def test_messages_are_translated() -> None:
     assert all(en.values())
 
 
-def test_every_rule_has_a_message() -> None:
-    """Every validation rule of the form has a message."""
-    rules = {"string.note_serial", "string.agency_id", "string.person_id.form", "page.empty", "page.amount"}
-
-    assert {f"rule_{rule}" for rule in rules} <= messages_for("sataad_adapter.web", "fa").keys()
-
-
 def test_static_files() -> None:
     """The packages hold exactly the expected static files."""
     packages = ("estelam.web", "sataad_adapter.web")

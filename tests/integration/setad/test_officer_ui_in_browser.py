@@ -50,9 +50,9 @@ def test_yes_and_receipt(open_page: Open, adapter: Adapter, tmp_path: Path, *, s
     download.value.save_as(tmp_path / "receipt.jsonl")
     page.get_by_role("link", name="بررسی رسید").click()
     page.set_input_files("#file", tmp_path / "receipt.jsonl")
-    page.get_by_role("button", name="بررسی کن").click()
+    page.get_by_role("button", name="بررسی", exact=True).click()
 
-    expect(page.get_by_role("status")).to_contain_text("ثابت است")
+    expect(page.get_by_role("status")).to_contain_text("اصالت رسید تأیید شد")
     expect(page.locator(".answer.YES")).to_have_text("بلی")
 
 
@@ -130,7 +130,7 @@ def test_path_prefix(open_page: Open, adapter: Adapter, *, script: bool) -> None
     ask(page)
     expect(page.get_by_role("status")).to_contain_text("بلی")
     page.locator("button.quiet").click()
-    expect(page.get_by_role("status")).to_contain_text("ثابت است")
+    expect(page.get_by_role("status")).to_contain_text("اصالت رسید تأیید شد")
     page.get_by_role("link", name="English").click()
     expect(page).to_have_url(f"{site}/en/receipt")
     page.get_by_role("link", name="Verify a note").click()

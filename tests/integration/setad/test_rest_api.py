@@ -131,6 +131,14 @@ def test_violations_name_the_callers_keys(setad: httpx.Client, body: dict[str, s
     assert keys == [found["field"] for found in violations]
 
 
+def test_violations_are_described(setad: httpx.Client) -> None:
+    """A violation has the contract's message in English and the rule's text in Persian."""
+    violations = setad.post("/v1/notes:verify", json=GENUINE | {"serial": "1"}).json()["violations"]
+
+    texts = {"description": "must be 16 ASCII digits", "description_fa": "باید ۱۶ رقم باشد"}
+    assert [{"field": "serial", "rule": "string.note_serial", **texts}] == violations
+
+
 def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
     """A wrong content type, path or HTTP method is answered with problem details."""
     form = setad.post("/v1/notes:verify", data=GENUINE)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from estelam.cli import output
-from estelam.core.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import UserFacingError, describe_error
 
 HEAD = f"1234:{'0123456789abcdef' * 4}"
@@ -104,6 +104,21 @@ def test_error_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert ("OVERLOADED", "service", "127.0.0.1:1", 1) == tuple(
         refused[key] for key in ("reason", "layer", "address", "retry_seconds")
     )
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_violation_is_in_both_languages(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+    """A violation is printed with the contract's message and its rule's Persian text."""
+    found = Violation("serial", "string.note_serial", "must be 16 ASCII digits")
+    with pytest.raises(typer.Exit):
+        output.exit_refused(Refusal(Reason.FIELD_INVALID, [found]), as_json=as_json)
+    printed = capsys.readouterr()
+
+    if as_json:
+        texts = {"description": "must be 16 ASCII digits", "description_fa": "باید ۱۶ رقم باشد"}
+        assert [{"field": "serial", "rule": "string.note_serial", **texts}] == json.loads(printed.out)["fields"]
+    else:
+        assert printed.err.endswith("  serial: must be 16 ASCII digits\n    باید ۱۶ رقم باشد\n")
 
 
 def test_json_in_narrow_encoding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,17 @@ def test_round_trip(reason: Reason) -> None:
     assert (arrived.reason, arrived.violations, arrived.retry_seconds) == (reason, sent.violations, sent.retry_seconds)
 
 
+def test_violation_is_localized() -> None:
+    """A violation carries its rule's Persian text in a LocalizedMessage beside the contract's English message."""
+    fields = error_details_pb2.BadRequest()
+    sent = Refusal(Reason.FIELD_INVALID, [Violation("serial", "string.note_serial", "must be 16 ASCII digits")])
+
+    assert any(detail.Unpack(fields) for detail in to_status(sent).details)
+    found = fields.field_violations[0]
+    assert (found.field, found.reason, found.description) == ("serial", "string.note_serial", "must be 16 ASCII digits")
+    assert (found.localized_message.locale, found.localized_message.message) == ("fa", "باید ۱۶ رقم باشد")
+
+
 def test_quota_details() -> None:
     """A refusal for its quota carries limit, remainder, reset and retry delay."""
     quota = QuotaState(policy="CheckNote", limit=100, remaining=0, reset_seconds=50, retry_seconds=0.5)

@@ -1,0 +1,49 @@
+"""Texts of the rules that a field or metadata key can violate, for people: by rule id, in Persian and English.
+
+Each text completes a sentence that begins with the field's name, without the full stop. It holds where people type, so
+it does not say "ASCII digits": there, digits are normalized first. The contract's own messages, for programs, do.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """The texts of one rule."""
+
+    en: str
+    fa: str
+
+
+RULE_TEXTS: dict[str, RuleText] = {
+    "string.person_id.form": RuleText("must be 10, 11 or 12 digits", "باید ۱۰، ۱۱ یا ۱۲ رقم باشد"),
+    "string.person_id.national_number": RuleText(
+        "is not a valid national number: its check digit is wrong, or all its digits are equal",
+        "شماره ملی معتبری نیست: رقم کنترل آن نادرست یا همه ارقام آن یکسان است. ارقام را بازبینی کنید",
+    ),
+    "string.person_id.legal_person": RuleText(
+        "is not a legal person's valid national id: its check digit, or its pattern of digits, is wrong",
+        "شناسه ملی معتبری نیست: رقم کنترل یا ترکیب ارقام آن نادرست است. ارقام را بازبینی کنید",
+    ),
+    "string.note_serial": RuleText("must be 16 digits", "باید ۱۶ رقم باشد"),
+    "string.tracking_id": RuleText("must be 1 to 32 digits", "باید ۱ تا ۳۲ رقم باشد"),
+    "string.agency_id": RuleText(
+        "must be 1 to 32 digits, Latin letters and hyphens", "باید ۱ تا ۳۲ نویسه از ارقام، حروف لاتین و خط تیره باشد"
+    ),
+    "int64.gt": RuleText("must be greater than 0", "باید بزرگ‌تر از صفر باشد"),
+    # Beside the contract's rules: those of forms and commands, of the metadata and of the list of agencies.
+    "field.empty": RuleText("is empty", "وارد نشده است"),
+    "amount.form": RuleText("must be a whole number of rials, greater than 0", "باید عدد صحیح مثبت به ریال باشد"),
+    "metadata.form": RuleText(
+        "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -",
+        "باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود",
+    ),
+    "metadata.required": RuleText("is required by the grant", "طبق مجوز الزامی است و ارسال نشده است"),
+    "agency.member": RuleText(
+        "is not a registered member of Setad: check the id, with its upper and lower case",
+        "عضو ثبت‌شده سامانه ستاد نیست؛ شناسه و حروف بزرگ و کوچک آن را بازبینی کنید",
+    ),
+}
+
+UNKNOWN_RULE = RuleText("violates a rule of the contract", "با قواعد قرارداد سازگار نیست")
+"""The text of a rule of another implementation."""
