@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -346,6 +347,13 @@ def test_invalid_list(bank: Bank, text: str, message: str) -> None:
         bank.open_check()
 
     assert [bank.source] == list(bank.folder.glob("*.csv*"))
+
+
+def test_list_in_a_pipe(bank: Bank) -> None:
+    """A list that can be read only once is refused, without waiting for its writer."""
+    os.mkfifo(bank.source)
+    with pytest.raises(BulkCheckError, match="not a regular file"):
+        bank.open_check()
 
 
 def test_list_encoding(bank: Bank) -> None:

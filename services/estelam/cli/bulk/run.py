@@ -85,6 +85,10 @@ class BulkCheck:
 
     def __init__(self, question: Question, source: Path, out: Path, verifier: Verifier) -> None:
         self._question, self._source, self.out, self._verifier = question, source, out, verifier
+        if source.exists() and not source.is_file():
+            raise BulkCheckError(
+                f"{source}: is not a regular file; a list is read several times, so write it to a file"
+            )
         self._digest = _digest(source)
         self._now = Clock().now()
         self.rounding = Rounding()
