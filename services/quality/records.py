@@ -25,6 +25,11 @@ class Tally:
         self.counts.update(other.counts)
         self.latencies.update(other.latencies)
 
+    def subtract(self, other: "Tally") -> None:
+        """Subtract the counts of *other*."""
+        self.counts.subtract(other.counts)
+        self.latencies.subtract(other.latencies)
+
     @property
     def total(self) -> int:
         """Number of all inquiries."""

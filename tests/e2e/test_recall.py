@@ -29,7 +29,7 @@ from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"
 LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,99000791909,DRAWER\n"
-COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "entry"]
+COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "entry", "annulled_by"]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_wrong_no_is_listed(cleared: tuple[CommandLine, str]) -> None:
         "then": "NO",
         "now": "YES",
         "entry": 3,
+        "annulled_by": None,
     }
     assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(answered_at) < timedelta(minutes=5)
 
@@ -109,7 +110,7 @@ def test_formats_agree(cleared: tuple[CommandLine, str]) -> None:
 
     header, row = csv.reader(as_csv.splitlines())
     assert header == COLUMNS
-    assert row == [str(value) for value in as_json[0].values()]
+    assert row == ["" if value is None else str(value) for value in as_json[0].values()]
     assert inquiry.replace("-", "")[:8] in table.out
     assert "1 answers to 1 callers" in table.err
 

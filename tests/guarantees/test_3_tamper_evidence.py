@@ -31,7 +31,14 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Receipt,
 )
 from estelam.ledger import verify
-from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table, key_use_table, load_note_table
+from estelam.ledger.tables import (
+    SUBJECT_COLUMNS,
+    annulment_table,
+    block_table,
+    entry_table,
+    key_use_table,
+    load_note_table,
+)
 from estelam.ledger.verify import LedgerCorruptError
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
@@ -105,7 +112,7 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
-        for table in TABLES:
+        for table in (*TABLES, annulment_table):
             connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns_of(table))})")
             connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)
@@ -241,7 +248,12 @@ def truncate(sandbox: Sandbox, block: int) -> None:
     """Delete *block*, all shift_time blocks, and their entries."""
     with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "ledger.db")) as connection, connection:
         (first,) = connection.execute("SELECT first_sequence FROM block WHERE number = ?", (block,)).fetchone()
-        for table, column in (("entry", "sequence"), ("load_note", "sequence"), ("key_use", "first_sequence")):
+        for table, column in (
+            ("entry", "sequence"),
+            ("load_note", "sequence"),
+            ("annulment", "annulled_by"),
+            ("key_use", "first_sequence"),
+        ):
             connection.execute(f"DELETE FROM {table} WHERE {column} >= ?", (first,))
         connection.execute("DELETE FROM block WHERE number >= ?", (block,))
 

@@ -90,6 +90,8 @@ class Recalled(NamedTuple):
     then: RecallOutcome
     now: RecallOutcome
     entry: int
+    annulled_by: int | None
+    """The later entry by which the caller is known to have got no answer; None: there is none."""
 
 
 class Snapshot(NamedTuple):
@@ -161,6 +163,7 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
     """
     connection = snapshot.connection
     search.require_all_keys(connection, keyring)
+    annulled = search.annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))
         entries = search.entries_by_subject(connection, changed, keys)
@@ -168,8 +171,8 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
             outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
             for (_, entry), now in zip(asked, outcomes, strict=True):
                 if now != _ANSWERED[entry.outcome]:
-                    yield _recalled(entry, now)
-    yield from _uncovered(snapshot, after)
+                    yield _recalled(entry, now, annulled)
+    yield from _uncovered(snapshot, after, annulled)
 
 
 def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring: HmacKeyring) -> Iterator[PastAnswer]:
@@ -183,7 +186,7 @@ def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring
                     yield PastAnswer(subject, entry)
 
 
-def _uncovered(snapshot: Snapshot, after: int) -> Iterator[Recalled]:
+def _uncovered(snapshot: Snapshot, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
     """Yield each NO whose coverage was deeper than today's, unless it was so before load *after* already."""
     connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
     base = next((note.coverage for note in reversed(snapshot.notes) if note.load == after), None)
@@ -198,10 +201,10 @@ def _uncovered(snapshot: Snapshot, after: int) -> Iterator[Recalled]:
             continue
         for entry in search.entries_between(connection, note.entry + 1, following and following.entry):
             if entry.outcome == pb.OUTCOME_NO:
-                yield _recalled(entry, RecallOutcome.UNCOVERED)
+                yield _recalled(entry, RecallOutcome.UNCOVERED, annulled)
 
 
-def _recalled(entry: pb.Entry, now: RecallOutcome) -> Recalled:
+def _recalled(entry: pb.Entry, now: RecallOutcome, annulled: Mapping[int, int]) -> Recalled:
     return Recalled(
         caller=entry.caller,
         inquiry_id=str(UUID(bytes=entry.inquiry_id)),
@@ -210,6 +213,7 @@ def _recalled(entry: pb.Entry, now: RecallOutcome) -> Recalled:
         then=_ANSWERED[entry.outcome],
         now=now,
         entry=entry.sequence,
+        annulled_by=annulled.get(entry.sequence),
     )
 
 

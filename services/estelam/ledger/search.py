@@ -8,6 +8,7 @@ segment's pages. A look-up probes every segment.
 import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Select,
     any_,
     cast,
+    exists,
     func,
     literal,
     literal_column,
@@ -31,6 +33,7 @@ from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.tables import (
     NOTICES,
     SUBJECT_COLUMNS,
+    annulment_table,
     block_table,
     confirmation_key,
     entry_table,
@@ -46,6 +49,7 @@ ROWS_AT_ONCE = 2000
 KEYS_AT_ONCE = 10_000
 _SEGMENT = literal_column(f"entry.sequence / {SEGMENT_ENTRIES}", BigInteger)
 _entry = entry_table.c
+_NOT_ANNULLED = ~exists().where(annulment_table.c.sequence == _entry.sequence)
 
 
 def recent_confirmations(
@@ -73,14 +77,33 @@ def recent_confirmations(
     found = confirmed(connection.execute(select(_entry.sealed).where(_entry.sequence.in_(newest))).scalars())
     if len(found) < len(newest):
         others = [key for key, pair in keys.items() if pair not in found]
-        found |= confirmed(connection.execute(_in_every_segment(others, "opened", first=first)).scalars())
+        found |= confirmed(
+            connection.execute(_in_every_segment(others, "opened", first=first).where(_NOT_ANNULLED)).scalars()
+        )
     return found
 
 
 def _newest_confirmations(keys: Collection[int], first: int) -> Select[int]:
     segments = _segments(first)
     in_segment = select(func.max(_entry.sequence)).join_from(segments, entry_table, segments.c.number == _SEGMENT)
-    return in_segment.where(_entry.opened.in_(keys)).group_by(_entry.opened)
+    return in_segment.where(_entry.opened.in_(keys), _NOT_ANNULLED).group_by(_entry.opened)
+
+
+def annulments(connection: Connection) -> dict[int, int]:
+    """Return the entries whose callers never got the answer, each with the later entry that says so."""
+    return {row.sequence: row.annulled_by for row in connection.execute(select(annulment_table))}
+
+
+def committed(connection: Connection, receipts: Iterable[pb.Receipt]) -> dict[str, int]:
+    """Return the sequences of those entries of *receipts*, by inquiry id, that are in the ledger and not annulled.
+
+    A receipt states the sequence that its entry has if its commit succeeded.
+    """
+    sealed = [receipt.entry for receipt in receipts]
+    wanted = {pb.Entry.FromString(entry).sequence for entry in sealed}
+    found = connection.execute(select(_entry.sealed).where(_entry.sequence.in_(wanted), _NOT_ANNULLED)).scalars()
+    entries = [pb.Entry.FromString(entry) for entry in set(map(bytes, found)) & set(sealed)]
+    return {str(UUID(bytes=entry.inquiry_id)): entry.sequence for entry in entries}
 
 
 def last_sequence(connection: Connection) -> int:

@@ -68,6 +68,14 @@ load_note_table = Table(
     Column("load_number", Integer, nullable=False),
 )
 
+# The entries that a later entry annuls.
+annulment_table = Table(
+    "annulment",
+    _METADATA,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("annulled_by", BigInteger, nullable=False),
+)
+
 
 class EntryRow(NamedTuple):
     """One row of the entry table, in the order of its columns."""

@@ -16,6 +16,7 @@ from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.tables import (
     GENESIS,
+    annulment_table,
     block_table,
     entry_table,
     header_of,
@@ -91,12 +92,15 @@ class _Derived:
     def __init__(self) -> None:
         self._key_uses: dict[str, int] = {}
         self._load_notes: dict[int, int] = {}
+        self._annulments: dict[int, int] = {}
 
     def add(self, entry: pb.Entry) -> None:
         """Collect what the tables must hold of *entry*."""
         self._key_uses.setdefault(entry.subject_key_id, entry.sequence)
         if (number := noted_load(entry)) is not None:
             self._load_notes[entry.sequence] = number
+        if entry.annuls:
+            self._annulments[entry.annuls] = entry.sequence
 
     def check(self, connection: Connection) -> None:
         """Compare the tables with what was collected.
@@ -104,7 +108,12 @@ class _Derived:
         Raises:
             LedgerCorruptError: a table differs.
         """
-        for table, expected in ((key_use_table, self._key_uses), (load_note_table, self._load_notes)):
+        tables: tuple[tuple[Table, Mapping[Any, int]], ...] = (
+            (key_use_table, self._key_uses),
+            (load_note_table, self._load_notes),
+            (annulment_table, self._annulments),
+        )
+        for table, expected in tables:
             stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table)))
             if stored != sorted(map(repr, expected.items())):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")

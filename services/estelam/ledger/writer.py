@@ -21,6 +21,7 @@ from estelam.ledger.tables import (
     LOADS,
     NOTICES,
     EntryRow,
+    annulment_table,
     block_table,
     entry_table,
     header_of,
@@ -47,6 +48,8 @@ class EntryDraft:
     inquiry: Inquiry
     outcome: Outcome | Reason
     reply: Message | None = None
+    annuls: int = 0
+    """The sequence of an earlier entry of the inquiry, whose reply the caller never got; 0: there is none."""
 
 
 class _Block(NamedTuple):
@@ -87,6 +90,9 @@ class LedgerWriter:
         if noted:
             rows = [{"sequence": entry.sequence, "load_number": noted_load(entry)} for entry in noted]
             connection.execute(insert(load_note_table), rows)
+        if annulled := [entry for entry in entries if entry.annuls]:
+            rows = [{"sequence": entry.annuls, "annulled_by": entry.sequence} for entry in annulled]
+            connection.execute(insert(annulment_table), rows)
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
         return [
@@ -175,6 +181,7 @@ class LedgerWriter:
             refusal="" if outcome != pb.OUTCOME_REFUSED else draft.outcome.value,
             latency_micros=min(max(int((monotonic - inquiry.received_at) * 1e6), 0), 2**32 - 1),
             commitment=receipt.commitment(salt, request, receipt.canonical(draft.reply)) if draft.reply else b"",
+            annuls=draft.annuls,
         )
 
 

@@ -14,7 +14,8 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
-from estelam.ledger import loads
+from estelam.inquiry.v1.inquiry_pb2 import Receipt
+from estelam.ledger import loads, search
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import canonical
@@ -80,6 +81,8 @@ class InquiryRecorder:
         self._clock = clock
         self._last_sealed = last_sealed
         self._noted_load: int | None = None
+        # The inquiries and receipts of a commit whose outcome is not known, until what it wrote is annulled.
+        self._undecided: dict[str, tuple[Inquiry, Receipt]] = {}
 
     def answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         """Look up and record *inquiries* in one transaction; return an answer or a refusal for each, in order.
@@ -87,6 +90,7 @@ class InquiryRecorder:
         Any fault makes all of them refusals.
         """
         try:
+            self._annul_undecided()
             return self._answer_batch(inquiries)
         except Exception as error:  # noqa: BLE001 - on any fault no inquiry gets an answer
             refusal = refusal_for(error)
@@ -107,6 +111,8 @@ class InquiryRecorder:
             ]
             notices = self._unnoted_loads(connection, newest)
             receipts = self._ledger.append(connection, drafts, loads=notices)  # 6 record
+            self._undecided = {r.inquiry_id: (i, r) for i, r in zip(inquiries, receipts, strict=True)}
+        self._undecided = {}
         self._noted_load = newest
         answers: list[Answer | Refusal] = []
         for result, receipt in zip(results, receipts, strict=True):
@@ -148,16 +154,43 @@ class InquiryRecorder:
         return [found[inquiry.id] for inquiry in inquiries]
 
     def _record_failure(self, inquiries: Sequence[Inquiry], refusal: Refusal) -> None:
+        """Record that *inquiries* got *refusal*, and annul what a commit of unknown outcome wrote about them."""
         try:
             with self._store.transaction() as connection:
-                self._ledger.append(connection, [EntryDraft(i, (i.refusal or refusal).reason) for i in inquiries])
+                written = self._written(connection)
+                drafts = [
+                    EntryDraft(i, (i.refusal or refusal).reason, annuls=written.get(str(i.id), 0)) for i in inquiries
+                ]
+                self._ledger.append(connection, drafts)
+            self._undecided = {}
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
+
+    def _annul_undecided(self) -> None:
+        """Annul what a commit of unknown outcome wrote, where that could not be recorded at once."""
+        if not self._undecided:
+            return
+        with self._store.transaction() as connection:
+            drafts = [
+                EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=sequence)
+                for inquiry_id, sequence in self._written(connection).items()
+                for inquiry, _ in [self._undecided[inquiry_id]]
+            ]
+            if drafts:
+                self._ledger.append(connection, drafts)
+        self._undecided = {}
+
+    def _written(self, connection: Connection) -> dict[str, int]:
+        # Read under the ledger's lock, which the other transaction no longer holds: its outcome is decided.
+        if not self._undecided:
+            return {}
+        return search.committed(connection, (receipt for _, receipt in self._undecided.values()))
 
     def ping(self) -> None:
         """Raise an error unless the store can be read and the signing key's certificate is valid."""
         self._store.ping()
         try:
+            self._annul_undecided()
             self.note_loads()
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
             log.error("loads.note_failed", error=type(error).__name__)

@@ -81,9 +81,12 @@ def collect_batch(
         return CollectedBatch(0, more=False)
     after = newest.first_sequence + newest.entry_count
     entries = _entries(ledger, first, after)
-    repository.add_observations(
-        quality, _observations(entries, repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries]))
-    )
+    own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries])
+    # Entries of earlier batches that are annulled now: they were counted.
+    counted = [
+        one for entry in entries if 0 < entry.annuls < first for one in _entries(ledger, entry.annuls, entry.annuls + 1)
+    ]
+    repository.add_observations(quality, _observations(entries, own, counted))
     digest = hashlib.sha256(receipt.canonical(newest)).digest()
     repository.save_heads(quality, [ObservedHead(now, service, newest.number, digest, after - 1)])
     return CollectedBatch(after - first, more=after - first >= BATCH_ENTRIES)
@@ -103,15 +106,27 @@ def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
     return [pb.Entry.FromString(content) for content in ledger.execute(sealed).scalars()]
 
 
-def _observations(entries: list[pb.Entry], own: frozenset[bytes]) -> Iterator[Observation]:
-    """Tallies of the inquiries in *entries*; *own* are the ids of probe inquiries, which don't count."""
+def _observations(
+    entries: list[pb.Entry], own: frozenset[bytes], annulled_since: list[pb.Entry]
+) -> Iterator[Observation]:
+    """Tallies of the inquiries in *entries*, less those of *annulled_since*, which were counted before.
+
+    Neither annulled entries nor probe inquiries, whose ids are *own*, count.
+    """
     tallies: dict[tuple[int, str, str], Tally] = {}
+    annulled = {entry.annuls for entry in entries}
     for entry in entries:
-        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
-            key = (minute_of(to_datetime(entry.answered_at_micros)), entry.method, entry.caller)
-            tallies.setdefault(key, Tally()).add(_tally(entry))
+        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own and entry.sequence not in annulled:
+            tallies.setdefault(_key(entry), Tally()).add(_tally(entry))
+    for entry in annulled_since:
+        if entry.inquiry_id not in own:
+            tallies.setdefault(_key(entry), Tally()).subtract(_tally(entry))
     for (minute, method, caller), tally in tallies.items():
         yield Observation(minute, method, caller, tally)
+
+
+def _key(entry: pb.Entry) -> tuple[int, str, str]:
+    return minute_of(to_datetime(entry.answered_at_micros)), entry.method, entry.caller
 
 
 def _tally(entry: pb.Entry) -> Tally:

@@ -7,6 +7,7 @@ import pytest
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1 import inquiry_pb2 as ledger_pb
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.ledger import verify
@@ -73,3 +74,28 @@ def test_entries_are_counted_once(loaded: Sandbox, quality_store: QualityStore) 
     tally, head = seen(quality_store)
     assert (tally.counts[None], tally.counts[Attribution.CONSUMER], tally.latencies.total()) == (3, 1, 3)
     assert head == str(last)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_annulled_answer_is_not_counted(*, split: bool) -> None:
+    """An answer that its caller never got counts as the refusal that the caller got, also if it is annulled later."""
+    answer = ledger_pb.Entry(sequence=1, inquiry_id=b"1", method="m", caller="c", outcome=ledger_pb.OUTCOME_YES)
+    refused = ledger_pb.Entry(
+        sequence=2,
+        inquiry_id=b"1",
+        method="m",
+        caller="c",
+        outcome=ledger_pb.OUTCOME_REFUSED,
+        refusal="STORE_UNAVAILABLE",
+    )
+    refused.annuls = 1
+    total = Tally()
+    batches: list[tuple[list[ledger_pb.Entry], list[ledger_pb.Entry]]] = (
+        [([answer], []), ([refused], [answer])] if split else [([answer, refused], [])]
+    )
+    for entries, annulled_since in batches:
+        for observation in ledger_collector._observations(entries, frozenset(), annulled_since):
+            total.add(observation.tally)
+
+    assert {Attribution.PROVIDER: 1} == dict(+total.counts)
+    assert not +total.latencies

@@ -156,7 +156,7 @@ def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> 
 def _back_to_the_first_schema(connection: Connection) -> None:
     entries = [Entry.FromString(sealed) for sealed in connection.execute(select(entry_table.c.sealed)).scalars()]
     blocks = connection.execute(select(block_table)).mappings().all()
-    for name in ("entry", "block", "key_use", "load_note"):
+    for name in ("entry", "block", "key_use", "load_note", "annulment"):
         connection.execute(text(f"DROP TABLE ledger.{name}"))
     connection.execute(text("DELETE FROM ledger.alembic_version"))
     command.upgrade(migrate.alembic_config("estelam.storage:migrations", "ledger", connection), "0001")
@@ -164,7 +164,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
         values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
-        del values["notice"]  # the first schema had no notices
+        del values["notice"], values["annuls"]  # the first schema had neither
         refusal = values.pop("refusal")
         values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
         connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import grpc
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Outcome
+from estelam.ledger import search, verify
+from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage import migrate as migrations
 from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
-from tests.conftest import Start, promissory_opening
-from tests.e2e.conftest import caller, refusal
+from tests.conftest import Start, plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE, caller, refusal
 from tests.integration.storage.test_ledger import Writer
 from tools.env import postgres
 from tools.env import sandbox as suite
@@ -190,3 +196,49 @@ def test_service_recovers_after_server_restart(own_cluster: tuple[PostgresCluste
 
         assert ANSWER_YES == before == ask()
     assert [(grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)] * 3 == gone
+
+
+@pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_undelivered_answer_is_annulled(own_cluster: tuple[PostgresCluster, Sandbox], start: Start, end: str) -> None:
+    """An answer whose commit had an unknown outcome is annulled by its caller's refusal, and permits no disclosure."""
+    cluster, sandbox = own_cluster
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
+    with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
+        stub = PromissoryNoteInquiryServiceStub(channel)
+        wait_for_standby(cluster, "nobody")
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(refusal, lambda: stub.CheckNote(NOTE, timeout=20))
+            end_one_wait(cluster, end)
+            wait_for_standby(cluster, "")
+            answer = asked.result()
+        parties = GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id="SETAD-0001")
+        disclosure = refusal(lambda: stub.GetNoteParties(parties, timeout=20))
+        confirmed = stub.CheckNote(NOTE, timeout=20)
+        disclosed = stub.GetNoteParties(parties, timeout=20)
+    outcomes, annulments = recorded(sandbox)
+
+    assert (Reason.STORE_UNAVAILABLE, Reason.NOTE_NOT_CONFIRMED) == (answer[1], disclosure[1])
+    assert (ANSWER_YES, True) == (confirmed.answer, disclosed.HasField("obligor"))
+    assert ["YES", "STORE_UNAVAILABLE", "NOTE_NOT_CONFIRMED", "YES", "DISCLOSED"] == list(outcomes.values())
+    annulled, refused, *_ = outcomes
+    assert {annulled: refused} == annulments
+
+
+def end_one_wait(cluster: PostgresCluster, function: str) -> None:
+    """End the first wait for a standby, as an operator or a lost connection could."""
+    ended = None
+    with cluster.connect() as connection:
+        while ended is None:
+            time.sleep(0.05)
+            ended = connection.execute(
+                f"SELECT {function}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"  # noqa: S608 - constants
+            ).fetchone()
+
+
+def recorded(sandbox: Sandbox) -> tuple[dict[int, str], dict[int, int]]:
+    """The outcome of each inquiry by its entry, and the annulments; the ledger is verified."""
+    settings = sandbox.promissory()
+    with closing(Store(settings.store)) as store, store.transaction() as connection:
+        assert list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
+        entries = [entry for entry in search.entries_between(connection, 1, None) if entry.caller]
+        return {e.sequence: e.refusal or Outcome.Name(e.outcome)[8:] for e in entries}, search.annulments(connection)

@@ -20,7 +20,7 @@ from estelam.ledger import loads, search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
-INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "entry")
+INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "entry", "annulled_by")
 
 
 def verify_ledger(service: str, head: str | None, *, as_json: bool) -> None:
@@ -60,7 +60,9 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             searched = search.last_sequence(connection)
             found = search.entries_about(connection, keyring, subject)
-            rows = [_row(entry) for entry in output.track(found, f"{service}: entries found", as_json=as_json)]
+            tracked = output.track(found, f"{service}: entries found", as_json=as_json)
+            annulled = search.annulments(connection)
+            rows = [(*_row(entry), annulled.get(entry.sequence)) for entry in tracked]
     if as_json:
         inquiries = [dict(zip(INQUIRY_COLUMNS, row, strict=True)) for row in rows]
         facts: dict[str, Any] = {"service": service, "kind": kind, "searched_entries": searched, "keys": keyring.ids}

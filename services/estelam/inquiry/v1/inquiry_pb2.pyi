@@ -198,6 +198,7 @@ class Entry(_message.Message):
     LATENCY_MICROS_FIELD_NUMBER: _builtins.int
     COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    ANNULS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """sequence is the number of the entry in its ledger, from 1 without gaps."""
     inquiry_id: _builtins.bytes
@@ -241,6 +242,10 @@ class Entry(_message.Message):
     after), or one load of data (its number, feed, cut-off, hash and counts), which every later answer includes. Empty
     for an inquiry. An entry with a notice has no caller, method or question.
     """
+    annuls: _builtins.int
+    """annuls is the sequence of an earlier entry of the same inquiry whose reply the caller never got, because the outcome
+    of its commit was unknown; 0 if there is none. An annulled entry permits nothing and is not counted.
+    """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """subjects holds one HMAC-SHA256 for each identifier in the request, in the order of the request."""
@@ -265,10 +270,11 @@ class Entry(_message.Message):
         latency_micros: _builtins.int = ...,
         commitment: _builtins.bytes = ...,
         notice: _builtins.str = ...,
+        annuls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
