@@ -44,13 +44,19 @@ class Change:
         return "changed" if self.after is not None else "withdrawn"
 
     @property
-    def details(self) -> list[str]:
-        """One line for each value that differs; empty for a record that was added or withdrawn."""
+    def differences(self) -> list[tuple[tuple[str, ...], Any, Any]]:
+        """Path, old and new value of each value that differs; empty for a record that was added or withdrawn."""
         if self.before is None or self.after is None:
             return []
         before, after = dict(_flatten(self.before)), dict(_flatten(self.after))
-        keys = [key for key in before | after if before.get(key) != after.get(key)]
-        return [f"{key}: {_text(before.get(key))} → {_text(after.get(key))}" for key in keys]
+        return [
+            (path, before.get(path), after.get(path)) for path in before | after if before.get(path) != after.get(path)
+        ]
+
+    @property
+    def details(self) -> list[str]:
+        """One line for each value that differs, as the catalogue's files write it."""
+        return [f"{'.'.join(path)}: {_text(before)} → {_text(after)}" for path, before, after in self.differences]
 
 
 def snapshot(catalogue: Catalogue) -> Snapshot:
@@ -92,14 +98,14 @@ def recorded_snapshot(notices: Iterable[str]) -> Snapshot:
     return records
 
 
-def _flatten(record: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every scalar of *record* with its dotted path."""
+def _flatten(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every scalar of *record* with its path."""
     if not isinstance(record, Mapping | list):
         yield path, record
         return
     items = record.items() if isinstance(record, Mapping) else enumerate(record)
     for name, value in items:
-        yield from _flatten(value, f"{path}.{name}" if path else str(name))
+        yield from _flatten(value, (*path, str(name)))
 
 
 def _text(value: Any) -> str:

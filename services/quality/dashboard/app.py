@@ -26,9 +26,10 @@ from estelam.data_model import export, model
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
-from estelam.web.rendering import SiteRenderer
+from estelam.web.rendering import SiteRenderer, messages_for
 from quality.dashboard import sparklines
 from quality.dashboard.change_feed import RecordedChange
+from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
 from quality.dashboard.report_archive import FILES
 from quality.dashboard.status import ExchangeStatus
@@ -156,8 +157,10 @@ class _Pages:
 
     async def changes(self, request: Request, language: str) -> Response:
         """Show the newest changes of the catalogue."""
-        changes = await self._data.changes()
-        return _render(request, language, "changes.html", changes=changes[:MAX_CHANGES], more=changes[MAX_CHANGES:])
+        changes, catalogue = await asyncio.gather(self._data.changes(), self._data.catalogue())
+        texts = ChangeTexts(catalogue, messages_for(__package__, language), Localizer(language))
+        shown, more = changes[:MAX_CHANGES], changes[MAX_CHANGES:]
+        return _render(request, language, "changes.html", changes=shown, more=more, texts=texts)
 
     async def changes_json(self, request: Request) -> Response:
         """Return the changes of the catalogue as JSON: all, or those recorded at or after `since`."""

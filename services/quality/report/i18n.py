@@ -66,8 +66,8 @@ class Localizer:
         return self.digits(text.rstrip("0").rstrip(".") if "." in text else text)
 
     def share(self, value: float | None, places: int = 2) -> str:
-        """A percentage."""
-        return NONE if value is None else self.number(value, places) + ("٪" if self.persian else "%")
+        """A percentage, isolated so that its sign stays on the same side in every line."""
+        return NONE if value is None else f"{_LTR}{self.number(value, places)}{'٪' if self.persian else '%'}{_END}"
 
     def milliseconds(self, value: float | None) -> str:
         """A latency in milliseconds, with one decimal below 100."""

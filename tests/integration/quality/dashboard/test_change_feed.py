@@ -1,13 +1,17 @@
 """Catalogue changes on the dashboard, read from the services' ledgers."""
 
+import re
 import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from estelam.auth.grants import Quota
 from estelam.catalogue.loader import read_catalogue
+from estelam.catalogue.model import Agreement, Approval, Denied, Grant, Method, Party, Service
 from estelam.core.clock import Clock
 from estelam.core.dates import DateProblem
 from estelam.core.keys import HmacKeyring, SigningKey
@@ -15,6 +19,7 @@ from estelam.core.settings import StoreSettings
 from estelam.ledger.writer import LedgerWriter
 from estelam.server.catalogue_audit import record_changes
 from estelam.storage.store import AccessMode, Store
+from estelam.web.rendering import messages_for
 from quality.dashboard import app, change_feed
 from quality.dashboard.change_feed import RecordedChange
 from tests.integration.quality.conftest import QualityStore
@@ -100,16 +105,26 @@ def test_page_limit(ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_changed_values(ledgers: Ledgers, tmp_path: Path) -> None:
-    """The page shows each changed value."""
+    """The page shows each changed value, with names in place of slugs and fields, in its language."""
     ledgers.change(*QUOTA)
     with (
         open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as running,
         running.client() as client,
     ):
-        page = client.get("/en/changes").text
+        en, fa = (client.get(f"/{language}/changes").text for language in ("en", "fa"))
 
-    assert "quota.rate: 200.0 → 50.0" in page
-    assert f"{NOTES} #" in page
+    assert "quota · inquiries per second: <bdi>200</bdi> → <bdi>50</bdi>" in en
+    assert "سهمیه · استعلام در ثانیه: <bdi>۲۰۰</bdi> ← <bdi>۵۰</bdi>" in fa
+    for page in (en, fa):
+        assert not re.findall(f">{NOTES}<|{CASES}| #[0-9]|nothing|None", page)
+
+
+def test_fields_have_names() -> None:
+    """Every field of every record whose changes are recorded has a name."""
+    kinds: list[type[BaseModel]] = [Party, Service, Method, Grant, Approval, Quota, Agreement, Denied]
+    names = {f"field_{name}" for kind in kinds for name in kind.model_fields}
+
+    assert names == {key for key in messages_for("quality.dashboard", "fa") if key.startswith("field_")}
 
 
 def test_changes_json(ledgers: Ledgers, tmp_path: Path) -> None:
