@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import uuid_utils
 from sqlalchemy import event, func, select
@@ -18,7 +18,7 @@ from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifyi
 from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
-from estelam.ledger.tables import last_block_time
+from estelam.ledger.tables import last_block_time, load_note_table
 from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
@@ -56,6 +56,16 @@ class SimulatedTime:
         """Advance the clock."""
         self.micros += int(seconds * 1e6)
         self.monotonic += seconds
+
+
+class State(NamedTuple):
+    """What a store holds."""
+
+    loads: int
+    noted_loads: int
+    """Those that the ledger has an entry of."""
+    inquiries: int
+    """The other entries of the ledger."""
 
 
 @dataclass(slots=True)
@@ -161,12 +171,15 @@ class SimulatedService:
         shutil.rmtree(before)
         self._open()
 
-    def state(self) -> tuple[int, int]:
-        """Verify the ledger; returns the number of loads and of entries."""
+    def state(self) -> State:
+        """Verify the ledger; returns what the store holds."""
         with self.store.transaction() as connection:
-            loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
+            loads, notes = (
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (load_table, load_note_table)
+            )
             heads = list(verify.verify_ledger(connection, self.keys))
-        return loads, heads[-1].entries if heads else 0
+        return State(loads, notes, (heads[-1].entries if heads else 0) - notes)
 
     def rotate_subject_key(self, name: str) -> None:
         """Hash subjects with a new key from now on."""

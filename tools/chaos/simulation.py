@@ -23,7 +23,7 @@ from estelam.telemetry import logs
 from tools.chaos.generators import MODELS, Model, RandomRequest, outcome_of, past_dates, request
 from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime
+from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime, State
 from tools.env import sandbox as suite
 
 STEPS = 20
@@ -78,7 +78,8 @@ class History:
         for step in (self.loads, *self.random.choices(list(steps), list(steps.values()), k=STEPS)):
             step()
         self.asks()
-        self._must((self._loads, self._entries) == self.life.state(), "the store has lost or gained something")
+        expected = State(loads=self._loads, noted_loads=self._loads, inquiries=self._entries)
+        self._must(expected == self.life.state(), "the store has lost or gained something")
         self.life.close()
         return self.result
 
@@ -122,7 +123,7 @@ class History:
         questions = self._questions()
         with self._crash(BATCH_POINTS) as crash:
             self.life.ask(questions, crash)
-        loads, entries = self.life.state()
+        loads, _, entries = self.life.state()
         self._must(loads == self._loads, "a crash during inquiries changed the facts")
         self._must(entries in {self._entries, self._entries + len(questions)}, "a crash left half a batch")
         if entries > self._entries:
@@ -135,7 +136,7 @@ class History:
         delivery = self._delivery()
         with self._crash(LOAD_POINTS) as crash:
             self._begin(delivery, crash)
-        loads, entries = self.life.state()
+        loads, _, entries = self.life.state()
         self._must(entries == self._entries, "a crash while loading changed the ledger")
         self._must(loads in {self._loads, self._loads + delivery.sound}, "a crash left half a load")
         if loads > self._loads:

@@ -28,6 +28,7 @@ from quality.settings import QualitySettings
 log = structlog.get_logger()
 
 _TLS_PROBE_SECONDS = 3.0
+_ERROR_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class _CallResult:
 
     reason: str | None
     inquiry_ids: tuple[bytes, ...] = ()
-    status: str = ""
-    """The gRPC status of a failed call; for the log."""
+    error: str = ""
+    """gRPC's status and details of a failed call, for the log."""
 
 
 def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> Iterator[ProbePlan]:
@@ -112,7 +113,7 @@ async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clo
         reason = failure if one.reason is None else one.reason
         probes.append(Probe(minute, method, plan.consumer, attribution_of(reason) if reason else None, reason))
         if reason:
-            log.warning("probe.failed", method=method, consumer=plan.consumer, reason=reason, status=one.status)
+            log.warning("probe.failed", method=method, consumer=plan.consumer, reason=reason, error=one.error)
     inquiry_ids = tuple(found for one in results for found in one.inquiry_ids)
     return ProbeRun(tuple(probes), MetricsSample(minute, plan.service, health), inquiry_ids)
 
@@ -130,11 +131,15 @@ async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds:
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
         reason = refusal.reason if refusal else None
-        return _CallResult(reason, _trailer_inquiry_id(error.trailing_metadata()), error.code().name)
+        return _CallResult(reason, _trailer_inquiry_id(error.trailing_metadata()), _text(error))
     # The receipts name every inquiry of the call; a trailer beside them could only name foreign inquiries.
     if receipts := probe_requests.inquiry_ids(method, reply):
         return _CallResult("", tuple(set(receipts)))
     return _CallResult(Reason.PROVIDER_UNPROVEN, _trailer_inquiry_id(await call.trailing_metadata()))
+
+
+def _text(error: grpc.aio.AioRpcError) -> str:
+    return f"{error.code().name}: {error.details()}"[:_ERROR_CHARACTERS]
 
 
 def _trailer_inquiry_id(trailer: grpc.aio.Metadata) -> tuple[bytes, ...]:
