@@ -119,7 +119,7 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
         typer.echo(f"  {violation.field}: {violation.description}\n    {violation.text.fa}", err=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
         day, _, hour = after(refusal.retry_seconds or 0).partition(" ")
-        persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {hour} به وقت تهران دوباره بپرسید.")
+        persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
         typer.echo(f"Try again after {day} {hour} in Tehran.\n{persian}", err=True)
     raise typer.Exit(EXIT_REFUSED)
 

@@ -44,6 +44,8 @@ def test_yes_and_receipt(open_page: Open, adapter: Adapter, tmp_path: Path, *, s
     expect(page.get_by_role("status")).to_contain_text("بلی")
     expect(page.get_by_role("region", name="متعهد")).to_contain_text("آرش نمونه‌ای")
     expect(page).to_have_title("بلی · استعلام سفته الکترونیکی · سامانه ستاد")
+    serial = page.locator("dd .id", has_text="1404000000000017")
+    assert 1 == serial.evaluate("each => each.getClientRects().length")  # on one line, to be copied in one piece
 
     with page.expect_download() as download:
         page.get_by_role("button", name="ذخیره رسید").click()
