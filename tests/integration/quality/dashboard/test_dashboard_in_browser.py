@@ -53,7 +53,7 @@ def test_keyboard(open_page: Open, running_dashboard: RunningDashboard) -> None:
     """The pages can be reached by keyboard."""
     page = open_page(f"{running_dashboard.address}/fa/")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="رفتن به متن")).to_be_focused()
+    expect(page.get_by_role("link", name="پرش به محتوای اصلی")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
