@@ -50,7 +50,8 @@ def publish(path: Path, *outages: Outage) -> None:
 
 
 def ledger_reasons(store: str) -> list[str]:
-    """The refusal reason of each entry in the ledger of *store*; empty for answers."""
+    """The refusal reason of each inquiry in the ledger of *store*; empty for answers."""
     with closing(Store(store)) as opened, opened.transaction() as connection:
         sealed = connection.execute(select(entry_table.c.sealed).order_by(entry_table.c.sequence)).scalars()
-        return [pb.Entry.FromString(entry).refusal for entry in sealed]
+        entries = map(pb.Entry.FromString, sealed)
+        return [entry.refusal for entry in entries if entry.outcome != pb.OUTCOME_NOTED]

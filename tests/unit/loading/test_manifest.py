@@ -36,7 +36,9 @@ def written(folder: Path, **fields: Any) -> Path:
 @pytest.fixture
 def signer(tmp_path: Path) -> Path:
     """A folder with court.crt and court.key, made for signing."""
-    DevCertificateAuthority.create(tmp_path / "pki").issue_signing("court", "99000633527")
+    DevCertificateAuthority.create(tmp_path / "pki").issue_signing(
+        "court", "99000633527", since=datetime.now(UTC) - timedelta(days=1)
+    )
     return tmp_path / "pki"
 
 
