@@ -103,7 +103,9 @@ def _options() -> list[tuple[str, str | int]]:
         ("grpc.enable_retries", 1),
         ("grpc.max_receive_message_length", 65536),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # gRPC also takes it as the time that a connection may take: a handshake under load, or across a country, needs
+        # more than the pauses between attempts.
+        ("grpc.min_reconnect_backoff_ms", 5000),
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.keepalive_time_ms", 60_000),
     ]
