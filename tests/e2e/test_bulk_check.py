@@ -131,6 +131,7 @@ def test_connection_error_names_its_cause(
     assert not out.exists() or ["UNANSWERED"] * 5 == answers(out)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
     """A bulk check killed at any instant resumes and repeats only the calls that were in flight."""
     source, out, receipts = listed(tmp_path, many(1500))
@@ -153,6 +154,7 @@ def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
     assert 1500 <= entries <= 1500 + len(kills) * WINDOW
 
 
+@pytest.mark.slow
 def test_service_restart_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
     """A service that is killed and restarted during a bulk check loses no row."""
     source, out, receipts = listed(tmp_path, many(1500))

@@ -175,6 +175,7 @@ def file_in_windows_1256(court: Court) -> None:
     assert court.load(path).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_month_of_a_feed(court: Court) -> None:
     """Every file loads once and in order, and between them no question gets a NO that the data does not cover."""

@@ -46,6 +46,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceUnd
         yield service, question
 
 
+@pytest.mark.slow
 def test_error_while_verifying_xfcc_is_a_refusal(
     asked: tuple[ServiceUnderTest, Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:

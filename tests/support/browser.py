@@ -11,7 +11,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 CHROMIUM = shutil.which("chromium")
 
 DESKTOP, PHONE = {"width": 1180, "height": 800}, {"width": 360, "height": 740}
-VARIANTS = [("fa", "light", DESKTOP), ("fa", "dark", PHONE), ("en", "dark", DESKTOP), ("en", "light", PHONE)]
+VARIANTS = [
+    ("fa", "light", DESKTOP),
+    ("en", "light", PHONE),
+    pytest.param("fa", "dark", PHONE, marks=pytest.mark.slow),
+    pytest.param("en", "dark", DESKTOP, marks=pytest.mark.slow),
+]
 """Language, colour scheme and window size, so that every pair of values occurs once."""
 Open = Callable[..., Page]
 

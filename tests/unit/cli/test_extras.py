@@ -63,6 +63,7 @@ def test_conformance_without_extra() -> None:
     assert "--only" in help_text.stdout
 
 
+@pytest.mark.slow
 def test_services_without_extras() -> None:
     """Every service and every command group can be imported in an installation without extras."""
     blocked = tuple(module for modules in extras.MODULES.values() for module in modules)

@@ -62,6 +62,7 @@ def test_long_outage(begin: Begin, time: Time) -> None:
     assert (None, 0) == (again[0], again[1].answers["UNANSWERED"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_short_outage(begin: Begin) -> None:
     """The last seconds of an outage are waited out."""
