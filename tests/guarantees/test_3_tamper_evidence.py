@@ -36,8 +36,8 @@ from estelam.ledger.tables import (
     annulment_table,
     block_table,
     entry_table,
+    fact_note_table,
     key_use_table,
-    load_note_table,
 )
 from estelam.ledger.verify import LedgerCorruptError
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -55,7 +55,7 @@ Change = tuple[str, tuple[Any, ...]]
 LEDGER = ("ledger", "verify", "promissory")
 RECEIPT = ("receipt", "verify")
 
-TABLES = (entry_table, block_table, key_use_table, load_note_table)
+TABLES = (entry_table, block_table, key_use_table, fact_note_table)
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
@@ -209,7 +209,7 @@ def test_deleted_or_duplicated_row_is_detected(tampering: LedgerTampering, table
     assert [] == tampering.undetected([insert_row(table, row)] for row in rows)
 
 
-@pytest.mark.parametrize("table", [entry_table, block_table, load_note_table], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [entry_table, block_table, fact_note_table], ids=lambda table: table.name)
 def test_swapped_rows_are_detected(tampering: LedgerTampering, table: Table) -> None:
     """Any two swapped rows are detected."""
     names = columns_of(table)[1:]  # all but the key
@@ -250,7 +250,7 @@ def truncate(sandbox: Sandbox, block: int) -> None:
         (first,) = connection.execute("SELECT first_sequence FROM block WHERE number = ?", (block,)).fetchone()
         for table, column in (
             ("entry", "sequence"),
-            ("load_note", "sequence"),
+            ("fact_note", "sequence"),
             ("annulment", "annulled_by"),
             ("key_use", "first_sequence"),
         ):

@@ -28,7 +28,7 @@ from quality.monitor.prober import plan_probes
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
-from tests.e2e.conftest import caller
+from tests.e2e.conftest import CommandLine, caller
 from tools.env import postgres
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS
@@ -327,6 +327,7 @@ def test_serving_role_privileges(server: PostgresCluster, tmp_path: Path, start:
         "UPDATE ledger.alembic_version SET version_num = '9'",
         "DELETE FROM facts.note",
         "INSERT INTO facts.coverage DEFAULT VALUES",
+        "INSERT INTO facts.recall_run VALUES (1, 1, 1, 1)",
     ):
         with server.connect(database, "serving") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)
@@ -344,6 +345,29 @@ def test_monitoring_role_privileges(server: PostgresCluster, tmp_path: Path, sta
     assert 3 == ledger_collector.collect_ledger(quality, "promissory-note-inquiry", Clock())
     for forbidden in ("SELECT * FROM facts.note", "INSERT INTO facts.coverage DEFAULT VALUES"):
         with server.connect(database, "monitoring") as connection, pytest.raises(InsufficientPrivilege):
+            connection.execute(forbidden)
+
+
+def test_recall_role_privileges(server: PostgresCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recall role can run recall, which adds a row that it can't change, and can change nothing else."""
+    sandbox, database, address = with_role(server, tmp_path, "recall")
+    monkeypatch.setenv("ESTELAM_PROMISSORY_STORE", address)
+    result = CommandLine(sandbox)("promissory", "recall", "--since", "1", "--settle", "0", "--json")
+
+    assert (0, []) == (result.code, result.json)
+    with server.connect(database) as connection:
+        assert [(1, 2, 0)] == connection.execute(
+            "SELECT after_load, newest_load, answers FROM facts.recall_run"
+        ).fetchall()
+    for forbidden in (
+        "UPDATE facts.recall_run SET answers = 7",
+        "DELETE FROM facts.recall_run",
+        "DELETE FROM facts.note",
+        "UPDATE facts.alembic_version SET version_num = '9'",
+        "INSERT INTO facts.coverage DEFAULT VALUES",
+        "INSERT INTO ledger.fact_note VALUES (1, 'recall', 1)",
+    ):
+        with server.connect(database, "recall") as connection, pytest.raises(InsufficientPrivilege):
             connection.execute(forbidden)
 
 

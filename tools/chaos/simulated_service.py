@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifyi
 from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
-from estelam.ledger.tables import last_block_time, load_note_table
+from estelam.ledger.tables import NoteKind, fact_note_table, last_block_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
@@ -65,7 +66,7 @@ class State(NamedTuple):
     noted_loads: int
     """Those that the ledger has an entry of."""
     inquiries: int
-    """The other entries of the ledger."""
+    """The entries of the ledger that note neither a load nor a run of recall."""
 
 
 @dataclass(slots=True)
@@ -174,12 +175,10 @@ class SimulatedService:
     def state(self) -> State:
         """Verify the ledger; returns what the store holds."""
         with self.store.transaction() as connection:
-            loads, notes = (
-                connection.execute(select(func.count()).select_from(table)).scalar_one()
-                for table in (load_table, load_note_table)
-            )
+            loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
+            noted = Counter(connection.execute(select(fact_note_table.c.kind)).scalars())
             heads = list(verify.verify_ledger(connection, self.keys))
-        return State(loads, notes, (heads[-1].entries if heads else 0) - notes)
+        return State(loads, noted[NoteKind.LOAD], (heads[-1].entries if heads else 0) - noted.total())
 
     def rotate_subject_key(self, name: str) -> None:
         """Hash subjects with a new key from now on."""

@@ -117,5 +117,6 @@ def recall(
 ) -> None:
     """List the answers already given that late or corrected data would change.
 
-    Exit 0: all are listed; 2: an option is malformed; 21: the ledger can't be searched.
+    The service notes each run in its ledger. Exit 0: all are listed; 2: an option is malformed; 21: the ledger can't be
+    searched, or the run can't be stored.
     """

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -12,11 +11,12 @@ from estelam.cli import output
 from estelam.cli.options import Format
 from estelam.cli.recall_export import Lists, check_free
 from estelam.core import dates
-from estelam.core.clock import Clock
+from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.ledger import recall
-from estelam.ledger.recall import Recalled, RecallSource
+from estelam.ledger.recall import RecallSource, Snapshot
+from estelam.ledger.recall_runs import RecallRun, store_run
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import Store, StoreError
 
@@ -31,7 +31,10 @@ def recall_answers(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Print or write the answers already given that would be different now: all of them, or none and exit 2 or 21."""
+    """Print or write the answers already given that would be different now: all of them, or none and exit 2 or 21.
+
+    The run is stored before any answer is shown, so that the service notes it in the ledger.
+    """
     form = Format.JSON if as_json else form
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE), Lists() as lists:
         settings, now = load_settings(kind), Clock().now()
@@ -40,8 +43,13 @@ def recall_answers(
         )
         if out:
             check_free(out)
-        recalled = _recalled(settings, facts, moment, now, settle)
-        lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
+        keyring = HmacKeyring.load(settings.hmac_keyring)
+        with _snapshot(settings, settle) as snapshot:
+            after = recall.load_before(snapshot, moment, now)
+            recalled = recall.recall(snapshot, keyring, facts, after)
+            lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
+        answers = sum(lists.counts().values())
+        store_run(settings.store, RecallRun(to_micros(now), after, snapshot.newest, answers))
         if out:
             written = lists.write_each(out, form)
             output.print_record({"answers": sum(written.values()), "lists": written}, as_json=as_json)
@@ -49,16 +57,14 @@ def recall_answers(
             lists.show(form)
 
 
-def _recalled(
-    settings: StoreSettings, facts: RecallSource, since: int | datetime, now: datetime, settle: float
-) -> Iterator[Recalled]:
-    keyring = HmacKeyring.load(settings.hmac_keyring)
+@contextlib.contextmanager
+def _snapshot(settings: StoreSettings, settle: float) -> Iterator[Snapshot]:
+    """Open the store and yield a settled snapshot of it; errors of what is read from it become StoreErrors."""
     try:
         with contextlib.closing(Store(settings.store)) as store:
             check_schema(store, settings.MIGRATIONS)
             with recall.settled_snapshot(store, settle) as snapshot:
-                after = recall.load_before(snapshot, since, now)
-                yield from recall.recall(snapshot, keyring, facts, after)
+                yield snapshot
     except SQLAlchemyError as error:
         raise StoreError(
             f"{settings.SECTION}: the store failed while it was read; check the database and run the command again"

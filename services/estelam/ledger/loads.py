@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from estelam.core.clock import to_datetime
-from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import entry_table, load_note_table
+from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
 
-_note = load_note_table.c
-_LAST = select(_note.load_number).order_by(_note.sequence.desc()).limit(1)
+_note = fact_note_table.c
+_LAST = select(_note.number).where(_note.kind == NoteKind.LOAD.value).order_by(_note.sequence.desc()).limit(1)
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
 
 
@@ -46,8 +45,8 @@ def last_noted(connection: Connection) -> int:
     return connection.execute(_LAST).scalar() or 0
 
 
-def unnoted(connection: Connection, newest: int) -> list[str]:
-    """Return the notices of the loads up to load *newest* that the ledger has not noted, oldest first.
+def unnoted(connection: Connection, newest: int) -> list[FactNote]:
+    """Return the notes of the loads up to load *newest* that the ledger has not noted, oldest first.
 
     Where facts were restored from a backup, the ledger has noted later loads: then load *newest* is noted again.
     """
@@ -57,14 +56,12 @@ def unnoted(connection: Connection, newest: int) -> list[str]:
     number = load_table.c.number
     wanted = number > last if newest > last else number == newest
     rows = connection.execute(select(load_table).where(wanted, number <= newest).order_by(number)).all()
-    return [_notice(row) for row in rows[:-1]] + [_notice(rows[-1], coverage.read_coverage(connection))]
+    return [_fact_note(row) for row in rows[:-1]] + [_fact_note(rows[-1], coverage.read_coverage(connection))]
 
 
 def notes(connection: Connection) -> Iterator[LoadNote]:
     """Yield the note of each load, in the order of the ledger."""
-    query = select(entry_table.c.sealed).join(load_note_table, _note.sequence == entry_table.c.sequence)
-    for sealed in connection.execute(query.order_by(_note.sequence)).scalars():
-        entry = pb.Entry.FromString(sealed)
+    for entry in note_entries(connection, NoteKind.LOAD):
         facts = json.loads(entry.notice)
         yield LoadNote(entry.sequence, entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
 
@@ -80,9 +77,8 @@ def _coverage(stated: dict[str, str] | None) -> Coverage | None:
     )
 
 
-def _notice(load: Row[*tuple[Any, ...]], covered: Coverage | None = None) -> str:
+def _fact_note(load: Row[*tuple[Any, ...]], covered: Coverage | None = None) -> FactNote:
     facts = {
-        "load": load.number,
         "feed": load.feed,
         "feed_number": load.feed_number,
         "whole": load.whole,
@@ -92,4 +88,4 @@ def _notice(load: Row[*tuple[Any, ...]], covered: Coverage | None = None) -> str
     }
     if covered:
         facts["coverage"] = {name: value.isoformat() for name, value in asdict(covered).items() if value is not None}
-    return json.dumps({name: value for name, value in facts.items() if value is not None}, separators=(",", ":"))
+    return FactNote(NoteKind.LOAD, load.number, facts)

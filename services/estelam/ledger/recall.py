@@ -99,6 +99,8 @@ class Snapshot(NamedTuple):
 
     connection: Connection
     notes: list[LoadNote]
+    newest: int
+    """The number of the newest load; 0 if there is none."""
 
     def is_before(self, entry: int, load: int) -> bool:
         """Return whether *entry* may be from data without *load*; true for each if the load is not noted yet."""
@@ -119,7 +121,7 @@ def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
             newest = _last(connection)
             since = seen.setdefault(newest, time.monotonic())
             if newest == (notes[-1].load if notes else 0) or time.monotonic() - since >= settle_seconds:
-                yield Snapshot(connection, notes)
+                yield Snapshot(connection, notes, newest)
                 return
         time.sleep(min(POLL_SECONDS, settle_seconds))
 
@@ -133,7 +135,7 @@ def load_before(snapshot: Snapshot, since: int | datetime, now: datetime) -> int
             the store has recorded.
     """
     columns, connection = load_table.c, snapshot.connection
-    last, unrecorded = _last(connection), _last(connection, columns.covered_since.is_(None))
+    last, unrecorded = snapshot.newest, _last(connection, columns.covered_since.is_(None))
     if not last:
         raise StoreError("nothing has been loaded yet, so there is nothing to recall")
     if isinstance(since, datetime):

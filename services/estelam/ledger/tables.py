@@ -7,11 +7,13 @@ number: one for each keyed subject, and for a YES one by which its caller's conf
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, func, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, select
 
 from estelam.core.clock import to_datetime
 from estelam.core.model import Subject
@@ -24,8 +26,20 @@ GENESIS = bytes(32)
 """The previous hash of the first block."""
 NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
 """The subject of every notice of a catalogue change. It is not secret: any reader of the ledger finds the notices."""
-LOADS = hashlib.sha256(b"estelam loads v1").digest()
-"""The subject of every note of a load (`estelam.ledger.loads`)."""
+
+
+class NoteKind(StrEnum):
+    """What a note is about; its number is the member of this name in the entry's notice."""
+
+    LOAD = "load"
+    RECALL = "recall"
+
+
+SUBJECTS_OF_NOTES = {
+    NoteKind.LOAD: hashlib.sha256(b"estelam loads v1").digest(),
+    NoteKind.RECALL: hashlib.sha256(b"estelam recalls v1").digest(),
+}
+"""The subject of every note of each kind (`estelam.ledger.loads`, `estelam.ledger.recall_runs`)."""
 _INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
@@ -60,12 +74,13 @@ key_use_table = Table(
     Column("first_sequence", BigInteger, nullable=False),
 )
 
-# The entries that note loads, with the number of the load.
-load_note_table = Table(
-    "load_note",
+# The entries that note a row of the facts, with the row's kind and number.
+fact_note_table = Table(
+    "fact_note",
     _METADATA,
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("load_number", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
 )
 
 # The entries that a later entry annuls.
@@ -100,11 +115,35 @@ def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int
     return first, second, third, confirmation_key(entry.caller, entry.question) if is_yes else None
 
 
-def noted_load(entry: pb.Entry) -> int | None:
-    """Return the number of the load that *entry* notes; None if it notes none."""
-    if entry.outcome != pb.OUTCOME_NOTED or list(entry.subjects) != [LOADS]:
+class FactNote(NamedTuple):
+    """A note of one row of the facts."""
+
+    kind: NoteKind
+    number: int
+    facts: Mapping[str, Any]
+    """The rest of the row; what is None is left out of the notice."""
+
+    @property
+    def notice(self) -> str:
+        """The row as a JSON object."""
+        stated = {name: value for name, value in self.facts.items() if value is not None}
+        return json.dumps({self.kind.value: self.number, **stated}, separators=(",", ":"))
+
+
+def noted_fact(entry: pb.Entry) -> tuple[str, int] | None:
+    """Return kind and number of the row that *entry* notes; None if it notes none."""
+    if entry.outcome != pb.OUTCOME_NOTED:
         return None
-    return int(json.loads(entry.notice)["load"])
+    kind = next((kind.value for kind, subject in SUBJECTS_OF_NOTES.items() if list(entry.subjects) == [subject]), None)
+    return None if kind is None else (kind, int(json.loads(entry.notice)[kind]))
+
+
+def note_entries(connection: Connection, kind: NoteKind) -> Iterator[pb.Entry]:
+    """Yield the entries that note rows of *kind*, in the order of the ledger."""
+    note = fact_note_table.c
+    query = select(entry_table.c.sealed).join(fact_note_table, note.sequence == entry_table.c.sequence)
+    for sealed in connection.execute(query.where(note.kind == kind.value).order_by(note.sequence)).scalars():
+        yield pb.Entry.FromString(sealed)
 
 
 def request_subject(method: str, request: bytes) -> Subject:

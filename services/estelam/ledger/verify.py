@@ -19,11 +19,11 @@ from estelam.ledger.tables import (
     annulment_table,
     block_table,
     entry_table,
+    fact_note_table,
     header_of,
     index_keys,
     key_use_table,
-    load_note_table,
-    noted_load,
+    noted_fact,
 )
 from estelam.receipts import receipt
 
@@ -91,14 +91,14 @@ class _Derived:
 
     def __init__(self) -> None:
         self._key_uses: dict[str, int] = {}
-        self._load_notes: dict[int, int] = {}
+        self._fact_notes: list[tuple[Any, ...]] = []
         self._annulments: dict[int, int] = {}
 
     def add(self, entry: pb.Entry) -> None:
         """Collect what the tables must hold of *entry*."""
         self._key_uses.setdefault(entry.subject_key_id, entry.sequence)
-        if (number := noted_load(entry)) is not None:
-            self._load_notes[entry.sequence] = number
+        if (noted := noted_fact(entry)) is not None:
+            self._fact_notes.append((entry.sequence, *noted))
         if entry.annuls:
             self._annulments[entry.annuls] = entry.sequence
 
@@ -108,14 +108,14 @@ class _Derived:
         Raises:
             LedgerCorruptError: a table differs.
         """
-        tables: tuple[tuple[Table, Mapping[Any, int]], ...] = (
-            (key_use_table, self._key_uses),
-            (load_note_table, self._load_notes),
-            (annulment_table, self._annulments),
+        tables: tuple[tuple[Table, Iterable[tuple[Any, ...]]], ...] = (
+            (key_use_table, self._key_uses.items()),
+            (fact_note_table, self._fact_notes),
+            (annulment_table, self._annulments.items()),
         )
         for table, expected in tables:
             stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table)))
-            if stored != sorted(map(repr, expected.items())):
+            if stored != sorted(map(repr, expected)):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")
 
 

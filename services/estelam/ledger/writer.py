@@ -18,16 +18,16 @@ from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.tables import (
     GENESIS,
-    LOADS,
     NOTICES,
+    SUBJECTS_OF_NOTES,
     EntryRow,
+    FactNote,
     annulment_table,
     block_table,
     entry_table,
+    fact_note_table,
     header_of,
     key_use_table,
-    load_note_table,
-    noted_load,
     request_subject,
 )
 from estelam.receipts import receipt
@@ -76,23 +76,26 @@ class LedgerWriter:
         self._signer.check_validity(self._clock.micros())
 
     def append(
-        self, connection: Connection, drafts: Sequence[EntryDraft], *, loads: Sequence[str] = ()
+        self, connection: Connection, drafts: Sequence[EntryDraft], *, notes: Sequence[FactNote] = ()
     ) -> list[pb.Receipt]:
         """Append *drafts* as entries of one block, and return the receipt of each, in order.
 
-        The notices of *loads* come before them: the answers are from data that includes these loads.
+        The *notes* come before them: the answers are from data that includes these loads.
         """
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         salts = [secrets.token_bytes(16) for _ in drafts]
-        noted = [self._note(LOADS, notice, micros) for notice in loads]
+        noted = [self._note(SUBJECTS_OF_NOTES[note.kind], note.notice, micros) for note in notes]
         entries = [self._entry(draft, salt, micros, monotonic) for draft, salt in zip(drafts, salts, strict=True)]
         block = self._append_block(connection, [*noted, *entries], micros)
         if noted:
-            rows = [{"sequence": entry.sequence, "load_number": noted_load(entry)} for entry in noted]
-            connection.execute(insert(load_note_table), rows)
+            rows = [
+                {"sequence": entry.sequence, "kind": note.kind.value, "number": note.number}
+                for entry, note in zip(noted, notes, strict=True)
+            ]
+            connection.execute(insert(fact_note_table), rows)
         if annulled := [entry for entry in entries if entry.annuls]:
-            rows = [{"sequence": entry.annuls, "annulled_by": entry.sequence} for entry in annulled]
-            connection.execute(insert(annulment_table), rows)
+            annulments = [{"sequence": entry.annuls, "annulled_by": entry.sequence} for entry in annulled]
+            connection.execute(insert(annulment_table), annulments)
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
         return [

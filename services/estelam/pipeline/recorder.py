@@ -15,7 +15,8 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
 from estelam.inquiry.v1.inquiry_pb2 import Receipt
-from estelam.ledger import loads, search
+from estelam.ledger import loads, recall_runs, search
+from estelam.ledger.tables import FactNote
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import canonical
@@ -109,8 +110,8 @@ class InquiryRecorder:
                 else EntryDraft(inquiry, result.reason)
                 for inquiry, result in zip(inquiries, results, strict=True)
             ]
-            notices = self._unnoted_loads(connection, newest)
-            receipts = self._ledger.append(connection, drafts, loads=notices)  # 6 record
+            notes = self._unnoted_loads(connection, newest)
+            receipts = self._ledger.append(connection, drafts, notes=notes)  # 6 record
             self._undecided = {r.inquiry_id: (i, r) for i, r in zip(inquiries, receipts, strict=True)}
         self._undecided = {}
         self._noted_load = newest
@@ -123,17 +124,18 @@ class InquiryRecorder:
                 answers.append(result)
         return answers
 
-    def note_loads(self) -> None:
-        """Note the loads that the ledger has not noted."""
+    def note_facts(self) -> None:
+        """Note the loads and the runs of recall that the ledger has not noted."""
         with self._store.transaction() as connection:
             _, newest = coverage.read_coverage_and_load(connection)
-            if notices := self._unnoted_loads(connection, newest):
-                self._ledger.append(connection, (), loads=notices)
+            noted_loads, noted_recalls = self._unnoted_loads(connection, newest), recall_runs.unnoted(connection)
+            if notes := [*noted_loads, *noted_recalls]:
+                self._ledger.append(connection, (), notes=notes)
         self._noted_load = newest
-        if notices:
-            log.info("loads.noted", loads=len(notices), newest=newest)
+        if notes:
+            log.info("facts.noted", loads=len(noted_loads), newest_load=newest, recalls=len(noted_recalls))
 
-    def _unnoted_loads(self, connection: Connection, newest: int) -> list[str]:
+    def _unnoted_loads(self, connection: Connection, newest: int) -> list[FactNote]:
         return [] if newest == self._noted_load else loads.unnoted(connection, newest)
 
     def _look_up(
@@ -191,9 +193,9 @@ class InquiryRecorder:
         self._store.ping()
         try:
             self._annul_undecided()
-            self.note_loads()
+            self.note_facts()
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
-            log.error("loads.note_failed", error=type(error).__name__)
+            log.error("facts.note_failed", error=type(error).__name__)
         self._ledger.check_signing_key()
 
 

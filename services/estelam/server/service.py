@@ -61,7 +61,7 @@ async def run_recording_service(
             clock=clock,
             last_sealed=last_sealed,
         )
-        recorder.note_loads()
+        recorder.note_facts()
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
             recorder.answer_batch, limits, observe=metrics.record_batch

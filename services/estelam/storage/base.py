@@ -14,9 +14,12 @@ FACTS, LEDGER = "facts", "ledger"
 class AccessMode(StrEnum):
     """How a process opens one half of a store."""
 
-    READ = "ro"
-    WRITE = "rw"
-    CREATE = "rwc"
+    READ = "read"
+    WRITE = "write"
+    """As the only writer at a time."""
+    APPEND = "append"
+    """To add single rows to a table that no other writer touches; does not wait for one where the engine permits it."""
+    CREATE = "create"
 
 
 class StoreError(UserFacingError):

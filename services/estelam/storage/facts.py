@@ -1,4 +1,4 @@
-"""Tables that the facts of every service have: coverage, loads, and former subjects.
+"""Tables that the facts of every service have: coverage, loads, former subjects, and runs of recall.
 
 They are apart from `estelam.loading`, which needs much more than the readers of these tables do.
 """
@@ -60,4 +60,17 @@ former_subject_table = Table(
     Column("load_number", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("value", Text, nullable=False),
+)
+
+# Every run of recall, which adds its row before it shows any answer. The service notes it in the ledger.
+recall_run_table = Table(
+    "recall_run",
+    FACTS_METADATA,
+    # Also identifies the run: unlike a count, it is not given twice where the facts are restored from a backup.
+    Column("run_at_micros", BigInteger, primary_key=True, autoincrement=False),
+    # The last load that was left out, and the newest one.
+    Column("after_load", Integer, nullable=False),
+    Column("newest_load", Integer, nullable=False),
+    # The number of answers listed.
+    Column("answers", BigInteger, nullable=False),
 )

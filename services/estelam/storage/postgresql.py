@@ -89,7 +89,7 @@ def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
         schemas = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in modes]
         return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})", *schemas])
     written = [schema for schema, mode in modes.items() if mode is AccessMode.WRITE]
-    if not written:
+    if not written and AccessMode.APPEND not in modes.values():
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     statements = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ",

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from estelam.storage.base import LEDGER, AccessMode, StoreError
 
 LOCK_TIMEOUT_SECONDS = 5
+_URI_MODES = {AccessMode.READ: "ro", AccessMode.WRITE: "rw", AccessMode.APPEND: "rw", AccessMode.CREATE: "rwc"}
 
 
 class SQLite:
@@ -75,7 +76,7 @@ class SQLite:
     def _attach(self, connection: sqlite3.Connection) -> None:
         for schema, mode in self._modes.items():
             path = (self._folder / f"{schema}.db").resolve()
-            connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={mode}",))
+            connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={_URI_MODES[mode]}",))
             if mode is not AccessMode.READ:
                 connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
                 connection.execute(f"PRAGMA {schema}.synchronous=FULL")

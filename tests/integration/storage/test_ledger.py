@@ -15,7 +15,7 @@ from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import search, verify
-from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table, key_use_table, load_note_table
+from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table, fact_note_table, key_use_table
 from estelam.ledger.verify import Head, LedgerCorruptError
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -101,7 +101,7 @@ CHANGES: dict[str, Callable[[Connection], object]] = {
     "a root": lambda c: c.execute(update(block_table).where(block_table.c.number == 1).values(merkle_root=bytes(32))),
     "a key's use": lambda c: c.execute(update(key_use_table).values(first_sequence=2)),
     "a key's use gone": lambda c: c.execute(key_use_table.delete()),
-    "a load's note": lambda c: c.execute(insert(load_note_table).values(sequence=2, load_number=1)),
+    "a load's note": lambda c: c.execute(insert(fact_note_table).values(sequence=2, kind="load", number=1)),
     "a time": lambda c: c.execute(update(block_table).where(block_table.c.number == 3).values(sealed_at_micros=7)),
 }
 
@@ -156,7 +156,7 @@ def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> 
 def _back_to_the_first_schema(connection: Connection) -> None:
     entries = [Entry.FromString(sealed) for sealed in connection.execute(select(entry_table.c.sealed)).scalars()]
     blocks = connection.execute(select(block_table)).mappings().all()
-    for name in ("entry", "block", "key_use", "load_note", "annulment"):
+    for name in ("entry", "block", "key_use", "fact_note", "annulment"):
         connection.execute(text(f"DROP TABLE ledger.{name}"))
     connection.execute(text("DELETE FROM ledger.alembic_version"))
     command.upgrade(migrate.alembic_config("estelam.storage:migrations", "ledger", connection), "0001")

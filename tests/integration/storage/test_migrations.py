@@ -73,8 +73,8 @@ def upgraded(settings: StoreSettings, rows: Rows) -> Store:
 
 def _back_to_the_first_schema(connection: Connection, scripts: str) -> None:
     tables = {
-        "judiciary:migrations": ("coverage", "load", "former_subject", "cheque_case"),
-        "promissory:migrations": ("coverage", "load", "former_subject", "note", "setad_member"),
+        "judiciary:migrations": ("coverage", "load", "former_subject", "recall_run", "cheque_case"),
+        "promissory:migrations": ("coverage", "load", "former_subject", "recall_run", "note", "setad_member"),
     }
     for name in tables[scripts]:
         connection.execute(text(f"DROP TABLE facts.{name}"))

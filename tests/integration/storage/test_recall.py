@@ -232,6 +232,7 @@ def back_to_the_second_schema(connection: Connection) -> None:
     changes = [f"load DROP COLUMN {name}" for name in since_then]
     changes += ["coverage DROP COLUMN tracking_since", "coverage DROP COLUMN feeds"]
     changes += ["coverage RENAME COLUMN as_of_micros TO through_micros", "cheque_case DROP COLUMN sayad_id"]
+    connection.execute(text("DROP TABLE facts.recall_run"))
     for index in ("cheque_case_tracking_id", "cheque_case_sayad_id"):
         connection.execute(text(f"DROP INDEX facts.{index}"))
     for change in changes:

@@ -16,7 +16,7 @@ from estelam.core.model import Subject
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import loads, search, verify
+from estelam.ledger import loads, recall_runs, search, verify
 from estelam.ledger.tables import GENESIS
 from estelam.storage.store import Store
 
@@ -86,6 +86,25 @@ def list_loads(service: str, entry: int | None, *, as_json: bool) -> None:
     columns = ("load", "feed", "feed_number", "cut_at", "rows", "sha256", "noted_at", "entry")
     rows = [
         (*map(note.facts.get, columns[:6]), to_datetime(note.noted_at_micros).isoformat(), note.entry) for note in noted
+    ]
+    output.print_rows(columns, rows, as_json=as_json)
+
+
+def list_recalls(service: str, *, as_json: bool) -> None:
+    """Print the runs of recall that the ledger of *service* notes."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings = settings_of(service)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            noted = list(recall_runs.notes(connection))
+    columns = ("run_at", "after_load", "newest_load", "answers", "noted_at", "entry")
+    rows = [
+        (
+            to_datetime(note.run.run_at_micros).isoformat(),
+            *note.run[1:],
+            to_datetime(note.noted_at_micros).isoformat(),
+            note.entry,
+        )
+        for note in noted
     ]
     output.print_rows(columns, rows, as_json=as_json)
 

@@ -52,3 +52,12 @@ def list_loads(
 
     Exit 0: listed; 2: there is no such entry; 21: the ledger can't be read.
     """
+
+
+@app.command("recalls")
+@implemented
+def list_recalls(service: Service, as_json: AsJson = False) -> None:
+    """List the runs of recall that the ledger notes, with the number of answers each listed.
+
+    A run is noted when the service starts or at its next health check. Exit 0: listed; 21: the ledger can't be read.
+    """

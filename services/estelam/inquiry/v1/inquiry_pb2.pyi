@@ -62,8 +62,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_REFUSED: _Outcome.ValueType  # 4
     """OUTCOME_REFUSED means that the inquiry was refused, for the reason in the entry's refusal field."""
     OUTCOME_NOTED: _Outcome.ValueType  # 5
-    """OUTCOME_NOTED means that the entry records a change of the catalogue or a load, in its notice field, and not an
-    inquiry.
+    """OUTCOME_NOTED means that the entry records a change of the catalogue, a load or a run of recall, in its notice field,
+    and not an inquiry.
     """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
@@ -80,8 +80,8 @@ OUTCOME_DISCLOSED: Outcome.ValueType  # 3
 OUTCOME_REFUSED: Outcome.ValueType  # 4
 """OUTCOME_REFUSED means that the inquiry was refused, for the reason in the entry's refusal field."""
 OUTCOME_NOTED: Outcome.ValueType  # 5
-"""OUTCOME_NOTED means that the entry records a change of the catalogue or a load, in its notice field, and not an
-inquiry.
+"""OUTCOME_NOTED means that the entry records a change of the catalogue, a load or a run of recall, in its notice field,
+and not an inquiry.
 """
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
@@ -239,8 +239,9 @@ class Entry(_message.Message):
     """
     notice: _builtins.str
     """notice is, as a JSON object, one change of the catalogue (the record's kind and name, and its values before and
-    after), or one load of data (its number, feed, cut-off, hash and counts), which every later answer includes. Empty
-    for an inquiry. An entry with a notice has no caller, method or question.
+    after), one load of data (its number, feed, cut-off, hash and counts), which every later answer includes, or one run
+    of recall (its time, the loads it compared and the number of answers listed). Empty for an inquiry. An entry with a
+    notice has no caller, method or question.
     """
     annuls: _builtins.int
     """annuls is the sequence of an earlier entry of the same inquiry whose reply the caller never got, because the outcome

@@ -1,4 +1,4 @@
-"""Migration steps for the tables that the facts of every service have: coverage, loads and former subjects."""
+"""Migration steps for the tables that the facts of every service have: coverage, loads, former subjects, recalls."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -94,3 +94,17 @@ def remember_coverage(first_date: date) -> None:
     last = sa.select(sa.func.max(load.c.number)).scalar_subquery()
     now = sa.func.coalesce(declared, sa.literal(first_date, sa.Date))
     op.execute(sa.update(load).where(load.c.number == last).values(covered_since=now))
+
+
+def create_recall_runs() -> None:
+    """Create facts.recall_run."""
+    op.create_table(
+        "recall_run",
+        sa.Column("run_at_micros", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("after_load", sa.Integer, nullable=False),
+        sa.Column("newest_load", sa.Integer, nullable=False),
+        sa.Column("answers", sa.BigInteger, nullable=False),
+        # To the year 9999: a time that can't be written would keep the service from noting any run.
+        sa.CheckConstraint("run_at_micros BETWEEN 0 AND 253402300799999999", name="recall_run_at"),
+        schema="facts",
+    )

@@ -1,4 +1,4 @@
-"""Notes of loads on every database: the chain says which data each answer is from, whatever the clocks say."""
+"""Notes of facts on every database: the chain says which data each answer is from, and when recall was run."""
 
 import csv
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import uuid_utils
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.exceptions import UserFacingError
@@ -17,15 +17,17 @@ from estelam.core.model import Answer, Caller, Inquiry, person_subject
 from estelam.core.parties import Parties
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.ledger import loads, search, verify
+from estelam.ledger import loads, recall_runs, search, verify
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.receipts import receipt
-from estelam.storage.facts import load_table
+from estelam.storage import sqlite
+from estelam.storage.facts import load_table, recall_run_table
 from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, LOOKUPS
 from tests.conftest import both_engines
+from tests.e2e.conftest import CommandLine, CommandResult
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 pytestmark = both_engines
@@ -37,10 +39,11 @@ PERSON = "9990000042"
 class Worker:
     """One of any number of processes that answer from one store."""
 
-    def __init__(self, sandbox: Sandbox, *, keys: int = 1) -> None:
+    def __init__(self, sandbox: Sandbox, *, keys: int = 0) -> None:
         settings = sandbox.judiciary()
         self.keys = verifying_keys(settings.signing_certificates)
-        self.keyring = HmacKeyring({f"k{number}": bytes([number]) * 32 for number in range(1, keys + 1)})
+        invented = {f"k{number}": bytes([number]) * 32 for number in range(1, keys + 1)}
+        self.keyring = HmacKeyring(invented) if keys else HmacKeyring.load(settings.hmac_keyring)
         self.store = Store(settings.store, ledger=AccessMode.WRITE)
         signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
         self.recorder = InquiryRecorder(
@@ -61,10 +64,11 @@ class Worker:
         return answer
 
     def chain(self) -> list[str]:
-        """Every entry, verified: an outcome, or the load that it notes."""
+        """Every entry, verified: an outcome, or what it notes."""
         with self.store.transaction() as connection:
             assert list(verify.verify_ledger(connection, self.keys))
             noted = {note.entry: f"load {note.load}" for note in loads.notes(connection)}
+            noted |= {note.entry: "recall" for note in recall_runs.notes(connection)}
             entries = search.entries_since(connection, 0)
             return [noted.get(e.sequence) or inquiry_pb2.Outcome.Name(e.outcome)[8:] for e in entries]
 
@@ -78,7 +82,7 @@ def workers(sandbox: Sandbox) -> Iterator[tuple[Worker, Worker]]:
         yield first, second
 
 
-def late(folder: Path, number: int) -> Path:
+def late(folder: Path, number: int, person: str = "9990000050") -> Path:
     """A file with one more case."""
     path = folder / f"{number}.csv"
     case = {
@@ -86,7 +90,7 @@ def late(folder: Path, number: int) -> Path:
         "kind": "CIVIL",
         "filed_on": "2026-03-01",
         "registered_at": "2026-05-20T10:00:00+03:30",
-        "national_id": "9990000050",
+        "national_id": person,
         "role": "DRAWER",
     }
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -116,12 +120,12 @@ def test_each_load_is_noted_before_its_answers(
 def test_workers_note_a_load_once(workers: tuple[Worker, Worker], sandbox: Sandbox, tmp_path: Path) -> None:
     """Of several workers, the first that sees a load notes it, with or without an inquiry."""
     first, second = workers
-    first.recorder.note_loads()
-    second.recorder.note_loads()
+    first.recorder.note_facts()
+    second.recorder.note_facts()
     second.ask()
     load_file(sandbox.judiciary(), CASES, late(tmp_path, 1), parties=Parties.REPLACED)
     second.ask()
-    first.recorder.note_loads()
+    first.recorder.note_facts()
     first.ask()
 
     assert ["load 1", "NO", "load 2", "NO", "NO"] == first.chain()
@@ -147,6 +151,97 @@ def test_restored_facts_are_noted(workers: tuple[Worker, Worker], sandbox: Sandb
     worker.ask()
 
     assert ["load 1", "load 2", "NO", "load 1", "NO"] == worker.chain()
+
+
+def recall(sandbox: Sandbox, *more: str | Path, since: str = "1") -> CommandResult:
+    return CommandLine(sandbox)("judiciary", "recall", "--since", since, "--settle", "0", *more)
+
+
+@pytest.fixture
+def recalled(workers: tuple[Worker, Worker], sandbox: Sandbox, tmp_path: Path) -> Worker:
+    """A worker that answered NO about a person, of whom a case was loaded later."""
+    worker, _ = workers
+    worker.ask()
+    load_file(sandbox.judiciary(), CASES, late(tmp_path, 1, PERSON), parties=Parties.REPLACED)
+    return worker
+
+
+def test_each_recall_is_noted_once(recalled: Worker, workers: tuple[Worker, Worker], sandbox: Sandbox) -> None:
+    """Each run of recall is noted once, by whichever worker sees it first, also after a restart."""
+    for since in ("1", "2"):
+        assert 0 == recall(sandbox, since=since).code
+    for worker in workers:
+        worker.recorder.ping()
+    with closing((restarted := Worker(sandbox)).store):
+        restarted.recorder.note_facts()
+        restarted.ask()
+    noted = CommandLine(sandbox)("ledger", "recalls", "judiciary", "--json").json
+
+    assert ["load 1", "NO", "load 2", "recall", "recall", "YES"] == recalled.chain()
+    assert [(1, 2, 1, 4), (2, 2, 0, 5)] == [
+        (row["after_load"], row["newest_load"], row["answers"], row["entry"]) for row in noted
+    ]
+    assert all(row["run_at"] <= row["noted_at"] for row in noted)
+
+
+def test_recall_after_restored_facts_is_noted(recalled: Worker, sandbox: Sandbox) -> None:
+    """Where facts are restored from a backup, noted runs stay noted, and the next run is noted too."""
+    for _ in range(2):
+        recall(sandbox)
+        recalled.recorder.note_facts()
+    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        _, (lost, *_) = connection.execute(recall_run_table.select().order_by("run_at_micros"))
+        connection.execute(delete(load_table).where(load_table.c.number == 2))
+        connection.execute(delete(recall_run_table).where(recall_run_table.c.run_at_micros == lost))
+    recall(sandbox, since="0")
+    recalled.recorder.note_facts()
+
+    assert ["load 1", "NO", "load 2", "recall", "recall", "load 1", "recall"] == recalled.chain()
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_unstored_recall_lists_nothing(recalled: Worker, sandbox: Sandbox, tmp_path: Path, form: str) -> None:
+    """A run of recall that can't be stored prints and writes nothing, and says why."""
+    old = Store(sandbox.judiciary().store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
+    with closing(old), old.transaction() as connection:
+        connection.execute(text("DROP TABLE facts.recall_run"))
+    folder = tmp_path / "lists"
+    for result in (recall(sandbox, "--format", form), recall(sandbox, "--format", form, "--out", folder)):
+        assert (result.code, result.out) == (21, "")
+        assert "the run of recall can't be stored, so nothing is listed" in result.err
+    assert not folder.exists()
+    assert ["load 1", "NO"] == recalled.chain()
+
+
+def test_recall_during_a_load(recalled: Worker, sandbox: Sandbox, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run beside a load is stored where the engine permits it; else nothing is listed."""
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT_SECONDS", 0.1)
+    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as loader, loader.transaction():
+        result = recall(sandbox)
+
+    assert (21 if engine == "sqlite" else 0) == result.code
+    assert ("no load is running" in result.err) == (engine == "sqlite") == (result.out == "")
+    assert 2 == len(recalled.chain())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM ledger.fact_note WHERE kind = 'recall'",
+        "UPDATE ledger.fact_note SET number = number + 1 WHERE kind = 'recall'",
+        "UPDATE ledger.fact_note SET kind = 'load' WHERE kind = 'recall'",
+    ],
+)
+def test_damaged_note_of_a_recall_is_detected(recalled: Worker, sandbox: Sandbox, damage: str) -> None:
+    """Verification detects that the note of a run of recall was removed or changed."""
+    recall(sandbox)
+    recalled.recorder.note_facts()
+    with recalled.store.transaction() as connection:
+        connection.execute(text(damage))
+    result = CommandLine(sandbox)("ledger", "verify", "judiciary")
+
+    assert 1 == result.code
+    assert "the table fact_note does not match the entries" in result.err
 
 
 @pytest.mark.parametrize("used", [1, 2])
