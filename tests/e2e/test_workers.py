@@ -44,7 +44,15 @@ def service(on_postgresql: Sandbox) -> Iterator[ServiceProcess]:
 def workers(service: ServiceProcess) -> set[int]:
     """The worker processes: all but the supervisor and Python's resource tracker."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text("ascii").split()
-    return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {int(pid) for pid in children if b"spawn_main" in command_line(pid)}
+
+
+def command_line(pid: str) -> bytes:
+    """The command line of the process; empty if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def until(happened: Callable[[], bool]) -> None:

@@ -81,8 +81,8 @@ class Lists:
         return {str(folder / f"{caller}.{form}"): count for caller, count in counts.items()}
 
     def _rows(self, caller: str | None = None, limit: int = -1) -> Iterator[tuple[Any, ...]]:
-        query = "SELECT * FROM answer WHERE ?1 IS NULL OR caller = ?1 ORDER BY caller, entry LIMIT ?2"
-        return iter(self._database.execute(query, (caller, limit)))
+        query = "SELECT * FROM answer WHERE :caller IS NULL OR caller = :caller ORDER BY caller, entry LIMIT :limit"
+        return iter(self._database.execute(query, {"caller": caller, "limit": limit}))
 
 
 @contextlib.contextmanager
