@@ -156,14 +156,14 @@ class InquiryRecorder:
         return [found[inquiry.id] for inquiry in inquiries]
 
     def _record_failure(self, inquiries: Sequence[Inquiry], refusal: Refusal) -> None:
-        """Record that *inquiries* got *refusal*, and annul what a commit of unknown outcome wrote about them."""
+        """Record that *inquiries* got *refusal*, and annul everything that a commit of unknown outcome wrote."""
         try:
             with self._store.transaction() as connection:
                 written = self._written(connection)
                 drafts = [
-                    EntryDraft(i, (i.refusal or refusal).reason, annuls=written.get(str(i.id), 0)) for i in inquiries
+                    EntryDraft(i, (i.refusal or refusal).reason, annuls=written.pop(str(i.id), 0)) for i in inquiries
                 ]
-                self._ledger.append(connection, drafts)
+                self._ledger.append(connection, [*drafts, *self._annulments(written)])
             self._undecided = {}
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
@@ -173,14 +173,17 @@ class InquiryRecorder:
         if not self._undecided:
             return
         with self._store.transaction() as connection:
-            drafts = [
-                EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=sequence)
-                for inquiry_id, sequence in self._written(connection).items()
-                for inquiry, _ in [self._undecided[inquiry_id]]
-            ]
-            if drafts:
+            if drafts := self._annulments(self._written(connection)):
                 self._ledger.append(connection, drafts)
         self._undecided = {}
+
+    def _annulments(self, written: Mapping[str, int]) -> list[EntryDraft]:
+        """Return the drafts that annul *written*: the sequences of undecided inquiries' entries, by inquiry id."""
+        inquiries = {inquiry_id: self._undecided[inquiry_id][0] for inquiry_id in written}
+        return [
+            EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=written[name])
+            for name, inquiry in inquiries.items()
+        ]
 
     def _written(self, connection: Connection) -> dict[str, int]:
         # Read under the ledger's lock, which the other transaction no longer holds: its outcome is decided.

@@ -2,15 +2,16 @@
 
 import csv
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import uuid_utils
-from sqlalchemy import delete, text
+from sqlalchemy import Connection, delete, text
 
 from estelam.core.clock import Clock, to_datetime
+from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Answer, Caller, Inquiry, person_subject
@@ -23,7 +24,7 @@ from estelam.pipeline.recorder import InquiryRecorder
 from estelam.receipts import receipt
 from estelam.storage import sqlite
 from estelam.storage.facts import load_table, recall_run_table
-from estelam.storage.store import AccessMode, Store
+from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, LOOKUPS
 from tests.conftest import both_engines
@@ -56,10 +57,14 @@ class Worker:
             last_sealed=to_datetime(0),
         )
 
-    def ask(self) -> Answer:
+    def attempt(self) -> Answer | Refusal:
         request = pb.CheckByNationalIdRequest(national_id=PERSON)
         inquiry = Inquiry(uuid_utils.uuid7(), CHECK_BY_NATIONAL_ID, CALLER, 0.0, request=request)
         (answer,) = self.recorder.answer_batch([inquiry])
+        return answer
+
+    def ask(self) -> Answer:
+        answer = self.attempt()
         assert isinstance(answer, Answer)
         return answer
 
@@ -151,6 +156,38 @@ def test_restored_facts_are_noted(workers: tuple[Worker, Worker], sandbox: Sandb
     worker.ask()
 
     assert ["load 1", "load 2", "NO", "load 1", "NO"] == worker.chain()
+
+
+@pytest.mark.parametrize("faults", [["lost", "down"], ["lost", "down", "down"], ["lost", "down", "down", "lost"]])
+def test_answer_of_a_lost_commit_is_annulled(
+    workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch, faults: list[str]
+) -> None:
+    """What a commit of unknown outcome wrote is annulled once before the next answer, however many batches fail."""
+    worker, _ = workers
+    worker.recorder.note_facts()
+    transaction, plan = Store.transaction, iter(faults)
+
+    @contextmanager
+    def faulty(store: Store) -> Iterator[Connection]:
+        fault = next(plan, None)
+        if fault == "down":
+            raise StoreError("down")
+        with transaction(store) as connection:
+            yield connection
+        if fault == "lost":
+            raise StoreError("the connection was lost in COMMIT")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "transaction", faulty)
+        while (refused := worker.attempt()) and isinstance(refused, Refusal):
+            assert Reason.STORE_UNAVAILABLE == refused.reason
+    with worker.store.transaction() as connection:
+        answered = {e.sequence for e in search.entries_since(connection, 0) if e.outcome == inquiry_pb2.OUTCOME_NO}
+        annulled = search.annulments(connection)
+
+    assert 2 == len(answered)
+    assert [min(answered)] == [*annulled]
+    assert worker.chain()
 
 
 def recall(sandbox: Sandbox, *more: str | Path, since: str = "1") -> CommandResult:
