@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -69,15 +69,21 @@ class ReceiptJournal:
 
         A crash of the machine leaves a last line that is cut short, or zeros in place of what was not yet on the disk.
         Everything from there on is moved into the file `set_aside`; the replies in it are missing from the journal.
-        Call it once, before the first `append`, and consume it to its end.
+        Where a saved reply follows the damage, it is no crash's, and nothing is moved. Call it once, before the first
+        `append`, and consume it to its end.
 
         Raises:
-            JournalError: a complete line was changed after it was saved.
+            JournalError: a line was changed after it was saved.
             OSError: a file can't be read or written.
         """
         with self._path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
+            for number, line in enumerate(_lines(file), start=1):
                 if b"\0" in line or (not line.endswith(b"\n") and len(line) < MAX_LINE):
+                    if any(map(_ends_in_reply, chain([line], _lines(file)))):
+                        raise JournalError(
+                            f"{self._path}, line {number}: was changed after it was saved, and saved replies follow it;"
+                            f" restore the file, or move it and its file {self._path.name}.of elsewhere and ask anew"
+                        )
                     file.seek(self._end)
                     self._set_aside(file)
                     return
@@ -125,3 +131,15 @@ class ReceiptJournal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: file.readline(MAX_LINE), b"")
+
+
+def _ends_in_reply(line: bytes) -> bool:
+    try:
+        decode(line.rpartition(b"\0")[2])
+    except InvalidReceipt:
+        return False
+    return True

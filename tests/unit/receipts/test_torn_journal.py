@@ -7,7 +7,7 @@ import pytest
 
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.receipts.archive import ReceiptRecord, encode
+from estelam.receipts.archive import MAX_LINE, ReceiptRecord, encode
 from estelam.receipts.journal import JournalError, ReceiptJournal
 
 METHOD = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
@@ -54,13 +54,22 @@ def test_torn_at_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zer
         assert (set_aside.read_bytes() if set_aside else b"") == rest
 
 
-def test_zeros_before_whole_lines(tmp_path: Path) -> None:
-    """Where zeros stand before whole lines, as after a crash that lost a page, these lines are set aside with them."""
-    rest = LINES[1][:40] + bytes(5000) + LINES[2]
+@pytest.mark.parametrize(
+    "rest",
+    [
+        LINES[1][:40] + b"\0" + LINES[1][41:] + LINES[2],
+        LINES[1][:40] + bytes(5000) + LINES[2],
+        bytes(MAX_LINE + 1) + LINES[1] + LINES[2],
+    ],
+    ids=["one byte", "rest of the line", "more than a line"],
+)
+def test_zeros_before_whole_lines(tmp_path: Path, rest: bytes) -> None:
+    """Zeros before a saved reply are not a crash's: the journal is refused and not changed."""
     receipts = damaged(tmp_path / "folder", LINES[0] + rest)
-    found, set_aside = replay(receipts)
+    with pytest.raises(JournalError, match="line 2: was changed after it was saved, and saved replies follow it"):
+        replay(receipts)
 
-    assert (ITEMS[:1], rest) == (found, set_aside and set_aside.read_bytes())
+    assert (LINES[0] + rest, None) == (receipts.read_bytes(), next(receipts.parent.glob("*.torn-*"), None))
 
 
 def test_second_crash(tmp_path: Path) -> None:
