@@ -20,4 +20,5 @@ class JudiciarySettings(StoreSettings):
     listen: HostPort = "127.0.0.1:50052"
     """host:port of the gRPC server."""
     feeds: tuple[FeedName, ...] = ("cases",)
-    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
+    Files of other feeds are refused."""

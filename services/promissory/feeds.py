@@ -26,6 +26,15 @@ def _due_before_issue(columns: Columns) -> Any:
     return pc.and_(pc.not_equal(columns["due_on"], ""), pc.less(columns["due_on"], columns["issued_on"]))
 
 
+MEMBERS = Feed(
+    name="members",
+    table=member_table,
+    columns={"agency_id": identifier(pb.GetNotePartiesRequest, "executive_agency_id"), "name": text()},
+    key=("agency_id",),
+    full_snapshot=True,
+)
+"""All member agencies of Setad: a stored agency that is not in the file is deleted."""
+
 NOTES = Feed(
     name="notes",
     table=note_table,
@@ -55,14 +64,6 @@ NOTES = Feed(
     ignored=frozenset({"transferable", "guarantors", "guarantor_id", "guarantor_name"}),
     key=("serial",),
     subjects={"serial": "serial"},
+    other_kinds=frozenset({MEMBERS.name}),
 )
 """Notes; a row replaces the stored note with the same serial."""
-
-MEMBERS = Feed(
-    name="members",
-    table=member_table,
-    columns={"agency_id": identifier(pb.GetNotePartiesRequest, "executive_agency_id"), "name": text()},
-    key=("agency_id",),
-    full_snapshot=True,
-)
-"""All member agencies of Setad: a stored agency that is not in the file is deleted."""

@@ -21,6 +21,7 @@ class PromissorySettings(StoreSettings):
     listen: HostPort = "127.0.0.1:50051"
     """host:port of the gRPC server."""
     feeds: tuple[FeedName, ...] = ("notes",)
-    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
+    Files of other feeds are refused."""
     parties_window: timedelta = timedelta(hours=24)
     """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration."""

@@ -422,6 +422,16 @@ def test_manifest_declares_the_file(command: CommandLine, sandbox: Sandbox, tmp_
     assert [(2, "delta", ROWS + 1), (1, "whole", ROWS)] == [(r["number"], r["kind"], r["rows"]) for r in listed]
 
 
+def test_file_under_a_feed_of_another_kind_is_refused(command: CommandLine, sandbox: Sandbox) -> None:
+    """A list of agencies can't be loaded as a file of notes, whose coverage it would declare."""
+    before = facts(sandbox.promissory().store)
+
+    refused = command("promissory", "load-agencies", SAMPLES / "agencies.csv", "--feed", "notes", "--cut-at", NOW)
+
+    assert (1, True) == (refused.code, "the feed notes takes no file of members: expected members" in refused.err)
+    assert before == facts(sandbox.promissory().store)
+
+
 def test_load_without_cut_off_is_refused(command: CommandLine, tmp_path: Path) -> None:
     """A file without manifest and cut-off is refused: when the command runs says nothing of the data."""
     result = command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, ROWS + 1))

@@ -122,7 +122,8 @@ class StoreSettings(ServingSettings):
     max_staleness: timedelta = timedelta(hours=24)
     """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
     feeds: tuple[FeedName, ...] = Field(min_length=1)
-    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs."""
+    """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
+    Files of other feeds are refused."""
     feed_signers: dict[FeedName, Path] = {}
     """The certificate (PEM) of the Ed25519 key that signs the manifests of a feed, by the feed's name."""
     change_limit: float = Field(default=0.01, gt=0, le=1)

@@ -1,6 +1,6 @@
 """Descriptions of data files: columns, checks and keys of a feed; what is declared of a file; the result of a load."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ class Feed:
     """One kind of data file, and how its rows enter the store."""
 
     name: str
-    """The name of the feed unless another one is declared: several sources may deliver files of one kind."""
+    """The name of the kind, and of its feed unless another one is declared: several sources may deliver its files."""
     table: Table
     """The table of the rows: the columns of the file, and `load_number`, the load that last changed the row."""
     columns: Mapping[str, ColumnFormat]
@@ -50,11 +50,19 @@ class Feed:
     subjects: Mapping[str, str] = field(default_factory=dict)
     """The column of each kind of subject that inquiries ask about; recall needs them."""
     full_snapshot: bool = False
-    """Whether a file always has all rows of its feed."""
+    """Whether a file always has all rows of its kind, so that the kind has one feed only, which has its name."""
+    other_kinds: frozenset[str] = frozenset()
+    """The names of the service's other kinds of file, which no feed of this kind has."""
     first_date: date = date.min
     """The date from which a whole file is complete if it declares none."""
     is_dated: bool = False
     """Whether a file may declare dates from which it is complete; if not, the feed is complete or it is not."""
+
+    def names(self, required_feeds: Sequence[str]) -> tuple[str, ...]:
+        """Return the names that a feed of this kind may have, where coverage needs *required_feeds*."""
+        if self.full_snapshot:
+            return (self.name,)
+        return tuple(name for name in required_feeds if name not in self.other_kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +94,9 @@ class Policy:
     """What a load may change, and how coverage follows from it."""
 
     required_feeds: tuple[str, ...]
-    """The feeds that coverage needs."""
+    """The feeds that coverage needs; no others are loaded, except those of kinds that have one feed only."""
     change_limit: float
-    """The greatest share of the stored rows that may be changed or removed."""
+    """The greatest share of the feed's stored rows that a file may change or remove."""
     allow_removals: int = 0
     """The number of rows that may be changed or removed whatever their share."""
     dry_run: bool = False

@@ -101,7 +101,7 @@ class LoadJob:
         Raises:
             LoadError: the file can't be loaded.
         """
-        check_declaration(self.feed, self.declared, self.clock.now())
+        check_declaration(self.feed, self.declared, self.policy.required_feeds, self.clock.now())
         file = self._identify()  # 1
         try:
             return self._attempt(file, direct_copy=not self.policy.dry_run)

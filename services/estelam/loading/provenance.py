@@ -19,12 +19,18 @@ Load = Row[Any]
 """A row of facts.load."""
 
 
-def check_declaration(feed: Feed, declared: Declaration, now: datetime) -> None:
-    """Check what can be checked of *declared* without the store.
+def check_declaration(feed: Feed, declared: Declaration, required_feeds: Sequence[str], now: datetime) -> None:
+    """Check what can be checked of *declared* without the store, where coverage needs *required_feeds*.
 
     Raises:
-        LoadError: it declares what a file of *feed* can't be, or data from after *now*.
+        LoadError: it declares what a file of *feed* can't be, a feed of another kind or one not in the settings, or
+            data from after *now*.
     """
+    if declared.feed not in (known := feed.names(required_feeds)):
+        raise LoadError(
+            f"the feed {declared.feed} takes no file of {feed.name}: expected {' or '.join(known) or 'none'}; "
+            "the setting feeds names the feeds"
+        )
     if declared.cut_at > now + CLOCK_TOLERANCE:
         raise LoadError(
             f"the cut-off {_instant(declared.cut_at)} is in the future: give the instant of the source's data"

@@ -52,7 +52,8 @@ class LoadedTable:
         }
         if kind.is_dated:
             what["parties"] = Parties.REPLACED
-        allowed: dict[str, Any] = {"required_feeds": (kind.name,), "change_limit": 1}
+        feeds = sorted({kind.name, declared.get("feed", kind.name)})
+        allowed: dict[str, Any] = {"required_feeds": tuple(feeds), "change_limit": 1}
         with closing(Store(self.url, facts=AccessMode.WRITE)) as store:
             return load(
                 store,

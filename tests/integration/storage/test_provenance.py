@@ -185,6 +185,18 @@ def test_coverage_is_that_of_all_required_feeds(cases: LoadedTable) -> None:
     assert cases.coverage() == Coverage(date(2023, 1, 1), START + 4 * HOUR, date(2024, 1, 1))
 
 
+@pytest.mark.parametrize("name", ["members", "note", "Notes", "notes-b"])
+def test_a_feed_name_belongs_to_one_kind_of_file(notes: LoadedTable, name: str) -> None:
+    """A file is refused as one of another kind's feed, and as one of a feed that the settings do not name."""
+    both = {"required_feeds": ("notes", "members")}
+    with pytest.raises(LoadError, match=f"the feed {name} takes no file of notes: expected notes;"):
+        notes.load(NOTES, feed=name, policy=both)
+    with pytest.raises(LoadError, match="the feed notes takes no file of members: expected members;"):
+        notes.load(MEMBERS, "A,الف", feed="notes", policy=both)
+
+    assert (notes.loads(), notes.coverage()) == ([], None)
+
+
 def test_a_feed_that_is_not_required_leaves_coverage(notes: LoadedTable) -> None:
     """The list of members does not make the notes fresher, unless the settings require it."""
     notes.load(NOTES, whole=False)
