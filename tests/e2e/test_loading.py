@@ -369,7 +369,7 @@ def test_truncated_register_is_refused(command: CommandLine, sandbox: Sandbox, t
     refused = command(*load)
 
     assert (1, 1) == (dry.code, refused.code)
-    assert "would change 0 and remove 15 of 20 stored rows, more than 1 %" in refused.err
+    assert "would change 0 and remove 15 of 20 stored rows of the feed, more than 1 %" in refused.err
     assert before == facts(sandbox.promissory().store)
     assert command(*load, "--allow-removals", "14").code == 1
     assert command(*load, "--allow-removals", "15").code == 0

@@ -127,7 +127,7 @@ class StoreSettings(ServingSettings):
     feed_signers: dict[FeedName, Path] = {}
     """The certificate (PEM) of the Ed25519 key that signs the manifests of a feed, by the feed's name."""
     change_limit: float = Field(default=0.01, gt=0, le=1)
-    """The share of the stored rows that a load may change or remove without --allow-removals."""
+    """The share of the feed's stored rows that a load may change or remove without --allow-removals."""
     batch_size: int = Field(default=128, ge=1)
     """Most inquiries in one transaction."""
     batch_queue: int = Field(default=8192, ge=1)

@@ -192,11 +192,11 @@ class LoadJob:
         affected = changes.changed + changes.removed
         if affected <= max(ALWAYS_ALLOWED, self.policy.allow_removals):
             return
-        if merge.has_stored_rows(affected / self.policy.change_limit):
+        if merge.has_rows_of_feed(affected / self.policy.change_limit):
             return
         raise LoadError(
-            f"{self.path}: would change {changes.changed:,} and remove {changes.removed:,} of {merge.stored_rows:,} "
-            f"stored rows, more than {self.policy.change_limit * 100:g} %; "
+            f"{self.path}: would change {changes.changed:,} and remove {changes.removed:,} of {merge.rows_of_feed:,} "
+            f"stored rows of the feed, more than {self.policy.change_limit * 100:g} %; "
             f"if that is right, load it with --allow-removals {affected}"
         )
 

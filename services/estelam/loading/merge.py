@@ -88,15 +88,24 @@ class Merge:
         else:
             self._replace()
 
-    def has_stored_rows(self, number: float) -> bool:
-        """Return whether at least *number* rows are stored; the cost is that of reading so many."""
-        some = select(literal(1)).select_from(self._feed.table).limit(math.ceil(number)).subquery()
-        return self._count(some) >= number
+    def has_rows_of_feed(self, number: float) -> bool:
+        """Return whether at least *number* rows of the file's feed are stored; the cost is that of reading so many."""
+        return self._has_stored_rows(number, self.is_of_feed)
 
     @property
-    def stored_rows(self) -> int:
-        """The number of stored rows; counting them reads an index completely."""
-        return self._count(self._feed.table)
+    def rows_of_feed(self) -> int:
+        """The number of stored rows of the file's feed; counting them reads an index completely."""
+        return self._count(self._feed.table, self.is_of_feed)
+
+    @property
+    def is_of_feed(self) -> ColumnElement[bool]:
+        """The condition that a stored row is of the file's feed, whose load changed it last."""
+        of_feed = select(load_table.c.number).where(load_table.c.feed == self._declared.feed)
+        return self._feed.table.c.load_number.in_(of_feed)
+
+    def _has_stored_rows(self, number: float, *conditions: ColumnElement[bool]) -> bool:
+        some = select(literal(1)).select_from(self._feed.table).where(*conditions).limit(math.ceil(number)).subquery()
+        return self._count(some) >= number
 
     @property
     def _merges_parties(self) -> bool:
@@ -207,8 +216,7 @@ class Merge:
             return and_(in_file, exists(select(1).select_from(rows).where(self._same_key()).correlate(table)))
         if not self._declared.whole:
             return in_file
-        of_feed = table.c.load_number.in_(select(load_table.c.number).where(load_table.c.feed == self._declared.feed))
-        return or_(of_feed, in_file)
+        return or_(self.is_of_feed, in_file)
 
     def _kept_rows(self, newer: Select[Any] | None) -> Select[Any]:
         """Return the stored rows that the file lacks of records that it has with other values in consistent columns.
@@ -269,7 +277,7 @@ class Merge:
         if self._staging.on_postgresql:
             return []
         affected = self._count(self._staging.changed) + self._count(self._staging.stale)
-        if self.has_stored_rows(affected / _REBUILD_SHARE + 1):
+        if self._has_stored_rows(affected / _REBUILD_SHARE + 1):
             return []
         return self._indexes_except("load_number", self._feed.key[0])
 

@@ -119,6 +119,20 @@ def test_whole_file_leaves_the_rows_of_other_feeds(cases: LoadedTable) -> None:
     assert {number for number, *_ in cases.changed()} == {"1", "2", "3", "4"}
 
 
+def test_the_limit_of_changes_is_a_share_of_the_rows_of_the_feed(cases: LoadedTable) -> None:
+    """A small feed that was cut off is refused however many rows other feeds have."""
+    limit = {"change_limit": 0.01, "required_feeds": ("cases", "court-b")}
+    small = [f"{n},{CIVIL},{n},9990000018,DRAWER" for n in range(100, 140)]
+    cases.load(CASES, *(f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 5000)), policy=limit)
+    cases.load(CASES, *small, feed="court-b", whole=True, policy=limit)
+
+    with pytest.raises(LoadError, match="change 0 and remove 39 of 40 stored rows of the feed, more than 1 %"):
+        cases.load(CASES, small[0], feed="court-b", whole=True, policy=limit)
+    changed = [row.replace("CIVIL", "CRIMINAL") for row in small[:39]]
+    with pytest.raises(LoadError, match="change 39 and remove 0 of 40 stored rows of the feed, more than 1 %"):
+        cases.load(CASES, *changed, feed="court-b", policy=limit)
+
+
 def test_older_file_of_another_feed_changes_no_newer_row(cases: LoadedTable) -> None:
     """A record that one feed has delivered as of a later instant is not changed by another feed's older file."""
     before = cases.changed()
