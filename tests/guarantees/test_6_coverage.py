@@ -130,6 +130,15 @@ def test_undeclared_coverage_permits_yes_only(ask: Caller, start: Start) -> None
     assert answers(ABSENT) == [UNDECLARED] * 3
 
 
+def test_coverage_of_other_feeds_permits_yes_only(ask: Caller, start: Start) -> None:
+    """Coverage that a load with other required feeds than the running service's has derived permits no NO."""
+    answers = all_methods(ask, start, feeds=("notes", "cases", "another"))
+    load_samples(ask.box, datetime.now(UTC), whole=True)
+
+    assert answers(THERE) == [ANSWER_YES] * 3
+    assert answers(ABSENT) == [UNDECLARED] * 3
+
+
 def test_unlinked_cases_permit_no_for_persons_only(ask: Caller, start: Start) -> None:
     """Unless the feed declares since when its cases are linked to certificates, no NO is given by tracking id."""
     load_file(ask.box.promissory(), NOTES, SAMPLES / "notes.csv", whole=True)

@@ -132,6 +132,7 @@ class SimulatedService:
             ),
             keyring=keyring,
             lookups={method.name: lookup for method, lookup in self.world.questions(self.settings).items()},
+            feeds=self.settings.feeds,
             max_staleness=self.settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,

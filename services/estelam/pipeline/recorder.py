@@ -1,6 +1,6 @@
 """Steps 5 and 6 of the pipeline, for a batch of inquiries: look up and record, in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,6 +70,7 @@ class InquiryRecorder:
         ledger: LedgerWriter,
         keyring: HmacKeyring,
         lookups: Mapping[str, Lookup],
+        feeds: Collection[str],
         max_staleness: timedelta,
         clock: Clock,
         last_sealed: datetime,
@@ -78,6 +79,7 @@ class InquiryRecorder:
         self._ledger = ledger
         self._keyring = keyring
         self._lookups = lookups
+        self._feeds = feeds
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
@@ -102,7 +104,7 @@ class InquiryRecorder:
     def _answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         with self._store.transaction() as connection:
             # The snapshot is taken under the ledger's lock, so no other process has noted a load that it lacks.
-            declared, newest = coverage.read_coverage_and_load(connection)
+            declared, newest = coverage.read_coverage_and_load(connection, self._feeds)
             results = self._look_up(connection, declared, inquiries)  # 5 look up
             drafts = [
                 EntryDraft(inquiry, result.outcome, result.reply)
@@ -127,7 +129,7 @@ class InquiryRecorder:
     def note_facts(self) -> None:
         """Note the loads and the runs of recall that the ledger has not noted."""
         with self._store.transaction() as connection:
-            _, newest = coverage.read_coverage_and_load(connection)
+            _, newest = coverage.read_coverage_and_load(connection, self._feeds)
             noted_loads, noted_recalls = self._unnoted_loads(connection, newest), recall_runs.unnoted(connection)
             if notes := [*noted_loads, *noted_recalls]:
                 self._ledger.append(connection, (), notes=notes)

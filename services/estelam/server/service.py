@@ -57,6 +57,7 @@ async def run_recording_service(
             ledger=ledger,
             keyring=keyring,
             lookups={method.name: lookup for method, lookup in lookups.items()},
+            feeds=settings.feeds,
             max_staleness=settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,

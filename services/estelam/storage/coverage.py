@@ -16,7 +16,7 @@ _COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_tabl
 _READ = select(*_COLUMNS)
 _NEWEST = select(func.max(load_table.c.number)).scalar_subquery()
 # One row, also where no coverage is declared.
-_READ_WITH_LOAD = select(_NEWEST.label("load"), *_COLUMNS).select_from(
+_READ_WITH_LOAD = select(_NEWEST.label("load"), coverage_table.c.feeds, *_COLUMNS).select_from(
     select(literal(1).label("one")).subquery().outerjoin(coverage_table, true())
 )
 
@@ -46,11 +46,15 @@ def read_coverage(connection: Connection) -> Coverage | None:
     return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
 
 
-def read_coverage_and_load(connection: Connection) -> tuple[Coverage | None, int]:
-    """Return what `read_coverage` returns and the number of the newest load, 0 if there is none, in one query."""
+def read_coverage_and_load(connection: Connection, required: Collection[str]) -> tuple[Coverage | None, int]:
+    """Return the coverage and the number of the newest load, 0 if there is none, in one query.
+
+    Coverage that was derived for other feeds than the *required* ones, by a loader with other settings, is None.
+    """
     row = connection.execute(_READ_WITH_LOAD).one()
-    declared = None if row.since is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
-    return declared, row.load or 0
+    if row.since is None or not _is_of(row.feeds, required):
+        return None, row.load or 0
+    return Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since), row.load
 
 
 def check_feeds(connection: Connection, required: Collection[str]) -> None:
@@ -60,11 +64,15 @@ def check_feeds(connection: Connection, required: Collection[str]) -> None:
         StoreError: it was derived from others, because the settings have changed since the last load.
     """
     feeds = connection.execute(select(coverage_table.c.feeds)).scalar()
-    if feeds is not None and set(feeds.split()) != set(required):
+    if feeds is not None and not _is_of(feeds, required):
         raise StoreError(
             f"the settings require the feeds {', '.join(sorted(required))}, and the coverage was declared for "
             f"{', '.join(feeds.split())}: load the next file of a feed first, which declares it anew"
         )
+
+
+def _is_of(feeds: str, required: Collection[str]) -> bool:
+    return set(feeds.split()) == set(required)
 
 
 def require_coverage(coverage: Coverage | None, *, now: datetime, max_staleness: timedelta) -> NegativeAnswerPermit:

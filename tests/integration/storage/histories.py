@@ -125,6 +125,7 @@ class History:
             ledger=LedgerWriter(keyring=keyring, signer=signer, clock=self.clock),
             keyring=keyring,
             lookups={method.name: lookup for method, lookup in self.questions.items()},
+            feeds=self.settings.feeds,
             max_staleness=timedelta(days=365),
             clock=self.clock,
             last_sealed=to_datetime(0),

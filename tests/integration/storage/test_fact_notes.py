@@ -52,6 +52,7 @@ class Worker:
             ledger=LedgerWriter(keyring=self.keyring, signer=signer, clock=Clock()),
             keyring=self.keyring,
             lookups={method.name: lookup for method, lookup in LOOKUPS.items()},
+            feeds=settings.feeds,
             max_staleness=timedelta(days=36500),
             clock=Clock(),
             last_sealed=to_datetime(0),
