@@ -266,7 +266,7 @@ def _random_case(random: Random, persons: Sequence[str], filed: date, number: st
     if parties and random.random() < 0.15:
         tracking = ""
     # Some courts record the cheque's Sayad id.
-    sayad = f"{cheque}0" if tracking and cheque % 5 < 2 else ""
+    sayad = f"{cheque}{cheque // 10 % 9 + 1}" if tracking and cheque % 5 < 2 else ""
     registered = _registered_at(random, filed)
     for person_id, role in parties or [("", "")]:
         yield Case(number, kind, filed, registered, tracking, sayad, person_id, role)

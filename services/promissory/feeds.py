@@ -65,5 +65,6 @@ NOTES = Feed(
     key=("serial",),
     subjects={"serial": "serial"},
     other_kinds=frozenset({MEMBERS.name}),
+    identifiers=("serial",),
 )
 """Notes; a row replaces the stored note with the same serial."""

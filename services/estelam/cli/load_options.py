@@ -43,6 +43,7 @@ class LoadOptions:
     rejects: Path | None
     dry_run: bool
     allow_removals: int
+    allow_round_ids: bool
     as_json: bool
 
     @property
@@ -94,6 +95,15 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             ),
         ],
         0,
+    ),
+    "allow_round_ids": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--allow-round-ids", help="Accept identifiers that look as if a spreadsheet had rounded them."
+            ),
+        ],
+        False,
     ),
     "rejects": (
         Annotated[

@@ -49,6 +49,8 @@ class Feed:
     """Columns whose values must be equal in all rows that share the value of the first key column."""
     subjects: Mapping[str, str] = field(default_factory=dict)
     """The column of each kind of subject that inquiries ask about; recall needs them."""
+    identifiers: tuple[str, ...] = ()
+    """The columns of long identifiers, which spreadsheets round."""
     full_snapshot: bool = False
     """Whether a file always has all rows of its kind, so that the kind has one feed only, which has its name."""
     other_kinds: frozenset[str] = frozenset()
@@ -101,6 +103,8 @@ class Policy:
     """The number of rows that may be changed or removed whatever their share."""
     dry_run: bool = False
     """Whether to stop before anything is changed."""
+    allow_round_identifiers: bool = False
+    """Whether identifiers that look as if a spreadsheet had rounded them are accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from estelam.loading.merge import Merge
 from estelam.loading.provenance import check_declaration, claims, declare_coverage, find_load, next_number
 from estelam.loading.reader import add_lines, batches
 from estelam.loading.rejects import Reject, RejectFile
+from estelam.loading.rounding import RoundingCheck
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
@@ -169,14 +170,17 @@ class LoadJob:
         return batches(self.path, self.feed.columns, self.feed.ignored)
 
     def _valid_rows(self, rejects: RejectFile, *, direct_copy: bool) -> Source:
-        now = self.clock.now()
+        now, rounding = self.clock.now(), RoundingCheck(self.feed)
         for batch in self._batches():
             numbers, columns, failed = apply_checks(batch, self.feed, now)
             if failed and direct_copy:
                 raise _DirectCopyFailedError
             rejects.add(failed)
+            rounding.add(columns)
             yield numbers, columns
             self.progress(batch.read)
+        if not self.policy.allow_round_identifiers:
+            rounding.refuse()
 
     def _check_file(self, rows: int, file: FileIdentity) -> None:
         """Raise LoadError if the file does not have the declared rows, or has changed since it was identified."""

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import sqrt
 from pathlib import Path
 from typing import TextIO
 
@@ -15,12 +14,11 @@ from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
 from estelam.core.exceptions import UserFacingError
 from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
+from estelam.core.rounding import RoundingCount, chance, may_be_rounded
 from estelam.receipts.receipt import canonical
 
 SEPARATORS = ",;\t|"
 """Separators of cells; the header tells which one a list uses."""
-SPREADSHEET_DIGITS = 15
-"""The digits of a number that spreadsheets keep; those after them become zeros."""
 SHOWN_ROWS = 10
 INT64_MAX = 2**63 - 1
 
@@ -115,7 +113,14 @@ def _row(number: int, header: list[str], cells: list[str], question: Question, n
             day = dates.parse_past_date(text, now)
     except DateError as error:
         problem = f"{question.date_column} {error}"
-    return Row(number, values, canonical(request), day, problem, any(map(_is_rounded, values.values())))
+    return Row(
+        number,
+        values,
+        canonical(request),
+        day,
+        problem,
+        any(may_be_rounded(value) for value in values.values() if isinstance(value, str)),
+    )
 
 
 def _refused(number: int, problem: str) -> Row:
@@ -145,20 +150,14 @@ def _value(name: str, cell: str, *, is_text: bool) -> str | int:
     return number
 
 
-def _is_rounded(value: object) -> bool:
-    return isinstance(value, str) and len(value) > SPREADSHEET_DIGITS and not value[SPREADSHEET_DIGITS:].strip("0")
-
-
 @dataclass(slots=True)
-class Rounding:
+class Rounding(RoundingCount):
     """The rows of a list whose identifiers a spreadsheet may have rounded."""
 
     rows: list[int] = field(default_factory=list)
     """The first rows with an identifier that ends in zeros from its 16th digit on."""
-    count: int = 0
     scientific_rows: list[int] = field(default_factory=list)
     scientific: int = 0
-    _expected: float = 0.0
 
     def add(self, row: Row) -> None:
         """Count *row*."""
@@ -169,13 +168,8 @@ class Rounding:
             self.count += 1
             _keep(self.rows, row)
         for value in row.cells.values():
-            if isinstance(value, str) and len(value) > SPREADSHEET_DIGITS:
-                self._expected += 10.0 ** (SPREADSHEET_DIGITS - len(value))
-
-    @property
-    def is_likely(self) -> bool:
-        """Whether more identifiers end in zeros than chance explains, by three standard deviations."""
-        return self.count > self._expected + 3 * sqrt(self._expected)
+            if isinstance(value, str):
+                self.expected += chance(len(value))
 
     def warnings(self) -> Iterator[str]:
         """Yield what to tell the operator before anything is asked."""
