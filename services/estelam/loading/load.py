@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock, to_micros
@@ -17,7 +17,14 @@ from estelam.loading.feed import Changes, Claims, Declaration, Feed, LoadError, 
 from estelam.loading.formats import true_indices
 from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
-from estelam.loading.provenance import check_declaration, claims, declare_coverage, find_load, next_number
+from estelam.loading.provenance import (
+    check_declaration,
+    claims,
+    claims_before,
+    declare_coverage,
+    find_load,
+    next_number,
+)
 from estelam.loading.reader import add_lines, batches
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.rounding import RoundingCheck
@@ -130,14 +137,16 @@ class LoadJob:
         if loaded := find_load(connection, self.declared, file.sha256):  # 2
             return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
         feed_number = next_number(connection, self.declared, file.sha256, self.clock.now())
-        declared_dates = claims(connection, self.feed, self.declared)
+        before = claims_before(connection, self.declared)
+        declared_dates = claims(before, self.feed, self.declared)
+        says_more = declared_dates != before
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
         merge = Merge(connection, self.feed, self.declared, staging, number=number)
         if direct_copy and merge.can_copy_directly:
             if not merge.copy_directly(self._valid_rows(rejects, direct_copy=True)):  # 3, 6
                 raise _DirectCopyFailedError
-            self._check_file(staging.count, file)  # 5
+            self._check_file(staging.count, file, says_more=says_more)  # 5
             changes = Changes(added=staging.count, changed=0, unchanged=0, removed=0)
             warnings = self._warnings(connection, self.feed.table, declared_dates)
         else:
@@ -145,9 +154,10 @@ class LoadJob:
             rejects.add(add_lines(merge.conflicts(), self._batches()))
             if rejects.count:
                 raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
-            self._check_file(staging.count, file)
+            self._check_file(staging.count, file, says_more=says_more)
             changes = merge.compare()  # 4
-            warnings = self._warnings(connection, staging.rows, declared_dates)
+            stored = merge.is_of_feed if says_more and not self.declared.whole else None
+            warnings = self._warnings(connection, staging.rows, declared_dates, stored)
             self._check_changes(merge, changes)  # 5
             if self.policy.dry_run:
                 planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
@@ -156,15 +166,23 @@ class LoadJob:
         self._record(connection, number, feed_number, file.sha256, staging.count, changes, declared_dates)  # 7
         return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)
 
-    def _warnings(self, connection: Connection, rows: Table, declared_dates: Claims) -> dict[str, int]:
-        """Return the number of records in *rows*, those of the file, that each warning is about."""
-        record = rows.c[self.feed.key[0]]
-        return {
-            text: connection.execute(
-                select(func.count(record.distinct())).where(condition(rows.c, declared_dates))
-            ).scalar_one()
-            for text, condition in self.feed.warnings.items()
-        }
+    def _warnings(
+        self, connection: Connection, rows: Table, declared_dates: Claims, stored: ColumnElement[bool] | None = None
+    ) -> dict[str, int]:
+        """Return the number of records that each warning is about.
+
+        They are those in *rows*, which are those of the file, and the *stored* ones that the file lacks.
+        """
+        table, record = self.feed.table, self.feed.key[0]
+        counts = {}
+        for text, condition in self.feed.warnings.items():
+            found = select(rows.c[record]).where(condition(rows.c, declared_dates)).distinct()
+            counts[text] = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+            if stored is not None:
+                others = table.c[record].not_in(select(rows.c[record]))
+                kept = select(table.c[record]).where(stored, others, condition(table.c, declared_dates)).distinct()
+                counts[text] += connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one()
+        return counts
 
     def _batches(self) -> Iterator[Batch]:
         return batches(self.path, self.feed.columns, self.feed.ignored)
@@ -182,12 +200,17 @@ class LoadJob:
         if not self.policy.allow_round_identifiers:
             rounding.refuse()
 
-    def _check_file(self, rows: int, file: FileIdentity) -> None:
-        """Raise LoadError if the file does not have the declared rows, or has changed since it was identified."""
+    def _check_file(self, rows: int, file: FileIdentity, *, says_more: bool) -> None:
+        """Raise LoadError if the file can't have so many *rows*, or has changed since it was identified.
+
+        A file without rows *says_more* than its feed has declared before only by mistake.
+        """
         if self.declared.rows not in {None, rows}:
             raise LoadError(f"{self.path}: has {rows:,} rows; its manifest says {self.declared.rows:,}")
         if self.declared.whole and not rows:
             raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a whole one")
+        if says_more and not rows:
+            raise LoadError(f"{self.path}: holds no row; declare the first dates with a file that has rows")
         if not file.is_unchanged():
             raise LoadError(f"{self.path}: was changed while it was read; load it again")
 

@@ -99,14 +99,18 @@ def _check_number(connection: Connection, declared: Declaration, expected: int |
     raise LoadError(f"number {number} of the feed {declared.feed} {how}: expected number {expected}")
 
 
-def claims(connection: Connection, feed: Feed, declared: Declaration) -> Claims:
+def claims_before(connection: Connection, declared: Declaration) -> Claims:
+    """Return what the file's feed has declared so far."""
+    last = _newest(connection, load_table.c.feed == declared.feed)
+    return Claims(last.complete_since, last.tracking_since) if last else Claims(None, None)
+
+
+def claims(before: Claims, feed: Feed, declared: Declaration) -> Claims:
     """Return what the feed declares once the file is loaded: what it has declared before holds until it says more.
 
     Raises:
         LoadError: a file of changes declares less than the feed did before.
     """
-    last = _newest(connection, load_table.c.feed == declared.feed)
-    before = Claims(last.complete_since, last.tracking_since) if last else Claims(None, None)
     for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
         if new and old and new > old and not declared.whole:
             raise LoadError(f"{name} {new}: the feed has declared {old} before; only a whole file may reduce it")

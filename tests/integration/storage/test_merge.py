@@ -309,5 +309,6 @@ def test_unlinked_cases_are_counted(cases: LoadedTable) -> None:
     undeclared = cases.load(CASES, *rows).warnings
     whole = cases.load(CASES, *rows, SECOND, whole=True, tracking_since=date(2024, 1, 1)).warnings
     changes = cases.load(CASES, *unlinked, f"8,{CIVIL},,9990000018,DRAWER").warnings
+    deeper = cases.load(CASES, unlinked[0].replace(",,", ",709,"), tracking_since=FIRST_DATE).warnings
 
-    assert [0, 2, 3] == [found["cases_without_tracking_id"] for found in (undeclared, whole, changes)]
+    assert [0, 2, 3, 3] == [found["cases_without_tracking_id"] for found in (undeclared, whole, changes, deeper)]

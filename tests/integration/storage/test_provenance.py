@@ -13,7 +13,7 @@ from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import both_engines
-from tests.integration.storage.loaded_table import FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
+from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
@@ -159,6 +159,17 @@ def test_changes_alone_declare_nothing_complete(sandbox: Sandbox, tmp_path: Path
     assert register.coverage() == Coverage(START_OF_1399, START + 2 * HOUR)
 
 
+@pytest.mark.parametrize("date_of", ["complete_since", "tracking_since"])
+def test_a_file_without_rows_declares_no_date(cases: LoadedTable, date_of: str) -> None:
+    """A file without rows neither begins nor deepens coverage; it may repeat what the feed has declared."""
+    dates: dict[str, Any] = {date_of: START_OF_1399}
+    refuse(cases, "holds no row; declare the first dates", **dates)
+    refuse(cases, "holds no row; declare the first dates", **dates, feed="court-b", number=1)
+
+    cases.load(CASES, FOURTH, **dates)
+    cases.load(CASES, **dates)
+
+
 def test_only_a_whole_file_reduces_coverage(cases: LoadedTable) -> None:
     """Coverage deepens with any file, and is reduced only by a whole one."""
     cases.load(CASES, FOURTH, complete_since=START_OF_1399, tracking_since=FIRST_DATE)
@@ -181,7 +192,7 @@ def test_coverage_is_that_of_all_required_feeds(cases: LoadedTable) -> None:
     assert cases.coverage() == Coverage(date(2023, 1, 1), START + 2 * HOUR)
 
     cases.load(CASES, SECOND, THIRD, tracking_since=FIRST_DATE, policy=both)
-    cases.load(CASES, feed="court-b", tracking_since=date(2024, 1, 1), policy=both)
+    cases.load(CASES, f"5,{CIVIL},703,,", feed="court-b", tracking_since=date(2024, 1, 1), policy=both)
     assert cases.coverage() == Coverage(date(2023, 1, 1), START + 4 * HOUR, date(2024, 1, 1))
 
 
