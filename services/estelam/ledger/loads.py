@@ -9,18 +9,25 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from estelam.core.clock import to_datetime
-from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.tables import FactNote, NoteKind, entry_table, fact_note_table, note_entries
 from estelam.storage import coverage
-from estelam.storage.coverage import Coverage
+from estelam.storage.coverage import Coverage, LoadId
 from estelam.storage.facts import load_table
 
-_note = fact_note_table.c
-_LAST = select(_note.number).where(_note.kind == NoteKind.LOAD.value).order_by(_note.sequence.desc()).limit(1)
+_load, _note = load_table.c, fact_note_table.c
+_NEWEST_FIRST = (
+    select(entry_table.c.sealed)
+    .join(fact_note_table, _note.sequence == entry_table.c.sequence)
+    .where(_note.kind == NoteKind.LOAD.value)
+    .order_by(_note.sequence.desc())
+)
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
 
 
@@ -40,23 +47,39 @@ class LoadNote(NamedTuple):
         return int(self.facts["load"])
 
 
-def last_noted(connection: Connection) -> int:
-    """Return the number of the load that the newest note is about; 0 if there is none."""
-    return connection.execute(_LAST).scalar() or 0
+def unnoted(connection: Connection) -> list[FactNote]:
+    """Return the notes of the loads that the ledger has not noted, oldest first.
 
-
-def unnoted(connection: Connection, newest: int) -> list[FactNote]:
-    """Return the notes of the loads up to load *newest* that the ledger has not noted, oldest first.
-
-    Where facts were restored from a backup, the ledger has noted later loads: then load *newest* is noted again.
+    Where facts were restored or rebuilt, the load that was noted last is not among them: then all loads after the
+    newest one that was ever noted, and if that is the newest load, this load again.
     """
-    last = last_noted(connection)
-    if newest in {0, last}:
-        return []
-    number = load_table.c.number
-    wanted = number > last if newest > last else number == newest
-    rows = connection.execute(select(load_table).where(wanted, number <= newest).order_by(number)).all()
-    return [_fact_note(row) for row in rows[:-1]] + [_fact_note(rows[-1], coverage.read_coverage(connection))]
+    stored = select(load_table).order_by(_load.number)
+    last = _last_noted(connection)
+    if (
+        last
+        and last == connection.execute(select(_load.number, _load.sha256).where(_load.number == last.number)).first()
+    ):
+        rows = connection.execute(stored.where(_load.number > last.number)).all()
+    else:
+        every = connection.execute(stored).all()
+        newest_first = takewhile(lambda load: not _is_noted(connection, load), reversed(every))
+        rows = list(newest_first)[::-1] or every[-1:]
+    return [_fact_note(row) for row in rows[:-1]] + [
+        _fact_note(row, coverage.read_coverage(connection)) for row in rows[-1:]
+    ]
+
+
+def _is_noted(connection: Connection, load: Row[*tuple[Any, ...]]) -> bool:
+    return _last_noted(connection, _note.number == load.number) == (load.number, load.sha256)
+
+
+def _last_noted(connection: Connection, *conditions: ColumnElement[bool]) -> LoadId | None:
+    """Return the load that the newest note, of those that satisfy *conditions*, is about; None if there is none."""
+    sealed = connection.execute(_NEWEST_FIRST.where(*conditions).limit(1)).scalar()
+    if sealed is None:
+        return None
+    facts = json.loads(pb.Entry.FromString(sealed).notice)
+    return LoadId(facts["load"], facts.get("sha256"))
 
 
 def notes(connection: Connection) -> Iterator[LoadNote]:

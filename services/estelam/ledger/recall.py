@@ -101,10 +101,19 @@ class Snapshot(NamedTuple):
     notes: list[LoadNote]
     newest: int
     """The number of the newest load; 0 if there is none."""
+    unnoted: frozenset[int]
+    """The numbers of the loads that are not noted yet; an older note of such a number is of another file."""
+
+    def note_of(self, load: int) -> LoadNote | None:
+        """Return the note from which on answers include *load*; None if the load is not noted yet."""
+        if load in self.unnoted:
+            return None
+        return next((note for note in reversed(self.notes) if note.load == load), None)
 
     def is_before(self, entry: int, load: int) -> bool:
         """Return whether *entry* may be from data without *load*; true for each if the load is not noted yet."""
-        return entry < max((note.entry for note in self.notes if note.load == load), default=entry + 1)
+        note = self.note_of(load)
+        return note is None or entry < note.entry
 
 
 @contextlib.contextmanager
@@ -118,10 +127,10 @@ def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
     while True:
         with store.transaction() as connection:
             notes = list(loads.notes(connection))
-            newest = _last(connection)
+            newest, unnoted = _last(connection), frozenset(note.number for note in loads.unnoted(connection))
             since = seen.setdefault(newest, time.monotonic())
-            if newest == (notes[-1].load if notes else 0) or time.monotonic() - since >= settle_seconds:
-                yield Snapshot(connection, notes, newest)
+            if not unnoted or time.monotonic() - since >= settle_seconds:
+                yield Snapshot(connection, notes, newest, unnoted)
                 return
         time.sleep(min(POLL_SECONDS, settle_seconds))
 
@@ -143,7 +152,8 @@ def load_before(snapshot: Snapshot, since: int | datetime, now: datetime) -> int
             raise UsageError("--since is in the future")
         noted_before = {note.load: note.noted_at_micros < to_micros(since) for note in snapshot.notes}
         numbers = connection.execute(select(columns.number)).scalars()
-        since = min((number for number in numbers if not noted_before.get(number)), default=last + 1) - 1
+        later = (number for number in numbers if number in snapshot.unnoted or not noted_before.get(number))
+        since = min(later, default=last + 1) - 1
     if not 0 <= since <= last:
         raise UsageError(f"--since: there is no such load; the last one is {last}")
     if max(since, 1) <= unrecorded:
@@ -191,7 +201,8 @@ def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring
 def _uncovered(snapshot: Snapshot, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
     """Yield each NO whose coverage was deeper than today's, unless it was so before load *after* already."""
     connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
-    base = next((note.coverage for note in reversed(snapshot.notes) if note.load == after), None)
+    base_note = snapshot.note_of(after)
+    base = base_note and base_note.coverage
     deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
     # Answers from before the first note may have stated the deepest coverage.
     unnoted = LoadNote(0, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0)))

@@ -21,7 +21,7 @@ from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import canonical
 from estelam.storage import coverage
-from estelam.storage.coverage import Coverage
+from estelam.storage.coverage import Coverage, LoadId
 from estelam.storage.store import Store, StoreError
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class InquiryRecorder:
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
-        self._noted_load: int | None = None
+        self._noted_load: LoadId | None = None
         # The inquiries and receipts of a commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: dict[str, tuple[Inquiry, Receipt]] = {}
 
@@ -135,10 +135,12 @@ class InquiryRecorder:
                 self._ledger.append(connection, (), notes=notes)
         self._noted_load = newest
         if notes:
-            log.info("facts.noted", loads=len(noted_loads), newest_load=newest, recalls=len(noted_recalls))
+            log.info(
+                "facts.noted", loads=len(noted_loads), newest_load=newest and newest.number, recalls=len(noted_recalls)
+            )
 
-    def _unnoted_loads(self, connection: Connection, newest: int) -> list[FactNote]:
-        return [] if newest == self._noted_load else loads.unnoted(connection, newest)
+    def _unnoted_loads(self, connection: Connection, newest: LoadId | None) -> list[FactNote]:
+        return [] if newest == self._noted_load else loads.unnoted(connection)
 
     def _look_up(
         self, connection: Connection, declared: Coverage | None, inquiries: Sequence[Inquiry]

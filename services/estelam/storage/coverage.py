@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, literal, select, true
+from sqlalchemy import Connection, literal, select, true
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.core.errors import Reason, Refusal
@@ -14,10 +15,10 @@ from estelam.storage.facts import coverage_table, load_table
 
 _COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
 _READ = select(*_COLUMNS)
-_NEWEST = select(func.max(load_table.c.number)).scalar_subquery()
-# One row, also where no coverage is declared.
-_READ_WITH_LOAD = select(_NEWEST.label("load"), coverage_table.c.feeds, *_COLUMNS).select_from(
-    select(literal(1).label("one")).subquery().outerjoin(coverage_table, true())
+_NEWEST = select(load_table.c.number, load_table.c.sha256).order_by(load_table.c.number.desc()).limit(1).subquery()
+# One row, also where no coverage is declared or nothing is loaded.
+_READ_WITH_LOAD = select(*_NEWEST.c, coverage_table.c.feeds, *_COLUMNS).select_from(
+    select(literal(1).label("one")).subquery().outerjoin(coverage_table, true()).outerjoin(_NEWEST, true())
 )
 
 
@@ -40,21 +41,30 @@ class Coverage:
         return (self.tracking_since or latest) < (other.tracking_since or latest)
 
 
+class LoadId(NamedTuple):
+    """The identity of a load. Where facts are rebuilt, another file has the same number."""
+
+    number: int
+    sha256: str | None
+    """The file's hash; None for a load of before hashes were recorded."""
+
+
 def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
     row = connection.execute(_READ).first()
     return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
 
 
-def read_coverage_and_load(connection: Connection, required: Collection[str]) -> tuple[Coverage | None, int]:
-    """Return the coverage and the number of the newest load, 0 if there is none, in one query.
+def read_coverage_and_load(connection: Connection, required: Collection[str]) -> tuple[Coverage | None, LoadId | None]:
+    """Return the coverage and the newest load, None if there is none, in one query.
 
     Coverage that was derived for other feeds than the *required* ones, by a loader with other settings, is None.
     """
     row = connection.execute(_READ_WITH_LOAD).one()
+    newest = None if row.number is None else LoadId(row.number, row.sha256)
     if row.since is None or not _is_of(row.feeds, required):
-        return None, row.load or 0
-    return Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since), row.load
+        return None, newest
+    return Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since), newest
 
 
 def check_feeds(connection: Connection, required: Collection[str]) -> None:

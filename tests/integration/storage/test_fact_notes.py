@@ -1,6 +1,7 @@
 """Notes of facts on every database: the chain says which data each answer is from, and when recall was run."""
 
 import csv
+import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -157,6 +158,37 @@ def test_restored_facts_are_noted(workers: tuple[Worker, Worker], sandbox: Sandb
     worker.ask()
 
     assert ["load 1", "load 2", "NO", "load 1", "NO"] == worker.chain()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_rebuilt_facts_are_noted(
+    workers: tuple[Worker, Worker],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    restarted: bool,  # noqa: FBT001
+) -> None:
+    """Where another file gets the number of a noted load, it is noted before the next answer, as those after it are."""
+    worker, _ = workers
+    for number in (1, 2):
+        load_file(sandbox.judiciary(), CASES, late(tmp_path, number), parties=Parties.REPLACED)
+    worker.ask()
+    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        connection.execute(delete(load_table).where(load_table.c.number > 1))
+    for number in (3, 4):
+        load_file(sandbox.judiciary(), CASES, late(tmp_path, number, PERSON), parties=Parties.REPLACED)
+    before = recall(sandbox, "--json").json
+    with closing((other := Worker(sandbox)).store):
+        (other if restarted else worker).recorder.note_facts()
+    worker.ask()
+    hashes = {
+        str(number): hashlib.sha256((tmp_path / f"{number}.csv").read_bytes()).hexdigest() for number in (1, 2, 3, 4)
+    }
+    with worker.store.transaction() as connection:
+        noted = [note.facts["sha256"] for note in loads.notes(connection)]
+
+    assert ["load 1", "load 2", "load 3", "NO", "load 2", "load 3", "recall", "YES"] == worker.chain()
+    assert [hashes[number] for number in ("1", "2", "3", "4")] == noted[1:]
+    assert [("NO", "YES", 4)] == [(row["then"], row["now"], row["entry"]) for row in before]
 
 
 @pytest.mark.parametrize("faults", [["lost", "down"], ["lost", "down", "down"], ["lost", "down", "down", "lost"]])
