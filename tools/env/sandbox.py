@@ -172,7 +172,7 @@ def load_samples(sandbox: Sandbox) -> None:
 
 def _load_sample(service: StoreSettings, feed: Feed, sample: Path) -> None:
     with contextlib.closing(Store(service.store)) as store, store.transaction() as connection:
-        known = select(load_table.c.number).where(load_table.c.sha256 == identify(sample).sha256)
+        known = select(load_table.c.number).where(load_table.c.sha256 == identify(sample).content_sha256)
         is_loaded = connection.execute(known).first() is not None
     if not is_loaded:
         # Every sample case of a cheque names its certificate.

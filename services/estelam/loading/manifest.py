@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -170,6 +170,9 @@ class FileIdentity(NamedTuple):
 
     path: Path
     sha256: str
+    """The SHA-256 of the file as it is stored, which its manifest states."""
+    content_sha256: str
+    """The SHA-256 of its decompressed content, by which it is recognized."""
     version: tuple[int, int, int]
 
     def is_unchanged(self) -> bool:
@@ -184,10 +187,13 @@ def identify(path: Path) -> FileIdentity:
         LoadError: the file can't be read.
     """
     try:
-        with open_source(path):  # A pipe is refused: the file is read again.
+        with open_source(path) as source:  # A pipe is refused: the file is read again.
             version = _version(path)
-            with path.open("rb") as file:
-                return FileIdentity(path, hashlib.file_digest(file, "sha256").hexdigest(), version)
+            content = stored = hashlib.file_digest(cast("io.BufferedIOBase", source.file), "sha256").hexdigest()
+            if source.is_compressed:
+                with path.open("rb") as file:
+                    stored = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileIdentity(path, stored, content, version)
     except OSError as error:
         raise LoadError(describe_error(error)) from None
 

@@ -64,6 +64,11 @@ class Source:
     _raw: BinaryIO
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether the file is stored in gzip."""
+        return self.file is not self._raw
+
+    @property
     def position(self) -> int:
         """The number of bytes read of the file as it is stored, which progress is counted in."""
         return os.lseek(self._raw.fileno(), 0, os.SEEK_CUR)

@@ -34,6 +34,7 @@ load_table = Table(
     # Its number in the feed; 0: the load is older than numbers.
     Column("feed_number", Integer, nullable=False),
     Column("file", Text, nullable=False),
+    # The SHA-256 of the decompressed content.
     Column("sha256", Text),
     # The instant at which the source cut the file from its register.
     Column("cut_at_micros", BigInteger),

@@ -1,5 +1,6 @@
 """The facts of one service, and loads into them."""
 
+import gzip
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -39,12 +40,21 @@ class LoadedTable:
     folder: Path
     hours: int = 0
 
-    def load(self, kind: Feed, /, *rows: str, policy: Mapping[str, Any] | None = None, **declared: Any) -> LoadResult:
+    def load(
+        self,
+        kind: Feed,
+        /,
+        *rows: str,
+        policy: Mapping[str, Any] | None = None,
+        compressed: bool = False,
+        **declared: Any,
+    ) -> LoadResult:
         """Load *rows* as a file of changes that replace the parties of their cases, cut an hour after the last one."""
         self.hours += 1
         path = self.folder / "rows.csv"
         header = ",".join(name for name in kind.columns if name not in ABSENT)
-        path.write_text("\n".join([header, *rows, ""]), "utf-8")
+        content = "\n".join([header, *rows, ""]).encode()
+        path.write_bytes(gzip.compress(content) if compressed else content)
         what: dict[str, Any] = {
             "feed": kind.name,
             "cut_at": START + timedelta(hours=self.hours),

@@ -97,6 +97,13 @@ def test_known_file_is_refused_under_another_number(cases: LoadedTable) -> None:
     refuse(cases, known, *WHOLE, whole=True, feed="court-b")
 
 
+def test_compressed_known_file_is_refused(cases: LoadedTable) -> None:
+    """An older file is recognized by its content, also in gzip."""
+    cases.load(CASES, FIRST.replace("DRAWER", "HOLDER"))
+
+    refuse(cases, "already loaded as number 1 of the feed cases", *WHOLE, compressed=True)
+
+
 def test_other_content_under_a_known_number_is_refused(cases: LoadedTable) -> None:
     """Another file under a number that is loaded is refused."""
     refuse(cases, "loaded with another content or cut-off: expected number 2", FOURTH, number=1, cut_at=START + HOUR)
