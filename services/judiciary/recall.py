@@ -1,6 +1,7 @@
 """Recall for cases: which persons and cheques are affected by changed cases, and what the answers would be now."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, union
 
@@ -9,8 +10,10 @@ from estelam.core.model import Subject
 from estelam.core.subjects import SubjectKind
 from estelam.ledger.recall import ROWS_AT_ONCE, IsBefore, PastAnswer, RecallOutcome
 from estelam.storage import coverage
+from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table, load_table
 from judiciary import cases, repository
+from judiciary.methods import CHECK_BY_NATIONAL_ID
 from judiciary.repository import case_table
 
 PERSON, TRACKING = SubjectKind.PERSON, SubjectKind.TRACKING
@@ -56,6 +59,11 @@ class CaseRecallSource:
             TRACKING: repository.cheques_with_case(connection, values[TRACKING], since),
         }
         return [RecallOutcome.YES if subject.value in found[subject.kind] else RecallOutcome.NO for subject, _ in asked]
+
+    def stated(self, method: str, declared: Coverage) -> Coverage:
+        """Return the coverage without `tracking_since`; for a certificate, from when cases are linked to theirs."""
+        since = declared.since if method == CHECK_BY_NATIONAL_ID.name else cases.linked_since(declared) or date.max
+        return Coverage(since, declared.as_of)
 
 
 def _coverage_changed(connection: Connection, after: int) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.core.subjects import SubjectKind
 from estelam.ledger.recall import ROWS_AT_ONCE, IsBefore, PastAnswer, RecallOutcome
+from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
 from promissory.notes import confirmed_request
@@ -49,6 +50,10 @@ class NoteRecallSource:
         serials = {subject.value for subject, _ in asked}
         notes = {row.serial: row for row in connection.execute(_NOTES, {"serials": list(serials)})}
         return [_outcome(keyring, entry, notes.get(subject.value), is_before) for subject, entry in asked]
+
+    def stated(self, _method: str, declared: Coverage) -> Coverage:
+        """Return the whole coverage: it is of notes only."""
+        return declared
 
 
 def _outcome(

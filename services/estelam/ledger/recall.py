@@ -79,6 +79,9 @@ class RecallSource(Protocol):
     ) -> Sequence[RecallOutcome]:
         """Return the answer that each of *asked* would get now."""
 
+    def stated(self, method: str, declared: Coverage) -> Coverage:
+        """Return what an answer of *method* states of the *declared* coverage."""
+
 
 class Recalled(NamedTuple):
     """A past answer that would be different now."""
@@ -184,7 +187,7 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
             for (_, entry), now in zip(asked, outcomes, strict=True):
                 if now != _ANSWERED[entry.outcome]:
                     yield _recalled(entry, now, annulled)
-    yield from _uncovered(snapshot, after, annulled)
+    yield from _uncovered(snapshot, facts, after, annulled)
 
 
 def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring: HmacKeyring) -> Iterator[PastAnswer]:
@@ -198,22 +201,27 @@ def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring
                     yield PastAnswer(subject, entry)
 
 
-def _uncovered(snapshot: Snapshot, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
-    """Yield each NO whose coverage was deeper than today's, unless it was so before load *after* already."""
+def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
+    """Yield each NO that stated deeper coverage than today's, unless it did so before load *after* already."""
     connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
     base_note = snapshot.note_of(after)
     base = base_note and base_note.coverage
     deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
     # Answers from before the first note may have stated the deepest coverage.
-    unnoted = LoadNote(0, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0)))
+    unnoted = LoadNote(0, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0), deepest))
+
+    def is_deeper(method: str, declared: Coverage, other: Coverage | None) -> bool:
+        return facts.stated(method, declared).is_deeper_than(other and facts.stated(method, other))
+
     for note, following in pairwise([unnoted, *snapshot.notes, None]):
-        stated = note and note.coverage
-        if note is None or stated is None or not stated.is_deeper_than(today):
+        declared = note and note.coverage
+        if note is None or declared is None or not declared.is_deeper_than(today):
             continue
-        if base and note.load < after and stated.is_deeper_than(base):
-            continue
+        earlier = base if note.load < after else None
         for entry in search.entries_between(connection, note.entry + 1, following and following.entry):
-            if entry.outcome == pb.OUTCOME_NO:
+            if entry.outcome != pb.OUTCOME_NO or not is_deeper(entry.method, declared, today):
+                continue
+            if earlier is None or not is_deeper(entry.method, declared, earlier):
                 yield _recalled(entry, RecallOutcome.UNCOVERED, annulled)
 
 

@@ -88,7 +88,14 @@ class History:
     def keyring(self) -> HmacKeyring:
         return HmacKeyring({f"k{number}": bytes([number]) * 32 for number in range(1, self.keys + 1)})
 
-    def load(self, rows: Sequence[Mapping[str, Any]], *, since: date | None = None, replace: bool = False) -> None:
+    def load(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        since: date | None = None,
+        tracking_since: date | None = None,
+        replace: bool = False,
+    ) -> None:
         self.micros += 2 * HOUR
         path = self.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -106,7 +113,7 @@ class History:
                     cut_at=self.clock.now(),
                     whole=whole,
                     complete_since=since,
-                    tracking_since=self.feed.first_date if self.feed.is_dated else None,
+                    tracking_since=tracking_since or (self.feed.first_date if self.feed.is_dated else None),
                     parties=Parties.REPLACED if self.feed.is_dated else None,
                 ),
                 policy=Policy(self.settings.feeds, change_limit=1),
@@ -153,8 +160,13 @@ class History:
     def now(self, given: Given) -> str:
         """Return the present answer to the inquiry of *given*."""
         now = self.words[-1][given.question]
-        lost = given.word == now == "NO" and self.covered[given.loads] < self.covered[-1]
+        lost = given.word == now == "NO" and self._stated(given, given.loads) < self._stated(given, -1)
         return "UNCOVERED" if lost else now
+
+    def _stated(self, given: Given, loads: int) -> date:
+        """Return the first covered date that the inquiry of *given* would state after so many loads."""
+        covered, linked = self.covered[loads], self.feed.first_date
+        return max(covered, linked) if linked and given.question.method.endswith("ByTrackingId") else covered
 
     def expected(self, after: int) -> set[str]:
         """Return those of `different` that changed by a load after load *after*."""
@@ -165,7 +177,7 @@ class History:
             for inquiry, given in found.items()
             if given.loads >= after
             or (
-                self.covered[given.loads] >= self.covered[after]
+                self._stated(given, given.loads) >= self._stated(given, after)
                 if self.now(given) == "UNCOVERED"
                 else then.get(given.question, self.now(given)) != self.now(given)
             )

@@ -205,6 +205,18 @@ def test_note_recall_equals_reevaluation(note_history: NoteHistory, seed: int, m
         compare(history, random, monkeypatch)
 
 
+def test_lost_links_concern_certificates_only(case_history: History) -> None:
+    """Where cases are linked to certificates for less, only NO about a certificate promised more than now."""
+    history = case_history
+    history.load([])
+    history.ask(history.asked, CALLERS[0])
+    history.load([], replace=True, tracking_since=date(2024, 1, 1))
+    found = [history.recalled(after) for after in (0, 1)]
+
+    lost = [("CheckByTrackingId", "NO", "UNCOVERED")] * len(CHEQUES)
+    assert [lost, lost] == [[(each.method, each.then, each.now) for each in listed] for listed in found]
+
+
 def test_migrated_store_recalls_from_last_load(
     case_history: History,
 ) -> None:
