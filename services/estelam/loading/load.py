@@ -134,9 +134,9 @@ class LoadJob:
     def _load(
         self, connection: Connection, file: FileIdentity, rejects: RejectFile, *, direct_copy: bool
     ) -> LoadResult:
-        if loaded := find_load(connection, self.declared, file.content_sha256):  # 2
+        if loaded := find_load(connection, self.feed, self.declared, file.content_sha256):  # 2
             return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
-        feed_number = next_number(connection, self.declared, file.content_sha256, self.clock.now())
+        feed_number = next_number(connection, self.feed, self.declared, file.content_sha256, self.clock.now())
         before = claims_before(connection, self.declared)
         declared_dates = claims(before, self.feed, self.declared)
         says_more = declared_dates != before

@@ -45,19 +45,25 @@ def check_declaration(feed: Feed, declared: Declaration, required_feeds: Sequenc
         )
 
 
-def find_load(connection: Connection, declared: Declaration, sha256: str) -> Load | None:
-    """Return the earlier load of this very file: the same content, cut-off and number in the feed."""
+def find_load(connection: Connection, feed: Feed, declared: Declaration, sha256: str) -> Load | None:
+    """Return the earlier load of this very file: the same number in the feed, content and declarations."""
     number = load_table.c.feed_number == declared.number if declared.number else load_table.c.feed_number > 0
-    return _newest(
-        connection,
-        load_table.c.feed == declared.feed,
-        load_table.c.sha256 == sha256,
-        load_table.c.cut_at_micros == to_micros(declared.cut_at),
-        number,
-    )
+    query = select(load_table).where(load_table.c.feed == declared.feed, load_table.c.sha256 == sha256, number)
+    loads = connection.execute(query.order_by(load_table.c.number.desc())).all()
+    return next((load for load in loads if not _differences(connection, load, feed, declared, sha256)), None)
 
 
-def next_number(connection: Connection, declared: Declaration, sha256: str, now: datetime) -> int:
+def _differences(connection: Connection, load: Load, feed: Feed, declared: Declaration, sha256: str) -> list[str]:
+    """Return in what the earlier *load* differs from one of the same number that is declared so."""
+    before = _claims_of(_newest(connection, load_table.c.feed == load.feed, load_table.c.number < load.number))
+    said = _with_declared(before, feed, declared)
+    was = (load.sha256, load.cut_at_micros, load.whole, load.complete_since, load.tracking_since)
+    now = (sha256, to_micros(declared.cut_at), declared.whole, *said)
+    names = ("content", "cut-off", "kind", "complete_since", "tracking_since")
+    return [name for name, old, new in zip(names, was, now, strict=True) if old != new]
+
+
+def next_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime) -> int:
     """Return the number of a new file in its feed.
 
     A cut-off that lies in the future, because it was loaded while a clock was wrong, is corrected by a whole file.
@@ -68,9 +74,10 @@ def next_number(connection: Connection, declared: Declaration, sha256: str, now:
     last = _newest(connection, load_table.c.feed == declared.feed)
     expected = last.feed_number + 1 if last else None
     if declared.number is not None and declared.number != expected:
-        _check_number(connection, declared, expected)
+        _check_number(connection, feed, declared, sha256, expected)
     # Any number of files may be empty.
-    if known := _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0):
+    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0)
+    if known and not _corrects(connection, known, feed, declared):
         raise LoadError(
             f"this file was already loaded as {_name(known)}; "
             "if nothing has changed since then, load a file of changes that has no rows"
@@ -84,7 +91,19 @@ def next_number(connection: Connection, declared: Declaration, sha256: str, now:
     return declared.number or expected or 1
 
 
-def _check_number(connection: Connection, declared: Declaration, expected: int | None) -> None:
+def _corrects(connection: Connection, known: Load, feed: Feed, declared: Declaration) -> bool:
+    """Return whether a file with the content of the *known* load only corrects what was declared of it.
+
+    No file with rows has been loaded for the feed since then, and it is declared to be whole or with other dates.
+    """
+    last = _newest(connection, load_table.c.feed == declared.feed, load_table.c.rows > 0)
+    if last is None or last.number != known.number:
+        return False
+    stands = claims_before(connection, declared)
+    return (declared.whole and not known.whole) or _with_declared(stands, feed, declared) != stands
+
+
+def _check_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, expected: int | None) -> None:
     number = declared.number or 0
     if expected is None:
         if number == 1 or declared.whole:
@@ -95,14 +114,19 @@ def _check_number(connection: Connection, declared: Declaration, expected: int |
     if number > expected:
         raise LoadError(f"number {number} of the feed {declared.feed} is out of order: expected number {expected}")
     same = _newest(connection, load_table.c.feed == declared.feed, load_table.c.feed_number == number)
-    how = "was loaded with another content or cut-off" if same else "comes too late"
+    how = "comes too late"
+    if same:
+        how = f"was loaded with another {', '.join(_differences(connection, same, feed, declared, sha256))}"
     raise LoadError(f"number {number} of the feed {declared.feed} {how}: expected number {expected}")
 
 
 def claims_before(connection: Connection, declared: Declaration) -> Claims:
     """Return what the file's feed has declared so far."""
-    last = _newest(connection, load_table.c.feed == declared.feed)
-    return Claims(last.complete_since, last.tracking_since) if last else Claims(None, None)
+    return _claims_of(_newest(connection, load_table.c.feed == declared.feed))
+
+
+def _claims_of(load: Load | None) -> Claims:
+    return Claims(load.complete_since, load.tracking_since) if load else Claims(None, None)
 
 
 def claims(before: Claims, feed: Feed, declared: Declaration) -> Claims:
@@ -114,6 +138,10 @@ def claims(before: Claims, feed: Feed, declared: Declaration) -> Claims:
     for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
         if new and old and new > old and not declared.whole:
             raise LoadError(f"{name} {new}: the feed has declared {old} before; only a whole file may reduce it")
+    return _with_declared(before, feed, declared)
+
+
+def _with_declared(before: Claims, feed: Feed, declared: Declaration) -> Claims:
     since = declared.complete_since or before.complete_since or (feed.first_date if declared.whole else None)
     return Claims(since, declared.tracking_since or before.tracking_since)
 

@@ -106,7 +106,50 @@ def test_compressed_known_file_is_refused(cases: LoadedTable) -> None:
 
 def test_other_content_under_a_known_number_is_refused(cases: LoadedTable) -> None:
     """Another file under a number that is loaded is refused."""
-    refuse(cases, "loaded with another content or cut-off: expected number 2", FOURTH, number=1, cut_at=START + HOUR)
+    refuse(
+        cases,
+        "loaded with another content, kind, complete_since: expected number 2",
+        FOURTH,
+        number=1,
+        cut_at=START + HOUR,
+    )
+
+
+def test_corrected_declaration_has_the_next_number(cases: LoadedTable) -> None:
+    """The last content with other declarations is refused under its number, and loaded under the next one."""
+    cut_at, later = START + HOUR, date(2022, 1, 1)
+    refuse(
+        cases,
+        "another complete_since: expected number 2",
+        *WHOLE,
+        whole=True,
+        number=1,
+        cut_at=cut_at,
+        complete_since=later,
+    )
+    refuse(
+        cases,
+        "another tracking_since: expected number 2",
+        *WHOLE,
+        whole=True,
+        number=1,
+        cut_at=cut_at,
+        tracking_since=later,
+    )
+
+    again = cases.load(CASES, *WHOLE, whole=True, number=2, cut_at=cut_at, complete_since=later)
+    assert (again.already_loaded, again.feed_number, cases.coverage()) == (False, 2, Coverage(later, cut_at))
+    assert cases.load(CASES, *WHOLE, whole=True, number=2, cut_at=cut_at, complete_since=later).already_loaded
+
+
+def test_changes_declared_whole_afterwards_are_a_new_load(cases: LoadedTable) -> None:
+    """A file of changes that is declared whole is refused under its number, and loaded under the next one."""
+    cases.load(CASES, FIRST, FOURTH, number=2, cut_at=START + 2 * HOUR)
+    refuse(cases, "another kind: expected number 3", FIRST, FOURTH, number=2, cut_at=START + 2 * HOUR, whole=True)
+
+    cases.load(CASES, FIRST, FOURTH, number=3, whole=True)
+
+    assert {number for number, *_ in cases.changed()} == {"1", "4"}
 
 
 def test_cut_off_never_goes_back(cases: LoadedTable) -> None:
