@@ -315,9 +315,8 @@ def test_case_counts_once_covered(ask: Caller, start: Start, loaded: Sandbox) ->
         return by_person.answer, by_cheque.answer, (since.year, since.month, since.day)
 
     before = of_1399()
-    nothing_new = loaded.folder / "cases-of-1399.csv"
-    nothing_new.write_text(f"{HEADER}\n", "utf-8")
-    with paused_load(loaded, nothing_new, since=START_OF_1399):
+    another = write_cases(loaded.folder / "cases-of-1399.csv", NEW_DRAWER, rows=1)
+    with paused_load(loaded, another, since=START_OF_1399):
         meanwhile = of_1399()
 
     assert before == meanwhile == (ANSWER_NO, ANSWER_NO, (2021, 3, 21))
