@@ -10,8 +10,8 @@ from estelam.loading.feed import Feed, LoadError
 
 # One genuine identifier may well end in zeros.
 _AT_LEAST = 2
-# Records that are told apart; in a larger file, chance is what matters.
-_RECORDS_TOLD_APART = 10_000
+# Up to so many records are counted once each; in a larger file, where chance matters more, rows are counted.
+_MAX_DISTINCT_RECORDS = 10_000
 
 
 class RoundingCheck:
@@ -32,7 +32,7 @@ class RoundingCheck:
             for record in columns[self._record].filter(rounded).to_pylist():
                 if (name, record) not in self._seen:
                     count.count += 1
-                    if len(self._seen) < _RECORDS_TOLD_APART:
+                    if len(self._seen) < _MAX_DISTINCT_RECORDS:
                         self._seen.add((name, record))
 
     def refuse(self) -> None:

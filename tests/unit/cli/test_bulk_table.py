@@ -86,7 +86,7 @@ def test_refused_row(tmp_path: Path, column: str, value: str, problem: str) -> N
     ],
 )
 def test_refused_list(tmp_path: Path, text: str | bytes, words: str) -> None:
-    """A list that may be cut off, or whose cells can't be told, is refused as a whole."""
+    """A list that may be cut off, or whose cells can't be separated, is refused as a whole."""
     with pytest.raises(InputError, match=words):
         read(tmp_path, text)
 

@@ -97,11 +97,11 @@ def test_normalized(column: ColumnFormat, cell: str, expected: str) -> None:
     ],
 )
 def test_rejected(column: ColumnFormat, cell: str, reason: str) -> None:
-    """A cell that can mean nothing, or several things, is rejected with a constant reason; its neighbours are not."""
+    """A cell that can mean nothing, or several things, is rejected with a constant reason; the others are not."""
     good = {id(STATE): "ISSUED", id(PERSON): "9990000050", id(POSTAL): "9906131315"}.get(id(column), "2025")
-    neighbours = read(column, good)
+    accepted = read(column, good)
 
-    assert read(column, good, cell, good) == [*neighbours, reason, *neighbours]
+    assert read(column, good, cell, good) == [*accepted, reason, *accepted]
 
 
 def test_dates_of_the_past() -> None:
