@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from estelam.core.keys import new_keyring_line
 from estelam.core.pem import read_certificates
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
@@ -66,6 +67,21 @@ def test_changed_required_feeds_are_refused(tmp_path: Path) -> None:
     words = refused(ServiceProcess("promissory", sandbox, environ=feeds))
 
     assert "the settings require the feeds members, notes, and the coverage was declared for notes" in words
+
+
+def test_wrong_keyring_is_refused(tmp_path: Path) -> None:
+    """A service whose keyring holds another key under an id in use does not start: nobody would find its entries."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    suite.load_samples(sandbox)
+    with ServiceProcess("promissory", sandbox):
+        pass
+    keyring = sandbox.promissory().hmac_keyring
+    key_id, _ = keyring.read_text("ascii").split()
+    keyring.write_text(new_keyring_line(key_id), "ascii")
+
+    words = refused(ServiceProcess("promissory", sandbox))
+
+    assert f"the keyring holds another key as {key_id} than the ledger was written with" in words
 
 
 @pytest.mark.parametrize(

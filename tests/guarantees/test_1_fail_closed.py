@@ -65,6 +65,7 @@ FILES = (
     *FRONT,
     "estelam/core/clock.py",
     "estelam/core/keys.py",
+    "estelam/ledger/key_use.py",
     "estelam/ledger/search.py",
     "estelam/ledger/tables.py",
     "estelam/ledger/writer.py",

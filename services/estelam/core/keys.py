@@ -273,6 +273,13 @@ class HmacKeyring:
         """Return the keyed hash of *subject* under every key, oldest first, to find it in old entries too."""
         return [self._digest(key, subject) for key in self._keys.values()]
 
+    def check_value(self, key_id: str) -> bytes:
+        """Return 8 bytes that recognize the key *key_id* and disclose nothing about it or any subject."""
+        keyed = self._keys[key_id].copy()
+        # No subject is hashed as this text: each has a colon.
+        keyed.update(b"estelam key check v1")
+        return keyed.finalize()[:8]
+
     @staticmethod
     def _digest(key: HMAC, subject: Subject) -> bytes:
         keyed = key.copy()

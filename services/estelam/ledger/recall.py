@@ -21,7 +21,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import loads, search
+from estelam.ledger import key_use, loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
 from estelam.ledger.tables import index_key
@@ -174,10 +174,10 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
     Answers whose stated coverage was deeper than today's come last; one of them may have been yielded before.
 
     Raises:
-        StoreError: the keyring lacks a key that the hashes of entries were made with.
+        StoreError: the keyring lacks a key that entries were written with, or holds another one under its id.
     """
     connection = snapshot.connection
-    search.require_all_keys(connection, keyring)
+    key_use.require_all_keys(connection, keyring)
     annulled = search.annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))

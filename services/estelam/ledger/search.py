@@ -29,6 +29,7 @@ from sqlalchemy import (
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import key_use
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.tables import (
     NOTICES,
@@ -38,9 +39,7 @@ from estelam.ledger.tables import (
     confirmation_key,
     entry_table,
     index_key,
-    key_use_table,
 )
-from estelam.storage.base import StoreError
 
 SEGMENT_ENTRIES = 2048
 PROBED_KEYS = 512
@@ -115,9 +114,9 @@ def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject
     """Return every entry about *subject*, oldest first.
 
     Raises:
-        StoreError: *keyring* lacks a key that the ledger was written with.
+        StoreError: *keyring* lacks a key that the ledger was written with, or holds another one under its id.
     """
-    require_all_keys(connection, keyring)
+    key_use.require_all_keys(connection, keyring)
     hashes = keyring.hashes_under_all_keys(subject)
     found = {entry.sequence: entry for entry in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
     about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
@@ -185,19 +184,6 @@ def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first
     segments = _segments(first)
     in_segment = select(_entry.sealed).join_from(segments, entry_table, segments.c.number == _SEGMENT)
     return in_segment.where(_entry[column].in_(keys))
-
-
-def require_all_keys(connection: Connection, keyring: HmacKeyring) -> None:
-    """Check that entries written under any key can be found.
-
-    Raises:
-        StoreError: *keyring* lacks a key that the ledger was written with.
-    """
-    used = connection.execute(select(key_use_table.c.key_id).order_by(key_use_table.c.first_sequence)).scalars()
-    if missing := [key_id for key_id in used if key_id not in keyring.ids]:
-        raise StoreError(
-            f"the keyring lacks {', '.join(missing)}: entries that were written under it can't be found; add its line"
-        )
 
 
 def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[pb.Entry]:

@@ -66,12 +66,13 @@ block_table = Table(
 )
 
 
-# Each HMAC key with the first entry that was written under it.
+# Each HMAC key with the first entry that was written under it and a value that recognizes the key, where recorded.
 key_use_table = Table(
     "key_use",
     _METADATA,
     Column("key_id", Text, primary_key=True),
     Column("first_sequence", BigInteger, nullable=False),
+    Column("check_value", LargeBinary),
 )
 
 # The entries that note a row of the facts, with the row's kind and number.

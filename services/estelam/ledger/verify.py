@@ -46,9 +46,9 @@ class LedgerCorruptError(Exception):
     """The ledger is corrupt; the text states where and how."""
 
 
-def _as_stored(table: Table) -> Select[*tuple[Any, ...]]:
+def _as_stored(table: Table, *, without: str = "") -> Select[*tuple[Any, ...]]:
     """Select all rows of *table* in key order, with the driver's own values: none is converted to a column's type."""
-    columns = [type_coerce(column, NullType()).label(column.name) for column in table.columns]
+    columns = [type_coerce(each, NullType()).label(each.name) for each in table.columns if each.name != without]
     return select(*columns).order_by(*table.primary_key)
 
 
@@ -108,13 +108,14 @@ class _Derived:
         Raises:
             LedgerCorruptError: a table differs.
         """
+        # An HMAC key's check value follows from the key, which verification does not need.
         tables: tuple[tuple[Table, Iterable[tuple[Any, ...]]], ...] = (
             (key_use_table, self._key_uses.items()),
             (fact_note_table, self._fact_notes),
             (annulment_table, self._annulments.items()),
         )
         for table, expected in tables:
-            stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table)))
+            stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table, without="check_value")))
             if stored != sorted(map(repr, expected)):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")
 

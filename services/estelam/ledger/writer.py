@@ -16,6 +16,7 @@ from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import key_use
 from estelam.ledger.tables import (
     GENESIS,
     NOTICES,
@@ -27,7 +28,6 @@ from estelam.ledger.tables import (
     entry_table,
     fact_note_table,
     header_of,
-    key_use_table,
     request_subject,
 )
 from estelam.receipts import receipt
@@ -148,18 +148,9 @@ class LedgerWriter:
         signature = self._signer.sign(receipt.SIGNING_CONTEXT + signed, micros)
         _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
-        self._store_key_use(connection, first)
+        if not self._key_use_is_stored:
+            self._key_use_is_stored = key_use.store_key_use(connection, self._keyring, first)
         return _Block(rows, levels, signed, signature)
-
-    def _store_key_use(self, connection: Connection, sequence: int) -> None:
-        """Store that the current HMAC key is used from entry *sequence* on, unless an earlier commit has stored it."""
-        if self._key_use_is_stored:
-            return
-        key_id = self._keyring.current
-        if connection.execute(select(key_use_table.c.key_id).where(key_use_table.c.key_id == key_id)).first():
-            self._key_use_is_stored = True
-        else:
-            connection.execute(insert(key_use_table).values(key_id=key_id, first_sequence=sequence))
 
     def _entry(self, draft: EntryDraft, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
         inquiry, hashed = draft.inquiry, self._keyring.hash

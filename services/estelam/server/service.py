@@ -14,6 +14,7 @@ from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
+from estelam.ledger.key_use import require_same_keys
 from estelam.ledger.tables import last_block_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
@@ -51,6 +52,7 @@ async def run_recording_service(
     with store.single_writer_lock(), contextlib.closing(store):
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
+            require_same_keys(connection, keyring)
             last_sealed = last_block_time(connection)
         recorder = InquiryRecorder(
             store=store,

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, delete, text
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UserFacingError
-from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
+from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifying_keys
 from estelam.core.model import Answer, Caller, Inquiry, person_subject
 from estelam.core.parties import Parties
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
-from estelam.ledger import loads, recall_runs, search, verify
+from estelam.ledger import key_use, loads, recall_runs, search, verify
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.receipts import receipt
@@ -41,11 +41,10 @@ PERSON = "9990000042"
 class Worker:
     """One of any number of processes that answer from one store."""
 
-    def __init__(self, sandbox: Sandbox, *, keys: int = 0) -> None:
+    def __init__(self, sandbox: Sandbox, *, keyring: HmacKeyring | None = None) -> None:
         settings = sandbox.judiciary()
         self.keys = verifying_keys(settings.signing_certificates)
-        invented = {f"k{number}": bytes([number]) * 32 for number in range(1, keys + 1)}
-        self.keyring = HmacKeyring(invented) if keys else HmacKeyring.load(settings.hmac_keyring)
+        self.keyring = keyring or HmacKeyring.load(settings.hmac_keyring)
         self.store = Store(settings.store, ledger=AccessMode.WRITE)
         signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
         self.recorder = InquiryRecorder(
@@ -314,15 +313,59 @@ def test_damaged_note_of_a_recall_is_detected(recalled: Worker, sandbox: Sandbox
     assert "the table fact_note does not match the entries" in result.err
 
 
+def invented(*numbers: int, wrong: int = 0) -> HmacKeyring:
+    """The keys k1, k2 and so on of *numbers*, with another key in the place of number *wrong*."""
+    return HmacKeyring({f"k{number}": bytes([number + (number == wrong) * 100]) * 32 for number in numbers})
+
+
 @pytest.mark.parametrize("used", [1, 2])
 def test_missing_key_is_refused(sandbox: Sandbox, used: int) -> None:
     """A report about a person is refused while any key that wrote an entry is missing, however few it wrote."""
     load_file(sandbox.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
-    for keys in (1, 3, *([2] if used == 2 else []), 3):
-        with closing((worker := Worker(sandbox, keys=keys)).store):
+    for keys in ([1], [1, 2, 3], *([[1, 2]] if used == 2 else []), [1, 2, 3]):
+        with closing((worker := Worker(sandbox, keyring=invented(*keys))).store):
             worker.ask()
-    incomplete = HmacKeyring({name: bytes([int(name[1])]) * 32 for name in ("k1", "k3") if used == 2 or name != "k1"})
+    incomplete = invented(*((1, 3) if used == 2 else (3,)))
     with closing(worker.store), worker.store.transaction() as connection:
         assert len(search.entries_about(connection, worker.keyring, person_subject(PERSON))) == 2 + used
         with pytest.raises(UserFacingError, match=rf"the keyring lacks k{used}:"):
             search.entries_about(connection, incomplete, person_subject(PERSON))
+
+
+@pytest.mark.parametrize("wrong", [1, 2])
+def test_wrong_key_is_refused(sandbox: Sandbox, wrong: int) -> None:
+    """A report about a person is refused while any key is not the one that wrote entries under its id."""
+    load_file(sandbox.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
+    for keys in ([1], [1, 2]):
+        with closing((worker := Worker(sandbox, keyring=invented(*keys))).store):
+            worker.ask()
+    refused = pytest.raises(UserFacingError, match=rf"the keyring holds another key as k{wrong} than")
+    with closing(worker.store), worker.store.transaction() as connection, refused:
+        search.entries_about(connection, invented(1, 2, wrong=wrong), person_subject(PERSON))
+
+
+def test_two_new_keys_of_one_id(workers: tuple[Worker, Worker], sandbox: Sandbox) -> None:
+    """Of two workers that were started with different new keys under one id, only one answers."""
+    with closing((wrong := Worker(sandbox, keyring=HmacKeyring({"k1": bytes(32)}))).store):
+        with workers[0].store.transaction() as connection:
+            key_use.require_same_keys(connection, wrong.keyring)
+        workers[0].ask()
+        refusal = wrong.attempt()
+
+    assert workers[0].keyring.current == "k1"
+    assert isinstance(refusal, Refusal)
+    assert Reason.STORE_UNAVAILABLE == refusal.reason
+    assert 2 == len(workers[0].chain())  # the load and the first worker's answer
+
+
+@pytest.mark.parametrize(
+    "command", [("ledger", "subject-report", "judiciary", PERSON), ("judiciary", "recall", "--since", "0")]
+)
+def test_wrong_keyring_file(workers: tuple[Worker, Worker], sandbox: Sandbox, command: tuple[str, ...]) -> None:
+    """With another key in the keyring under the same id no command says that nothing was found."""
+    workers[0].ask()
+    sandbox.judiciary().hmac_keyring.write_text(new_keyring_line(workers[0].keyring.current), "ascii")
+    result = CommandLine(sandbox)(*command)
+
+    assert (21, "") == (result.code, result.out)
+    assert "the keyring holds another key as k1 than the ledger was written with" in result.err
