@@ -31,8 +31,11 @@ RULE_TEXTS: dict[str, RuleText] = {
         "must be 1 to 32 digits, Latin letters and hyphens", "باید ۱ تا ۳۲ نویسه از ارقام، حروف لاتین و خط تیره باشد"
     ),
     "int64.gt": RuleText("must be greater than 0", "باید بزرگ‌تر از صفر باشد"),
-    # Beside the contract's rules: those of forms and commands, of the metadata and of the list of agencies.
+    # Beside the contract's rules: those of forms, commands and JSON, of the metadata and of the list of agencies.
     "field.empty": RuleText("is empty", "وارد نشده است"),
+    "field.unknown": RuleText("is not a field of this method", "فیلد این متد نیست"),
+    "field.repeated": RuleText("is given more than once", "بیش از یک بار آمده است"),
+    "field.text": RuleText("must be text in quotation marks", "باید متنی میان دو علامت نقل‌قول باشد"),
     "amount.form": RuleText("must be a whole number of rials, greater than 0", "باید عدد صحیح مثبت به ریال باشد"),
     "metadata.form": RuleText(
         "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -",

@@ -2,17 +2,29 @@
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 
 from estelam.core import validation
-from estelam.core.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal, Violation
 
 MAX_JSON_BYTES = 8192
 """The contract's 4096 bytes, with room for JSON's names and quotes."""
 BODY_TIMEOUT_SECONDS = 10.0
+MAX_VIOLATIONS = 20
+"""A refusal names so many of the keys that are wrong."""
+MAX_KEY_CHARACTERS = 64
+"""Of a longer unknown key, a refusal repeats the beginning."""
+_UNKNOWN = "field.unknown"
+_TYPE_RULES = {FieldDescriptor.CPPTYPE_STRING: "field.text", FieldDescriptor.CPPTYPE_INT64: "amount.form"}
+"""The rule that a value of a wrong JSON type violates, by the field's type."""
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -37,17 +49,21 @@ def from_json(kind: type[Message], text: bytes) -> Message:
     """Parse and validate a message of *kind* from JSON, as `validation.parse_request` does from bytes.
 
     Raises:
-        Refusal: REQUEST_TOO_LARGE, REQUEST_MALFORMED, FIELD_UNKNOWN or FIELD_INVALID.
+        Refusal: REQUEST_TOO_LARGE, REQUEST_MALFORMED, FIELD_UNKNOWN or FIELD_INVALID; the last three name each key that
+            is wrong, unless the text is not a JSON object.
     """
     if len(text) > MAX_JSON_BYTES:
         raise Refusal(Reason.REQUEST_TOO_LARGE)
     if not text.lstrip().startswith(b"{"):  # json_format accepts an empty list as an empty message
         raise Refusal(Reason.REQUEST_MALFORMED)
+    if violations := list(islice(_violations(kind, text), MAX_VIOLATIONS)):
+        is_unknown = all(found.rule == _UNKNOWN for found in violations)
+        raise Refusal(Reason.FIELD_UNKNOWN if is_unknown else Reason.REQUEST_MALFORMED, violations)
     message = kind()
     try:
         json_format.Parse(text, message)
     except (ValueError, json_format.ParseError, RecursionError):
-        raise Refusal(_parse_failure(kind, text)) from None
+        raise Refusal(Reason.REQUEST_MALFORMED) from None
     return validation.parse_request(kind, message.SerializeToString(deterministic=True))
 
 
@@ -66,9 +82,27 @@ def key_of(kind: type[Message], field: str, text: bytes) -> str:
     return field if field in written else str(descriptor.json_name)
 
 
-def _parse_failure(kind: type[Message], text: bytes) -> Reason:
+def _violations(kind: type[Message], text: bytes) -> Iterator[Violation]:
+    """Yield what is wrong with each key of the JSON object *text*: no field, given twice, or a value of a wrong type."""
     try:
-        json_format.Parse(text, kind(), ignore_unknown_fields=True)
-    except (ValueError, json_format.ParseError, RecursionError):
-        return Reason.REQUEST_MALFORMED
-    return Reason.FIELD_UNKNOWN
+        written: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return
+    fields = {name: field for field in kind.DESCRIPTOR.fields for name in (field.name, field.json_name)}
+    counts = Counter(fields[key].name for key, _ in written if key in fields)
+    for key, value in written:
+        if (field := fields.get(key)) is None:
+            yield Violation.of(key[:MAX_KEY_CHARACTERS].encode("utf-8", "backslashreplace").decode(), _UNKNOWN)
+        elif counts[field.name] > 1:
+            yield Violation.of(field.name, "field.repeated")
+            counts[field.name] = 0  # once
+        elif not _is_readable(kind, key, value):
+            yield Violation.of(field.name, _TYPE_RULES[field.cpp_type])
+
+
+def _is_readable(kind: type[Message], key: str, value: Any) -> bool:
+    try:
+        json_format.ParseDict({key: value}, kind())
+    except (ValueError, json_format.ParseError):
+        return False
+    return True

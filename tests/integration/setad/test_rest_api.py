@@ -131,6 +131,41 @@ def test_violations_name_the_callers_keys(setad: httpx.Client, body: dict[str, s
     assert keys == [found["field"] for found in violations]
 
 
+MALFORMED: list[tuple[str, Reason, list[tuple[str, str]]]] = [
+    ('{"branch": "1", "note": {}}', Reason.FIELD_UNKNOWN, [("branch", "field.unknown"), ("note", "field.unknown")]),
+    ('{"amountRials": 1.5}', Reason.REQUEST_MALFORMED, [("amountRials", "amount.form")]),
+    ('{"amount_rials": "25 million"}', Reason.REQUEST_MALFORMED, [("amount_rials", "amount.form")]),
+    (
+        '{"amountRials": true, "x": 1}',
+        Reason.REQUEST_MALFORMED,
+        [("amountRials", "amount.form"), ("x", "field.unknown")],
+    ),
+    ('{"serial": 1404000000000017}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),
+    ('{"serial": ["1"]}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),
+    ('{"serial": "\\ud800"}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),
+    ('{"obligorId": "1", "obligor_id": "1"}', Reason.REQUEST_MALFORMED, [("obligor_id", "field.repeated")]),
+    ('{"\\ud800": 1}', Reason.FIELD_UNKNOWN, [("\\ud800", "field.unknown")]),
+    ('{"' + "k" * 200 + '": 1}', Reason.FIELD_UNKNOWN, [("k" * 64, "field.unknown")]),
+    (
+        "{" + ",".join(f'"{n}": 1' for n in range(900)) + "}",
+        Reason.FIELD_UNKNOWN,
+        [(f"{n}", "field.unknown") for n in range(20)],
+    ),
+    ('{"serial": ', Reason.REQUEST_MALFORMED, []),
+]
+
+
+@pytest.mark.parametrize(("body", "reason", "violations"), MALFORMED)
+def test_unreadable_keys_are_named(
+    setad: httpx.Client, body: str, reason: Reason, violations: list[tuple[str, str]]
+) -> None:
+    """A refusal of JSON that is no request names each key that is wrong, as the caller wrote it."""
+    problem = setad.post("/v1/notes:verify", content=body, headers={"content-type": "application/json"}).json()
+
+    assert reason == problem["reason"]
+    assert violations == [(found["field"], found["rule"]) for found in problem.get("violations", [])]
+
+
 def test_violations_are_described(setad: httpx.Client) -> None:
     """A violation has the contract's message in English and the rule's text in Persian."""
     violations = setad.post("/v1/notes:verify", json=GENUINE | {"serial": "1"}).json()["violations"]

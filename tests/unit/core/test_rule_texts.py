@@ -14,7 +14,10 @@ from estelam.data_model.model import load
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as _judiciary  # noqa: F401 - registers its messages
 from estelam.setad.v1 import note_verification_pb2 as _setad  # noqa: F401 - registers its messages, and the ministry's
 
-OWN = {"field.empty", "amount.form", "metadata.form", "metadata.required", "agency.member"}
+OWN = {
+    *("field.empty", "field.unknown", "field.repeated", "field.text", "amount.form"),
+    *("metadata.form", "metadata.required", "agency.member"),
+}
 """The rules that are not the contract's."""
 
 
