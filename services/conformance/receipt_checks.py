@@ -15,7 +15,8 @@ from estelam.core.clock import to_datetime
 from estelam.core.model import PURPOSE_KEYS
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier, canonical
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import VerifiedReceipt, Verifier, canonical
 
 Mismatch = tuple[str, str]
 """What was expected, and what was found."""

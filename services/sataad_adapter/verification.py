@@ -19,6 +19,7 @@ from estelam.core.purpose import encode_purpose
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
+from estelam.receipts.problems import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class VerificationBackend:
             raise _forwarded_refusal(error) from None
         try:
             receipt.verify(f"{_MINISTRY}/{name}", request, reply, self._keys)
-        except receipt.InvalidReceipt as error:
+        except InvalidReceipt as error:
             log.error("receipt.rejected", method=name, step=str(error))
             raise Refusal(Reason.PROVIDER_UNPROVEN) from None
         return reply

@@ -28,6 +28,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
+from estelam.receipts.problems import InvalidReceipt
 from tools.chaos import mutations
 from tools.chaos.raw_http2 import (
     DATA,
@@ -151,7 +152,7 @@ class ReplyChecker:
         if same or self._seen["answered"] % PROVEN_IN == 0:
             try:
                 receipt.verify(target.name, request, answer, self._keys)
-            except receipt.InvalidReceipt:
+            except InvalidReceipt:
                 self._result.losses.append(f"{target.name} answered without a valid receipt")
 
     def _refused(self, reply: Reply) -> None:

@@ -22,6 +22,7 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.ledger import verify
 from estelam.receipts import receipt
+from estelam.receipts.problems import InvalidReceipt
 from estelam.storage.store import Store
 from tools.chaos import deployments
 from tools.chaos.deployments import Deployment, DeploymentFactory
@@ -129,7 +130,7 @@ def _live(deployment: Deployment, fork_server: ForkServer, share: range, task: T
             task.progress(1)
             if over.is_set():
                 break
-    except (verify.LedgerCorruptError, receipt.InvalidReceipt, ProcessError, TimeoutError) as error:
+    except (verify.LedgerCorruptError, InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
         shutil.rmtree(deployment.sandbox.folder)

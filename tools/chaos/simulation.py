@@ -19,6 +19,7 @@ from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
 from estelam.loading.feed import Declaration, LoadError
 from estelam.receipts import receipt
+from estelam.receipts.problems import InvalidReceipt
 from estelam.telemetry import logs
 from tools.chaos.generators import MODELS, Model, RandomRequest, outcome_of, past_dates, request
 from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock
@@ -270,7 +271,7 @@ class History:
         reply = self.world.replies[question.method.short_name].FromString(answer.reply)
         try:
             proven = receipt.verify(question.method.name, request(question), reply, self._keys)
-        except receipt.InvalidReceipt:
+        except InvalidReceipt:
             return Answer("INVALID")
         self._must(to_datetime(proven.entry.answered_at_micros) == self._now, "an answer has another time")
         return outcome_of(reply)

@@ -26,6 +26,7 @@ from estelam.ledger.tables import (
     noted_fact,
 )
 from estelam.receipts import receipt
+from estelam.receipts.problems import InvalidReceipt
 
 ROWS_AT_ONCE = 2000
 
@@ -134,9 +135,10 @@ def _heads(
                 receipt.leaf_hash(_verified_bytes(entry, expected, derived))
                 for expected, entry in enumerate(islice(entries, header.entry_count), start=sequence)
             ]
-        except (TypeError, ValueError, KeyError, struct.error, DecodeError, receipt.InvalidReceipt) as error:
-            cause = str(error) if isinstance(error, receipt.InvalidReceipt) else "a value is corrupt"
-            raise LedgerCorruptError(f"block {number}: {cause}") from None
+        except (LedgerCorruptError, InvalidReceipt) as error:
+            raise LedgerCorruptError(f"block {number}: {error}") from None
+        except (TypeError, ValueError, KeyError, struct.error, DecodeError):
+            raise LedgerCorruptError(f"block {number}: a value is corrupt") from None
         if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
             raise LedgerCorruptError(
                 f"block {number}: its entries, from {sequence} on, do not match its signed Merkle root"
@@ -153,12 +155,12 @@ def _verified_header(
 ) -> pb.BlockHeader:
     # SQLite stores a value of any type in any column, and protobuf accepts bytes as text: the signature can't show it.
     if [type(value) for value in row] != _BLOCK_TYPES:
-        raise receipt.InvalidReceipt("a value does not have its column's type")
+        raise LedgerCorruptError("a value does not have its column's type")
     header = header_of(row)
     if header.number != number or header.first_sequence != sequence or header.entry_count < 1:
-        raise receipt.InvalidReceipt("a block or an entry before it is missing or out of order")
+        raise LedgerCorruptError("a block or an entry before it is missing or out of order")
     if header.previous_hash != previous:
-        raise receipt.InvalidReceipt("its previous hash does not match the block before it")
+        raise LedgerCorruptError("its previous hash does not match the block before it")
     # The order of the blocks proves a block's time: a key that was compromised later could not put it before others.
     receipt.check_signature(header, row.signature, keys, is_time_proven=True)
     return header
@@ -168,13 +170,13 @@ def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int, derived: _Derived
     """Return the entry's bytes, after a check that all other columns of the row match them."""
     stored_sequence, sealed, *stored_keys = row
     if type(sealed) is not bytes or type(stored_sequence) is not int:
-        raise receipt.InvalidReceipt("a value does not have its column's type")
+        raise LedgerCorruptError("a value does not have its column's type")
     entry = pb.Entry.FromString(sealed)
     if not stored_sequence == entry.sequence == sequence:
-        raise receipt.InvalidReceipt("an entry is missing or out of order")
+        raise LedgerCorruptError("an entry is missing or out of order")
     expected = index_keys(entry)
     # Types are compared too: SQLite can store 1.0 where 1 belongs.
     if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
-        raise receipt.InvalidReceipt("an entry's index keys do not match its subjects")
+        raise LedgerCorruptError("an entry's index keys do not match its subjects")
     derived.add(entry)
     return sealed

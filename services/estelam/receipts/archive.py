@@ -13,7 +13,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from estelam.core.contract import UnknownMethodError, find_method
 from estelam.core.files import write_atomic
-from estelam.receipts.receipt import InvalidReceipt, canonical
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.receipt import canonical
 
 FORMAT = "estelam-saved-reply/2"
 MAX_LINE = 65536
@@ -47,7 +48,7 @@ def read_archive(path: Path) -> Iterator[ReceiptRecord]:
     with path.open("rb") as file:
         line = file.readline(MAX_LINE)
         if not line:
-            raise InvalidReceipt("the file is empty")
+            raise InvalidReceipt(ReceiptProblem.EMPTY)
         while line:
             yield decode(line)
             line = file.readline(MAX_LINE)
@@ -74,9 +75,9 @@ def decode(line: bytes) -> ReceiptRecord:
             reply.FromString(base64.b64decode(fields["reply"])),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError, UnknownMethodError):
-        raise InvalidReceipt("the file is damaged") from None
+        raise InvalidReceipt(ReceiptProblem.NOT_A_SAVED_REPLY) from None
     if line != encode(item):
-        raise InvalidReceipt("the file was changed after it was saved")
+        raise InvalidReceipt(ReceiptProblem.REFORMATTED)
     return item
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic, sync_folder
 from estelam.receipts.archive import MAX_LINE, ReceiptRecord, decode, encode
-from estelam.receipts.receipt import InvalidReceipt
+from estelam.receipts.problems import InvalidReceipt
 
 
 class JournalError(UserFacingError):

@@ -11,16 +11,9 @@ from google.protobuf.message import DecodeError, Message
 
 from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 SIGNING_CONTEXT = b"estelam block v1\0"
-
-
-class InvalidReceipt(Exception):  # noqa: N818 - an outcome of verification, not a fault of the program
-    """The receipt does not prove the reply; the text names the step that failed."""
-
-
-class SigningKeyInvalid(InvalidReceipt):
-    """The signature is right, but its key was not valid at the time of the answer."""
 
 
 def canonical(message: Message) -> bytes:
@@ -72,18 +65,18 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
         InvalidReceipt: the path has too few or too many nodes, or the index is outside the tree.
     """
     if not 0 <= index < size:
-        raise InvalidReceipt("the entry is not in the block")
+        raise InvalidReceipt(ReceiptProblem.NOT_IN_BLOCK)
     node, rest = leaf, list(path)
     last = size - 1
     while last > 0:
         if index % 2 or index < last:
             if not rest:
-                raise InvalidReceipt("the Merkle path is too short")
+                raise InvalidReceipt(ReceiptProblem.NOT_IN_BLOCK)
             sibling = rest.pop(0)
             node = _node_hash(sibling, node) if index % 2 else _node_hash(node, sibling)
         index, last = index // 2, last // 2
     if rest:
-        raise InvalidReceipt("the Merkle path is too long")
+        raise InvalidReceipt(ReceiptProblem.NOT_IN_BLOCK)
     return node
 
 
@@ -102,13 +95,13 @@ def check_signature(
         InvalidReceipt: It does not, the key was not valid then, or *keys* has no such key.
     """
     if (key := keys.get(header.key_id)) is None:
-        raise InvalidReceipt("the block is signed with a key that is in none of the given certificates")
+        raise InvalidReceipt(ReceiptProblem.UNKNOWN_KEY)
     try:
         key.verify(signature, SIGNING_CONTEXT + canonical(header))
     except InvalidSignature:
-        raise InvalidReceipt("the signature does not match the block") from None
+        raise InvalidReceipt(ReceiptProblem.WRONG_SIGNATURE) from None
     if problem := key.invalidity(header.sealed_at_micros, is_time_proven=is_time_proven):
-        raise SigningKeyInvalid(problem)
+        raise InvalidReceipt(ReceiptProblem.KEY_NOT_VALID, problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +143,22 @@ class Verifier:
         """
         receipt = getattr(reply, "receipt", None)
         if not isinstance(receipt, pb.Receipt):
-            raise InvalidReceipt("replies of this method carry no receipt")
+            raise InvalidReceipt(ReceiptProblem.NO_RECEIPT)
         entry, header = _parse(receipt)
         if entry.method != method or entry.outcome in (pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_REFUSED):  # 1
-            raise InvalidReceipt("the receipt is of another method, or of a refusal")
+            raise InvalidReceipt(ReceiptProblem.OTHER_METHOD)
         bare = type(reply)()
         bare.CopyFrom(reply)
         bare.ClearField("receipt")
         if commitment(receipt.salt, canonical(request), canonical(bare)) != entry.commitment:  # 2
-            raise InvalidReceipt("the receipt is of another request or another reply")
+            raise InvalidReceipt(ReceiptProblem.OTHER_CONTENT)
         index = entry.sequence - header.first_sequence
         root = root_from_path(leaf_hash(receipt.entry), index, header.entry_count, receipt.merkle_path)
         if root != header.merkle_root:  # 3
-            raise InvalidReceipt("the entry is not in the signed block")
+            raise InvalidReceipt(ReceiptProblem.NOT_IN_BLOCK)
         self._check_header(receipt.block_header, receipt.signature)  # 4
         if problem := self._keys[header.key_id].invalidity(entry.answered_at_micros):
-            raise SigningKeyInvalid(problem)
+            raise InvalidReceipt(ReceiptProblem.KEY_NOT_VALID, problem)
         _check_plain_fields(reply, receipt, entry)  # 5
         return VerifiedReceipt(entry, header)
 
@@ -187,9 +180,9 @@ def _parse(receipt: pb.Receipt) -> tuple[pb.Entry, pb.BlockHeader]:
         entry = pb.Entry.FromString(receipt.entry)
         header = pb.BlockHeader.FromString(receipt.block_header)
     except DecodeError:
-        raise InvalidReceipt("the receipt is damaged") from None
+        raise InvalidReceipt(ReceiptProblem.DAMAGED) from None
     if canonical(entry) != receipt.entry or canonical(header) != receipt.block_header or len(receipt.salt) != 16:
-        raise InvalidReceipt("the receipt is not in canonical form")
+        raise InvalidReceipt(ReceiptProblem.NOT_CANONICAL)
     return entry, header
 
 
@@ -207,4 +200,4 @@ def _check_plain_fields(reply: Message, receipt: pb.Receipt, entry: pb.Entry) ->
     # The whole messages are compared, so that an added field or another encoding of the time is found too.
     same = canonical(receipt) == canonical(plain) and getattr(reply, "answer", None) == answers.get(entry.outcome)
     if not same:
-        raise InvalidReceipt("the reply's plain fields differ from the signed entry")
+        raise InvalidReceipt(ReceiptProblem.PLAIN_FIELDS)

@@ -83,7 +83,7 @@ def key_of(kind: type[Message], field: str, text: bytes) -> str:
 
 
 def _violations(kind: type[Message], text: bytes) -> Iterator[Violation]:
-    """Yield what is wrong with each key of the JSON object *text*: no field, given twice, or a value of a wrong type."""
+    """Yield what is wrong with each key of the JSON object *text*: unknown, given twice, or of a wrong type."""
     try:
         written: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):

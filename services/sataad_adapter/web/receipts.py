@@ -10,7 +10,8 @@ from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import archive
-from estelam.receipts.receipt import InvalidReceipt, VerifiedReceipt, Verifier
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.receipt import VerifiedReceipt, Verifier
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import ministry_replies
 
@@ -47,11 +48,13 @@ def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[Veri
     """Verify every reply in the archive *text*.
 
     Raises:
-        InvalidReceipt: a receipt is invalid, or there is none.
+        InvalidReceipt: a receipt is not valid or can't be verified here, or there is none.
     """
     lines = [line.strip() + "\n" for line in text.splitlines() if line.strip()]
-    if not 0 < len(lines) <= MAX_REPLIES:
-        raise InvalidReceipt("the file is empty or too long")
+    if not lines:
+        raise InvalidReceipt(ReceiptProblem.EMPTY)
+    if len(lines) > MAX_REPLIES:
+        raise InvalidReceipt(ReceiptProblem.TOO_LONG)
     verifier = Verifier(keys)
     return [_verify_line(line, verifier) for line in lines]
 
@@ -61,5 +64,5 @@ def _verify_line(line: str, verifier: Verifier) -> VerifiedReply:
     service, _, name = record.method.partition("/")
     # The ministry's key signs for its own methods only.
     if service != _MINISTRY:
-        raise InvalidReceipt("the receipt is of another service")
+        raise InvalidReceipt(ReceiptProblem.OTHER_SERVICE)
     return VerifiedReply(name, record.request, verifier.verify(record.method, record.request, record.reply))

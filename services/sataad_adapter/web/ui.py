@@ -23,7 +23,7 @@ from estelam.core.purpose import encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
-from estelam.receipts.receipt import InvalidReceipt, SigningKeyInvalid
+from estelam.receipts.problems import InvalidReceipt, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
@@ -152,7 +152,7 @@ class _Pages:
         try:
             verified = receipts.verify_archive((await _form(request)).get("receipt", ""), self._ui.keys)
         except InvalidReceipt as error:
-            return _show_invalid(request, language, error)
+            return _show_not_valid(request, language, error)
         return _show(request, language, "receipt.html", verified=verified)
 
     async def save(self, request: Request, language: str) -> Response:
@@ -161,7 +161,7 @@ class _Pages:
         try:
             verified = receipts.verify_archive(text, self._ui.keys)
         except InvalidReceipt as error:
-            return _show_invalid(request, language, error)
+            return _show_not_valid(request, language, error)
         name = f"estelam-receipt-{verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
@@ -199,10 +199,12 @@ async def _form(request: Request) -> Typed:
     return typed
 
 
-def _show_invalid(request: Request, language: str, error: InvalidReceipt) -> Response:
-    """Show that a receipt is invalid; of a right signature also why its key does not count, which repeats no input."""
-    key_problem = str(error) if isinstance(error, SigningKeyInvalid) else ""
-    return _show(request, language, "receipt.html", status=422, verified=None, key_problem=key_problem)
+def _show_not_valid(request: Request, language: str, error: InvalidReceipt) -> Response:
+    """Show the verdict on a receipt and the problem, which repeat no input."""
+    status = 400 if error.problem.verdict is Verdict.MALFORMED else 422
+    return _show(
+        request, language, "receipt.html", status=status, verified=None, problem=error.problem, detail=error.detail
+    )
 
 
 def _show(

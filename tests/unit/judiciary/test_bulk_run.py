@@ -27,7 +27,8 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
-from estelam.receipts.receipt import InvalidReceipt, Verifier
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import Verifier
 from judiciary.bulk.cheques import CHEQUES
 from tests.conftest import Start, judiciary_opening
 from tests.support.service import RunningService

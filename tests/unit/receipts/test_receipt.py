@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from estelam.receipts.receipt import InvalidReceipt, leaf_hash, merkle_levels, merkle_path, root_from_path
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import leaf_hash, merkle_levels, merkle_path, root_from_path
 
 # The inputs and roots of the reference implementation's test of trees of one to eight leaves.
 LEAVES = [

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from estelam.core import dates
 from estelam.core.dates import DateError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES, Coverage
-from estelam.receipts.receipt import InvalidReceipt
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 YES, NO, UNANSWERED = "YES", "NO", "UNANSWERED"
 """The values of the column `answer`. UNANSWERED can't be mistaken for an answer."""
@@ -58,12 +58,12 @@ class Answer:
             InvalidReceipt: the reply is no answer: neither YES nor NO, or a NO without the coverage of its contract.
         """
         if (word := _WORDS.get(reply.answer)) is None:
-            raise InvalidReceipt("the reply is neither YES nor NO")
+            raise InvalidReceipt(ReceiptProblem.NO_ANSWER)
         since = as_of = None
         if "coverage" in reply.DESCRIPTOR.fields_by_name:
             since, as_of = _coverage(reply.coverage.SerializeToString())
             if word == NO and since is None:
-                raise InvalidReceipt("the reply is a NO without coverage")
+                raise InvalidReceipt(ReceiptProblem.NO_COVERAGE)
         receipt = reply.receipt
         return cls(word, since, as_of, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id)
 

@@ -31,7 +31,8 @@ from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import ReceiptJournal
-from estelam.receipts.receipt import InvalidReceipt, Verifier, canonical
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import Verifier, canonical
 
 CALLS_PER_CONNECTION = 32
 """Concurrent calls on one connection, well below the server's limit; the server resets calls beyond it."""

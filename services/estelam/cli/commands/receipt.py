@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from google.protobuf.json_format import MessageToDict
 
@@ -12,8 +12,14 @@ from estelam.core.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
+from estelam.receipts.problems import InvalidReceipt, Verdict
 
 MAX_PRINTED = 100
+EXIT_CODES = {
+    Verdict.MALFORMED: output.EXIT_USAGE,
+    Verdict.UNCHECKED: output.EXIT_UNAVAILABLE,
+    Verdict.INVALID: output.EXIT_FAILED,
+}
 
 
 def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
@@ -28,8 +34,8 @@ def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None
                 outcomes[_outcome(proven)] += 1
                 if count <= MAX_PRINTED:
                     first.append(_facts(item, proven))
-        except receipt.InvalidReceipt as error:
-            output.exit_error(f"INVALID: {file}, reply {count + 1}: {error}", as_json=as_json)
+        except InvalidReceipt as error:
+            _exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
     if count > MAX_PRINTED:
         output.print_record({"valid": True, **numbers}, as_json=as_json, title="VALID")
@@ -38,6 +44,16 @@ def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None
     else:
         for facts in first:
             output.print_record(facts, as_json=False, title="VALID")
+
+
+def _exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoReturn:
+    problem = error.problem
+    output.exit_error(
+        f"{problem.verdict}: {where}: {error}",
+        as_json=as_json,
+        code=EXIT_CODES[problem.verdict],
+        more={"verdict": problem.verdict, "problem": problem.name, "message_fa": problem.fa},
+    )
 
 
 class _Verifiers:

@@ -30,6 +30,6 @@ def verify(
 ) -> None:
     """Verify that a service gave each reply to its request at its time.
 
-    Exit 0: all are valid; 1: one is INVALID; 21: the file or a certificate can't be read. Of a file with more than 100
-    replies only the counts are printed.
+    Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, a file
+    can't be read, or no certificate is of the signing key. Of more than 100 replies only the counts are printed.
     """

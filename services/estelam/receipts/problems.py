@@ -1,0 +1,117 @@
+"""Why a saved reply or its receipt is not valid: each problem with its verdict, and its text in English and Persian."""
+
+from enum import Enum, StrEnum
+
+
+class Verdict(StrEnum):
+    """How a verification ends that does not find the receipt valid."""
+
+    MALFORMED = "MALFORMED"
+    """It can't be read as a saved reply with a receipt: nothing was verified."""
+    UNCHECKED = "NOT CHECKED"
+    """It can be read, but not verified with the given certificates: it may be valid or not."""
+    INVALID = "INVALID"
+    """A step of the verification failed: it does not prove the reply."""
+
+
+class ReceiptProblem(Enum):
+    """Why a receipt does not prove a reply: verdict, English and Persian text."""
+
+    EMPTY = (Verdict.MALFORMED, "the file is empty", "فایل خالی است")
+    NOT_A_SAVED_REPLY = (
+        Verdict.MALFORMED,
+        "a line is not a saved reply, or is cut off or damaged; take the file as it was saved",
+        "سطری پاسخ ذخیره‌شده نیست، ناقص است یا آسیب دیده است؛ خود فایل ذخیره‌شده را بدهید",
+    )
+    REFORMATTED = (
+        Verdict.MALFORMED,
+        "a line is not byte for byte as it was saved; take the file as it was saved",
+        "سطری بایت به بایت همان نیست که ذخیره شده است؛ خود فایل ذخیره‌شده را بدهید",
+    )
+    TOO_LONG = (
+        Verdict.MALFORMED,
+        "the file has more replies than are verified here; use estelam receipt verify",
+        "فایل بیش از آن پاسخ دارد که این‌جا بررسی شود؛ دستور estelam receipt verify را به کار برید",
+    )
+    NO_RECEIPT = (
+        Verdict.MALFORMED,
+        "replies of this method carry no receipt",
+        "پاسخ این متد رسید ندارد",
+    )
+    DAMAGED = (Verdict.MALFORMED, "the receipt is damaged and can't be read", "رسید آسیب دیده است و خوانده نمی‌شود")
+    NOT_CANONICAL = (
+        Verdict.MALFORMED,
+        "the receipt is not in the form in which services issue receipts",
+        "رسید به شکلی نیست که سرویس‌ها صادر می‌کنند",
+    )
+    UNKNOWN_KEY = (
+        Verdict.UNCHECKED,
+        "it is signed with a key of none of the given certificates; get them from the service itself",
+        "با کلیدی امضا شده است که در گواهی‌های داده‌شده نیست؛ گواهی‌های امضا را از خود سرویس بگیرید",
+    )
+    OTHER_SERVICE = (
+        Verdict.UNCHECKED,
+        "it is of another service; only receipts of the ministry's promissory note service are verified here",
+        "از سرویس دیگری است؛ این‌جا تنها رسید سرویس سفته وزارت امور اقتصادی و دارایی بررسی می‌شود",
+    )
+    OTHER_METHOD = (
+        Verdict.INVALID,
+        "the receipt is of another method, or of a refusal",
+        "رسید از متد دیگری یا از استعلامی بی‌پاسخ است",
+    )
+    OTHER_CONTENT = (
+        Verdict.INVALID,
+        "the receipt is of another request or another reply",
+        "رسید از پرسش یا پاسخ دیگری است، یا پرسش یا پاسخ تغییر کرده است",
+    )
+    NOT_IN_BLOCK = (
+        Verdict.INVALID,
+        "the entry is not in the signed block",
+        "رکورد این پاسخ در بلوک امضاشده نیست",
+    )
+    WRONG_SIGNATURE = (
+        Verdict.INVALID,
+        "the signature does not match the block",
+        "امضا با بلوک سازگار نیست",
+    )
+    KEY_NOT_VALID = (
+        Verdict.INVALID,
+        "the signature is right, but its key was not valid at the time of the answer",
+        "امضا درست است، اما گواهی امضا در زمان پاسخ معتبر نبوده یا کلید آن کنار گذاشته شده است",
+    )
+    PLAIN_FIELDS = (
+        Verdict.INVALID,
+        "the reply's plain fields differ from the signed entry",
+        "پاسخ، زمان یا شناسه‌ای که در متن آمده با رکورد امضاشده یکی نیست",
+    )
+    NO_ANSWER = (Verdict.INVALID, "the reply is neither YES nor NO", "پاسخ نه بلی است و نه خیر")
+    NO_COVERAGE = (Verdict.INVALID, "the reply is a NO without coverage", "پاسخ، خیر بدون بازه پوشش داده است")
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the verification ends."""
+        return self.value[0]
+
+    @property
+    def en(self) -> str:
+        """The problem in English, without full stop."""
+        return self.value[1]
+
+    @property
+    def fa(self) -> str:
+        """The problem in Persian, without full stop."""
+        return self.value[2]
+
+
+class InvalidReceipt(Exception):  # noqa: N818 - an outcome of verification, not a fault of the program
+    """The receipt does not prove the reply.
+
+    Args:
+        problem: Why.
+        detail: The English text, where it states more than that of *problem*.
+    """
+
+    def __init__(self, problem: ReceiptProblem, detail: str = "") -> None:
+        super().__init__(detail or problem.en)
+        self.problem = problem
+        self.detail = detail
