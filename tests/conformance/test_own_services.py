@@ -18,6 +18,7 @@ WHOLE_SECONDS = 240
 BEFORE_THE_STORE = ("callers.", "fields.", "metadata.", "wire.")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(WHOLE_SECONDS + 60)
 def test_conform_on_sqlite(tmp_path: Path) -> None:
     """Our services pass every case on SQLite, run by the command line."""

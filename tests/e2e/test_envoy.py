@@ -37,6 +37,8 @@ KINDS = ("pass-through.yaml", "terminating.yaml")
 CLIENTS = 4
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
+# The workers do the same behind either; make test-full runs both.
+each_kind_slowly = pytest.mark.parametrize("kind", [KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.slow)])
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def call_until(over: Event, address: str, identity: ClientIdentity) -> tuple[int
     return answers, lost
 
 
-@each_kind
+@each_kind_slowly
 def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str) -> None:
     """During an announced outage callers get its end through either configuration."""
 
@@ -214,7 +216,7 @@ def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str
     ]
 
 
-@each_kind
+@each_kind_slowly
 def test_lost_worker_costs_no_call(deployment: EnvoyDeployment, kind: str) -> None:
     """A worker that is killed or shut down under load costs no call of our client."""
     over, setad = Event(), ClientIdentity.named(deployment.sandbox.pki, "setad")
@@ -272,7 +274,7 @@ def test_no_worker_is_a_constant_error(deployment: EnvoyDeployment, kind: str) -
         assert "The service cannot be reached, so no answer can be given." == caught.value.details()
 
 
-@each_kind
+@each_kind_slowly
 def test_silent_connections_reach_no_worker(deployment: EnvoyDeployment, kind: str) -> None:
     """Silent connections are closed by Envoy and reach no worker."""
     envoy = deployment.envoys[kind].wait()

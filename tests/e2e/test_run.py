@@ -72,7 +72,9 @@ def test_edited_settings_are_kept(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", PORTS)
+@pytest.mark.parametrize(
+    "name", [name if name == "page" else pytest.param(name, marks=pytest.mark.slow) for name in PORTS]
+)
 def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
     """A port in use ends the command before it writes anything; the message names port, service and what to do."""
     ports = free_ports(*PORTS)

@@ -76,6 +76,7 @@ def pair(loaded: Sandbox) -> Iterator[tuple[ServiceProcess, ServiceProcess]]:
         yield first, second
 
 
+@pytest.mark.slow
 def test_rolling_restart_loses_no_call(pair: tuple[ServiceProcess, ServiceProcess], loaded: Sandbox) -> None:
     """A rolling restart under load loses no call of our client."""
     over = threading.Event()

@@ -134,7 +134,7 @@ ANSWERED = {
     "a cheque, NO": Question(*CHEQUE, cheque("139900000000000001"), ANSWER_NO, "cbi"),
 }
 # One of each service, and each answer; make test-full runs the others too.
-QUICK = ("a note, YES", "a person, YES", "a cheque, NO")
+QUICK = ("a note, YES", "a cheque, NO")
 EACH_ANSWERED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ANSWERED]
 # Refused before step 5, refused in it, called just after a change of the access table, and during an outage announced
 # just before.

@@ -18,7 +18,9 @@ from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("scenario", [kill.SCENARIO, kill.POSTGRESQL], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "scenario", [kill.SCENARIO, pytest.param(kill.POSTGRESQL, marks=pytest.mark.slow)], ids=["sqlite", "postgresql"]
+)
 def test_acknowledged_answers_survive_kill(scenario: Scenario, tmp_path: Path) -> None:
     """Every acknowledged answer is in the ledger after `kill -9` under load."""
     progress: list[int] = []

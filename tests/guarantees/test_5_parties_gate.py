@@ -240,7 +240,7 @@ def test_parties_require_own_recent_yes(deployment: Deployment) -> None:
     """In no sequence of events are parties disclosed without the caller's own recent YES that still holds."""
     Inquiries.deployment, Inquiries.restarts = deployment, 6  # a restart is slow
     # No shrinking: each attempt would restart the service many times.
-    options = settings(max_examples=10, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
+    options = settings(max_examples=5, stateful_step_count=20, deadline=None, database=None, phases=[Phase.generate])
     run_state_machine_as_test(Inquiries, settings=settings(options, suppress_health_check=list(HealthCheck)))
 
 
