@@ -1,11 +1,14 @@
 """The contract: stubs are current, every element is commented, methods are the mandated ones, published parts stay."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from protoc import PROTOC_EXE
 
 from estelam.compat.baseline import Baseline
 from estelam.compat.surface import contract_surface, missing_lines
@@ -17,7 +20,7 @@ from estelam.setad.v1 import note_verification_pb2
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
 from tools.commands import generate_protos, lint_protos
-from tools.commands.generate_protos import ROOT
+from tools.commands.generate_protos import PROTOS, ROOT
 from tools.env.sandbox import Sandbox
 
 Fields = RepeatedCompositeFieldContainer[FieldDescriptorProto]
@@ -47,6 +50,72 @@ def test_stubs_are_current(tmp_path: Path) -> None:
     ours = (ROOT / "services/estelam").glob("*/v1/__init__.py")
     stubs += [path for package in ours for path in (package, package.parents[1] / "__init__.py")]
     assert generated == {path.relative_to(ROOT / "services"): path.read_bytes() for path in stubs}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported descriptor set."""
+    folder = tmp_path_factory.mktemp("exported")
+    generate_protos.generate(folder, image=folder / "estelam.protoset")
+    return folder / "estelam.protoset"
+
+
+def test_exported_set_compiles_on_debian_12(image: Path, tmp_path: Path) -> None:
+    """The protoc of Debian 12 compiles the exported descriptor set to other languages, and keeps all options."""
+    compiled = tmp_path / "compiled"
+    exported = {file.name: file for file in FileDescriptorSet.FromString(image.read_bytes()).file}
+    languages = ["python", "java", "csharp", "cpp"]
+    for language in languages:
+        (tmp_path / language).mkdir()
+    outputs = [f"--{language}_out={tmp_path / language}" for language in languages]
+
+    command = [PROTOC_EXE, f"--descriptor_set_in={image}", *outputs, f"-o{compiled}", *exported]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert {"google/rpc/error_details.proto", "google/rpc/status.proto"} <= exported.keys()
+    kept = FileDescriptorSet.FromString(compiled.read_bytes()).file
+    assert {file.name: _without_comments(file) for file in kept} == {
+        name: _without_comments(file) for name, file in exported.items()
+    }
+    assert "شماره ملی صادرکننده چک".encode() in compiled.read_bytes()
+    assert (tmp_path / "java/estelam/setad/v1/VerifyNoteRequest.java").exists()
+
+
+def test_protos_compile_on_debian_12(image: Path, tmp_path: Path) -> None:
+    """The protoc of Debian 12 compiles the proto files to the descriptors that are exported."""
+    imported = FileDescriptorSet()
+    files = FileDescriptorSet.FromString(image.read_bytes()).file
+    imported.file.extend(file for file in files if not file.name.startswith("estelam/"))
+    (tmp_path / "imported.protoset").write_bytes(imported.SerializeToString())
+
+    ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    search = [f"-I{PROTOS}", f"--descriptor_set_in={tmp_path / 'imported.protoset'}"]
+    done = subprocess.run(
+        [PROTOC_EXE, *search, f"-o{tmp_path / 'ours'}", *ours], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    exported = {file.name: _without_comments(file) for file in files}
+    compiled = FileDescriptorSet.FromString((tmp_path / "ours").read_bytes()).file
+    assert {file.name: _without_comments(file) for file in compiled} == {name: exported[name] for name in ours}
+
+
+def _without_comments(file: FileDescriptorProto) -> bytes:
+    bare = FileDescriptorProto()
+    bare.CopyFrom(file)
+    bare.ClearField("source_code_info")
+    return bare.SerializeToString(deterministic=True)
+
+
+def test_every_language_has_a_package() -> None:
+    """Every contract file names its package in Java, C# and Go after its own."""
+    for file in descriptors.files():
+        *path, area, version = file.package.split(".")
+        options = file.options
+        stated = (options.java_package, options.java_multiple_files, options.csharp_namespace, options.go_package)
+        camel_case = ".".join(part.capitalize() for part in (*path, area, version))
+        assert stated == (file.package, True, camel_case, f"{'/'.join((*path, area, version))};{area}{version}")
 
 
 def test_lint() -> None:

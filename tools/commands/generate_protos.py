@@ -1,4 +1,7 @@
-"""Regenerate the stubs under services/ and the description of the contracts from protos/, and the image that buf reads.
+"""Regenerate the stubs under services/ and the description of the contracts from protos/.
+
+With FILE also write the contracts, the details of refusals and all that they import as one descriptor set, for buf and
+for the tools of callers.
 
 The rules' own contract, buf/validate/validate.proto, is taken from the installed protovalidate wheel as a descriptor,
 so nothing of a third party is copied by hand.
@@ -18,10 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
 BIN = Path(sys.executable).parent
 CONTRACTS = "estelam/data_model/contracts.binpb"
+DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
+"""The contract of the details that every refusal carries."""
 
 
 def generate(into: Path, *, image: Path | None = None) -> None:
-    """Write the stubs of every contract below *into* and, if asked, a descriptor *image* with comments for buf."""
+    """Write the stubs of every contract below *into* and, if asked, a self-contained *image* of them with comments."""
     ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     google = importlib.resources.files("grpc_tools") / "_proto"
     googleapis = Path(date_pb2.__file__).parent.parent.parent
@@ -38,7 +43,7 @@ def generate(into: Path, *, image: Path | None = None) -> None:
         (into / CONTRACTS).parent.mkdir(parents=True, exist_ok=True)
         _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
         if image:
-            _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours])
+            _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours, *DETAILS])
 
 
 def _write_packages(into: Path, protos: list[str]) -> None:
