@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from conformance import contract
 from conformance.case import Case, Stage, Title
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UsageError, UserFacingError
 
 FOLDER = Path(__file__).resolve().parent / "cases"
 CLAUSES = Path(__file__).resolve().parent / "clauses.yaml"
@@ -29,7 +29,7 @@ class CaseError(UserFacingError):
         super().__init__(": ".join(part for part in (file.name, case, place, message) if part))
 
 
-class UnknownCaseError(UserFacingError):
+class UnknownCaseError(UsageError):
     """No case and no clause has the id that was asked for."""
 
 

@@ -81,6 +81,7 @@ def write_fixtures(
     host: Annotated[
         list[str] | None, typer.Option(help="A further host name of the target's servers; may be repeated.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files of fixtures in a folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the fixtures of a target: data, certificates, the start time, and instructions."""

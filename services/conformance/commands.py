@@ -89,9 +89,10 @@ def list_cases(only: list[str] | None, *, as_json: bool) -> None:
     output.print_rows(columns, rows, as_json=as_json)
 
 
-def write_fixtures(folder: Path, host: list[str] | None, *, as_json: bool) -> None:
+def write_fixtures(folder: Path, host: list[str] | None, *, force: bool, as_json: bool) -> None:
     """Write the fixtures of a target into *folder*."""
     with output.user_errors(as_json=as_json):
+        output.check_new_folder(folder, "DIR", force=force)
         fixtures.write(folder, hosts=tuple(host or ()))
     output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=as_json)
 

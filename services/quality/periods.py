@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from persiantools.jdatetime import JalaliDate
 
 from estelam.core.clock import TEHRAN
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UsageError
 from estelam.core.normalize import normalize_identifier
 
 FIRST_YEAR, LAST_YEAR = 1400, 1499
@@ -48,7 +48,7 @@ class Period(Protocol):
         """Each day, with the first minute and the end minute (exclusive) of its part of the period."""
 
 
-class MonthError(UserFacingError):
+class MonthError(UsageError):
     """The month is malformed, or there can be no report of it."""
 
 

@@ -20,8 +20,8 @@ from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
 # What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
-# A lying ministry is no instance of the kit, and neither is a service with lists of revoked certificates, or with a
-# feed that does not declare its link to certificates.
+# The others need instances that the kit does not ask for: a ministry that lies to the adapter, a service with lists of
+# revoked certificates, and one whose feed does not declare its link to certificates.
 NOT_CAUSED_BY_CALLERS = {
     Reason.CLOCK_BEHIND,
     Reason.SERVICE_FAILED,

@@ -155,7 +155,7 @@ def test_json_result_and_errors(pki: Path) -> None:
     ]
 
     assert ("COULD NOT RUN", True) == (result["verdict"], "unreachable" in result["error"])
-    assert [2, 2, 2, 1] == [done.exit_code for done in errors]
+    assert [2, 2, 2, 2] == [done.exit_code for done in errors]
     for done in errors:
         assert ["error", "reason", "layer", "address", "fields"] == list(json.loads(done.output))
 
@@ -174,3 +174,19 @@ def test_fixtures(tmp_path: Path) -> None:
     done = invoke("fixtures", str(tmp_path / "new"), "--host", "services.example")
 
     assert (0, True) == (done.exit_code, (tmp_path / "new" / "manifest.json").exists()), done.output
+
+
+def test_fixtures_into_used_folder(tmp_path: Path) -> None:
+    """`fixtures` writes into a folder that is not empty with --force only."""
+    folder = tmp_path / "used"
+    first = invoke("fixtures", str(folder))
+    manifest, key = folder / "manifest.json", folder / "pki" / "setad.key"
+    manifest.write_text("mine", "utf-8")
+    before = key.read_bytes()
+    refused = invoke("fixtures", str(folder))
+    after = manifest.read_text("utf-8"), key.read_bytes()
+    forced = invoke("fixtures", str(folder), "--force")
+
+    assert [0, 2, 0] == [done.exit_code for done in (first, refused, forced)]
+    assert ("mine", before) == after
+    assert ("mine", before) != (manifest.read_text("utf-8"), key.read_bytes())

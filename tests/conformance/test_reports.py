@@ -179,6 +179,20 @@ def test_openssl_verifies(tmp_path: Path, pki: Path) -> None:
     assert b"Signature Verified Successfully" in openssl("pkeyutl", "-verify", "-rawin", "-pubin", *text)
 
 
+def test_report_replaces_earlier_one(tmp_path: Path, pki: Path) -> None:
+    """A report replaces an earlier file as a whole: whoever reads the earlier one reads it to its end."""
+    names = ["r.xml", "r.html", "r.json", "r.json.sig"]
+    for name in names:
+        (tmp_path / name).write_text("earlier", "ascii")
+        (tmp_path / f"{name}.open").hardlink_to(tmp_path / name)
+    junit.write(tmp_path / "r.xml", PASSED)
+    html.write(tmp_path / "r.html", PASSED)
+    signed_json.write(tmp_path / "r.json", PASSED, pki)
+
+    assert {"earlier"} == {(tmp_path / f"{name}.open").read_text("ascii") for name in names}
+    assert b"earlier" not in {(tmp_path / name).read_bytes() for name in names}
+
+
 def test_invalid_signature(tmp_path: Path, pki: Path) -> None:
     """A changed report or another examiner's certificate does not verify."""
     report = tmp_path / "report.json"

@@ -170,7 +170,7 @@ def test_operator_errors(sandbox: Sandbox, estelam: CommandLine) -> None:
     without_address = CommandLine(sandbox)(*CHECK, *options(**LIVE))
     without_certificate = estelam(*CHECK, *options(**LIVE), "--as", "nobody")
 
-    assert (1, 1) == (without_address.code, without_address.err.count("\n"))
+    assert (2, 1) == (without_address.code, without_address.err.count("\n"))
     assert "no address of the service promissory: give --address" in without_address.err
     assert (1, 1) == (without_certificate.code, without_certificate.err.count("\n"))
     assert "nobody.crt: no such file" in without_certificate.err
@@ -232,7 +232,7 @@ def test_save_receipt_checked_first(estelam: CommandLine, tmp_path: Path) -> Non
     after, evidence = estelam(*head).json["entries"], kept.read_text("utf-8")
     forced = estelam(*CHECK, *options(**LIVE), "--save-receipt", kept, "--force")
 
-    assert [1, 1, 1] == [found.code for found in refused]
+    assert [2, 2, 2] == [found.code for found in refused]
     assert "--force" in refused[0].err
     assert ("evidence", before) == (evidence, after)
     assert (0, 0) == (forced.code, estelam("receipt", "verify", kept).code)

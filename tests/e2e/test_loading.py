@@ -436,7 +436,7 @@ def test_load_without_cut_off_is_refused(command: CommandLine, tmp_path: Path) -
     """A file without manifest and cut-off is refused: when the command runs says nothing of the data."""
     result = command("promissory", "load-notes", file(tmp_path / "notes.csv", NOTES, ROWS + 1))
 
-    assert (1, True) == (result.code, "notes.csv.manifest.json: no such file" in result.err)
+    assert (2, True) == (result.code, "notes.csv.manifest.json: no such file" in result.err)
 
 
 def test_required_signature_is_verified(

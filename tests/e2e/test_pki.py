@@ -62,7 +62,7 @@ def test_text(show: CommandLine) -> None:
 
     assert 2 == text.out.count("\n\n")
     assert "days left" in text.out
-    assert (1, "") == (wrong.code, wrong.out)
+    assert (2, "") == (wrong.code, wrong.out)
     assert "judicary: no such section of the settings; give one of client, judiciary" in wrong.err
 
 

@@ -16,6 +16,7 @@ from conformance.case import Title
 from conformance.reports.labels import OUTCOME_LABELS, STATUS_LABELS, escape, outcome, status_counts
 from conformance.results import CaseResult, CaseStatus, RunResult
 from estelam.core.clock import TEHRAN
+from estelam.core.files import write_atomic
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARKS = {
@@ -60,7 +61,7 @@ def write(path: Path, run: RunResult) -> None:
         began_fa=_jalali(run.began),
         kit=version("estelam"),
     )
-    path.write_text(page, "utf-8")
+    write_atomic(path, page)
 
 
 def _rows(run: RunResult) -> list[Row]:

@@ -2,10 +2,11 @@
 
 from itertools import groupby
 from pathlib import Path
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from conformance.reports.labels import escape
 from conformance.results import CaseResult, CaseStatus, RunResult
+from estelam.core.files import write_atomic
 
 
 def write(path: Path, run: RunResult) -> None:
@@ -24,7 +25,7 @@ def write(path: Path, run: RunResult) -> None:
             element.set(name, str(len(element.findall(f".//{tag}"))))
         element.set("time", f"{sum(float(case.get('time', 0)) for case in element.iter('testcase')):.3f}")
     indent(root)
-    ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    write_atomic(path, tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 def _clause(result: CaseResult) -> str:

@@ -19,6 +19,7 @@ from conformance.reports.labels import outcome, status_counts
 from conformance.results import CaseResult, RunResult
 from estelam.core.clock import to_micros
 from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.files import write_atomic
 from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.core.pem import KeyFileError, read_private_key
 
@@ -37,8 +38,8 @@ def write(path: Path, run: RunResult, pki: Path) -> None:
     """
     key = _examiner_key(pki / "examiner.key")
     report = json.dumps(report_content(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
-    path.write_bytes(report)
-    signature_path(path).write_bytes(key.sign(report))
+    write_atomic(path, report)
+    write_atomic(signature_path(path), key.sign(report))
 
 
 def verify(path: Path, certificate: Path) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from estelam.core import normalize
 from estelam.core.addresses import check_target
 from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
-from estelam.core.exceptions import describe_error
+from estelam.core.exceptions import UsageError, describe_error
 from estelam.core.grpc_status import from_grpc
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
@@ -68,18 +68,21 @@ def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
 
 
 def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, ClientIdentity]:
-    """Return the service's address and the client certificate; where no address is known print that and exit."""
+    """Return the service's address and the client certificate.
+
+    Raises:
+        UsageError: no address is known, or --address is none.
+    """
     address = options.address or settings.addresses.get(options.service)
     if options.address:
         try:
             check_target(options.address)
         except ValueError as error:
-            output.exit_error(f"--address {options.address}: {error}", as_json=options.as_json, code=output.EXIT_USAGE)
+            raise UsageError(f"--address {options.address}: {error}") from None
     if address is None:
         name = options.service
-        output.exit_error(
-            f"no address of the service {name}: give --address, or set [client.addresses] {name} in the settings",
-            as_json=options.as_json,
+        raise UsageError(
+            f"no address of the service {name}: give --address, or set [client.addresses] {name} in the settings"
         )
     return address, ClientIdentity.named(settings.pki, options.as_)
 

@@ -13,6 +13,7 @@ from estelam.cli import output
 from estelam.cli.load_options import LoadOptions
 from estelam.core import dates
 from estelam.core.clock import Clock
+from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.settings import FEED_NAME, StoreSettings, load_settings
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
@@ -54,10 +55,14 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
     _report(result, declared, options)
 
 
-def parse_feed(text: str, *, as_json: bool) -> str:
-    """Return the value of --feed; where it can't be the name of a feed, print what can and exit 1."""
+def parse_feed(text: str) -> str:
+    """Return the value of --feed.
+
+    Raises:
+        UsageError: it can't be the name of a feed.
+    """
     if re.fullmatch(FEED_NAME, text) is None:
-        output.exit_error(f"--feed {text}: give 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'", as_json=as_json)
+        raise UsageError(f"--feed {text}: give 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'")
     return text
 
 
@@ -69,19 +74,16 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
     as_json, manifest = options.as_json, manifest_path(file)
     if manifest.exists():
         if options.declaring:
-            output.exit_error(
-                f"{manifest}: declares what the file is; leave out {', '.join(options.declaring)}", as_json=as_json
-            )
+            raise UsageError(f"{manifest}: declares what the file is; leave out {', '.join(options.declaring)}")
         return read_manifest(manifest, settings.feed_signers).declaration()
-    name = parse_feed(options.feed or feed.name, as_json=as_json)
+    name = parse_feed(options.feed or feed.name)
     if options.cut_at is None:
-        output.exit_error(
+        raise UsageError(
             f"{manifest}: no such file; get the manifest from the file's source, or give --cut-at and the instant at "
-            "which the source cut the file",
-            as_json=as_json,
+            "which the source cut the file"
         )
     if name in settings.feed_signers:
-        output.exit_error(f"{manifest}: no such file; the settings require signed manifests of {name}", as_json=as_json)
+        raise UserFacingError(f"{manifest}: no such file; the settings require signed manifests of {name}")
     now = Clock().now()
 
     def since(option: str, text: str | None) -> Any:

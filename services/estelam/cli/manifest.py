@@ -7,6 +7,7 @@ from estelam.cli import output
 from estelam.cli.load import parse_feed
 from estelam.core import dates
 from estelam.core.clock import Clock
+from estelam.core.exceptions import UsageError
 from estelam.core.files import write_atomic
 from estelam.core.parties import Parties
 from estelam.loading.manifest import Manifest, count_rows, identify, manifest_path, sign, signature_path
@@ -36,9 +37,9 @@ def write_manifest(
     path = manifest_path(file)
     with output.user_errors(as_json=as_json):
         if path.exists():
-            output.exit_error(f"{path}: exists; remove it first if it is to be written anew", as_json=as_json)
+            raise UsageError(f"{path}: exists; remove it first if it is to be written anew")
         manifest = Manifest(
-            feed=parse_feed(feed, as_json=as_json),
+            feed=parse_feed(feed),
             number=number,
             kind="whole" if whole else "delta",
             cut_at=output.parse_option("--cut-at", cut_at, dates.parse_instant, as_json=as_json),

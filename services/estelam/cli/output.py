@@ -196,21 +196,33 @@ def check_writable(path: Path, option: str, *, force: bool) -> None:
     """Check that a command can write *path*, before it asks or reads anything.
 
     Raises:
-        UserFacingError: the file exists and *force* is not set, or it can't be written.
+        UsageError: the file exists and *force* is not set, or it can't be written.
     """
     if path.exists() and not path.is_file():  # a folder, or a device, which a new file would replace
-        raise UserFacingError(f"{option} {path}: is not a regular file")
+        raise UsageError(f"{option} {path}: is not a regular file")
     if path.exists() and not force:
-        raise UserFacingError(f"{option} {path}: exists already; name another file, or overwrite it with --force")
+        raise UsageError(f"{option} {path}: exists already; name another file, or overwrite it with --force")
     if path.is_symlink() and not path.exists():
-        raise UserFacingError(f"{option} {path}: is a broken symbolic link")
+        raise UsageError(f"{option} {path}: is a broken symbolic link")
     if not path.parent.is_dir():
-        raise UserFacingError(f"{option} {path}: there is no folder {path.parent}")
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
     try:
         with tempfile.TemporaryFile(dir=path.resolve().parent):
             pass
     except OSError as error:
-        raise UserFacingError(f"{option} {path}: {(error.strerror or 'can not be written').lower()}") from None
+        raise UsageError(f"{option} {path}: {(error.strerror or 'can not be written').lower()}") from None
+
+
+def check_new_folder(folder: Path, name: str, *, force: bool = False) -> None:
+    """Check that *folder*, the option or argument *name*, is new or empty; with *force*, that it is no file.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{name} {folder}: is not a folder")
+    if folder.exists() and not force and next(folder.iterdir(), None) is not None:
+        raise UsageError(f"{name} {folder}: must be a new or an empty folder")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.cli import output
 from estelam.cli.options import Format
-from estelam.cli.recall_export import Lists, check_free
+from estelam.cli.recall_export import Lists
 from estelam.core import dates
 from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import HmacKeyring
@@ -42,7 +42,7 @@ def recall_answers(
             "--since", since, lambda text: dates.parse_load_or_instant(text, now), as_json=as_json
         )
         if out:
-            check_free(out)
+            output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
         with _snapshot(settings, settle) as snapshot:
             after = recall.load_before(snapshot, moment, now)

@@ -15,7 +15,6 @@ import typer
 
 from estelam.cli import output
 from estelam.cli.options import Format
-from estelam.core.exceptions import UsageError
 from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
@@ -87,20 +86,17 @@ class Lists:
 
 @contextlib.contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder that replaces *folder* once the block ends without an error."""
-    check_free(folder)
+    """Yield a folder that replaces *folder* once the block ends without an error.
+
+    It must be empty: another recall's lists must not be sent with these.
+    """
+    output.check_new_folder(folder, "--out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
         draft = Path(beside, "draft")
         draft.mkdir()
         yield draft
         draft.replace(folder)
-
-
-def check_free(folder: Path) -> None:
-    """Raise UsageError where *folder* is not empty: another recall's lists must not be sent with these."""
-    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-        raise UsageError(f"--out {folder}: must be a new or an empty folder")
 
 
 def _write(file: IO[str], form: Format, rows: Iterator[Sequence[Any]]) -> None:

@@ -2,7 +2,8 @@
 
 from importlib.metadata import entry_points
 
-from estelam.core.settings import SettingsError, StoreSettings, load_settings
+from estelam.core.exceptions import UsageError
+from estelam.core.settings import StoreSettings, load_settings
 
 
 def kinds() -> dict[str, type[StoreSettings]]:
@@ -14,10 +15,9 @@ def settings_of(service: str) -> StoreSettings:
     """Return the settings of one service.
 
     Raises:
-        SettingsError: no installed service of that name has a store, or its settings are wrong.
+        UsageError: no installed service of that name has a store.
+        SettingsError: its settings are wrong.
     """
     if (kind := kinds().get(service)) is None:
-        raise SettingsError(
-            f"{service}: no installed service of this name has a store; give one of {', '.join(kinds())}"
-        )
+        raise UsageError(f"{service}: no installed service of this name has a store; give one of {', '.join(kinds())}")
     return load_settings(kind)

@@ -8,6 +8,7 @@ from pathlib import Path
 from estelam.catalogue.model import Catalogue
 from estelam.core import dates
 from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.files import write_atomic
 
 _END = "end "
 
@@ -43,7 +44,7 @@ class Baseline:
     def write(self, path: Path) -> None:
         """Write the baseline to *path*, sorted."""
         sunsets = {f"{_END}{method} {day}" for method, day in self.sunsets.items()}
-        path.write_text("".join(f"{line}\n" for line in sorted(self.surface | sunsets)), "utf-8")
+        write_atomic(path, "".join(f"{line}\n" for line in sorted(self.surface | sunsets)))
 
     def with_release(self, surface: Iterable[str], catalogue: Catalogue) -> "Baseline":
         """Return the baseline after a release with *surface* and *catalogue*."""

@@ -9,7 +9,10 @@ class UserFacingError(Exception):
 
 
 class UsageError(UserFacingError):
-    """A command's argument or option can't be meant, as a name that nothing has: an empty result would mislead."""
+    """A command can't use an argument or option as it is given: nothing was asked, looked up or written. Exit code 2.
+
+    An empty result for a name that nothing has, or a file overwritten without --force, would mislead or destroy.
+    """
 
 
 class ServerError(UserFacingError):

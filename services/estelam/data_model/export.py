@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from estelam.core.files import write_atomic
 from estelam.data_model import json_schema, openapi
 from estelam.data_model.dictionary import RegistryLabel, rows, to_csv
 from estelam.data_model.model import Model, sensitivity_levels
@@ -31,7 +32,7 @@ def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+        write_atomic(folder / name, text)
     return [folder / name for name in contents]
 
 

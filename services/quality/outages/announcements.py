@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue
 from estelam.catalogue.names import unknown_name
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UsageError
 from estelam.core.normalize import find_invisible
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
@@ -17,7 +17,7 @@ from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 
 
-class AnnouncementError(UserFacingError):
+class AnnouncementError(UsageError):
     """An announcement is invalid."""
 
 

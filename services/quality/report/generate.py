@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from estelam.catalogue import loader
 from estelam.core.clock import Clock
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UsageError
 from estelam.core.files import sync_folder, write_atomic
 from estelam.core.keys import SigningKey
 from estelam.storage.store import Store
@@ -38,7 +38,7 @@ class GeneratedReport:
     interim: bool
 
 
-class ReportExistsError(UserFacingError):
+class ReportExistsError(UsageError):
     """A final report would be replaced."""
 
 

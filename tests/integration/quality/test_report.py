@@ -261,7 +261,7 @@ def test_announce_command(command: CliRunner, quality_store: QualityStore) -> No
 
     reported = json.loads(good.output)
     assert (reported["number"], reported["service"], reported["counted_apart"]) == (1, "promissory-note-inquiry", True)
-    assert (past.exit_code, "the end is in the past" in past.output) == (1, True)
+    assert (past.exit_code, "the end is in the past" in past.output) == (2, True)
 
 
 def test_missing_store(command: CliRunner, quality_store: QualityStore) -> None:

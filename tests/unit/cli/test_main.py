@@ -82,6 +82,6 @@ def test_private_key_is_never_overwritten(tmp_path: Path) -> None:
     for name in ("one.crt", "ca.crt"):
         (tmp_path / name).unlink()
 
-    assert [1, 1] == [run(*issue).returncode, run("dev-ca", "init", folder).returncode]
+    assert [2, 2] == [run(*issue).returncode, run("dev-ca", "init", folder).returncode]
     assert keys == {name: (tmp_path / name).read_bytes() for name in keys}
     assert {0o600} == {(tmp_path / name).stat().st_mode & 0o777 for name in keys}

@@ -11,6 +11,7 @@ from estelam.auth.inventory import Item, inventory
 from estelam.cli import output
 from estelam.cli.sections import section_kinds, sections_in_file
 from estelam.core.clock import TEHRAN, Clock
+from estelam.core.exceptions import UsageError
 from estelam.core.settings import SettingsError, SettingsSection, load_settings
 
 
@@ -34,7 +35,7 @@ def _kinds(sections: Iterable[str] | None) -> Mapping[str, type[SettingsSection]
     known = section_kinds()
     names = list(sections or (name for name in sections_in_file() if name in known))
     if unknown := sorted(set(names) - set(known)):
-        raise SettingsError(f"{unknown[0]}: no such section of the settings; give one of {', '.join(known)}")
+        raise UsageError(f"{unknown[0]}: no such section of the settings; give one of {', '.join(known)}")
     if not names:
         raise SettingsError("the settings have no section with certificates")
     return {name: known[name] for name in names}

@@ -1,0 +1,55 @@
+"""Usage errors: whatever is wrong with an argument or option, the command exits 2 and has done nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import LIVE, CommandLine, options
+from tools.env.sandbox import SAMPLES, Sandbox
+
+NOTE = [*options(**LIVE)]
+OUTAGE = ["quality", "outage", "announce"]
+OUTAGE += options(service="promissory-note-inquiry", reason_fa="نگهداری", reason_en="Maintenance")
+LOAD = ["judiciary", "load-cases", str(SAMPLES / "cases.csv")]
+MANIFEST = ["load", "manifest", "{folder}/cases.csv", "--number", "1"]
+WRONG: dict[str, list[str]] = {
+    "option without value": ["promissory", "check", "--serial"],
+    "no address": ["promissory", "check", *NOTE],
+    "malformed address": ["promissory", "check", *NOTE, "--address", "localhost"],
+    "empty operator": ["promissory", "check", *NOTE, "--address", "localhost:1", "--operator", " "],
+    "receipt exists": ["promissory", "check", *NOTE, "--address", "localhost:1", "--save-receipt", "{folder}/kept"],
+    "no folder": ["promissory", "check", *NOTE, "--address", "localhost:1", "--save-receipt", "{folder}/none/kept"],
+    "malformed legal id": ["dev-ca", "issue", "{folder}", "one", "--organization-id", "123"],
+    "authority exists": ["dev-ca", "init", "{folder}"],
+    "outage in the past": [*OUTAGE, "--from", "1404-01-01 1:00", "--until", "1404-01-01 2:00"],
+    "malformed minute": [*OUTAGE, "--from", "now", "--until", "1404-01-01 2:00"],
+    "malformed month": ["quality", "report", "--month", "1405-13", "--for", "working-group"],
+    "malformed feed": [*LOAD, "--feed", "a b", "--cut-at", "2026-06-01T12:00+03:30"],
+    "no cut-off": LOAD,
+    "malformed cut-off": [*LOAD, "--cut-at", "yesterday"],
+    "manifest exists": [*MANIFEST, "--feed", "cases", "--cut-at", "2026-06-01T12:00+03:30"],
+    "malformed feed of a manifest": [*MANIFEST, "--feed", "a b", "--cut-at", "2026-06-01T12:00+03:30"],
+    "unknown service": ["ledger", "verify", "setad"],
+    "unknown section": ["pki", "show", "judicary"],
+    "unknown party": ["catalogue", "grants", "setat"],
+    "malformed day": ["catalogue", "explain", "setad", "promissory-note-inquiry/CheckNote", "--on", "1405-13-01"],
+    "unknown case": ["conformance", "list", "--only", "R9"],
+    "folder of fixtures in use": ["conformance", "fixtures", "{folder}"],
+    "folder of lists in use": ["promissory", "recall", "0", "--out", "{folder}"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
+def test_usage_error(sandbox: Sandbox, tmp_path: Path, arguments: list[str]) -> None:
+    """A wrong argument or option exits 2 with one JSON error, and no file is written."""
+    folder = tmp_path / "used"
+    folder.mkdir()
+    for name in ("kept", "cases.csv", "cases.csv.manifest.json", "ca.crt"):
+        (folder / name).write_text("kept", "ascii")
+    before = sorted(folder.iterdir())
+
+    done = CommandLine(sandbox)(*(word.format(folder=folder) for word in arguments), "--json")
+
+    assert (2, ["error", "reason", "layer", "address", "fields"]) == (done.code, list(done.json)[:5])
+    assert before == sorted(folder.iterdir())
+    assert {"kept"} == {path.read_text("ascii") for path in before}
