@@ -26,7 +26,7 @@ def load_notes(file: File, options: LoadOptions) -> None:
 
 
 @app.command()
-@load_options(without=("since", "tracking_since", "parties", "replace"))
+@load_options(without=("since", "tracking_since", "parties", "replace", "take_over"))
 @loaded
 def load_agencies(file: File, options: LoadOptions) -> None:
     """Load the whole list of Setad's member agencies; an agency that the file lacks is removed."""

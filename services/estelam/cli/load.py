@@ -44,9 +44,10 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
             policy=Policy(
                 settings.feeds,
                 settings.change_limit,
-                options.allow_removals,
-                options.dry_run,
-                options.allow_round_ids,
+                taken_feed=options.take_over,
+                allow_removals=options.allow_removals,
+                dry_run=options.dry_run,
+                allow_round_identifiers=options.allow_round_ids,
             ),
             rejects=rejects,
             clock=Clock(),

@@ -40,6 +40,7 @@ class LoadOptions:
     since: str | None
     tracking_since: str | None
     parties: Parties | None
+    take_over: str | None
     rejects: Path | None
     dry_run: bool
     allow_removals: int
@@ -86,6 +87,15 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "dry_run": (
         Annotated[bool, typer.Option("--dry-run", help="Report what the load would change, and change nothing.")],
         False,
+    ),
+    "take_over": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME", help="Let the file's feed take over the records of another feed that are in the file."
+            ),
+        ],
+        None,
     ),
     "allow_removals": (
         Annotated[

@@ -174,7 +174,7 @@ class _Lines(Iterator[str]):
         if not line:
             raise StopIteration
         self.ended = line[-1] in "\r\n"
-        if not self.ended and len(line) == BLOCK:
+        if len(line) == BLOCK and line[-1] != "\n":  # After CR, the LF of the same line end may follow.
             raise _LongLineError
         return line
 

@@ -37,7 +37,7 @@ class Feed:
     """The columns of the file, by name. A rejected row is reported with the first one that can't be read."""
     key: tuple[str, ...]
     """The columns that identify a row; no two rows of a file may have the same values in them. The rows that share the
-    first key column are one record: a case with its parties."""
+    first key column are one record: a case with its parties. A record belongs to the feed that has delivered it."""
     checks: tuple[Check, ...] = ()
     """Checks of each row whose columns can all be read."""
     ignored: frozenset[str] = frozenset()
@@ -99,6 +99,8 @@ class Policy:
     """The feeds that coverage needs; no others are loaded, except those of kinds that have one feed only."""
     change_limit: float
     """The greatest share of the feed's stored rows that a file may change or remove."""
+    taken_feed: str | None = None
+    """Another feed whose records become records of the file's feed if they are in the file; None: none may be."""
     allow_removals: int = 0
     """The number of rows that may be changed or removed whatever their share."""
     dry_run: bool = False
@@ -117,8 +119,8 @@ class Changes:
     removed: int
     parties_dropped: int = 0
     """Those of the removed rows whose case the file names."""
-    outdated: int = 0
-    """Rows of the file that were left out, because another feed has delivered their record as of a later instant."""
+    taken_over: int = 0
+    """Rows that another feed had delivered, and that are now of the file's feed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Load one file: read, check, stage, merge, declare coverage and commit, in one transaction."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
 from estelam.loading.provenance import (
     check_declaration,
+    check_take_over,
     claims,
     claims_before,
     declare_coverage,
@@ -136,8 +137,13 @@ class LoadJob:
     ) -> LoadResult:
         if loaded := find_load(connection, self.feed, self.declared, file.content_sha256):  # 2
             return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
-        feed_number = next_number(connection, self.feed, self.declared, file.content_sha256, self.clock.now())
+        taken_feed = self.policy.taken_feed
+        feed_number = next_number(
+            connection, self.feed, self.declared, file.content_sha256, self.clock.now(), taken_feed=taken_feed
+        )
         before = claims_before(connection, self.declared)
+        if taken_feed:
+            check_take_over(connection, self.feed, self.declared, before, taken_feed)
         declared_dates = claims(before, self.feed, self.declared)
         says_more = declared_dates != before
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
@@ -151,11 +157,12 @@ class LoadJob:
             warnings = self._warnings(connection, self.feed.table, declared_dates)
         else:
             staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
-            rejects.add(add_lines(merge.conflicts(), self._batches()))
+            rejects.add(add_lines(merge.conflicts(taken_feed), self._batches()))
             if rejects.count:
                 raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
             self._check_file(staging.count, file, says_more=says_more)
-            changes = merge.compare()  # 4
+            taken = merge.take_over(taken_feed) if taken_feed else 0
+            changes = replace(merge.compare(), taken_over=taken)  # 4
             stored = merge.is_of_feed if says_more and not self.declared.whole else None
             warnings = self._warnings(connection, staging.rows, declared_dates, stored)
             self._check_changes(merge, changes)  # 5

@@ -23,10 +23,10 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from estelam.core.clock import to_micros
 from estelam.core.parties import Parties
 from estelam.loading.feed import Changes, Declaration, Feed
 from estelam.loading.rejects import Reject
@@ -67,19 +67,29 @@ class Merge:
         self._staging.analyze(self._feed.table)
         return not self._inconsistent_values(self._feed.table)
 
-    def conflicts(self) -> list[Reject]:
-        """Return the rows that conflict with other rows of the file: duplicates and inconsistent rows."""
-        found = {reject.row: reject for reject in self._inconsistent_rows()}
+    def conflicts(self, taken_feed: str | None) -> list[Reject]:
+        """Return the rows that conflict with other rows of the file, or with what other feeds have delivered.
+
+        They are duplicates, inconsistent rows, and rows of records of another feed than *taken_feed*.
+        """
+        found = {reject.row: reject for reject in self._rows_of_other_feeds(taken_feed)}
+        found |= {reject.row: reject for reject in self._inconsistent_rows()}
         if not self._staging.unique:
             found |= {reject.row: reject for reject in self._duplicates()}
         return sorted(found.values())
+
+    def take_over(self, feed: str) -> int:
+        """Make those records of *feed* that are in the file records of the file's feed; return the number of rows."""
+        table, rows, record = self._feed.table, self._staging.rows, self._feed.key[0]
+        taken = and_(_is_of_loads(table, load_table.c.feed == feed), table.c[record].in_(select(rows.c[record])))
+        return self._connection.execute(update(table).where(taken).values(load_number=self._number)).rowcount
 
     def compare(self) -> Changes:
         """Compare the staged rows with the stored ones, and return what `run` changes."""
         if self.table_is_empty:
             return Changes(added=self._staging.count, changed=0, unchanged=0, removed=0)
-        outdated = self._find_differences()
-        return self._count_differences(outdated)
+        self._find_differences()
+        return self._count_differences()
 
     def run(self) -> None:
         """Merge the staged rows into the table, after `compare`."""
@@ -99,9 +109,8 @@ class Merge:
 
     @property
     def is_of_feed(self) -> ColumnElement[bool]:
-        """The condition that a stored row is of the file's feed, whose load changed it last."""
-        of_feed = select(load_table.c.number).where(load_table.c.feed == self._declared.feed)
-        return self._feed.table.c.load_number.in_(of_feed)
+        """The condition that a stored row is of the file's feed, which has delivered its record."""
+        return _is_of_loads(self._feed.table, load_table.c.feed == self._declared.feed)
 
     def _has_stored_rows(self, number: float, *conditions: ColumnElement[bool]) -> bool:
         some = select(literal(1)).select_from(self._feed.table).where(*conditions).limit(math.ceil(number)).subquery()
@@ -145,6 +154,17 @@ class Merge:
         for row in self._connection.execute(query).scalars():
             yield Reject(row, self._feed.key[0], "DUPLICATE")
 
+    def _rows_of_other_feeds(self, taken_feed: str | None) -> Iterator[Reject]:
+        """Yield the rows of records that another feed than the file's and *taken_feed* has delivered."""
+        own = (self._declared.feed, taken_feed or self._declared.feed, *self._feed.other_kinds)
+        is_of_other = load_table.c.feed.not_in(own)
+        if self.table_is_empty or not self._connection.execute(select(exists().where(is_of_other))).scalar():
+            return
+        table, rows, record = self._feed.table, self._staging.rows, self._feed.key[0]
+        stored = exists().where(table.c[record] == rows.c[record], _is_of_loads(table, is_of_other)).correlate(rows)
+        for row in self._connection.execute(select(rows.c.row).where(stored).order_by(rows.c.row)).scalars():
+            yield Reject(row, record, "OTHER_FEED")
+
     def _inconsistent_rows(self) -> Iterator[Reject]:
         """Yield the rows that differ from the first row with the same value in the first key column."""
         if values := self._inconsistent_values(self._staging.rows):
@@ -174,38 +194,19 @@ class Merge:
             if first.setdefault(row[shared], content) != content:
                 yield Reject(row["row"], shared, "DIFFERS_FROM_AN_EARLIER_ROW")
 
-    def _find_differences(self) -> int:
-        """Fill `stale`, `changed` and `kept`; return the number of outdated rows, which are left out."""
+    def _find_differences(self) -> None:
+        """Fill `stale`, `changed` and `kept`."""
         table, rows, staging = self._feed.table, self._staging.rows, self._staging
         keys = [table.c[name] for name in self._feed.key]
         same = and_(self._same_key(), *(rows.c[name].is_not_distinct_from(table.c[name]) for name in self._values()))
-        newer = self._newer_records()
         stale = select(*keys).where(~exists(select(1).select_from(rows).where(same).correlate(table)))
         fresh = select(rows.c.row).where(~exists(select(1).select_from(table).where(same).correlate(rows)))
-        outdated = 0
-        if newer is not None:
-            outdated = self._count(rows, rows.c[self._feed.key[0]].in_(newer))
-            stale = stale.where(keys[0].not_in(newer))
-            fresh = fresh.where(rows.c[self._feed.key[0]].not_in(newer))
         self._fill(staging.stale, stale.where(self._is_replaced()))
         self._fill(staging.changed, fresh)
         if self._merges_parties and self._feed.consistent:
-            self._fill(staging.kept, self._kept_rows(newer))
+            self._fill(staging.kept, self._kept_rows())
             self._fill(staging.stale, select(*(staging.kept.c[name] for name in self._feed.key)))
         staging.analyze(staging.stale, staging.changed)
-        return outdated
-
-    def _newer_records(self) -> Select[Any] | None:
-        """Return the records that another feed has delivered as of a later instant than this file, None if none can be.
-
-        Within a feed cut-offs never go back, so no row of the same feed is newer.
-        """
-        loads, table = load_table.c, self._feed.table
-        others = loads.feed != self._declared.feed
-        later = select(loads.number).where(others, loads.cut_at_micros > to_micros(self._declared.cut_at))
-        if self._connection.execute(later.limit(1)).first() is None:
-            return None
-        return select(table.c[self._feed.key[0]]).where(table.c.load_number.in_(later))
 
     def _is_replaced(self) -> ColumnElement[bool]:
         """Return the condition that a stored row is replaced by what the file says, or removed if it says nothing."""
@@ -218,7 +219,7 @@ class Merge:
             return in_file
         return or_(self.is_of_feed, in_file)
 
-    def _kept_rows(self, newer: Select[Any] | None) -> Select[Any]:
+    def _kept_rows(self) -> Select[Any]:
         """Return the stored rows that the file lacks of records that it has with other values in consistent columns.
 
         They get the file's values.
@@ -227,17 +228,16 @@ class Merge:
         record = feed.key[0]
         said = select(*(rows.c[name] for name in (record, *feed.consistent))).distinct().subquery()
         differs = or_(*(said.c[name].is_distinct_from(table.c[name]) for name in feed.consistent))
-        kept = (
+        return (
             select(*((said if name in said.c else table).c[name] for name in feed.columns))
             .join_from(table, said, said.c[record] == table.c[record])
             .where(differs, ~exists(select(1).select_from(rows).where(self._same_key()).correlate(table)))
         )
-        return kept if newer is None else kept.where(table.c[record].not_in(newer))
 
     def _fill(self, target: Table, rows: Select[Any]) -> None:
         self._connection.execute(insert(target).from_select([column.name for column in rows.selected_columns], rows))
 
-    def _count_differences(self, outdated: int) -> Changes:
+    def _count_differences(self) -> Changes:
         staging, rows, stale = self._staging, self._staging.rows, self._staging.stale
         record = self._feed.key[0]
         in_file = exists(select(1).select_from(rows).where(*(rows.c[n] == stale.c[n] for n in self._feed.key)))
@@ -248,10 +248,9 @@ class Merge:
         return Changes(
             added=inserted - rewritten,
             changed=rewritten + kept,
-            unchanged=staging.count - outdated - inserted,
+            unchanged=staging.count - inserted,
             removed=removed,
             parties_dropped=dropped,
-            outdated=outdated,
         )
 
     def _values(self) -> list[str]:
@@ -296,3 +295,8 @@ class Merge:
             insertion = insert(former_subject_table)
             self._connection.execute(insertion.from_select(["load_number", "kind", "value"], mentioned))
         self._connection.execute(delete(table).where(stale))
+
+
+def _is_of_loads(table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a row of *table* is of a load that meets *condition*."""
+    return table.c.load_number.in_(select(load_table.c.number).where(condition))

@@ -63,10 +63,13 @@ def _differences(connection: Connection, load: Load, feed: Feed, declared: Decla
     return [name for name, old, new in zip(names, was, now, strict=True) if old != new]
 
 
-def next_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime) -> int:
+def next_number(
+    connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime, *, taken_feed: str | None
+) -> int:
     """Return the number of a new file in its feed.
 
-    A cut-off that lies in the future, because it was loaded while a clock was wrong, is corrected by a whole file.
+    It may have the content of a file of *taken_feed*, whose records it takes over. A cut-off that lies in the future,
+    because it was loaded while a clock was wrong, is corrected by a whole file.
 
     Raises:
         LoadError: it is not the next file: its number or cut-off is out of order, or it was loaded as another one.
@@ -76,7 +79,8 @@ def next_number(connection: Connection, feed: Feed, declared: Declaration, sha25
     if declared.number is not None and declared.number != expected:
         _check_number(connection, feed, declared, sha256, expected)
     # Any number of files may be empty.
-    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0)
+    of_other = load_table.c.feed.is_distinct_from(taken_feed)
+    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0, of_other)
     if known and not _corrects(connection, known, feed, declared):
         raise LoadError(
             f"this file was already loaded as {_name(known)}; "
@@ -118,6 +122,25 @@ def _check_number(connection: Connection, feed: Feed, declared: Declaration, sha
     if same:
         how = f"was loaded with another {', '.join(_differences(connection, same, feed, declared, sha256))}"
     raise LoadError(f"number {number} of the feed {declared.feed} {how}: expected number {expected}")
+
+
+def check_take_over(connection: Connection, feed: Feed, declared: Declaration, before: Claims, taken_feed: str) -> None:
+    """Check that a file of *feed*, which has declared *before*, may take over records of *taken_feed*.
+
+    Raises:
+        LoadError: nothing of that feed is loaded, it is of another kind or the file's own, or the file is whole and
+            does not say from which date on its declarations hold for the records of both feeds.
+    """
+    loaded = set(connection.execute(select(load_table.c.feed).distinct()).scalars())
+    known = sorted(loaded - {declared.feed} - feed.other_kinds)
+    if taken_feed not in known:
+        raise LoadError(f"--take-over {taken_feed}: the feeds it may name are {', '.join(known) or 'none'}")
+    for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
+        if declared.whole and old and not new:
+            raise LoadError(
+                f"--take-over {taken_feed}: a whole file must declare {name} anew, as it holds for the records of both "
+                "feeds"
+            )
 
 
 def claims_before(connection: Connection, declared: Declaration) -> Claims:

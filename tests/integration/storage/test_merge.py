@@ -3,6 +3,7 @@
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,15 +134,63 @@ def test_the_limit_of_changes_is_a_share_of_the_rows_of_the_feed(cases: LoadedTa
         cases.load(CASES, *changed, feed="court-b", policy=limit)
 
 
-def test_older_file_of_another_feed_changes_no_newer_row(cases: LoadedTable) -> None:
-    """A record that one feed has delivered as of a later instant is not changed by another feed's older file."""
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_rows_of_records_of_another_feed_are_rejected(cases: LoadedTable, *, whole: bool, dry_run: bool) -> None:
+    """A record belongs to the feed that delivered it: no file of another feed changes, adds to or removes it."""
+    cases.load(CASES, f"6,{CIVIL},704,,", feed="court-b", whole=True)
     before = cases.changed()
+    rows = (f"6,{CIVIL},704,,", FIRST, f"1,{CIVIL},700,9990000018,ENDORSER", FOURTH)
 
-    result = cases.load(CASES, FIRST.replace(",700,", ",799,"), FOURTH, feed="court-b", cut_at=START)
+    result = cases.load(CASES, *rows, feed="court-b", whole=whole, policy={"dry_run": dry_run})
 
-    assert result.changes == Changes(added=1, changed=0, unchanged=0, removed=0, outdated=1)
-    assert cases.changed() == before | {("4", "", 2)}
-    assert not cases.former()
+    assert (result.rejected, result.changes) == (2, None)
+    assert cases.rejects() == ["2,3,case_number,OTHER_FEED", "3,4,case_number,OTHER_FEED"]
+    assert before == cases.changed()
+
+
+def test_a_record_stays_with_its_feed_when_it_is_changed(cases: LoadedTable) -> None:
+    """A record that its feed has changed is still rejected in another feed's file; one that it has removed is not."""
+    cases.load(CASES, FIRST.replace(",700,", ",799,"), SECOND, whole=True)
+
+    assert cases.load(CASES, SECOND, FIRST, feed="court-b", whole=True).rejected == 2
+    assert cases.load(CASES, THIRD, feed="court-b", whole=True).changes == Changes(1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_records_are_taken_over(cases: LoadedTable, *, whole: bool) -> None:
+    """A load that takes over a feed moves those of its records that the file has, and leaves the others to it."""
+    taken_over: dict[str, Any] = {"feed": "court-b", "whole": whole, "policy": {"taken_feed": "cases"}}
+
+    result = cases.load(CASES, FIRST, SECOND, FOURTH, **taken_over)
+
+    assert result.changes == Changes(added=1, changed=0, unchanged=2, removed=1, parties_dropped=1, taken_over=3)
+    assert cases.changed() == {("1", "9990000050", 2), ("2", "9990000069", 2), ("3", "9990000018", 1), ("4", "", 2)}
+    assert cases.load(CASES, FIRST).rejected == 1
+    assert cases.load(CASES, THIRD, whole=True).changes == Changes(added=0, changed=0, unchanged=1, removed=0)
+
+
+def test_only_a_feed_of_the_same_kind_is_taken_over(cases: LoadedTable, notes: LoadedTable) -> None:
+    """A load takes over another loaded feed of its kind; any other name is refused with those it may be."""
+    cases.load(CASES, FOURTH, feed="court-b", whole=True)
+    for name in ("cases", "court-c"):
+        with pytest.raises(LoadError, match=rf"--take-over {name}: the feeds it may name are court-b$"):
+            cases.load(CASES, FIRST, policy={"taken_feed": name})
+    notes.load(MEMBERS, "A,الف")
+    with pytest.raises(LoadError, match=r"--take-over members: the feeds it may name are none$"):
+        notes.load(NOTES, NOTE.format(state="ISSUED", due=""), policy={"taken_feed": "members"})
+
+
+def test_a_whole_file_that_takes_over_a_feed_declares_its_first_dates(cases: LoadedTable) -> None:
+    """What a feed has declared does not hold for records that it takes over, so a whole file declares it again."""
+    cases.load(CASES, FOURTH, feed="court-b", whole=True, complete_since=date(2022, 1, 1))
+    merged: dict[str, Any] = {"whole": True, "policy": {"taken_feed": "court-b", "required_feeds": ("cases",)}}
+
+    with pytest.raises(LoadError, match="a whole file must declare complete_since anew"):
+        cases.load(CASES, *WHOLE, FOURTH, **merged)
+
+    assert cases.load(CASES, *WHOLE, FOURTH, complete_since=date(2022, 1, 1), **merged).rejected == 0
+    assert cases.coverage() == Coverage(date(2022, 1, 1), START + timedelta(hours=cases.hours))
 
 
 def test_empty_whole_file_is_refused(cases: LoadedTable) -> None:

@@ -71,9 +71,10 @@ def test_first_file_is_number_one_or_whole(cases: LoadedTable) -> None:
     """Changes without what they change are refused; a whole file may begin with any number."""
     refuse(cases, "expected number 1 or a whole file", SECOND, feed="court-b", number=7)
 
-    cases.load(CASES, SECOND, feed="court-b", number=7, whole=True)
-    cases.load(CASES, FOURTH, feed="court-b", number=8)
-    cases.load(CASES, THIRD, feed="court-c", number=1)
+    cases.load(CASES, FOURTH, feed="court-b", number=7, whole=True)
+    cases.load(CASES, f"5,{CIVIL},703,,", feed="court-b", number=8)
+    cases.load(CASES, f"6,{CIVIL},704,,", feed="court-c", number=1)
+    assert [load.feed_number for load in cases.loads()] == [1, 7, 8, 1]
 
 
 def test_same_file_again_is_no_error(cases: LoadedTable) -> None:
@@ -235,10 +236,10 @@ def test_only_a_whole_file_reduces_coverage(cases: LoadedTable) -> None:
 def test_coverage_is_that_of_all_required_feeds(cases: LoadedTable) -> None:
     """Coverage begins with the latest first date and ends with the earliest cut-off of the required feeds."""
     both = {"required_feeds": ("cases", "court-b")}
-    cases.load(CASES, FOURTH, tracking_since=FIRST_DATE, policy=both)
+    cases.load(CASES, FIRST, tracking_since=FIRST_DATE, policy=both)
     assert cases.coverage() is None  # court-b is not loaded
 
-    cases.load(CASES, SECOND, feed="court-b", whole=True, complete_since=date(2023, 1, 1), policy=both)
+    cases.load(CASES, FOURTH, feed="court-b", whole=True, complete_since=date(2023, 1, 1), policy=both)
     assert cases.coverage() == Coverage(date(2023, 1, 1), START + 2 * HOUR)
 
     cases.load(CASES, SECOND, THIRD, tracking_since=FIRST_DATE, policy=both)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from estelam.loading import csv_reader, reader
@@ -86,6 +86,7 @@ PIECES = ["x", "ب", ",", "\n", '"', '""', "\r\n", "\r", " ", "\x00", "\udc93", 
     st.sampled_from([7, 40, 1 << 20]),
     st.sampled_from(["", "gzip", "CR"]),
 )
+@example(pieces=["x", '""', "3,4\r\n", "x"], block=7, form="")
 def test_csv_matches_standard_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[str], block: int, form: str
 ) -> None:
