@@ -172,6 +172,13 @@ class InquiryRecorder:
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
 
+    def finish(self) -> None:
+        """After the last batch, try once more to annul what a commit of unknown outcome wrote; nobody else knows it."""
+        try:
+            self._annul_undecided()
+        except Exception as error:  # noqa: BLE001 - the process ends, with or without the annulments
+            log.error("undecided.abandoned", error=type(error).__name__, inquiry_ids=list(self._undecided))
+
     def _annul_undecided(self) -> None:
         """Annul what a commit of unknown outcome wrote, where that could not be recorded at once."""
         if not self._undecided:

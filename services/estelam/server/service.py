@@ -97,6 +97,7 @@ async def run_recording_service(
             auditing.cancel()
             await asyncio.gather(auditing, return_exceptions=True)
             await batcher.close()
+            recorder.finish()
 
 
 def refusal_record_quota(settings: ServingSettings) -> Quota:

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
@@ -18,6 +19,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Outcome
 from estelam.ledger import search, verify
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.server import grpc_server
 from estelam.storage import migrate as migrations
 from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
@@ -222,6 +224,47 @@ def test_undelivered_answer_is_annulled(own_cluster: tuple[PostgresCluster, Sand
     assert ["YES", "STORE_UNAVAILABLE", "NOTE_NOT_CONFIRMED", "YES", "DISCLOSED"] == list(outcomes.values())
     annulled, refused, *_ = outcomes
     assert {annulled: refused} == annulments
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_shutdown_with_an_undecided_commit(
+    own_cluster: tuple[PostgresCluster, Sandbox], start: Start, monkeypatch: pytest.MonkeyPatch, *, is_back: bool
+) -> None:
+    """A service that shuts down annuls what a commit of unknown outcome wrote, or logs whose answers it could not."""
+    monkeypatch.setattr(grpc_server, "HEALTH_SECONDS", 3600)  # no health check annuls it before
+    cluster, sandbox = own_cluster
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
+    with caller(sandbox, service.address) as ask:
+        wait_for_standby(cluster, "nobody")
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(refusal, ask)
+            wait_for_commit(cluster)
+            cluster.kill()
+            answer = asked.result()
+    cluster.configure({"synchronous_standby_names": "''"})
+    if is_back:
+        cluster.start()
+    with capture_logs() as logs:
+        service.close()
+    if not is_back:
+        cluster.start()
+    outcomes, annulments = recorded(sandbox)
+    abandoned = [len(log["inquiry_ids"]) for log in logs if log["event"] == "undecided.abandoned"]
+
+    assert Reason.STORE_UNAVAILABLE == answer[1]
+    if is_back:
+        assert (["YES", "STORE_UNAVAILABLE"], []) == (list(outcomes.values()), abandoned)
+        answered, refused = outcomes
+        assert {answered: refused} == annulments
+    else:
+        assert (["YES"], {}, [1]) == (list(outcomes.values()), annulments, abandoned)
+
+
+def wait_for_commit(cluster: PostgresCluster) -> None:
+    """Wait until a commit waits for a standby: this server has it on its disk."""
+    with cluster.connect() as connection:
+        while not connection.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone():
+            time.sleep(0.05)
 
 
 def end_one_wait(cluster: PostgresCluster, function: str) -> None:
