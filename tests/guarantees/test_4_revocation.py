@@ -1,6 +1,7 @@
 """Guarantee 4, revocation lists: a revoked certificate is refused on every face, and so is what can't be decided."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,17 +10,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from estelam.auth.certificate import parse_certificate
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.auth.revocation import Revocation
+from estelam.auth.revocation import Revocation, read_lists
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason
-from estelam.core.pem import KeyFileError
+from estelam.core.errors import Reason, Refusal
+from estelam.core.pem import KeyFileError, read_certificates
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.test_4_authorization import OK, Outcome, Time, ask
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
-from tests.support.certificates import DAY, NOW, concatenate, crl_pem
+from tests.support.certificates import DAY, NOW, concatenate, crl_pem, write_authority
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_NOTE, Sandbox
@@ -185,6 +187,61 @@ def test_older_list(service: Revoking) -> None:
     service.write(crl_pem(pki, since=NOW - 20 * HOUR))
 
     assert (REVOKED, REVOKED) == service.outcomes()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_newest_list_of_several(tmp_path: Path, order: int) -> None:
+    """Of several lists of one authority the newest counts, in whatever order they stand."""
+    authority = DevCertificateAuthority.create(tmp_path / "authority")
+    revoked = [authority.issue(name, []) for name in ("first", "second")]
+    lists = [crl_pem(authority.folder, [file], since=NOW - age) for file, age in zip(revoked, (HOUR, DAY), strict=True)]
+    concatenate(tmp_path / "lists.pem", lists[::order])
+    (found,) = read_lists([tmp_path / "lists.pem"], [authority.certificate]).values()
+
+    assert {read_certificates(revoked[0])[0].serial_number} == found.serials
+
+
+def test_authority_that_may_not_sign_lists(tmp_path: Path) -> None:
+    """A list signed by an authority whose certificate does not permit it to sign lists is not taken."""
+    outcomes: list[int | str] = []
+    for name, signs_lists in (("may", True), ("may-not", False)):
+        pki = write_authority(tmp_path / name, signs_lists=signs_lists)
+        (pki / "ca.crl").write_bytes(crl_pem(pki))
+        try:
+            outcomes.append(len(read_lists([pki / "ca.crl"], read_certificates(pki / "ca.crt"))))
+        except KeyFileError as error:
+            outcomes.append(str(error).partition(": ")[2].partition(" of ")[0])
+
+    assert [1, "its signature is not"] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("revoked", "listed", "reason"),
+    [
+        ("nobody", ("root", "middle"), None),
+        ("middle", ("root", "middle"), Reason.CERTIFICATE_REVOKED),
+        ("leaf", ("root", "middle"), Reason.CERTIFICATE_REVOKED),
+        ("nobody", ("middle",), Reason.REVOCATION_UNKNOWN),
+        ("nobody", ("root",), Reason.REVOCATION_UNKNOWN),
+    ],
+)
+def test_whole_chain_is_checked(tmp_path: Path, revoked: str, listed: tuple[str, ...], reason: Reason | None) -> None:
+    """Each authority between a certificate and its root needs a list, and a revoked one revokes the certificate."""
+    root = write_authority(tmp_path / "root")
+    middle = write_authority(tmp_path / "middle", above=root)
+    leaf = DevCertificateAuthority(middle).issue("leaf", ["99001504616"])
+    files = {"middle": (root, middle / "ca.crt"), "leaf": (middle, leaf)}
+    lists = []
+    for issuer in (root, middle):
+        named = [file for name, (by, file) in files.items() if by == issuer and name == revoked]
+        lists += [crl_pem(issuer, named)] if issuer.name in listed else []
+    concatenate(tmp_path / "lists.pem", lists)
+    trust = concatenate(tmp_path / "trust.crt", [middle / "ca.crt", root / "ca.crt"])
+    revocation = Revocation([tmp_path / "lists.pem"], trust, Clock())
+    with nullcontext() if reason is None else pytest.raises(Refusal) as refused:
+        revocation.check(parse_certificate(leaf.read_bytes()))
+
+    assert reason == (refused and refused.value.reason)
 
 
 def test_each_authority_needs_a_list(tmp_path: Path) -> None:

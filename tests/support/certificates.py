@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from estelam.core.keys import key_fingerprint
@@ -48,6 +49,37 @@ def certificate_pem(
         )
         builder = builder.add_extension(usage, critical=True)
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+
+
+def write_authority(folder: Path, *, above: Path | None = None, signs_lists: bool = True) -> Path:
+    """Write an authority, named after *folder*, to ca.crt and ca.key in it, issued by the one in the folder *above*.
+
+    Without *above* it issues itself.
+    """
+    folder.mkdir()
+    key = generate_private_key(SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+    issuer = read_certificates(above / "ca.crt")[0].subject if above else name
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=signs_lists,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    certificate = (
+        x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number(), NOW - DAY, NOW + DAY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(read_private_key(above / "ca.key") if above else key, SHA256())  # type: ignore[arg-type]
+    )
+    (folder / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "ca.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return folder
 
 
 def write_retirement(path: Path, certificate: Path, at: datetime, reason: str) -> Path:

@@ -94,8 +94,11 @@ class History:
         *,
         since: date | None = None,
         tracking_since: date | None = None,
+        is_linked: bool = True,
         replace: bool = False,
     ) -> None:
+        """Load *rows*; cases are linked to certificates from *tracking_since* (None: the first date), or never."""
+        links_since = tracking_since or (self.feed.first_date if self.feed.is_dated else None)
         self.micros += 2 * HOUR
         path = self.folder / "rows.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -113,7 +116,7 @@ class History:
                     cut_at=self.clock.now(),
                     whole=whole,
                     complete_since=since,
-                    tracking_since=tracking_since or (self.feed.first_date if self.feed.is_dated else None),
+                    tracking_since=links_since if is_linked else None,
                     parties=Parties.REPLACED if self.feed.is_dated else None,
                 ),
                 policy=Policy(self.settings.feeds, change_limit=1),

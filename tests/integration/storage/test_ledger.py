@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from alembic import command
 from sqlalchemy import Connection, column, insert, select, table, text, update
 
 from estelam.core.clock import Clock
+from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
@@ -53,6 +55,12 @@ class Writer:
     def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
         """The same, within a transaction."""
         return self._ledger.append(connection, [self._draft(amount) for amount in amounts])
+
+    def annul(self, entry: Entry) -> None:
+        """Append a refusal that annuls *entry*."""
+        refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=entry.sequence)
+        with self.store.transaction() as connection:
+            self._ledger.append(connection, [refused])
 
     def heads(self) -> list[Head]:
         with self.store.transaction() as connection:
@@ -135,6 +143,22 @@ def test_entries_are_found_by_each_subject_only(writer: Writer) -> None:
 
     assert [receipt.entry for receipt in receipts] == [entry.SerializeToString() for entry in obligor]
     assert [] == stranger
+
+
+@pytest.mark.parametrize("is_annulled", [False, True])
+def test_older_confirmation(writer: Writer, *, is_annulled: bool) -> None:
+    """A YES confirms while a newer one is from a clock that was ahead, unless its caller never got it."""
+    older, newer = (Entry.FromString(writer.write(7)[0].entry) for _ in range(2))
+    if is_annulled:
+        writer.annul(older)
+    with writer.store.transaction() as connection:
+        asked = (CALLER.organization_id, older.question)
+        found = search.recent_confirmations(
+            connection, asked=[asked], since_micros=0, until_micros=older.answered_at_micros
+        )
+
+    assert older.answered_at_micros < newer.answered_at_micros
+    assert (set() if is_annulled else {asked}) == found
 
 
 def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> None:

@@ -217,6 +217,32 @@ def test_lost_links_concern_certificates_only(case_history: History) -> None:
     assert [lost, lost] == [[(each.method, each.then, each.now) for each in listed] for listed in found]
 
 
+def test_new_links_recall_nothing(case_history: History) -> None:
+    """No answer promised more than now where cases are linked to certificates since."""
+    history = case_history
+    history.load([], is_linked=False)
+    history.ask(history.asked, CALLERS[0])
+    history.load([], replace=True)
+
+    assert len(PERSONS) == len(history.given)  # certificates got no NO
+    assert [] == history.recalled(0)
+
+
+def test_other_certificate_of_the_cheque(case_history: History) -> None:
+    """A case about one certificate of a cheque recalls the answers about its others, when it comes and when it goes."""
+    history, cheque = case_history, {"sayad_id": "1402000000000077", "national_id": "", "role": ""}
+    uncovered = LATE | cheque | {"case_number": "1", "filed_on": DAYS[0], "tracking_id": CHEQUES[0]}
+    covered = LATE | cheque | {"case_number": "2", "tracking_id": CHEQUES[1]}
+    asked = (CHECK_BY_TRACKING_ID, cases_pb.CheckByTrackingIdRequest(tracking_id=CHEQUES[0]))
+    listed = []
+    for rows in ([uncovered], [uncovered, covered], [uncovered]):
+        history.load(rows, replace=True)
+        listed.append([(each.then, each.now) for each in history.recalled(len(history.words) - 2)])
+        history.ask([asked], CALLERS[0])
+
+    assert [[], [("NO", "YES")], [("YES", "NO")]] == listed
+
+
 def test_migrated_store_recalls_from_last_load(
     case_history: History,
 ) -> None:

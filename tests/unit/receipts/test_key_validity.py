@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from conformance.target import Target
 from estelam.cli import application
+from estelam.core.clock import to_datetime
 from estelam.core.keys import key_fingerprint, verifying_keys
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -20,7 +22,7 @@ from estelam.receipts.archive import ReceiptRecord, write_archive
 from estelam.receipts.problems import InvalidReceipt
 from estelam.storage.store import Store
 from sataad_adapter.web.receipts import verify_archive
-from tests.guarantees.recorded_ledger import RecordedLedger
+from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
 from tests.support.certificates import DAY, NOW, certificate_pem, concatenate, write_retirement
 from tests.unit.receipts.test_independent_verification import check
 
@@ -78,6 +80,19 @@ PERIODS = {
     "expired": (NOW - 9 * DAY, NOW - 6 * DAY, "expired at|not valid at"),
     "not yet valid": (NOW + 6 * DAY, NOW + 9 * DAY, "not yet valid at|not valid at"),
 }
+SECOND = timedelta(seconds=1)
+
+
+def edges(answered: datetime) -> dict[str, tuple[datetime, datetime, str]]:
+    """Periods that begin or end with the second *answered*, which belongs to them, or beside it."""
+    return {
+        "to this second": (NOW - DAY, answered, ""),
+        "to the second before": (NOW - DAY, answered - SECOND, "expired at|not valid at"),
+        "from this second on": (answered, NOW + DAY, ""),
+        "from the next second on": (answered + SECOND, NOW + DAY, "not yet valid at|not valid at"),
+    }
+
+
 RETIREMENTS = {
     "superseded later": ("superseded", NOW + DAY, ""),
     "superseded earlier": ("superseded", NOW - DAY, "was retired at"),
@@ -107,14 +122,13 @@ def test_validity_period(
 ) -> None:
     """An answer from outside the certificate's validity is not valid, and the reason is exact."""
     public = read_certificates(recorded.sandbox.pki / "promissory-receipts.crt")[0].public_key()
-    pems = {
-        name: certificate_pem(recorded.sandbox.pki, public, since=a, until=b) for name, (a, b, _) in PERIODS.items()
-    }
+    tried = PERIODS | edges(to_datetime(receipt_of(record).answered_at.seconds * 1_000_000))
+    pems = {name: certificate_pem(recorded.sandbox.pki, public, since=a, until=b) for name, (a, b, _) in tried.items()}
     found = {name: verifier(signed_by(recorded, tmp_path, pem), record) for name, pem in pems.items()}
     renewed = verifier(signed_by(recorded, tmp_path, pems["expired"], pems["now"]), record)
     lapsed = verifier(signed_by(recorded, tmp_path, pems["expired"], pems["not yet valid"]), record)
 
-    assert [] == [problem for name, problem in found.items() if not holds(problem, PERIODS[name][2])]
+    assert [] == [problem for name, problem in found.items() if not holds(problem, tried[name][2])]
     assert "" == renewed
     assert "not valid at" in lapsed
 
