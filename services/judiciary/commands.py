@@ -1,5 +1,6 @@
 """Commands of `estelam judiciary`: serve, recall, and inquire about cases."""
 
+from datetime import UTC, date
 from functools import partial
 from typing import Any
 
@@ -43,13 +44,13 @@ def _facts(reply: pb.CheckByNationalIdResponse | pb.CheckByTrackingIdResponse, o
         coverage = reply.coverage
         if coverage.HasField("since"):
             facts["covered_since"] = _day(coverage.since, options)
-        facts["data_as_of"] = coverage.as_of.ToJsonString()
+        facts["data_as_of"] = coverage.as_of.ToDatetime(UTC)
     return facts
 
 
-def _day(day: Date, options: Options) -> str:
+def _day(day: Date, options: Options) -> date:
     try:
-        return dates.format_both(dates.from_wire(day))
+        return dates.from_wire(day)
     except DateError as error:
         message = f"the reply's coverage.since {error}"
         output.exit_error(message, as_json=options.as_json, code=output.EXIT_UNAVAILABLE)

@@ -31,7 +31,7 @@ WRONG: dict[str, list[str]] = {
     "malformed feed of a manifest": [*MANIFEST, "--feed", "a b", "--cut-at", "2026-06-01T12:00+03:30"],
     "unknown service": ["ledger", "verify", "setad"],
     "unknown section": ["pki", "show", "judicary"],
-    "unknown party": ["catalogue", "grants", "setat"],
+    "unknown party": ["catalogue", "grants", "--consumer", "setat"],
     "malformed day": ["catalogue", "explain", "setad", "promissory-note-inquiry/CheckNote", "--on", "1405-13-01"],
     "unknown case": ["conformance", "list", "--only", "R9"],
     "folder of fixtures in use": ["conformance", "fixtures", "{folder}"],

@@ -73,6 +73,16 @@ def inventory(settings: SettingsSection, now: datetime, days: int) -> Iterator[I
     yield from _items(settings, settings, now, until)
 
 
+def file_inventory(file: Path, now: datetime, days: int) -> Iterator[Item]:
+    """Yield the certificates or revocation lists of *file*, with what is wrong with their dates or *file*."""
+    try:
+        is_list = b"X509 CRL" in file.read_bytes()
+        found = list(_lists(LIST, file) if is_list else _certificates("file", file))
+    except (OSError, UserFacingError) as error:
+        found = [Item("file", file, problem=describe_error(error))]
+    yield from (_dated(item, now, now + timedelta(days=days)) for item in found)
+
+
 def _items(section: SettingsSection, model: BaseModel, now: datetime, until: datetime) -> Iterator[Item]:
     for name, value in model:
         if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):

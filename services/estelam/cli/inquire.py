@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any, NoReturn
 
 import grpc
@@ -102,7 +103,7 @@ def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:
 
 def receipt_facts(receipt: inquiry_pb2.Receipt) -> dict[str, Any]:
     """Return what a command prints of a receipt."""
-    return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToJsonString()}
+    return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToDatetime(UTC)}
 
 
 def _call(

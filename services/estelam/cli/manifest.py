@@ -55,4 +55,4 @@ def write_manifest(
             write_atomic(signature_path(path), signature)
         write_atomic(path, content)
     facts = {"manifest": str(path), "signature": str(signature_path(path)) if signature else None}
-    output.print_record(facts | manifest.model_dump(mode="json"), as_json=as_json)
+    output.print_record(facts | manifest.model_dump(), as_json=as_json)

@@ -2,6 +2,9 @@
 
 A command that verifies, or reports from a ledger, accuses only with exit 1: what it looked at is not valid. A malformed
 question exits 2, and a store, key or file that can't be read exits 21: nothing was found, since nothing was looked at.
+
+Commands pass dates and instants as such. Text states them in both calendars, instants in Iran's time; JSON has
+ISO 8601, instants in UTC.
 """
 
 import contextlib
@@ -10,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -118,16 +121,16 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
     for violation in refusal.violations:
         typer.echo(f"  {violation.field}: {violation.description}\n    {violation.text.fa}", err=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
-        day, _, hour = after(refusal.retry_seconds or 0).partition(" ")
-        persian = digits.en_to_fa(f"پس از {day.replace('-', '/')} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
-        typer.echo(f"Try again after {day} {hour} in Tehran.\n{persian}", err=True)
+        then = after(refusal.retry_seconds or 0)
+        day, hour = dates.format_jalali(then.date()).replace("-", "/"), f"{then:%H:%M}"
+        persian = digits.en_to_fa(f"پس از {day} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
+        typer.echo(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", err=True)
     raise typer.Exit(EXIT_REFUSED)
 
 
-def after(seconds: float) -> str:
-    """Return the minute *seconds* from now: Jalali date and time in Tehran."""
-    there = (Clock().now() + timedelta(seconds=seconds)).astimezone(TEHRAN)
-    return f"{dates.format_jalali(there.date())} {there:%H:%M}"
+def after(seconds: float) -> datetime:
+    """Return the minute *seconds* from now, in Tehran."""
+    return (Clock().now() + timedelta(seconds=seconds)).astimezone(TEHRAN).replace(second=0, microsecond=0)
 
 
 def exit_error(
@@ -328,7 +331,13 @@ def _progress_lines(name: str, total: int | None, *, quiet: bool) -> Iterator[Ca
 def _print_json(value: Any) -> None:
     # Escaped by JSON's own rules where stdout can't show all characters.
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    typer.echo(json.dumps(value, ensure_ascii=not unicode, default=str))
+    typer.echo(json.dumps(value, ensure_ascii=not unicode, default=_json_value))
+
+
+def _json_value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
 
 
 def _longest_word(cells: str) -> int:
@@ -343,6 +352,8 @@ def _label(name: str) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, date):  # a datetime is one too
+        return dates.format_second(value) if isinstance(value, datetime) else dates.format_both(value)
     if isinstance(value, Mapping):
         return "\n".join(f"{_label(name)}: {_plain(item)}" for name, item in value.items() if item)
     if isinstance(value, list | tuple):

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Self
@@ -61,7 +62,11 @@ class Lists:
             return
         counts = self.counts()
         total = sum(counts.values())
-        output.print_rows(COLUMNS, list(self._rows(limit=MAX_TABLE_ROWS)), as_json=False)
+        at = COLUMNS.index("answered_at")
+        rows = [
+            (*row[:at], datetime.fromisoformat(row[at]), *row[at + 1 :]) for row in self._rows(limit=MAX_TABLE_ROWS)
+        ]
+        output.print_rows(COLUMNS, rows, as_json=False)
         more = f"; the table shows {MAX_TABLE_ROWS}, --out DIR writes all" if total > MAX_TABLE_ROWS else ""
         typer.echo(f"{total} answers to {len(counts)} callers would be different now{more}", err=True)
 

@@ -353,6 +353,12 @@ def format_both(value: date) -> str:
     return f"{value} ({format_jalali(value)})"
 
 
+def format_second(instant: datetime) -> str:
+    """Return an instant as `format_minute` does, with its second: 1405-09-09 22:00:05 (2026-11-30)."""
+    local = instant.astimezone(TEHRAN)
+    return f"{format_jalali(local.date())} {local:%H:%M:%S} ({local.date()})"
+
+
 def format_minute(instant: datetime) -> str:
     """Return an instant in Iran's time zone with its date in both calendars, as 1405-09-09 22:00 (2026-11-30)."""
     local = instant.astimezone(TEHRAN)

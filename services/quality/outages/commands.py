@@ -39,9 +39,7 @@ def announce(service: str, first: str, end: str, reason_fa: str, reason_en: str,
         with _announcer(settings, catalogue, now) as announcer:
             stored = announcer.announce(outage)
         apart = is_announced_in_time(stored, rules)
-    output.print_record(
-        _facts(stored, as_json=as_json) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json
-    )
+    output.print_record(_facts(stored) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json)
 
 
 def end(number: int, *, as_json: bool) -> None:
@@ -50,7 +48,7 @@ def end(number: int, *, as_json: bool) -> None:
         settings, now = load_settings(QualitySettings), Clock().now()
         with _announcer(settings, loader.read_catalogue(settings.catalogue), now) as announcer:
             ended = announcer.end(number)
-    output.print_record(_facts(ended, as_json=as_json) | {"published": settings.outages}, as_json=as_json)
+    output.print_record(_facts(ended) | {"published": settings.outages}, as_json=as_json)
 
 
 def listing(*, as_json: bool, everything: bool) -> None:
@@ -60,8 +58,8 @@ def listing(*, as_json: bool, everything: bool) -> None:
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
             found = repository.all_outages(connection)
     found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
-    rows = [_facts(one, as_json=as_json, now=now) for one in found]
-    columns = list(_facts(PlannedOutage("", 0, 0, 1, "", ""), as_json=as_json, now=0))
+    rows = [_facts(one, now=now) for one in found]
+    columns = list(_facts(PlannedOutage("", 0, 0, 1, "", ""), now=0))
     output.print_rows(columns, [list(row.values()) for row in rows], as_json=as_json)
 
 
@@ -75,20 +73,15 @@ def _announcer(settings: QualitySettings, catalogue: Catalogue, now: datetime) -
         yield OutageAnnouncer(connection, catalogue, settings.outages, minute_of(now))
 
 
-def _facts(outage: PlannedOutage, *, as_json: bool, now: int | None = None) -> dict[str, Any]:
+def _facts(outage: PlannedOutage, *, now: int | None = None) -> dict[str, Any]:
     facts: dict[str, Any] = {"number": outage.number, "service": outage.service}
     if now is not None:
         facts["state"] = state(outage, now)
-    instants = {
-        "from": outage.first_minute,
-        "until": outage.end_minute,
-        "announced": outage.announced_minute,
-        "announced_until": outage.announced_end_minute or outage.end_minute,
+    return facts | {
+        "from": instant_of(outage.first_minute),
+        "until": instant_of(outage.end_minute),
+        "announced": instant_of(outage.announced_minute),
+        "announced_until": instant_of(outage.announced_end_minute or outage.end_minute),
+        "reason_fa": outage.reason_fa,
+        "reason_en": outage.reason_en,
     }
-    facts |= {name: _format_minute(minute, as_json=as_json) for name, minute in instants.items()}
-    return facts | {"reason_fa": outage.reason_fa, "reason_en": outage.reason_en}
-
-
-def _format_minute(minute: int, *, as_json: bool) -> str:
-    there = instant_of(minute)
-    return there.isoformat(timespec="minutes") if as_json else dates.format_minute(there)

@@ -101,7 +101,7 @@ def test_announce(commands: OutageCommands, first: datetime) -> None:
     assert list(WORDS.values()) == [one["reason_fa"], one["reason_en"]]
     assert other["service"] == "cheque-case-inquiry"
     assert (0, True) == (plain.code, "coming" in plain.out)
-    assert dates.format_minute(first) in plain.out
+    assert dates.format_second(first) in plain.out
     assert (PROMISSORY, first, first + HOUR) == (published[0].service, published[0].since, published[0].until)
     assert list(WORDS.values()) == [published[0].reason_fa, published[0].reason_en]
 

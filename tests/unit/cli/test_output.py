@@ -6,6 +6,7 @@ import json
 import os
 import ssl
 import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 
 from estelam.cli import output
+from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import UserFacingError, describe_error
 
@@ -40,6 +42,24 @@ def test_record_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
     assert capsys.readouterr().out.splitlines() == ["VALID", f"head   {HEAD * 3}", "quota  rate: 1", "       burst: 2"]
+
+
+DAY, INSTANT = date(2026, 11, 30), datetime(2026, 11, 29, 21, 0, 5, 7, tzinfo=UTC)
+
+
+def test_dates_and_instants(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text has dates and instants in both calendars and Iran's time, however deep; JSON in ISO 8601 and UTC."""
+    facts = {"day": DAY, "at": INSTANT, "period": {"since": DAY}, "days": [DAY], "none": None}
+    output.print_record(facts, as_json=False)
+    output.print_rows(tuple(facts), [tuple(facts.values())], as_json=False)
+    text = capsys.readouterr().out
+    output.print_record(facts, as_json=True)
+    output.print_rows(("at",), [(INSTANT.astimezone(TEHRAN),)], as_json=True)
+    record, rows = map(json.loads, capsys.readouterr().out.splitlines())
+
+    assert (6, 2) == (text.count("2026-11-30 (1405-09-09)"), text.count("1405-09-09 00:30:05 (2026-11-30)"))
+    assert ("2026-11-30", {"since": "2026-11-30"}, ["2026-11-30"]) == (record["day"], record["period"], record["days"])
+    assert {"2026-11-29T21:00:05.000007Z"} == {record["at"], rows[0]["at"]}
 
 
 def test_table_is_whole_when_piped(capsys: pytest.CaptureFixture[str]) -> None:

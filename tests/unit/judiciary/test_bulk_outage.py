@@ -9,7 +9,7 @@ import pytest
 from estelam.cli.bulk.run import BulkOptions
 from estelam.client.bulk import StopReason
 from estelam.core.clock import TEHRAN
-from estelam.core.dates import format_jalali
+from estelam.core.dates import format_minute
 from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
@@ -86,10 +86,10 @@ def test_commands_show_end_of_outage(loaded: Sandbox, tmp_path: Path) -> None:
         )
         check = ("judiciary", "check-cheque", "--tracking-id", "1", "--address", bank.address)
         plain, as_json = estelam(*check), estelam(*check, "--json")
-    when = f"{format_jalali(end.date())} {end:%H:%M}"
 
-    assert (22, "OUTAGE", when) == (bulk.code, bulk.json["stopped"], bulk.json["resume_after"])
-    assert (20, True) == (plain.code, f"Try again after {when} in Tehran." in plain.err)
+    assert (22, "OUTAGE") == (bulk.code, bulk.json["stopped"])
+    assert end == datetime.fromisoformat(bulk.json["resume_after"])
+    assert (20, True) == (plain.code, f"Try again after {format_minute(end)} in Tehran." in plain.err)
     assert (20, None, "OUTAGE_ANNOUNCED") == (as_json.code, as_json.json["answer"], as_json.json["reason"])
 
 

@@ -106,7 +106,7 @@ def _earlier(check: BulkCheck) -> dict[str, Any]:
     """Return what is said of earlier runs; None where there is nothing to say."""
     return {
         "of_earlier_runs": check.earlier or None,
-        "oldest_answer": dates.format_minute(check.oldest) if check.oldest else None,
+        "oldest_answer": check.oldest,
         "set_aside": str(check.set_aside) if check.set_aside else None,
     }
 

@@ -21,7 +21,7 @@ from estelam.cli import output
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import dates
-from estelam.core.clock import TEHRAN, Clock, to_datetime
+from estelam.core.clock import Clock, to_datetime
 from estelam.core.settings import CatalogueSettings, SettingsError, load_settings
 from estelam.ledger import search
 from estelam.storage.store import Store, StoreError
@@ -57,7 +57,7 @@ def show(name: str | None, catalogue: Path | None, *, as_json: bool) -> None:
         record = next((record for key, record in _named(found) if key == name), None)
         if record is None:
             raise unknown_name("record", name, [key for key, _ in _named(found)])
-    facts = record.model_dump(mode="json", exclude_none=True)
+    facts = record.model_dump(exclude_none=True)
     output.print_record(facts, as_json=as_json, title=name)
 
 
@@ -67,7 +67,7 @@ def list_grants(consumer: str | None, catalogue: Path | None, *, as_json: bool) 
     with output.user_errors(as_json=as_json):
         if consumer and found.party(consumer) is None:
             raise unknown_name("party", consumer, [party.slug for party in found.parties])
-    columns = ("id", "clause", "consumer", "service", "period", "status", "quota")
+    columns = ("id", "clause", "consumer", "service", "since", "until", "status", "quota")
     rows = [_grant_row(found, grant, today) for grant in found.grants if consumer in {None, grant.consumer}]
     output.print_rows(columns, rows, as_json=as_json)
 
@@ -138,7 +138,7 @@ class _RecordedChange:
 
     at: datetime
     names: frozenset[str]
-    row: tuple[str | int, ...]
+    row: tuple[datetime | str | int, ...]
 
 
 def _recorded(service: str) -> Iterator[_RecordedChange]:
@@ -147,11 +147,11 @@ def _recorded(service: str) -> Iterator[_RecordedChange]:
     for entry in noted:
         change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
         record = change.after or change.before or {}
-        when, details = at.astimezone(TEHRAN).isoformat(timespec="seconds"), "; ".join(change.details)
+        details = "; ".join(change.details)
         yield _RecordedChange(
             at,
             frozenset({change.record.key, *(record[key] for key in ("consumer", "service") if record.get(key))}),
-            (when, service, entry.sequence, change.record.kind, change.record.key, change.action, details),
+            (at, service, entry.sequence, change.record.kind, change.record.key, change.action, details),
         )
 
 
@@ -161,7 +161,7 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.denial_reasons) or None,
-        "day": dates.format_both(day),
+        "day": day,
         "consumer": f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
         "method": target.full_name or f"{target.service.slug}, answered by its provider, not here",
         "provider": target.service.provider,
@@ -221,10 +221,11 @@ def _show_services(catalogue: Catalogue, *, as_json: bool) -> None:
 
 
 def _grant_row(catalogue: Catalogue, grant: Grant, today: date) -> tuple[Any, ...]:
-    quota, period = grant.quota, f"{grant.since} – {grant.until or ''}"
+    quota = grant.quota
     limit = f"{quota.rate:g}/s, burst {quota.burst}, a NO costs {quota.miss_cost}" if quota else ""
     what = _what(grant.service, grant.method)
-    return grant.id, grant.clause, grant.consumer, what, period, _status(catalogue, grant, today), limit
+    status = _status(catalogue, grant, today)
+    return grant.id, grant.clause, grant.consumer, what, grant.since, grant.until, status, limit
 
 
 def _what(service: str, method: str | None) -> str:
@@ -232,9 +233,10 @@ def _what(service: str, method: str | None) -> str:
 
 
 def _status(catalogue: Catalogue, grant: Grant, today: date) -> str:
+    start = effective_from(catalogue, grant)
     texts = {
         GrantStatus.INCOMPLETE: "an approval is missing",
-        GrantStatus.PENDING: f"from {effective_from(catalogue, grant)}",
+        GrantStatus.PENDING: f"from {start and dates.format_both(start)}",
         GrantStatus.IN_FORCE: "in force",
         GrantStatus.ENDED: "ended",
     }

@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -84,9 +86,7 @@ def list_loads(service: str, entry: int | None, *, as_json: bool) -> None:
                 raise UsageError(f"--entry {entry}: the ledger of {service} has {last} entries")
             noted = [note for note in noted if note.entry <= entry][-1:]
     columns = ("load", "feed", "feed_number", "cut_at", "rows", "sha256", "noted_at", "entry")
-    rows = [
-        (*map(note.facts.get, columns[:6]), to_datetime(note.noted_at_micros).isoformat(), note.entry) for note in noted
-    ]
+    rows = [_load_row(note, columns[:6]) for note in noted]
     output.print_rows(columns, rows, as_json=as_json)
 
 
@@ -99,14 +99,19 @@ def list_recalls(service: str, *, as_json: bool) -> None:
     columns = ("run_at", "after_load", "newest_load", "answers", "noted_at", "entry")
     rows = [
         (
-            to_datetime(note.run.run_at_micros).isoformat(),
+            to_datetime(note.run.run_at_micros),
             *note.run[1:],
-            to_datetime(note.noted_at_micros).isoformat(),
+            to_datetime(note.noted_at_micros),
             note.entry,
         )
         for note in noted
     ]
     output.print_rows(columns, rows, as_json=as_json)
+
+
+def _load_row(note: loads.LoadNote, names: Sequence[str]) -> list[Any]:
+    facts = {**note.facts, "cut_at": (cut_at := note.facts.get("cut_at")) and datetime.fromisoformat(cut_at)}
+    return [*map(facts.get, names), to_datetime(note.noted_at_micros), note.entry]
 
 
 def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier: str) -> Subject:
@@ -140,6 +145,6 @@ def _parse_head(text: str) -> tuple[int, bytes]:
     return int(found[1]), bytes.fromhex(found[2])
 
 
-def _row(entry: pb.Entry) -> tuple[str, str, str, str, int]:
+def _row(entry: pb.Entry) -> tuple[datetime, str, str, str, int]:
     outcome = entry.refusal or pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_")
-    return to_datetime(entry.answered_at_micros).isoformat(), entry.caller, entry.method, outcome, entry.sequence
+    return to_datetime(entry.answered_at_micros), entry.caller, entry.method, outcome, entry.sequence

@@ -1,13 +1,14 @@
 """The command `estelam load list`."""
 
 import contextlib
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from estelam.cli import output
 from estelam.cli.stores import settings_of
-from estelam.core.clock import TEHRAN, to_datetime
+from estelam.core.clock import to_datetime
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
@@ -47,5 +48,5 @@ def _loads(connection: Connection, feed: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _instant(micros: int | None) -> str | None:
-    return None if micros is None else to_datetime(micros).astimezone(TEHRAN).isoformat(timespec="seconds")
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else to_datetime(micros)

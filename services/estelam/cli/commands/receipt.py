@@ -79,7 +79,7 @@ def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, An
     return {
         "method": item.method,
         "caller": entry.caller,
-        "answered_at": to_datetime(entry.answered_at_micros).isoformat(),
+        "answered_at": to_datetime(entry.answered_at_micros),
         "outcome": _outcome(proven),
         "request": MessageToDict(item.request, preserving_proto_field_name=True),
         "entry": entry.sequence,

@@ -19,18 +19,21 @@ def _group() -> None:
 @app.command()
 @implemented_in("estelam.cli.commands.pki")
 def show(
-    sections: Annotated[
+    names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SECTION]...",
-            help="Tables of the settings, as promissory or client. Default: all of the settings file.",
+            metavar="[SECTION|FILE]...",
+            help="Tables of the settings, as promissory or client, or files (PEM). Default: all of the settings file.",
             autocompletion=complete.sections,
         ),
     ] = None,
     days: Annotated[int, typer.Option(min=0, help="Report what expires within so many days.")] = 30,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print issuer, key, dates and fingerprints of each.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show every certificate and revocation list in the settings.
+    """Show every certificate and revocation list in the settings, or in files.
 
     Exit 0: all are valid; 1: one is not, or expires within --days.
     """
