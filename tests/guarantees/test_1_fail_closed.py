@@ -44,6 +44,7 @@ from estelam.storage.store import Store
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
 from tests.conftest import plain_channel
+from tests.support.certificates import crl_pem
 from tests.support.faults import DatabaseFaults, Faults, Point, errors
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tests.support.service import RunningService
@@ -57,7 +58,10 @@ FRONT = (
     "estelam/core/grpc_status.py",
     "estelam/core/validation.py",
     "estelam/telemetry/metrics.py",
-    *(f"estelam/auth/{name}.py" for name in ("authentication", "authorization", "certificate", "rate_limit")),
+    *(
+        f"estelam/auth/{name}.py"
+        for name in ("authentication", "authorization", "certificate", "rate_limit", "revocation")
+    ),
     "estelam/catalogue/access_source.py",
     *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "metadata", "outages")),
 )
@@ -157,7 +161,10 @@ TOLERATED = {
     "Batcher._take": "an entry not yet taken from the queue goes into the next batch",
     "FairQueue.move": "the same; an entry already taken is in the batch, which continues",
     "Batcher._serve": "after the last caller has its recorded result, the batch is complete",
-    "Authorizer._load": "an unreadable table leaves the last valid one in force",
+    "Revocation._current": "unreadable lists leave the last valid ones in force",
+    "Revocation.__init__": "the same: the line that names the files",
+    "Authorizer.refresh": "an unreadable table leaves the last valid one in force",
+    "Authorizer._load": "the same",
     "AccessSource.load": "the same",
     "AccessSource.files": "the same",
     "AccessTable.load": "the same",
@@ -279,7 +286,10 @@ def services(
     box = suite.create_sandbox(tmp_path_factory.mktemp("faults"))
     suite.load_samples(box)
     faults = Faults(SERVICES, FILES)
-    promissory, judiciary = box.promissory(listen="127.0.0.1:0"), box.judiciary(listen="127.0.0.1:0")
+    lists = box.folder / "ca.crl"
+    lists.write_bytes(crl_pem(box.pki))
+    settings: dict[str, object] = {"listen": "127.0.0.1:0", "revocation_lists": (lists,)}
+    promissory, judiciary = box.promissory(**settings), box.judiciary(**settings)
     with (
         _traced(faults, database),
         ServiceUnderTest(box, promissory, faults).opened(lookups(promissory)) as promissory_service,
