@@ -27,8 +27,8 @@ from tests.e2e.conftest import NOTE, CommandLine, CommandResult
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
-HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"
-LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,99000791909,DRAWER\n"
+HEADER = "case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
+LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,,99000791909,DRAWER\n"
 COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "entry", "annulled_by"]
 
 

@@ -37,7 +37,7 @@ from tools.env import sandbox as suite
 from tools.env.processes import COMMAND, environment
 from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
-HEADER = ",".join(name for name in CASES.columns if name != "sayad_id")
+HEADER = ",".join([*(name for name in CASES.columns if name != "sayad_id"), "sayad_id"])
 CHUNK = 1000
 START_OF_1399 = date(2020, 3, 20)
 UNDECLARED = (grpc.StatusCode.FAILED_PRECONDITION, Reason.COVERAGE_UNDECLARED)
@@ -168,13 +168,13 @@ def test_stale_data_permits_yes_only(ask: Caller, start: Start) -> None:
 def write_cases(path: Path, *first: str, rows: int) -> Path:
     """Write a file of *rows* cases: *first*, then cases of other persons."""
     filed = "CIVIL,2024-06-01,2024-06-01T09:00:00+03:30"
-    others = (f"9{n:015d},{filed},{8 * 10**17 + n},{998 * 10**9 + n},DRAWER" for n in range(rows - len(first)))
+    others = (f"9{n:015d},{filed},{8 * 10**17 + n},{998 * 10**9 + n},DRAWER," for n in range(rows - len(first)))
     path.write_text("\n".join([HEADER, *first, *others, ""]), "utf-8")
     return path
 
 
-NEW_DRAWER = "1403999999999999,CIVIL,2024-06-01,2024-06-01T09:00:00+03:30,140300000000000099,9990000069,DRAWER"
-FORMER_DRAWER = "1403000000000001,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,140000000000000001,9990000050,HOLDER"
+NEW_DRAWER = "1403999999999999,CIVIL,2024-06-01,2024-06-01T09:00:00+03:30,140300000000000099,9990000069,DRAWER,"
+FORMER_DRAWER = "1403000000000001,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,140000000000000001,9990000050,HOLDER,"
 
 
 def load_cases(box: Sandbox, path: Path, *, since: date | None = None, clock: Clock | None = None) -> LoadResult:

@@ -172,7 +172,7 @@ class History:
         sound = all(day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row))
         cut_at = self.time.now - timedelta(hours=self.random.choice((0, 0, 0, 0, 0, 1, 12, 24)))
         whole = load.kind == "members" or self.random.random() < 0.4
-        replaces_parties = not whole and self.random.random() < 0.5
+        replaces_parties = self.world.feeds[load.kind].is_dated and not whole and self.random.random() < 0.5
         dates = load.since, load.tracking_since
         file = File(load.kind, load.rows, cut_at, whole, replaces_parties, *dates)
         return Delivery(file, load.sound and sound)
@@ -188,7 +188,7 @@ class History:
             whole=file.whole,
             complete_since=file.since,
             tracking_since=file.tracking_since,
-            parties=Parties.REPLACED if file.replaces_parties and self.world.feeds[file.feed].is_dated else None,
+            parties=Parties.REPLACED if file.replaces_parties else None,
         )
         try:
             loaded = self.life.load(self.world.feeds[file.feed], file.rows, declared, interruption)

@@ -37,13 +37,24 @@ def csv_batches(source: Source, columns: Mapping[str, ColumnFormat], ignored: Co
         LoadError: the encoding, the header or the CSV syntax is wrong, or the file ends within a row.
     """
     csv.field_size_limit(MAX_FIELD * 4)
-    block = source.file.read(BLOCK)
-    check_encoding(source.path, block)
-    text, line, line_end, block = _first_line(source, block)
-    header = parse_header(source.path, line, text, columns, ignored)
+    header, line, line_end, block = read_header(source, columns, ignored)
     check_windows_1256(source.path, block, line + 1, header.names, header.separator)
     reader = _CsvReader(source, header, tuple(columns))
     yield from reader.batches(block, line + 1, simple=line_end != b"\r")
+
+
+def read_header(
+    source: Source, columns: Mapping[str, ColumnFormat], ignored: Collection[str]
+) -> tuple[Header, int, bytes, bytes]:
+    """Return the header of the CSV file *source*, its line, its line end, and what was read after it.
+
+    Raises:
+        LoadError: the encoding or the header is wrong.
+    """
+    block = source.file.read(BLOCK)
+    check_encoding(source.path, block)
+    text, line, line_end, block = _first_line(source, block)
+    return parse_header(source.path, line, text, columns, ignored), line, line_end, block
 
 
 def _first_line(source: Source, block: bytes) -> tuple[str, int, bytes, bytes]:

@@ -58,7 +58,18 @@ class Feed:
     first_date: date = date.min
     """The date from which a whole file is complete if it declares none."""
     is_dated: bool = False
-    """Whether a file may declare dates from which it is complete; if not, the feed is complete or it is not."""
+    """Whether its records are cases: a file may declare dates from which it is complete, and has rows of parties."""
+
+    @property
+    def optional_columns(self) -> frozenset[str]:
+        """The columns that a file may lack, unless an earlier file of its feed had them."""
+        return frozenset(name for name, column in self.columns.items() if column.omissible)
+
+    def parties(self, declared: "Declaration") -> Parties | None:
+        """Return how a file so declared treats the stored parties of its cases; None if its rows are no parties."""
+        if not self.is_dated:
+            return None
+        return declared.parties or (Parties.REPLACED if declared.whole else Parties.MERGED)
 
     def names(self, required_feeds: Sequence[str]) -> tuple[str, ...]:
         """Return the names that a feed of this kind may have, where coverage needs *required_feeds*."""

@@ -1,6 +1,6 @@
 """Load one file: read, check, stage, merge, declare coverage and commit, in one transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +22,12 @@ from estelam.loading.provenance import (
     check_take_over,
     claims,
     claims_before,
+    columns_before,
     declare_coverage,
     find_load,
     next_number,
 )
-from estelam.loading.reader import add_lines, batches
+from estelam.loading.reader import add_lines, batches, present_columns
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.rounding import RoundingCheck
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
@@ -146,6 +147,7 @@ class LoadJob:
             check_take_over(connection, self.feed, self.declared, before, taken_feed)
         declared_dates = claims(before, self.feed, self.declared)
         says_more = declared_dates != before
+        optional_columns = self._check_columns(connection)
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
         merge = Merge(connection, self.feed, self.declared, staging, number=number)
@@ -170,7 +172,8 @@ class LoadJob:
                 planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
                 raise _RolledBack(planned)
             merge.run()  # 6
-        self._record(connection, number, feed_number, file.content_sha256, staging.count, changes, declared_dates)  # 7
+        stands = {**declared_dates._asdict(), "optional_columns": " ".join(sorted(optional_columns))}
+        self._record(connection, number, feed_number, file.content_sha256, staging.count, changes, stands)  # 7
         return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)
 
     def _warnings(
@@ -207,6 +210,18 @@ class LoadJob:
         if not self.policy.allow_round_identifiers:
             rounding.refuse()
 
+    def _check_columns(self, connection: Connection) -> frozenset[str]:
+        """Return the optional columns of the file; raise LoadError if it lacks one that an earlier file had."""
+        optional = self.feed.optional_columns
+        present = optional & present_columns(self.path, self.feed.columns, self.feed.ignored)
+        had = columns_before(connection, self.declared.feed, self.policy.taken_feed)
+        if missing := (optional & had) - present:
+            raise LoadError(
+                f"{self.path}: lacks {', '.join(sorted(missing))}, which earlier files of the feed had: stored values "
+                "would be lost; deliver the column too, with empty cells where there is no value"
+            )
+        return present
+
     def _check_file(self, rows: int, file: FileIdentity, *, says_more: bool) -> None:
         """Raise LoadError if the file can't have so many *rows*, or has changed since it was identified.
 
@@ -242,8 +257,9 @@ class LoadJob:
         sha256: str,
         rows: int,
         changes: Changes,
-        declared_dates: Claims,
+        stands: Mapping[str, Any],
     ) -> None:
+        """Record the load with what the feed has declared so far, *stands*, and derive the coverage."""
         load = {
             "number": number,
             "feed": self.declared.feed,
@@ -258,7 +274,8 @@ class LoadJob:
             "unchanged": changes.unchanged,
             "removed": changes.removed,
             "loaded_at_micros": self.clock.micros(),
-            **declared_dates._asdict(),
+            "parties": self.feed.parties(self.declared),
+            **stands,
         }
         connection.execute(insert(load_table).values(load))
         since = declare_coverage(connection, self.policy.required_feeds) or self.feed.first_date

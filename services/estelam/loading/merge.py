@@ -119,7 +119,7 @@ class Merge:
     @property
     def _merges_parties(self) -> bool:
         """Whether stored rows of the file's records that the file lacks are kept."""
-        return len(self._feed.key) > 1 and not self._declared.whole and self._declared.parties is not Parties.REPLACED
+        return self._feed.parties(self._declared) is Parties.MERGED
 
     def _insert_all(self) -> None:
         ordered = self._feed.key[:1] if self._staging.ascending else ()

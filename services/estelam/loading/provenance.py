@@ -57,9 +57,10 @@ def _differences(connection: Connection, load: Load, feed: Feed, declared: Decla
     """Return in what the earlier *load* differs from one of the same number that is declared so."""
     before = _claims_of(_newest(connection, load_table.c.feed == load.feed, load_table.c.number < load.number))
     said = _with_declared(before, feed, declared)
-    was = (load.sha256, load.cut_at_micros, load.whole, load.complete_since, load.tracking_since)
-    now = (sha256, to_micros(declared.cut_at), declared.whole, *said)
-    names = ("content", "cut-off", "kind", "complete_since", "tracking_since")
+    parties = feed.parties(declared)
+    was = (load.sha256, load.cut_at_micros, load.whole, *_claims_of(load), load.parties or parties)
+    now = (sha256, to_micros(declared.cut_at), declared.whole, *said, parties)
+    names = ("content", "cut-off", "kind", *Claims._fields, "parties")
     return [name for name, old, new in zip(names, was, now, strict=True) if old != new]
 
 
@@ -98,13 +99,15 @@ def next_number(
 def _corrects(connection: Connection, known: Load, feed: Feed, declared: Declaration) -> bool:
     """Return whether a file with the content of the *known* load only corrects what was declared of it.
 
-    No file with rows has been loaded for the feed since then, and it is declared to be whole or with other dates.
+    No file with rows has been loaded for the feed since then, and it is declared to be whole, to replace the parties of
+    its cases, or with other dates.
     """
     last = _newest(connection, load_table.c.feed == declared.feed, load_table.c.rows > 0)
     if last is None or last.number != known.number:
         return False
     stands = claims_before(connection, declared)
-    return (declared.whole and not known.whole) or _with_declared(stands, feed, declared) != stands
+    replaces = feed.parties(declared) is Parties.REPLACED and known.parties == Parties.MERGED
+    return (declared.whole and not known.whole) or replaces or _with_declared(stands, feed, declared) != stands
 
 
 def _check_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, expected: int | None) -> None:
@@ -141,6 +144,12 @@ def check_take_over(connection: Connection, feed: Feed, declared: Declaration, b
                 f"--take-over {taken_feed}: a whole file must declare {name} anew, as it holds for the records of both "
                 "feeds"
             )
+
+
+def columns_before(connection: Connection, *feeds: str | None) -> frozenset[str]:
+    """Return the optional columns that files of *feeds* have had so far."""
+    last = (_newest(connection, load_table.c.feed == name) for name in feeds)
+    return frozenset(name for load in last if load for name in load.optional_columns.split())
 
 
 def claims_before(connection: Connection, declared: Declaration) -> Claims:

@@ -1,17 +1,20 @@
 """Read data files in batches of text columns, whatever their format, and reject the rows that have no right form."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from estelam.loading.batch import Batch
-from estelam.loading.csv_reader import csv_batches
+from estelam.loading.csv_reader import csv_batches, read_header
 from estelam.loading.feed import LoadError
 from estelam.loading.formats import ColumnFormat
+from estelam.loading.header import match_header
 from estelam.loading.parquet_reader import parquet_batches
 from estelam.loading.rejects import Reject
-from estelam.loading.source import open_source
+from estelam.loading.source import Source, open_source
 
 
 def batches(path: Path, columns: Mapping[str, ColumnFormat], ignored: Collection[str] = ()) -> Iterator[Batch]:
@@ -20,9 +23,28 @@ def batches(path: Path, columns: Mapping[str, ColumnFormat], ignored: Collection
     Raises:
         LoadError: the file can't be read, or its header or format is wrong.
     """
+    with _opened(path) as source:
+        yield from (parquet_batches if source.is_parquet else csv_batches)(source, columns, ignored)
+
+
+def present_columns(path: Path, columns: Mapping[str, ColumnFormat], ignored: Collection[str]) -> frozenset[str]:
+    """Return those of *columns* that the file at *path* has.
+
+    Raises:
+        LoadError: the file can't be read, or its header or format is wrong.
+    """
+    with _opened(path) as source:
+        if source.is_parquet:
+            return frozenset(match_header(str(path), pq.read_schema(path).names, columns, ignored).positions)
+        header, *_ = read_header(source, columns, ignored)
+        return frozenset(header.positions)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Source]:
     try:
         with open_source(path) as source:
-            yield from (parquet_batches if source.is_parquet else csv_batches)(source, columns, ignored)
+            yield source
     except (OSError, pa.ArrowException) as error:
         # Without an operating system error, the Parquet reader failed; its message may quote the file.
         cause: str | None = getattr(error, "strerror", None)

@@ -50,6 +50,10 @@ load_table = Table(
     # from which it links cases to certificates. NULL: it has declared none.
     Column("complete_since", Date),
     Column("tracking_since", Date),
+    # The columns that files of the feed may lack and have had so far, separated by spaces.
+    Column("optional_columns", Text, nullable=False),
+    # How the file treated the stored parties of its cases. NULL: it was no file of cases, or is older than the column.
+    Column("parties", Text),
     # The first covered date of the store after the load. NULL: the load is older than this column and `former_subject`.
     Column("covered_since", Date),
 )

@@ -1,7 +1,7 @@
 """The facts of one service, and loads into them."""
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table
 
 ABSENT = {"sayad_id", "beneficiary_name"}
-"""Columns that the files lack."""
+"""Columns that the files lack, unless others are named."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CIVIL = "CIVIL,2024-05-01,2024-05-01T09:30:00+03:30"
 FIRST = f"1,{CIVIL},700,9990000050,DRAWER"
@@ -47,12 +47,13 @@ class LoadedTable:
         *rows: str,
         policy: Mapping[str, Any] | None = None,
         compressed: bool = False,
+        absent: Collection[str] = ABSENT,
         **declared: Any,
     ) -> LoadResult:
         """Load *rows* as a file of changes that replace the parties of their cases, cut an hour after the last one."""
         self.hours += 1
         path = self.folder / "rows.csv"
-        header = ",".join(name for name in kind.columns if name not in ABSENT)
+        header = ",".join(name for name in kind.columns if name not in absent)
         content = "\n".join([header, *rows, ""]).encode()
         path.write_bytes(gzip.compress(content) if compressed else content)
         what: dict[str, Any] = {

@@ -131,3 +131,14 @@ def test_loads_get_their_feed_and_the_declared_coverage(sandbox: Sandbox) -> Non
             (3, "members", 0, None, None, DAY),
         ]
         assert read_coverage(connection) == Coverage(DAY, to_datetime(micros), tracking_since=None)
+
+
+def test_loads_get_the_optional_columns_that_have_values(sandbox: Sandbox) -> None:
+    """Existing loads had those optional columns in which a row has a value; how they treated parties is not known."""
+    load = {"number": 4, "file": "f.csv", "rows": 1, "loaded_at_micros": 1}
+    rows: Rows = {"load": [load], "note": [NOTE | {"holder_address": ""}]}
+
+    with closing(upgraded(sandbox.promissory(), rows)) as opened, opened.transaction() as connection:
+        (found,) = connection.execute(select(load_table)).all()
+        assert found.optional_columns == "holder_postal_code obligor_address obligor_postal_code"
+        assert found.parties is None

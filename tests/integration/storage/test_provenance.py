@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from estelam.core.parties import Parties
-from estelam.loading.feed import LoadError
+from estelam.loading.feed import Changes, LoadError
 from estelam.storage.coverage import Coverage
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
@@ -20,6 +20,7 @@ pytestmark = both_engines
 
 HOUR = timedelta(hours=1)
 START_OF_1399 = date(2020, 3, 20)
+TAKES_CASES = {"required_feeds": ("cases", "court-b"), "taken_feed": "cases"}
 MEMBERS_TOO = {"required_feeds": ("notes", "members")}
 
 
@@ -245,6 +246,54 @@ def test_coverage_is_that_of_all_required_feeds(cases: LoadedTable) -> None:
     cases.load(CASES, SECOND, THIRD, tracking_since=FIRST_DATE, policy=both)
     cases.load(CASES, f"5,{CIVIL},703,,", feed="court-b", tracking_since=date(2024, 1, 1), policy=both)
     assert cases.coverage() == Coverage(date(2023, 1, 1), START + 4 * HOUR, date(2024, 1, 1))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_column_that_earlier_files_had_is_not_left_out(cases: LoadedTable, *, whole: bool) -> None:
+    """A file that lacks an optional column which its feed has delivered is refused, so that no value is lost."""
+    with_cheques = f"1,{CIVIL},700,1402000000000011,9990000050,DRAWER"
+    cases.load(CASES, with_cheques, absent=())
+    before = cases.changed(), cases.loads()
+
+    refuse(cases, "rows.csv: lacks sayad_id, which earlier files of the feed had", FIRST, FOURTH, whole=whole)
+    refuse(cases, "lacks sayad_id", policy={"dry_run": True})
+
+    assert before == (cases.changed(), cases.loads())
+    assert cases.load(CASES, with_cheques, f"4,{CIVIL},702,,,", absent=()).changes == Changes(1, 0, 1, 0)
+    assert cases.load(CASES, FOURTH.replace("4,", "5,", 1), feed="court-b", whole=True).changes == Changes(1, 0, 0, 0)
+    refuse(cases, "lacks sayad_id", with_cheques.replace("1402000000000011,", ""), policy=TAKES_CASES, feed="court-b")
+
+
+def test_an_empty_column_removes_its_values(cases: LoadedTable) -> None:
+    """A column without values says that there are none, and the limit of changes applies."""
+    rows = [f"{n},{CIVIL},{n},1402000000000011,9990000050,DRAWER" for n in range(1000, 1020)]
+    emptied = [row.replace("1402000000000011", "") for row in rows]
+    cases.load(CASES, *rows, absent=())
+
+    with pytest.raises(LoadError, match="would change 20 and remove 0"):
+        cases.load(CASES, *emptied, absent=(), policy={"change_limit": 0.01})
+
+    assert cases.load(CASES, *emptied, absent=()).changes == Changes(added=0, changed=20, unchanged=0, removed=0)
+
+
+def test_a_file_declared_with_other_parties_is_not_the_same(cases: LoadedTable) -> None:
+    """A file whose parties are declared otherwise is not already loaded; as the next number it replaces them."""
+    cases.load(CASES, FIRST, number=2, parties=Parties.MERGED)
+    assert len(cases.changed()) == 4
+
+    same: dict[str, Any] = {"cut_at": START + timedelta(hours=cases.hours)}
+    assert cases.load(CASES, FIRST, number=2, **same, parties=None).already_loaded
+    refuse(cases, "number 2 .* was loaded with another parties: expected number 3", FIRST, number=2, **same)
+    assert cases.load(CASES, FIRST, number=3, **same).changes == Changes(0, 0, 1, 1, parties_dropped=1)
+    refuse(cases, "already loaded as number 3", FIRST, number=4, parties=Parties.MERGED)
+
+
+def test_the_same_rows_in_another_form_are_the_next_file(cases: LoadedTable) -> None:
+    """The same rows in another order, or with other line ends, change nothing and are the next number of the feed."""
+    reordered = cases.load(CASES, *reversed(WHOLE), number=2, whole=True)
+
+    assert (reordered.changes, reordered.feed_number) == (Changes(0, 0, 4, 0), 2)
+    assert cases.coverage() == Coverage(FIRST_DATE, START + timedelta(hours=cases.hours))
 
 
 @pytest.mark.parametrize("name", ["members", "note", "Notes", "notes-b"])

@@ -17,7 +17,7 @@ from tools.env.sandbox import Sandbox, load_file
 
 pytestmark = both_engines
 
-HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"
+HEADER = "case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_person_without_role(stub: ChequeCaseInquiryServiceStub) -> None:
 def test_other_roles(loaded: Sandbox, start: Start, role: str) -> None:
     """A person with a role other than drawer is NO."""
     file = loaded.folder / "one.csv"
-    file.write_text(f"{HEADER}9,CIVIL,2024-01-01,2024-01-01T10:00:00+03:30,,99000791909,{role}\n", "utf-8")
+    file.write_text(f"{HEADER}9,CIVIL,2024-01-01,2024-01-01T10:00:00+03:30,,,99000791909,{role}\n", "utf-8")
     load_file(loaded.judiciary(), CASES, file)
     service = start(judiciary_opening(loaded))
 
@@ -60,7 +60,7 @@ def test_other_roles(loaded: Sandbox, start: Start, role: str) -> None:
 def test_kinds_of_case(loaded: Sandbox, start: Start, kind: str) -> None:
     """Civil and criminal cases both count."""
     file = loaded.folder / "one.csv"
-    file.write_text(f"{HEADER}9,{kind},2021-03-21,2024-01-01T10:00:00+03:30,777,99000791909,DRAWER\n", "utf-8")
+    file.write_text(f"{HEADER}9,{kind},2021-03-21,2024-01-01T10:00:00+03:30,777,,99000791909,DRAWER\n", "utf-8")
     load_file(loaded.judiciary(), CASES, file)
     service = start(judiciary_opening(loaded))
 
@@ -118,7 +118,7 @@ def test_case_before_coverage(stub: ChequeCaseInquiryServiceStub) -> None:
 def test_coverage_of_tracking_ids(loaded: Sandbox, start: Start, linked: str, since: str) -> None:
     """Coverage of a tracking id begins when cases are both complete and linked; a YES may rest on an earlier case."""
     file = loaded.folder / "one.csv"
-    file.write_text(f"{HEADER}9,CIVIL,2021-04-01,2021-04-01T10:00:00+03:30,777,99000791909,DRAWER\n", "utf-8")
+    file.write_text(f"{HEADER}9,CIVIL,2021-04-01,2021-04-01T10:00:00+03:30,777,,99000791909,DRAWER\n", "utf-8")
     load_file(loaded.judiciary(), CASES, file, whole=True, tracking_since=date.fromisoformat(linked))
     service = start(judiciary_opening(loaded))
 

@@ -13,11 +13,22 @@ from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
-_ONLY_IN_JSON = {"unchanged", "complete_since", "tracking_since", "covered_since", "sha256"}
+_ONLY_IN_JSON = {
+    *("unchanged", "complete_since", "tracking_since", "covered_since", "optional_columns", "parties", "sha256"),
+}
 _COLUMNS = (
     *("load", "feed", "number", "kind", "cut_at"),
     *_COUNTS,
-    *("loaded_at", "complete_since", "tracking_since", "covered_since", "sha256", "file"),
+    *(
+        "loaded_at",
+        "complete_since",
+        "tracking_since",
+        "covered_since",
+        "optional_columns",
+        "parties",
+        "sha256",
+        "file",
+    ),
 )
 
 

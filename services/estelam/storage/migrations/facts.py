@@ -1,6 +1,6 @@
 """Migration steps for the tables that the facts of every service have: coverage, loads, former subjects, recalls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -108,3 +108,17 @@ def create_recall_runs() -> None:
         sa.CheckConstraint("run_at_micros BETWEEN 0 AND 253402300799999999", name="recall_run_at"),
         schema="facts",
     )
+
+
+def add_optional_columns_and_parties(table: str, optional: Sequence[str]) -> None:
+    """Add to each load the columns that files of its feed may lack and have had, and how it treated stored parties.
+
+    Existing loads had those of the *optional* columns that have a value in *table*.
+    """
+    _add_columns("load", optional_columns=(sa.Text, ""), parties=sa.Text)
+    rows = sa.table(table, *(sa.column(name, sa.Text) for name in optional), schema="facts")
+    had = [
+        name for name in optional if op.get_bind().execute(sa.select(sa.exists().where(rows.c[name] != ""))).scalar()
+    ]
+    load = sa.table("load", sa.column("optional_columns", sa.Text), schema="facts")
+    op.execute(sa.update(load).values(optional_columns=" ".join(sorted(had))))
