@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from conformance import contract
 from conformance.case import Case, Stage, Title
 from estelam.core.exceptions import UsageError, UserFacingError
+from estelam.core.names import did_you_mean
 
 FOLDER = Path(__file__).resolve().parent / "cases"
 CLAUSES = Path(__file__).resolve().parent / "clauses.yaml"
@@ -123,7 +124,9 @@ def select(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
     """
     for name in only:
         if not any(_matches(case, name) for case in cases):
-            raise UnknownCaseError(f"no case and no clause has the id {name}; see: estelam conformance list")
+            known = {case.id for case in cases} | {case.clause for case in cases}
+            advice = did_you_mean(name, known) or "; see: estelam conformance list"
+            raise UnknownCaseError(f"no case and no clause has the id {name}{advice}")
     return [case for case in cases if not only or any(_matches(case, name) for name in only)]
 
 

@@ -172,7 +172,7 @@ def test_operator_errors(sandbox: Sandbox, estelam: CommandLine) -> None:
 
     assert (2, 1) == (without_address.code, without_address.err.count("\n"))
     assert "no address of the service promissory: give --address" in without_address.err
-    assert (1, 1) == (without_certificate.code, without_certificate.err.count("\n"))
+    assert (2, 1) == (without_certificate.code, without_certificate.err.count("\n"))
     assert "nobody.crt: no such file" in without_certificate.err
 
 

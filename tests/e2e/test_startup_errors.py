@@ -46,7 +46,7 @@ def test_taken_port_is_reported(running: Sandbox, sandbox: Sandbox) -> None:
 
     words = refused(ServiceProcess("promissory", sandbox, listen=taken))
 
-    assert f"promissory.listen: {taken} can't be bound: another program listens there" in words
+    assert f"--listen: {taken} can't be bound: another program listens there" in words
     assert "Traceback" not in words
 
 
@@ -109,7 +109,7 @@ def test_settings_file_error_is_named(serve: CommandLine, sandbox: Sandbox, righ
     [
         ("ESTELAM_PROMISSORY_LISTN", "x", "unknown variable: ESTELAM_PROMISSORY_LISTN"),
         ("ESTELAM_PROMISORY_LISTEN", "x", "unknown variable: ESTELAM_PROMISORY_LISTEN"),
-        ("ESTELAM_PROMISSORY_BATCH_SIZE", "many", "promissory.batch_size: Input should be a valid integer"),
+        ("ESTELAM_PROMISSORY_BATCH_SIZE", "many", "ESTELAM_PROMISSORY_BATCH_SIZE: Input should be a valid integer"),
     ],
 )
 def test_settings_variable_error_is_named(

@@ -15,6 +15,9 @@ MANIFEST = ["load", "manifest", "{folder}/cases.csv", "--number", "1"]
 WRONG: dict[str, list[str]] = {
     "option without value": ["promissory", "check", "--serial"],
     "no address": ["promissory", "check", *NOTE],
+    "no such certificate": ["promissory", "check", *NOTE, "--address", "localhost:1", "--as", "setat"],
+    "malformed address to listen on": ["promissory", "serve", "--listen", "nowhere"],
+    "unknown feed": ["load", "list", "judiciary", "--feed", "casse"],
     "malformed address": ["promissory", "check", *NOTE, "--address", "localhost"],
     "empty operator": ["promissory", "check", *NOTE, "--address", "localhost:1", "--operator", " "],
     "receipt exists": ["promissory", "check", *NOTE, "--address", "localhost:1", "--save-receipt", "{folder}/kept"],

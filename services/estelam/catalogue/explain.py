@@ -6,8 +6,8 @@ from datetime import date
 from estelam.auth import grants
 from estelam.catalogue.effective_grants import ApprovalKind, effective_grants, required_approvals
 from estelam.catalogue.model import Catalogue, Grant, Method, Party, Service
-from estelam.catalogue.names import unknown_name
 from estelam.core import dates, normalize
+from estelam.core.names import unknown_name
 
 _APPROVALS = {
     ApprovalKind.ORDER: "the resolution that orders it",

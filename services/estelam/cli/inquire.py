@@ -21,6 +21,7 @@ from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import UsageError, describe_error
 from estelam.core.grpc_status import from_grpc
+from estelam.core.names import did_you_mean
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
@@ -85,7 +86,11 @@ def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, Cli
         raise UsageError(
             f"no address of the service {name}: give --address, or set [client.addresses] {name} in the settings"
         )
-    return address, ClientIdentity.named(settings.pki, options.as_)
+    identity = ClientIdentity.named(settings.pki, options.as_)
+    if not identity.certificate.exists():
+        near = did_you_mean(options.as_, [key.stem for key in settings.pki.glob("*.key")])
+        raise UsageError(f"--as {options.as_}: {identity.certificate}: no such file{near}")
+    return address, identity
 
 
 def answer(reply: Any, facts: dict[str, Any], options: Options) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from estelam.cli import complete
+from estelam.core.names import unknown_name
 
 SETTLE_SECONDS = 15.0
 """By then an answer that was under way when a load was first seen is in the ledger, also where no service notes it."""
@@ -34,9 +35,7 @@ Catalogue = Annotated[
 
 def _check_installed(service: str) -> str:
     if service not in (names := complete.stores()):
-        raise typer.BadParameter(
-            f"{service}: no installed service of this name has a store; give one of {', '.join(names)}"
-        )
+        raise typer.BadParameter(str(unknown_name("service with a store", service, names)))
     return service
 
 

@@ -30,4 +30,4 @@ def sections_in_file() -> list[str]:
         SettingsError: the file can't be read.
     """
     path = Path(os.environ.get(CONFIG, DEFAULT_CONFIG))
-    return list(load_toml(path, SettingsError)) if path.exists() else []
+    return list(load_toml(path, SettingsError)) if path.exists() or CONFIG in os.environ else []

@@ -2,7 +2,7 @@
 
 from importlib.metadata import entry_points
 
-from estelam.core.exceptions import UsageError
+from estelam.core.names import unknown_name
 from estelam.core.settings import StoreSettings, load_settings
 
 
@@ -15,9 +15,9 @@ def settings_of(service: str) -> StoreSettings:
     """Return the settings of one service.
 
     Raises:
-        UsageError: no installed service of that name has a store.
+        UnknownNameError: no installed service of that name has a store.
         SettingsError: its settings are wrong.
     """
     if (kind := kinds().get(service)) is None:
-        raise UsageError(f"{service}: no installed service of this name has a store; give one of {', '.join(kinds())}")
+        raise unknown_name("service with a store", service, list(kinds()))
     return load_settings(kind)

@@ -1,6 +1,7 @@
 """TOML files that are loaded into pydantic models, with one form of error: `path: key: message`."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from estelam.core.exceptions import UserFacingError
 
 MAX_FILE_BYTES = 1 << 20
+UNKNOWN_KEY = "unknown key"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,10 +65,13 @@ def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
     """Return `key: message` for each error of *invalid* on one line; *prefix* precedes each key."""
-    return "; ".join(
-        f"{prefix}{'.'.join(map(str, found['loc']))}: {_message(found['type'], found['msg'])}"
-        for found in invalid.errors()
-    )
+    return "; ".join(f"{prefix}{'.'.join(place)}: {message}" for place, message in faults(invalid))
+
+
+def faults(invalid: ValidationError) -> Iterator[tuple[list[str], str]]:
+    """Yield the place of each error of *invalid*, as keys and numbers of items, and its message."""
+    for found in invalid.errors():
+        yield list(map(str, found["loc"])), _message(found["type"], found["msg"])
 
 
 def _message(kind: str, text: str) -> str:
@@ -74,6 +79,6 @@ def _message(kind: str, text: str) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return "unknown key"
+            return UNKNOWN_KEY
         case _:
             return text.removeprefix("Value error, ")

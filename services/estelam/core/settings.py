@@ -2,18 +2,19 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from google.protobuf.message import Message
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from estelam.core import addresses
-from estelam.core.exceptions import UserFacingError
-from estelam.core.model_files import load_toml, validation_summary
+from estelam.core.exceptions import UsageError, UserFacingError
+from estelam.core.model_files import UNKNOWN_KEY, faults, load_toml
+from estelam.core.names import did_you_mean
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
 from estelam.core.subjects import SubjectKind
 
@@ -48,6 +49,10 @@ class SettingsError(UserFacingError):
     """The settings can't be used."""
 
 
+class SettingsOptionError(SettingsError, UsageError):
+    """A command's option that overrides a setting can't be used."""
+
+
 class SettingsSection(BaseModel):
     """One table of the settings file. A field `x` of section `s` is also the variable ESTELAM_S_X."""
 
@@ -55,6 +60,12 @@ class SettingsSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     SECTION: ClassVar[str]
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Return where the value of the setting *name* comes from, as an error names it: option, variable or key."""
+        return self._origins.get(name, f"{self.SECTION}.{name}")
 
 
 class ServingSettings(SettingsSection):
@@ -165,16 +176,42 @@ def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **
     Relative paths in the file are relative to the file's folder. Overrides that are None count as not given.
 
     Raises:
-        SettingsError: the file can't be read, or a key is unknown, missing or invalid.
+        SettingsError: the file can't be read, or a key is unknown, missing or invalid; the text names the file and the
+            key, the variable or, as a SettingsOptionError, the option.
     """
     environ = os.environ if environ is None else environ
     values = _file_values(kind, environ)
-    values |= _environment_values(kind, environ)
-    values |= {name: value for name, value in overrides.items() if value is not None}
+    variables = _variables(kind, environ)
+    values |= {name: _parse_variable(kind, name, variable, environ[variable]) for name, variable in variables.items()}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    origins = variables | {name: f"--{name.replace('_', '-')}" for name in given}
     try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(f"{_source(environ)}: {validation_summary(error, f'{kind.SECTION}.')}") from None
+        found = kind.model_validate(values | given)
+    except ValidationError as invalid:
+        raise _settings_error(kind, invalid, origins, _source(environ), is_option=given.__contains__) from None
+    found._origins.update(origins)  # noqa: SLF001 - set here alone
+    return found
+
+
+def _settings_error(
+    kind: type[SettingsSection],
+    invalid: ValidationError,
+    origins: Mapping[str, str],
+    file: str,
+    *,
+    is_option: Callable[[str], bool],
+) -> SettingsError:
+    """Return the error that names the source of each value that is wrong."""
+    elsewhere, in_file, options = [], [], False
+    for (name, *rest), message in faults(invalid):
+        if origin := origins.get(name):
+            elsewhere.append(f"{'.'.join([origin, *rest])}: {message}")
+            options |= is_option(name)
+        else:
+            advice = did_you_mean(name, kind.model_fields) if message == UNKNOWN_KEY and not rest else ""
+            in_file.append(f"{'.'.join([kind.SECTION, name, *rest])}: {message}{advice}")
+    text = "; ".join([*elsewhere, *([f"{file}: {'; '.join(in_file)}"] if in_file else [])])
+    return SettingsOptionError(text) if options and not in_file else SettingsError(text)
 
 
 def _source(environ: Mapping[str, str]) -> str:
@@ -186,12 +223,15 @@ def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dic
     path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
     if CONFIG not in environ and not path.exists():
         return {}
+    if CONFIG in environ and not path.exists():
+        raise SettingsError(f"{CONFIG}: {path}: no such file")
     tables = load_toml(path, SettingsError)
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: {name} must be a table: [{name}]")
     if unknown := set(tables) - _sections():
-        raise SettingsError(f"{path}: unknown table: {', '.join(sorted(unknown))}")
+        names = (f"{name}{did_you_mean(name, _sections())}" for name in sorted(unknown))
+        raise SettingsError(f"{path}: unknown table: {', '.join(names)}")
     return {name: _resolve_path(kind, name, value, path.parent) for name, value in tables.get(kind.SECTION, {}).items()}
 
 
@@ -227,29 +267,29 @@ def _resolve_store_urls(value: Any, folder: Path) -> Any:
     return value
 
 
-def _environment_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
+def _variables(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that set a field of *kind*, by the field's name."""
     prefix = f"{PREFIX}{kind.SECTION.upper()}_"
     sections = tuple(f"{PREFIX}{name.upper()}_" for name in _sections())
-    values: dict[str, Any] = {}
-    for variable, text in environ.items():
+    found: dict[str, str] = {}
+    for variable in environ:
         if not variable.startswith(PREFIX) or variable == CONFIG:
             continue
-        if not variable.startswith(sections):
-            raise SettingsError(f"unknown variable: {variable}")
+        name = variable.removeprefix(prefix).lower()
+        if not variable.startswith(sections) or (variable.startswith(prefix) and name not in kind.model_fields):
+            known = [CONFIG, *(f"{prefix}{field.upper()}" for field in kind.model_fields)]
+            raise SettingsError(f"unknown variable: {variable}{did_you_mean(variable, known)}")
         if variable.startswith(prefix):
-            name = variable.removeprefix(prefix).lower()
-            field = kind.model_fields.get(name)
-            if field is None:
-                raise SettingsError(f"unknown variable: {variable}")
-            values[name] = _parse_variable(get_origin(field.annotation), variable, text)
-    return values
+            found[name] = variable
+    return found
 
 
-def _parse_variable(kind: Any, variable: str, text: str) -> Any:
+def _parse_variable(kind: type[SettingsSection], name: str, variable: str, text: str) -> Any:
     """Read a variable's text for a field of *kind*: paths are separated as in PATH, a table is a JSON object."""
-    if kind is tuple:
+    form = get_origin(kind.model_fields[name].annotation)
+    if form is tuple:
         return text.split(os.pathsep)
-    if kind is not dict:
+    if form is not dict:
         return text
     try:
         return json.loads(text)

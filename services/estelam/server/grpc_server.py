@@ -128,7 +128,7 @@ class Server:
             self.port = self._server.add_secure_port(settings.listen, tls)
         except RuntimeError as error:
             # gRPC does not say why; binding the address again does.
-            addresses.bind(f"{settings.SECTION}.listen", settings.listen, shares_port=settings.shares_port).close()
+            addresses.bind(settings.origin("listen"), settings.listen, shares_port=settings.shares_port).close()
             raise ServerError(f"{settings.SECTION}.listen: {settings.listen} can't be bound") from error
 
     async def start(self) -> None:
@@ -171,8 +171,7 @@ async def run_server(
     try:
         metrics_port, http = metrics.listen(*addresses.split(settings.metrics_listen))
     except OSError as error:
-        setting = f"{settings.SECTION}.metrics_listen"
-        raise addresses.bind_error(setting, settings.metrics_listen, error) from error
+        raise addresses.bind_error(settings.origin("metrics_listen"), settings.metrics_listen, error) from error
     await server.start()
     health_check = asyncio.create_task(_watch_health(server, metrics, ping, outages))
     # All objects so far live as long as the process: the garbage collector need not scan them again.

@@ -55,7 +55,7 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
         raise ServerError(
             f"{settings.SECTION}.metrics_listen: {workers} workers take the ports from {port} on, past 65535"
         )
-    with reserve_port(f"{settings.SECTION}.listen", settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
+    with reserve_port(settings.origin("listen"), settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
         pool = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, pool.on_signal)

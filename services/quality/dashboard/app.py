@@ -72,7 +72,8 @@ async def dashboard(settings: QualitySettings, clock: Clock) -> AsyncIterator[Li
         yield Listener(0)
         return
     app = create_app(DashboardData(settings, clock), settings.hosts)
-    async with run_listener("dashboard", settings.listen, app, ListenerLimits(), setting="quality.listen") as listener:
+    setting = settings.origin("listen")
+    async with run_listener("dashboard", settings.listen, app, ListenerLimits(), setting=setting) as listener:
         yield listener
 
 

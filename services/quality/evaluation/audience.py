@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from estelam.catalogue.model import Agreement, Catalogue, Party, Service
-from estelam.catalogue.names import unknown_name
 from estelam.core.exceptions import UsageError
+from estelam.core.names import unknown_name
 from quality.evaluation.period_data import Key, PeriodData
 
 WORKING_GROUP = "working-group"

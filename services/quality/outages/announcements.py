@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue
-from estelam.catalogue.names import unknown_name
 from estelam.core.exceptions import UsageError
+from estelam.core.names import unknown_name
 from estelam.core.normalize import find_invisible
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository

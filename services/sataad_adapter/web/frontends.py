@@ -38,6 +38,6 @@ async def frontends(
                 clock=clock,
             )
             app = officer_app(ui, settings.page_hosts)
-            page = run_listener("page", settings.page_listen, app, limits, setting="setad.page_listen")
+            page = run_listener("page", settings.page_listen, app, limits, setting=settings.origin("page_listen"))
             await stack.enter_async_context(page)
         yield

@@ -33,7 +33,7 @@ async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerL
         settings.api_listen,
         app,
         limits,
-        setting="setad.api_listen",
+        setting=settings.origin("api_listen"),
         tls=tls.context,
         http=_ClientCertificateProtocol,
         proxy_headers=False,

@@ -14,11 +14,11 @@ from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
-from estelam.catalogue.names import UnknownNameError
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller
+from estelam.core.names import UnknownNameError
 from estelam.core.reload import FileReloader
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from estelam.core.exceptions import UsageError
 from estelam.core.settings import (
     CatalogueSettings,
     ClientSettings,
@@ -70,8 +71,60 @@ def test_list_in_variable(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
 def test_bad_fingerprint(sandbox: Sandbox, proxy: str) -> None:
     """A proxy is named by the 64 lowercase hexadecimal digits of its fingerprint and in no other form."""
-    with pytest.raises(SettingsError, match=r"promissory\.trusted_proxies"):
+    with pytest.raises(SettingsError, match=r"--trusted-proxies\.0: "):
         load_settings(PromissorySettings, environ=sandbox.environ, trusted_proxies=[proxy])
+
+
+FILE = ("listen =", 'listen = "nowhere"\n# was =')
+SOURCES: dict[str, tuple[tuple[str, str] | None, dict[str, str], dict[str, str], str]] = {
+    "file": (FILE, {}, {}, "{file}: promissory.listen: the port is missing"),
+    "variable": (None, {"LISTEN": "nowhere"}, {}, "ESTELAM_PROMISSORY_LISTEN: the port is missing"),
+    "variable over a wrong file": (FILE, {"LISTEN": "here"}, {}, "ESTELAM_PROMISSORY_LISTEN: the port is missing"),
+    "option": (None, {}, {"listen": "nowhere"}, "--listen: the port is missing"),
+    "option over a wrong variable": (None, {"LISTEN": "[::1]"}, {"listen": "nowhere"}, "--listen: the port is missing"),
+    "file and variable": (
+        ("listen =", "batch_size = 0\nlisten ="),
+        {"LISTEN": "nowhere"},
+        {},
+        "ESTELAM_PROMISSORY_LISTEN: the port is missing: give host:port; {file}: promissory.batch_size: Input",
+    ),
+    "misspelt key": (("listen =", "listne ="), {}, {}, "{file}: promissory.listne: unknown key; did you mean listen?"),
+    "misspelt variable": (
+        None,
+        {"LISTNE": "[::1]:1"},
+        {},
+        "unknown variable: ESTELAM_PROMISSORY_LISTNE; did you mean ESTELAM_PROMISSORY_LISTEN?",
+    ),
+    "misspelt table": (
+        ("[promissory]", "[promisory]"),
+        {},
+        {},
+        "{file}: unknown table: promisory; did you mean",
+    ),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_source_is_named(sandbox: Sandbox, source: str) -> None:
+    """An error names where the wrong value comes from: the option, the variable, or the file and its key."""
+    change, variables, overrides, text = SOURCES[source]
+    environ = dict(rewritten(sandbox, *change) if change else sandbox.environ)
+    environ |= {f"ESTELAM_PROMISSORY_{name}": value for name, value in variables.items()}
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(PromissorySettings, environ=environ, **overrides)
+
+    assert str(caught.value).startswith(text.format(file=environ[CONFIG]))
+    assert isinstance(caught.value, UsageError) == bool(overrides)
+
+
+def test_origin(sandbox: Sandbox) -> None:
+    """A setting knows where its value comes from, also in a copy."""
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_METRICS_LISTEN": "127.0.0.1:0"}
+    settings = load_settings(PromissorySettings, environ=environ, listen="127.0.0.1:0").model_copy()
+
+    names = ("listen", "metrics_listen", "store")
+    assert ["--listen", "ESTELAM_PROMISSORY_METRICS_LISTEN", "promissory.store"] == list(map(settings.origin, names))
 
 
 def test_other_section_is_ignored(sandbox: Sandbox) -> None:

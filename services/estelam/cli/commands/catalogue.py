@@ -16,12 +16,12 @@ from estelam.catalogue.effective_grants import GrantStatus, effective_from, gran
 from estelam.catalogue.explain import Explanation, explain
 from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
-from estelam.catalogue.names import unknown_name
 from estelam.cli import output
 from estelam.cli.commands import quota_usage
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import dates
 from estelam.core.clock import Clock, to_datetime
+from estelam.core.names import unknown_name
 from estelam.core.settings import CatalogueSettings, SettingsError, load_settings
 from estelam.ledger import search
 from estelam.storage.store import Store, StoreError

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from estelam.cli import output
 from estelam.cli.stores import settings_of
 from estelam.core.clock import to_datetime
+from estelam.core.names import unknown_name
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
@@ -35,9 +36,13 @@ _COLUMNS = (
 def list_loads(service: str, *, feed: str | None, as_json: bool) -> None:
     """Print the loads of the store of *service*, of one feed or of all, the newest first."""
     with output.user_errors(as_json=as_json):
-        store = Store(settings_of(service).store)
+        settings = settings_of(service)
+        store = Store(settings.store)
         with contextlib.closing(store), store.transaction() as connection:
             loads = _loads(connection, feed)
+            if feed and not loads and feed not in settings.feeds:
+                stored = connection.scalars(select(load_table.c.feed).distinct())
+                raise unknown_name("feed", feed, sorted({*settings.feeds, *stored}))
     columns = [name for name in _COLUMNS if as_json or name not in _ONLY_IN_JSON]
     output.print_rows(columns, [[load[name] for name in columns] for load in loads], as_json=as_json)
 

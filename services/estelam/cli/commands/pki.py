@@ -7,10 +7,10 @@ from typing import Any
 import typer
 
 from estelam.auth.inventory import Item, file_inventory, inventory
-from estelam.catalogue.names import unknown_name
 from estelam.cli import output
 from estelam.cli.sections import section_kinds, sections_in_file
 from estelam.core.clock import Clock
+from estelam.core.names import unknown_name
 from estelam.core.settings import SettingsError, load_settings
 
 _COLUMNS = ("section", "name", "use", "subject", "key", "days_left", "valid_until", "problem")
