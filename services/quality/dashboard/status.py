@@ -52,14 +52,15 @@ class MethodStatus:
     minutes: bytes
     """State of each minute of the day, as in `minute_states`."""
     hours: tuple[Counts, ...]
-    """Traffic of the day by hour, newest last."""
-    day: Counts
+    """Traffic of the day by hour, newest last; empty where no ledger counts it."""
+    day: Counts | None
+    """Traffic of the day; None where no ledger counts it."""
     consumers: tuple[ConsumerStatus, ...]
 
     @property
-    def hour(self) -> Counts:
-        """Traffic of the last hour."""
-        return self.hours[-1]
+    def hour(self) -> Counts | None:
+        """Traffic of the last hour; None where no ledger counts it."""
+        return self.hours[-1] if self.hours else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _method_status(
     probes: Iterable[Probe],
 ) -> MethodStatus:
     name = service.full_name(method.name)
-    minutes = bytes(data.minutes[name])
+    minutes, is_counted = bytes(data.minutes[name]), data.is_counted(name)
     hours = traffic.get(name) or [Tally() for _ in range(DAY // HOUR)]
     total = Tally()
     for tally in hours:
@@ -178,8 +179,8 @@ def _method_status(
         since=_state_since(minutes, current, data.first_minute),
         availability=StateMinutes.of(minutes).availability,
         minutes=minutes,
-        hours=tuple(map(summarize, hours)),
-        day=summarize(total),
+        hours=tuple(map(summarize, hours)) if is_counted else (),
+        day=summarize(total) if is_counted else None,
         consumers=tuple(
             ConsumerStatus(
                 named_consumer(catalogue, legal_id),

@@ -124,12 +124,13 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
     data = view.data
     service, method = data.methods[name]
     mine = [days for (of, _), days in traffic.items() if of == name]
+    is_counted = data.is_counted(name)
     by_day = [
         DayReport(
             day=day,
             jalali=jalali(day).isoformat(),
             minutes=_minutes(StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute])),
-            counts=summarize(_sum(days[day] for days in mine if day in days)),
+            counts=summarize(_sum(days[day] for days in mine if day in days)) if is_counted else None,
         )
         for day, first, end in data.days
     ]
@@ -144,7 +145,7 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
         sunset=method.sunset,
         replaced_by=method.replaced_by,
         minutes=_minutes(StateMinutes.of(data.minutes[name])),
-        counts=summarize(_sum(tally for days in mine for tally in days.values())),
+        counts=summarize(_sum(tally for days in mine for tally in days.values())) if is_counted else None,
         days=tuple(by_day),
     )
 

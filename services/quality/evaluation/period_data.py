@@ -44,6 +44,13 @@ class PeriodData:
         """First minute of the period."""
         return self.period.first_minute
 
+    def is_counted(self, name: str) -> bool:
+        """Whether the inquiries of the method *name* are counted: a ledger of its service was collected.
+
+        The inquiries of a service that keeps no ledger are in those of the services that it calls.
+        """
+        return self.methods[name][0].slug in self.heads or any(method == name for method, _ in self.traffic)
+
 
 def load_period(
     connection: Connection, *, period: Period, now: int, catalogue: Catalogue, rules: Rulebook

@@ -51,7 +51,8 @@ class DayReport:
     day: date
     jalali: str
     minutes: Minutes
-    counts: Counts
+    counts: Counts | None
+    """None where no ledger counts the method's inquiries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class MethodReport:
     sunset: date | None
     replaced_by: str | None
     minutes: Minutes
-    counts: Counts
+    counts: Counts | None
+    """None where no ledger counts the method's inquiries."""
     days: tuple[DayReport, ...]
 
 

@@ -70,7 +70,8 @@ class Frame:
 
 def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """The three percentiles of each day, on a logarithmic scale."""
-    values = [v for day in days for v in (day.counts.p50, day.counts.p95, day.counts.p99) if v]
+    counts = [day.counts for day in days]
+    values = [v for one in counts if one for v in (one.p50, one.p95, one.p99) if v]
     frame = Frame(len(days), 190, mirrored=l10n.persian, width=460)
     low, high = _round_down(min(values, default=1)), _round_up(max(values, default=10))
 
@@ -81,7 +82,7 @@ def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     parts = [frame.tick(share(step), l10n.number(step, 3)) for step in steps if low <= step <= high]
     parts += frame.day_labels(l10n)
     for name in ("p99", "p95", "p50"):
-        points = [(at + 0.5, getattr(day.counts, name)) for at, day in enumerate(days)]
+        points = [(at + 0.5, getattr(one, name, None)) for at, one in enumerate(counts)]
         for run in _contiguous(points):
             path = " ".join(f"{frame.x(at):.1f},{frame.y(share(value)):.1f}" for at, value in run)
             parts.append(f'<polyline class="line {name}" points="{path}"/>')
@@ -95,7 +96,9 @@ def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
 def volume(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """Answered and failed inquiries of each day."""
     frame = Frame(len(days), 130, mirrored=l10n.persian)
-    return frame.render([*columns(frame, [day.counts for day in days], l10n), *frame.day_labels(l10n)], label)
+    return frame.render(
+        [*columns(frame, [day.counts for day in days if day.counts], l10n), *frame.day_labels(l10n)], label
+    )
 
 
 def columns(frame: Frame, counts: Sequence[Counts], l10n: Localizer) -> Iterable[str]:
@@ -112,8 +115,9 @@ def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """Share of each day's inquiries without an answer, by attribution."""
     frame = Frame(len(days), 150, mirrored=l10n.persian)
     shares = [
-        [100 * getattr(day.counts, cause) / day.counts.inquiries if day.counts.inquiries else 0.0 for cause in CAUSES]
-        for day in days
+        [100 * getattr(one, cause) / one.inquiries if one.inquiries else 0.0 for cause in CAUSES]
+        for one in (day.counts for day in days)
+        if one
     ]
     most = _round_up(max(map(sum, shares), default=0) or 1)
     parts = [frame.tick(part, l10n.share(most * part)) for part in (0, 0.5, 1)]

@@ -69,9 +69,9 @@ def _slug(thing: Named | None) -> str:
     return thing.slug if thing else ""
 
 
-def _values(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes) -> Iterator[Row]:
+def _values(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes | None) -> Iterator[Row]:
     for holder in holders:
-        for field in dataclasses.fields(holder):
+        for field in dataclasses.fields(holder) if holder else ():
             yield (scope, subject, consumer, day, field.name, getattr(holder, field.name))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quality.evaluation.report_model import DayReport, MethodReport, Minutes, Named, Outage, Report
+from quality.evaluation.report_model import Counts, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
 from quality.report.i18n import WEEK, Localizer
@@ -91,8 +91,9 @@ def _totals(report: Report) -> list[DayReport]:
 
 def _sum(days: Sequence[DayReport]) -> DayReport:
     names = ("inquiries", "answered", *charts.CAUSES)
-    counted: Mapping[str, Any] = {name: sum(getattr(day.counts, name) for day in days) for name in names}
-    counts = type(days[0].counts)(**counted, p50=None, p95=None, p99=None)
+    measured = [day.counts for day in days if day.counts]
+    counted: Mapping[str, Any] = {name: sum(getattr(counts, name) for counts in measured) for name in names}
+    counts = Counts(**counted, p50=None, p95=None, p99=None)
     return DayReport(days[0].day, days[0].jalali, days[0].minutes, counts)
 
 

@@ -82,6 +82,7 @@ def test_failures_in_planned_outage(quality_store: QualityStore) -> None:
     quality_store.announce(at(10), at(10, 1), hours=100)
 
     counts = method(quality_store).counts
+    assert counts
     assert (counts.planned, counts.provider, counts.answered) == (300, 0, 300)
 
 
@@ -212,7 +213,8 @@ def test_observations_add_up(quality_store: QualityStore) -> None:
         quality_store.write(repository.add_observations, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
 
     counts = method(quality_store).counts
-    assert (counts.answered, counts.consumer, counts.p50) == (4, 2, method(quality_store).counts.p99)
+    assert counts
+    assert (counts.answered, counts.consumer, counts.p50) == (4, 2, counts.p99)
 
 
 def test_attribution_of_reasons() -> None:

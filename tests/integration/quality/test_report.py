@@ -19,7 +19,17 @@ from quality.report import signing
 from quality.report.generate import GeneratedReport, ReportExistsError, generate_reports
 from quality.report.i18n import Localizer
 from quality.report.signing import ReportSignatureError
-from tests.integration.quality.conftest import ABAN, CBI, CHECK_NOTE, NATIONAL_ID, SETAD, QualityStore, at, tally
+from tests.integration.quality.conftest import (
+    ABAN,
+    CBI,
+    CHECK_NOTE,
+    NATIONAL_ID,
+    SETAD,
+    VERIFY_NOTE,
+    QualityStore,
+    at,
+    tally,
+)
 
 
 def generate(quality_store: QualityStore, audience: str = "working-group", *, force: bool = False) -> GeneratedReport:
@@ -60,6 +70,21 @@ def test_formats_agree(busy_store: QualityStore) -> None:
     reported = next(row["value"] for row in rows if (row["scope"], row["figure"]) == ("report", "inquiries"))
     assert int(reported) == figures["counts"]["inquiries"] == 6 * 3 * 1440 + 9 * 1440
     assert f"{int(reported):,}" in (folder / "report.en.html").read_text("utf-8")
+
+
+def test_service_without_ledger(busy_store: QualityStore) -> None:
+    """A report states that inquiries without a ledger are not measured; no format says 0."""
+    folder = generate(busy_store).folder
+
+    figures = json.loads((folder / "figures.json").read_bytes())
+    counts = {one["method"]: one["counts"] for one in figures["methods"]}
+    days = {one["method"]: {day["counts"] is None for day in one["days"]} for one in figures["methods"]}
+    rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
+    counted = {row["subject"] for row in rows if (row["scope"], row["figure"]) == ("method", "inquiries")}
+    assert (True, False) == (counts[VERIFY_NOTE] is None, counts[CHECK_NOTE] is None)
+    assert ({True}, {False}) == (days[VERIFY_NOTE], days[CHECK_NOTE])
+    assert (True, False) == (CHECK_NOTE in counted, VERIFY_NOTE in counted)
+    assert "Not measured: no ledger of this service is collected." in (folder / "report.en.html").read_text("utf-8")
 
 
 def test_consumer_report_is_isolated(busy_store: QualityStore) -> None:

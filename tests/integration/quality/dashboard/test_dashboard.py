@@ -72,6 +72,25 @@ def test_traffic(client: httpx.Client) -> None:
     assert (3 * MINUTES_WITH_TRAFFIC, MINUTES_WITH_TRAFFIC) == (method["day"]["answered"], method["day"]["consumer"])
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("fa", "سنجیده نمی‌شود: دفتری از این سرویس خوانده نمی‌شود"),
+        ("en", "Not measured: no ledger of this service is collected"),
+    ],
+)
+def test_service_without_ledger(client: httpx.Client, language: str, words: str) -> None:
+    """The inquiries of a service without a ledger are not measured, which is not 0, in JSON and on every page."""
+    methods = {m["name"]: m for s in client.get("/status.json").json()["services"] for m in s["methods"]}
+    overview, own, other = (
+        client.get(f"/{language}/{page}").text for page in ("", f"services/{VERIFICATION}", f"services/{NOTES}")
+    )
+
+    assert (None, []) == (methods[VERIFY_NOTE]["day"], methods[VERIFY_NOTE]["hours"])
+    assert methods[CHECK_NOTE]["day"]["inquiries"] > 0
+    assert [True, True, False] == [words in page for page in (overview, own, other)]
+
+
 @pytest.mark.parametrize(("language", "words"), [("fa", "سرویسی پاسخ نمی‌دهد"), ("en", "A service does not answer")])
 def test_overview(client: httpx.Client, language: str, words: str) -> None:
     """The overview shows the worst state and announced outages in both languages."""
