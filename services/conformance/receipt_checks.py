@@ -23,8 +23,8 @@ Mismatch = tuple[str, str]
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
-# Number of subjects of each method's request.
-_SUBJECTS = {"CheckNote": 3, "GetNoteParties": 1, "CheckByNationalId": 1, "CheckByTrackingId": 1}
+# Number of subjects of each method's request and of the persons whom its reply discloses.
+_SUBJECTS = {"CheckNote": 3, "GetNoteParties": 3, "CheckByNationalId": 1, "CheckByTrackingId": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Binding of the contract's methods to their look-ups, and the subjects that the ledger records for each request."""
+"""Binding of the contract's methods to their look-ups, and the subjects that the ledger records for each answer."""
 
 from collections.abc import Mapping
 
@@ -23,12 +23,16 @@ def _parties_subjects(request: pb.GetNotePartiesRequest) -> tuple[Subject, ...]:
     return (notes.serial_subject(request.serial),)
 
 
+def _disclosed(reply: pb.GetNotePartiesResponse) -> tuple[Subject, ...]:
+    return person_subject(reply.obligor.id), person_subject(reply.beneficiary.id)
+
+
 def _agency(request: pb.GetNotePartiesRequest) -> str:
     return request.executive_agency_id
 
 
 CHECK_NOTE = Method(f"{SERVICE}/CheckNote", pb.CheckNoteRequest, _check_subjects)
-GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest, _parties_subjects, _agency)
+GET_NOTE_PARTIES = Method(f"{SERVICE}/GetNoteParties", pb.GetNotePartiesRequest, _parties_subjects, _agency, _disclosed)
 
 
 def lookups(settings: PromissorySettings) -> Mapping[Method, Lookup]:

@@ -79,6 +79,21 @@ def test_subject_report(estelam: CommandLine) -> None:
     assert (0, f"searched {entries:,} entries under keys k1: none\n") == (nobody.code, nobody.out)
 
 
+def test_report_lists_disclosures(estelam: CommandLine) -> None:
+    """The report about a person lists each disclosure of this person's details, whose request names the note alone."""
+    estelam(*CHECK, *options(**LIVE))
+    for agency in ("SETAD-0001", "NOBODY"):
+        estelam("promissory", "parties", *options(serial=LIVE["serial"], agency=agency))
+    listed = {}
+    for kind, identifier in (("serial", "serial"), ("person", "obligor"), ("person", "beneficiary")):
+        found = estelam(*REPORT, "promissory", LIVE[identifier], "--kind", kind, "--json").json["inquiries"]
+        listed[identifier] = [each["outcome"] for each in found if each["method"].endswith("/GetNoteParties")]
+    disclosed = [outcome for outcome in listed["serial"] if outcome == "DISCLOSED"]
+
+    assert ["DISCLOSED", "AGENCY_NOT_MEMBER"] == listed["serial"][-2:]
+    assert [disclosed] * 2 == [listed["obligor"], listed["beneficiary"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

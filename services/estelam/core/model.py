@@ -40,9 +40,14 @@ def no_agency(_request: Any) -> str:
     return ""
 
 
+def no_persons(_reply: Any) -> tuple[Subject, ...]:
+    """Return the persons whom a reply discloses that discloses none: an empty tuple."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Method:
-    """One mandated method: its full name, and what the ledger needs of its request."""
+    """One mandated method: its full name, and what the ledger needs of its request and reply."""
 
     name: str
     """package.Service/Method"""
@@ -51,6 +56,8 @@ class Method:
     """Returns the subjects of a request."""
     agency: Callable[[Any], str] = no_agency
     """Returns the executive agency that a request names."""
+    disclosed: Callable[[Any], tuple[Subject, ...]] = no_persons
+    """Returns the persons whom a reply names and its request does not."""
 
     @cached_property
     def service(self) -> str:

@@ -158,13 +158,15 @@ class LedgerWriter:
         is_valid = inquiry.request is not None
         request = receipt.canonical(inquiry.request) if is_valid else b""
         outcome = _WIRE_OUTCOME.get(draft.outcome, pb.OUTCOME_REFUSED)
+        subjects = method.subjects(inquiry.request) if is_valid else ()
+        disclosed = method.disclosed(draft.reply) if draft.reply else ()
         return pb.Entry(
             inquiry_id=inquiry.id.bytes,
             answered_at_micros=micros,
             caller=inquiry.caller.organization_id,
             method=method.name,
             subject_key_id=self._keyring.current,
-            subjects=[hashed(subject) for subject in method.subjects(inquiry.request)] if is_valid else [],
+            subjects=[hashed(subject) for subject in (*subjects, *disclosed)],
             question=hashed(request_subject(method.name, request)) if is_valid else b"",
             # A refused agency can be any text, also a person's id: only an accepted one is stored.
             agency=method.agency(inquiry.request) if draft.reply else "",

@@ -43,6 +43,7 @@ class Method:
     find: Callable[["Inquiry"], Awaitable[Answer]]
     subjects: Callable[[Any], Sequence[tuple[str, str]]]
     agency: Callable[[Any], str]
+    disclosed: Callable[[Any], Sequence[tuple[str, str]]] = lambda _reply: ()
 
 
 @dataclass

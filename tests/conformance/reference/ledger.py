@@ -151,6 +151,7 @@ class Ledger:
             entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))
             entry.question = self._hmac(inquiry.method.name, request.hex())
             if draft.reply is not None:
+                entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.disclosed(draft.reply))
                 entry.agency = inquiry.method.agency(inquiry.request)
                 entry.commitment = commitment(salt, request, draft.reply.SerializeToString(deterministic=True))
         return entry

@@ -39,6 +39,7 @@ class Notes:
                 self.parties,
                 lambda request: [("serial", request.serial)],
                 lambda request: str(request.executive_agency_id),
+                lambda reply: [("person", reply.obligor.id), ("person", reply.beneficiary.id)],
             ),
         ]
 

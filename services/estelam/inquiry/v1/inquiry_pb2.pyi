@@ -249,7 +249,9 @@ class Entry(_message.Message):
     """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """subjects holds one HMAC-SHA256 for each identifier in the request, in the order of the request."""
+        """subjects holds one HMAC-SHA256 for each identifier in the request, in the order of the request, and then for each
+        person whom the reply discloses, in the order of the reply.
+        """
 
     def __init__(
         self,
