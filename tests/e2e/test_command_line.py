@@ -254,6 +254,29 @@ def test_receipt_verify(estelam: CommandLine, tmp_path: Path) -> None:
     assert (refused.code, refused.json["verdict"]) in {(1, "INVALID"), (2, "MALFORMED")}
 
 
+@pytest.mark.parametrize("command", ["check-person", "check-cheque"])
+@pytest.mark.parametrize("found", [True, False])
+def test_verified_coverage(estelam: CommandLine, tmp_path: Path, command: str, *, found: bool) -> None:
+    """The verification of a reply with coverage prints what the reply states, as the inquiry did."""
+    asked = {
+        "check-person": options(national_id="9990000050" if found else "9990000069"),
+        "check-cheque": options(tracking_id="140000000000000001" if found else "139900000000000001"),
+    }
+    kept = tmp_path / "receipt.json"
+    printed = estelam("judiciary", command, *asked[command], "--save-receipt", kept).out
+    replied = estelam("judiciary", command, *asked[command], "--json").json
+    proven = estelam("receipt", "verify", kept, "--json").json["replies"][0]
+    text = estelam("receipt", "verify", kept).out
+    lines = [
+        " ".join(line.split()) for line in printed.splitlines() if line.startswith(("covered since", "data as of"))
+    ]
+
+    assert ("YES" if found else "NO") == proven["outcome"]
+    assert {name: replied[name] for name in ("covered_since", "data_as_of")}.items() <= proven.items()
+    assert len(lines) == 2
+    assert set(lines) <= {" ".join(line.split()) for line in text.splitlines()}
+
+
 def test_verification_receipts(estelam: CommandLine, tmp_path: Path) -> None:
     """A saved verification holds the receipts of both of the ministry's replies."""
     kept = tmp_path / "receipt.json"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -112,7 +113,7 @@ def test_formats_agree(cleared: tuple[CommandLine, str]) -> None:
     assert header == COLUMNS
     assert row == ["" if value is None else str(value) for value in as_json[0].values()]
     assert inquiry.replace("-", "")[:8] in table.out
-    assert "1 answers to 1 callers" in table.err
+    assert re.search("searched [0-9]+ entries under keys k1: 1 answers to 1 callers would be different now", table.err)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
@@ -225,6 +226,25 @@ def test_damaged_ledger_is_refused(cleared: tuple[CommandLine, str], damage: str
     result = recall(cleared[0])
 
     assert (result.code, result.out, result.err.strip()) == (21, "", words)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_nothing_found(cleared: tuple[CommandLine, str], form: str) -> None:
+    """Where no answer would be different, recall says what it searched."""
+    command, _ = cleared
+    entries = command("ledger", "verify", "judiciary", "--json").json["entries"]
+    result = recall(command, "--format", form, since="2")
+
+    assert (0, f"searched {entries} entries under keys k1: none\n") == (result.code, result.err)
+
+
+def test_coverage_of_other_feeds(cleared: tuple[CommandLine, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recall compares with no coverage that was declared for other feeds than the settings require."""
+    monkeypatch.setenv("ESTELAM_JUDICIARY_FEEDS", "cases:court-b")
+    result = recall(cleared[0])
+
+    assert (21, "") == (result.code, result.out)
+    assert "the settings require the feeds cases, court-b, and the coverage was declared for cases" in result.err
 
 
 def test_key_rotation_and_loss(cleared: tuple[CommandLine, str]) -> None:

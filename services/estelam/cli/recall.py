@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,9 +15,10 @@ from estelam.core import dates
 from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings, load_settings
-from estelam.ledger import recall
+from estelam.ledger import recall, search
 from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
+from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import Store, StoreError
 
@@ -45,6 +47,7 @@ def recall_answers(
             output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
         with _snapshot(settings, settle) as snapshot:
+            searched = search.last_sequence(snapshot.connection)
             after = recall.load_before(snapshot, moment, now)
             recalled = recall.recall(snapshot, keyring, facts, after)
             lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
@@ -52,9 +55,12 @@ def recall_answers(
         store_run(settings.store, RecallRun(to_micros(now), after, snapshot.newest, answers))
         if out:
             written = lists.write_each(out, form)
-            output.print_record({"answers": sum(written.values()), "lists": written}, as_json=as_json)
+            summary = {"searched_entries": searched, "keys": keyring.ids, "answers": answers, "lists": written}
+            output.print_record(summary, as_json=as_json)
         else:
             lists.show(form)
+            found = f"{answers} answers to {len(lists.counts())} callers would be different now" if answers else "none"
+            typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", err=True)
 
 
 @contextlib.contextmanager
@@ -64,6 +70,7 @@ def _snapshot(settings: StoreSettings, settle: float) -> Iterator[Snapshot]:
         with contextlib.closing(Store(settings.store)) as store:
             check_schema(store, settings.MIGRATIONS)
             with recall.settled_snapshot(store, settle) as snapshot:
+                check_feeds(snapshot.connection, settings.feeds)
                 yield snapshot
     except SQLAlchemyError as error:
         raise StoreError(

@@ -60,15 +60,14 @@ class Lists:
         if form is not Format.TABLE:
             _write(sys.stdout, form, self._rows())
             return
-        counts = self.counts()
-        total = sum(counts.values())
         at = COLUMNS.index("answered_at")
         rows = [
             (*row[:at], datetime.fromisoformat(row[at]), *row[at + 1 :]) for row in self._rows(limit=MAX_TABLE_ROWS)
         ]
-        output.print_rows(COLUMNS, rows, as_json=False)
-        more = f"; the table shows {MAX_TABLE_ROWS}, --out DIR writes all" if total > MAX_TABLE_ROWS else ""
-        typer.echo(f"{total} answers to {len(counts)} callers would be different now{more}", err=True)
+        if rows:
+            output.print_rows(COLUMNS, rows, as_json=False)
+        if len(rows) == MAX_TABLE_ROWS < sum(self.counts().values()):
+            typer.echo(f"the table shows {MAX_TABLE_ROWS} answers; --out DIR writes all", err=True)
 
     def write_each(self, folder: Path, form: Format) -> Mapping[str, int]:
         """Write each caller's list into *folder*, all lists or none; return the number of answers of each file.

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
+from estelam.cli.coverage_facts import coverage_facts
 from estelam.cli.signing_keys import service_keys
 from estelam.core.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -81,6 +82,7 @@ def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, An
         "caller": entry.caller,
         "answered_at": to_datetime(entry.answered_at_micros),
         "outcome": _outcome(proven),
+        **coverage_facts(item.reply),
         "request": MessageToDict(item.request, preserving_proto_field_name=True),
         "entry": entry.sequence,
         "block": proven.block.number,
