@@ -80,7 +80,7 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
         )
     ]
 
-    assert [22, 21, 20, 1, 2, 2, 20] == codes
+    assert [22, 21, 20, 2, 2, 2, 20] == codes
     assert ["YES", "UNANSWERED"] == answers(out)
 
 
@@ -112,7 +112,7 @@ def test_bad_invocation_is_one_line(
         (("--address", "no.such.host:1"), 21, "address can't be resolved"),
         (("--address", "127.0.0.1:1"), 21, "server can't be reached"),
         (("--as", "foreign"), 21, "certificate"),
-        (("--as", "nobody"), 1, "no such file"),
+        (("--as", "nobody"), 2, "no such file"),
         (("--as", "mixed"), 1, "is not the key of the certificate"),
     ],
 )

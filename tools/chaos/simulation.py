@@ -17,7 +17,8 @@ from estelam.core.errors import Refusal
 from estelam.core.model import Answer as RecordedAnswer
 from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
-from estelam.loading.feed import Declaration, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Declaration
 from estelam.receipts import receipt
 from estelam.receipts.problems import InvalidReceipt
 from estelam.telemetry import logs

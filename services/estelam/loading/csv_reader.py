@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from estelam.loading.batch import MAX_FIELD, ROWS, Batch
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import Header, complete, parse_header
 from estelam.loading.rejects import Reject

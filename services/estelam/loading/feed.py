@@ -8,14 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table
 
-from estelam.core.exceptions import UserFacingError
 from estelam.core.parties import Parties
 from estelam.loading.checks import Check
 from estelam.loading.formats import ColumnFormat
-
-
-class LoadError(UserFacingError):
-    """The file can't be loaded; nothing was changed. The message is for the operator."""
 
 
 class Claims(NamedTuple):

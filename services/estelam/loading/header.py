@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from estelam.core.normalize import find_invisible, normalize_identifier
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 
 SEPARATORS = ",;\t|"

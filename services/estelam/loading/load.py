@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from estelam.core.clock import Clock, to_micros
 from estelam.core.exceptions import describe_error
 from estelam.loading.batch import Batch
-from estelam.loading.feed import Changes, Claims, Declaration, Feed, LoadError, LoadResult, Policy
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Changes, Claims, Declaration, Feed, LoadResult, Policy
 from estelam.loading.formats import true_indices
 from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge

@@ -27,7 +27,8 @@ from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError, read_private_key
 from estelam.core.settings import FeedName
 from estelam.loading.csv_reader import BLOCK
-from estelam.loading.feed import Declaration, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Declaration
 from estelam.loading.header import SEPARATORS
 from estelam.loading.source import check_encoding, open_source
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from estelam.loading.batch import ROWS, Batch
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import complete, match_header
 from estelam.loading.source import Source

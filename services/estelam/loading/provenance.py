@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 
 from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
 from estelam.core.parties import Parties
-from estelam.loading.feed import Claims, Declaration, Feed, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Claims, Declaration, Feed
 from estelam.storage.facts import coverage_table, load_table
 
 Load = Row[Any]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from estelam.loading.batch import Batch
 from estelam.loading.csv_reader import csv_batches, read_header
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import match_header
 from estelam.loading.parquet_reader import parquet_batches

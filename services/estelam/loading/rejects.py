@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 from estelam.core.exceptions import describe_error
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 
 _HEADER = ("row", "line", "column", "reason")
 

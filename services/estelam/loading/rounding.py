@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from estelam.core.rounding import SPREADSHEET_DIGITS, RoundingCount, chance
-from estelam.loading.feed import Feed, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Feed
 
 # One genuine identifier may well end in zeros.
 _AT_LEAST = 2

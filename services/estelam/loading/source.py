@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
-_SAVE_AS_CSV = "save the sheet as CSV in UTF-8"
+SAVE_AS_CSV = "save the sheet as CSV in UTF-8"
 _FOREIGN_FORMATS: Mapping[bytes, str] = {
-    b"PK\x03\x04": f"is a ZIP archive or an Excel workbook; unpack it, or {_SAVE_AS_CSV}",
-    b"\xd0\xcf\x11\xe0": f"is an Excel workbook (xls); {_SAVE_AS_CSV}",
+    b"PK\x03\x04": f"is a ZIP archive or an Excel workbook; unpack it, or {SAVE_AS_CSV}",
+    b"\xd0\xcf\x11\xe0": f"is an Excel workbook (xls); {SAVE_AS_CSV}",
     b"BZh": "is compressed with bzip2; decompress it with: bunzip2",
     b"\xfd7zXZ": "is compressed with xz; decompress it with: unxz",
     b"\x28\xb5\x2f\xfd": "is compressed with Zstandard; decompress it with: unzstd",

@@ -18,6 +18,10 @@ class JournalError(UserFacingError):
     """The journal can't be used."""
 
 
+class OtherInputError(JournalError):
+    """The journal holds the replies to another input."""
+
+
 class ReceiptJournal:
     """A journal that one process at a time may open, and only for the input that it was created for.
 
@@ -29,7 +33,8 @@ class ReceiptJournal:
         input_digest: The digest of the input, in ASCII.
 
     Raises:
-        JournalError: another process has the journal open, or it belongs to another input.
+        JournalError: another process has the journal open.
+        OtherInputError: it holds the replies to another input.
         OSError: a file can't be opened or written.
     """
 
@@ -62,7 +67,7 @@ class ReceiptJournal:
             self._lock.write(input_digest.encode("ascii"))
             os.fsync(self._lock.fileno())
         elif bound != input_digest.encode("ascii"):
-            raise JournalError(f"{self._path} belongs to another input")
+            raise OtherInputError(f"{self._path}: holds the replies to another input")
 
     def replay(self) -> Iterator[ReceiptRecord]:
         """Yield every reply stored so far.

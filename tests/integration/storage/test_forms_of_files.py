@@ -19,7 +19,8 @@ from sqlalchemy import select
 
 from estelam.core.clock import Clock
 from estelam.core.dates import format_jalali
-from estelam.loading.feed import Declaration, Feed, LoadError, LoadResult, Policy
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from estelam.core.parties import Parties
-from estelam.loading.feed import Changes, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Changes
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
 from judiciary.cases import FIRST_DATE

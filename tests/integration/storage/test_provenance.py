@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from estelam.core.parties import Parties
-from estelam.loading.feed import Changes, LoadError
+from estelam.loading.errors import LoadError
+from estelam.loading.feed import Changes
 from estelam.storage.coverage import Coverage
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from judiciary.feeds import CASES
 from tests.integration.storage.loaded_table import CIVIL, LoadedTable
 from tools.env.sandbox import Sandbox

@@ -1,5 +1,6 @@
 """The lists of bulk checks: what is read rightly, what is refused, and what a spreadsheet has rounded."""
 
+import gzip
 import random
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from estelam.cli.bulk.question import Question, Row
-from estelam.cli.bulk.table import InputError, Rounding, read_rows
+from estelam.cli.bulk.table import Rounding, read_rows
+from estelam.loading.errors import LoadError
 from judiciary.bulk.cheques import CHEQUES
+from judiciary.bulk.persons import PERSONS
 from promissory.bulk import NOTES
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -81,14 +84,54 @@ def test_refused_row(tmp_path: Path, column: str, value: str, problem: str) -> N
         ("tracking_id,tracking_id\n1,2\n", "the header must name"),
         ("tracking_id,certificate_issued_on,certificate issued on\n1,,\n", "the header must name"),
         ("140000000000000001\n", "the header must name each of these columns, once: tracking_id"),
-        ("tracking_id\n1\n".encode("utf-16"), "is not UTF-8"),
-        ("tracking_id,نام\n1,الف\n".encode("cp1256"), "is not UTF-8"),
+        (
+            "tracking_id\n1\n".encode("utf-16"),
+            "is in UTF-16, not UTF-8; convert it with: iconv -f UTF-16 ",
+        ),
+        ("tracking_id\n1\n".encode("utf-16-le"), "is in UTF-16LE, not UTF-8; convert it with: iconv"),
+        (
+            "tracking_id,نام\n1,الف\n".encode("cp1256"),
+            "line 1: reads like Windows-1256, not UTF-8; ",
+        ),
+        (
+            "tracking_id,name\n1,x\n2,الف مثال\n".encode("cp1256"),
+            "line 3, column name: reads like Windows-1256, not UTF-8; convert it with: iconv -f WINDOWS-1256 -t UTF-8",
+        ),
+        ("tracking_id,name\n1,الف\n2,".encode() + b"\xff\n", "line 3: is not UTF-8; save the sheet as CSV in UTF-8"),
+        (b"tracking_id\r1\r2\r\xff\r", "line 4: is not UTF-8"),
+        (b"PK\x03\x04...", "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8"),
+        (b"PAR1...", "is Parquet; write the list as CSV in UTF-8"),
+        (gzip.compress(b"tracking_id\n1\n", mtime=0)[:-5], "the gzip data is cut off or damaged"),
     ],
 )
 def test_refused_list(tmp_path: Path, text: str | bytes, words: str) -> None:
     """A list that may be cut off, or whose cells can't be separated, is refused as a whole."""
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(LoadError, match=words):
         read(tmp_path, text)
+
+
+def test_gzip(tmp_path: Path) -> None:
+    """A list may be in gzip, as a data file may."""
+    (row,) = read(tmp_path, gzip.compress(b"tracking_id\n140000000000000001\n"))
+
+    assert {"tracking_id": "140000000000000001"} == row.cells
+
+
+def test_lost_zeros(tmp_path: Path) -> None:
+    """A national number that a spreadsheet has shortened is named as such, and never completed."""
+    ids = ["99900009", "999000004", "9990000018", "99900001", "999000005"]
+    rows = read(tmp_path, "\n".join(["national_id", *ids, ""]), PERSONS)
+    found = Rounding()
+    for row in rows:
+        found.add(row)
+    (warning,) = found.warnings()
+
+    lost = [row.number for row in rows if row.problem.startswith("ZEROS_LOST: national_id is valid with ")]
+    assert [1, 2] == lost
+    assert [None, None] == [row.request for row in rows[:2]]
+    assert rows[0].problem.endswith("2 leading zeros, which a spreadsheet drops; export the column as text")
+    assert ["", "FIELD_INVALID", "FIELD_INVALID"] == [row.problem[:13] for row in rows[2:]]
+    assert warning.startswith("2 rows (1, 2): an identifier is valid with leading zeros, which a spreadsheet drops")
 
 
 @pytest.mark.parametrize("written", ["1403/12/30", "1403-12-30", "۱۴۰۳/۱۲/۳۰", "2025-03-20", "2025/3/20"])

@@ -18,13 +18,13 @@ from google.type.date_pb2 import Date
 
 from estelam.cli.bulk.question import Answer, Question, Row
 from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
-from estelam.cli.bulk.table import InputError
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core.dates import DateProblem
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+from estelam.loading.errors import LoadError
 from estelam.receipts.archive import decode
 from estelam.receipts.journal import JournalError
 from estelam.receipts.problems import InvalidReceipt
@@ -248,9 +248,10 @@ def test_journal_of_another_list(bank: Bank) -> None:
     bank.run()
     before = bank.out.read_bytes(), bank.receipts.read_bytes()
     bank.write_ids(many(6))
-    with pytest.raises(JournalError, match="belongs to another input"):
+    with pytest.raises(BulkCheckError, match=r"was changed, or replaced by another file.*give another --out") as caught:
         bank.run()
 
+    assert str(bank.source) in str(caught.value)
     assert before == (bank.out.read_bytes(), bank.receipts.read_bytes())
 
 
@@ -344,7 +345,7 @@ def test_concurrent_runs(bank: Bank) -> None:
 def test_invalid_list(bank: Bank, text: str, message: str) -> None:
     """An invalid list is rejected before any call, and no file is created."""
     bank.write_list(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(LoadError, match=message):
         bank.open_check()
 
     assert [bank.source] == list(bank.folder.glob("*.csv*"))
@@ -360,7 +361,7 @@ def test_list_in_a_pipe(bank: Bank) -> None:
 def test_list_encoding(bank: Bank) -> None:
     """A list that is not UTF-8 is rejected."""
     bank.source.write_bytes("tracking_id,نام\n1,الف\n".encode("cp1256"))
-    with pytest.raises(InputError, match="UTF-8"):
+    with pytest.raises(LoadError, match="UTF-8"):
         bank.open_check()
 
 

@@ -13,7 +13,7 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError
 from estelam.loading import manifest
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.manifest import count_rows, manifest_path, read_manifest, signature_path
 
 CONTENT: dict[str, Any] = {

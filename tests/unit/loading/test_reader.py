@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from estelam.loading import csv_reader, reader
-from estelam.loading.feed import LoadError
+from estelam.loading.errors import LoadError
 from estelam.loading.formats import past_date, text, whole_number
 from estelam.loading.rejects import Reject
 

@@ -30,7 +30,7 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
-from estelam.receipts.journal import ReceiptJournal
+from estelam.receipts.journal import OtherInputError, ReceiptJournal
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.receipt import Verifier, canonical
 
@@ -109,7 +109,13 @@ class BulkCheck:
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
             raise BulkCheckError(f"{out} already exists and is not from a bulk check; choose another --out")
-        self._journal = ReceiptJournal(self.receipts, input_digest=self._digest)
+        try:
+            self._journal = ReceiptJournal(self.receipts, input_digest=self._digest)
+        except OtherInputError:
+            raise BulkCheckError(
+                f"{source}: is not the list that {self.receipts} holds the replies to: it was changed, or replaced by"
+                " another file. Restore that list to go on with it, or give another --out to ask for this one"
+            ) from None
 
     @property
     def distinct(self) -> int:

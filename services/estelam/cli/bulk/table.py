@@ -1,8 +1,9 @@
 """Read the list of a bulk check: a CSV file of people and their spreadsheets."""
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,51 +13,86 @@ from estelam.cli.bulk.question import Question, Row
 from estelam.core import dates, validation
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
-from estelam.core.exceptions import UserFacingError
 from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
 from estelam.core.rounding import RoundingCount, chance, may_be_rounded
+from estelam.loading.errors import LoadError
+from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, open_source
 from estelam.receipts.receipt import canonical
 
 SEPARATORS = ",;\t|"
 """Separators of cells; the header tells which one a list uses."""
 SHOWN_ROWS = 10
+_START_BYTES = 1 << 16
+"""The beginning of a list, by which its encoding is recognized."""
 INT64_MAX = 2**63 - 1
 
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+([.,/\u066b][0-9]*)?E[+-]?[0-9]+", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 SCIENTIFIC_NOTATION = "SCIENTIFIC_NOTATION"
+ZEROS_LOST = "ZEROS_LOST"
+_PERSON_FORM = "string.person_id.form"
+_NATIONAL_NUMBER_DIGITS = 10
+_MAX_ZEROS = 2
+"""No national number begins with more zeros."""
 MAYBE_ROUNDED = "MAYBE_ROUNDED: ends in zeros from the 16th digit on, as a spreadsheet rounds long numbers"
-
-
-class InputError(UserFacingError):
-    """The list can't be read; the message is for the operator."""
 
 
 def read_rows(path: Path, question: Question, now: datetime) -> Iterator[Row]:
     """Yield the rows of the CSV file *path*; no date in the question's date column is after *now*.
 
     Raises:
-        InputError: the file has no valid header, is not UTF-8, is not CSV, or ends within a row.
+        LoadError: the file has no valid header, is not UTF-8, is not CSV (also in gzip), or ends within a row.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_source(path) as source:
+        if source.is_parquet:
+            raise LoadError(f"{path}: is Parquet; write the list as CSV in UTF-8")
+        start = source.file.read(_START_BYTES)
+        source.file.seek(0)
+        check_encoding(path, start)
+        try:
+            file = io.TextIOWrapper(source.file, "utf-8-sig", newline="")
             line, first = _first_line(file)
-            header, separator = _header(path, first, question)
-            lines = _Lines(file)
-            reader = csv.reader(lines, delimiter=separator, strict=True)
-            filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
+            header, separator = _header(path, line, first, question)
+            yield from _rows_below(path, file, line, header, separator, question, now)
+        except UnicodeDecodeError:
+            _, first = _first_line(io.StringIO(start.decode("latin-1"), newline=""))
+            separator = max(SEPARATORS, key=first.count)
+            check_windows_1256(path, start, 1, _names(first, separator) if first.isascii() else (), separator)
+            raise LoadError(f"{path}: line {_undecodable_line(path)}: is not UTF-8; {SAVE_AS_CSV}") from None
+
+
+def _rows_below(
+    path: Path, file: TextIO, line: int, header: list[str], separator: str, question: Question, now: datetime
+) -> Iterator[Row]:
+    """Yield the rows below the header, which is the given *line*."""
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
+    try:
+        for number, cells in enumerate(filled, start=1):
+            if not lines.ended:
+                reason = "the file ends within this row, so it may be cut off; if it is complete, add a line end"
+                raise LoadError(f"{path}: line {line + reader.line_num}: {reason}")
+            yield _row(number, header, cells, question, now)
+    except csv.Error as error:
+        raise LoadError(f"{path}: line {line + reader.line_num}: {error}") from None
+
+
+def _undecodable_line(path: Path) -> int:
+    """Return the number of the first line of the file *path* that is not UTF-8."""
+    number = 1
+    with open_source(path) as source:
+        for raw in source.file:
             try:
-                for number, cells in enumerate(filled, start=1):
-                    if not lines.ended:
-                        reason = (
-                            "the file ends within this row, so it may be cut off; if it is complete, add a line end"
-                        )
-                        raise InputError(f"{path}, line {line + reader.line_num}: {reason}")
-                    yield _row(number, header, cells, question, now)
-            except csv.Error as error:
-                raise InputError(f"{path}, line {line + reader.line_num}: {error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8; save the list as CSV in UTF-8") from None
+                text = raw.decode()
+            except UnicodeDecodeError as error:
+                return number + len(_line_ends(raw[: error.start].decode()))
+            number += len(_line_ends(text))
+    return number
+
+
+def _line_ends(text: str) -> list[str]:
+    return re.findall("\r\n|\r|\n", text)
 
 
 @dataclass(slots=True)
@@ -77,13 +113,14 @@ def _first_line(file: TextIO) -> tuple[int, str]:
     return next(((number, line) for number, line in enumerate(file, start=1) if line.strip()), (1, ""))
 
 
-def _header(path: Path, line: str, question: Question) -> tuple[list[str], str]:
+def _header(path: Path, number: int, line: str, question: Question) -> tuple[list[str], str]:
     """Return the names of the columns, and the separator; the order, other columns and the case do not matter."""
     candidates = [(_names(line, separator), separator) for separator in SEPARATORS]
     names, separator = max(candidates, key=lambda each: len({*each[0]} & {*question.fields}))
     once = [*question.fields, *([question.date_column] if question.date_column in names else ())]
     if any(names.count(name) != 1 for name in once):
-        raise InputError(f"{path}: the header must name each of these columns, once: {', '.join(question.fields)}")
+        needed = ", ".join(question.fields)
+        raise LoadError(f"{path}: line {number}: the header must name each of these columns, once: {needed}")
     return names, separator
 
 
@@ -106,7 +143,7 @@ def _row(number: int, header: list[str], cells: list[str], question: Question, n
     except ValueError as error:
         return _refused(number, str(error))
     except Refusal as refusal:
-        return _refused(number, refusal.summary())
+        return _refused(number, _zeros_lost(question, values, refusal) or refusal.summary())
     day, problem = None, ""
     try:
         if question.date_column and (text := given.get(question.date_column, "").strip()):
@@ -121,6 +158,21 @@ def _row(number: int, header: list[str], cells: list[str], question: Question, n
         problem,
         any(may_be_rounded(value) for value in values.values() if isinstance(value, str)),
     )
+
+
+def _zeros_lost(question: Question, values: Mapping[str, str | int], refusal: Refusal) -> str:
+    """Return the problem of a national number that would be valid with leading zeros, as its check digit shows."""
+    for found in refusal.violations:
+        text = str(values.get(found.field, ""))
+        zeros = _NATIONAL_NUMBER_DIGITS - len(text)
+        if found.rule == _PERSON_FORM and text.isdigit() and 1 <= zeros <= _MAX_ZEROS:
+            whole = text.zfill(_NATIONAL_NUMBER_DIGITS)
+            if validation.field_violation(question.request, found.field, whole) is None:
+                return (
+                    f"{ZEROS_LOST}: {found.field} is valid with {zeros} leading zero{'s' if zeros > 1 else ''}, which a"
+                    " spreadsheet drops; export the column as text"
+                )
+    return ""
 
 
 def _refused(number: int, problem: str) -> Row:
@@ -152,18 +204,23 @@ def _value(name: str, cell: str, *, is_text: bool) -> str | int:
 
 @dataclass(slots=True)
 class Rounding(RoundingCount):
-    """The rows of a list whose identifiers a spreadsheet may have rounded."""
+    """The rows of a list whose identifiers a spreadsheet may have rounded or shortened."""
 
     rows: list[int] = field(default_factory=list)
     """The first rows with an identifier that ends in zeros from its 16th digit on."""
     scientific_rows: list[int] = field(default_factory=list)
     scientific: int = 0
+    zeros_rows: list[int] = field(default_factory=list)
+    zeros: int = 0
 
     def add(self, row: Row) -> None:
         """Count *row*."""
         if row.problem.startswith(SCIENTIFIC_NOTATION):
             self.scientific += 1
             _keep(self.scientific_rows, row)
+        if row.problem.startswith(ZEROS_LOST):
+            self.zeros += 1
+            _keep(self.zeros_rows, row)
         if row.maybe_rounded:
             self.count += 1
             _keep(self.rows, row)
@@ -182,6 +239,11 @@ class Rounding(RoundingCount):
             yield (
                 f"{_rows(self.scientific, self.scientific_rows)}: a value is in scientific notation, as a spreadsheet"
                 " writes long numbers; these rows are not asked; export the column as text"
+            )
+        if self.zeros:
+            yield (
+                f"{_rows(self.zeros, self.zeros_rows)}: an identifier is valid with leading zeros, which a spreadsheet"
+                " drops; these rows are not asked; export the column as text"
             )
 
 
