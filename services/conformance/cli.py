@@ -8,7 +8,7 @@ import typer
 from conformance.completion import case_names, roles
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("conformance.commands")
@@ -59,7 +59,9 @@ def run(
             metavar="FILE", help="A list of known failures, with reasons and expiry.", autocompletion=complete.files
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Maximum number of cases that run at once.")] = 8,
+    jobs: Annotated[
+        int, typer.Option(parser=whole_number(1, 64), metavar="N", help="Maximum number of cases that run at once.")
+    ] = 8,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -55,3 +55,6 @@ CASES = Feed(
     is_dated=True,
 )
 """Cases; the rows of a case are added to the stored ones, or replace them, as their file declares."""
+
+FEEDS = (CASES,)
+"""The kinds of files of the service."""

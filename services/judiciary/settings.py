@@ -12,6 +12,7 @@ class JudiciarySettings(StoreSettings):
 
     SECTION: ClassVar[str] = "judiciary"
     MIGRATIONS: ClassVar[str] = "judiciary:migrations"
+    FEEDS: ClassVar[str] = "judiciary.feeds"
     SUBJECTS: ClassVar[SubjectFields] = {
         SubjectKind.PERSON: (pb.CheckByNationalIdRequest, "national_id"),
         SubjectKind.TRACKING: (pb.CheckByTrackingIdRequest, "tracking_id"),

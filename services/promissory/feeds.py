@@ -68,3 +68,6 @@ NOTES = Feed(
     identifiers=("serial",),
 )
 """Notes; a row replaces the stored note with the same serial."""
+
+FEEDS = (NOTES, MEMBERS)
+"""The kinds of files of the service."""

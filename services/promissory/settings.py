@@ -13,6 +13,7 @@ class PromissorySettings(StoreSettings):
 
     SECTION: ClassVar[str] = "promissory"
     MIGRATIONS: ClassVar[str] = "promissory:migrations"
+    FEEDS: ClassVar[str] = "promissory.feeds"
     SUBJECTS: ClassVar[SubjectFields] = {
         SubjectKind.PERSON: (pb.CheckNoteRequest, "obligor_id"),
         SubjectKind.SERIAL: (pb.CheckNoteRequest, "serial"),

@@ -32,6 +32,7 @@ WRONG: dict[str, list[str]] = {
     "malformed cut-off": [*LOAD, "--cut-at", "yesterday"],
     "manifest exists": [*MANIFEST, "--feed", "cases", "--cut-at", "2026-06-01T12:00+03:30"],
     "malformed feed of a manifest": [*MANIFEST, "--feed", "a b", "--cut-at", "2026-06-01T12:00+03:30"],
+    "malformed number": [*LOAD, "--cut-at", "2026-06-01T12:00+03:30", "--allow-removals", "few"],
     "unknown service": ["ledger", "verify", "setad"],
     "unknown section": ["pki", "show", "judicary"],
     "unknown party": ["catalogue", "grants", "--consumer", "setat"],

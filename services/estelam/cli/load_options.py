@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from estelam.cli import complete
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, whole_number
 from estelam.cli.shared_options import Command, shared_options
 from estelam.core.parties import Parties
 
@@ -101,7 +101,9 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             int,
             typer.Option(
-                metavar="N", min=0, help="Allow N rows to be changed or removed, where the settings' limit is lower."
+                parser=whole_number(0),
+                metavar="N",
+                help="Allow N rows to be changed or removed, where the settings' limit is lower.",
             ),
         ],
         0,

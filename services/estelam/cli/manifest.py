@@ -1,16 +1,26 @@
 """The command `estelam load manifest`, which needs the extra `loading`."""
 
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 from estelam.cli import output
 from estelam.cli.load import parse_feed
+from estelam.cli.stores import kinds
 from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.files import write_atomic
 from estelam.core.parties import Parties
-from estelam.loading.manifest import Manifest, count_rows, identify, manifest_path, sign, signature_path
+from estelam.loading.feed import Feed
+from estelam.loading.manifest import Manifest, identify, manifest_path, sign, signature_path
+from estelam.loading.reader import count_rows
+
+
+def _kinds(name: str) -> list[Feed]:
+    """Return the kinds of file that the feed *name* may be of: that of this name, or else all."""
+    every: list[Feed] = [feed for kind in kinds().values() for feed in import_module(kind.FEEDS).FEEDS]
+    return [feed for feed in every if feed.name == name] or every
 
 
 def write_manifest(
@@ -46,7 +56,7 @@ def write_manifest(
             complete_since=parse_since("--since", since),
             tracking_since=parse_since("--tracking-since", tracking_since),
             parties=parties,
-            rows=count_rows(file),
+            rows=count_rows(file, _kinds(feed)),
             sha256=identify(file).sha256,
         )
         content = manifest.content()

@@ -1,5 +1,7 @@
 """Options and arguments that several commands have, and the declarations that several services share."""
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.core.names import unknown_name
+from estelam.core.normalize import normalize_identifier
 
 SETTLE_SECONDS = 15.0
 """By then an answer that was under way when a load was first seen is in the ledger, also where no service notes it."""
@@ -19,6 +22,18 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+
+
+def whole_number(at_least: int, at_most: int = 999_999_999) -> Callable[[str | int], int]:
+    """Return the parser of an option that is a whole number in ASCII, Persian or Arabic digits."""
+
+    def parse(text: str | int) -> int:
+        plain = normalize_identifier(str(text))
+        if not re.fullmatch("[0-9]{1,9}", plain) or not at_least <= int(plain) <= at_most:
+            raise typer.BadParameter(f"{text}: give a whole number from {at_least} to {at_most:,}")
+        return int(plain)
+
+    return parse
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -72,7 +87,9 @@ PortFile = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option(min=1, help="Processes that share the port; more than one needs PostgreSQL."),
+    typer.Option(
+        parser=whole_number(1), metavar="N", help="Processes that share the port; more than one needs PostgreSQL."
+    ),
 ]
 
 File = Annotated[

@@ -1,10 +1,12 @@
-"""Identifiers that a spreadsheet has rounded: it keeps 15 digits of a number, and those after them become zeros."""
+"""What a spreadsheet makes of identifiers: it rounds those of more than 15 digits, or writes a number or a formula."""
 
 from dataclasses import dataclass
 from math import sqrt
 
 SPREADSHEET_DIGITS = 15
 """The digits of a number that spreadsheets keep."""
+SPREADSHEET_FORM = "^(=.*|[+-]?[0-9]+([.,/\u066b][0-9]+)?[Ee][+-][0-9]{2,3})$"
+"""A regular expression of what a spreadsheet makes of an identifier: a formula as `="0012"`, a number as `1.4E+15`."""
 
 
 def may_be_rounded(identifier: str) -> bool:

@@ -117,6 +117,8 @@ class StoreSettings(ServingSettings):
 
     MIGRATIONS: ClassVar[str]
     """The migrations of the facts, as "package:folder"."""
+    FEEDS: ClassVar[str]
+    """The module whose `FEEDS` are the kinds of data files."""
     SUBJECTS: ClassVar[SubjectFields]
     """The kinds of identifiers that the ledger indexes."""
 

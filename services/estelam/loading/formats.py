@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from estelam.core.dates import EARLIEST_DATE, LATEST_DATE, DateError, DateProblem, latest_past_date, parse_date
 from estelam.core.normalize import find_invisible, normalize_identifier, normalize_name
+from estelam.core.rounding import SPREADSHEET_FORM
 from estelam.loading.rules import FieldRules
 
 INT64_MAX = 2**63 - 1
@@ -28,6 +29,7 @@ TOO_LONG = "TOO_LONG"
 INVISIBLE_CHARACTER = "INVISIBLE_CHARACTER"
 REPLACEMENT_CHARACTER = "REPLACEMENT_CHARACTER"
 NOT_A_KNOWN_WORD = "NOT_A_KNOWN_WORD"
+SPREADSHEET_VALUE = "SPREADSHEET_VALUE"
 NOT_A_WHOLE_NUMBER = "NOT_A_WHOLE_NUMBER"
 
 # Cells of these characters alone are in normal form. They are a quick filter: any other cell is looked at by itself.
@@ -39,6 +41,7 @@ _NOT_PLAIN_TEXT = (
     r"\x{660}-\x{669}\x{6f0}-\x{6f9}\x{60c}\x{61b}\x{61f}\x{ab}\x{bb}\x{200c}]"  # digits, punctuation, non-joiner
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SPREADSHEET_MARKS = (b"=", b"E+", b"E-", b"e+", b"e-")
 _DATES_CACHED = 100_000
 
 Reasons = dict[int, str]
@@ -68,7 +71,7 @@ def identifier(message: type[Message], field: str, *, optional: bool = False) ->
     rules = FieldRules(message, field)
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _normalize(column, _NOT_PLAIN_CODE, _code)
+        column, reasons = _codes(column)
         suspects = rules.suspect(column)
         if optional:
             suspects = pc.and_(pc.not_equal(column, ""), suspects)
@@ -84,7 +87,7 @@ def code(expression: str, reason: str, *, optional: bool = False) -> ColumnForma
     """A code that matches the regular *expression* completely; otherwise *reason*."""
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _normalize(column, _NOT_PLAIN_CODE, _code)
+        column, reasons = _codes(column)
         wrong = pc.invert(pc.match_substring_regex(column, f"^(?:{expression})$"))
         if optional:
             wrong = pc.and_(pc.not_equal(column, ""), wrong)
@@ -96,27 +99,29 @@ def code(expression: str, reason: str, *, optional: bool = False) -> ColumnForma
 def word(allowed: frozenset[str]) -> ColumnFormat:
     """One of the *allowed* words."""
     known = pa.array(sorted(allowed), pa.string())
+    words = " or ".join([*sorted(allowed - {""}), *(["nothing"] if "" in allowed else [])])
+    reason = f"{NOT_A_KNOWN_WORD}: give {words}"
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _normalize(column, _NOT_PLAIN_CODE, _code)
-        return column, dict.fromkeys(true_indices(pc.invert(pc.is_in(column, known))), NOT_A_KNOWN_WORD) | reasons
+        column, reasons = _codes(column)
+        return column, dict.fromkeys(true_indices(pc.invert(pc.is_in(column, known))), reason) | reasons
 
     return ColumnFormat(read, may_be_empty="" in allowed)
 
 
 def text(*, at_most: int = MAX_TEXT, optional: bool = False) -> ColumnFormat:
     """A text of one line with at most *at_most* characters, in Persian letters and without invisible characters."""
-    return _bounded(_NOT_PLAIN_TEXT, normalize_name, at_most, optional=optional)
+    return _bounded(lambda column: _normalize(column, _NOT_PLAIN_TEXT, normalize_name), at_most, optional=optional)
 
 
 def case_number(*, at_most: int) -> ColumnFormat:
     """A number that may have letters; equal numbers in Persian and ASCII digits become the same text."""
-    return _bounded(_NOT_PLAIN_CODE, lambda cell: normalize_name(_code(cell)), at_most, optional=False)
+    return _bounded(lambda column: _codes(column, lambda cell: normalize_name(_code(cell))), at_most, optional=False)
 
 
-def _bounded(odd: str, normalized: Callable[[str], str], at_most: int, *, optional: bool) -> ColumnFormat:
+def _bounded(normalize: Callable[[Any], tuple[Any, Reasons]], at_most: int, *, optional: bool) -> ColumnFormat:
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _normalize(column, odd, normalized)
+        column, reasons = normalize(column)
         if (pc.max(pc.binary_length(column)).as_py() or 0) > at_most:
             reasons |= dict.fromkeys(true_indices(pc.greater(pc.utf8_length(column), at_most)), TOO_LONG)
         if not optional:
@@ -168,7 +173,7 @@ def numbers(text: Any) -> Any:
 
 
 def _read_number(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-    column, reasons = _normalize(column, _NOT_PLAIN_CODE, _code)
+    column, reasons = _codes(column)
     return column, dict.fromkeys(true_indices(pc.invert(_is_whole_number(column))), NOT_A_WHOLE_NUMBER) | reasons
 
 
@@ -207,6 +212,20 @@ def _parsed(cell: str) -> date | DateProblem:
         return error.problem
 
 
+def _code(cell: str) -> str:
+    # A control character within a code is damage, which must not be removed.
+    return cell.strip() if _CONTROL.search(cell.strip()) else normalize_identifier(cell)
+
+
+def _codes(column: Any, normalized: Callable[[str], str] = _code) -> tuple[Any, Reasons]:
+    """Normalize the cells of a column of identifiers, words or numbers, and reject what a spreadsheet made of them."""
+    column, reasons = _normalize(column, _NOT_PLAIN_CODE, normalized)
+    content = bytes(column.buffers()[2] or b"")
+    if any(mark in content for mark in _SPREADSHEET_MARKS):
+        reasons |= dict.fromkeys(true_indices(pc.match_substring_regex(column, SPREADSHEET_FORM)), SPREADSHEET_VALUE)
+    return column, reasons
+
+
 def _normalize(column: Any, odd: str, normalized: Callable[[str], str]) -> tuple[Any, Reasons]:
     """Normalize the cells that match the regular expression *odd*, and return reasons for those that can't be."""
     if _is_printable_ascii(column):
@@ -230,11 +249,6 @@ def _is_printable_ascii(column: Any) -> bool:
     """Return whether all cells have only printable ASCII characters without blanks; False if it is not known."""
     data = column.buffers()[2]
     return data is None or not bytes(data).translate(None, _PRINTABLE_ASCII)
-
-
-def _code(cell: str) -> str:
-    # A control character within a code is damage, which must not be removed.
-    return cell.strip() if _CONTROL.search(cell.strip()) else normalize_identifier(cell)
 
 
 def true_indices(mask: Any) -> list[int]:

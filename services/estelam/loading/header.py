@@ -19,6 +19,10 @@ _SHOWN = 40
 """Characters of an unknown column's name that a message shows."""
 
 
+class NotTheHeaderError(LoadError):
+    """The file has none of the columns that its kind needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """The columns of a file."""
@@ -77,7 +81,7 @@ def match_header(
     expected = f"the columns are: {','.join(columns)}"
     if len(missing) == sum(not each.omissible for each in columns.values()):
         # Names are not quoted here: the line may be a row of data.
-        raise LoadError(f"{where}: is not a header with the names of the columns; {expected}")
+        raise NotTheHeaderError(f"{where}: is not a header with the names of the columns; {expected}")
     problems = {"lacks": missing, "has the unknown column": unknown, "has twice": twice}
     if found := [f"{problem} {', '.join(given)}" for problem, given in problems.items() if given]:
         raise LoadError(f"{where}: the header {'; it '.join(found)}; {expected}")

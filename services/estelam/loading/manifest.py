@@ -4,16 +4,13 @@ It is a JSON file beside the data, with the ending `.manifest.json`. Its signatu
 bytes, 64 bytes in a file with the further ending `.sig`, as `openssl pkeyutl -sign -rawin` writes it.
 """
 
-import csv
 import hashlib
 import io
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -22,15 +19,13 @@ from estelam.core import dates
 from estelam.core.clock import to_micros
 from estelam.core.exceptions import describe_error
 from estelam.core.keys import verifying_keys
-from estelam.core.model_files import validation_summary
+from estelam.core.normalize import normalize_identifier
 from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError, read_private_key
 from estelam.core.settings import FeedName
-from estelam.loading.csv_reader import BLOCK
 from estelam.loading.errors import LoadError
 from estelam.loading.feed import Declaration
-from estelam.loading.header import SEPARATORS
-from estelam.loading.source import check_encoding, open_source
+from estelam.loading.source import open_source
 
 MANIFEST, SIGNATURE = ".manifest.json", ".sig"
 MAX_BYTES = 1 << 16
@@ -47,6 +42,9 @@ def _instant(text: object) -> datetime:
 Since = Annotated[date, BeforeValidator(_since)]
 
 
+Number = Annotated[int, BeforeValidator(lambda given: normalize_identifier(given) if isinstance(given, str) else given)]
+
+
 class Manifest(BaseModel):
     """The content of a manifest."""
 
@@ -54,13 +52,13 @@ class Manifest(BaseModel):
 
     feed: FeedName
     """The name of the feed."""
-    number: int = Field(ge=1)
+    number: Number = Field(ge=1)
     """The file's number in the feed; numbers have no gap."""
     kind: Literal["whole", "delta"]
     """whole: all rows of the feed; delta: those that have changed since the file before."""
     cut_at: Annotated[AwareDatetime, BeforeValidator(_instant)]
     """The instant at which the file was cut from the source's register."""
-    rows: int = Field(ge=0)
+    rows: Number = Field(ge=0)
     """The number of rows, without the header."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """The SHA-256 of the data file."""
@@ -95,6 +93,20 @@ class Manifest(BaseModel):
         return self.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
 
 
+_EXPECTED: Mapping[str, str] = {
+    "feed": "the feed's name, 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'",
+    "number": "the file's number in the feed, a whole number from 1 on",
+    "kind": "whole or delta",
+    "cut_at": "an instant with a time zone, as 1405-09-09T12:00+03:30",
+    "rows": "the number of rows, a whole number from 0 on",
+    "sha256": "the SHA-256 of the data file, 64 digits of 0-9 and a-f",
+    "complete_since": "a date, as 1400-01-01",
+    "tracking_since": "a date, as 1400-01-01",
+    "parties": "merged or replaced",
+}
+"""What each field of a manifest must hold."""
+
+
 def manifest_path(data: Path) -> Path:
     """Return the path of the manifest of the file *data*."""
     return data.with_name(data.name + MANIFEST)
@@ -120,10 +132,26 @@ def read_manifest(path: Path, signers: Mapping[str, Path]) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
-        raise LoadError(f"{path}: {validation_summary(error)}") from None
+        raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
     if certificate := signers.get(manifest.feed):
         _verify(path, content, certificate, manifest.cut_at)
     return manifest
+
+
+def _problem(found: Any) -> str:
+    """Return which field of a manifest is wrong, and what it must hold."""
+    field = str(found["loc"][0]) if found["loc"] else ""
+    match found["type"]:
+        case "missing":
+            return f"{field}: is missing; give {_EXPECTED[field]}"
+        case "extra_forbidden":
+            return f"{field}: unknown key; the keys are {', '.join(_EXPECTED)}"
+        case "json_invalid" | "model_type":
+            return "is not a JSON object; write it anew with: estelam load manifest"
+        case "value_error" if found["ctx"]["error"].args:
+            return f"{field}: {found['ctx']['error']}"
+        case _:
+            return f"{field}: must be {_EXPECTED[field]}"
 
 
 def _read(path: Path) -> bytes:
@@ -202,24 +230,3 @@ def identify(path: Path) -> FileIdentity:
 def _version(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def count_rows(path: Path) -> int:
-    """Return the number of rows of the CSV or Parquet file *path*, whatever its columns are.
-
-    Raises:
-        LoadError: the file can't be read.
-    """
-    try:
-        with open_source(path) as source:
-            if source.is_parquet:
-                return int(pq.ParquetFile(path).metadata.num_rows)
-            start = source.file.read(BLOCK)
-            check_encoding(path, start)
-            source.file.seek(0)
-            text = io.TextIOWrapper(source.file, "utf-8", "surrogateescape", newline="")
-            header = start.decode("ascii", "ignore").strip().partition("\n")[0]
-            records = csv.reader(text, delimiter=max(SEPARATORS, key=header.count))
-            return max(sum(1 for record in records if "".join(record).strip()) - 1, 0)
-    except (OSError, csv.Error, pa.ArrowException) as error:
-        raise LoadError(describe_error(error) if isinstance(error, OSError) else f"{path}: is damaged") from None

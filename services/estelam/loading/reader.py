@@ -1,6 +1,6 @@
 """Read data files in batches of text columns, whatever their format, and reject the rows that have no right form."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from estelam.loading.batch import Batch
 from estelam.loading.csv_reader import csv_batches, read_header
 from estelam.loading.errors import LoadError
+from estelam.loading.feed import Feed
 from estelam.loading.formats import ColumnFormat
-from estelam.loading.header import match_header
+from estelam.loading.header import NotTheHeaderError, match_header
 from estelam.loading.parquet_reader import parquet_batches
 from estelam.loading.rejects import Reject
 from estelam.loading.source import Source, open_source
@@ -38,6 +39,32 @@ def present_columns(path: Path, columns: Mapping[str, ColumnFormat], ignored: Co
             return frozenset(match_header(str(path), pq.read_schema(path).names, columns, ignored).positions)
         header, *_ = read_header(source, columns, ignored)
         return frozenset(header.positions)
+
+
+def count_rows(path: Path, kinds: Iterable[Feed]) -> int:
+    """Return the number of rows of the file at *path*, which may be of any of these *kinds*.
+
+    Raises:
+        LoadError: the file can't be read, its header is that of no kind, or a row has no right form.
+    """
+    feed = _kind(path, list(kinds))
+    count = 0
+    for batch in batches(path, feed.columns, feed.ignored):
+        if batch.rejects:
+            raise LoadError(f"{path}: {batch.rejects[0].place()}")
+        count += len(batch.numbers)
+    return count
+
+
+def _kind(path: Path, kinds: Sequence[Feed]) -> Feed:
+    for feed in kinds:
+        try:
+            present_columns(path, feed.columns, feed.ignored)
+        except NotTheHeaderError:
+            continue
+        return feed
+    known = "; ".join(f"{feed.name}: {','.join(feed.columns)}" for feed in kinds)
+    raise LoadError(f"{path}: the first line is not a header with the names of the columns; they are, of {known}")
 
 
 @contextmanager

@@ -100,4 +100,4 @@ class LoadedTable:
             return coverage.read_coverage(connection)
 
     def rejects(self) -> Sequence[str]:
-        return (self.folder / "rejects.csv").read_text("utf-8").split()[1:]
+        return (self.folder / "rejects.csv").read_text("utf-8").splitlines()[1:]

@@ -306,7 +306,7 @@ def test_contradicting_rows_reject_file_in_empty_table(sandbox: Sandbox, tmp_pat
     assert empty.load(CASES, SECOND, FIRST, f"1,{CIVIL},701,9990000069,DRAWER").rejected == 1
     assert empty.rejects() == ["3,4,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
     assert empty.load(CASES, SECOND, FIRST, SECOND, THIRD.replace("CIVIL", "LOST")).rejected == 2
-    assert empty.rejects() == ["4,5,kind,NOT_A_KNOWN_WORD", "3,4,case_number,DUPLICATE"]
+    assert empty.rejects() == ["4,5,kind,NOT_A_KNOWN_WORD: give CIVIL or CRIMINAL", "3,4,case_number,DUPLICATE"]
     assert not empty.changed()
 
     assert empty.load(CASES, SECOND, FIRST).rows == 2

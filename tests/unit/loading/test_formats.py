@@ -19,12 +19,14 @@ from estelam.loading.formats import (
     whole_number,
     word,
 )
+from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 
 NOW = datetime(2026, 11, 30, 20, 45, tzinfo=UTC)  # 1 December in Tehran
 PERSON = identifier(CheckByNationalIdRequest, "national_id", optional=True)
 POSTAL = code("[0-9]{10}", "NOT_A_POSTAL_CODE", optional=True)
 INVISIBLE = "\t\n\x00\x7f\x9f\u200e\u202e\u2028\u2066\ufeff\ufe0f"
-STATE = word(frozenset({"ISSUED"}))
+STATE, NOT_ISSUED = word(frozenset({"ISSUED"})), "NOT_A_KNOWN_WORD: give ISSUED"
+AGENCY = identifier(GetNotePartiesRequest, "executive_agency_id")
 
 
 def read(column: ColumnFormat, *cells: str) -> list[Any]:
@@ -62,15 +64,25 @@ def test_normalized(column: ColumnFormat, cell: str, expected: str) -> None:
     assert read(column, expected) == [expected]
 
 
+@pytest.mark.parametrize("cell", ["12E5", "E-12", "14031E+2", "1403=2", "1403/e+15"])
+def test_numbers_of_cases_with_letters(cell: str) -> None:
+    """A number of a case may have an E and a sign, as long as a spreadsheet can't have written it."""
+    assert read(case_number(at_most=32), cell) == [cell]
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "reason"),
     [
         (PERSON, "9990000\x00050", "INVISIBLE_CHARACTER"),
         (PERSON, "9990000\n050", "INVISIBLE_CHARACTER"),
         (POSTAL, "123", "NOT_A_POSTAL_CODE"),
-        (STATE, "issued", "NOT_A_KNOWN_WORD"),
-        (STATE, "F", "NOT_A_KNOWN_WORD"),
-        (STATE, "", "NOT_A_KNOWN_WORD"),
+        *((STATE, cell, NOT_ISSUED) for cell in ("issued", "F", "")),
+        (word(frozenset({"DRAWER", "HOLDER", ""})), "F", "NOT_A_KNOWN_WORD: give DRAWER or HOLDER or nothing"),
+        *(
+            (column, cell, "SPREADSHEET_VALUE")
+            for column in (PERSON, POSTAL, STATE, AGENCY, whole_number(), case_number(at_most=32))
+            for cell in ("1.405E+15", "-1E-05", "۱٫۴E+۱۵", "1,4e+15", " 1405E+100", '="1405"', "=A1")
+        ),
         (whole_number(), "", "NOT_A_WHOLE_NUMBER"),
         (whole_number(), "2,500", "NOT_A_WHOLE_NUMBER"),
         (whole_number(), "2500.0", "NOT_A_WHOLE_NUMBER"),

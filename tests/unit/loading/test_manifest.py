@@ -14,7 +14,7 @@ from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError
 from estelam.loading import manifest
 from estelam.loading.errors import LoadError
-from estelam.loading.manifest import count_rows, manifest_path, read_manifest, signature_path
+from estelam.loading.manifest import manifest_path, read_manifest, signature_path
 
 CONTENT: dict[str, Any] = {
     "feed": "cases",
@@ -65,19 +65,22 @@ def test_content_is_what_it_declares(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("feed", None, "feed: is missing"),
-        ("feed", "two words", "feed: "),
-        ("number", 0, "number: "),
-        ("kind", "partial", "kind: "),
+        ("feed", None, "feed: is missing; give the feed's name, 1 to 64 of"),
+        ("feed", "two words", "feed: must be the feed's name, 1 to 64 of"),
+        ("number", 0, "number: must be the file's number in the feed, a whole number from 1 on"),
+        ("number", "second", "number: must be the file's number"),
+        ("number", [1], "number: must be the file's number"),
+        ("cut_at", 5, "cut_at: is not an instant"),
+        ("kind", "partial", "kind: must be whole or delta"),
         ("cut_at", "1405-09-09T12:00", "cut_at: has no time zone"),
         ("cut_at", "now", "cut_at: is not an instant"),
         ("complete_since", "1299-12-29", "complete_since: is before 1300-01-01"),
         ("complete_since", "2199-01-01", "complete_since: is after today"),
         ("tracking_since", "99-01-01", "tracking_since: "),
-        ("parties", "some", "parties: "),
-        ("rows", -1, "rows: "),
-        ("sha256", "00", "sha256: "),
-        ("through", "now", "through: unknown key"),
+        ("parties", "some", "parties: must be merged or replaced"),
+        ("rows", -1, "rows: must be the number of rows"),
+        ("sha256", "00", "sha256: must be the SHA-256 of the data file"),
+        ("through", "now", "through: unknown key; the keys are feed, number, kind"),
     ],
 )
 def test_wrong_field_is_refused(tmp_path: Path, field: str, value: Any, message: str) -> None:
@@ -143,15 +146,13 @@ def test_other_keys_sign_nothing(signer: Path) -> None:
         manifest.sign(b"", signer / "ca.key")
 
 
-@pytest.mark.parametrize(
-    ("content", "rows"),
-    [("a,b\n", 0), ("a,b\n1,2\n3,4", 2), ('a;b\r\n"1\n;";2\r\n\r\n', 1), ("", 0)],
-    ids=["header only", "no last line end", "quoted line end", "empty"],
-)
-def test_rows_are_counted(tmp_path: Path, content: str, rows: int) -> None:
-    """Rows are counted by the grammar of CSV, without header and blank lines."""
-    path = tmp_path / "cases.csv"
-    path.write_bytes(content.encode())
+def test_persian_digits_are_read(tmp_path: Path) -> None:
+    """A number may be a text in Persian digits."""
+    found = read_manifest(written(tmp_path, number="۱۲", rows="۲"), {})
 
-    assert count_rows(path) == rows
-    assert manifest_path(path).name == "cases.csv.manifest.json"
+    assert (found.number, found.rows) == (12, 2)
+
+
+def test_a_manifest_is_beside_its_file(tmp_path: Path) -> None:
+    """The path of a manifest is that of its file with an ending."""
+    assert manifest_path(tmp_path / "cases.csv").name == "cases.csv.manifest.json"

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from gzip import compress
@@ -18,9 +19,11 @@ from estelam.loading import csv_reader, reader
 from estelam.loading.errors import LoadError
 from estelam.loading.formats import past_date, text, whole_number
 from estelam.loading.rejects import Reject
+from promissory.feeds import MEMBERS
 
 COLUMNS = {"a": whole_number(), "b": text(), "c": past_date().or_absent()}
 HEADER = b"a,b\n"
+KINDS = (MEMBERS, replace(MEMBERS, name="pairs", columns=COLUMNS))
 
 zipped = partial(compress, mtime=0)
 
@@ -346,3 +349,41 @@ def test_empty_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": pa.array([], pa.string()), "b": pa.array([], pa.string())}), path)
 
     assert read(path) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [(b"a,b\n", 0), (b'A;b\r\n"1\n;";2\r\n\r\n', 1), (zipped(b"b,a,c\n1,2,\n"), 1)],
+    ids=["header only", "quoted line end", "gzip"],
+)
+def test_rows_are_counted(tmp_path: Path, content: bytes, rows: int) -> None:
+    """Rows are counted as a load reads them, whichever kind of file it is."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+
+    assert reader.count_rows(path, KINDS) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (
+            b"1,2\n",
+            "the first line is not a header with the names of the columns; they are, of members: agency_id,name",
+        ),
+        (b"a\n", "line 1: the header lacks b"),
+        (b"a,b\n1,2\n3,4", "line 3: the file ends within this row"),
+        (b'a,b\n"1,2\n', "line 2: a quoted field that begins in this row is not closed"),
+        (b"a,b\n1\n", "row 1, line 2: WRONG_NUMBER_OF_FIELDS"),
+        ("a,b\n1,تهران خوب\n".encode("cp1256"), "line 2, column b: reads like Windows-1256"),
+        ("a,b\n".encode("utf-16"), "is in UTF-16"),
+    ],
+)
+def test_a_file_that_no_load_reads_is_not_counted(tmp_path: Path, content: bytes, message: str) -> None:
+    """A file that a load would refuse for its form gets no number of rows, and so no manifest."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(LoadError, match=message):
+        reader.count_rows(path, KINDS)

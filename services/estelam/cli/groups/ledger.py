@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Service
+from estelam.cli.options import AsJson, Service, whole_number
 from estelam.core.subjects import SubjectKind
 
 app = typer.Typer(no_args_is_help=True)
@@ -44,7 +44,12 @@ def subject_report(
 def list_loads(
     service: Service,
     entry: Annotated[
-        int | None, typer.Option(min=1, help="Print only the load from which this entry was answered, the newest then.")
+        int | None,
+        typer.Option(
+            parser=whole_number(1),
+            metavar="N",
+            help="Print only the load from which this entry was answered, the newest then.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

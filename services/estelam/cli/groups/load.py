@@ -8,7 +8,7 @@ import typer
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.load_options import CUT_AT_HELP, PartiesOption, Since, TrackingSince
-from estelam.cli.options import AsJson, File, Service
+from estelam.cli.options import AsJson, File, Service, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,7 +18,9 @@ app = typer.Typer(no_args_is_help=True)
 def write_manifest(
     file: File,
     feed: Annotated[str, typer.Option(metavar="NAME", help="The name of the feed.")],
-    number: Annotated[int, typer.Option(metavar="N", min=1, help="The file's number in the feed, without gaps.")],
+    number: Annotated[
+        int, typer.Option(parser=whole_number(1), metavar="N", help="The file's number in the feed, without gaps.")
+    ],
     cut_at: Annotated[str, typer.Option(metavar="INSTANT", help=CUT_AT_HELP)],
     whole: Annotated[
         bool, typer.Option("--whole", help="The file has all rows of the feed; else those that have changed.")

@@ -6,7 +6,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -27,7 +27,9 @@ def show(
             autocompletion=complete.sections,
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=0, help="Report what expires within so many days.")] = 30,
+    days: Annotated[
+        int, typer.Option(parser=whole_number(0), metavar="N", help="Report what expires within so many days.")
+    ] = 30,
     details: Annotated[
         bool, typer.Option("--details", help="Print issuer, key, dates and fingerprints of each.")
     ] = False,
