@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.core.clock import Clock
+from estelam.core.clock import Clock, to_micros
 from estelam.core.files import write_atomic
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings, load_settings
@@ -163,7 +163,11 @@ def prepare_quality(sandbox: Sandbox) -> QualitySettings:
 
 
 def load_samples(sandbox: Sandbox) -> None:
-    """Load the committed samples as whole files that were cut now; declare that those loaded before are unchanged."""
+    """Load the committed samples as whole files that were cut now.
+
+    Samples that were loaded before are declared unchanged by a file without rows, once half the time has passed after
+    which they are stale.
+    """
     promissory, judiciary = sandbox.promissory(), sandbox.judiciary()
     _load_sample(promissory, promissory_load.MEMBERS, SAMPLES / "agencies.csv")
     _load_sample(promissory, promissory_load.NOTES, SAMPLES / "notes.csv")
@@ -174,10 +178,13 @@ def _load_sample(service: StoreSettings, feed: Feed, sample: Path) -> None:
     with contextlib.closing(Store(service.store)) as store, store.transaction() as connection:
         known = select(load_table.c.number).where(load_table.c.sha256 == identify(sample).content_sha256)
         is_loaded = connection.execute(known).first() is not None
+        newest = select(func.max(load_table.c.cut_at_micros)).where(load_table.c.feed == feed.name)
+        fresh_from = to_micros(datetime.now(UTC) - service.max_staleness / 2)
+        is_fresh = (connection.execute(newest).scalar() or 0) >= fresh_from
     if not is_loaded:
         # Every sample case of a cheque names its certificate.
         load_file(service, feed, sample, whole=True, tracking_since=feed.first_date if feed.is_dated else None)
-    elif not feed.full_snapshot:
+    elif not (is_fresh or feed.full_snapshot):
         with tempfile.TemporaryDirectory() as folder:
             unchanged = Path(folder) / sample.name
             unchanged.write_text(",".join(feed.columns) + "\n", "utf-8")
