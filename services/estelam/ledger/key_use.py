@@ -3,7 +3,7 @@
 With a wrong key under the right id no entry is found: a search would return nothing about a person who was asked for.
 """
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from estelam.core.keys import HmacKeyring
 from estelam.ledger.tables import key_use_table
@@ -13,19 +13,16 @@ _use = key_use_table.c
 _USES = select(_use.key_id, _use.check_value).order_by(_use.first_sequence)
 
 
-def store_key_use(connection: Connection, keyring: HmacKeyring, sequence: int) -> bool:
-    """Store that the current key of *keyring* is used from entry *sequence* on; return whether it was stored before.
+def is_stored(connection: Connection, keyring: HmacKeyring) -> bool:
+    """Return whether an entry was written under the current key of *keyring*.
 
     Raises:
         StoreError: another key was used under its id.
     """
-    key_id = keyring.current
-    if connection.execute(_USES.where(_use.key_id == key_id)).first():
+    stored = connection.execute(_USES.where(_use.key_id == keyring.current)).first() is not None
+    if stored:
         require_same_keys(connection, keyring)
-        return True
-    check_value = keyring.check_value(key_id)
-    connection.execute(insert(key_use_table).values(key_id=key_id, first_sequence=sequence, check_value=check_value))
-    return False
+    return stored
 
 
 def require_all_keys(connection: Connection, keyring: HmacKeyring) -> None:

@@ -28,6 +28,7 @@ from estelam.ledger.tables import (
     entry_table,
     fact_note_table,
     header_of,
+    key_use_table,
     request_subject,
 )
 from estelam.receipts import receipt
@@ -133,6 +134,10 @@ class LedgerWriter:
         first = head.first_sequence + head.entry_count if head else 1
         for sequence, entry in enumerate(entries, start=first):
             entry.sequence = sequence
+        if not self._key_use_is_stored:
+            self._key_use_is_stored = key_use.is_stored(connection, self._keyring)
+        if not self._key_use_is_stored:
+            entries[0].key_check_value = self._keyring.check_value(self._keyring.current)
         rows = [EntryRow.of(entry) for entry in entries]
         levels = receipt.merkle_levels([receipt.leaf_hash(row.sealed) for row in rows])
         header = pb.BlockHeader(
@@ -148,8 +153,9 @@ class LedgerWriter:
         signature = self._signer.sign(receipt.SIGNING_CONTEXT + signed, micros)
         _insert_entries(connection, rows)
         connection.execute(_INSERT_BLOCK, _block_row(header, signature))
-        if not self._key_use_is_stored:
-            self._key_use_is_stored = key_use.store_key_use(connection, self._keyring, first)
+        if check_value := entries[0].key_check_value:
+            used = {"key_id": entries[0].subject_key_id, "first_sequence": first, "check_value": check_value}
+            connection.execute(insert(key_use_table).values(used))
         return _Block(rows, levels, signed, signature)
 
     def _entry(self, draft: EntryDraft, salt: bytes, micros: int, monotonic: float) -> pb.Entry:

@@ -108,6 +108,8 @@ CHANGES: dict[str, Callable[[Connection], object]] = {
     "a block gone": lambda c: c.execute(block_table.delete().where(block_table.c.number == 2)),
     "a root": lambda c: c.execute(update(block_table).where(block_table.c.number == 1).values(merkle_root=bytes(32))),
     "a key's use": lambda c: c.execute(update(key_use_table).values(first_sequence=2)),
+    "a key's check value": lambda c: c.execute(update(key_use_table).values(check_value=bytes(8))),
+    "no check value": lambda c: c.execute(update(key_use_table).values(check_value=None)),
     "a key's use gone": lambda c: c.execute(key_use_table.delete()),
     "a load's note": lambda c: c.execute(insert(fact_note_table).values(sequence=2, kind="load", number=1)),
     "a time": lambda c: c.execute(update(block_table).where(block_table.c.number == 3).values(sealed_at_micros=7)),
@@ -163,6 +165,8 @@ def test_older_confirmation(writer: Writer, *, is_annulled: bool) -> None:
 
 def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> None:
     """A ledger of the first schema is the same chain after migration."""
+    with writer.store.transaction() as connection:  # its entries stated no check value of their key
+        connection.execute(insert(key_use_table).values(key_id=writer.keyring.current, first_sequence=1))
     writer.write(1, 2, 3)
     writer.write(4)
     before = writer.heads()
@@ -188,7 +192,7 @@ def _back_to_the_first_schema(connection: Connection) -> None:
     for entry in entries:
         values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
         values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
-        del values["notice"], values["annuls"]  # the first schema had neither
+        del values["notice"], values["annuls"], values["key_check_value"]  # the first schema had none of them
         refusal = values.pop("refusal")
         values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
         connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)

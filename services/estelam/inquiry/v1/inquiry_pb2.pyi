@@ -199,6 +199,7 @@ class Entry(_message.Message):
     COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     ANNULS_FIELD_NUMBER: _builtins.int
+    KEY_CHECK_VALUE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """sequence is the number of the entry in its ledger, from 1 without gaps."""
     inquiry_id: _builtins.bytes
@@ -247,6 +248,10 @@ class Entry(_message.Message):
     """annuls is the sequence of an earlier entry of the same inquiry whose reply the caller never got, because the outcome
     of its commit was unknown; 0 if there is none. An annulled entry permits nothing and is not counted.
     """
+    key_check_value: _builtins.bytes
+    """key_check_value stands in the first entry that is written under an HMAC key, and is empty in all others: 8 bytes by
+    which another key under the same id is detected, and which disclose nothing about the key or a subject.
+    """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """subjects holds one HMAC-SHA256 for each identifier in the request, in the order of the request, and then for each
@@ -274,10 +279,11 @@ class Entry(_message.Message):
         commitment: _builtins.bytes = ...,
         notice: _builtins.str = ...,
         annuls: _builtins.int = ...,
+        key_check_value: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "key_check_value", b"key_check_value", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
