@@ -36,10 +36,12 @@ def adapter(empty: Sandbox, ministry: ServiceProcess) -> Iterator[CommandLine]:
 
 def test_provider_refusal_is_forwarded(estelam: CommandLine, adapter: CommandLine) -> None:
     """The adapter forwards a refusal of the Ministry's service with its reason."""
-    no_member = estelam(*VERIFY, *options(**ENDORSED, agency="SETAD-9999"))
+    no_member = estelam(*VERIFY, *options(**ENDORSED, agency="setad-0001"))
     nothing_loaded = adapter(*VERIFY, *NOTE)
 
     assert (20, "AGENCY_NOT_MEMBER") == (no_member.code, no_member.json["reason"])
+    assert [("executive_agency_id", "agency.member")] == [(f["field"], f["rule"]) for f in no_member.json["fields"]]
+    assert "upper and lower case" in no_member.json["fields"][0]["description"]
     assert (20, "COVERAGE_UNDECLARED") == (nothing_loaded.code, nothing_loaded.json["reason"])
 
 

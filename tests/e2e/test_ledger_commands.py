@@ -108,7 +108,7 @@ def test_report_lists_disclosures(estelam: CommandLine) -> None:
         (("judiciary", "1404000000000017", "--kind", "serial"), "the ledger of judiciary indexes person and tracking"),
         (("promissory", "7", "--kind", "tracking"), "the ledger of promissory indexes person and serial"),
         (("promissory", "9990000018", "--kind", "serail"), "'serail' is not one of"),
-        (("promisory", "9990000018"), "give one of judiciary, promissory"),
+        (("promisory", "9990000018"), "did you mean promissory?"),
     ],
 )
 def test_malformed_subject(sandbox: Sandbox, arguments: tuple[str, ...], words: str) -> None:

@@ -28,7 +28,7 @@ from rich.table import Column, Table
 from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
-from estelam.core.errors import Refusal
+from estelam.core.errors import Refusal, with_field
 from estelam.core.exceptions import UsageError, UserFacingError, describe_error
 
 EXIT_YES = 0
@@ -102,6 +102,7 @@ def _frame(columns: int) -> int:
 
 def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None) -> NoReturn:
     """Print why a service refused, in both languages, and exit 20."""
+    refusal = with_field(refusal)
     spec = refusal.spec
     if as_json:
         fields = [

@@ -316,3 +316,13 @@ class Refusal(Exception):  # noqa: N818 - the domain's word: a refusal is an out
         """Return one line with the reason and its English text or, if there are violations, those in both languages."""
         found = "; ".join(f"{each.field} {each.description} / {each.text.fa}" for each in self.violations)
         return f"{self.reason}: {found or self.spec.en}"
+
+
+def with_field(refusal: Refusal) -> Refusal:
+    """Return *refusal* with the field that it is about, for faces on which people ask.
+
+    Over gRPC AGENCY_NOT_MEMBER has no BadRequest: the request itself is well formed.
+    """
+    if refusal.reason is not Reason.AGENCY_NOT_MEMBER:
+        return refusal
+    return Refusal(refusal.reason, [Violation.of("executive_agency_id", "agency.member")])

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, cast
 import grpc
 from grpc.aio import AbortError, AioRpcError
 
-from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.errors import Reason, Refusal, with_field
 from estelam.core.grpc_status import from_grpc
 from estelam.pipeline.handler import Context, Handler
 
@@ -66,15 +66,7 @@ class _HttpContext:
 
     async def abort(self, code: grpc.StatusCode, details: str, trailer: tuple[Any, ...]) -> NoReturn:
         error = AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailer), details=details)
-        raise CallRefused(_with_field(from_grpc(error) or Refusal(Reason.SERVICE_FAILED)), _public(trailer))
-
-
-def _with_field(refusal: Refusal) -> Refusal:
-    """Return *refusal* with the field that it is about; gRPC's reply names none for AGENCY_NOT_MEMBER."""
-    if refusal.reason is not Reason.AGENCY_NOT_MEMBER:
-        return refusal
-    member = Violation.of("executive_agency_id", "agency.member")
-    return Refusal(refusal.reason, [member])
+        raise CallRefused(with_field(from_grpc(error) or Refusal(Reason.SERVICE_FAILED)), _public(trailer))
 
 
 def _public(trailer: Iterable[tuple[str, Any]]) -> Pairs:
