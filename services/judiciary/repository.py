@@ -74,7 +74,7 @@ _DRAWERS = (
     .distinct()
 )
 _other = case_table.alias("other")
-# The certificates of one cheque share its Sayad id: a case about any of them is about the cheque.
+# Certificates that have a row, and share the Sayad id of a cheque: a case about any of them is about the cheque.
 _OF_SAME_CHEQUE = (
     select(_other.c.filed_on).where(_other.c.sayad_id == _case.sayad_id, _other.c.filed_on >= _SINCE).exists()
 )
@@ -93,7 +93,8 @@ def drawers_with_case(connection: Connection, national_ids: Collection[str], sin
 def cheques_with_case(connection: Connection, tracking_ids: Collection[str], since: date) -> set[str]:
     """Return those of *tracking_ids* whose cheque is the subject of a case filed on or after *since*.
 
-    The case may be about another certificate of that cheque, if both have the cheque's Sayad id.
+    The case may be about another certificate of that cheque, if rows of both have the cheque's Sayad id. A tracking id
+    without a row is not returned.
     """
     found = connection.execute(_CHEQUES, {"keys": list(tracking_ids), "since": since}).scalars()
     return {tracking_id for tracking_id in found if tracking_id is not None}
