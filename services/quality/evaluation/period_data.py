@@ -49,7 +49,8 @@ class PeriodData:
 
         The inquiries of a service that keeps no ledger are in those of the services that it calls.
         """
-        return self.methods[name][0].slug in self.heads or any(method == name for method, _ in self.traffic)
+        service = self.methods[name][0].slug
+        return service in self.heads or any(self.methods[method][0].slug == service for method, _ in self.traffic)
 
 
 def load_period(

@@ -88,6 +88,7 @@ def test_service_without_ledger(client: httpx.Client, language: str, words: str)
 
     assert (None, []) == (methods[VERIFY_NOTE]["day"], methods[VERIFY_NOTE]["hours"])
     assert methods[CHECK_NOTE]["day"]["inquiries"] > 0
+    assert 0 == methods[PARTIES]["day"]["inquiries"]  # of a service with a ledger
     assert [True, True, False] == [words in page for page in (overview, own, other)]
 
 
