@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from estelam.core.parties import Parties
+from estelam.loading import csv_reader
 from estelam.loading.errors import LoadError
 from estelam.loading.feed import Changes
 from estelam.storage.coverage import Coverage
@@ -311,6 +312,24 @@ def test_contradicting_rows_reject_file_in_empty_table(sandbox: Sandbox, tmp_pat
 
     assert empty.load(CASES, SECOND, FIRST).rows == 2
     assert empty.changed() == {("1", "9990000050", 1), ("2", "9990000069", 1)}
+
+
+def test_contradicting_neighbours_reject_file_in_empty_table(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contradicting rows are reported also where they follow each other, in one batch of rows or in two."""
+    cases, notes = (LoadedTable(each.store, tmp_path) for each in (sandbox.judiciary(), sandbox.promissory()))
+
+    assert cases.load(CASES, FIRST, FIRST, SECOND).rejected == 1
+    assert cases.rejects() == ["2,3,case_number,DUPLICATE"]
+    assert cases.load(CASES, FIRST, f"1,{CIVIL},701,9990000069,DRAWER", SECOND).rejected == 1
+    assert cases.rejects() == ["2,3,case_number,DIFFERS_FROM_AN_EARLIER_ROW"]
+
+    monkeypatch.setattr(csv_reader, "BLOCK", len("agency_id,name\n"))
+    row = "A," + "n" * (csv_reader.BLOCK - len("A,\n"))
+    assert notes.load(MEMBERS, row, row).rejected == 1
+    assert notes.rejects() == ["2,3,agency_id,DUPLICATE"]
+    assert not notes.rows(member_table, "agency_id")
 
 
 NOTE = (
