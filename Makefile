@@ -5,6 +5,7 @@ SHELL := bash
 # PYTHON=python3.13 selects another interpreter, which gets an environment of its own.
 PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+GRPCIO ?= 1.80 1.81 1.82 1.83 1.84 1.85
 VENV ?= .venv$(patsubst %,-%,$(filter-out python3 python,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 LOCK ?= requirements/development.txt
@@ -49,6 +50,15 @@ test-lowest: $(VENV)/.ready ## Run the test suite with the lowest versions that 
 	$(COMPILE) pyproject.toml --extra dev --resolution lowest-direct --python $(BIN)/python --output-file build/lowest.txt
 	rm -rf .venv-lowest
 	$(MAKE) test VENV=.venv-lowest LOCK=build/lowest.txt
+
+.PHONY: test-grpcio
+test-grpcio: $(VENV)/.ready ## Test the polled server on other minor versions of grpcio (GRPCIO="1.82 1.84")
+	@for version in $(GRPCIO); do \
+		echo "grpcio $$version"; \
+		$(BIN)/uv pip install --quiet --no-deps --reinstall --target build/grpcio-$$version "grpcio==$$version.*"; \
+		PYTHONPATH=build/grpcio-$$version:services $(BIN)/python -m pytest -q --noconftest -p no:cacheprovider \
+			-m "not slow" tests/unit/server/test_completion_queue.py; \
+	done
 
 .PHONY: test-pythons
 test-pythons: ## Run mypy and the test suite on each supported version of Python that is installed (PYTHONS=...)

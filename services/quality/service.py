@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 from estelam.core.clock import Clock
 from estelam.server.process import Listening, run_until_shutdown
+from estelam.web.event_loop import run_in_event_loop
 from quality.dashboard.app import dashboard
 from quality.monitor.monitor import run_monitor
 from quality.settings import QualitySettings
@@ -17,7 +17,7 @@ def main(settings: QualitySettings, port_file: Path | None = None) -> None:
 
     Once both run, the port of the dashboard, 0 for none, is written to *port_file*.
     """
-    run_until_shutdown(partial(_running, settings), log_level=settings.log_level, port_file=port_file)
+    run_until_shutdown(lambda: run_in_event_loop(_running(settings)), log_level=settings.log_level, port_file=port_file)
 
 
 @contextlib.asynccontextmanager

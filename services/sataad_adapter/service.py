@@ -1,7 +1,7 @@
 """Composition root of the adapter process."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +11,17 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.catalogue.access_source import AccessSource
-from estelam.client.channel import ClientIdentity, aio_channel
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import Clock
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.timers import Timers
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server.grpc_server import Server, run_server
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import refusal_record_quota
 from estelam.telemetry.metrics import Metrics
+from estelam.web.event_loop import run_in_event_loop
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.provider_keys import ProviderKeys
 from sataad_adapter.settings import SetadSettings
@@ -32,8 +34,8 @@ def main(settings: SetadSettings, port_file: Path | None = None) -> None:
     run_until_shutdown(partial(run_adapter, settings), log_level=settings.log_level, port_file=port_file)
 
 
-@contextlib.asynccontextmanager
-async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> AsyncIterator[Server]:
+@contextlib.contextmanager
+def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Iterator[Server]:
     """Run the adapter; it calls the ministry's promissory service with Setad's client certificate.
 
     Raises:
@@ -42,11 +44,11 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
     clock, metrics = clock or Clock(), Metrics()
     identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
     client_expires_at = min(link.not_valid_after_utc for link in identity.read()[0].chain).timestamp()
-    async with aio_channel(settings.provider, identity) as ministry:
+    with channel(settings.provider, identity) as ministry, contextlib.closing(Timers()) as timers:
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
-        async def ping() -> None:
-            status = await health.Check(HealthCheckRequest(), timeout=1)
+        def ping() -> None:
+            status = health.Check(HealthCheckRequest(), timeout=1)
             if status.status != HealthCheckResponse.SERVING:
                 raise ConnectionError("the ministry's service reports that it is not serving")
 
@@ -61,6 +63,7 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
             authorizer=access,
             outages=outages,
             backend=VerificationBackend(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
+            timers=timers,
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
@@ -68,6 +71,8 @@ async def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) ->
             is_forwarding=True,
         )
         handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
-        grpc_server = run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages)
-        async with grpc_server as server, frontends(settings, handler, keys, clock):
+        with (
+            run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server,
+            run_in_event_loop(frontends(settings, handler, keys, clock)),
+        ):
             yield server

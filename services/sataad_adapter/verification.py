@@ -1,10 +1,12 @@
 """VerifyNote as two calls to the ministry: CheckNote and, after YES, GetNoteParties, within one deadline.
 
 Each reply is passed on only if its receipt verifies, and parties only if they are the persons whom the request names.
+No thread waits for the ministry: gRPC calls back with each reply.
 """
 
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import grpc
 import structlog
@@ -18,68 +20,118 @@ from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
 from estelam.core.purpose import encode_purpose
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
 from estelam.receipts.problems import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
-
-if TYPE_CHECKING:
-    from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceAsyncStub
 
 log = structlog.get_logger()
 
 _MINISTRY = notes.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_name
 
 
+Done = Callable[[Answer | Exception], None]
+
+
 class VerificationBackend:
     """Answer backend that forwards to the ministry's service, which looks up and records."""
 
     def __init__(
-        self, ministry: "PromissoryNoteInquiryServiceAsyncStub", keys: Mapping[str, VerifyingKey], clock: Clock
+        self, ministry: PromissoryNoteInquiryServiceStub, keys: Mapping[str, VerifyingKey], clock: Clock
     ) -> None:
         self._ministry = ministry
         self._keys = keys
         self._clock = clock
 
-    async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
-        """Return the ministry's answer about the note within *seconds*, with the parties if it is YES.
+    def answer(self, inquiry: Inquiry, seconds: float, done: Done) -> Callable[[], None]:
+        """Pass the ministry's answer about the note to *done* within *seconds*, with the parties if it is YES.
 
-        Raises:
-            Refusal: the ministry's own refusal, by its reason; PROVIDER_UNAVAILABLE; ANSWER_LATE; PROVIDER_UNPROVEN if
-                a reply's receipt is invalid; or PROVIDER_CONTRADICTS if the parties are others than those confirmed.
+        In place of an answer it is a Refusal: the ministry's own, by its reason; PROVIDER_UNAVAILABLE; ANSWER_LATE;
+        PROVIDER_UNPROVEN if a reply's receipt is invalid; or PROVIDER_CONTRADICTS if the parties are others than those
+        confirmed. Return what cancels the calls to the ministry.
         """
-        deadline = self._clock.monotonic() + seconds
-        check = _check_note_request(inquiry.request)
-        checked = await self._call("CheckNote", self._ministry.CheckNote, check, inquiry, deadline)
-        reply = pb.VerifyNoteResponse(answer=checked.answer, check_receipt=checked.receipt)
-        if checked.answer != inquiry_pb2.ANSWER_YES:
-            return Answer(Outcome.NO, receipt.canonical(reply))
-        request = _parties_request(inquiry.request)
-        parties = await self._call("GetNoteParties", self._ministry.GetNoteParties, request, inquiry, deadline)
-        if (parties.obligor.id, parties.beneficiary.id) != (check.obligor_id, check.beneficiary_id):
-            log.error("parties.rejected", inquiry_id=str(inquiry.id))
+        verification = _Verification(self._ministry, self._keys, self._clock, inquiry, seconds, done)
+        verification.check()
+        return verification.cancel
+
+    def record_refusal(self, _inquiry: Inquiry, _seconds: float, done: Callable[[Refusal | None], None]) -> None:
+        """Record nothing: the ministry received no call, so it records none; the pipeline has logged the refusal."""
+        done(None)
+
+
+class _Verification:
+    """One VerifyNote: the calls to the ministry, one after the other."""
+
+    def __init__(
+        self,
+        ministry: PromissoryNoteInquiryServiceStub,
+        keys: Mapping[str, VerifyingKey],
+        clock: Clock,
+        inquiry: Inquiry,
+        seconds: float,
+        done: Done,
+    ) -> None:
+        self._ministry = ministry
+        self._keys = keys
+        self._clock = clock
+        self._inquiry = inquiry
+        self._deadline = clock.monotonic() + seconds
+        self._done = done
+        self._reply = pb.VerifyNoteResponse()
+        self._call: Any = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Cancel the call to the ministry: the caller waits no more."""
+        self._is_cancelled = True
+        self._call.cancel()
+
+    def check(self) -> None:
+        """Call CheckNote."""
+        self._start("CheckNote", self._ministry.CheckNote, _check_note_request(self._inquiry.request), self._checked)
+
+    def _checked(self, reply: notes.CheckNoteResponse) -> None:
+        self._reply.answer = reply.answer
+        self._reply.check_receipt.CopyFrom(reply.receipt)
+        if reply.answer != inquiry_pb2.ANSWER_YES:
+            self._done(Answer(Outcome.NO, receipt.canonical(self._reply)))
+            return
+        request = _parties_request(self._inquiry.request)
+        self._start("GetNoteParties", self._ministry.GetNoteParties, request, self._disclosed)
+
+    def _disclosed(self, reply: notes.GetNotePartiesResponse) -> None:
+        asked = self._inquiry.request
+        if (reply.obligor.id, reply.beneficiary.id) != (asked.obligor_id, asked.beneficiary_id):
+            log.error("parties.rejected", inquiry_id=str(self._inquiry.id))
             raise Refusal(Reason.PROVIDER_CONTRADICTS)
-        reply.obligor.CopyFrom(parties.obligor)
-        reply.beneficiary.CopyFrom(parties.beneficiary)
-        reply.parties_receipt.CopyFrom(parties.receipt)
-        return Answer(Outcome.YES, receipt.canonical(reply))
+        self._reply.obligor.CopyFrom(reply.obligor)
+        self._reply.beneficiary.CopyFrom(reply.beneficiary)
+        self._reply.parties_receipt.CopyFrom(reply.receipt)
+        self._done(Answer(Outcome.YES, receipt.canonical(self._reply)))
 
-    async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
-        """Do nothing: the ministry received no call, so it records none; the pipeline has logged the refusal."""
+    def _start(self, name: str, rpc: Any, request: Message, then: Callable[[Any], None]) -> None:
+        """Call *rpc*, and call *then* with its reply once the receipt has been verified."""
+        timeout = max(0.0, self._deadline - self._clock.monotonic())
+        self._call = rpc.future(request, timeout=timeout, metadata=_purpose_metadata(self._inquiry))
+        self._call.add_done_callback(partial(self._replied, name, request, then))
 
-    async def _call(self, name: str, rpc: Any, request: Message, inquiry: Inquiry, deadline: float) -> Any:
-        call: Awaitable[Message] = rpc(
-            request, timeout=max(0.0, deadline - self._clock.monotonic()), metadata=_purpose_metadata(inquiry)
-        )
+    def _replied(self, name: str, request: Message, then: Callable[[Any], None], call: Any) -> None:
+        """Go on in gRPC's thread; whatever goes wrong there is the result."""
+        if self._is_cancelled:
+            return
         try:
-            reply = await call
-        except grpc.aio.AioRpcError as error:
-            raise _forwarded_refusal(error) from None
-        try:
-            receipt.verify(f"{_MINISTRY}/{name}", request, reply, self._keys)
-        except InvalidReceipt as error:
-            log.error("receipt.rejected", method=name, step=str(error))
-            raise Refusal(Reason.PROVIDER_UNPROVEN) from None
-        return reply
+            try:
+                reply = call.result()
+            except grpc.RpcError as error:
+                raise _forwarded_refusal(error) from None
+            try:
+                receipt.verify(f"{_MINISTRY}/{name}", request, reply, self._keys)
+            except InvalidReceipt as error:
+                log.error("receipt.rejected", method=name, step=str(error))
+                raise Refusal(Reason.PROVIDER_UNPROVEN) from None
+            then(reply)
+        except Exception as error:  # noqa: BLE001 - the pipeline makes a refusal of it
+            self._done(error)
 
 
 def _purpose_metadata(inquiry: Inquiry) -> tuple[tuple[str, str], ...]:
@@ -87,10 +139,10 @@ def _purpose_metadata(inquiry: Inquiry) -> tuple[tuple[str, str], ...]:
     return tuple((key, encode_purpose(value)) for key, value in values if value)
 
 
-def _forwarded_refusal(error: grpc.aio.AioRpcError) -> Refusal:
+def _forwarded_refusal(error: grpc.RpcError) -> Refusal:
     if refusal := from_grpc(error):
         return refusal
-    late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    late = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return Refusal(Reason.ANSWER_LATE if late else Reason.PROVIDER_UNAVAILABLE)
 
 

@@ -4,13 +4,12 @@ Each call is first made while every line that it runs is recorded. Then it is ma
 raised at that line; and again for every database call, failed before and after its work.
 """
 
-import asyncio
 import os
 import sqlite3
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -30,15 +29,18 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
-from estelam.core.model import Answer, Inquiry, LookupResult, Method
+from estelam.core.model import Inquiry, LookupResult, Method
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import verify
-from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
+from estelam.pipeline import timers
+from estelam.pipeline.batcher import Batcher
+from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
 from estelam.server import grpc_server
+from estelam.server.grpc_server import Server
 from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
 from judiciary.methods import LOOKUPS
@@ -63,7 +65,7 @@ FRONT = (
         for name in ("authentication", "authorization", "certificate", "rate_limit", "revocation")
     ),
     "estelam/catalogue/access_source.py",
-    *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "metadata", "outages")),
+    *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "metadata", "outages", "timers")),
 )
 FILES = (
     *FRONT,
@@ -156,11 +158,14 @@ CALLER_ERRORS = {
 }
 # Functions where the right answer is returned in spite of a fault, and why that is sound.
 TOLERATED = {
-    "Batcher._run": "between two batches no inquiry is being processed",
-    "Batcher._run_batch": "entries not yet taken stay in the queue for the next batch",
+    "Batcher._run_batch": "entries not yet taken stay queued; once every caller has a result, the batch is complete",
     "Batcher._take": "an entry not yet taken from the queue goes into the next batch",
     "FairQueue.move": "the same; an entry already taken is in the batch, which continues",
-    "Batcher._serve": "after the last caller has its recorded result, the batch is complete",
+    "FairQueue.__len__": "the same",
+    "FairQueue.__bool__": "the same",
+    "Entry.settle": "the recorded result has been passed on before this line",
+    "Timer.cancel": "the same",
+    "Timers.cancel": "the same",
     "Revocation._current": "unreadable lists leave the last valid ones in force",
     "Revocation.__init__": "the same: the line that names the files",
     "Authorizer.refresh": "an unreadable table leaves the last valid one in force",
@@ -174,24 +179,23 @@ TOLERATED = {
     "OutageTable.load": "the same",
     "Outage._check_duration": "the same",
     "FileReloader.refresh": "the same",
+    "FileReloader._refresh": "the same",
     "FileReloader._known": "the same",
     "file_stamp": "the same",
-    "InquiryHandler.handler.<locals>.handle": "the refusal has been sent before this line",
-    "_end": "the same",
 }
 
 
 class ServiceUnderTest:
     """A service in which any line can be made to fail, and its callers, one call at a time."""
 
-    def __init__(self, box: Sandbox, settings: StoreSettings, faults: Faults) -> None:
+    def __init__(self, box: Sandbox, settings: StoreSettings, faults: Faults, activity: "Activity") -> None:
         self.settings = settings
+        self._activity = activity
         self.faults = faults
         self._box = box
         self._keys = verifying_keys(settings.signing_certificates)
         self._channels: dict[str, grpc.Channel] = {}
         self._service: RunningService
-        self._tasks = 0
         self._store_down = False
 
     @contextmanager
@@ -214,9 +218,7 @@ class ServiceUnderTest:
         check: Any = self._channel("stranger").unary_unary("/grpc.health.v1.Health/Check")
         while HealthCheckResponse.FromString(check(b"")).status != HealthCheckResponse.SERVING:
             time.sleep(0.05)
-        for _ in range(20):  # one check may coincide with the end of that call and count it as idle
-            self._wait_until_idle()
-            time.sleep(0.01)
+        self._activity.wait_for_end()
 
     def _failing(self, lookup: Lookup) -> Lookup:
         def look(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
@@ -237,28 +239,16 @@ class ServiceUnderTest:
         publish(self._box.folder / "outages.toml", *announced)
         call: Any = self._channel(question.caller).unary_unary(f"/{question.method}", None, question.reply.FromString)
         try:
-            reply: Message = call(question.request.SerializeToString(), timeout=20, metadata=question.metadata)
+            reply: Message = call(question.request.SerializeToString(), timeout=5, metadata=question.metadata)
         except grpc.RpcError as error:
             return error
         finally:
-            self._wait_until_idle()
+            self._activity.wait_for_end()
         return reply
 
     def _channel(self, caller: str) -> grpc.Channel:
         identity, known = ClientIdentity.named(self._box.pki, caller), self._channels.get(caller)
         return self._channels.setdefault(caller, known or plain_channel(self._service.address, identity))
-
-    def _wait_until_idle(self) -> None:
-        """Wait until no task is running, and trace the service's thread from then on."""
-        running: list[int] = []
-
-        def look() -> None:
-            sys.settrace(self.faults.trace)
-            running.append(len(asyncio.all_tasks(self._service.loop)))
-
-        while not running or running[-1] > self._tasks:
-            self._service.call(look)
-            self._tasks = min(self._tasks, running[-1]) if self._tasks else running[-1]
 
     def outcome(self, question: Question, reply: Message | grpc.RpcError) -> Any:
         """Return the outcome of *reply*: an answer with a valid receipt, or a refusal that holds only constant text."""
@@ -274,6 +264,43 @@ class ServiceUnderTest:
         return refusal.reason
 
 
+class Activity:
+    """What the threads of all services are doing: it traces them, and tells when they have nothing to do."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._running: list[str] = []
+        self._batchers: list[Batcher[Any, Any]] = []
+
+    def followed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *function*, which traces its thread while it runs."""
+
+        def follow(*arguments: Any) -> Any:
+            self._running.append(function.__name__)
+            sys.settrace(self._faults.trace)
+            try:
+                return function(*arguments)
+            finally:
+                sys.settrace(None)
+                self._running.remove(function.__name__)
+
+        return follow
+
+    def counted(self, begin: Callable[..., None]) -> Callable[..., None]:
+        """Return *begin*, the constructor of batchers, which keeps each of them in sight."""
+
+        def count(batcher: Batcher[Any, Any], *arguments: Any, **options: Any) -> None:
+            begin(batcher, *arguments, **options)
+            self._batchers.append(batcher)
+
+        return count
+
+    def wait_for_end(self) -> None:
+        """Wait until no call and no batch is running, and none is queued."""
+        while self._running or any(len(batcher._queue) for batcher in self._batchers):
+            time.sleep(0.0005)
+
+
 @pytest.fixture(scope="module")
 def database() -> DatabaseFaults:
     return DatabaseFaults()
@@ -286,33 +313,32 @@ def services(
     box = suite.create_sandbox(tmp_path_factory.mktemp("faults"))
     suite.load_samples(box)
     faults = Faults(SERVICES, FILES)
+    activity = Activity(faults)
     lists = box.folder / "ca.crl"
     lists.write_bytes(crl_pem(box.pki))
     settings: dict[str, object] = {"listen": "127.0.0.1:0", "revocation_lists": (lists,)}
     promissory, judiciary = box.promissory(**settings), box.judiciary(**settings)
     with (
-        _traced(faults, database),
-        ServiceUnderTest(box, promissory, faults).opened(lookups(promissory)) as promissory_service,
-        ServiceUnderTest(box, judiciary, faults).opened(LOOKUPS) as judiciary_service,
+        _traced(activity, database),
+        ServiceUnderTest(box, promissory, faults, activity).opened(lookups(promissory)) as promissory_service,
+        ServiceUnderTest(box, judiciary, faults, activity).opened(LOOKUPS) as judiciary_service,
     ):
         promissory_service.ask(ANSWERED["a note, YES"])  # permits GetNoteParties
         yield {"setad": promissory_service, "agency": promissory_service, "cbi": judiciary_service}
 
 
 @contextmanager
-def _traced(faults: Faults, database: DatabaseFaults) -> Iterator[None]:
-    """Trace the batch threads too, and silence logs: the tests cause thousands of faults."""
-    answer_batch, logging = InquiryRecorder.answer_batch, structlog.get_config()
-
-    def followed(recorder: InquiryRecorder, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
-        sys.settrace(faults.trace if faults.is_active else None)
-        return answer_batch(recorder, inquiries)
-
+def _traced(activity: Activity, database: DatabaseFaults) -> Iterator[None]:
+    """Trace the loops and the batch threads, and silence logs: the tests cause thousands of faults."""
+    logging = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InquiryRecorder, "answer_batch", followed)
+        patch.setattr(Server, "_serve", activity.followed(Server._serve))
+        patch.setattr(Batcher, "_run_batch", activity.followed(Batcher._run_batch))
+        patch.setattr(Batcher, "__init__", activity.counted(Batcher.__init__))
         patch.setattr(sqlite3, "connect", database.connect)
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
+        patch.setattr(timers, "MAX_CANCELLED", 1 << 30)  # else some calls also remove the timers of earlier ones
         yield
     structlog.configure(**logging)
 
@@ -329,14 +355,11 @@ def faulty(service: ServiceUnderTest, question: Question, passed: Iterable[Point
     """Return the wrong outcomes when errors are raised at each of *passed*."""
     kinds, wrong = errors(" ".join(question.secrets)), []
     for point in passed:
-        thrown: list[BaseException] = [next(kinds)()]
-        if service.faults.awaits(point):
-            thrown.append(asyncio.CancelledError())
-        for error in thrown:
-            with service.faults.throwing(error, at=point):
-                result = service.outcome(question, service.ask(question))
-            if fault := _fault(service, question, point, result):
-                wrong.append(f"{type(error).__name__} at {point} {fault}")
+        error = next(kinds)()
+        with service.faults.throwing(error, at=point):
+            result = service.outcome(question, service.ask(question))
+        if fault := _fault(service, question, point, result):
+            wrong.append(f"{type(error).__name__} at {point} {fault}")
     return wrong
 
 

@@ -13,7 +13,16 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
 from promissory.methods import lookups
 from tests.guarantees import test_1_fail_closed as whole
-from tests.guarantees.test_1_fail_closed import ANSWERED, FILES, SERVICES, Question, ServiceUnderTest, faulty, points
+from tests.guarantees.test_1_fail_closed import (
+    ANSWERED,
+    FILES,
+    SERVICES,
+    Activity,
+    Question,
+    ServiceUnderTest,
+    faulty,
+    points,
+)
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
 from tests.support.faults import DatabaseFaults, Faults
 from tools.env import sandbox as suite
@@ -38,10 +47,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceUnd
     proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))
     settings = box.promissory(listen="127.0.0.1:0", trusted_proxies=[fingerprint(proxy)])
     faults = Faults(SERVICES, (*FILES, XFCC))
+    activity = Activity(faults)
     question = replace(ANSWERED["a note, YES"], caller="proxy", metadata=((HEADER, forwarded(setad)),))
     with (
-        whole._traced(faults, DatabaseFaults()),
-        ProxiedService(box, settings, faults).opened(lookups(settings)) as service,
+        whole._traced(activity, DatabaseFaults()),
+        ProxiedService(box, settings, faults, activity).opened(lookups(settings)) as service,
     ):
         yield service, question
 

@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, example, given, settings
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -23,10 +24,12 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.pipeline.recorder import LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
+from estelam.server import health, service
 from estelam.server.service import run_recording_service
 from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
 from judiciary.methods import LOOKUPS
 from tests.conftest import Start, plain_channel
+from tests.e2e.test_serving import until
 from tests.support.service import RunningService
 from tools.chaos.mutations import MESSAGES, Draft
 from tools.env.sandbox import (
@@ -255,6 +258,7 @@ def test_unknown_method_name(wire: Wire, caller: str) -> None:
     @example(b"/\xff")
     @example(known[0].encode() + b"\xff")
     def check_name(name: bytes) -> None:
+        assume(name not in {health.CHECK, health.WATCH})
         assert wire.reason(caller, name, b"") == Reason.METHOD_UNKNOWN
 
     assert {name: wire.reason(caller, name, b"") for name in near + other} == dict.fromkeys(
@@ -304,11 +308,23 @@ def test_compression_bomb_is_refused(wire: Wire, method: Method) -> None:
 
 @each_method
 def test_call_without_message_gets_no_answer(wire: Wire, method: Method) -> None:
-    """A call that ends without a message gets no answer."""
+    """A call that ends without a message is refused with REQUEST_MALFORMED."""
     call: Any = wire.channels[method.caller].stream_unary(f"/{method.name}")
 
-    with pytest.raises(grpc.RpcError):
-        call(iter(()), timeout=0.3)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(iter(()), timeout=20)
+    assert reason_of(caught.value) == Reason.REQUEST_MALFORMED
+    assert wire.is_serving()
+
+
+@pytest.mark.parametrize("path", [health.CHECK, health.WATCH])
+def test_malformed_health_check(wire: Wire, path: bytes) -> None:
+    """A health check that can't be read is refused with REQUEST_MALFORMED, and Health still answers."""
+    call: Any = wire.channels["setad"].unary_stream(path)  # type: ignore[arg-type]  # gRPC takes bytes as they are
+
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call(b"\xff", timeout=20))
+    assert reason_of(caught.value) == Reason.REQUEST_MALFORMED
     assert wire.is_serving()
 
 
@@ -323,9 +339,9 @@ def test_server_timeout_applies(loaded: Sandbox, start: Start, timeout: float | 
         return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
 
     own = loaded.judiciary(listen="127.0.0.1:0", request_timeout_seconds=0.3, shutdown_delay_seconds=0)
-    service = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}))
+    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}))
     method = METHODS["CheckByNationalId"]
-    with plain_channel(service.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
+    with plain_channel(running.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         wire = Wire({"cbi": channel}, {})
         first = wire.reason("cbi", f"/{method.name}", method.wire, timeout=timeout)
         queued = wire.reason("cbi", f"/{CHECK_BY_TRACKING_ID}", METHODS["CheckByTrackingId"].wire, timeout=timeout)
@@ -334,6 +350,36 @@ def test_server_timeout_applies(loaded: Sandbox, start: Start, timeout: float | 
 
     assert held.is_set()
     assert (first, queued, freed) == (Reason.ANSWER_LATE, Reason.ANSWER_LATE, None)
+
+
+def test_hung_store(loaded: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store hangs, callers get ANSWER_LATE, others their refusals, and health says NOT_SERVING."""
+    monkeypatch.setattr(service, "PING_SECONDS", 0.2)
+    free = threading.Event()
+
+    def hanging(reading: LookupContext, inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
+        free.wait(30)
+        return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
+
+    own = loaded.judiciary(listen="127.0.0.1:0", request_timeout_seconds=0.3, shutdown_delay_seconds=0)
+    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: hanging}))
+    method = METHODS["CheckByNationalId"]
+    with plain_channel(running.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
+        wire = Wire({"cbi": channel}, {})
+        late = [wire.reason("cbi", f"/{method.name}", method.wire) for _ in range(3)]
+        malformed = wire.reason("cbi", "/nothing", b"")
+        noticed = until(lambda: status_of(wire) == HealthCheckResponse.NOT_SERVING)
+        free.set()
+        recovered = until(lambda: status_of(wire) == HealthCheckResponse.SERVING)
+        freed = until_answered(wire, method)
+
+    assert late == [Reason.ANSWER_LATE] * 3
+    assert (malformed, noticed, recovered, freed) == (Reason.METHOD_UNKNOWN, True, True, None)
+
+
+def status_of(wire: Wire) -> int:
+    """The status of the whole server."""
+    return int(HealthCheckResponse.FromString(wire.send("cbi", health.CHECK, b"")).status)
 
 
 def until_answered(wire: Wire, method: Method) -> Reason | None:

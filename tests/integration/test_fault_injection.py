@@ -17,10 +17,6 @@ def program(steps):
         except KeyError:
             return "caught"
         return results
-
-
-async def waiting(other):
-    await other
 """
 
 Program = Callable[[list[Callable[[int], int]]], object]
@@ -82,12 +78,6 @@ def test_unreached_point_raises_nothing(faults: Faults, program: Program) -> Non
     with faults.throwing(ValueError("here"), at=Point("program.py", "program", 99, 1)):
         assert program(STEPS) == [1, 2]
     assert not faults.thrown
-
-
-def test_awaiting_lines_are_known(faults: Faults) -> None:
-    """Lines with an await are known."""
-    assert faults.awaits(Point("program.py", "waiting", 11, 1))
-    assert not faults.awaits(Point("program.py", "program", 7, 1))
 
 
 def rows(database: DatabaseFaults, path: Path) -> int:

@@ -45,10 +45,9 @@ class Faults:
         self.thrown = False
         trees = {name: ast.parse(Path(path).read_text("utf-8")) for path, name in self._files.items()}
         self._idle = _lines(trees, _is_idle)
-        self._awaits = _lines(trees, lambda node: isinstance(node, ast.Await))
 
     def record(self, work: Work) -> list[Point]:
-        """Return every point that *work* runs, without the lines `try:` and `while True:`, which do nothing."""
+        """Return every point that *work* runs, without `try:` and `while True:`, which do nothing, and locks."""
         self._runs.clear()
         self._seen = []
         work()
@@ -59,10 +58,6 @@ class Faults:
     def is_active(self) -> bool:
         """Whether tracing is needed: points are being recorded, or an error is still to be raised."""
         return self._seen is not None or self._point is not None
-
-    def awaits(self, point: Point) -> bool:
-        """Whether the line of *point* has an `await`."""
-        return point.place in self._awaits
 
     @contextmanager
     def throwing(self, error: BaseException, *, at: Point) -> Iterator[None]:
@@ -102,6 +97,9 @@ def _lines(trees: Mapping[str, ast.Module], chosen: Callable[[ast.AST], bool]) -
 
 
 def _is_idle(node: ast.AST) -> bool:
+    if isinstance(node, ast.With):
+        # Python runs this line again to release a lock: an error raised just before would leave it locked.
+        return any(isinstance(taken.context_expr, ast.Attribute) for taken in node.items)
     return isinstance(node, ast.Try) or (isinstance(node, ast.While) and isinstance(node.test, ast.Constant))
 
 

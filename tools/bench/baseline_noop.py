@@ -1,6 +1,7 @@
 """The baseline: a handler that does nothing, with the same contract, limits and TLS as the full service."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +13,13 @@ import grpc
 
 from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.settings import ServingSettings
-from estelam.pipeline.handler import Context
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
 from estelam.server.grpc_server import options
-from estelam.server.process import wait_for_shutdown, write_port
+from estelam.server.process import write_port
 from tools.bench.environment import SERVER_CORE, BenchEnvironment, Engine, check_note, load, promissory_server
 from tools.bench.load.plan import Report
 from tools.bench.processes import RunningServer, run_server
@@ -34,11 +34,11 @@ class NoopServicer(PromissoryNoteInquiryServiceServicer):
     def __init__(self, reply: pb.CheckNoteResponse) -> None:
         self._reply = reply
 
-    async def CheckNote(self, _request: pb.CheckNoteRequest, _context: Context) -> pb.CheckNoteResponse:  # noqa: N802
+    async def CheckNote(self, _request: pb.CheckNoteRequest, _context: Any) -> pb.CheckNoteResponse:  # noqa: N802
         """Return the constant reply."""
         return self._reply
 
-    async def GetNoteParties(self, _request: Any, _context: Context) -> pb.GetNotePartiesResponse:  # noqa: N802
+    async def GetNoteParties(self, _request: Any, _context: Any) -> pb.GetNotePartiesResponse:  # noqa: N802
         """Not called by the benchmarks."""
         raise NotImplementedError
 
@@ -56,7 +56,9 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     write_port(port_file, port)
-    await wait_for_shutdown()
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    await terminated.wait()
     await server.stop(1)
 
 

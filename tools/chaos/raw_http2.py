@@ -1,4 +1,4 @@
-"""HTTP/2 over mTLS below any client library: sends any bytes, valid or not, and reads everything that comes back.
+"""HTTP/2 below any client library, with or without mTLS: sends any bytes, and reads everything that comes back.
 
 hyperframe writes the valid frames and reads the server's. `frame` writes frames that hyperframe refuses to write.
 """
@@ -76,10 +76,10 @@ class ConnectionClosed(Exception):  # noqa: N818 - an event, not an error
 class RawConnection:
     """One connection, which sends bytes as they are, without checking them."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
         plain = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = tls.wrap_socket(plain, server_hostname="localhost")
+        self._socket = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain
         self._decoder = Decoder()
         self._inbox = b""
         self.replies: dict[int, Reply] = {}

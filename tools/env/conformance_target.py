@@ -1,11 +1,11 @@
 """One of our services with all its instances in one process, on a clock that the conformance kit controls."""
 
-import asyncio
 import csv
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Self
 
@@ -88,28 +88,24 @@ def _grants(rows: Iterable[Mapping[str, str]]) -> Iterable[str]:
 
 def _main(folder: Path, members: Mapping[Instance, ServingSettings], ready_file: Path) -> None:
     logs.configure_logging("warning")
-    asyncio.run(_serve(folder, members, ready_file))
-
-
-async def _serve(folder: Path, members: Mapping[Instance, ServingSettings], ready_file: Path) -> None:
     clock = monotonic_wall_clock(Clock(_offset_clock(folder / "steering" / "offset")))
-    async with AsyncExitStack() as stack:
-        servers = {
-            member: await stack.enter_async_context(_open(settings, clock)) for member, settings in members.items()
-        }
+    with ExitStack() as stack:
+        servers = {member: stack.enter_context(_open(settings, clock)) for member, settings in members.items()}
         for member, settings in members.items():
             if member in DOWN and isinstance(settings, StoreSettings):
                 _remove_store(settings.store)
-        followers = [asyncio.create_task(_follow_denied_file(folder, next(iter(members.values())).access))]
+        _start(_follow_denied_file, folder, next(iter(members.values())).access)
         if isinstance(ministry := members.get(Instance.PROMISSORY), PromissorySettings):
-            followers.append(asyncio.create_task(_follow_endorsed_file(folder, ministry)))
+            _start(_follow_endorsed_file, folder, ministry)
         write_atomic(ready_file, json.dumps({member: server.port for member, server in servers.items()}))
-        await wait_for_shutdown()
-        for follower in followers:
-            follower.cancel()
+        wait_for_shutdown()
 
 
-def _open(settings: ServingSettings, clock: Clock) -> AbstractAsyncContextManager[Server]:
+def _start(follow: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=follow, args=arguments, daemon=True).start()
+
+
+def _open(settings: ServingSettings, clock: Clock) -> AbstractContextManager[Server]:
     match settings:
         case PromissorySettings():
             return run_recording_service(settings, lookups(settings), clock=clock)
@@ -135,23 +131,23 @@ def _offset_clock(path: Path) -> Callable[[], int]:
     return micros
 
 
-async def _follow_denied_file(folder: Path, table: Path) -> None:
+def _follow_denied_file(folder: Path, table: Path) -> None:
     """Rewrite the access table whenever the controlled deny list has changed."""
     before = write_access(folder, table)
     while True:
-        await asyncio.sleep(_FOLLOW_SECONDS)
+        time.sleep(_FOLLOW_SECONDS)
         if (folder / "steering" / "denied").read_text("ascii") != before:
             before = write_access(folder, table)
 
 
-async def _follow_endorsed_file(folder: Path, ministry: PromissorySettings) -> None:
+def _follow_endorsed_file(folder: Path, ministry: PromissorySettings) -> None:
     """Give each note that the steering file names its holder after the endorsement."""
     with (folder / "data" / "endorsements.csv").open(encoding="utf-8", newline="") as file:
         waiting = {row["serial"]: row for row in csv.DictReader(file)}
     while waiting:
-        await asyncio.sleep(_FOLLOW_SECONDS)
+        time.sleep(_FOLLOW_SECONDS)
         for serial in waiting.keys() & (folder / "steering" / "endorsed").read_text("ascii").split():
-            await asyncio.to_thread(_endorse, ministry, waiting.pop(serial))
+            _endorse(ministry, waiting.pop(serial))
 
 
 def _endorse(ministry: PromissorySettings, row: Mapping[str, str]) -> None:

@@ -1,9 +1,6 @@
 """Authentication: the one organisation that the client certificate names, with or without a proxy in between."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
-from grpc.aio import ServicerContext
+from collections.abc import Callable, Iterable, Sequence
 
 from estelam.auth.certificate import ClientCertificate, parse_certificate
 from estelam.auth.revocation import Revocation
@@ -30,8 +27,8 @@ class Authenticator:
         self.revocation = Revocation(settings.revocation_lists, settings.ca_certificates, clock)
         """The revocation lists, against which the caller's certificate is checked once the caller is known."""
 
-    def authenticate(self, context: ServicerContext[Any, Any], metadata: Metadata) -> ClientCertificate:
-        """Return the certificate of the connection or, behind a trusted proxy, of the XFCC header.
+    def authenticate(self, presented: Sequence[bytes], metadata: Metadata) -> ClientCertificate:
+        """Return the certificate *presented* (PEM) on the connection or, behind a trusted proxy, of the XFCC header.
 
         It names one organisation. TLS has verified the chain. The validity period is checked again here, since a
         connection outlives its handshake. An XFCC header from any but a trusted proxy is an attempt at impersonation.
@@ -40,7 +37,6 @@ class Authenticator:
             Refusal: CERTIFICATE_UNUSABLE or CERTIFICATE_EXPIRED; for the proxy's own certificate also
                 CERTIFICATE_DENIED, CERTIFICATE_REVOKED or REVOCATION_UNKNOWN.
         """
-        presented = list(context.auth_context().get("x509_pem_cert", ()))
         if len(presented) != 1:
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
         certificate = parse_certificate(presented[0])

@@ -1,7 +1,11 @@
-"""Rate limits: a token bucket for each caller and method, whose state the caller may see."""
+"""Rate limits: a token bucket for each caller and method, whose state the caller may see.
+
+Calls are admitted in one thread, and charged for the cost of a NO in another.
+"""
 
 import math
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from estelam.auth.grants import Quota
 from estelam.core.clock import Clock
@@ -16,11 +20,13 @@ class TokenBucket:
     tokens: float
     filled: float
     """Monotonic seconds of the last refill."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def refill(self, now: float) -> None:
         """Add the tokens regained since the last refill; *now* is in monotonic seconds."""
-        self.tokens = min(self.quota.burst, self.tokens + (now - self.filled) * self.quota.rate)
-        self.filled = now
+        with self.lock:
+            self.tokens = min(self.quota.burst, self.tokens + (now - self.filled) * self.quota.rate)
+            self.filled = now
 
 
 class RateLimiter:
@@ -28,17 +34,19 @@ class RateLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
     def bucket(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
         """Return the bucket of one caller and method, refilled."""
-        now = self._clock.monotonic()
-        bucket = self._buckets.get((caller, policy))
-        if bucket is None or bucket.quota is not quota:
-            if bucket is None or bucket.quota != quota:
-                bucket = TokenBucket(quota, float(quota.burst), now)
-            self._buckets[caller, policy] = bucket
-        bucket.refill(now)
+        with self._lock:
+            now = self._clock.monotonic()
+            bucket = self._buckets.get((caller, policy))
+            if bucket is None or bucket.quota is not quota:
+                if bucket is None or bucket.quota != quota:
+                    bucket = TokenBucket(quota, float(quota.burst), now)
+                self._buckets[caller, policy] = bucket
+            bucket.refill(now)
         return bucket
 
     def acquire(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
@@ -61,13 +69,15 @@ class RefusalThrottle:
     def __init__(self, clock: Clock, *, gap_seconds: float = 0.01) -> None:
         self._clock = clock
         self._gap = gap_seconds
+        self._lock = threading.Lock()
         self._next: dict[str, float] = {}
 
     def delay(self, caller: str, most: float) -> float:
         """Return the seconds, at *most*, by which to delay the next refusal of *caller*."""
-        now = self._clock.monotonic()
-        turn = min(max(now, self._next.get(caller, now)), now + most)
-        self._next[caller] = turn + self._gap
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = min(max(now, self._next.get(caller, now)), now + most)
+            self._next[caller] = turn + self._gap
         return turn - now
 
 
@@ -77,14 +87,16 @@ def acquire(bucket: TokenBucket, policy: str) -> None:
     Raises:
         Refusal: QUOTA_EXHAUSTED, with the bucket's state and the seconds until the next token.
     """
-    if bucket.tokens < 1:
-        raise Refusal(Reason.QUOTA_EXHAUSTED, quota=bucket_state(bucket, policy))
-    bucket.tokens -= 1
+    with bucket.lock:
+        if bucket.tokens < 1:
+            raise Refusal(Reason.QUOTA_EXHAUSTED, quota=bucket_state(bucket, policy))
+        bucket.tokens -= 1
 
 
 def charge_miss(bucket: TokenBucket) -> None:
     """Charge the cost of an answer NO beyond the first token; the balance may become negative."""
-    bucket.tokens -= bucket.quota.miss_cost - 1
+    with bucket.lock:
+        bucket.tokens -= bucket.quota.miss_cost - 1
 
 
 def bucket_state(bucket: TokenBucket, policy: str) -> QuotaState:

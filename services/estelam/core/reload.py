@@ -1,5 +1,6 @@
 """Values that are loaded from files, and loaded again when the files change."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -51,6 +52,7 @@ class FileReloader(Generic[T]):
         self._load = load
         self._interval_seconds = interval_seconds
         self._monotonic = monotonic
+        self._lock = threading.Lock()
         self._next_check = 0.0
         self._value = initial
         self._stamps: tuple[Stamp, ...] | None = None
@@ -75,12 +77,16 @@ class FileReloader(Generic[T]):
         """Load the value if a file has changed; return whether it was loaded.
 
         A check within the interval after the last one does nothing. The first load begins no interval, so that a change
-        right after it is found by the next check.
+        right after it is found by the next check. Several threads may call it; one of them loads.
 
         Raises:
             OSError: the status of a file can't be read. The last value stays.
             Exception: whatever the load function raises. The last value stays.
         """
+        with self._lock:
+            return self._refresh()
+
+    def _refresh(self) -> bool:
         if self._value is not None:
             now = self._monotonic()
             if now < self._next_check:

@@ -1,28 +1,27 @@
 """Batches inquiries: a bounded, fair queue in front of one worker thread; each batch is one transaction.
 
-Batching adds latency when one caller is active and saves most of the commit cost when many are. So the batcher waits
-for further entries only while many arrive, until the arrivals pause.
+What arrives during one transaction is the next batch. So a lone caller waits for nothing, and many share a commit. The
+thread that submits says when a batch begins: it has then submitted all that has arrived, and waits, so that the two
+threads do not compete for the interpreter.
 Each caller has a queue of its own, and all queues advance equally: a flood from one caller delays no other.
 """
 
-import asyncio
 import contextlib
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from estelam.core.errors import Reason, Refusal
+from estelam.pipeline.timers import Timers
 
 log = structlog.get_logger()
 
-# Arrivals are taken to have paused when so few come in so long; the batcher waits for a pause at most so long.
-IDLE_AFTER_SECONDS = 0.001
-IDLE_BELOW_ENTRIES = 4
-MAX_GATHER_SECONDS = 0.1
 # The pause after a fault before the next batch.
 RETRY_PAUSE_SECONDS = 0.01
 
@@ -40,32 +39,74 @@ class BatchLimits:
     """The batch size while more than two full batches are queued: short batches keep new arrivals from waiting long."""
 
 
+class Entry(Generic[T, R]):
+    """One submitted item. It is settled once: with a result, an error, or because nobody waits for it any more."""
+
+    __slots__ = ("_done", "_settling", "_timer", "item")
+
+    def __init__(self, item: T, done: Callable[[R | Exception], None]) -> None:
+        self.item = item
+        self._done = done
+        self._settling = threading.Lock()
+        self._timer: Any = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether somebody has settled it."""
+        return self._settling.locked()
+
+    def settle(self, result: R | Exception) -> None:
+        """Pass on *result*, in this thread, unless the entry has been settled."""
+        if self._settling.acquire(blocking=False):
+            try:
+                self._done(result)
+            except BaseException:
+                self._settling.release()  # the error is to be passed on instead
+                raise
+            self._timer.cancel()
+
+    def abandon(self) -> None:
+        """Pass nothing on: the caller waits no more."""
+        if self._settling.acquire(blocking=False):
+            self._timer.cancel()
+
+    def expire_after(self, seconds: float, timers: Timers) -> None:
+        """Settle the entry with ANSWER_LATE in *seconds*, whatever the worker is doing then."""
+        self._timer = timers.after(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.settle(Refusal(Reason.ANSWER_LATE))
+
+
 class FairQueue(Generic[T, R]):
     """One queue for each key; all queues advance equally."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._queues: dict[str, deque[tuple[T, asyncio.Future[R]]]] = {}
+        self._queues: dict[str, deque[Entry[T, R]]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def append(self, key: str, entry: tuple[T, asyncio.Future[R]]) -> None:
-        """Add *entry* to the queue of *key*; if all is full, the last entry of the longest queue is refused.
+    def __bool__(self) -> bool:
+        return any(self._queues.values())
+
+    def append(self, key: str, entry: Entry[T, R]) -> Entry[T, R] | None:
+        """Add *entry* to the queue of *key*; if all is full, remove and return the last entry of the longest queue.
 
         Raises:
-            Refusal: OVERLOADED, if the entry to refuse would be this one.
+            Refusal: OVERLOADED, if the entry to remove would be this one.
         """
+        last: Entry[T, R] | None = None
         if len(self) >= self._bound:
             longest = max(self._queues.values(), key=len)
             if len(self._queues.get(key, ())) + 1 >= len(longest):
                 raise Refusal(Reason.OVERLOADED)
-            _, future = longest.pop()
-            if not future.done():
-                future.set_exception(Refusal(Reason.OVERLOADED))
+            last = longest.pop()
         self._queues.setdefault(key, deque()).append(entry)
+        return last
 
-    def move(self, batch: list[tuple[T, asyncio.Future[R]]], most: int) -> None:
+    def move(self, batch: list[Entry[T, R]], most: int) -> None:
         """Move an equal share of each queue to *batch*, up to *most* entries; a served queue goes to the back."""
         share = max(1, (most - len(batch)) // len(self._queues))
         for key in list(self._queues)[:most]:
@@ -73,7 +114,7 @@ class FairQueue(Generic[T, R]):
             for _ in range(min(share, len(queue))):
                 batch.append(queue.popleft())
                 # An entry whose caller has stopped waiting is dropped before any work is done for it.
-                if batch[-1][1].done():
+                if batch[-1].is_settled:
                     batch.pop()
             if queue:
                 self._queues[key] = self._queues.pop(key)
@@ -88,133 +129,140 @@ class Batcher(Generic[T, R]):
         self,
         work: Callable[[Sequence[T]], Sequence[R]],
         limits: BatchLimits,
+        timers: Timers,
         *,
         observe: Callable[[int], None] = lambda _size: None,
     ) -> None:
         self._work = work
         self._limits = limits
+        self._timers = timers
         self._observe = observe
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._batch_ended = threading.Condition(lock)
+        self._batches = 0
         self._queue: FairQueue[T, R] = FairQueue(limits.queue)
-        self._not_empty = asyncio.Event()
+        self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._closing = False
-        self._last_size = 0
-        self._arrivals = 0
-        self._runner = asyncio.get_running_loop().create_task(self._run())
+        self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
+        self._thread.start()
 
-    async def submit(self, item: T, seconds: float, queue_key: str = "") -> R:
-        """Return the result of *work* for *item*, which waits in the queue of *queue_key*, within *seconds*.
+    def submit(
+        self, item: T, seconds: float, done: Callable[[R | Exception], None], queue_key: str = ""
+    ) -> Entry[T, R]:
+        """Pass the result of *work* for *item*, which waits in the queue of *queue_key*, to *done*, in any thread.
+
+        The item waits for `run_waiting` or, while a batch is running, for the end of that one. In place of a result
+        there may be an error of the work; or a Refusal: ANSWER_LATE after *seconds*, OVERLOADED if another caller
+        needed the place in the queue. An item already in a batch is finished nevertheless: a timeout ends the waiting,
+        not the commit.
 
         Raises:
-            Refusal: OVERLOADED if the queue is full and this caller's is the longest; ANSWER_LATE if the time has
-                passed. An item already in a batch is finished nevertheless: a timeout ends the waiting, not the commit.
+            Refusal: OVERLOADED if the queue is full and this caller's is the longest.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
-        timer = loop.call_later(seconds, _expire, future)
+        entry: Entry[T, R] = Entry(item, done)
+        entry.expire_after(seconds, self._timers)
         try:
-            self._queue.append(queue_key, (item, future))
-            self._arrivals += 1
-            self._not_empty.set()
-            return await future
+            with self._changed:
+                last = self._queue.append(queue_key, entry)
+        except BaseException:
+            entry.abandon()
+            raise
+        if last is not None:
+            last.settle(Refusal(Reason.OVERLOADED))
+        return entry
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any entry waits for a batch."""
+        return bool(self._queue)
+
+    def run_waiting(self, seconds: float) -> None:
+        """Let the worker begin with what waits, if anything, and wait until a batch has ended, at most *seconds*."""
+        with self._changed:
+            if self._queue:
+                self._changed.notify()
+                before = self._batches
+                self._batch_ended.wait_for(lambda: self._batches > before, seconds)
+
+    def run_exclusive(self, work: Callable[[], Any], seconds: float | None = None) -> Any:
+        """Return the result of *work*, which runs in the worker thread between two batches.
+
+        Raises:
+            TimeoutError: it took more than *seconds*. If it had not begun, it never will.
+        """
+        future: Future[Any] = Future()
+        with self._changed:
+            self._tasks.append((work, future))
+            self._changed.notify()
+        try:
+            return future.result(seconds)
         finally:
-            timer.cancel()
+            future.cancel()
 
-    async def run_exclusive(self, work: Callable[[], Any]) -> Any:
-        """Run *work* in the worker thread, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def close(self, seconds: float | None = None) -> bool:
+        """Finish all queued entries, then stop; return whether that took at most *seconds*."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
-    async def close(self) -> None:
-        """Finish all queued entries, then stop."""
-        self._closing = True
-        self._not_empty.set()
-        await self._runner
-        self._thread.shutdown()
-
-    async def _run(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                if self._closing and not self._queue:
+                if not self._run_next():
                     return
-                await self._run_batch()
-            except BaseException as error:
-                # The runner survives any fault; queued entries go into the next batch.
-                if is_cancelled(error):
-                    raise
+            except BaseException as error:  # noqa: BLE001 - the worker survives any fault; entries stay queued
                 with contextlib.suppress(Exception):
                     log.error("batcher.failed", error=type(error).__name__)
-                await asyncio.sleep(RETRY_PAUSE_SECONDS)
+                time.sleep(RETRY_PAUSE_SECONDS)
 
-    async def _run_batch(self) -> None:
-        await self._not_empty.wait()
-        if self._last_size > 2 and not self._closing:
-            await self._gather()
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _run_next(self) -> bool:
+        """Wait for work and do some; return False once there is none left and the batcher is closing."""
+        with self._changed:
+            while not self._queue and not self._tasks and not self._closing:
+                self._changed.wait()
+        if self._tasks:
+            self._run_task(*self._tasks.popleft())
+        elif self._queue:
+            try:
+                self._run_batch()
+            finally:
+                with self._batch_ended:
+                    self._batches += 1
+                    self._batch_ended.notify()
+        else:
+            return False
+        return True
+
+    def _run_task(self, work: Callable[[], Any], future: "Future[Any]") -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                future.set_exception(error)
+
+    def _run_batch(self) -> None:
+        batch: list[Entry[T, R]] = []
         try:
-            self._take(batch)
-            self._last_size = len(batch)
+            with self._changed:
+                self._take(batch)
             if batch:
-                await self._serve(batch)
+                self._observe(len(batch))
+                results = self._work([entry.item for entry in batch])
+                for entry, result in zip(batch, results, strict=True):
+                    entry.settle(result)
         except BaseException as error:
             # Every caller in the batch gets an error, whatever it is.
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(_as_exception(error))
+            failure = error if isinstance(error, Exception) else RuntimeError("the batch was interrupted")
+            for entry in batch:
+                with contextlib.suppress(Exception):
+                    entry.settle(failure)
             raise
 
-    async def _gather(self) -> None:
-        """Wait until arrivals pause: calls that gRPC still holds wait in order of arrival; ours are served fairly.
-
-        Under load this costs nothing: the worker thread would share its core with the loop that accepts the calls.
-        """
-        loop = asyncio.get_running_loop()
-        began = now = loop.time()
-        paused = False
-        while not paused and now < began + MAX_GATHER_SECONDS:
-            before, arrivals = now, self._arrivals
-            await asyncio.sleep(IDLE_AFTER_SECONDS)
-            now = loop.time()
-            # A loop that resumes late has not had time to accept calls.
-            paused = self._arrivals - arrivals <= IDLE_BELOW_ENTRIES and now < before + 2 * IDLE_AFTER_SECONDS
-
-    def _take(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    def _take(self, batch: list[Entry[T, R]]) -> None:
         size = self._limits.size
         most = min(size, self._limits.short) if len(self._queue) > 2 * size else size
         while self._queue and len(batch) < most:
             self._queue.move(batch, most)
-        if not self._queue and not self._closing:
-            self._not_empty.clear()
-
-    async def _serve(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        self._observe(len(batch))
-        items = [item for item, _ in batch]
-        results = await asyncio.get_running_loop().run_in_executor(self._thread, _call, self._work, items)
-        for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether *error* is a requested cancellation of this task; any other CancelledError is an ordinary fault."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
-def _call(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
-    try:
-        return work(items)
-    except StopIteration as error:
-        # A future can't hold StopIteration: the caller would wait for ever.
-        raise RuntimeError("the work raised StopIteration") from error
-
-
-def _as_exception(error: BaseException) -> Exception:
-    """Return *error*, or a RuntimeError in place of one that a future or its waiter would interpret."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    return RuntimeError("the batch was interrupted")
-
-
-def _expire(future: asyncio.Future[R]) -> None:
-    if not future.done():
-        future.set_exception(Refusal(Reason.ANSWER_LATE))

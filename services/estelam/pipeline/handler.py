@@ -1,22 +1,21 @@
 """Request pipeline shared by all methods of all services.
 
-1 authenticate, 2 authorize, 3 validate, 4 rate-limit, 5 look up, 6 record, 7 reply. Steps 5 and 6 share one transaction
-(`estelam.pipeline.recorder`), or another service that records does them (the Setad adapter forwards its inquiries).
+1 authenticate, 2 authorize, 3 validate, 4 rate-limit, 5 look up, 6 record, 7 reply. Steps 1 to 4 run at once, in the
+thread that the call arrived in. Steps 5 and 6 share one transaction (`estelam.pipeline.recorder`), or another service
+that records does them (the Setad adapter forwards its inquiries). Their result comes back by a callback, in any thread,
+which replies. So a call holds no thread while it waits.
 """
 
-import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import grpc
 import structlog
 import uuid_utils
 from google.protobuf.message import Message
-from grpc.aio import AbortError, ServicerContext
 
 from estelam.auth import rate_limit
 from estelam.auth.authentication import Authenticator
@@ -26,18 +25,16 @@ from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
-from estelam.core.grpc_status import to_grpc
 from estelam.core.model import Answer, Inquiry, Method, Outcome
-from estelam.pipeline.batcher import is_cancelled
 from estelam.pipeline.metadata import parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import refusal_for
+from estelam.pipeline.timers import Timers
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-Context = ServicerContext[Any, Any]
-Handler = Callable[[bytes, Context], Awaitable[bytes]]
+Notify = Callable[[], None]
 RequestParser = Callable[[type[Message], bytes], Message]
 """Parses and validates the bytes of a request, or raises a Refusal."""
 
@@ -54,20 +51,67 @@ OUTAGE_RECORD_TIMEOUT_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
 
 
+class Call(Protocol):
+    """A call that waits for its reply, over gRPC or HTTP. Its methods may be called in any thread."""
+
+    @property
+    def metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """The request's metadata."""
+
+    @property
+    def request(self) -> bytes | None:
+        """The request's bytes; None if the caller sent no whole message."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds from the call's arrival to the caller's deadline; very many without one."""
+
+    def certificates(self) -> Sequence[bytes]:
+        """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
+
+    def on_end(self, notify: Notify) -> None:
+        """Call *notify* when the call has ended, perhaps because the caller gave up."""
+
+    def reply(self, message: bytes, metadata: Iterable[tuple[str, str]]) -> None:
+        """End the call with *message* and trailing *metadata*."""
+
+    def refuse(self, refusal: Refusal, metadata: Iterable[tuple[str, str]]) -> None:
+        """End the call with the status and the details of *refusal*, and with trailing *metadata*."""
+
+    def fail(self) -> None:
+        """End the call with SERVICE_FAILED, unless it has ended."""
+
+
+Handler = Callable[[Call], None]
+"""Serves a call: returns soon, and ends the call at some time. It raises nothing."""
+
+
 class AnswerBackend(Protocol):
     """Performs steps 5 and 6."""
 
-    async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
-        """Return the recorded answer within *seconds*, or raise a Refusal."""
+    def answer(self, inquiry: Inquiry, seconds: float, done: Callable[[Answer | Exception], None]) -> Notify:
+        """Pass the recorded answer, a Refusal or another error to *done*, once, within *seconds*, in any thread.
 
-    async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
-        """Record the refusal of *inquiry* within *seconds*, or raise a Refusal."""
+        Return what to call if the caller waits no more.
+
+        Raises:
+            Refusal: the inquiry can't even wait.
+        """
+
+    def record_refusal(self, inquiry: Inquiry, seconds: float, done: Callable[[Refusal | None], None]) -> None:
+        """Record the refusal of *inquiry* within *seconds*; pass None to *done*, or the Refusal that tells why not."""
 
 
 @dataclass(slots=True)
-class CallState:
-    """What is known of one call so far: the inquiry after step 1, the grant after step 2, the bucket in step 4."""
+class Exchange:
+    """One call and what is known of it: the inquiry after step 1, the grant after step 2, the bucket in step 4."""
 
+    method: Method
+    call: Call
+    arrived_at: float
+    """Monotonic time in seconds."""
+    seconds: float
+    """The time that the whole exchange may take."""
     inquiry: Inquiry | None = None
     grant: Grant | None = None
     bucket: TokenBucket | None = None
@@ -89,6 +133,7 @@ class InquiryHandler:
         authorizer: Authorizer,
         outages: OutageSchedule,
         backend: AnswerBackend,
+        timers: Timers,
         metrics: Metrics,
         clock: Clock,
         request_timeout_seconds: float,
@@ -99,6 +144,7 @@ class InquiryHandler:
         self._authorizer = authorizer
         self._outages = outages
         self._backend = backend
+        self._timers = timers
         self._metrics = metrics
         self._clock = clock
         self._request_timeout_seconds = request_timeout_seconds
@@ -108,81 +154,118 @@ class InquiryHandler:
         self._refusal_record_quota = refusal_record_quota
         self._refusal_record_limiter = RateLimiter(clock)
         self._refusal_throttle = RefusalThrottle(clock)
-        self._fallback_status = to_grpc(Refusal(Reason.SERVICE_FAILED))
 
     def handler(self, method: Method, parse: RequestParser = validation.parse_request) -> Handler:
-        """Return the function that serves *method*: bytes in, bytes out; it raises only gRPC's own abort.
+        """Return the function that serves *method*.
 
         Args:
             method: The method to serve.
             parse: Parses a request in step 3; another frontend than gRPC passes its own parser.
         """
 
-        async def handle(wire: bytes, context: Context) -> bytes:
+        def handle(call: Call) -> None:
             try:
-                return await self._run(method, partial(parse, method.request, wire), context)
-            except BaseException as error:
-                # The last handler of errors: a fault while refusing ends the call with a status that was built at the
-                # start.
-                if isinstance(error, AbortError) or is_cancelled(error):
-                    raise
-                with contextlib.suppress(Exception):
-                    log.error("refusal.failed", method=method.short_name, error=type(error).__name__)
-                return await _end(context, self._fallback_status)
+                # gRPC computes the remaining time on the wall clock; waiting is measured on the monotonic clock.
+                seconds = min(call.seconds_left, self._request_timeout_seconds)
+                exchange = Exchange(method, call, self._clock.monotonic(), seconds)
+            except BaseException as error:  # noqa: BLE001 - every call gets a reply
+                _fail(call, method, error)
+                return
+            try:
+                self._process(exchange, parse)
+            except BaseException as error:  # noqa: BLE001 - any fault is a refusal
+                self._refuse(exchange, error)
 
         return handle
 
-    async def _run(self, method: Method, parse: Callable[[], Message], context: Context) -> bytes:
-        call = CallState()
-        try:
-            reply = await self._process(method, parse, context, call)
-            context.set_trailing_metadata(call.metadata())
-        except BaseException as error:
-            if is_cancelled(error):
-                raise
-            return await self._refuse(method, context, call, error)
-        return reply
-
-    async def _process(self, method: Method, parse: Callable[[], Message], context: Context, call: CallState) -> bytes:
-        received_at = self._clock.monotonic()
-        seconds = self._time_budget(context)
-        metadata = context.invocation_metadata() or ()
-        certificate = self._authenticator.authenticate(context, metadata)  # 1 authenticate
+    def _process(self, exchange: Exchange, parse: RequestParser) -> None:
+        call, method = exchange.call, exchange.method
+        certificate = self._authenticator.authenticate(call.certificates(), call.metadata)  # 1 authenticate
         caller = certificate.caller()
-        inquiry = Inquiry(uuid_utils.uuid7(), method, caller, received_at)
-        call.inquiry = inquiry
+        inquiry = exchange.inquiry = Inquiry(uuid_utils.uuid7(), method, caller, exchange.arrived_at)
         self._authenticator.revocation.check(certificate)
-        grant = call.grant = self._authorizer.authorize(caller, method)  # 2 authorize
-        inquiry.purpose = parse_purpose(metadata, grant)  # 3 validate
-        inquiry.request = parse()
-        call.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
-        rate_limit.acquire(call.bucket, method.short_name)  # 4 rate-limit
+        grant = exchange.grant = self._authorizer.authorize(caller, method)  # 2 authorize
+        inquiry.purpose = parse_purpose(call.metadata, grant)  # 3 validate
+        if call.request is None:
+            raise Refusal(Reason.REQUEST_MALFORMED)
+        inquiry.request = parse(method.request, call.request)
+        bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
+        rate_limit.acquire(bucket, method.short_name)  # 4 rate-limit
         self._outages.check(method.service)  # an announced outage ends the pipeline here
-        call.submitted = True
-        answer = await self._backend.answer(inquiry, seconds)  # 5 look up, 6 record
-        if answer.outcome is Outcome.NO:
-            rate_limit.charge_miss(call.bucket)
-        self._metrics.record_answer(method.short_name, answer.outcome, self._clock.monotonic() - received_at)
-        log.debug("inquiry.answered", inquiry_id=str(inquiry.id), method=method.short_name)
-        return answer.reply  # 7 reply
+        exchange.submitted = True
+        # 5 look up, 6 record
+        call.on_end(self._backend.answer(inquiry, exchange.seconds, partial(self._answered, exchange)))
 
-    def _time_budget(self, context: Context) -> float:
-        # Read once: gRPC computes the remaining time on the wall clock; waiting is measured on the monotonic clock.
-        remaining = context.time_remaining()
-        return self._request_timeout_seconds if remaining is None else min(remaining, self._request_timeout_seconds)
+    def _answered(self, exchange: Exchange, result: Answer | Exception) -> None:
+        try:
+            if isinstance(result, Exception):
+                raise result
+            method, bucket = exchange.method.short_name, exchange.bucket
+            if result.outcome is Outcome.NO and bucket is not None:
+                rate_limit.charge_miss(bucket)
+            self._metrics.record_answer(method, result.outcome, self._clock.monotonic() - exchange.arrived_at)
+            log.debug("inquiry.answered", inquiry_id=str(exchange.inquiry and exchange.inquiry.id), method=method)
+            exchange.call.reply(result.reply, exchange.metadata())  # 7 reply
+        except BaseException as error:  # noqa: BLE001 - any fault is a refusal
+            self._refuse(exchange, error)
 
-    async def _refuse(self, method: Method, context: Context, call: CallState, error: BaseException) -> bytes:
-        refusal = refusal_for(error)
-        if not isinstance(error, Refusal):
-            log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
-        refusal = await self._record(call, refusal)
-        self._metrics.record_refusal(method.short_name, refusal)
-        inquiry_id = str(call.inquiry.id) if call.inquiry else None
-        log.info("inquiry.refused", inquiry_id=inquiry_id, method=method.short_name, reason=refusal.reason.value)
-        if call.inquiry and refusal.reason in THROTTLED_REASONS:
-            most = min(self._time_budget(context) / 2, MAX_REFUSAL_DELAY_SECONDS)
-            await asyncio.sleep(self._refusal_throttle.delay(call.inquiry.caller.organization_id, most))
-        return await abort(context, refusal, (*call.metadata(), *self._retry_metadata(refusal)))
+    def _refuse(self, exchange: Exchange, error: BaseException) -> None:
+        """Record the refusal that *error* means, unless the backend has done so, then send it."""
+        method = exchange.method
+        try:
+            refusal = refusal_for(error)
+            if not isinstance(error, Refusal):
+                log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
+            if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.inquiry):
+                self._conclude(exchange, refusal)
+                return
+            in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
+            seconds = OUTAGE_RECORD_TIMEOUT_SECONDS if in_outage else self._request_timeout_seconds
+            inquiry, exchange.submitted = replace(exchange.inquiry, refusal=refusal), True
+            self._backend.record_refusal(inquiry, seconds, partial(self._recorded, exchange, refusal))
+        except Refusal as failure:  # the queue is full
+            self._recorded(exchange, refusal, failure)
+        except BaseException as fault:  # noqa: BLE001 - every call gets a reply
+            _fail(exchange.call, method, fault)
+
+    def _may_record(self, inquiry: Inquiry) -> bool:
+        try:
+            caller = inquiry.caller.organization_id
+            self._refusal_record_limiter.acquire(caller, "refusals", self._refusal_record_quota)
+        except Refusal:
+            self._metrics.record_unrecorded_refusal()
+            return False
+        return True
+
+    def _recorded(self, exchange: Exchange, refusal: Refusal, failure: Refusal | None) -> None:
+        """Send *refusal* or, if it could not be recorded, the *failure*."""
+        try:
+            if failure is not None and refusal.reason is Reason.OUTAGE_ANNOUNCED:
+                # The caller gets the end of the outage even where the refusal can't be recorded.
+                self._metrics.record_unrecorded_refusal()
+                failure = None
+            self._conclude(exchange, failure or refusal)
+        except BaseException as fault:  # noqa: BLE001 - every call gets a reply
+            _fail(exchange.call, exchange.method, fault)
+
+    def _conclude(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Count *refusal* and send it: to a caller who is refused for too many calls, in turn."""
+        inquiry, method = exchange.inquiry, exchange.method.short_name
+        self._metrics.record_refusal(method, refusal)
+        log.info("inquiry.refused", inquiry_id=inquiry and str(inquiry.id), method=method, reason=refusal.reason.value)
+        if inquiry is not None and refusal.reason in THROTTLED_REASONS:
+            left = exchange.seconds - (self._clock.monotonic() - exchange.arrived_at)
+            most = min(max(0.0, left) / 2, MAX_REFUSAL_DELAY_SECONDS)
+            if delay := self._refusal_throttle.delay(inquiry.caller.organization_id, most):
+                self._timers.after(delay, partial(self._send, exchange, refusal))
+                return
+        self._send(exchange, refusal)
+
+    def _send(self, exchange: Exchange, refusal: Refusal) -> None:
+        try:
+            exchange.call.refuse(refusal, (*exchange.metadata(), *self._retry_metadata(refusal)))
+        except BaseException as fault:  # noqa: BLE001 - every call gets a reply
+            _fail(exchange.call, exchange.method, fault)
 
     def _retry_metadata(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
         """Return gRPC's retry pushback: when the caller's library may retry by itself; negative forbids it."""
@@ -194,37 +277,9 @@ class InquiryHandler:
             return ((_PUSHBACK, str(int(seconds * 1000 * random.uniform(1, 2)) + 1)),)  # noqa: S311 - no secret
         return ((_PUSHBACK, "-1"),)
 
-    async def _record(self, call: CallState, refusal: Refusal) -> Refusal:
-        """Record *refusal* unless the backend has done so or the caller's limit is exhausted; return the one to send.
 
-        If recording fails, the failure is the refusal to send.
-        """
-        inquiry = call.inquiry
-        if inquiry is None or call.submitted:
-            return refusal
-        try:
-            caller = inquiry.caller.organization_id
-            self._refusal_record_limiter.acquire(caller, "refusals", self._refusal_record_quota)
-        except Refusal:
-            self._metrics.record_unrecorded_refusal()
-            return refusal
-        in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
-        try:
-            seconds = OUTAGE_RECORD_TIMEOUT_SECONDS if in_outage else self._request_timeout_seconds
-            await self._backend.record_refusal(replace(inquiry, refusal=refusal), seconds)
-        except Refusal as failure:
-            if not in_outage:
-                return failure
-            # The caller gets the end of the outage even where the refusal can't be recorded.
-            self._metrics.record_unrecorded_refusal()
-        return refusal
-
-
-async def abort(context: Context, refusal: Refusal, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """End the call with the constant text and the details of *refusal*, and with trailing *metadata*."""
-    return await _end(context, to_grpc(refusal), metadata)
-
-
-async def _end(context: Context, status: grpc.Status, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
-    await context.abort(status.code, status.details, (*status.trailing_metadata, *metadata))
-    raise AbortError
+def _fail(call: Call, method: Method, fault: BaseException) -> None:
+    """End *call* after a *fault* while it was being refused, with a status that was built at the start."""
+    with contextlib.suppress(Exception):
+        log.error("refusal.failed", method=method.short_name, error=type(fault).__name__)
+    call.fail()

@@ -227,15 +227,24 @@ class BatchedBackend:
     def __init__(self, batcher: Batcher[Inquiry, Answer | Refusal]) -> None:
         self._batcher = batcher
 
-    async def answer(self, inquiry: Inquiry, seconds: float) -> Answer:
-        """Return the recorded answer to *inquiry* within *seconds*, or raise a Refusal."""
-        result = await self._batcher.submit(inquiry, seconds, inquiry.caller.organization_id)
-        if isinstance(result, Refusal):
-            raise result
-        return result
+    def answer(
+        self, inquiry: Inquiry, seconds: float, done: Callable[[Answer | Exception], None]
+    ) -> Callable[[], None]:
+        """Pass the recorded answer to *inquiry* to *done*, or the Refusal or error in its place; see the pipeline.
 
-    async def record_refusal(self, inquiry: Inquiry, seconds: float) -> None:
-        """Record the refusal of *inquiry* within *seconds*, or raise the Refusal that tells why it failed."""
-        result = await self._batcher.submit(inquiry, seconds, inquiry.caller.organization_id)
-        if isinstance(result, Refusal) and result is not inquiry.refusal:
-            raise result
+        Raises:
+            Refusal: OVERLOADED.
+        """
+        return self._batcher.submit(inquiry, seconds, done, inquiry.caller.organization_id).abandon
+
+    def record_refusal(self, inquiry: Inquiry, seconds: float, done: Callable[[Refusal | None], None]) -> None:
+        """Record the refusal of *inquiry* within *seconds*; pass None to *done*, or the Refusal that tells why not.
+
+        Raises:
+            Refusal: OVERLOADED.
+        """
+
+        def recorded(result: Answer | Exception) -> None:
+            done(None if result is inquiry.refusal else refusal_for(result) if isinstance(result, Exception) else None)
+
+        self._batcher.submit(inquiry, seconds, recorded, inquiry.caller.organization_id)

@@ -1,7 +1,7 @@
 """Records each change of the catalogue in the ledger."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -31,20 +31,20 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
     log.info("catalogue.recorded", changes=len(found))
 
 
-async def watch_catalogue(
-    authorizer: Authorizer, source: AccessSource, record: Callable[[Catalogue], Awaitable[None]]
+def watch_catalogue(
+    authorizer: Authorizer, source: AccessSource, record: Callable[[Catalogue], object], stopping: threading.Event
 ) -> None:
     """Check the catalogue every second, also without calls, and pass each change to *record* until that succeeds.
 
-    Returns at once for an access table, which belongs to no catalogue.
+    Returns at once for an access table, which belongs to no catalogue; else when *stopping* is set.
     """
     recorded: Catalogue | None = None
-    while source.catalogue is not None:
+    while source.catalogue is not None and not stopping.is_set():
         try:
             authorizer.refresh()
             if (seen := source.catalogue) is not recorded:
-                await record(seen)
+                record(seen)
                 recorded = seen
         except Exception as error:  # noqa: BLE001 - after any error the change is still to be recorded
             log.error("catalogue.record_failed", error=type(error).__name__)
-        await asyncio.sleep(CHECK_SECONDS)
+        stopping.wait(CHECK_SECONDS)

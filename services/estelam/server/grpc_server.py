@@ -1,17 +1,21 @@
-"""The gRPC server of every service: limits, TLS with reload, health, and an orderly shutdown."""
+"""The gRPC server of every service: limits, TLS with reload, the loop, health, and an orderly shutdown.
 
-import asyncio
+One thread, the loop, polls gRPC's completion queue. It passes each call to its handler, which admits or refuses it at
+once and never waits; replies are sent by whichever thread has them. Once no more calls have arrived, it lets the batch
+begin.
+"""
+
 import contextlib
 import gc
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
 import structlog
 from google.protobuf.internal import api_implementation
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
@@ -19,17 +23,23 @@ from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
 from estelam.core.reload import FileReloader
 from estelam.core.settings import ServingSettings
-from estelam.pipeline.handler import Context, Handler, abort
+from estelam.pipeline.batcher import Batcher
+from estelam.pipeline.handler import Handler
 from estelam.pipeline.outages import OutageSchedule
-from estelam.server.grpc_patch import PatchedServer
+from estelam.server.completion_queue import Call, PolledServer
+from estelam.server.health import CHECK, WATCH, HealthService
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
 HEALTH_SECONDS = 1.0
-SWITCH_INTERVAL_SECONDS = 0.0005
 MIN_HEALTH_PAUSE_SECONDS = 0.01
-_HEALTH_STATUS = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
+# How long cancelled calls may take to end.
+CANCEL_SECONDS = 5.0
+# The loop waits for a batch, so that both do not compete for the interpreter; a slow one must not hold up other calls.
+SLOW_BATCH_SECONDS = 0.02
+# Under a flood a batch begins after so many events, of which a call has four.
+MAX_EVENTS = 512
 
 
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
@@ -98,14 +108,20 @@ class ReloadingCredentials:
         )
 
 
-async def _unknown_method(_wire: bytes, context: Context) -> bytes:
-    return await abort(context, Refusal(Reason.METHOD_UNKNOWN))
+def _unknown_method(call: Call) -> None:
+    call.refuse(Refusal(Reason.METHOD_UNKNOWN))
 
 
 class Server:
     """A listening server."""
 
-    def __init__(self, settings: ServingSettings, handlers: Mapping[str, Handler], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: ServingSettings,
+        handlers: Mapping[str, Handler],
+        metrics: Metrics,
+        batcher: Batcher[Any, Any] | None = None,
+    ) -> None:
         if api_implementation.Type() != "upb":
             raise ServerError("protobuf runs without its C implementation (upb); install a binary wheel of protobuf")
         try:
@@ -114,104 +130,147 @@ class Server:
             raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         metrics.watch_expiry("tls", credentials.expires_at)
         self._settings = settings
+        self._batcher = batcher
         self.services = frozenset(name.partition("/")[0] for name in handlers)
-        self._server = PatchedServer(options(settings), _unknown_method)
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[no-untyped-call]
-        for name, handler in handlers.items():
-            service, _, method = name.partition("/")
-            behaviour: Any = grpc.unary_unary_rpc_method_handler(handler)
-            self._server.add_registered_method_handlers(service, {method: behaviour})
+        self._health = HealthService()
+        self._handlers: dict[bytes, Callable[[Call], None]] = {CHECK: self._health.check, WATCH: self._health.watch}
+        self._handlers |= {f"/{name}".encode(): handler for name, handler in handlers.items()}
+        self._polled = PolledServer(options(settings), self._serve)
+        self._loop = threading.Thread(target=self._run, name="loop", daemon=True)
         changed: Any = credentials.changed  # gRPC accepts None, its types do not
         tls = grpc.dynamic_ssl_server_credentials(credentials.first, changed, require_client_authentication=True)
-        try:
-            self.port = self._server.add_secure_port(settings.listen, tls)
-        except RuntimeError as error:
+        self.port = self._polled.listen(settings.listen, tls)
+        if not self.port:
             # gRPC does not say why; binding the address again does.
             addresses.bind(settings.origin("listen"), settings.listen, shares_port=settings.shares_port).close()
-            raise ServerError(f"{settings.SECTION}.listen: {settings.listen} can't be bound") from error
+            raise ServerError(f"{settings.SECTION}.listen: {settings.listen} can't be bound")
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listen; health is NOT_SERVING until the first successful check."""
-        await self.set_health(healthy=False)
-        await self._server.start()
+        self.set_health(healthy=False)
+        self._polled.start()
+        self._loop.start()
 
-    async def set_health(self, *, healthy: bool, in_outage: frozenset[str] = frozenset()) -> None:
+    def set_health(self, *, healthy: bool, in_outage: frozenset[str] = frozenset()) -> None:
         """Set the grpc.health.v1 status of each service, and of the whole server, which load balancers read.
 
         During an announced outage (*in_outage*) a service is NOT_SERVING, but the whole server stays SERVING: callers
         should reach it and learn when the outage ends.
         """
-        for name in self.services:
-            await self._health.set(name, _HEALTH_STATUS[healthy and name not in in_outage])
-        await self._health.set("", _HEALTH_STATUS[healthy or in_outage == self.services])
+        serving = {name: healthy and name not in in_outage for name in self.services}
+        serving[""] = healthy or in_outage == self.services
+        self._health.set(
+            {
+                name: HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
+                for name, is_serving in serving.items()
+            }
+        )
 
-    async def shutdown(self) -> None:
+    def shutdown(self) -> None:
         """Report NOT_SERVING, wait for load balancers to drain, refuse new calls, and let running calls finish."""
-        await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(self._settings.shutdown_delay_seconds)
-        await self._server.stop(self._settings.drain_seconds)
+        self._health.set_final()
+        time.sleep(self._settings.shutdown_delay_seconds)
+        self._polled.stop()
+        self._health.end_watches()
+        self._loop.join(self._settings.drain_seconds)
+        if self._loop.is_alive():
+            self._polled.cancel_calls()
+            self._loop.join(CANCEL_SECONDS)
+
+    def _run(self) -> None:
+        """Poll until the server has been shut down, whatever goes wrong with one call."""
+        events = 0
+        while not self._polled.has_ended:
+            try:
+                is_waiting = self._batcher is not None and self._batcher.is_waiting
+                events += 1
+                if self._polled.poll(wait=not is_waiting) and events < MAX_EVENTS:
+                    continue
+                events = 0
+                if self._batcher is not None:
+                    self._batcher.run_waiting(SLOW_BATCH_SECONDS)
+            except BaseException as error:  # noqa: BLE001 - the other calls must go on
+                with contextlib.suppress(Exception):
+                    log.error("loop.failed", error=type(error).__name__)
+
+    def _serve(self, call: Call) -> None:
+        try:
+            self._handlers.get(call.method, _unknown_method)(call)
+        except BaseException:
+            call.fail()
+            raise
 
 
-@contextlib.asynccontextmanager
-async def run_server(
+@contextlib.contextmanager
+def run_server(
     settings: ServingSettings,
     handlers: Mapping[str, Handler],
     *,
     metrics: Metrics,
-    ping: Callable[[], Awaitable[Any]],
+    ping: Callable[[], object],
     outages: OutageSchedule,
-) -> AsyncIterator[Server]:
+    batcher: Batcher[Any, Any] | None = None,
+) -> Iterator[Server]:
     """Run a listening server that checks its health by *ping* and *outages*; shut it down in order at the end.
+
+    *ping* raises an error unless the service can answer; it takes at most a few seconds. If the handlers submit their
+    inquiries to a *batcher*, the loop says when it begins.
 
     Raises:
         ServerError: the port is taken, or the certificate can't be used.
     """
-    server = Server(settings, handlers, metrics)
+    server = Server(settings, handlers, metrics, batcher)
     try:
         metrics_port, http = metrics.listen(*addresses.split(settings.metrics_listen))
     except OSError as error:
         raise addresses.bind_error(settings.origin("metrics_listen"), settings.metrics_listen, error) from error
-    await server.start()
-    health_check = asyncio.create_task(_watch_health(server, metrics, ping, outages))
+    server.start()
+    stopping = threading.Event()
+    checking = threading.Thread(
+        target=_watch_health, args=(server, metrics, ping, outages, stopping), name="health", daemon=True
+    )
+    checking.start()
     # All objects so far live as long as the process: the garbage collector need not scan them again.
     gc.collect()
     gc.freeze()
-    # The loop releases the GIL at each read and write, and would wait 5 ms for the batch thread to release it again.
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     log.info("server.started", port=server.port, metrics_port=metrics_port)
     try:
         yield server
     finally:
-        health_check.cancel()
-        await asyncio.gather(health_check, return_exceptions=True)
+        stopping.set()
         metrics.set_serving(healthy=False)
-        await server.shutdown()
+        server.shutdown()
+        checking.join()
         http.shutdown()
         http.server_close()
         log.info("server.stopped")
 
 
-async def _watch_health(
-    server: Server, metrics: Metrics, ping: Callable[[], Awaitable[Any]], outages: OutageSchedule
+def _watch_health(
+    server: Server,
+    metrics: Metrics,
+    ping: Callable[[], object],
+    outages: OutageSchedule,
+    stopping: threading.Event,
 ) -> None:
     healthy: bool | None = None
     in_outage: frozenset[str] = frozenset()
     while True:
         was_healthy, was_in_outage = healthy, in_outage
         try:
-            async with asyncio.timeout(HEALTH_SECONDS * 3):
-                await ping()
+            ping()
             healthy = True
         except Exception as error:  # noqa: BLE001 - any error means NOT_SERVING
             healthy = False
             if was_healthy is not False:
                 log.error("health.check_failed", error=type(error).__name__)
+        if stopping.is_set():
+            return
         in_outage = frozenset(name for name in server.services if outages.remaining_seconds(name) is not None)
         if in_outage != was_in_outage:
             log.info("outage.changed", services=sorted(in_outage))
         if (healthy, in_outage) != (was_healthy, was_in_outage):
             metrics.set_serving(healthy=healthy, in_outage=in_outage == server.services)
-            await server.set_health(healthy=healthy, in_outage=in_outage)
+            server.set_health(healthy=healthy, in_outage=in_outage)
         # Wake at the instant at which an outage begins or ends: availability is measured in whole minutes.
-        await asyncio.sleep(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), MIN_HEALTH_PAUSE_SECONDS))
+        stopping.wait(max(outages.seconds_until_edge(server.services, HEALTH_SECONDS), MIN_HEALTH_PAUSE_SECONDS))

@@ -1,10 +1,10 @@
 """Runs a service in this process: logs, the bound port for its parent, and an orderly shutdown on a signal."""
 
-import asyncio
 import multiprocessing
 import signal
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
@@ -21,28 +21,22 @@ class Listening(Protocol):
 
 
 def run_until_shutdown(
-    service: Callable[[], AbstractAsyncContextManager[Listening]], *, log_level: str, port_file: Path | None = None
+    service: Callable[[], AbstractContextManager[Listening]], *, log_level: str, port_file: Path | None = None
 ) -> None:
     """Run *service* until SIGTERM or SIGINT; write its port to *port_file* once it listens."""
     logs.configure_logging(log_level)
-    asyncio.run(_run(service, port_file))
-
-
-async def _run(service: Callable[[], AbstractAsyncContextManager[Listening]], port_file: Path | None) -> None:
-    async with service() as running:
+    with service() as running:
         write_port(port_file, running.port)
-        await wait_for_shutdown()
+        wait_for_shutdown()
 
 
-async def wait_for_shutdown() -> None:
-    """Wait for SIGTERM or SIGINT; in a worker, also for the end of the parent process."""
-    shutdown = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    if parent := multiprocessing.parent_process():
-        loop.add_reader(parent.sentinel, shutdown.set)  # no process would be left to stop the worker
+def wait_for_shutdown() -> None:
+    """Wait, in the main thread, for SIGTERM or SIGINT; in a worker, also for the end of the parent process."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shutdown.set)
-    await shutdown.wait()
+        signal.signal(number, lambda *_: writer.send_bytes(b"!"))
+    parent = multiprocessing.parent_process()
+    wait([reader, parent.sentinel] if parent else [reader])  # without its parent, nothing would stop a worker
 
 
 def write_port(path: Path | None, port: int) -> None:

@@ -1,14 +1,15 @@
 """Composition of a recording service: handler, batcher, recorder, store and ledger."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
 from estelam.catalogue.access_source import AccessSource
+from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
@@ -21,6 +22,7 @@ from estelam.pipeline.batcher import Batcher, BatchLimits
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
+from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.grpc_server import Server, run_server
 from estelam.storage.coverage import check_feeds
@@ -28,11 +30,15 @@ from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
 
+# How long a ping of the store may take before the service counts as unhealthy, and a hung store may hold up the end.
+PING_SECONDS = 3.0
+CLOSE_SECONDS = 10.0
 
-@contextlib.asynccontextmanager
-async def run_recording_service(
+
+@contextlib.contextmanager
+def run_recording_service(
     settings: StoreSettings, lookups: Mapping[Method, Lookup], *, clock: Clock | None = None
-) -> AsyncIterator[Server]:
+) -> Iterator[Server]:
     """Run a service that answers each method from its store, by its look-up in *lookups*, and records each answer.
 
     Raises:
@@ -49,7 +55,12 @@ async def run_recording_service(
     ledger = LedgerWriter(keyring=keyring, signer=signer, clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
-    with store.single_writer_lock(), contextlib.closing(store):
+    with (
+        store.single_writer_lock(),
+        contextlib.closing(store),
+        contextlib.closing(Timers()) as timers,
+        contextlib.ExitStack() as running,
+    ):
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
@@ -67,8 +78,9 @@ async def run_recording_service(
         recorder.note_facts()
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
-            recorder.answer_batch, limits, observe=metrics.record_batch
+            recorder.answer_batch, limits, timers, observe=metrics.record_batch
         )
+        running.callback(_close, batcher, recorder)
         authenticator = Authenticator(settings, is_denied=authorizer.is_denied, clock=clock)
         if settings.revocation_lists:
             metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
@@ -77,27 +89,40 @@ async def run_recording_service(
             authorizer=authorizer,
             outages=outages,
             backend=BatchedBackend(batcher),
+            timers=timers,
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
         )
         handlers = {method.name: inquiries.handler(method) for method in lookups}
-        audit = watch_catalogue(
-            authorizer,
-            source,
-            lambda catalogue: batcher.run_exclusive(partial(record_changes, store, ledger, catalogue)),
+
+        def record(catalogue: Catalogue) -> None:
+            batcher.run_exclusive(partial(record_changes, store, ledger, catalogue), CLOSE_SECONDS)
+
+        running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
+        ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
+        yield running.enter_context(
+            run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages, batcher=batcher)
         )
-        auditing = asyncio.create_task(audit)
-        try:
-            ping = partial(batcher.run_exclusive, recorder.ping)
-            async with run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server:
-                yield server
-        finally:
-            auditing.cancel()
-            await asyncio.gather(auditing, return_exceptions=True)
-            await batcher.close()
-            recorder.finish()
+
+
+def _close(batcher: Batcher[Inquiry, Answer | Refusal], recorder: InquiryRecorder) -> None:
+    if batcher.close(CLOSE_SECONDS):
+        recorder.finish()
+
+
+@contextlib.contextmanager
+def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run *run* in a thread, until the context ends and the event passed to it is set."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=run, args=(stopping,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
 
 
 def refusal_record_quota(settings: ServingSettings) -> Quota:

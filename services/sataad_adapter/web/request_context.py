@@ -1,20 +1,17 @@
-"""Adapts an HTTP request to the gRPC context that the inquiry handler expects: certificate, metadata, refusal."""
+"""Passes an HTTP request through the inquiry handler: from its callback, in any thread, to the event loop."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
-
-import grpc
-from grpc.aio import AbortError, AioRpcError
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from estelam.core.errors import Reason, Refusal, with_field
-from estelam.core.grpc_status import from_grpc
-from estelam.pipeline.handler import Context, Handler
+from estelam.pipeline.handler import Handler
 
 Pairs = tuple[tuple[str, str], ...]
 
 
-class CallRefused(AbortError):  # noqa: N818 - a refusal is an outcome, not an error
+class CallRefused(Exception):  # noqa: N818 - a refusal is an outcome, not an error
     """The inquiry handler refused the call with *refusal*; *trailer* is the trailing metadata without gRPC's own."""
 
     def __init__(self, refusal: Refusal, trailer: Pairs) -> None:
@@ -39,35 +36,63 @@ async def call_handler(
     Raises:
         CallRefused: the handler refused the call.
     """
-    context = _HttpContext(certificate, tuple(metadata))
-    reply = await handler(body, cast("Context", context))
-    return CallReply(reply, context.trailer)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[CallReply] = loop.create_future()
+
+    def end(result: CallReply | CallRefused) -> None:
+        loop.call_soon_threadsafe(_settle, ended, result)
+
+    call = _HttpCall(body, certificate, tuple(metadata), end)
+    handler(call)
+    try:
+        return await ended
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
 
 
-@dataclass(slots=True)
-class _HttpContext:
-    """The part of gRPC's servicer context that the handler uses, for an HTTP request."""
-
-    certificate: bytes
-    metadata: Pairs
-    trailer: Pairs = field(default=())
-
-    def auth_context(self) -> dict[str, tuple[bytes, ...]]:
-        return {"x509_pem_cert": (self.certificate,)}
-
-    def invocation_metadata(self) -> Pairs:
-        return self.metadata
-
-    def time_remaining(self) -> None:
-        """Return None: HTTP has no deadline, so the settings' limit applies."""
-
-    def set_trailing_metadata(self, trailer: Pairs) -> None:
-        self.trailer = _public(trailer)
-
-    async def abort(self, code: grpc.StatusCode, details: str, trailer: tuple[Any, ...]) -> NoReturn:
-        error = AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailer), details=details)
-        raise CallRefused(with_field(from_grpc(error) or Refusal(Reason.SERVICE_FAILED)), _public(trailer))
+def _settle(ended: "asyncio.Future[CallReply]", result: CallReply | CallRefused) -> None:
+    if ended.done():
+        return
+    if isinstance(result, CallRefused):
+        ended.set_exception(result)
+    else:
+        ended.set_result(result)
 
 
-def _public(trailer: Iterable[tuple[str, Any]]) -> Pairs:
+class _HttpCall:
+    """A call of the pipeline that came by HTTP."""
+
+    def __init__(
+        self, request: bytes, certificate: bytes, metadata: Pairs, end: Callable[[CallReply | CallRefused], None]
+    ) -> None:
+        self.request = request
+        self.metadata = metadata
+        self.seconds_left = math.inf
+        """HTTP has no deadline, so the settings' limit applies."""
+        self._certificate = certificate
+        self._end = end
+        self._on_end: Callable[[], None] = lambda: None
+
+    def certificates(self) -> Sequence[bytes]:
+        return (self._certificate,)
+
+    def on_end(self, notify: Callable[[], None]) -> None:
+        self._on_end = notify
+
+    def cancel(self) -> None:
+        """Tell the pipeline that nobody waits any more."""
+        self._on_end()
+
+    def reply(self, message: bytes, metadata: Iterable[tuple[str, str]]) -> None:
+        self._end(CallReply(message, _public(metadata)))
+
+    def refuse(self, refusal: Refusal, metadata: Iterable[tuple[str, str]]) -> None:
+        self._end(CallRefused(with_field(refusal), _public(metadata)))
+
+    def fail(self) -> None:
+        self._end(CallRefused(Refusal(Reason.SERVICE_FAILED), ()))
+
+
+def _public(trailer: Iterable[tuple[str, str]]) -> Pairs:
     return tuple((key, value) for key, value in trailer if not key.startswith("grpc-"))

@@ -1,259 +1,286 @@
-"""The batcher: what forms a batcher, what is refused, and what is finished after its caller's timeout."""
+"""The batcher: what forms a batch, what is refused, and what is finished after its caller's timeout."""
 
-import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
-import estelam.pipeline.batcher
 from estelam.core.errors import Reason, Refusal
 from estelam.pipeline.batcher import Batcher, BatchLimits
+from estelam.pipeline.timers import Timers
 
-Scenario = Callable[[], Awaitable[None]]
+WAIT_SECONDS = 20.0
+
+Work = Callable[[Sequence[int]], Sequence[int]]
 
 
-def run(scenario: Scenario) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(20):
-            await scenario()
+class Batching:
+    """A batcher of numbers, whose work can be held up, and the batches it has begun."""
 
-    asyncio.run(bounded())
+    def __init__(self, timers: Timers, limits: BatchLimits, work: Work) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.held = threading.Semaphore(0)
+        self._work = work
+        self.batcher: Batcher[int, int] = Batcher(self._answer, limits, timers)
+
+    def _answer(self, items: Sequence[int]) -> Sequence[int]:
+        self.batches.append(list(items))
+        self.held.release()
+        assert self.gate.wait(WAIT_SECONDS)
+        return self._work(items)
+
+    def submit(self, item: int, seconds: float = WAIT_SECONDS, queue_key: str = "") -> "Future[int]":
+        """A future of the result; cancelling it abandons the item."""
+        future: Future[int] = Future()
+
+        def done(result: int | Exception) -> None:
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        entry = self.batcher.submit(item, seconds, done, queue_key)
+        self.batcher.run_waiting(0)
+        future.add_done_callback(lambda ended: entry.abandon() if ended.cancelled() else None)
+        return future
+
+    def hold(self, item: int = 0) -> "Future[int]":
+        """Submit *item* and hold up the batch that it makes alone."""
+        self.gate.clear()
+        first = self.submit(item, queue_key="held")
+        while self.batches[-1:] != [[item]]:
+            assert self.held.acquire(timeout=WAIT_SECONDS)
+        return first
+
+
+Begin = Callable[..., Batching]
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Starts batchers, with limits of their own; all are closed at the end."""
+    timers = Timers()
+    begun: list[Batching] = []
+
+    def begin(work: Work = doubled, **limits: int) -> Batching:
+        begun.append(Batching(timers, BatchLimits(**limits), work))
+        return begun[-1]
+
+    yield begin
+    for batching in begun:
+        batching.gate.set()
+        batching.batcher.close(WAIT_SECONDS)
+    timers.close()
 
 
 def doubled(items: Sequence[int]) -> list[int]:
     return [item * 2 for item in items]
 
 
-def test_results_match_items() -> None:
+def outcome(future: "Future[int]") -> Any:
+    """The result, or the reason of the refusal."""
+    error = future.exception(WAIT_SECONDS)
+    return error.reason if isinstance(error, Refusal) else error or future.result()
+
+
+def test_results_match_items(begin: Begin) -> None:
     """Each caller gets the result of its own item."""
+    batching = begin()
 
-    async def scenario() -> None:
-        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits())
-
-        assert await asyncio.gather(*(batcher.submit(number, 5) for number in range(4))) == [0, 2, 4, 6]
-        await batcher.close()
-
-    run(scenario)
+    assert [outcome(future) for future in map(batching.submit, range(4))] == [0, 2, 4, 6]
 
 
-def test_batches_fill_under_load() -> None:
-    """Under load batches are large, and never larger than the configured size."""
+def test_arrivals_during_a_batch_are_the_next(begin: Begin) -> None:
+    """What arrives during one batch is the next batch, and no batch is larger than the configured size."""
+    batching = begin(size=8)
+    batching.hold()
+    waiting = [batching.submit(number) for number in range(1, 13)]
+    batching.gate.set()
 
-    async def scenario() -> None:
-        sizes: list[int] = []
-        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
-
-        async def caller(number: int) -> None:
-            for _ in range(20):
-                await batcher.submit(number, 5)
-
-        await asyncio.gather(*(caller(number) for number in range(64)))
-        await batcher.close()
-
-        assert max(sizes) == 16
-        assert sum(sizes) / len(sizes) > 8
-
-    run(scenario)
+    assert [outcome(future) for future in waiting] == [2 * number for number in range(1, 13)]
+    assert [len(batch) for batch in batching.batches] == [1, 8, 4]
 
 
-def test_single_caller_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A single caller never waits for further arrivals."""
-    monkeypatch.setattr(estelam.pipeline.batcher, "IDLE_AFTER_SECONDS", 3600)
+def test_submitter_waits_for_a_batch(begin: Begin) -> None:
+    """A batch begins when the submitter says so, which waits until it has ended, but no longer than its time."""
+    batching = begin()
+    results: list[int | Exception] = []
+    for number in range(3):
+        batching.batcher.submit(number, WAIT_SECONDS, results.append)
+    before = list(batching.batches)
+    batching.batcher.run_waiting(WAIT_SECONDS)
+    after = list(results)
+    batching.hold(7)
+    batching.batcher.submit(8, WAIT_SECONDS, results.append)
+    batching.batcher.run_waiting(0.01)
 
-    async def scenario() -> None:
-        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits())
-
-        for number in range(20):
-            await batcher.submit(number, 5)
-        await batcher.close()
-
-    run(scenario)
+    assert (before, after) == ([], [0, 2, 4])
+    assert batching.batches == [[0, 1, 2], [7]]
 
 
-def test_full_queue_refuses() -> None:
+def test_nothing_to_wait_for(begin: Begin) -> None:
+    """Where no item waits, no batch is begun, and the submitter does not wait."""
+    batching = begin()
+    batching.batcher.run_waiting(WAIT_SECONDS)
+
+    assert batching.batches == []
+
+
+def test_full_queue_refuses(begin: Begin) -> None:
     """An item beyond the queue's bound is refused at once with OVERLOADED."""
+    batching = begin(size=1, queue=2)
+    first = batching.hold()
+    batching.submit(1)
+    batching.submit(2)
 
-    async def scenario() -> None:
-        gate = threading.Event()
-
-        def blocked(items: Sequence[int]) -> Sequence[int]:
-            gate.wait(10)
-            return items
-
-        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=1, queue=2))
-        waiting = [asyncio.create_task(batcher.submit(number, 10)) for number in range(3)]
-        await asyncio.sleep(0.05)
-        waiting.append(asyncio.create_task(batcher.submit(3, 10)))
-        await asyncio.sleep(0.05)
-        with pytest.raises(Refusal) as caught:
-            await batcher.submit(4, 10)
-        gate.set()
-        done = await asyncio.gather(*waiting, return_exceptions=True)
-        await batcher.close()
-
-        assert caught.value.reason == Reason.OVERLOADED
-        assert any(result == 0 for result in done)
-
-    run(scenario)
+    with pytest.raises(Refusal) as caught:
+        batching.submit(3)
+    batching.gate.set()
+    assert caught.value.reason == Reason.OVERLOADED
+    assert outcome(first) == 0
 
 
-def test_flood_delays_no_other_caller() -> None:
+def test_flood_delays_no_other_caller(begin: Begin) -> None:
     """A flood from one caller delays no other, and only its own last items are refused."""
+    batching = begin(size=4, queue=20, short=2)
+    batching.hold()
+    flood = [batching.submit(number, queue_key="flood") for number in range(1, 21)]
+    quiet = [batching.submit(100 + number, queue_key="quiet") for number in range(4)]
+    with pytest.raises(Refusal):
+        batching.submit(21, queue_key="flood")
+    batching.gate.set()
+    done = [outcome(future) for future in (*flood, *quiet)]
 
-    async def scenario() -> None:
-        gate = threading.Event()
-        order: list[int] = []
-
-        def blocked(items: Sequence[int]) -> Sequence[int]:
-            gate.wait(10)
-            order.extend(items)
-            return items
-
-        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=4, queue=20, short=2))
-        flood = [asyncio.create_task(batcher.submit(number, 10, "flood")) for number in range(22)]
-        await asyncio.sleep(0.05)
-        quiet = [asyncio.create_task(batcher.submit(100 + number, 10, "quiet")) for number in range(4)]
-        await asyncio.sleep(0.05)
-        late = asyncio.create_task(batcher.submit(22, 10, "flood"))
-        await asyncio.sleep(0.05)
-        gate.set()
-        done = await asyncio.gather(*flood, *quiet, late, return_exceptions=True)
-        await batcher.close()
-
-        refused = [place for place, result in enumerate(done) if isinstance(result, Refusal)]
-        assert [18, 19, 20, 21, 26] == refused
-        assert [100, 101, 102, 103] == [number for number in order[2:10] if number >= 100]
-
-    run(scenario)
+    assert [place for place, result in enumerate(done) if result == Reason.OVERLOADED] == [16, 17, 18, 19]
+    order = [number for batch in batching.batches[1:] for number in batch]
+    assert [number for number in order[:8] if number >= 100] == [100, 101, 102, 103]
 
 
-def test_timeout_does_not_cancel_work() -> None:
-    """A caller that times out gets ANSWER_LATE, and its item is finished nevertheless."""
+def test_timeout_does_not_cancel_work(begin: Begin) -> None:
+    """A caller that times out during its batch gets ANSWER_LATE at once, and its item is finished nevertheless."""
+    finished: list[int] = []
 
-    async def scenario() -> None:
-        finished: list[int] = []
+    def work(items: Sequence[int]) -> Sequence[int]:
+        finished.extend(items)
+        return items
 
-        def slow(items: Sequence[int]) -> Sequence[int]:
-            time.sleep(0.2)
-            finished.extend(items)
-            return items
+    batching = begin(work)
+    batching.gate.clear()
+    late = outcome(batching.submit(7, 0.05))
+    unfinished = list(finished)
+    batching.gate.set()
 
-        batcher: Batcher[int, int] = Batcher(slow, BatchLimits())
-        with pytest.raises(Refusal) as caught:
-            await batcher.submit(7, 0.05)
-        await batcher.close()
-
-        assert caught.value.reason == Reason.ANSWER_LATE
-        assert finished == [7]
-
-    run(scenario)
+    assert (late, unfinished) == (Reason.ANSWER_LATE, [])
+    assert outcome(batching.submit(8)) == 8
+    assert finished == [7, 8]
 
 
-def test_cancelled_item_is_skipped() -> None:
-    """An item that was cancelled before its batcher is not worked on."""
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_no_time_left(begin: Begin, seconds: float) -> None:
+    """A caller without any time left gets ANSWER_LATE, even before its batch."""
+    batching = begin()
+    batching.hold()
 
-    async def scenario() -> None:
-        seen: list[int] = []
-        gate = threading.Event()
-
-        def blocked(items: Sequence[int]) -> Sequence[int]:
-            gate.wait(10)
-            seen.extend(items)
-            return items
-
-        batcher: Batcher[int, int] = Batcher(blocked, BatchLimits(size=1))
-        first = asyncio.create_task(batcher.submit(1, 10))
-        await asyncio.sleep(0.05)
-        cancelled = asyncio.create_task(batcher.submit(2, 10))
-        await asyncio.sleep(0.05)
-        cancelled.cancel()
-        await asyncio.sleep(0)
-        gate.set()
-        await first
-        await batcher.close()
-
-        assert seen == [1]
-
-    run(scenario)
+    assert outcome(batching.submit(1, seconds)) == Reason.ANSWER_LATE
 
 
-def test_fault_fails_one_batch_only() -> None:
-    """A fault in the work reaches every caller of the batcher, and the next batcher is served."""
+def test_cancelled_item_is_skipped(begin: Begin) -> None:
+    """An item that was cancelled, or is late, before its batch is not worked on."""
+    batching = begin()
+    batching.hold()
+    late = batching.submit(1, 0.01)
+    batching.submit(2).cancel()
+    last = batching.submit(3)
+    outcomes = [outcome(late)]
+    batching.gate.set()
 
-    async def scenario() -> None:
-        faults = [ValueError("once")]
-
-        def faulty(items: Sequence[int]) -> Sequence[int]:
-            if faults:
-                raise faults.pop()
-            return items
-
-        batcher: Batcher[int, int] = Batcher(faulty, BatchLimits())
-        with pytest.raises(ValueError, match="once"):
-            await batcher.submit(1, 5)
-
-        assert await batcher.submit(2, 5) == 2
-        await batcher.close()
-
-    run(scenario)
+    assert [*outcomes, outcome(last)] == [Reason.ANSWER_LATE, 6]
+    assert batching.batches == [[0], [3]]
 
 
-def test_close_finishes_queued_items() -> None:
+def test_fault_fails_one_batch_only(begin: Begin) -> None:
+    """A fault in the work, whatever it is, reaches every caller of the batch, and the next batch is served."""
+    faults: list[BaseException] = [StopIteration(), SystemExit(), ValueError("once")]
+
+    def faulty(items: Sequence[int]) -> Sequence[int]:
+        if faults:
+            raise faults.pop()
+        return items
+
+    batching = begin(faulty)
+    errors = [batching.submit(1).exception(WAIT_SECONDS) for _ in range(3)]
+
+    assert [type(error) for error in errors] == [ValueError, RuntimeError, StopIteration]
+    assert outcome(batching.submit(2)) == 2
+
+
+def test_fault_in_passing_on_a_result_fails_no_other(begin: Begin) -> None:
+    """A fault while one caller's result is passed on keeps no other caller of the batch waiting."""
+    batching = begin()
+    batching.hold()
+
+    def broken(_result: int | Exception) -> None:
+        raise ValueError
+
+    batching.batcher.submit(1, WAIT_SECONDS, broken)
+    behind = batching.submit(2)
+    batching.gate.set()
+
+    assert isinstance(behind.exception(WAIT_SECONDS), ValueError)
+    assert outcome(batching.submit(3)) == 6
+
+
+def test_close_finishes_queued_items(begin: Begin) -> None:
     """Closing finishes all queued items."""
+    batching = begin(size=2)
+    batching.hold()
+    waiting = [batching.submit(number) for number in range(9)]
+    closing = threading.Thread(target=batching.batcher.close)
+    closing.start()
+    batching.gate.set()
+    closing.join(WAIT_SECONDS)
 
-    async def scenario() -> None:
-        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=2))
-        waiting = [asyncio.create_task(batcher.submit(number, 5)) for number in range(9)]
-        await asyncio.sleep(0)
-        await batcher.close()
-
-        assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8, 10, 12, 14, 16]
-
-    run(scenario)
-
-
-def test_gathers_arrivals_under_load() -> None:
-    """Under load, calls that arrive during a batcher are gathered into the next batcher."""
-
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        batches: list[list[str]] = []
-        late: list[asyncio.Task[str]] = []
-
-        def arrive(hops: int) -> None:
-            # Each hop is one iteration of the loop; a batcher that does not wait would have started the batch.
-            if hops:
-                loop.call_soon(arrive, hops - 1)
-            else:
-                late.append(loop.create_task(batcher.submit("quiet", 5, "quiet")))
-
-        def work(items: Sequence[str]) -> Sequence[str]:
-            batches.append(list(items))
-            if len(batches) == 2:
-                loop.call_soon_threadsafe(arrive, 6)
-            return items
-
-        batcher: Batcher[str, str] = Batcher(work, BatchLimits(size=8, short=4))
-        await asyncio.gather(*(batcher.submit("loud", 5, "loud") for _ in range(40)))
-        await late[0]
-        await batcher.close()
-
-        assert "quiet" in batches[2]
-
-    run(scenario)
+    assert [future.result(0) for future in waiting] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
 
-def test_batches_are_short_while_queue_is_long() -> None:
+def test_batches_are_short_while_queue_is_long(begin: Begin) -> None:
     """While more than two full batches are queued, batches are short."""
+    batching = begin(size=16, short=8)
+    batching.hold()
+    waiting = [batching.submit(number) for number in range(64)]
+    batching.gate.set()
+    for future in waiting:
+        outcome(future)
 
-    async def scenario() -> None:
-        sizes: list[int] = []
-        batcher: Batcher[int, int] = Batcher(doubled, BatchLimits(size=16, short=8), observe=sizes.append)
-        await asyncio.gather(*(batcher.submit(number, 5) for number in range(64)))
-        await batcher.close()
+    assert [len(batch) for batch in batching.batches] == [1, 8, 8, 8, 8, 16, 16]
 
-        assert [8, 8, 8, 8, 16, 16] == sizes
 
-    run(scenario)
+def test_exclusive_work_runs_between_batches(begin: Begin) -> None:
+    """Exclusive work runs while no batch does, and returns its result or raises its error."""
+    batching = begin()
+    threading.Thread(target=batching.gate.set).start()
+
+    def failing() -> None:
+        raise KeyError
+
+    assert batching.batcher.run_exclusive(lambda: len(batching.batches), WAIT_SECONDS) == 0
+    with pytest.raises(KeyError):
+        batching.batcher.run_exclusive(failing, WAIT_SECONDS)
+    assert outcome(batching.submit(1)) == 2
+
+
+def test_exclusive_work_behind_a_hung_batch(begin: Begin) -> None:
+    """Exclusive work that waits too long behind a batch raises TimeoutError, and is never begun."""
+    done: list[int] = []
+    batching = begin()
+    batching.hold()
+    with pytest.raises(TimeoutError):
+        batching.batcher.run_exclusive(lambda: done.append(1), 0.02)
+    batching.gate.set()
+
+    assert outcome(batching.submit(1)) == 2
+    assert done == []

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from estelam.core.clock import Clock, to_micros
+from estelam.web.event_loop import run_in_event_loop
 from quality import repository
 from quality.attribution import Attribution
 from quality.dashboard.app import dashboard
@@ -63,7 +64,7 @@ def open_dashboard(quality_store: QualityStore, now: int = NOW, **overrides: obj
     """Run the dashboard with the data of *quality_store*, in minute *now*."""
     settings = quality_store.settings.model_copy(update={"listen": "127.0.0.1:0", **overrides})
     clock = replace(Clock(), micros=lambda: to_micros(instant_of(now)))
-    with RunningService(lambda: dashboard(settings, clock)) as running:
+    with RunningService(lambda: run_in_event_loop(dashboard(settings, clock))) as running:
         yield RunningDashboard(f"http://localhost:{running.port}", quality_store)
 
 

@@ -1,0 +1,210 @@
+"""A gRPC server that is polled by one thread: calls arrive and replies leave as events of one completion queue.
+
+grpcio's own synchronous server stands on the same classes (`grpc/_server.py`). They are private. No other module uses
+them, and the tests of this module run against each minor version of grpcio that `pyproject.toml` allows. Measured:
+
+- Calls that have not been asked for wait inside gRPC, in order of arrival. So `CALLS_AHEAD` requests for calls are
+  always outstanding, and a call reaches our own queues, which are fair, as soon as its event is polled.
+- A method's name arrives as bytes, and need not be UTF-8.
+- A call that is half-closed without a whole message receives None, with success. So does one that is cancelled; the
+  event of its end follows. A message that gRPC refuses (too large, badly compressed) arrives without success, and gRPC
+  has ended the call with a status of its own. So it has for metadata beyond its limit.
+- Trailing metadata with an illegal key or value ends the call with INTERNAL.
+- Any thread may start operations. A batch without operations completes at once.
+- Operations on a queue that has been shut down abort the process. So the queue is never shut down by hand: every call
+  keeps it alive, and it is freed with the last of them.
+- An event refers to its call, and must be dropped before the next poll.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
+
+from estelam.core.errors import Reason, Refusal
+from estelam.core.grpc_status import to_grpc
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+Notify = Callable[[], None]
+
+CALLS_AHEAD: Final = 64
+"""So many calls may arrive between two polls before any waits inside gRPC."""
+
+_FAILED: Final = to_grpc(Refusal(Reason.SERVICE_FAILED))
+_OK: Final = cygrpc.StatusCode.ok
+
+
+class Call:
+    """A call whose message has arrived. Its first end, in any thread, is sent; later ones are ignored."""
+
+    __slots__ = (
+        "_answered",
+        "_core",
+        "_on_end",
+        "_server",
+        "_started",
+        "has_ended",
+        "metadata",
+        "method",
+        "request",
+        "seconds_left",
+    )
+
+    def __init__(self, server: "PolledServer", event: Any) -> None:
+        self._server = server
+        self._core = event.call
+        self._answered = threading.Lock()
+        self._on_end: Notify | None = None
+        self._started = False
+        self.method: bytes = event.call_details.method
+        """/package.Service/Method, or whatever else the caller sent."""
+        self.metadata: Metadata = event.invocation_metadata
+        self.seconds_left: float = event.call_details.deadline - time.time()
+        """Seconds from the call's arrival to the caller's deadline; without one, more than 10^18."""
+        self.request: bytes | None = None
+        """The caller's message; None if the caller ended the call without a whole one."""
+        self.has_ended = False
+        """Whether the reply has left, or the caller has given up."""
+
+    def certificates(self) -> Sequence[bytes]:
+        """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
+        found: Sequence[bytes] = cygrpc.auth_context(self._core).get(b"x509_pem_cert", ())
+        return found
+
+    def on_end(self, notify: Notify) -> None:
+        """Call *notify* in the polling thread when the call has ended, perhaps before any reply."""
+        self._on_end = notify
+        if self.has_ended:
+            notify()
+
+    def reply(self, message: bytes, metadata: Iterable[tuple[str, str]] = ()) -> None:
+        """End the call with *message* and trailing *metadata*."""
+        status = cygrpc.SendStatusFromServerOperation(tuple(metadata), _OK, b"", 0)
+        self._end(cygrpc.SendMessageOperation(message, 0), status)
+
+    def refuse(self, refusal: Refusal, metadata: Iterable[tuple[str, str]] = ()) -> None:
+        """End the call with the status and the details of *refusal*, and with trailing *metadata*."""
+        self.end(to_grpc(refusal), metadata)
+
+    def fail(self) -> None:
+        """End the call with SERVICE_FAILED, whose status was built at the start: nothing is left to go wrong."""
+        self.end(_FAILED)
+
+    def end(self, status: grpc.Status, metadata: Iterable[tuple[str, str]] = ()) -> None:
+        """End the call with *status* and trailing *metadata*."""
+        trailing = (*(status.trailing_metadata or ()), *metadata)
+        code, details = status.code.value[0], (status.details or "").encode()
+        self._end(cygrpc.SendStatusFromServerOperation(trailing, code, details, 0))
+
+    def send(self, message: bytes, sent: Notify) -> None:
+        """Send one *message* of a stream, which `end` ends. Until the polling thread calls *sent*, send no other."""
+        self._start((cygrpc.SendMessageOperation(message, 0),), lambda _event: sent())
+
+    def receive(self) -> None:
+        """Ask gRPC for the caller's message, and for notice of the call's end."""
+        self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._ended)
+        self._core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
+
+    def _end(self, *operations: Any) -> None:
+        if self._answered.acquire(blocking=False):
+            try:
+                self._start(operations, _ignore)
+            except BaseException:
+                self._answered.release()  # nothing has been sent, so `fail` still can be
+                raise
+
+    def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
+        if not self._started:
+            operations = (cygrpc.SendInitialMetadataOperation(None, 0), *operations)
+        self._core.start_server_batch(operations, tag)
+        self._started = True
+
+    def _received(self, event: Any) -> None:
+        self.request = event.batch_operations[0].message()
+        if self.request is not None:
+            self._server.serve(self)
+        elif event.success:
+            # A caller who has cancelled the call sends no message either. The event of that end follows.
+            self._core.start_server_batch((), self._received_nothing)
+
+    def _received_nothing(self, _event: Any) -> None:
+        if not self.has_ended:
+            self._server.serve(self)
+
+    def _ended(self, _event: Any) -> None:
+        self.has_ended = True
+        notify, self._on_end = self._on_end, None
+        if notify is not None:
+            notify()
+
+
+def _ignore(_event: Any) -> None:
+    """Handle the event of something sent that nobody waits for."""
+
+
+class PolledServer:
+    """A server whose calls are passed to *serve*, in the thread that calls `poll`. Any thread may stop it."""
+
+    def __init__(self, options: Iterable[tuple[str, int]], serve: Callable[[Call], None]) -> None:
+        self.serve = serve
+        self._core = cygrpc.Server(tuple(options), False)  # noqa: FBT003 - its signature: whether xDS configures it
+        self._queue = cygrpc.CompletionQueue()
+        self._core.register_completion_queue(self._queue)
+        self._changing = threading.Lock()
+        self._requested = 0
+        self._stopping = self.has_ended = False
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        """Bind *address* (host:port) and return the port; 0 if it can't be bound."""
+        core: Any = credentials
+        port: int = self._core.add_http2_port(address.encode(), core._credentials)  # noqa: SLF001
+        return port
+
+    def start(self) -> None:
+        """Accept connections."""
+        self._core.start(backup_queue=False)
+
+    def poll(self, *, wait: bool) -> bool:
+        """Handle the next event, for which to *wait* unless there is one already; return whether there was one.
+
+        Raises:
+            Exception: whatever *serve* or a notification raised. The next poll goes on with the next event.
+        """
+        if self._requested < CALLS_AHEAD:
+            self._request_calls()
+        event = self._queue.poll(None if wait else 0.0)
+        if event.tag is None:
+            return False
+        event.tag(event)
+        return True
+
+    def stop(self) -> None:
+        """Accept no more connections and calls, and tell callers so (GOAWAY). Polling ends with the last open call."""
+        with self._changing:
+            self._stopping = True
+            self._core.shutdown(self._queue, self._ended)
+
+    def cancel_calls(self) -> None:
+        """Cancel all open calls, after `stop`."""
+        with self._changing:
+            if not self.has_ended:
+                self._core.cancel_all_calls()
+
+    def _request_calls(self) -> None:
+        with self._changing:
+            while not self._stopping and self._requested < CALLS_AHEAD:
+                self._core.request_call(self._queue, self._queue, self._arrived)
+                self._requested += 1
+
+    def _arrived(self, event: Any) -> None:
+        self._requested -= 1
+        if event.success:
+            Call(self, event).receive()
+
+    def _ended(self, _event: Any) -> None:
+        with self._changing:
+            self.has_ended = True
+            self._core.destroy()
