@@ -40,7 +40,8 @@ class Timers:
     """Calls functions after a time, in a thread of its own, so that no slow store and no busy loop delays them."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._heap: list[Timer] = []
         self._cancelled = 0
         self._numbers = count()
@@ -52,7 +53,7 @@ class Timers:
     def after(self, seconds: float, function: Callable[[], None]) -> Timer:
         """Call *function* in *seconds*; at once, if they are negative."""
         timer = Timer(self, time.monotonic() + seconds, next(self._numbers), function)
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._heap, timer)
             if timer.at < self._wakes_at:
                 self._changed.notify()
@@ -60,7 +61,7 @@ class Timers:
 
     def cancel(self, timer: Timer) -> None:
         """Drop *timer*."""
-        with self._changed:
+        with self._lock:
             if timer.function is None:
                 return
             timer.function = None
