@@ -1,4 +1,4 @@
-"""Secret keys of a service: the Ed25519 key that signs blocks, and the HMAC keys that pseudonymize subjects."""
+"""Secret keys of a service: the Ed25519 key that signs checkpoints, and the HMAC keys that pseudonymize subjects."""
 
 import contextlib
 import hashlib
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from estelam.core.model import Subject
@@ -90,6 +91,8 @@ class VerifyingKey:
     periods: tuple[tuple[int, int], ...]
     """The validity of each of its certificates: first and last second since 1970."""
     retirement: Retirement | None = None
+    organization_id: str = ""
+    """The organizationIdentifier of its newest certificate."""
 
     def verify(self, signature: bytes, content: bytes) -> None:
         """Verify the *signature* of *content*, whenever it was made.
@@ -147,7 +150,9 @@ def verifying_keys(certificates: Sequence[Path], retired_keys: Path | None = Non
                 int(certificate.not_valid_after_utc.timestamp()),
             )
             known = keys.setdefault(key_id(public), VerifyingKey(public, ()))
-            keys[key_id(public)] = replace(known, periods=(*known.periods, period))
+            named = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
+            organization_id = str(named[0].value) if len(named) == 1 else ""
+            keys[key_id(public)] = replace(known, periods=(*known.periods, period), organization_id=organization_id)
     if retired_keys is not None:
         for retirement in RetirementList.load(retired_keys).retired:
             if (key := keys.get(retirement.key[:16])) and key_fingerprint(key.public) == retirement.key:
@@ -181,7 +186,7 @@ def _text(seconds: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key that signs blocks and reports, with the validity of its certificates."""
+    """The key that signs checkpoints and reports, with the validity of its certificates."""
 
     key_id: str
     key: Ed25519PrivateKey
