@@ -12,19 +12,15 @@ from google.protobuf.message import Message
 from conformance.contract import service_name
 from conformance.target import Target
 from estelam.core.clock import to_datetime
-from estelam.core.model import PURPOSE_KEYS
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.receipt import VerifiedReceipt, Verifier, canonical
+from estelam.receipts.receipt import VerifiedReceipt, Verifier
 
 Mismatch = tuple[str, str]
 """What was expected, and what was found."""
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
-
-# Number of subjects of each method's request and of the persons whom its reply discloses.
-_SUBJECTS = {"CheckNote": 3, "GetNoteParties": 3, "CheckByNationalId": 1, "CheckByTrackingId": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +48,13 @@ class ExpectedEntry:
 
 @dataclass(slots=True)
 class _Ledger:
-    """The entries and block headers received from one ledger."""
+    """What was received from one ledger."""
 
-    entries: dict[int, bytes] = field(default_factory=dict)
-    headers: dict[int, bytes] = field(default_factory=dict)
+    origins: set[str] = field(default_factory=set)
+    indexes: set[int] = field(default_factory=set)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    """The root of the tree of each size."""
+    keys_commitments: set[bytes] = field(default_factory=set)
 
 
 def receipted_replies(method: str, request: Message, reply: Message) -> list[ReceiptedReply]:
@@ -101,35 +100,28 @@ class ReceiptChecker:
             yield "a receipt that proves the reply", str(error)
             return
         yield from _check_entry(verified.entry, reply, expected)
-        yield from self._check_ledger(verified, reply, expected)
+        yield from self._check_ledger(verified, expected)
 
-    def _check_ledger(
-        self, verified: VerifiedReceipt, reply: ReceiptedReply, expected: ExpectedEntry
-    ) -> Iterator[Mismatch]:
-        entry, block = verified.entry, verified.block
-        receipt: pb.Receipt = reply.reply.receipt  # type: ignore[attr-defined]
-        header = receipt.block_header
+    def _check_ledger(self, verified: VerifiedReceipt, expected: ExpectedEntry) -> Iterator[Mismatch]:
+        entry, head = verified.entry, verified.checkpoint
         with self._lock:
             ledger = self._ledgers.setdefault(expected.ledger, _Ledger())
-            is_duplicate = entry.sequence in ledger.entries
-            ledger.entries[entry.sequence] = receipt.entry
-            same = ledger.headers.setdefault(block.number, header)
-            before, after = ledger.headers.get(block.number - 1), ledger.headers.get(block.number + 1)
+            is_duplicate = verified.index in ledger.indexes
+            is_unsalted = entry.keys_commitment in ledger.keys_commitments
+            ledger.indexes.add(verified.index)
+            ledger.keys_commitments.add(entry.keys_commitment)
+            ledger.origins.add(head.origin)
+            same = ledger.roots.setdefault(head.size, head.root)
+            origins = sorted(ledger.origins)
             self.answer_times.append(to_datetime(entry.answered_at_micros))
         if is_duplicate:
-            yield "a new entry in the ledger", f"entry {entry.sequence}, which an earlier receipt has"
-        if same != header:
-            yield "one block of each number", f"block {block.number} with a different header than before"
-        chained = (before is None or _follows(before, header)) and (after is None or _follows(header, after))
-        if not chained:
-            yield (
-                "blocks that are chained by their hashes",
-                f"block {block.number} does not follow from the adjacent one",
-            )
-
-
-def _follows(before: bytes, after: bytes) -> bool:
-    return pb.BlockHeader.FromString(after).previous_hash == hashlib.sha256(before).digest()
+            yield "a new entry in the ledger", f"entry {verified.index}, which an earlier receipt has"
+        if is_unsalted:
+            yield "search keys with a salt of their own", f"entry {verified.index} with the commitment of another entry"
+        if len(origins) > 1:
+            yield "checkpoints of one ledger", f"checkpoints of {' and '.join(origins)}"
+        if same != head.root:
+            yield "one tree of each size", f"a tree of {head.size} entries with a different root than before"
 
 
 def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
@@ -146,28 +138,11 @@ def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry
             f"answered_at by the target's clock, about {expected.at:%Y-%m-%dT%H:%M:%SZ}",
             f"{answered:%Y-%m-%dT%H:%M:%SZ}",
         )
-    yield from _check_hashes(entry, reply, expected)
-
-
-def _check_hashes(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
-    wanted = _SUBJECTS[reply.method.rpartition("/")[2]]
-    lengths = [len(keyed) for keyed in entry.subjects]
-    if lengths != [32] * wanted:
-        yield f"{wanted} subject(s) of 32 bytes in the entry", f"lengths {lengths}"
-    if len(entry.question) != 32:
-        yield "a question of 32 bytes in the entry", f"{len(entry.question)} bytes"
-    texts = [str(value).encode() for _, value in reply.request.ListFields()]
-    plain = {hashlib.sha256(text).digest() for text in (*texts, canonical(reply.request))}
-    for key, name in PURPOSE_KEYS.items():
-        given, stored = expected.metadata.get(key, ""), getattr(entry, name)
-        plain.add(hashlib.sha256(given.encode()).digest())
-        if len(stored) != (32 if given else 0):
-            yield f"{'a keyed hash' if given else 'nothing'} of {key} in the entry", f"{len(stored)} bytes"
-    if plain & {*entry.subjects, entry.question, entry.correlation, entry.case_reference, entry.operator}:
-        yield "keyed hashes in the entry", "an unkeyed SHA-256, which can be reversed by trying all values"
+    if len(entry.keys_commitment) != hashlib.sha256().digest_size:
+        yield "a keys_commitment of 32 bytes in the entry", f"{len(entry.keys_commitment)} bytes"
     rest = pb.Entry()
     rest.CopyFrom(entry)
     for name in ("caller", "agency", "method"):
-        rest.ClearField(name)  # type: ignore[arg-type]
+        rest.ClearField(name)
     if any(secret in rest.SerializeToString() for secret in expected.secrets):
         yield "no identifier of the request in the entry", "one in plain text"

@@ -9,6 +9,7 @@ from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.core.subjects import SubjectKind
 from estelam.ledger.recall import ROWS_AT_ONCE, IsBefore, PastAnswer, RecallOutcome
+from estelam.ledger.tables import StoredEntry
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import former_subject_table
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES
@@ -49,7 +50,7 @@ class NoteRecallSource:
         """
         serials = {subject.value for subject, _ in asked}
         notes = {row.serial: row for row in connection.execute(_NOTES, {"serials": list(serials)})}
-        return [_outcome(keyring, entry, notes.get(subject.value), is_before) for subject, entry in asked]
+        return [_outcome(keyring, stored, notes.get(subject.value), is_before) for subject, stored in asked]
 
     def stated(self, _method: str, declared: Coverage) -> Coverage:
         """Return the whole coverage: it is of notes only."""
@@ -57,16 +58,16 @@ class NoteRecallSource:
 
 
 def _outcome(
-    keyring: HmacKeyring, entry: Any, note: Row[*tuple[Any, ...]] | None, is_before: IsBefore
+    keyring: HmacKeyring, stored: StoredEntry, note: Row[*tuple[Any, ...]] | None, is_before: IsBefore
 ) -> RecallOutcome:
-    disclosed = entry.method == GET_NOTE_PARTIES.name
+    disclosed = stored.entry.method == GET_NOTE_PARTIES.name
     if note is None or note.state != State.ISSUED:
         return RecallOutcome.REFUSED if disclosed else RecallOutcome.NO
     if disclosed:
-        changed_since = is_before(entry.sequence, note.load_number)
+        changed_since = is_before(stored.index, note.load_number)
         return RecallOutcome.INDETERMINATE if changed_since else RecallOutcome.DISCLOSED
     return (
         RecallOutcome.YES
-        if entry.question in keyring.hashes_under_all_keys(confirmed_request(CHECK_NOTE.name, note))
+        if stored.keys.question in keyring.hashes_under_all_keys(confirmed_request(CHECK_NOTE.name, note))
         else RecallOutcome.NO
     )

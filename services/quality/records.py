@@ -88,13 +88,15 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class ObservedHead:
-    """Head of a service's ledger, as it was observed."""
+    """Size and root of a service's ledger, as they were observed."""
 
     minute: int
     service: str
-    number: int
-    hash: bytes
-    entries: int
+    size: int
+    root: bytes
+
+    def __str__(self) -> str:
+        return f"{self.size}:{self.root.hex()}"
 
 
 @dataclass(frozen=True, slots=True)

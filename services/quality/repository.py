@@ -85,10 +85,9 @@ _head = Table(
     "head",
     _TABLES,
     Column("service", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("minute", BigInteger, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("entries", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
 )
 _own_inquiry = Table(
     "own_inquiry",
@@ -247,13 +246,10 @@ def _planned_outage(row: Any) -> PlannedOutage:
 
 def last_heads(connection: Connection, end: int) -> dict[str, ObservedHead]:
     """The newest head of each service that was observed before minute *end*."""
-    newest = select(_head.c.service, func.max(_head.c.number).label("number")).where(_head.c.minute < end)
+    newest = select(_head.c.service, func.max(_head.c.size).label("size")).where(_head.c.minute < end)
     last = newest.group_by(_head.c.service).subquery()
-    found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.number == last.c.number))
-    return {
-        row.service: ObservedHead(row.minute, row.service, row.number, row.hash, row.entries)
-        for row in connection.execute(found)
-    }
+    found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.size == last.c.size))
+    return {row.service: ObservedHead(row.minute, row.service, row.size, row.root) for row in connection.execute(found)}
 
 
 def _stream(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """A fake ministry: replies with valid receipts, which tests change in one place each."""
 
-import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,9 @@ from estelam.core.grpc_status import to_grpc
 from estelam.core.keys import SigningKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts.receipt import SIGNING_CONTEXT, canonical, commitment, leaf_hash
+from estelam.receipts import checkpoint
+from estelam.receipts.receipt import canonical, commitment
+from estelam.receipts.tree import Frontier, leaf_hash
 
 CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
 SETAD, MINISTRY, JUDICIARY = "99001187852", "99001504616", "99000633527"
@@ -57,54 +59,45 @@ def check(**expect: Any) -> dict[str, Any]:
 
 @dataclass
 class Ministry:
-    """Answers CheckNote; each call of `reply` records one entry in its own block."""
+    """Answers CheckNote; each call of `reply` records one entry and signs a checkpoint."""
 
     target: Target
-    sequence: int = 0
-    previous: bytes = bytes(32)
+    tree: Frontier = field(default_factory=Frontier)
+    service: str = "promissory"
     change_entry: Callable[[pb.Entry], object] = field(default=lambda _entry: None)
 
     def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
         """Return a reply with a valid receipt."""
         pki = self.target.pki
         signer = SigningKey.load(pki / "promissory-receipts.key", [pki / "promissory-receipts.crt"])
-        self.sequence += 1
         salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
         bare = notes.CheckNoteResponse(answer=answer)  # type: ignore[arg-type]
         entry = pb.Entry(
-            sequence=self.sequence,
             inquiry_id=inquiry_id.bytes,
             answered_at_micros=now,
             caller=SETAD,
             method=CHECK_NOTE,
-            subject_key_id="k1",
-            subjects=[bytes([number]) * 32 for number in (1, 2, 3)],
-            question=bytes([4]) * 32,
+            keys_commitment=os.urandom(32),
             outcome=pb.OUTCOME_YES if answer == pb.ANSWER_YES else pb.OUTCOME_NO,
             commitment=commitment(salt, canonical(request), canonical(bare)),
         )
         self.change_entry(entry)
-        header = canonical(
-            pb.BlockHeader(
-                number=self.sequence,
-                previous_hash=self.previous,
-                merkle_root=leaf_hash(canonical(entry)),
-                first_sequence=entry.sequence,
-                entry_count=1,
-                sealed_at_micros=now,
-                key_id=signer.key_id,
-            )
-        )
-        self.previous = hashlib.sha256(header).digest()
+        grown = self.tree.append([leaf_hash(canonical(entry))])
+        origin = checkpoint.origin_of(self.service, signer.verifying_key.organization_id)
+        head = checkpoint.Checkpoint(origin, grown.size, grown.root)
         bare.receipt.CopyFrom(
             pb.Receipt(
                 inquiry_id=str(uuid_utils.UUID(bytes=entry.inquiry_id)),
+                request=canonical(request),
+                reply=canonical(bare),
                 entry=canonical(entry),
                 salt=salt,
-                block_header=header,
-                signature=signer.key.sign(SIGNING_CONTEXT + header),
+                index=self.tree.size,
+                inclusion_path=grown.path(self.tree.size),
+                checkpoint=checkpoint.sign(head, signer, now),
             )
         )
+        self.tree = grown.frontier
         bare.receipt.answered_at.FromMicroseconds(entry.answered_at_micros)
         return bare
 

@@ -1,7 +1,6 @@
 """The checks: a correct result has no failure, and each mistake has its own."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from estelam.core.clock import Clock
 from estelam.core.errors import QuotaState, Reason, Refusal, Violation
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts.tree import Frontier
 from tests.conformance.fake_ministry import ASKED, CHECK_NOTE, Ministry, Trailers, check, refused, trailers
 
 INVALID = Refusal(Reason.FIELD_INVALID, [Violation("serial", "string.note_serial", "must be 16 ASCII digits")])
@@ -84,16 +84,9 @@ ENTRY_FAULTS: dict[str, Callable[[pb.Entry], object]] = {
     "agency ''": lambda entry: setattr(entry, "agency", "SETAD-0001"),
     "UUID of version 7": lambda entry: setattr(entry, "inquiry_id", uuid_utils.uuid4().bytes),
     "by the target's clock": lambda entry: setattr(entry, "answered_at_micros", entry.answered_at_micros - 90_000_000),
-    "3 subject(s)": lambda entry: entry.subjects.pop(),
-    "a question of 32": lambda entry: setattr(entry, "question", b""),
-    "nothing of x-operator": lambda entry: setattr(entry, "operator", bytes(32)),
-    "no identifier": lambda entry: setattr(entry, "subject_key_id", ASKED.serial),
-    "keyed hashes": lambda entry: entry.subjects.__setitem__(0, _sha256(ASKED.serial)),
+    "a keys_commitment of 32": lambda entry: setattr(entry, "keys_commitment", b""),
+    "no identifier": lambda entry: setattr(entry, "notice", ASKED.serial),
 }
-
-
-def _sha256(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 @pytest.mark.parametrize("words", ENTRY_FAULTS)
@@ -110,18 +103,23 @@ def test_duplicate_entry(target: Target) -> None:
 
     assert failures(target, sent_call(), result, checker) == []
     assert failures(target, sent_call(), result, checker) == [
-        ("a new entry in the ledger", "entry 1, which an earlier receipt has")
+        ("a new entry in the ledger", "entry 0, which an earlier receipt has"),
+        ("search keys with a salt of their own", "entry 0 with the commitment of another entry"),
     ]
 
 
-def test_broken_chain(target: Target) -> None:
-    """Blocks that are not chained are a failure."""
+def test_two_trees(target: Target) -> None:
+    """Two trees of one size, or checkpoints of two ledgers, are a failure."""
     checker, ministry = Checker(target), Ministry(target)
 
     assert failures(target, sent_call(), answer_result(ministry.reply()), checker) == []
     assert failures(target, sent_call(), answer_result(ministry.reply()), checker) == []
-    ministry.previous = bytes(32)
-    assert ["blocks that are chained by their hashes"] == [
+    forked = Ministry(target, tree=Frontier().append([bytes(32)]).frontier)
+    assert ["a new entry in the ledger", "one tree of each size"] == [
+        expected for expected, _ in failures(target, sent_call(), answer_result(forked.reply()), checker)
+    ]
+    ministry.service = "other"
+    assert ["checkpoints of one ledger"] == [
         expected for expected, _ in failures(target, sent_call(), answer_result(ministry.reply()), checker)
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
@@ -19,7 +19,7 @@ from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.ledger import verify
-from estelam.ledger.tables import block_table
+from estelam.ledger.tables import checkpoint_table
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.storage.facts import coverage_table
@@ -78,12 +78,12 @@ class SteppedClockService:
         return self._told(lambda: self.stub.GetNoteParties(PARTIES, timeout=10).beneficiary.id)
 
     def sealed(self) -> list[int]:
-        """The time of each block, after verifying the ledger."""
+        """The time of each checkpoint, after verifying the ledger."""
         settings = self.sandbox.promissory()
         with closing(Store(settings.store)) as store, store.transaction() as connection:
             list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
-            query = block_table.select().order_by(block_table.c.number)
-            return [row.sealed_at_micros for row in connection.execute(query)]
+            columns = checkpoint_table.c
+            return [*connection.execute(select(columns.signed_at_micros).order_by(columns.size)).scalars()]
 
     @staticmethod
     def _told(ask: Callable[[], Any]) -> Any:

@@ -1,10 +1,14 @@
 """`estelam ledger`: what it verifies and finds, and that a malformed question never gets an empty or damning answer."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from estelam.receipts.archive import read_archive
+from estelam.receipts.checkpoint import parse
+from estelam.receipts.tree import is_consistent, leaf_hash, root_from_path
 from tests.e2e.conftest import ENDORSED, LIVE, CommandLine, options
 from tools.env.sandbox import Sandbox
 
@@ -64,6 +68,56 @@ def test_malformed_head(estelam: CommandLine) -> None:
         result = estelam(*VERIFY, "--head", head)
         assert (2, "") == (result.code, result.out)
         assert "INVALID" not in result.err
+
+
+def test_proofs(estelam: CommandLine, tmp_path: Path) -> None:
+    """The printed checkpoint and proofs are in the forms of C2SP: a library that we did not write accepts them."""
+    estelam(*CHECK, *options(**LIVE), "--save-receipt", str(tmp_path / "receipt"))
+    receipt = next(read_archive(tmp_path / "receipt")).reply.receipt  # type: ignore[attr-defined]
+    old = parse(receipt.checkpoint).checkpoint
+    for _ in range(3):
+        estelam(*CHECK, *options(**LIVE))
+    stated = estelam("ledger", "checkpoint", "promissory", "--json").json
+    inclusion = estelam("ledger", "prove", "inclusion", "promissory", str(receipt.index))
+    consistency = estelam("ledger", "prove", "consistency", "promissory", str(old.size))
+    (tmp_path / "kept").write_text(f"{receipt.checkpoint}\n{stated['note']}", "utf-8")
+
+    new = parse(stated["note"]).checkpoint
+    form, index, *path = inclusion.out.partition("\n\n")[0].splitlines()
+    start, *proof = consistency.out.partition("\n\n")[0].splitlines()
+    assert (0, stated["note"]) == (inclusion.code, inclusion.out.partition("\n\n")[2])
+    assert ("c2sp.org/tlog-proof@v1", f"index {receipt.index}", f"old {old.size}") == (form, index, start)
+    hashes, consistent = map(base64.b64decode, path), [base64.b64decode(line) for line in proof]
+    assert new.root == root_from_path(leaf_hash(receipt.entry), receipt.index, new.size, [*hashes])
+    assert is_consistent(old.size, old.root, new.size, new.root, consistent)
+    assert 0 == estelam(*VERIFY, "--heads", str(tmp_path / "kept")).code
+    later = estelam(*VERIFY, "--from", str(tmp_path / "kept"), "--json").json
+    assert (0, stated["size"]) == (later["commits"], later["entries"])
+
+    foreign = pytest.importorskip("aics_tlog")
+    key, note = foreign.parse_vkey(stated["verifier_key"]), foreign.parse_note(stated["note"])
+    assert foreign.verify_checkpoint(note, key, expected_origin=stated["origin"]).ok
+    assert foreign.verify_leaf_inclusion(
+        receipt.entry, receipt.index, new.size, [base64.b64decode(line) for line in path], new.root
+    )
+    assert foreign.verify_consistency(old.size, new.size, old.root, new.root, consistent)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("inclusion", "999999"), "there is no entry 999999 in it"),
+        (("inclusion", "0", "--size", "999999"), "no commit ended with 999999 entries"),
+        (("consistency", "999999"), "there were never 999999 entries before it"),
+    ],
+)
+def test_nothing_to_prove(estelam: CommandLine, arguments: tuple[str, ...], words: str) -> None:
+    """An entry or a checkpoint that the ledger has not is a usage error."""
+    estelam(*CHECK, *options(**LIVE))
+    done = estelam("ledger", "prove", arguments[0], "promissory", *arguments[1:])
+
+    assert (2, "") == (done.code, done.out)
+    assert words in " ".join(done.err.split())
 
 
 def test_subject_report(estelam: CommandLine) -> None:

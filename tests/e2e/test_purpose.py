@@ -8,8 +8,8 @@ import pytest
 
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
-from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
+from estelam.ledger.tables import StoredEntry
 from estelam.storage.store import Store
 from tests.e2e.conftest import LIVE, CommandLine, options
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
@@ -28,7 +28,7 @@ def adapter(shared: Sandbox, promissory: RunningService) -> Iterator[Adapter]:
         yield running
 
 
-def recorded(sandbox: Sandbox) -> pb.Entry:
+def recorded(sandbox: Sandbox) -> StoredEntry:
     """The newest entry of the ministry's ledger about the note."""
     settings = sandbox.promissory()
     keyring = HmacKeyring.load(settings.hmac_keyring)
@@ -47,14 +47,14 @@ def test_command(shared: Sandbox, adapter: Adapter) -> None:
         **LIVE, agency="SETAD-0001", case_reference=f"\u200f{TENDER} ", operator=OFFICERS[0], inquiry_id="۷"
     )
     found = CommandLine(shared)("setad", "verify", *given, "--address", adapter.service.address)
-    entry = recorded(shared)
+    stored = recorded(shared)
 
     assert (0, "") == (found.code, found.err)
-    assert hashed(shared, "case", TENDER) == entry.case_reference
-    assert hashed(shared, "operator", OFFICERS[0]) == entry.operator
-    assert hashed(shared, "correlation", "۷") == entry.correlation
+    assert hashed(shared, "case", TENDER) == stored.keys.case_reference
+    assert hashed(shared, "operator", OFFICERS[0]) == stored.keys.operator
+    assert hashed(shared, "correlation", "۷") == stored.keys.correlation
     report = CommandLine(shared)("ledger", "subject-report", "promissory", LIVE["serial"], "--kind", "serial", "--json")
-    assert entry.sequence in [row["entry"] for row in report.json["inquiries"]]
+    assert stored.index in [row["index"] for row in report.json["inquiries"]]
 
 
 def test_json(shared: Sandbox, adapter: Adapter) -> None:
@@ -65,7 +65,7 @@ def test_json(shared: Sandbox, adapter: Adapter) -> None:
             response = client.post(f"{adapter.api}/v1/notes:verify", json=GENUINE, headers=sent)
 
             assert (200, "%DB%B7") == (response.status_code, response.headers["x-inquiry-id"])
-            assert hashed(shared, "case", TENDER) == recorded(shared).case_reference
+            assert hashed(shared, "case", TENDER) == recorded(shared).keys.case_reference
 
 
 @pytest.mark.parametrize("officer", OFFICERS)
@@ -75,7 +75,7 @@ def test_login_name(shared: Sandbox, adapter: Adapter, officer: str) -> None:
         response = ask(browser, headers={HEADER: officer.encode()})  # type: ignore[dict-item]
 
     assert (200, "yes status") == (response.status_code, verdict(response))
-    assert hashed(shared, "operator", officer) == recorded(shared).operator
+    assert hashed(shared, "operator", officer) == recorded(shared).keys.operator
 
 
 @pytest.mark.parametrize("text", ["", " ", "م" * 65, "\u200f"])

@@ -30,7 +30,7 @@ from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
 LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,,99000791909,DRAWER\n"
-COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "entry", "annulled_by"]
+COLUMNS = ["caller", "inquiry_id", "answered_at", "method", "then", "now", "index", "annulled_by"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_wrong_no_is_listed(cleared: tuple[CommandLine, str]) -> None:
         "method": "CheckByNationalId",
         "then": "NO",
         "now": "YES",
-        "entry": 3,
+        "index": 2,
         "annulled_by": None,
     }
     assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(answered_at) < timedelta(minutes=5)
@@ -207,7 +207,7 @@ def test_missing_store_is_reported(sandbox: Sandbox) -> None:
     ("damage", "words"),
     [
         (
-            "UPDATE ledger.entry SET sealed = x'ff' WHERE sequence = 3",
+            "UPDATE ledger.entry SET leaf = x'ff' WHERE \"index\" = 2",
             "an entry of the ledger is damaged; run: estelam ledger verify judiciary",
         ),
         (

@@ -68,7 +68,7 @@ def answers(sandbox: Sandbox) -> int:
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
         list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
-        entries = map(pb.Entry.FromString, connection.execute(select(entry_table.c.sealed)).scalars())
+        entries = map(pb.Entry.FromString, connection.execute(select(entry_table.c.leaf)).scalars())
         return sum(entry.outcome == pb.OUTCOME_YES for entry in entries)
 
 

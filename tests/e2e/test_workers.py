@@ -100,7 +100,7 @@ def test_workers_share_one_ledger(on_postgresql: Sandbox, service: ServiceProces
     def entries() -> int:
         with closing(Store(settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
-        return heads[-1].entries if heads else 0
+        return heads[-1].size if heads else 0
 
     before = entries()
     ask(on_postgresql, service, 30)

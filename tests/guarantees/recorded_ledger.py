@@ -32,6 +32,7 @@ class RecordedLedger:
         self.sandbox = suite.create_sandbox(folder)
         suite.load_samples(self.sandbox)
         self.replies: list[ReceiptRecord] = []
+        self._callers: list[str] = []
         with RunningService(promissory_opening(self.sandbox, shutdown_delay_seconds=0)) as service:
             self._ask(service, "stranger", YES)
             self._ask(service, "setad", YES)
@@ -41,7 +42,7 @@ class RecordedLedger:
         self.keys = verifying_keys([self.sandbox.pki / "promissory-receipts.crt"])
 
     def _ask(self, service: RunningService, caller: str, *requests: Message) -> None:
-        """Send all *requests* at once, so that some share a block."""
+        """Send all *requests* at once, so that some share a commit."""
         with plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
             stub: Any = PromissoryNoteInquiryServiceStub(channel)
             rpcs = {pb.CheckNoteRequest: stub.CheckNote, pb.GetNotePartiesRequest: stub.GetNoteParties}
@@ -50,12 +51,18 @@ class RecordedLedger:
                 if call.exception() is None:
                     method = CHECK_NOTE if isinstance(request, pb.CheckNoteRequest) else GET_NOTE_PARTIES
                     self.replies.append(ReceiptRecord(method, request, call.result()))
+                    self._callers.append(caller)
 
-    def reply_with(self, answer: int, *, outside: bytes = b"") -> ReceiptRecord:
-        """Return a reply with *answer* (0: parties) and a long Merkle path, outside the block *outside*."""
+    def answer_to(self, caller: str, request: Message) -> ReceiptRecord:
+        """Return the first reply to *caller*'s *request*."""
+        asked = zip(self._callers, self.replies, strict=True)
+        return next(record for by, record in asked if (by, record.request) == (caller, request))
+
+    def reply_with(self, answer: int, *, outside: str = "") -> ReceiptRecord:
+        """Return a reply with *answer* (0: parties) and a long inclusion path, of another checkpoint than *outside*."""
         found = [record for record in self.replies if getattr(record.reply, "answer", 0) == answer]
-        found = [record for record in found if receipt_of(record).block_header != outside]
-        return max(found, key=lambda record: len(receipt_of(record).merkle_path))
+        found = [record for record in found if receipt_of(record).checkpoint != outside]
+        return max(found, key=lambda record: len(receipt_of(record).inclusion_path))
 
 
 def receipt_of(record: Any) -> Receipt:

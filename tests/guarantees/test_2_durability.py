@@ -9,6 +9,7 @@ import pytest
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.receipts.checkpoint import parse
 from estelam.storage.store import AccessMode, Store
 from tools.chaos import deployments, kill, load_clients
 from tools.chaos.load_clients import Acknowledged
@@ -48,12 +49,13 @@ def test_check_detects_lost_answer(tmp_path: Path) -> None:
         )
         acknowledged = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
     with closing(sqlite3.connect(deployment.sandbox.folder / "promissory" / "ledger.db")) as store, store:
-        for table, last in (("block", "number"), ("entry", "sequence")):
+        for table, last in (("checkpoint", "size"), ("entry", '"index"')):
             store.execute(f"DELETE FROM {table} WHERE {last} = (SELECT max({last}) FROM {table})")  # noqa: S608 - constants
 
     found = kill.Ledger(deployment).look(acknowledged)
 
-    assert (2, ["an answer is missing, block 3"]) == (found.checked, found.losses)
+    checkpoint = parse(acknowledged[-1].reply.receipt.checkpoint).checkpoint
+    assert (2, [f"an answer is missing, checkpoint {checkpoint}"]) == (found.checked, found.losses)
 
 
 def test_commit_is_synced_to_disk(sandbox: Sandbox) -> None:

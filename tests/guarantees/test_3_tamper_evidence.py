@@ -1,6 +1,7 @@
 """Guarantee 3: verification detects every change of the ledger, of a stored reply or of its receipt."""
 # ruff: noqa: S608 - all names in these statements are those of the tables
 
+import base64
 import contextlib
 import json
 import shutil
@@ -8,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from itertools import combinations, permutations, product
+from itertools import combinations, pairwise, permutations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,31 +21,31 @@ from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
-from estelam.core.keys import VerifyingKey, key_id
+from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
     ANSWER_UNSPECIFIED,
     ANSWER_YES,
-    BlockHeader,
     Entry,
     Outcome,
     Receipt,
 )
 from estelam.ledger import verify
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     annulment_table,
-    block_table,
+    checkpoint_table,
     entry_table,
     fact_note_table,
     key_use_table,
+    node_table,
 )
-from estelam.ledger.verify import LedgerCorruptError
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.receipts import receipt
+from estelam.receipts import checkpoint, receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
+from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.receipt import SIGNING_CONTEXT
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, RecordedLedger, receipt_of
 from tests.support.service import RunningService
@@ -56,7 +57,7 @@ Change = tuple[str, tuple[Any, ...]]
 LEDGER = ("ledger", "verify", "promissory")
 RECEIPT = ("receipt", "verify")
 
-TABLES = (entry_table, block_table, key_use_table, fact_note_table)
+TABLES = (entry_table, checkpoint_table, key_use_table, fact_note_table)
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
@@ -71,14 +72,15 @@ class LedgerTampering:
         self._connection = connection
         # Signature checks are cached, for thousands of verifications of one ledger.
         self._keys: Any = {
-            name: SimpleNamespace(verify=cache(key.verify), invalidity=key.invalidity) for name, key in keys.items()
+            name: SimpleNamespace(public=key.public, verify=cache(key.verify), invalidity=key.invalidity)
+            for name, key in keys.items()
         }
 
     def rows(self, table: Table) -> list[Row]:
         found = self._connection.exec_driver_sql(f"SELECT rowid, * FROM {table} ORDER BY 2").mappings()
         return [dict(row) for row in found]
 
-    def heads(self) -> list[verify.Head]:
+    def heads(self) -> list[Checkpoint]:
         return list(verify.verify_ledger(self._connection, self._keys))
 
     def undetected(self, changes: Iterable[Sequence[Change]]) -> list[Sequence[Change]]:
@@ -113,11 +115,15 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
-        for table in (*TABLES, annulment_table):
-            connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns_of(table))})")
+        for table in (*TABLES, annulment_table, node_table):
+            connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(map(quoted, columns_of(table)))})")
             connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)
     engine.dispose()
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def columns_of(table: Table) -> list[str]:
@@ -126,7 +132,7 @@ def columns_of(table: Table) -> list[str]:
 
 def update_row(table: Table, row: Row, values: Mapping[str, Any]) -> Change:
     """Write *values* to *row*."""
-    places = (f"{name} = {'CAST(? AS TEXT)' if isinstance(v, AsText) else '?'}" for name, v in values.items())
+    places = (f"{quoted(name)} = {'CAST(? AS TEXT)' if isinstance(v, AsText) else '?'}" for name, v in values.items())
     return f"UPDATE {table} SET {', '.join(places)} WHERE rowid = ?", (*values.values(), row["rowid"])
 
 
@@ -134,7 +140,7 @@ def insert_row(table: Table, row: Row, **changes: Any) -> Change:
     """Insert a row like *row*, with *changes*."""
     names = columns_of(table)
     values = tuple((row | changes)[name] for name in names)
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", values
+    return f"INSERT INTO {table} ({', '.join(map(quoted, names))}) VALUES ({', '.join('?' * len(names))})", values
 
 
 def other_values(value: Any, *, every_byte: bool) -> Iterator[Any]:
@@ -157,10 +163,11 @@ def flips(value: bytes, masks: Collection[int], where: Collection[int]) -> Itera
 
 
 def test_recorded_ledger_is_valid_and_varied(tampering: LedgerTampering) -> None:
-    """The ledger under test verifies, and has entries of every outcome in blocks of several sizes."""
-    entries = [Entry.FromString(row["sealed"]) for row in tampering.rows(entry_table)]
+    """The ledger under test verifies, and has entries of every outcome in commits of several sizes."""
+    entries = [Entry.FromString(row["leaf"]) for row in tampering.rows(entry_table)]
     outcomes = {entry.refusal or Outcome.Name(entry.outcome) for entry in entries}
-    sizes = [row["entry_count"] for row in tampering.rows(block_table)]
+    ends = [row["size"] for row in tampering.rows(checkpoint_table)]
+    sizes = [end - start for start, end in pairwise([0, *ends])]
 
     assert outcomes >= {
         "OUTCOME_YES",
@@ -182,7 +189,7 @@ def test_changed_value_is_detected(tampering: LedgerTampering, table: Table) -> 
         for row in tampering.rows(table)
         for column in columns_of(table)
         for turn, value in enumerate(other_values(row[column], every_byte=row["rowid"] == 2))
-        # All values in one row, a third of them in each other row: each one verifies the whole chain.
+        # All values in one row, a third of them in each other row: each one verifies the whole ledger.
         if row["rowid"] == 2 or (row["rowid"] + turn) % 3 == 0
     )
 
@@ -210,7 +217,7 @@ def test_deleted_or_duplicated_row_is_detected(tampering: LedgerTampering, table
     assert [] == tampering.undetected([insert_row(table, row)] for row in rows)
 
 
-@pytest.mark.parametrize("table", [entry_table, block_table, fact_note_table], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [entry_table, checkpoint_table, fact_note_table], ids=lambda table: table.name)
 def test_swapped_rows_are_detected(tampering: LedgerTampering, table: Table) -> None:
     """Any two swapped rows are detected."""
     names = columns_of(table)[1:]  # all but the key
@@ -224,16 +231,14 @@ def test_swapped_rows_are_detected(tampering: LedgerTampering, table: Table) -> 
 
 def test_forged_row_is_detected(tampering: LedgerTampering) -> None:
     """A forged row is detected at any position."""
-    entries, blocks = tampering.rows(entry_table), tampering.rows(block_table)
-    places = [0, -1, 0.5, 3.5, "1", b"1", len(blocks) + 1, len(entries) + 1, len(entries) + 1.5, None]
-    other = Entry.FromString(entries[1]["sealed"])
+    entries, checkpoints = tampering.rows(entry_table), tampering.rows(checkpoint_table)
+    places = [0, -1, 0.5, 3.5, "1", b"1", len(entries), len(entries) + 1, len(entries) + 1.5, None]
+    other = Entry.FromString(entries[1]["leaf"])
     other.caller = "99000079195"
-    sealed = other.SerializeToString(deterministic=True)
-    forged = [[insert_row(entry_table, entries[1], sequence=place, sealed=sealed)] for place in places]
-    forged += [[insert_row(block_table, blocks[-1], number=place)] for place in places]
-    empty = {"number": len(blocks) + 1, "first_sequence": len(entries) + 1, "entry_count": 0}
-    forged.append([insert_row(block_table, blocks[-1], **empty)])
-    forged.append([update_row(block_table, blocks[0], {"previous_hash": 32})])  # the right value is bytes(32)
+    leaf = other.SerializeToString(deterministic=True)
+    forged = [[insert_row(entry_table, entries[1], index=place, leaf=leaf)] for place in places]
+    forged += [[insert_row(checkpoint_table, checkpoints[-1], size=place)] for place in places]
+    forged.append([update_row(checkpoint_table, checkpoints[0], {"frontier": 32})])  # no bytes, as the right value has
 
     assert [] == tampering.undetected(forged)
 
@@ -245,18 +250,19 @@ def copied(recorded: RecordedLedger, tmp_path: Path) -> Sandbox:
     return Sandbox(tmp_path / "copied")
 
 
-def truncate(sandbox: Sandbox, block: int) -> None:
-    """Delete *block*, all shift_time blocks, and their entries."""
+def truncate(sandbox: Sandbox, commits: int) -> None:
+    """Delete all but the first *commits* commits."""
     with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "ledger.db")) as connection, connection:
-        (first,) = connection.execute("SELECT first_sequence FROM block WHERE number = ?", (block,)).fetchone()
+        kept = connection.execute("SELECT size FROM checkpoint ORDER BY size LIMIT ?", (commits,)).fetchall()
+        end = max((size for (size,) in kept), default=0)
         for table, column in (
-            ("entry", "sequence"),
-            ("fact_note", "sequence"),
+            ("entry", "index"),
+            ("fact_note", "index"),
             ("annulment", "annulled_by"),
-            ("key_use", "first_sequence"),
+            ("key_use", "first_index"),
         ):
-            connection.execute(f"DELETE FROM {table} WHERE {column} >= ?", (first,))
-        connection.execute("DELETE FROM block WHERE number >= ?", (block,))
+            connection.execute(f'DELETE FROM {table} WHERE "{column}" >= ?', (end,))
+        connection.execute("DELETE FROM checkpoint WHERE size > ?", (end,))
 
 
 def run(sandbox: Sandbox, *arguments: str) -> tuple[int, Row]:
@@ -270,18 +276,20 @@ def test_truncation_is_detected_by_published_head(copied: Sandbox) -> None:
     """A truncated ledger verifies alone, and fails against a head published earlier."""
     code, published = run(copied, *LEDGER)
     seen = []
-    for block in range(published["blocks"], 0, -1):
-        truncate(copied, block)
+    for commits in reversed(range(published["commits"])):
+        truncate(copied, commits)
         seen.append((run(copied, *LEDGER)[0], run(copied, *LEDGER, "--head", published["head"])[0]))
 
     assert 0 == code
-    assert [(0, 1)] * published["blocks"] == seen
+    assert [(0, 1)] * published["commits"] == seen
 
 
 def test_rewritten_end_is_detected_by_published_head(copied: Sandbox) -> None:
-    """An end rewritten with the service's own key fails against a head published earlier."""
+    """An end rewritten with the service's own key fails against a head or a checkpoint that was kept."""
     _, published = run(copied, *LEDGER)
-    truncate(copied, published["blocks"])
+    kept = copied.folder / "kept"
+    kept.write_text(run(copied, "ledger", "checkpoint", "promissory")[1]["note"])
+    truncate(copied, published["commits"] - 1)
     with (
         RunningService(promissory_opening(copied, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(copied.pki, "setad")) as channel,
@@ -290,13 +298,17 @@ def test_rewritten_end_is_detected_by_published_head(copied: Sandbox) -> None:
             PromissoryNoteInquiryServiceStub(channel).CheckNote(YES, timeout=10)
     alone, against = run(copied, *LEDGER), run(copied, *LEDGER, "--head", published["head"])
 
-    assert (0, published["blocks"] + 2) == (alone[0], alone[1]["blocks"])
+    assert (0, published["commits"] + 2) == (alone[0], alone[1]["commits"])
     assert (1, True) == (against[0], "INVALID" in against[1]["error"])
+    for option in ("--heads", "--from"):
+        code, found = run(copied, *LEDGER, option, str(kept))
+        assert (1, True) == (code, "INVALID" in found["error"])
 
 
 def test_earlier_heads_stay_valid(recorded: RecordedLedger, tampering: LedgerTampering) -> None:
-    """Every head published earlier stays valid as the ledger grows."""
-    assert all(run(recorded.sandbox, *LEDGER, "--head", str(head))[0] == 0 for head in tampering.heads())
+    """Every head published earlier stays valid as the ledger grows, and verification may start from it."""
+    for option in ("--head", "--from"):
+        assert all(run(recorded.sandbox, *LEDGER, option, str(head))[0] == 0 for head in tampering.heads())
 
 
 def is_valid(file: Path, keys: Mapping[str, VerifyingKey]) -> bool:
@@ -331,11 +343,12 @@ def shift_time(receipt: Any, nanos: int, seconds: int = 0) -> None:
     receipt.answered_at.seconds += seconds
 
 
-def sign_with_foreign_key(receipt: Any, name: str | None = None) -> None:
-    header = BlockHeader.FromString(receipt.block_header)
-    header.key_id = name or header.key_id
-    receipt.block_header = header.SerializeToString(deterministic=True)
-    receipt.signature = FOREIGN_KEY.sign(SIGNING_CONTEXT + receipt.block_header)
+def sign_with_foreign_key(receipt: Any, *, with_its_hash: bool) -> None:
+    parsed = checkpoint.parse(receipt.checkpoint)
+    body, ((name, own_hash, _),) = parsed.checkpoint.body, parsed.signatures
+    key_hash = checkpoint.key_hash(name, FOREIGN_KEY.public_key()) if with_its_hash else own_hash
+    signature = base64.b64encode(key_hash + FOREIGN_KEY.sign(body.encode())).decode()
+    receipt.checkpoint = f"{body}\n— {name} {signature}\n"
 
 
 ALTERATIONS: dict[str, Alter] = {
@@ -351,44 +364,70 @@ ALTERATIONS: dict[str, Alter] = {
     "time + 1 us": lambda receipt, *_: shift_time(receipt, 1000),
     "denormalized time": lambda receipt, *_: shift_time(receipt, 10**9, -1),
     "entry and salt of another": copy_from_other("entry", "salt"),
-    "block of another": copy_from_other("block_header", "signature"),
-    "signature of another": copy_from_other("signature"),
+    "checkpoint of another": copy_from_other("checkpoint"),
+    "signature of another": lambda receipt, _p, _q, other: setattr(
+        receipt, "checkpoint", receipt.checkpoint.partition("\n\n")[0] + "\n\n" + other.checkpoint.partition("\n\n")[2]
+    ),
+    "index of another": copy_from_other("index"),
+    "request and reply of another": copy_from_other("request", "reply"),
     "inquiry id of another": copy_from_other("inquiry_id"),
     "unknown field in entry": lambda receipt, *_: setattr(receipt, "entry", receipt.entry + MORE),
-    "unknown field in block": lambda receipt, *_: setattr(receipt, "block_header", receipt.block_header + MORE),
-    "shorter path": lambda receipt, *_: receipt.merkle_path.pop(),
-    "longer path": lambda receipt, *_: receipt.merkle_path.append(bytes(32)),
-    "reversed path": lambda receipt, *_: receipt.merkle_path.reverse(),
-    "foreign signature with its key id": lambda receipt, *_: sign_with_foreign_key(
-        receipt, key_id(FOREIGN_KEY.public_key())
+    "unknown field in committed request": lambda receipt, *_: setattr(receipt, "request", receipt.request + MORE),
+    "unknown field in committed reply": lambda receipt, *_: setattr(receipt, "reply", receipt.reply + MORE),
+    "extension line in checkpoint": lambda receipt, *_: setattr(
+        receipt, "checkpoint", receipt.checkpoint.replace("\n\n", "\nmore\n\n")
     ),
-    "foreign signature with the service's key id": lambda receipt, *_: sign_with_foreign_key(receipt),
+    "shorter path": lambda receipt, *_: receipt.inclusion_path.pop(),
+    "longer path": lambda receipt, *_: receipt.inclusion_path.append(bytes(32)),
+    "reversed path": lambda receipt, *_: receipt.inclusion_path.reverse(),
+    "foreign signature with its key hash": lambda receipt, *_: sign_with_foreign_key(receipt, with_its_hash=True),
+    "foreign signature with the service's": lambda receipt, *_: sign_with_foreign_key(receipt, with_its_hash=False),
 }
 
 
 @pytest.mark.parametrize("answer", [ANSWER_YES, ANSWER_NO], ids=["YES", "NO"])
 @pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_altered_reply_is_detected(recorded: RecordedLedger, tmp_path: Path, alteration: str, answer: int) -> None:
-    """Any altered part of a stored request, reply or receipt is detected."""
+def test_altered_reply_is_detected(recorded: RecordedLedger, alteration: str, answer: int) -> None:
+    """Any altered part of a request, a reply or a receipt is detected."""
     record = recorded.reply_with(answer)
-    other = receipt_of(recorded.reply_with(3 - answer, outside=receipt_of(record).block_header))
+    other = receipt_of(recorded.reply_with(3 - answer, outside=receipt_of(record).checkpoint))
     altered: Any = deepcopy(record)
     ALTERATIONS[alteration](altered.reply.receipt, altered.reply, altered.request, other)
-    for name, item in {"original": record, "altered": altered}.items():
-        write_archive(tmp_path / name, [item])
 
-    assert [True, False] == [is_valid(tmp_path / name, recorded.keys) for name in ("original", "altered")]
+    assert [True, False] == [proves(item, recorded.keys) for item in (record, altered)]
 
 
-def test_altered_party_or_method_is_detected(recorded: RecordedLedger, tmp_path: Path) -> None:
+def test_altered_party_or_method_is_detected(recorded: RecordedLedger) -> None:
     """A changed name of a party and a changed method are detected."""
     disclosed: Any = recorded.reply_with(ANSWER_UNSPECIFIED)
     renamed, methods = deepcopy(disclosed), (CHECK_NOTE, VERIFY_NOTE, "grpc.health.v1.Health/Check")
     renamed.reply.obligor.full_name += " "
     for altered in (renamed, *(ReceiptRecord(method, disclosed.request, disclosed.reply) for method in methods)):
-        write_archive(tmp_path / "altered", [altered])
+        assert not proves(altered, recorded.keys)
 
-        assert not is_valid(tmp_path / "altered", recorded.keys)
+
+def test_receipts_of_two_callers_share_no_value(recorded: RecordedLedger) -> None:
+    """The receipts of two callers about one person share only what is public, and no identifier is in their entries."""
+    setad, agency = (receipt_of(recorded.answer_to(caller, YES)) for caller in ("setad", "agency"))
+    entries = [Entry.FromString(each.entry) for each in (setad, agency)]
+    names = [field.name for field in Entry.DESCRIPTOR.fields]
+    shared = {name for name in names if getattr(entries[0], name) == getattr(entries[1], name)}
+    receipts = {
+        field.name for field in Receipt.DESCRIPTOR.fields if getattr(setad, field.name) == getattr(agency, field.name)
+    }
+    identifiers = [str(value).encode() for _, value in YES.ListFields()]
+
+    assert setad.request == agency.request  # each caller's own question, in clear
+    assert {"request", "reply"} == receipts
+    assert {"method", "agency", "outcome", "refusal", "notice", "annuls"} == shared
+    assert not [value for value in identifiers for each in (setad, agency) if value in each.entry]
+
+
+def proves(record: ReceiptRecord, keys: Mapping[str, VerifyingKey]) -> bool:
+    try:
+        return bool(receipt.verify(record.method, record.request, record.reply, keys))
+    except InvalidReceipt:
+        return False
 
 
 def test_receipt_verify_command(recorded: RecordedLedger, tmp_path: Path) -> None:

@@ -320,9 +320,9 @@ def test_serving_role_privileges(server: PostgresCluster, tmp_path: Path, start:
 
     assert ANSWER_YES == answer
     for forbidden in (
-        "UPDATE ledger.entry SET sequence = 7",
+        "UPDATE ledger.entry SET opened = 7",
         "DELETE FROM ledger.entry",
-        "TRUNCATE ledger.block",
+        "TRUNCATE ledger.checkpoint",
         "DROP TABLE ledger.entry",
         "UPDATE ledger.alembic_version SET version_num = '9'",
         "DELETE FROM facts.note",

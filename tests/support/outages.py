@@ -52,6 +52,6 @@ def publish(path: Path, *outages: Outage) -> None:
 def ledger_reasons(store: str) -> list[str]:
     """The refusal reason of each inquiry in the ledger of *store*; empty for answers."""
     with closing(Store(store)) as opened, opened.transaction() as connection:
-        sealed = connection.execute(select(entry_table.c.sealed).order_by(entry_table.c.sequence)).scalars()
-        entries = map(pb.Entry.FromString, sealed)
+        leaves = connection.execute(select(entry_table.c.leaf).order_by(entry_table.c["index"])).scalars()
+        entries = map(pb.Entry.FromString, leaves)
         return [entry.refusal for entry in entries if entry.outcome != pb.OUTCOME_NOTED]

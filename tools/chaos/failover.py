@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from random import Random
 
 from estelam.client.channel import ClientIdentity
-from estelam.ledger import verify
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts.problems import InvalidReceipt
 from tools.chaos.deployments import Deployment
 from tools.chaos.kill import Ledger
@@ -57,7 +57,7 @@ def run(task: Task) -> Result:
                 task.progress(1)
         except TimeoutError:
             total.losses.append("calls did not resume")
-        except (verify.LedgerCorruptError, InvalidReceipt) as error:
+        except (LedgerCorruptError, InvalidReceipt) as error:
             total.losses.append(str(error))
     middle, worst = statistics.median(silences), max(silences)
     total.remarks.append(

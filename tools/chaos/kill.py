@@ -1,10 +1,9 @@
 """Scenario: SIGKILL of the promissory service under load; no acknowledged answer may be missing from the ledger.
 
 A round: 1 clients call, 2 the service is killed at a random instant, 3 it is restarted, 4 every answer that was
-acknowledged so far is looked up in the ledger, and the whole chain is verified.
+acknowledged so far is looked up in the ledger, and the whole ledger is verified.
 """
 
-import hashlib
 import shutil
 import threading
 import time
@@ -16,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.ledger import verify
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts import receipt
+from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
 from estelam.storage.store import Store
 from tools.chaos import deployments
@@ -40,41 +40,32 @@ CONCURRENT_SERVICES = 2
 KILLS = 25
 
 
-class SealedBlock(NamedTuple):
-    """The number and hash of the block that a receipt names."""
-
-    block: int
-    hash: bytes
-
-
 @dataclass(slots=True)
 class Ledger:
     """A ledger and the receipts that clients hold for it."""
 
     deployment: Deployment
-    owed: Counter[SealedBlock] = field(default_factory=Counter)
-    """The blocks that acknowledged answers must be in, with counts."""
+    owed: Counter[Checkpoint] = field(default_factory=Counter)
+    """The checkpoints of acknowledged answers, with counts."""
 
     def look(self, given: Sequence[Acknowledged]) -> Result:
         """Look up every acknowledged answer, including those newly *given*.
 
-        An answer is lost if the chain has another block, or none, at its number. A receipt proves that its entry is in
-        a block with a certain hash; `verify_ledger` proves that the stored entries are those of each block. So the
-        entry is present if that block is.
+        A receipt proves that its entry is in the tree of a checkpoint; `verify_ledger` proves that the stored entries
+        are those of each checkpoint. So the entry is present if the checkpoint is, and lost otherwise.
         """
         settings = self.deployment.settings
         keys = verifying_keys(settings.signing_certificates)
         result = Result(checked=len(given))
         for answer in given:
             proven = receipt.verify(CHECK_NOTE, answer.request, answer.reply, keys)
-            sealed = SealedBlock(proven.block.number, hashlib.sha256(answer.reply.receipt.block_header).digest())
-            self.owed[sealed] += 1
+            self.owed[proven.checkpoint] += 1
             if not answer.right:
-                result.losses.append(f"a wrong answer, block {sealed.block}")
+                result.losses.append(f"a wrong answer, entry {proven.index}")
         with closing(Store(settings.store)) as store, store.transaction() as connection:
-            whole = {SealedBlock(head.number, head.hash) for head in verify.verify_ledger(connection, keys)}
-        for sealed in [sealed for sealed in self.owed if sealed not in whole]:
-            result.losses += [f"an answer is missing, block {sealed.block}"] * self.owed.pop(sealed)
+            whole = set(verify.verify_ledger(connection, keys))
+        for lost in self.owed.keys() - whole:
+            result.losses += [f"an answer is missing, checkpoint {lost}"] * self.owed.pop(lost)
         return result
 
 
@@ -130,7 +121,7 @@ def _live(deployment: Deployment, fork_server: ForkServer, share: range, task: T
             task.progress(1)
             if over.is_set():
                 break
-    except (verify.LedgerCorruptError, InvalidReceipt, ProcessError, TimeoutError) as error:
+    except (LedgerCorruptError, InvalidReceipt, ProcessError, TimeoutError) as error:
         total.losses.append(str(error))
     finally:
         shutil.rmtree(deployment.sandbox.folder)

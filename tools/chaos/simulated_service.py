@@ -19,7 +19,7 @@ from estelam.core.keys import HmacKeyring, SigningKey, new_keyring_line, verifyi
 from estelam.core.model import Answer, Caller, Inquiry
 from estelam.core.settings import StoreSettings
 from estelam.ledger import verify
-from estelam.ledger.tables import NoteKind, fact_note_table, last_block_time
+from estelam.ledger.tables import NoteKind, fact_note_table, last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
@@ -114,7 +114,7 @@ class SimulatedService:
 
     @property
     def keys(self) -> Any:
-        """The keys that receipts and blocks are verified with."""
+        """The keys that receipts and checkpoints are verified with."""
         return verifying_keys(self.settings.signing_certificates)
 
     def _open(self) -> None:
@@ -122,10 +122,11 @@ class SimulatedService:
         clock = monotonic_wall_clock(self.time.clock)
         self.store = Store(f"sqlite:///{self.folder}", ledger=AccessMode.WRITE)
         with self.store.transaction() as connection:
-            last_sealed = last_block_time(connection)
+            last_sealed = last_checkpoint_time(connection)
         self.registrar = InquiryRecorder(
             store=self.store,
             ledger=LedgerWriter(
+                self.settings.SECTION,
                 keyring=keyring,
                 signer=SigningKey.load(self.settings.signing_key, self.settings.signing_certificates),
                 clock=clock,
@@ -179,7 +180,7 @@ class SimulatedService:
             loads = connection.execute(select(func.count()).select_from(load_table)).scalar_one()
             noted = Counter(connection.execute(select(fact_note_table.c.kind)).scalars())
             heads = list(verify.verify_ledger(connection, self.keys))
-        return State(loads, noted[NoteKind.LOAD], (heads[-1].entries if heads else 0) - noted.total())
+        return State(loads, noted[NoteKind.LOAD], (heads[-1].size if heads else 0) - noted.total())
 
     def rotate_subject_key(self, name: str) -> None:
         """Hash subjects with a new key from now on."""

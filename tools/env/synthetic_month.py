@@ -192,4 +192,4 @@ def _freshness(month: Month, chance: random.Random) -> Iterator[Freshness]:
 def _heads(month: Month, chance: random.Random) -> Iterator[ObservedHead]:
     last = minute_of(midnight(month.days()[-1])) + time(23, 50).hour * 60
     for service, entries in ((PROMISSORY, 4_812_377), (CHEQUE, 5_230_911)):
-        yield ObservedHead(last, service, entries // 19, chance.randbytes(32), entries)
+        yield ObservedHead(last, service, entries, chance.randbytes(32))

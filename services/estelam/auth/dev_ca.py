@@ -75,7 +75,7 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=3650),
         since: datetime | None = None,
     ) -> Path:
-        """Issue an Ed25519 certificate *name*.crt with its key, for signing ledger blocks."""
+        """Issue an Ed25519 certificate *name*.crt with its key, for signing checkpoints."""
         key = Ed25519PrivateKey.generate()
         builder = self._leaf(name, [organization_id], key, since or datetime.now(UTC), lifetime)
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))

@@ -26,6 +26,8 @@ from estelam.core.pem import KeyFileError, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import check_content
 
 
 def ask(
@@ -52,13 +54,15 @@ def ask(
         if options.save_receipt:
             records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
             try:
+                for each in records:  # a saved receipt holds no other reply than its own
+                    check_content(each.reply.receipt, each.request, each.reply)  # type: ignore[attr-defined]
                 write_archive(options.save_receipt, records)
-            except OSError as error:
+            except (OSError, InvalidReceipt) as error:
                 _exit_unsaved(reply, error, options)
     return reply
 
 
-def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
+def _exit_unsaved(reply: Message, error: Exception, options: Options) -> NoReturn:
     """Print the answer although its receipt can't be saved: it is recorded, and asking again is another inquiry."""
     given = MessageToDict(reply, preserving_proto_field_name=True)
     text = json.dumps(given, ensure_ascii=False)

@@ -47,7 +47,7 @@ def recall_answers(
             output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
         with _snapshot(settings, settle) as snapshot:
-            searched = search.last_sequence(snapshot.connection)
+            searched = search.size(snapshot.connection)
             after = recall.load_before(snapshot, moment, now)
             recalled = recall.recall(snapshot, keyring, facts, after)
             lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))

@@ -29,7 +29,7 @@ class Lists:
     def __init__(self) -> None:
         self._database = sqlite3.connect("")
         columns = ", ".join(f'"{column}"' for column in COLUMNS)
-        self._database.execute(f"CREATE TABLE answer ({columns}, PRIMARY KEY (caller, entry)) WITHOUT ROWID")
+        self._database.execute(f'CREATE TABLE answer ({columns}, PRIMARY KEY (caller, "index")) WITHOUT ROWID')
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +84,7 @@ class Lists:
         return {str(folder / f"{caller}.{form}"): count for caller, count in counts.items()}
 
     def _rows(self, caller: str | None = None, limit: int = -1) -> Iterator[tuple[Any, ...]]:
-        query = "SELECT * FROM answer WHERE :caller IS NULL OR caller = :caller ORDER BY caller, entry LIMIT :limit"
+        query = 'SELECT * FROM answer WHERE :caller IS NULL OR caller = :caller ORDER BY caller, "index" LIMIT :limit'
         return iter(self._database.execute(query, {"caller": caller, "limit": limit}))
 
 

@@ -125,7 +125,7 @@ class StoreSettings(ServingSettings):
     store: StoreUrl
     """The address of the data store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
     signing_key: Path
-    """The Ed25519 private key (PEM) that signs blocks."""
+    """The Ed25519 private key (PEM) that signs checkpoints."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)
     """The signing certificates (PEM), present and past."""
     retired_keys: Path | None = None

@@ -10,7 +10,7 @@ from estelam.ledger.tables import key_use_table
 from estelam.storage.base import StoreError
 
 _use = key_use_table.c
-_USES = select(_use.key_id, _use.check_value).order_by(_use.first_sequence)
+_USES = select(_use.key_id, _use.check_value).order_by(_use.first_index)
 
 
 def is_stored(connection: Connection, keyring: HmacKeyring) -> bool:
@@ -40,12 +40,12 @@ def require_all_keys(connection: Connection, keyring: HmacKeyring) -> None:
 
 
 def require_same_keys(connection: Connection, keyring: HmacKeyring) -> None:
-    """Check that each key of *keyring* is the one that the ledger was written with under its id, where that is known.
+    """Check that each key of *keyring* is the one that the ledger was written with under its id.
 
     Raises:
         StoreError: a key is another one, so that what is written under it would not be found.
     """
-    known = connection.execute(_USES.where(_use.check_value.is_not(None), _use.key_id.in_(keyring.ids)))
+    known = connection.execute(_USES.where(_use.key_id.in_(keyring.ids)))
     if wrong := [key_id for key_id, check_value in known if keyring.check_value(key_id) != bytes(check_value)]:
         raise StoreError(
             f"the keyring holds another key as {', '.join(wrong)} than the ledger was written with: no entry is found "

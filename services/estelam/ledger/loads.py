@@ -1,8 +1,8 @@
 """Notes of loads in the ledger.
 
 An entry after the note of a load was answered from data that includes the load, one before it from data without it: the
-batch that first sees a load notes it before its own answers, in the same transaction. So the chain, not a clock, says
-which data an answer is from.
+batch that first sees a load notes it before its own answers, in the same transaction. So the order of entries, not a
+clock, says which data an answer is from.
 """
 
 import json
@@ -23,18 +23,18 @@ from estelam.storage.facts import load_table
 
 _load, _note = load_table.c, fact_note_table.c
 _NEWEST_FIRST = (
-    select(entry_table.c.sealed)
-    .join(fact_note_table, _note.sequence == entry_table.c.sequence)
+    select(entry_table.c.leaf)
+    .join(fact_note_table, _note["index"] == entry_table.c["index"])
     .where(_note.kind == NoteKind.LOAD.value)
-    .order_by(_note.sequence.desc())
+    .order_by(_note["index"].desc())
 )
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
 
 
 class LoadNote(NamedTuple):
-    """The note of one load: its entry, and from when on answers include it."""
+    """The note of one load: the index of its entry, and from when on answers include it."""
 
-    entry: int
+    index: int  # type: ignore[assignment]  # it hides the method of tuples
     noted_at_micros: int
     facts: dict[str, Any]
     """load, feed, feed_number, whole, sha256, cut_at, counts; of the newest load also the store's coverage after it."""
@@ -75,18 +75,18 @@ def _is_noted(connection: Connection, load: Row[*tuple[Any, ...]]) -> bool:
 
 def _last_noted(connection: Connection, *conditions: ColumnElement[bool]) -> LoadId | None:
     """Return the load that the newest note, of those that satisfy *conditions*, is about; None if there is none."""
-    sealed = connection.execute(_NEWEST_FIRST.where(*conditions).limit(1)).scalar()
-    if sealed is None:
+    leaf = connection.execute(_NEWEST_FIRST.where(*conditions).limit(1)).scalar()
+    if leaf is None:
         return None
-    facts = json.loads(pb.Entry.FromString(sealed).notice)
+    facts = json.loads(pb.Entry.FromString(leaf).notice)
     return LoadId(facts["load"], facts.get("sha256"))
 
 
 def notes(connection: Connection) -> Iterator[LoadNote]:
     """Yield the note of each load, in the order of the ledger."""
-    for entry in note_entries(connection, NoteKind.LOAD):
-        facts = json.loads(entry.notice)
-        yield LoadNote(entry.sequence, entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
+    for stored in note_entries(connection, NoteKind.LOAD):
+        facts = json.loads(stored.entry.notice)
+        yield LoadNote(stored.index, stored.entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
 
 
 def _coverage(stated: dict[str, str] | None) -> Coverage | None:

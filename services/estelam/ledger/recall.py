@@ -1,8 +1,8 @@
 """Recall: finds past answers that would be different now, after late or corrected data.
 
 It takes the subjects of the facts that loads changed, finds the entries about them by keyed hash, and re-evaluates each
-entry from today's facts. The ledger holds no identifier; the facts do. Which data an answer is from is read from the
-chain (`estelam.ledger.loads`), not from a clock.
+entry from today's facts. The ledger holds no identifier; the facts do. Which data an answer is from is read from
+the order of entries (`estelam.ledger.loads`), not from a clock.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import key_use, loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
-from estelam.ledger.tables import index_key
+from estelam.ledger.tables import StoredEntry, index_key
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
@@ -61,11 +61,11 @@ class PastAnswer(NamedTuple):
     """An answered inquiry with its first subject."""
 
     subject: Subject
-    entry: pb.Entry
+    stored: StoredEntry
 
 
 IsBefore = Callable[[int, int], bool]
-"""Returns whether an entry, by its sequence, may be from data without a load, by its number."""
+"""Returns whether an entry, by its index, may be from data without a load, by its number."""
 
 
 class RecallSource(Protocol):
@@ -92,7 +92,7 @@ class Recalled(NamedTuple):
     method: str
     then: RecallOutcome
     now: RecallOutcome
-    entry: int
+    index: int  # type: ignore[assignment]  # it hides the method of tuples
     annulled_by: int | None
     """The later entry by which the caller is known to have got no answer; None: there is none."""
 
@@ -113,10 +113,10 @@ class Snapshot(NamedTuple):
             return None
         return next((note for note in reversed(self.notes) if note.load == load), None)
 
-    def is_before(self, entry: int, load: int) -> bool:
-        """Return whether *entry* may be from data without *load*; true for each if the load is not noted yet."""
+    def is_before(self, index: int, load: int) -> bool:
+        """Return whether entry *index* may be from data without *load*; true for each if the load is not noted yet."""
         note = self.note_of(load)
-        return note is None or entry < note.entry
+        return note is None or index < note.index
 
 
 @contextlib.contextmanager
@@ -184,21 +184,23 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
         entries = search.entries_by_subject(connection, changed, keys)
         for asked in _batched(_past_answers(entries, changed, keyring), ENTRIES_AT_ONCE):
             outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
-            for (_, entry), now in zip(asked, outcomes, strict=True):
-                if now != _ANSWERED[entry.outcome]:
-                    yield _recalled(entry, now, annulled)
+            for (_, stored), now in zip(asked, outcomes, strict=True):
+                if now != _ANSWERED[stored.entry.outcome]:
+                    yield _recalled(stored, now, annulled)
     yield from _uncovered(snapshot, facts, after, annulled)
 
 
-def _past_answers(entries: Iterator[pb.Entry], changed: ChangedSubjects, keyring: HmacKeyring) -> Iterator[PastAnswer]:
-    answers = (entry for entry in entries if entry.outcome in _ANSWERED)
+def _past_answers(
+    entries: Iterator[StoredEntry], changed: ChangedSubjects, keyring: HmacKeyring
+) -> Iterator[PastAnswer]:
+    answers = (each for each in entries if each.entry.outcome in _ANSWERED)
     for batch in _batched(answers, ROWS_AT_ONCE):
-        subjects = changed.subjects({index_key(entry.subjects[0]) for entry in batch})
-        for entry in batch:
+        subjects = changed.subjects({index_key(each.keys.subjects[0]) for each in batch})
+        for each in batch:
             # Index keys may collide: the whole hash decides.
-            for subject in subjects[index_key(entry.subjects[0])]:
-                if entry.subjects[0] in keyring.hashes_under_all_keys(subject):
-                    yield PastAnswer(subject, entry)
+            for subject in subjects[index_key(each.keys.subjects[0])]:
+                if each.keys.subjects[0] in keyring.hashes_under_all_keys(subject):
+                    yield PastAnswer(subject, each)
 
 
 def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
@@ -208,7 +210,7 @@ def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Ma
     base = base_note and base_note.coverage
     deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
     # Answers from before the first note may have stated the deepest coverage.
-    unnoted = LoadNote(0, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0), deepest))
+    unnoted = LoadNote(-1, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0), deepest))
 
     def is_deeper(method: str, declared: Coverage, other: Coverage | None) -> bool:
         return facts.stated(method, declared).is_deeper_than(other and facts.stated(method, other))
@@ -218,14 +220,16 @@ def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Ma
         if note is None or declared is None or not declared.is_deeper_than(today):
             continue
         earlier = base if note.load < after else None
-        for entry in search.entries_between(connection, note.entry + 1, following and following.entry):
+        for stored in search.entries_between(connection, note.index + 1, following and following.index):
+            entry = stored.entry
             if entry.outcome != pb.OUTCOME_NO or not is_deeper(entry.method, declared, today):
                 continue
             if earlier is None or not is_deeper(entry.method, declared, earlier):
-                yield _recalled(entry, RecallOutcome.UNCOVERED, annulled)
+                yield _recalled(stored, RecallOutcome.UNCOVERED, annulled)
 
 
-def _recalled(entry: pb.Entry, now: RecallOutcome, annulled: Mapping[int, int]) -> Recalled:
+def _recalled(stored: StoredEntry, now: RecallOutcome, annulled: Mapping[int, int]) -> Recalled:
+    entry = stored.entry
     return Recalled(
         caller=entry.caller,
         inquiry_id=str(UUID(bytes=entry.inquiry_id)),
@@ -233,8 +237,8 @@ def _recalled(entry: pb.Entry, now: RecallOutcome, annulled: Mapping[int, int]) 
         method=entry.method.rpartition("/")[2],
         then=_ANSWERED[entry.outcome],
         now=now,
-        entry=entry.sequence,
-        annulled_by=annulled.get(entry.sequence),
+        index=stored.index,
+        annulled_by=annulled.get(stored.index),
     )
 
 

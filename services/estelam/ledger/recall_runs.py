@@ -37,9 +37,9 @@ class RecallRun(NamedTuple):
 
 
 class RecallNote(NamedTuple):
-    """The note of one run of recall: its entry, and when the service wrote it."""
+    """The note of one run of recall: the index of its entry, and when the service wrote it."""
 
-    entry: int
+    index: int  # type: ignore[assignment]  # it hides the method of tuples
     noted_at_micros: int
     run: RecallRun
 
@@ -67,10 +67,10 @@ def unnoted(connection: Connection) -> list[FactNote]:
 
 def notes(connection: Connection) -> Iterator[RecallNote]:
     """Yield the note of each run of recall, in the order of the ledger."""
-    for entry in note_entries(connection, NoteKind.RECALL):
-        facts = json.loads(entry.notice)
+    for stored in note_entries(connection, NoteKind.RECALL):
+        facts = json.loads(stored.entry.notice)
         run = RecallRun(facts["recall"], facts["after"], facts["newest"], facts["answers"])
-        yield RecallNote(entry.sequence, entry.answered_at_micros, run)
+        yield RecallNote(stored.index, stored.entry.answered_at_micros, run)
 
 
 def _fact_note(run: RecallRun) -> FactNote:

@@ -7,8 +7,8 @@ segment's pages. A look-up probes every segment.
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from itertools import starmap
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -33,9 +33,11 @@ from estelam.ledger import key_use
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.tables import (
     NOTICES,
+    STORED_COLUMNS,
     SUBJECT_COLUMNS,
+    StoredEntry,
     annulment_table,
-    block_table,
+    checkpoint_table,
     confirmation_key,
     entry_table,
     index_key,
@@ -46,9 +48,11 @@ PROBED_KEYS = 512
 """Up to so many index keys are probed in every segment; for more, one scan of all keys costs less."""
 ROWS_AT_ONCE = 2000
 KEYS_AT_ONCE = 10_000
-_SEGMENT = literal_column(f"entry.sequence / {SEGMENT_ENTRIES}", BigInteger)
+_SEGMENT = literal_column(f'entry."index" / {SEGMENT_ENTRIES}', BigInteger)
 _entry = entry_table.c
-_NOT_ANNULLED = ~exists().where(annulment_table.c.sequence == _entry.sequence)
+_StoredQuery = Select[int, bytes, bytes]
+_INDEX = _entry["index"]
+_NOT_ANNULLED = ~exists().where(annulment_table.c["index"] == _INDEX)
 
 
 def recent_confirmations(
@@ -63,54 +67,53 @@ def recent_confirmations(
         return set()
     keys = {confirmation_key(*pair): pair for pair in asked}
 
-    def confirmed(sealed: Iterable[bytes]) -> set[tuple[str, bytes]]:
-        found = map(pb.Entry.FromString, sealed)
+    def confirmed(found: Iterable[StoredEntry]) -> set[tuple[str, bytes]]:
         return {
-            (entry.caller, entry.question)
-            for entry in found
-            if entry.outcome == pb.OUTCOME_YES and since_micros <= entry.answered_at_micros <= until_micros
+            (each.entry.caller, each.keys.question)
+            for each in found
+            if each.entry.outcome == pb.OUTCOME_YES and since_micros <= each.entry.answered_at_micros <= until_micros
         } & set(asked)
 
     # However often a caller has inquired, the newest YES suffices, unless it was returned while the clock was ahead.
     newest = connection.execute(_newest_confirmations(keys, first)).scalars().all()
-    found = confirmed(connection.execute(select(_entry.sealed).where(_entry.sequence.in_(newest))).scalars())
+    found = confirmed(_stored(connection, select(*STORED_COLUMNS).where(_INDEX.in_(newest))))
     if len(found) < len(newest):
         others = [key for key, pair in keys.items() if pair not in found]
-        found |= confirmed(
-            connection.execute(_in_every_segment(others, "opened", first=first).where(_NOT_ANNULLED)).scalars()
-        )
+        older = _in_every_segment(others, "opened", first=first).where(_NOT_ANNULLED)
+        found |= confirmed(_stored(connection, older))
     return found
 
 
 def _newest_confirmations(keys: Collection[int], first: int) -> Select[int]:
     segments = _segments(first)
-    in_segment = select(func.max(_entry.sequence)).join_from(segments, entry_table, segments.c.number == _SEGMENT)
+    in_segment = select(func.max(_INDEX)).join_from(segments, entry_table, segments.c.number == _SEGMENT)
     return in_segment.where(_entry.opened.in_(keys), _NOT_ANNULLED).group_by(_entry.opened)
 
 
 def annulments(connection: Connection) -> dict[int, int]:
     """Return the entries whose callers never got the answer, each with the later entry that says so."""
-    return {row.sequence: row.annulled_by for row in connection.execute(select(annulment_table))}
+    columns = annulment_table.c
+    return dict(connection.execute(select(columns["index"], columns.annulled_by)).all())
 
 
 def committed(connection: Connection, receipts: Iterable[pb.Receipt]) -> dict[str, int]:
-    """Return the sequences of those entries of *receipts*, by inquiry id, that are in the ledger and not annulled.
+    """Return the indexes of those entries of *receipts*, by inquiry id, that are in the ledger and not annulled.
 
-    A receipt states the sequence that its entry has if its commit succeeded.
+    A receipt states the index that its entry has if its commit succeeded.
     """
-    sealed = [receipt.entry for receipt in receipts]
-    wanted = {pb.Entry.FromString(entry).sequence for entry in sealed}
-    found = connection.execute(select(_entry.sealed).where(_entry.sequence.in_(wanted), _NOT_ANNULLED)).scalars()
-    entries = [pb.Entry.FromString(entry) for entry in set(map(bytes, found)) & set(sealed)]
-    return {str(UUID(bytes=entry.inquiry_id)): entry.sequence for entry in entries}
+    wanted = {receipt.index: receipt for receipt in receipts}
+    query = select(_INDEX, _entry.leaf).where(_INDEX.in_(wanted), _NOT_ANNULLED)
+    found = ((index, wanted[index], bytes(leaf)) for index, leaf in connection.execute(query))
+    return {receipt.inquiry_id: index for index, receipt, leaf in found if leaf == receipt.entry}
 
 
-def last_sequence(connection: Connection) -> int:
-    """Return the sequence of the newest entry, which is the number of entries; 0 if there is none."""
-    return connection.execute(select(func.max(_entry.sequence))).scalar() or 0
+def size(connection: Connection) -> int:
+    """Return the number of entries, which is the index of the next one."""
+    newest: int | None = connection.execute(select(func.max(_INDEX))).scalar()
+    return 0 if newest is None else newest + 1
 
 
-def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[pb.Entry]:
+def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[StoredEntry]:
     """Return every entry about *subject*, oldest first.
 
     Raises:
@@ -118,38 +121,40 @@ def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject
     """
     key_use.require_all_keys(connection, keyring)
     hashes = keyring.hashes_under_all_keys(subject)
-    found = {entry.sequence: entry for entry in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
-    about = (entry for entry in found.values() if not set(hashes).isdisjoint(entry.subjects))
-    return sorted(about, key=lambda entry: entry.sequence)
+    found = {each.index: each for each in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
+    about = (each for each in found.values() if not set(hashes).isdisjoint(each.keys.subjects))
+    return sorted(about, key=lambda each: each.index)
 
 
-def entries_since(connection: Connection, micros: int) -> Iterator[pb.Entry]:
+def entries_since(connection: Connection, micros: int) -> Iterator[StoredEntry]:
     """Yield every entry from the instant *micros* (microseconds since 1970) on, oldest first, streamed."""
     if (first := _first_since(connection, micros)) is None:
         return
-    yield from (entry for entry in entries_between(connection, first, None) if entry.answered_at_micros >= micros)
+    yield from (each for each in entries_between(connection, first, None) if each.entry.answered_at_micros >= micros)
 
 
 def _first_since(connection: Connection, micros: int) -> int | None:
-    """Return the sequence of the first entry of the first block signed at *micros* or later, if there is one."""
-    sealed_at = block_table.c.sealed_at_micros
-    query = select(block_table.c.first_sequence).where(sealed_at >= micros).order_by(sealed_at).limit(1)
-    return connection.execute(query).scalar()
+    """Return the index of the first entry that can be from *micros* or later: the size before that commit, if any."""
+    signed_at, size = checkpoint_table.c.signed_at_micros, checkpoint_table.c.size
+    since = connection.execute(select(size).where(signed_at >= micros).order_by(signed_at).limit(1)).scalar()
+    if since is None:
+        return None
+    return connection.execute(select(func.coalesce(func.max(size), 0)).where(size < since)).scalar()
 
 
-def catalogue_notices(connection: Connection) -> list[pb.Entry]:
+def catalogue_notices(connection: Connection) -> list[StoredEntry]:
     """Return every entry that records a change of the catalogue, oldest first."""
-    found = map(pb.Entry.FromString, connection.execute(_in_every_segment([index_key(NOTICES)])).scalars())
-    return sorted((entry for entry in found if entry.outcome == pb.OUTCOME_NOTED), key=lambda entry: entry.sequence)
+    found = _stored(connection, _in_every_segment([index_key(NOTICES)]))
+    return sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
 
 
-def entries_between(connection: Connection, first: int, end: int | None) -> Iterator[pb.Entry]:
+def entries_between(connection: Connection, first: int, end: int | None) -> Iterator[StoredEntry]:
     """Yield the entries from *first* to before *end*, or to the newest, streamed."""
-    query = select(_entry.sealed).where(_entry.sequence >= first).order_by(_entry.sequence)
-    return _streamed(connection, query if end is None else query.where(_entry.sequence < end))
+    query = select(*STORED_COLUMNS).where(first <= _INDEX).order_by(_INDEX)
+    return _streamed(connection, query if end is None else query.where(end > _INDEX))
 
 
-def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: int) -> Iterator[pb.Entry]:
+def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: int) -> Iterator[StoredEntry]:
     """Yield every entry whose first subject has one of the *keys* index keys of *changed*, streamed.
 
     The index keys of all entries are read once, however many subjects there are; up to PROBED_KEYS are searched for.
@@ -157,19 +162,23 @@ def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: i
     if keys <= PROBED_KEYS:
         yield from _streamed(connection, _in_every_segment(changed.keys()))
         return
-    # SQLite's rows have a key of their own, and its index holds that in place of the sequence.
-    place = literal_column("entry.rowid", BigInteger) if connection.dialect.name == "sqlite" else _entry.sequence
+    # SQLite's rows have a key of their own, and its index holds that in place of the entry's.
+    place = literal_column("entry.rowid", BigInteger) if connection.dialect.name == "sqlite" else _INDEX
     every = select(place, _entry.subject_1).where(_entry.subject_1.is_not(None))
     with connection.execute(every, execution_options={"yield_per": KEYS_AT_ONCE}) as rows:
         for part in rows.partitions():
             if places := changed.places(part):
-                yield from _streamed(connection, select(_entry.sealed).where(_among(connection, place, places)))
+                yield from _streamed(connection, select(*STORED_COLUMNS).where(_among(connection, place, places)))
 
 
-def _streamed(connection: Connection, query: Select[bytes]) -> Iterator[pb.Entry]:
+def _streamed(connection: Connection, query: _StoredQuery) -> Iterator[StoredEntry]:
     with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as found:
-        for rows in found.scalars().partitions():
-            yield from map(pb.Entry.FromString, rows)
+        for rows in found.partitions():
+            yield from starmap(StoredEntry.parse, rows)
+
+
+def _stored(connection: Connection, query: _StoredQuery) -> Iterator[StoredEntry]:
+    return starmap(StoredEntry.parse, connection.execute(query))
 
 
 def _among(connection: Connection, column: ColumnElement[int], values: list[int]) -> ColumnElement[bool]:
@@ -180,20 +189,20 @@ def _among(connection: Connection, column: ColumnElement[int], values: list[int]
     return column.in_(select(listed.c.value))
 
 
-def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first: int = 1) -> Select[bytes]:
+def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first: int = 0) -> _StoredQuery:
     segments = _segments(first)
-    in_segment = select(_entry.sealed).join_from(segments, entry_table, segments.c.number == _SEGMENT)
+    in_segment = select(*STORED_COLUMNS).join_from(segments, entry_table, segments.c.number == _SEGMENT)
     return in_segment.where(_entry[column].in_(keys))
 
 
-def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[pb.Entry]:
+def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[StoredEntry]:
     for name in SUBJECT_COLUMNS:
-        yield from map(pb.Entry.FromString, connection.execute(_in_every_segment(keys, name)).scalars())
+        yield from _stored(connection, _in_every_segment(keys, name))
 
 
 def _segments(first: int) -> CTE:
     """Return the numbers of all segments from that of entry *first* to the newest."""
-    last = select(func.coalesce(func.max(_entry.sequence), 0) // SEGMENT_ENTRIES).scalar_subquery()
+    last = select(func.coalesce(func.max(_INDEX), 0) // SEGMENT_ENTRIES).scalar_subquery()
     number = cast(literal(first // SEGMENT_ENTRIES), BigInteger).label("number")
     segment = select(number).cte("segment", recursive=True)
     return segment.union_all(select(segment.c.number + 1).where(segment.c.number < last))

@@ -1,19 +1,20 @@
 """Tables of the ledger, the rows they hold, and the index keys by which entries are found.
 
-An entry is stored as the exact bytes that its block commits to. Beside it stand its index keys, 8 bytes each as a
-number: one for each keyed subject, and for a YES one by which its caller's confirmation of the same question is found
-(`estelam.ledger.search`).
+An entry is stored as the exact bytes of its leaf in the ledger's tree. Beside it stand the exact bytes of its search
+keys, to which it commits, and its index keys, 8 bytes each as a number: one for each keyed subject, and for a YES one
+by which its caller's confirmation of the same question is found (`estelam.ledger.search`).
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Row, Table, Text, func, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, SmallInteger, Table, Text, func, select
 
 from estelam.core.clock import to_datetime
 from estelam.core.model import Subject
@@ -22,8 +23,6 @@ from estelam.receipts import receipt
 from estelam.storage.base import LEDGER
 
 _METADATA = MetaData(schema=LEDGER)
-GENESIS = bytes(32)
-"""The previous hash of the first block."""
 NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
 """The subject of every notice of a catalogue change. It is not secret: any reader of the ledger finds the notices."""
 
@@ -46,23 +45,33 @@ SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 entry_table = Table(
     "entry",
     _METADATA,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("search_keys", LargeBinary, nullable=False),
     *(Column(name, BigInteger) for name in SUBJECT_COLUMNS),
     Column("opened", BigInteger),
 )
 
-block_table = Table(
-    "block",
+# The state of the ledger after each commit: the signed note, and the tree as far as appending needs it. The note states
+# no time: that of signing is the time of the commit's entries.
+checkpoint_table = Table(
+    "checkpoint",
     _METADATA,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("previous_hash", LargeBinary, nullable=False),
-    Column("merkle_root", LargeBinary, nullable=False),
-    Column("first_sequence", BigInteger, nullable=False),
-    Column("entry_count", BigInteger, nullable=False),
-    Column("sealed_at_micros", BigInteger, nullable=False),
-    Column("key_id", Text, nullable=False),
-    Column("signature", LargeBinary, nullable=False),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("signed_at_micros", BigInteger, nullable=False),
+)
+
+# The complete nodes of every eighth level of the tree, from the eighth on: a proof reads some hundred of each level,
+# and of entries, however long the ledger is.
+NODE_LEVELS = range(8, 64, 8)
+node_table = Table(
+    "node",
+    _METADATA,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
 )
 
 
@@ -71,15 +80,15 @@ key_use_table = Table(
     "key_use",
     _METADATA,
     Column("key_id", Text, primary_key=True),
-    Column("first_sequence", BigInteger, nullable=False),
-    Column("check_value", LargeBinary),
+    Column("first_index", BigInteger, nullable=False),
+    Column("check_value", LargeBinary, nullable=False),
 )
 
 # The entries that note a row of the facts, with the row's kind and number.
 fact_note_table = Table(
     "fact_note",
     _METADATA,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", Text, nullable=False),
     Column("number", BigInteger, nullable=False),
 )
@@ -88,32 +97,59 @@ fact_note_table = Table(
 annulment_table = Table(
     "annulment",
     _METADATA,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
     Column("annulled_by", BigInteger, nullable=False),
 )
 
 
-class EntryRow(NamedTuple):
-    """One row of the entry table, in the order of its columns."""
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry with its place in the ledger and the keys by which it is found."""
 
-    sequence: int
-    sealed: bytes
+    index: int
+    leaf: bytes
+    """The entry as it was serialized."""
+    entry: pb.Entry
+    keys: pb.SearchKeys
+
+    @classmethod
+    def parse(cls, index: int, leaf: bytes, search_keys: bytes) -> "StoredEntry":
+        """Return the entry in a row of the entry table."""
+        return cls(index, leaf, pb.Entry.FromString(leaf), pb.SearchKeys.FromString(search_keys))
+
+
+STORED_COLUMNS = entry_table.c["index", "leaf", "search_keys"]
+"""The columns of a StoredEntry."""
+
+
+class EntryRow(NamedTuple):
+    """One row of the entry table without its index, in the order of its columns."""
+
+    leaf: bytes
+    search_keys: bytes
     subject_1: int | None
     subject_2: int | None
     subject_3: int | None
     opened: int | None
 
     @classmethod
-    def of(cls, entry: pb.Entry) -> "EntryRow":
-        """Return the row that stores *entry*."""
-        return cls(entry.sequence, receipt.canonical(entry), *index_keys(entry))
+    def of(cls, entry: pb.Entry, keys: pb.SearchKeys) -> "EntryRow":
+        """Return the row that stores *entry*, which commits to *keys* from now on."""
+        search_keys = receipt.canonical(keys)
+        entry.keys_commitment = keys_commitment(search_keys)
+        return cls(receipt.canonical(entry), search_keys, *index_keys(entry, keys))
 
 
-def index_keys(entry: pb.Entry) -> tuple[int | None, int | None, int | None, int | None]:
+def keys_commitment(search_keys: bytes) -> bytes:
+    """Return an entry's commitment to its serialized search keys."""
+    return hashlib.sha256(search_keys).digest()
+
+
+def index_keys(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[int | None, int | None, int | None, int | None]:
     """Return the index keys of *entry*: one for each of up to three subjects, and its confirmation key after a YES."""
-    first, second, third, *_ = *[index_key(keyed) for keyed in entry.subjects], None, None, None
+    first, second, third, *_ = *[index_key(keyed) for keyed in keys.subjects], None, None, None
     is_yes = entry.outcome == pb.OUTCOME_YES
-    return first, second, third, confirmation_key(entry.caller, entry.question) if is_yes else None
+    return first, second, third, confirmation_key(entry.caller, keys.question) if is_yes else None
 
 
 class FactNote(NamedTuple):
@@ -131,24 +167,24 @@ class FactNote(NamedTuple):
         return json.dumps({self.kind.value: self.number, **stated}, separators=(",", ":"))
 
 
-def noted_fact(entry: pb.Entry) -> tuple[str, int] | None:
+def noted_fact(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[str, int] | None:
     """Return kind and number of the row that *entry* notes; None if it notes none."""
     if entry.outcome != pb.OUTCOME_NOTED:
         return None
-    kind = next((kind.value for kind, subject in SUBJECTS_OF_NOTES.items() if list(entry.subjects) == [subject]), None)
+    kind = next((kind.value for kind, subject in SUBJECTS_OF_NOTES.items() if list(keys.subjects) == [subject]), None)
     return None if kind is None else (kind, int(json.loads(entry.notice)[kind]))
 
 
-def note_entries(connection: Connection, kind: NoteKind) -> Iterator[pb.Entry]:
+def note_entries(connection: Connection, kind: NoteKind) -> Iterator[StoredEntry]:
     """Yield the entries that note rows of *kind*, in the order of the ledger."""
     note = fact_note_table.c
-    query = select(entry_table.c.sealed).join(fact_note_table, note.sequence == entry_table.c.sequence)
-    for sealed in connection.execute(query.where(note.kind == kind.value).order_by(note.sequence)).scalars():
-        yield pb.Entry.FromString(sealed)
+    query = select(*STORED_COLUMNS).join(fact_note_table, note["index"] == entry_table.c["index"])
+    for row in connection.execute(query.where(note.kind == kind.value).order_by(note["index"])):
+        yield StoredEntry.parse(*row)
 
 
 def request_subject(method: str, request: bytes) -> Subject:
-    """Return the subject whose keyed hash is an entry's `question`: *request*, in canonical bytes, to *method*."""
+    """Return the subject whose keyed hash is `question` in search keys: *request*, in canonical bytes, to *method*."""
     return Subject(method, request.hex())
 
 
@@ -162,12 +198,12 @@ def confirmation_key(caller: str, question: bytes) -> int:
     return index_key(hashlib.sha256(f"{caller}\0".encode() + question).digest())
 
 
-def header_of(row: Row[*tuple[Any, ...]]) -> pb.BlockHeader:
-    """Return the block header, as it was signed, from a row of the block table."""
-    values = {name: value for name, value in row._mapping.items() if name != "signature"}  # noqa: SLF001 - public API
-    return pb.BlockHeader(**values)
+def last_checkpoint_time(connection: Connection) -> datetime:
+    """Return the time of the latest checkpoint; 1970 if there is none."""
+    return to_datetime(connection.execute(select(func.max(checkpoint_table.c.signed_at_micros))).scalar() or 0)
 
 
-def last_block_time(connection: Connection) -> datetime:
-    """Return the time of the latest block; 1970 if there is none."""
-    return to_datetime(connection.execute(select(func.max(block_table.c.sealed_at_micros))).scalar() or 0)
+def last_checkpoint(connection: Connection) -> str | None:
+    """Return the signed note of the latest checkpoint, or None if the ledger is empty."""
+    newest = select(checkpoint_table.c.note).order_by(checkpoint_table.c.size.desc()).limit(1)
+    return connection.execute(newest).scalar()

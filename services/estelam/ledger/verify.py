@@ -1,108 +1,160 @@
-"""Verification of a ledger: detects every entry or block that was changed, removed, added or reordered."""
+"""Verification of a ledger: detects every entry that was changed, removed, added or reordered, and every other row."""
 
-import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import BigInteger, Connection, LargeBinary, Row, Select, Table, Text, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    not_,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
-from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
-    GENESIS,
+    NODE_LEVELS,
+    StoredEntry,
     annulment_table,
-    block_table,
+    checkpoint_table,
     entry_table,
     fact_note_table,
-    header_of,
     index_keys,
     key_use_table,
+    keys_commitment,
+    node_table,
     noted_fact,
 )
-from estelam.receipts import receipt
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts import checkpoint
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.tree import Frontier, Growth, is_consistent, leaf_hash, prove_consistency
 
 ROWS_AT_ONCE = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The last block of a ledger. A head published earlier proves later that nothing after it was removed."""
-
-    number: int
-    hash: bytes
-    entries: int
-
-    def __str__(self) -> str:
-        return f"{self.number}:{self.hash.hex()}"
-
-
-class LedgerCorruptError(Exception):
-    """The ledger is corrupt; the text states where and how."""
-
-
-def _as_stored(table: Table) -> Select[*tuple[Any, ...]]:
-    """Select all rows of *table* in key order, with the driver's own values: none is converted to a column's type."""
+def _as_stored(table: Table, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Select rows of *table* in key order, with the driver's own values: none is converted to a column's type."""
     columns = [type_coerce(each, NullType()).label(each.name) for each in table.columns]
-    return select(*columns).order_by(*table.primary_key)
+    return select(*columns).where(*conditions).order_by(*table.primary_key)
 
 
-_STORED_BLOCKS, _STORED_ENTRIES = _as_stored(block_table), _as_stored(entry_table)
 _TYPES: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
-_BLOCK_TYPES = [_TYPES[type(column.type)] for column in block_table.columns]
+_CHECKPOINT_TYPES = [_TYPES[type(column.type)] for column in checkpoint_table.columns]
 
 
-def verify_ledger(connection: Connection, keys: Mapping[str, VerifyingKey]) -> Iterator[Head]:
-    """Verify the whole ledger; yield the head after each block.
+def verify_ledger(
+    connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier | None = None
+) -> Iterator[Checkpoint]:
+    """Verify the ledger from *start* on, by default all of it; yield the checkpoint of each commit.
 
-    Any entry or block that was changed, removed, added or reordered is detected. To detect that the end was removed,
-    compare the last head yielded with one published earlier.
+    Any entry that was changed, removed, added or reordered is detected, and any row beside the entries. To detect that
+    the end was removed, or that all was signed anew, compare with checkpoints kept elsewhere (`verify_heads`).
 
     Args:
         connection: A connection to the ledger's store.
         keys: The signing keys, present and past, by their ids.
+        start: The tree at a checkpoint that was verified earlier (`tree_at`).
 
     Raises:
         LedgerCorruptError: at the first fault.
     """
     try:
-        yield from _verified_heads(connection, keys)
+        yield from _verified(connection, keys, start or Frontier())
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
         raise LedgerCorruptError("a value can't be read from the store") from None
 
 
-def _verified_heads(connection: Connection, keys: Mapping[str, VerifyingKey]) -> Iterator[Head]:
+def tree_at(connection: Connection, size: int, root: bytes) -> Frontier:
+    """Return the tree of *size* entries, which had *root* when it was verified earlier.
+
+    Raises:
+        LedgerCorruptError: the ledger has no commit that ended there, or its tree had another root.
+    """
+    stored = connection.execute(select(checkpoint_table.c.frontier).where(checkpoint_table.c.size == size)).scalar()
+    try:
+        tree = Frontier() if size == 0 else Frontier.parse(size, stored or b"")
+    except (TypeError, ValueError):
+        tree = None
+    if tree is None or tree.root != root:
+        raise LedgerCorruptError(f"head {size}:{root.hex()} is no checkpoint of this ledger; {_REWRITTEN}")
+    return tree
+
+
+_REWRITTEN = "if it is exactly as it was kept, entries up to there were removed or rewritten"
+
+
+def verify_heads(connection: Connection, last: Checkpoint, heads: Iterable[tuple[int, bytes]]) -> None:
+    """Check that each of *heads*, sizes and roots kept elsewhere, is a state that the ledger up to *last* went through.
+
+    Raises:
+        LedgerCorruptError: one is not.
+    """
+    nodes = StoredNodes(connection)
+    for size, root in heads:
+        head = f"head {size}:{root.hex()}"
+        if size > last.size:
+            raise LedgerCorruptError(f"{head} is beyond its end; if it is exactly as it was kept, entries were removed")
+        proof = prove_consistency(size, last.size, nodes)
+        if not is_consistent(size, root, last.size, last.root, proof):
+            raise LedgerCorruptError(f"{head} is no earlier state of this ledger; {_REWRITTEN}")
+
+
+def _verified(connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier) -> Iterator[Checkpoint]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
-    derived = _Derived()
-    with streamed.execute(_STORED_ENTRIES) as entries, streamed.execute(_STORED_BLOCKS) as blocks:
-        yield from _heads(chain.from_iterable(entries.partitions()), blocks, keys, derived)
+    # Without a start there is no condition, so that a row is found whatever it holds.
+    entries_after = [entry_table.c["index"] >= start.size] if start.size else []
+    checkpoints_after = [checkpoint_table.c.size > start.size] if start.size else []
+    stored_entries = _as_stored(entry_table, *entries_after)
+    stored_checkpoints = _as_stored(checkpoint_table, *checkpoints_after)
+    derived = _Derived(start.size)
+    with streamed.execute(stored_entries) as entries, streamed.execute(stored_checkpoints) as checkpoints:
+        yield from _checkpoints(chain.from_iterable(entries.partitions()), checkpoints, keys, start, derived)
     derived.check(connection)
 
 
+@dataclass(slots=True)
 class _Derived:
-    """What the tables beside the entries must hold, collected from the entries."""
+    """What the tables beside the entries must hold, collected from the entries from *start* on."""
 
-    def __init__(self) -> None:
-        self._key_uses: dict[str, tuple[Any, ...]] = {}
-        self._fact_notes: list[tuple[Any, ...]] = []
-        self._annulments: dict[int, int] = {}
+    start: int
+    key_uses: dict[str, tuple[str, int, bytes]] = field(default_factory=dict)
+    fact_notes: list[tuple[Any, ...]] = field(default_factory=list)
+    annulments: dict[int, int] = field(default_factory=dict)
+    nodes: list[tuple[int, int, bytes]] = field(default_factory=list)
 
-    def add(self, entry: pb.Entry) -> None:
-        """Collect what the tables must hold of *entry*."""
-        key_id = entry.subject_key_id
-        self._key_uses.setdefault(key_id, (key_id, entry.sequence, entry.key_check_value or None))
-        if (noted := noted_fact(entry)) is not None:
-            self._fact_notes.append((entry.sequence, *noted))
-        if entry.annuls:
-            self._annulments[entry.annuls] = entry.sequence
+    def add(self, stored: StoredEntry) -> None:
+        """Collect what the tables must hold of an entry."""
+        if (key_id := stored.keys.key_id) not in self.key_uses:
+            self.key_uses[key_id] = (key_id, stored.index, stored.keys.key_check_value)
+        if (noted := noted_fact(stored.entry, stored.keys)) is not None:
+            self.fact_notes.append((stored.index, *noted))
+        if stored.entry.HasField("annuls"):
+            self.annulments[stored.entry.annuls] = stored.index
+
+    def add_nodes(self, tree: Growth) -> None:
+        """Collect the nodes that a commit completed."""
+        for level in NODE_LEVELS:
+            if level < len(tree.levels):
+                self.nodes.extend((level, index, node) for index, node in tree.completed(level))
 
     def check(self, connection: Connection) -> None:
         """Compare the tables with what was collected.
@@ -110,73 +162,99 @@ class _Derived:
         Raises:
             LedgerCorruptError: a table differs.
         """
-        tables: tuple[tuple[Table, Iterable[tuple[Any, ...]]], ...] = (
-            (key_use_table, self._key_uses.values()),
-            (fact_note_table, self._fact_notes),
-            (annulment_table, self._annulments.items()),
+        use, note, annulment, node = key_use_table.c, fact_note_table.c, annulment_table.c, node_table.c
+        used_before = connection.execute(select(use.key_id).where(use.first_index < self.start)).scalars().all()
+        first_uses = [first for key_id, first in self.key_uses.items() if key_id not in used_before]
+        tables: tuple[tuple[Table, ColumnElement[bool], Iterable[tuple[Any, ...]]], ...] = (
+            (key_use_table, use.first_index < self.start, first_uses),
+            (fact_note_table, note["index"] < self.start, self.fact_notes),
+            (annulment_table, annulment.annulled_by < self.start, self.annulments.items()),
+            (node_table, or_(*(_is_below(node, level, self.start) for level in NODE_LEVELS)), self.nodes),
         )
-        for table, expected in tables:
-            stored = sorted(repr(tuple(row)) for row in connection.execute(_as_stored(table)))
-            if stored != sorted(map(repr, expected)):
+        for table, is_earlier, expected in tables:
+            conditions = [not_(is_earlier)] if self.start else []
+            rows = connection.execute(_as_stored(table, *conditions))
+            if sorted(repr(tuple(row)) for row in rows) != sorted(map(repr, expected)):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")
 
 
-def _heads(
+def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:
+    return and_(node.level == level, node["index"] < start >> level)
+
+
+def _checkpoints(
     entries: Iterator[Row[*tuple[Any, ...]]],
-    blocks: Iterable[Row[*tuple[Any, ...]]],
+    checkpoints: Iterable[Row[*tuple[Any, ...]]],
     keys: Mapping[str, VerifyingKey],
+    tree: Frontier,
     derived: _Derived,
-) -> Iterator[Head]:
-    previous, sequence = GENESIS, 1
-    for number, row in enumerate(blocks, start=1):
+) -> Iterator[Checkpoint]:
+    origin = None
+    for row in checkpoints:
         try:
-            header = _verified_header(row, number, sequence, previous, keys)
-            leaves = [
-                receipt.leaf_hash(_verified_bytes(entry, expected, derived))
-                for expected, entry in enumerate(islice(entries, header.entry_count), start=sequence)
-            ]
+            head, key = _signed_checkpoint(row, tree.size, keys)
+            part = islice(entries, head.size - tree.size)
+            stored = [_verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
+            grown = _grown(tree, head, stored)
+            _check_rest(row, grown.frontier, stored, key)
         except (LedgerCorruptError, InvalidReceipt) as error:
-            raise LedgerCorruptError(f"block {number}: {error}") from None
+            raise LedgerCorruptError(f"the commit after entry {tree.size}: {error}") from None
         except (TypeError, ValueError, KeyError, struct.error, DecodeError):
-            raise LedgerCorruptError(f"block {number}: a value is corrupt") from None
-        if len(leaves) != header.entry_count or receipt.merkle_levels(leaves)[-1][0] != header.merkle_root:
-            raise LedgerCorruptError(
-                f"block {number}: its entries, from {sequence} on, do not match its signed Merkle root"
-            )
-        previous = hashlib.sha256(receipt.canonical(header)).digest()
-        sequence += header.entry_count
-        yield Head(number, previous, sequence - 1)
+            raise LedgerCorruptError(f"the commit after entry {tree.size}: a value is corrupt") from None
+        if origin not in (None, head.origin):
+            raise LedgerCorruptError(f"the commit after entry {tree.size}: it is of another ledger, {head.origin}")
+        for each in stored:
+            derived.add(each)
+        derived.add_nodes(grown)
+        tree, origin = grown.frontier, head.origin
+        yield head
     if next(entries, None) is not None:
-        raise LedgerCorruptError(f"entry {sequence}: it and all entries after it belong to no block")
+        raise LedgerCorruptError(f"entry {tree.size}: it and all entries after it belong to no commit")
 
 
-def _verified_header(
-    row: Row[*tuple[Any, ...]], number: int, sequence: int, previous: bytes, keys: Mapping[str, VerifyingKey]
-) -> pb.BlockHeader:
-    # SQLite stores a value of any type in any column, and protobuf accepts bytes as text: the signature can't show it.
-    if [type(value) for value in row] != _BLOCK_TYPES:
+def _signed_checkpoint(
+    row: Row[*tuple[Any, ...]], before: int, keys: Mapping[str, VerifyingKey]
+) -> tuple[Checkpoint, VerifyingKey]:
+    # SQLite stores a value of any type in any column.
+    if [type(value) for value in row] != _CHECKPOINT_TYPES:
         raise LedgerCorruptError("a value does not have its column's type")
-    header = header_of(row)
-    if header.number != number or header.first_sequence != sequence or header.entry_count < 1:
-        raise LedgerCorruptError("a block or an entry before it is missing or out of order")
-    if header.previous_hash != previous:
-        raise LedgerCorruptError("its previous hash does not match the block before it")
-    # The order of the blocks proves a block's time: a key that was compromised later could not put it before others.
-    receipt.check_signature(header, row.signature, keys, is_time_proven=True)
-    return header
+    size, note, *_ = row
+    head, key_id = checkpoint.verify(note, keys)
+    if not before < head.size == size:
+        raise LedgerCorruptError("a checkpoint before it is missing or out of order")
+    return head, keys[key_id]
 
 
-def _verified_bytes(row: Row[*tuple[Any, ...]], sequence: int, derived: _Derived) -> bytes:
-    """Return the entry's bytes, after a check that all other columns of the row match them."""
-    stored_sequence, sealed, *stored_keys = row
-    if type(sealed) is not bytes or type(stored_sequence) is not int:
+def _grown(tree: Frontier, head: Checkpoint, stored: list[StoredEntry]) -> Growth:
+    """Return the tree after *stored*, whose leaves must give the root that *head* states."""
+    leaves = [leaf_hash(each.leaf) for each in stored]
+    if tree.size + len(leaves) != head.size or (grown := tree.append(leaves)).root != head.root:
+        raise LedgerCorruptError(f"its entries, from {tree.size} to {head.size - 1}, do not match its signed root")
+    return grown
+
+
+def _check_rest(row: Row[*tuple[Any, ...]], tree: Frontier, stored: list[StoredEntry], key: VerifyingKey) -> None:
+    _, _, frontier, signed_at_micros = row
+    # All entries of a commit have its time: where they have two, a checkpoint between them is gone.
+    if frontier != tree.serialize() or {each.entry.answered_at_micros for each in stored} != {signed_at_micros}:
+        raise LedgerCorruptError("the columns of its checkpoint do not match its entries")
+    # The order of commits proves a commit's time: a key that was compromised later could not put it before others.
+    if problem := key.invalidity(signed_at_micros, is_time_proven=True):
+        raise InvalidReceipt(ReceiptProblem.KEY_NOT_VALID, problem)
+
+
+def _verified_entry(row: Row[*tuple[Any, ...]], index: int) -> StoredEntry:
+    """Return the entry in *row*, after a check that all other columns match its bytes."""
+    stored_index, leaf, search_keys, *stored_keys = row
+    if type(stored_index) is not int or type(leaf) is not bytes or type(search_keys) is not bytes:
         raise LedgerCorruptError("a value does not have its column's type")
-    entry = pb.Entry.FromString(sealed)
-    if not stored_sequence == entry.sequence == sequence:
+    if stored_index != index:
         raise LedgerCorruptError("an entry is missing or out of order")
-    expected = index_keys(entry)
+    stored = StoredEntry.parse(index, leaf, search_keys)
+    if keys_commitment(search_keys) != stored.entry.keys_commitment:
+        raise LedgerCorruptError(f"the search keys of entry {index} are not those that it commits to")
+    expected = index_keys(stored.entry, stored.keys)
     # Types are compared too: SQLite can store 1.0 where 1 belongs.
     if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
-        raise LedgerCorruptError("an entry's index keys do not match its subjects")
-    derived.add(entry)
-    return sealed
+        raise LedgerCorruptError(f"the index keys of entry {index} do not match its search keys")
+    return stored

@@ -1,10 +1,9 @@
-"""Appends to the ledger: each commit stores its entries in one signed block, chained by hash to the block before."""
+"""Appends to the ledger: each commit adds its entries to the ledger's tree and signs one checkpoint over all of it."""
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import uuid_utils
 from google.protobuf.message import Message
@@ -18,23 +17,26 @@ from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import key_use
 from estelam.ledger.tables import (
-    GENESIS,
+    NODE_LEVELS,
     NOTICES,
     SUBJECTS_OF_NOTES,
     EntryRow,
     FactNote,
     annulment_table,
-    block_table,
+    checkpoint_table,
     entry_table,
     fact_note_table,
-    header_of,
     key_use_table,
+    node_table,
     request_subject,
 )
-from estelam.receipts import receipt
+from estelam.receipts import checkpoint, receipt
+from estelam.receipts.checkpoint import Checkpoint, origin_of
+from estelam.receipts.tree import Frontier, Growth, leaf_hash
+from estelam.storage.base import StoreError
 
-_INSERT_BLOCK = insert(block_table)
-_LAST_BLOCK = select(block_table).order_by(block_table.c.number.desc()).limit(1)
+_INSERT_CHECKPOINT = insert(checkpoint_table)
+_LAST_CHECKPOINT = select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)
 _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
     Outcome.YES: pb.OUTCOME_YES,
     Outcome.NO: pb.OUTCOME_NO,
@@ -49,23 +51,35 @@ class EntryDraft:
     inquiry: Inquiry
     outcome: Outcome | Reason
     reply: Message | None = None
-    annuls: int = 0
-    """The sequence of an earlier entry of the inquiry, whose reply the caller never got; 0: there is none."""
+    annuls: int | None = None
+    """The index of an earlier entry of the inquiry, whose reply the caller never got; None: there is none."""
 
 
-class _Block(NamedTuple):
-    """A signed block, with the parts of its entries' receipts."""
+_KeyedEntry = tuple[pb.Entry, pb.SearchKeys]
+
+
+class _Committed(NamedTuple):
+    """Appended entries, with the parts of their receipts."""
 
     rows: list[EntryRow]
-    levels: list[list[bytes]]
-    header: bytes
-    signature: bytes
+    first: int
+    """The index of the first one."""
+    tree: Growth
+    note: str
 
 
 class LedgerWriter:
-    """Appends to one ledger, within the caller's transaction."""
+    """Appends to the ledger of *service*, within the caller's transaction.
 
-    def __init__(self, *, keyring: HmacKeyring, signer: SigningKey, clock: Clock) -> None:
+    Args:
+        service: The service's name in the settings; with the signing certificate's organisation it names the ledger.
+        keyring: The keys that pseudonymize what entries are found by.
+        signer: The key that signs checkpoints.
+        clock: The time of entries and checkpoints.
+    """
+
+    def __init__(self, service: str, *, keyring: HmacKeyring, signer: SigningKey, clock: Clock) -> None:
+        self.origin = origin_of(service, signer.verifying_key.organization_id)
         self._keyring = keyring
         self._signer = signer
         self._clock = clock
@@ -79,23 +93,23 @@ class LedgerWriter:
     def append(
         self, connection: Connection, drafts: Sequence[EntryDraft], *, notes: Sequence[FactNote] = ()
     ) -> list[pb.Receipt]:
-        """Append *drafts* as entries of one block, and return the receipt of each, in order.
+        """Append *drafts* as entries of one commit, and return the receipt of each, in order.
 
         The *notes* come before them: the answers are from data that includes these loads.
         """
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
-        salts = [secrets.token_bytes(16) for _ in drafts]
         noted = [self._note(SUBJECTS_OF_NOTES[note.kind], note.notice, micros) for note in notes]
-        entries = [self._entry(draft, salt, micros, monotonic) for draft, salt in zip(drafts, salts, strict=True)]
-        block = self._append_block(connection, [*noted, *entries], micros)
+        prepared = [self._prepare(draft, micros, monotonic) for draft in drafts]
+        committed = self._append(connection, [*noted, *(each.entry for each in prepared)], micros)
+        first = committed.first + len(noted)
         if noted:
             rows = [
-                {"sequence": entry.sequence, "kind": note.kind.value, "number": note.number}
-                for entry, note in zip(noted, notes, strict=True)
+                {"index": index, "kind": note.kind.value, "number": note.number}
+                for index, note in enumerate(notes, start=committed.first)
             ]
             connection.execute(insert(fact_note_table), rows)
-        if annulled := [entry for entry in entries if entry.annuls]:
-            annulments = [{"sequence": entry.annuls, "annulled_by": entry.sequence} for entry in annulled]
+        annulled = [(index, draft.annuls) for index, draft in enumerate(drafts, start=first)]
+        if annulments := [{"index": old, "annulled_by": index} for index, old in annulled if old is not None]:
             connection.execute(insert(annulment_table), annulments)
         answered_at = Timestamp()
         answered_at.FromMicroseconds(micros)
@@ -103,106 +117,154 @@ class LedgerWriter:
             pb.Receipt(
                 inquiry_id=str(draft.inquiry.id),
                 answered_at=answered_at,
-                entry=row.sealed,
-                salt=salt,
-                merkle_path=receipt.merkle_path(block.levels, index),
-                block_header=block.header,
-                signature=block.signature,
+                request=each.request,
+                reply=each.reply,
+                entry=committed.rows[index - committed.first].leaf,
+                salt=each.salt,
+                index=index,
+                inclusion_path=committed.tree.path(index),
+                checkpoint=committed.note,
             )
-            for index, draft, row, salt in zip(
-                range(len(noted), len(block.rows)), drafts, block.rows[len(noted) :], salts, strict=True
-            )
+            for index, (draft, each) in enumerate(zip(drafts, prepared, strict=True), start=first)
         ]
 
     def append_notices(self, connection: Connection, notices: Sequence[str]) -> None:
-        """Append each of *notices* (changes of the catalogue) as an entry, all in one block."""
+        """Append each of *notices* (changes of the catalogue) as an entry, all in one commit."""
         micros = self._clock.micros()
-        self._append_block(connection, [self._note(NOTICES, notice, micros) for notice in notices], micros)
+        self._append(connection, [self._note(NOTICES, notice, micros) for notice in notices], micros)
 
-    def _note(self, subject: bytes, notice: str, micros: int) -> pb.Entry:
-        return pb.Entry(
-            inquiry_id=uuid_utils.uuid7().bytes,
-            answered_at_micros=micros,
-            subject_key_id=self._keyring.current,
-            subjects=[subject],
-            outcome=pb.OUTCOME_NOTED,
-            notice=notice,
+    def _note(self, subject: bytes, notice: str, micros: int) -> _KeyedEntry:
+        entry = pb.Entry(
+            inquiry_id=uuid_utils.uuid7().bytes, answered_at_micros=micros, outcome=pb.OUTCOME_NOTED, notice=notice
         )
+        return entry, self._search_keys(subjects=[subject])
 
-    def _append_block(self, connection: Connection, entries: Sequence[pb.Entry], micros: int) -> _Block:
-        head = header_of(last) if (last := connection.execute(_LAST_BLOCK).first()) else None
-        first = head.first_sequence + head.entry_count if head else 1
-        for sequence, entry in enumerate(entries, start=first):
-            entry.sequence = sequence
+    def _append(self, connection: Connection, entries: Sequence[_KeyedEntry], micros: int) -> _Committed:
         if not self._key_use_is_stored:
             self._key_use_is_stored = key_use.is_stored(connection, self._keyring)
+        first_keys = entries[0][1]
         if not self._key_use_is_stored:
-            entries[0].key_check_value = self._keyring.check_value(self._keyring.current)
-        rows = [EntryRow.of(entry) for entry in entries]
-        levels = receipt.merkle_levels([receipt.leaf_hash(row.sealed) for row in rows])
-        header = pb.BlockHeader(
-            number=head.number + 1 if head else 1,
-            previous_hash=hashlib.sha256(receipt.canonical(head)).digest() if head else GENESIS,
-            merkle_root=levels[-1][0],
-            first_sequence=first,
-            entry_count=len(rows),
-            sealed_at_micros=micros,
-            key_id=self._signer.key_id,
-        )
-        signed = receipt.canonical(header)
-        signature = self._signer.sign(receipt.SIGNING_CONTEXT + signed, micros)
-        _insert_entries(connection, rows)
-        connection.execute(_INSERT_BLOCK, _block_row(header, signature))
-        if check_value := entries[0].key_check_value:
-            used = {"key_id": entries[0].subject_key_id, "first_sequence": first, "check_value": check_value}
+            first_keys.key_check_value = self._keyring.check_value(first_keys.key_id)
+        rows = [EntryRow.of(entry, keys) for entry, keys in entries]
+        leaves = [leaf_hash(row.leaf) for row in rows]
+        before = self._last_tree(connection)
+        tree = before.append(leaves)
+        note = checkpoint.sign(Checkpoint(self.origin, tree.size, tree.root), self._signer, micros)
+        _insert_entries(connection, before.size, rows)
+        if nodes := _completed_nodes(tree):
+            connection.execute(insert(node_table), nodes)
+        state = {
+            "size": tree.size,
+            "note": note,
+            "frontier": tree.frontier.serialize(),
+            "signed_at_micros": micros,
+        }
+        connection.execute(_INSERT_CHECKPOINT, state)
+        if check_value := first_keys.key_check_value:
+            used = {"key_id": first_keys.key_id, "first_index": before.size, "check_value": check_value}
             connection.execute(insert(key_use_table).values(used))
-        return _Block(rows, levels, signed, signature)
+        return _Committed(rows, before.size, tree, note)
 
-    def _entry(self, draft: EntryDraft, salt: bytes, micros: int, monotonic: float) -> pb.Entry:
+    def _last_tree(self, connection: Connection) -> Frontier:
+        """Return the tree that the last checkpoint describes.
+
+        Raises:
+            StoreError: it describes another one, so that the next checkpoint would contradict it.
+        """
+        last = connection.execute(_LAST_CHECKPOINT).first()
+        if last is None:
+            return Frontier()
+        try:
+            tree, signed = Frontier.parse(last.size, last.frontier), checkpoint.parse(last.note).checkpoint
+        except ValueError:
+            raise StoreError("the last checkpoint of the ledger is damaged") from None
+        if signed != Checkpoint(self.origin, tree.size, tree.root):
+            raise StoreError(f"the last checkpoint of the ledger is not one of {self.origin} with its entries")
+        return tree
+
+    def _prepare(self, draft: EntryDraft, micros: int, monotonic: float) -> "_Prepared":
         inquiry, hashed = draft.inquiry, self._keyring.hash
         method, purpose = inquiry.method, inquiry.purpose
         is_valid = inquiry.request is not None
         request = receipt.canonical(inquiry.request) if is_valid else b""
+        reply = receipt.canonical(draft.reply) if draft.reply else b""
         outcome = _WIRE_OUTCOME.get(draft.outcome, pb.OUTCOME_REFUSED)
         subjects = method.subjects(inquiry.request) if is_valid else ()
         disclosed = method.disclosed(draft.reply) if draft.reply else ()
-        return pb.Entry(
+        salt = secrets.token_bytes(receipt.SALT_BYTES)
+        keys = self._search_keys(
+            subjects=[hashed(subject) for subject in (*subjects, *disclosed)],
+            question=hashed(request_subject(method.name, request)) if is_valid else b"",
+            correlation=hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
+            case_reference=hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else b"",
+            operator=hashed(Subject("operator", purpose.operator)) if purpose.operator else b"",
+        )
+        entry = pb.Entry(
             inquiry_id=inquiry.id.bytes,
             answered_at_micros=micros,
             caller=inquiry.caller.organization_id,
             method=method.name,
-            subject_key_id=self._keyring.current,
-            subjects=[hashed(subject) for subject in (*subjects, *disclosed)],
-            question=hashed(request_subject(method.name, request)) if is_valid else b"",
             # A refused agency can be any text, also a person's id: only an accepted one is stored.
             agency=method.agency(inquiry.request) if draft.reply else "",
-            correlation=hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
-            case_reference=hashed(Subject("case", purpose.case_reference)) if purpose.case_reference else b"",
-            operator=hashed(Subject("operator", purpose.operator)) if purpose.operator else b"",
             outcome=outcome,
             refusal="" if outcome != pb.OUTCOME_REFUSED else draft.outcome.value,
             latency_micros=min(max(int((monotonic - inquiry.received_at) * 1e6), 0), 2**32 - 1),
-            commitment=receipt.commitment(salt, request, receipt.canonical(draft.reply)) if draft.reply else b"",
+            commitment=receipt.commitment(salt, request, reply) if draft.reply else b"",
             annuls=draft.annuls,
+        )
+        return _Prepared((entry, keys), salt, request, reply)
+
+    def _search_keys(
+        self,
+        *,
+        subjects: Sequence[bytes],
+        question: bytes = b"",
+        correlation: bytes = b"",
+        case_reference: bytes = b"",
+        operator: bytes = b"",
+    ) -> pb.SearchKeys:
+        return pb.SearchKeys(
+            salt=secrets.token_bytes(receipt.SALT_BYTES),
+            key_id=self._keyring.current,
+            subjects=subjects,
+            question=question,
+            correlation=correlation,
+            case_reference=case_reference,
+            operator=operator,
         )
 
 
+class _Prepared(NamedTuple):
+    """An entry before it has an index, and what its receipt states beside it."""
+
+    entry: _KeyedEntry
+    salt: bytes
+    request: bytes
+    reply: bytes
+
+
+def _completed_nodes(tree: Growth) -> list[dict[str, object]]:
+    return [
+        {"level": level, "index": index, "hash": node}
+        for level in NODE_LEVELS
+        if level < len(tree.levels)
+        for index, node in tree.completed(level)
+    ]
+
+
 # Driver-level statements: SQLAlchemy's named parameters would double the cost of each row.
-_COLUMNS = ", ".join(EntryRow._fields)
-_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_COLUMNS = ", ".join(f'"{column.name}"' for column in entry_table.columns)
+_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 _INSERT_ARRAYS = (
     f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) SELECT * FROM"  # noqa: S608 - constants
-    " unnest(%b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
+    " unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
 )
 
 
-def _insert_entries(connection: Connection, rows: Sequence[EntryRow]) -> None:
+def _insert_entries(connection: Connection, first: int, rows: Sequence[EntryRow]) -> None:
+    numbered = [(index, *row) for index, row in enumerate(rows, start=first)]
     if connection.dialect.name == "postgresql":
         # One statement for all rows: half the work of one per row, for client and server.
-        connection.exec_driver_sql(_INSERT_ARRAYS, tuple(map(list, zip(*rows, strict=True))))
+        connection.exec_driver_sql(_INSERT_ARRAYS, tuple(map(list, zip(*numbered, strict=True))))
     else:
-        connection.exec_driver_sql(_INSERT_ROWS, rows)
-
-
-def _block_row(header: pb.BlockHeader, signature: bytes) -> dict[str, Any]:
-    return {field.name: getattr(header, field.name) for field in header.DESCRIPTOR.fields} | {"signature": signature}
+        connection.exec_driver_sql(_INSERT_ROWS, numbered)

@@ -37,11 +37,11 @@ class LookupContext:
     now: datetime
     max_staleness: timedelta
     last_sealed: datetime
-    """The time of the ledger's last block at the start of the service."""
+    """The time of the ledger's last checkpoint at the start of the service."""
 
     @property
     def clock_is_behind(self) -> bool:
-        """Whether the clock is behind the ledger's last block, so that no age of data can be computed."""
+        """Whether the clock is behind the ledger's last checkpoint, so that no age of data can be computed."""
         return self.last_sealed > self.now + CLOCK_TOLERANCE
 
     def no_or_refusal(self, reply: Message) -> LookupResult | Refusal:
@@ -165,7 +165,7 @@ class InquiryRecorder:
             with self._store.transaction() as connection:
                 written = self._written(connection)
                 drafts = [
-                    EntryDraft(i, (i.refusal or refusal).reason, annuls=written.pop(str(i.id), 0)) for i in inquiries
+                    EntryDraft(i, (i.refusal or refusal).reason, annuls=written.pop(str(i.id), None)) for i in inquiries
                 ]
                 self._ledger.append(connection, [*drafts, *self._annulments(written)])
             self._undecided = {}
@@ -189,7 +189,7 @@ class InquiryRecorder:
         self._undecided = {}
 
     def _annulments(self, written: Mapping[str, int]) -> list[EntryDraft]:
-        """Return the drafts that annul *written*: the sequences of undecided inquiries' entries, by inquiry id."""
+        """Return the drafts that annul *written*: the indexes of undecided inquiries' entries, by inquiry id."""
         inquiries = {inquiry_id: self._undecided[inquiry_id][0] for inquiry_id in written}
         return [
             EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=written[name])

@@ -1,4 +1,4 @@
-"""Receipt archives: replies with their receipts, one JSON line each, for verification years later."""
+"""Receipt archives: receipts, which hold request and reply, one JSON line each, for verification years later."""
 
 import base64
 import json
@@ -13,10 +13,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from estelam.core.contract import UnknownMethodError, find_method
 from estelam.core.files import write_atomic
+from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.receipt import canonical
 
-FORMAT = "estelam-saved-reply/2"
+FORMAT = "estelam-receipt/1"
 MAX_LINE = 65536
 
 
@@ -55,8 +56,9 @@ def read_archive(path: Path) -> Iterator[ReceiptRecord]:
 
 
 def encode(item: ReceiptRecord) -> bytes:
-    """Return *item* as one line, including its line feed."""
-    fields = {"format": FORMAT, "method": item.method, "request": _encode(item.request), "reply": _encode(item.reply)}
+    """Return the receipt of *item*, which holds the request and the reply, as one line with its line feed."""
+    receipt = canonical(item.reply.receipt)  # type: ignore[attr-defined]
+    fields = {"format": FORMAT, "receipt": base64.b64encode(receipt).decode("ascii")}
     return (json.dumps(fields) + "\n").encode("ascii")
 
 
@@ -67,13 +69,11 @@ def decode(line: bytes) -> ReceiptRecord:
         InvalidReceipt: the line is not exactly as `encode` writes it.
     """
     try:
-        fields = json.loads(line)
-        request, reply = _message_types(fields["method"])
-        item = ReceiptRecord(
-            fields["method"],
-            request.FromString(base64.b64decode(fields["request"])),
-            reply.FromString(base64.b64decode(fields["reply"])),
-        )
+        receipt = pb.Receipt.FromString(base64.b64decode(json.loads(line)["receipt"]))
+        method = pb.Entry.FromString(receipt.entry).method
+        request_type, reply_type = _message_types(method)
+        item = ReceiptRecord(method, request_type.FromString(receipt.request), reply_type.FromString(receipt.reply))
+        item.reply.receipt.CopyFrom(receipt)  # type: ignore[attr-defined]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DecodeError, UnknownMethodError):
         raise InvalidReceipt(ReceiptProblem.NOT_A_SAVED_REPLY) from None
     if line != encode(item):
@@ -85,7 +85,3 @@ def decode(line: bytes) -> ReceiptRecord:
 def _message_types(name: str) -> tuple[type[Message], type[Message]]:
     method: Any = find_method(name)
     return GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-
-
-def _encode(message: Message) -> str:
-    return base64.b64encode(canonical(message)).decode("ascii")

@@ -31,6 +31,7 @@ _ED25519 = b"\x01"
 _KEY_HASH_BYTES, _SIGNATURE_BYTES = 4, 64
 _NAME = r"[^\s+]+"
 _NOTE = re.compile(rf"(?P<body>(?P<origin>{_NAME})\n(?P<size>0|[1-9][0-9]*)\n(?P<root>\S+)\n)\n(?P<lines>(?:— .+\n)+)")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE = re.compile(rf"— (?P<name>{_NAME}) (?P<content>\S+)")
 
 
@@ -93,7 +94,7 @@ def parse(note: str) -> SignedCheckpoint:
         ValueError: it is not exactly a checkpoint without extension lines.
     """
     found = _NOTE.fullmatch(note) if len(note) <= MAX_NOTE else None
-    if found is None or any(char < " " and char != "\n" for char in note):
+    if found is None or _CONTROL.search(note):
         raise ValueError("not a checkpoint")
     size, root = int(found["size"][:20]), _decode(found["root"])
     if len(root) != HASH_BYTES or size > MAX_SIZE:

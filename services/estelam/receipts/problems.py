@@ -39,11 +39,6 @@ class ReceiptProblem(Enum):
         "پاسخ این متد رسید ندارد",
     )
     DAMAGED = (Verdict.MALFORMED, "the receipt is damaged and can't be read", "رسید آسیب دیده است و خوانده نمی‌شود")
-    NOT_CANONICAL = (
-        Verdict.MALFORMED,
-        "the receipt is not in the form in which services issue receipts",
-        "رسید به شکلی نیست که سرویس‌ها صادر می‌کنند",
-    )
     UNKNOWN_KEY = (
         Verdict.UNCHECKED,
         "it is signed with a key of none of the given certificates; get them from the service itself",
@@ -64,15 +59,15 @@ class ReceiptProblem(Enum):
         "the receipt is of another request or another reply",
         "رسید از پرسش یا پاسخ دیگری است، یا پرسش یا پاسخ تغییر کرده است",
     )
-    NOT_IN_BLOCK = (
+    NOT_IN_TREE = (
         Verdict.INVALID,
-        "the entry is not in the signed block",
-        "رکورد این پاسخ در بلوک امضاشده نیست",
+        "the entry is not in the ledger that the checkpoint describes",
+        "رکورد این پاسخ در دفتری که وضعیت امضاشده آن آمده است نیست",
     )
     WRONG_SIGNATURE = (
         Verdict.INVALID,
-        "the signature does not match the block",
-        "امضا با بلوک سازگار نیست",
+        "the signature does not match the checkpoint",
+        "امضا با وضعیت دفتر سازگار نیست",
     )
     KEY_NOT_VALID = (
         Verdict.INVALID,

@@ -1,8 +1,8 @@
 """The Merkle tree of a ledger (RFC 9162, section 2.1): appending, proofs and their verification, over hashes alone.
 
 A node is named by its level and its index at that level: node (0, i) is the hash of leaf i, and a complete node (l, i)
-covers the leaves from i * 2^l to before (i + 1) * 2^l. The last node of a level may be incomplete; one without a sibling
-moves up unchanged.
+covers the leaves from i * 2^l to before (i + 1) * 2^l. The last node of a level may be incomplete; one without a
+sibling moves up unchanged.
 """
 
 import hashlib
@@ -189,7 +189,7 @@ def prove_consistency(old: int, new: int, node: Node) -> list[bytes]:
 
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Return whether *proof* shows that the tree of *old* leaves is the beginning of that of *new* (section 2.1.4.2)."""
+    """Return whether *proof* shows that the tree of *old* leaves is the start of that of *new* (section 2.1.4.2)."""
     if not 0 <= old <= new:
         return False
     if old in (0, new):

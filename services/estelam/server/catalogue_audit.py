@@ -24,7 +24,7 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
     Of several workers, the first records a change; the others find it recorded.
     """
     with store.transaction() as connection:
-        before = recorded_snapshot(entry.notice for entry in search.catalogue_notices(connection))
+        before = recorded_snapshot(stored.entry.notice for stored in search.catalogue_notices(connection))
         found = changes(before, snapshot(catalogue))
         if found:
             ledger.append_notices(connection, [to_notice(change) for change in found])

@@ -16,7 +16,7 @@ from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.ledger.key_use import require_same_keys
-from estelam.ledger.tables import last_block_time
+from estelam.ledger.tables import last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
 from estelam.pipeline.handler import InquiryHandler
@@ -52,7 +52,7 @@ def run_recording_service(
     signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     signer.check_validity(clock.micros())
     metrics.watch_expiry("signing", lambda: signer.expires_at)
-    ledger = LedgerWriter(keyring=keyring, signer=signer, clock=clock)
+    ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
     check_schema(store, settings.MIGRATIONS)
     with (
@@ -64,7 +64,7 @@ def run_recording_service(
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
-            last_sealed = last_block_time(connection)
+            last_sealed = last_checkpoint_time(connection)
         recorder = InquiryRecorder(
             store=store,
             ledger=ledger,

@@ -36,17 +36,17 @@ def list_changes(ledgers: Mapping[str, str]) -> list[RecordedChange]:
     found: dict[tuple[str, int], RecordedChange] = {}
     for service, address in ledgers.items():
         occurrences: Counter[str] = Counter()
-        for notice, at, sequence in _read_notices(address):
+        for notice, at, index in _read_notices(address):
             # The same change may be made again after it was reverted: each occurrence is listed.
             key = notice, occurrences[notice]
             occurrences[notice] += 1
             before = found.get(key)
-            entries = {**before.entries, service: sequence} if before else {service: sequence}
+            entries = {**before.entries, service: index} if before else {service: index}
             found[key] = RecordedChange(from_notice(notice), min(at, before.at) if before else at, entries)
     return sorted(found.values(), key=lambda one: one.at, reverse=True)
 
 
 def _read_notices(address: str) -> Iterator[tuple[str, datetime, int]]:
     with contextlib.closing(Store(address)) as store, store.transaction() as connection:
-        for entry in search.catalogue_notices(connection):
-            yield entry.notice, to_datetime(entry.answered_at_micros), entry.sequence
+        for stored in search.catalogue_notices(connection):
+            yield stored.entry.notice, to_datetime(stored.entry.answered_at_micros), stored.index

@@ -93,7 +93,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
         slo_results=tuple(slo_results.evaluate_rules(view.audience, data, view.catalogue, view.rules, methods)),
         data=tuple(_data(data, service) for service in services),
         ledgers=tuple(
-            LedgerStatus(head.service, head.number, head.hash.hex(), head.entries, instant_of(head.minute))
+            LedgerStatus(head.service, head.size, head.root.hex(), instant_of(head.minute))
             for head in data.heads.values()
             if head.service in slugs
         ),

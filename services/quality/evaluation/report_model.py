@@ -143,12 +143,11 @@ class DataStatus:
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """Last observed head of a service's ledger. With it, a later truncation of the ledger can be proven."""
+    """Last observed head of a service's ledger. With it, a later change of what it covers can be proven."""
 
     service: str
-    number: int
-    hash: str
-    entries: int
+    size: int
+    root: str
     seen: datetime
 
 

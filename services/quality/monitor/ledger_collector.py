@@ -1,7 +1,6 @@
 """Collects observations from the services' ledgers. Each entry is counted once: the last observed head is stored."""
 
 import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import block_table, entry_table, header_of
-from estelam.receipts import receipt
+from estelam.ledger.tables import checkpoint_table, entry_table
+from estelam.receipts import checkpoint
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 from quality import histogram, repository
@@ -35,7 +34,7 @@ class CollectedBatch:
 
 
 def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, until: int | None = None) -> int:
-    """Collect the new entries of the ledger of *service*, sealed before *until* (Unix time in microseconds).
+    """Collect the new entries of the ledger of *service*, signed before *until* (Unix time in microseconds).
 
     Without *until*, the newest entries wait if there are probes: their ids must be stored first.
     Returns the number of entries.
@@ -62,34 +61,32 @@ def collect_batch(
 ) -> CollectedBatch:
     """Collect one batch of the *ledger* of *service* within the caller's transaction.
 
-    The head is stored together with the observations, so that no entry is counted twice. Blocks sealed at *until*
+    The head is stored together with the observations, so that no entry is counted twice. Commits signed at *until*
     or later are left for a later call.
     """
     last = repository.last_heads(quality, now + 1).get(service)
-    first = last.entries + 1 if last else 1
-    blocks = select(block_table).where(block_table.c.first_sequence >= first).order_by(block_table.c.number)
-    newest = None
-    with ledger.execute(blocks, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
-        for row in rows:
-            if newest and newest.first_sequence + newest.entry_count - first >= BATCH_ENTRIES:
+    first = last.size if last else 0
+    columns = checkpoint_table.c
+    commits = select(columns.size, columns.signed_at_micros).where(columns.size > first).order_by(columns.size)
+    end = first
+    with ledger.execute(commits, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
+        for size, signed_at_micros in rows:
+            if end - first >= BATCH_ENTRIES or (until is not None and signed_at_micros >= until):
                 break
-            header = header_of(row)
-            if until is not None and header.sealed_at_micros >= until:
-                break
-            newest = header
-    if newest is None:
+            end = size
+    if end == first:
         return CollectedBatch(0, more=False)
-    after = newest.first_sequence + newest.entry_count
-    entries = _entries(ledger, first, after)
-    own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries])
+    entries = _entries(ledger, first, end)
+    own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
     # Entries of earlier batches that are annulled now: they were counted.
-    counted = [
-        one for entry in entries if 0 < entry.annuls < first for one in _entries(ledger, entry.annuls, entry.annuls + 1)
-    ]
-    repository.add_observations(quality, _observations(entries, own, counted))
-    digest = hashlib.sha256(receipt.canonical(newest)).digest()
-    repository.save_heads(quality, [ObservedHead(now, service, newest.number, digest, after - 1)])
-    return CollectedBatch(after - first, more=after - first >= BATCH_ENTRIES)
+    annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
+    counted = [entry for index in annulled if index < first for entry in _entries(ledger, index, index + 1).values()]
+    current = [entry for index, entry in entries.items() if index not in annulled]
+    repository.add_observations(quality, _observations(current, own, counted))
+    note = ledger.execute(select(columns.note).where(columns.size == end)).scalar_one()
+    head = checkpoint.parse(note).checkpoint
+    repository.save_heads(quality, [ObservedHead(now, service, head.size, head.root)])
+    return CollectedBatch(end - first, more=end - first >= BATCH_ENTRIES)
 
 
 def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:
@@ -100,10 +97,10 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
     return Freshness(now, service, max(now - minute_of(declared.as_of), 0), declared.since)
 
 
-def _entries(ledger: Connection, first: int, end: int) -> list[pb.Entry]:
-    place = entry_table.c.sequence
-    sealed = select(entry_table.c.sealed).where(place >= first, place < end).order_by(place)
-    return [pb.Entry.FromString(content) for content in ledger.execute(sealed).scalars()]
+def _entries(ledger: Connection, first: int, end: int) -> dict[int, pb.Entry]:
+    index = entry_table.c["index"]
+    query = select(index, entry_table.c.leaf).where(index >= first, index < end).order_by(index)
+    return {place: pb.Entry.FromString(leaf) for place, leaf in ledger.execute(query)}
 
 
 def _observations(
@@ -111,12 +108,11 @@ def _observations(
 ) -> Iterator[Observation]:
     """Tallies of the inquiries in *entries*, less those of *annulled_since*, which were counted before.
 
-    Neither annulled entries nor probe inquiries, whose ids are *own*, count.
+    Probe inquiries, whose ids are *own*, do not count.
     """
     tallies: dict[tuple[int, str, str], Tally] = {}
-    annulled = {entry.annuls for entry in entries}
     for entry in entries:
-        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own and entry.sequence not in annulled:
+        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
             tallies.setdefault(_key(entry), Tally()).add(_tally(entry))
     for entry in annulled_since:
         if entry.inquiry_id not in own:

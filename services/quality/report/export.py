@@ -46,7 +46,7 @@ def _rows(report: Report) -> Iterator[Row]:
     for result in report.slo_results:
         yield from _verdicts(report.month, result)
     for head in report.ledgers:
-        yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.number}:{head.hash}")
+        yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.size}:{head.root}")
 
 
 def _outage(outage: Outage) -> Iterator[Row]:

@@ -1,6 +1,7 @@
-"""The ledger: one entry for each inquiry, one signed block for each batch, a receipt for each answer."""
+"""The ledger: one entry for each inquiry, one signed checkpoint for each batch, a receipt for each answer."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import secrets
@@ -23,7 +24,7 @@ from .inquiry import PURPOSES, Inquiry, purpose_text
 from .refusal import Refused
 
 BATCH_SECONDS = 0.002
-"""Inquiries that arrive within this time share a block."""
+"""Inquiries that arrive within this time share a checkpoint."""
 
 
 @dataclass
@@ -38,18 +39,19 @@ class EntryDraft:
 
 
 class Ledger:
-    """One chain of blocks, in memory; unavailable if *down*."""
+    """The ledger named *origin*, in memory; unavailable if *down*."""
 
-    def __init__(self, signing_key: Path, clock: Clock, *, down: bool) -> None:
+    def __init__(self, origin: str, signing_key: Path, clock: Clock, *, down: bool) -> None:
         key = load_pem_private_key(signing_key.read_bytes(), password=None)
         if not isinstance(key, Ed25519PrivateKey):
             raise TypeError(f"{signing_key} holds no Ed25519 key")
-        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self._key, self._key_id = key, hashlib.sha256(public).hexdigest()[:16]
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self._key, self._key_hash = key, hashlib.sha256(f"{origin}\n\x01".encode() + public).digest()[:4]
+        self._origin = origin
         self._clock = clock
         self._down = down
         self._secret = secrets.token_bytes(32)
-        self._previous, self._blocks, self._entries = bytes(32), 0, 0
+        self._tree = Tree()
         self._yes: defaultdict[tuple[str, str, bytes, bytes], list[int]] = defaultdict(list)
         self._waiting: list[EntryDraft] = []
         self._sealing: asyncio.Task[None] | None = None
@@ -93,68 +95,61 @@ class Ledger:
 
     def _seal(self, drafts: Sequence[EntryDraft]) -> None:
         now = self._clock.now()
-        first = self._entries + 1
         salts = [secrets.token_bytes(16) for _ in drafts]
-        new_entries = [
-            self._entry(draft, number, salt, now)
-            for number, (draft, salt) in enumerate(zip(drafts, salts, strict=True), start=first)
-        ]
-        entries = [entry.SerializeToString(deterministic=True) for entry in new_entries]
-        leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
-        header = pb.BlockHeader(
-            number=self._blocks + 1,
-            previous_hash=self._previous,
-            merkle_root=tree_hash(leaves),
-            first_sequence=first,
-            entry_count=len(entries),
-            sealed_at_micros=micros(now),
-            key_id=self._key_id,
-        ).SerializeToString(deterministic=True)
-        signature = self._key.sign(b"estelam block v1\x00" + header)
-        self._previous = hashlib.sha256(header).digest()
-        self._blocks += 1
-        self._entries += len(entries)
-        for entry in new_entries:
+        found = [self._entry(draft, salt, now) for draft, salt in zip(drafts, salts, strict=True)]
+        entries = [entry.SerializeToString(deterministic=True) for entry, _ in found]
+        first = self._tree.size
+        self._tree.leaves.extend(hashlib.sha256(b"\x00" + entry).digest() for entry in entries)
+        checkpoint = self._checkpoint()
+        for entry, keys in found:
             if entry.outcome == pb.OUTCOME_YES:
-                asked = (entry.method, entry.caller, entry.subjects[0], entry.question)
+                asked = (entry.method, entry.caller, keys.subjects[0], keys.question)
                 self._yes[asked].append(entry.answered_at_micros)
         for index, draft in enumerate(drafts):
             receipt = pb.Receipt(
                 inquiry_id=str(draft.inquiry.id),
+                request=canonical(draft.inquiry.request),
+                reply=canonical(draft.reply),
                 entry=entries[index],
                 salt=salts[index],
-                merkle_path=audit_path(leaves, index),
-                block_header=header,
-                signature=signature,
+                index=first + index,
+                inclusion_path=self._tree.path(first + index),
+                checkpoint=checkpoint,
             )
             receipt.answered_at.FromMicroseconds(micros(now))
             if not draft.sealed.done():  # its caller may have cancelled
                 draft.sealed.set_result(receipt)
 
-    def _entry(self, draft: EntryDraft, number: int, salt: bytes, now: datetime) -> pb.Entry:
+    def _checkpoint(self) -> str:
+        root = base64.b64encode(self._tree.root).decode()
+        body = f"{self._origin}\n{self._tree.size}\n{root}\n"
+        signature = base64.b64encode(self._key_hash + self._key.sign(body.encode())).decode()
+        return f"{body}\n— {self._origin} {signature}\n"
+
+    def _entry(self, draft: EntryDraft, salt: bytes, now: datetime) -> tuple[pb.Entry, pb.SearchKeys]:
         inquiry = draft.inquiry
+        keys = pb.SearchKeys(salt=secrets.token_bytes(16), key_id="r1")
+        for key, value in inquiry.purposes.items():
+            setattr(keys, PURPOSES[key], self._hmac(PURPOSES[key], purpose_text(value) or ""))
+        if inquiry.request is not None:
+            keys.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))
+            keys.question = self._hmac(inquiry.method.name, canonical(inquiry.request).hex())
+        if draft.reply is not None:
+            keys.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.disclosed(draft.reply))
         entry = pb.Entry(
-            sequence=number,
             inquiry_id=inquiry.id.bytes,
             answered_at_micros=micros(now),
             caller=inquiry.caller.organization,
             method=inquiry.method.name,
-            subject_key_id="r1",
             outcome=draft.outcome,
             refusal=draft.refusal,
             latency_micros=int((time.monotonic() - inquiry.received_at) * 1e6),
+            keys_commitment=hashlib.sha256(canonical(keys)).digest(),
         )
-        for key, value in inquiry.purposes.items():
-            setattr(entry, PURPOSES[key], self._hmac(PURPOSES[key], purpose_text(value) or ""))
-        if inquiry.request is not None:
-            request = inquiry.request.SerializeToString(deterministic=True)
-            entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.subjects(inquiry.request))
-            entry.question = self._hmac(inquiry.method.name, request.hex())
-            if draft.reply is not None:
-                entry.subjects.extend(self._hmac(kind, value) for kind, value in inquiry.method.disclosed(draft.reply))
-                entry.agency = inquiry.method.agency(inquiry.request)
-                entry.commitment = commitment(salt, request, draft.reply.SerializeToString(deterministic=True))
-        return entry
+        if draft.reply is not None:
+            entry.agency = inquiry.method.agency(inquiry.request)
+            entry.commitment = commitment(salt, canonical(inquiry.request), canonical(draft.reply))
+        return entry, keys
 
     def _hmac(self, kind: str, value: str) -> bytes:
         return hmac.digest(self._secret, f"{kind}:{value}".encode(), "sha256")
@@ -165,22 +160,52 @@ def commitment(salt: bytes, request: bytes, reply: bytes) -> bytes:
     return hashlib.sha256(salt + hashlib.sha256(request).digest() + hashlib.sha256(reply).digest()).digest()
 
 
-def tree_hash(leaves: Sequence[bytes]) -> bytes:
-    """Return RFC 6962's MTH over leaf hashes."""
-    if len(leaves) == 1:
-        return leaves[0]
-    split = _split(len(leaves))
-    return hashlib.sha256(b"\x01" + tree_hash(leaves[:split]) + tree_hash(leaves[split:])).digest()
+def canonical(message: Message | None) -> bytes:
+    """Return the canonical form of *message*; empty if there is none."""
+    return b"" if message is None else message.SerializeToString(deterministic=True)
 
 
-def audit_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return RFC 6962's PATH, the nearest sibling first."""
-    if len(leaves) == 1:
-        return []
-    split = _split(len(leaves))
-    if index < split:
-        return [*audit_path(leaves[:split], index), tree_hash(leaves[split:])]
-    return [*audit_path(leaves[split:], index - split), tree_hash(leaves[:split])]
+class Tree:
+    """RFC 9162's tree over leaf hashes."""
+
+    def __init__(self) -> None:
+        self.leaves: list[bytes] = []
+        self._complete: dict[tuple[int, int], bytes] = {}
+
+    @property
+    def size(self) -> int:
+        """The number of leaves."""
+        return len(self.leaves)
+
+    @property
+    def root(self) -> bytes:
+        """The tree's hash."""
+        return self._hash(0, self.size)
+
+    def path(self, index: int) -> list[bytes]:
+        """Return RFC 9162's PATH, the nearest sibling first."""
+        return self._path(index, 0, self.size)
+
+    def _hash(self, start: int, end: int) -> bytes:
+        """Return RFC 9162's MTH of the leaves from *start* to before *end*."""
+        count = end - start
+        if count == 1:
+            return self.leaves[start]
+        if (known := self._complete.get((start, end))) is not None:
+            return known
+        middle = start + _split(count)
+        node = hashlib.sha256(b"\x01" + self._hash(start, middle) + self._hash(middle, end)).digest()
+        if count & (count - 1) == 0:
+            self._complete[start, end] = node
+        return node
+
+    def _path(self, index: int, start: int, end: int) -> list[bytes]:
+        if end - start == 1:
+            return []
+        middle = start + _split(end - start)
+        if index < middle:
+            return [*self._path(index, start, middle), self._hash(middle, end)]
+        return [*self._path(index, middle, end), self._hash(start, middle)]
 
 
 def _split(count: int) -> int:

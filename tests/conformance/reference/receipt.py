@@ -1,5 +1,6 @@
 """Verification of the ministry's receipts."""
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
-from .ledger import commitment
+from .ledger import canonical, commitment
 
 ANSWERS = {pb.OUTCOME_YES: pb.ANSWER_YES, pb.OUTCOME_NO: pb.ANSWER_NO, pb.OUTCOME_DISCLOSED: pb.ANSWER_UNSPECIFIED}
 
@@ -32,27 +33,33 @@ class ReceiptVerifier:
         receipt = reply.receipt
         try:
             entry = pb.Entry.FromString(receipt.entry)
-            header = pb.BlockHeader.FromString(receipt.block_header)
-            self._key.verify(receipt.signature, b"estelam block v1\x00" + receipt.block_header)
-        except (DecodeError, InvalidSignature):
+            size, tree_root = self._checkpoint(receipt.checkpoint)
+        except (DecodeError, InvalidSignature, ValueError):
             return False
         bare = type(reply)()
         bare.CopyFrom(reply)
         bare.ClearField("receipt")
-        computed = commitment(
-            receipt.salt, request.SerializeToString(deterministic=True), bare.SerializeToString(deterministic=True)
-        )
         leaf = hashlib.sha256(b"\x00" + receipt.entry).digest()
-        index = entry.sequence - header.first_sequence
         return (
             entry.method == method
-            and entry.commitment == computed
-            and 0 <= index < header.entry_count
-            and root(leaf, index, header.entry_count, receipt.merkle_path) == header.merkle_root
+            and entry.commitment == commitment(receipt.salt, receipt.request, receipt.reply)
+            and (receipt.request, receipt.reply) == (canonical(request), canonical(bare))
+            and 0 <= receipt.index < size
+            and root(leaf, receipt.index, size, receipt.inclusion_path) == tree_root
             and ANSWERS.get(entry.outcome) == getattr(reply, "answer", pb.ANSWER_UNSPECIFIED)
             and receipt.inquiry_id == str(UUID(bytes=entry.inquiry_id))
             and receipt.answered_at.ToMicroseconds() == entry.answered_at_micros
         )
+
+    def _checkpoint(self, note: str) -> tuple[int, bytes]:
+        """Return size and root of the signed *note*."""
+        body, _, signature_line = note.partition("\n\n")
+        origin, size, tree_root = body.split("\n")
+        dash, name, signature = signature_line.removesuffix("\n").split(" ")
+        if (dash, name) != ("—", origin):
+            raise ValueError(note)
+        self._key.verify(base64.b64decode(signature, validate=True)[4:], f"{body}\n".encode())
+        return int(size), base64.b64decode(tree_root, validate=True)
 
 
 def root(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.const import Cardinality, Handler, Status
@@ -143,7 +144,10 @@ def _authorizer(fixtures: Fixtures, folder: Path, clock: Clock) -> Authorizer:
 def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     service, _, state = name.partition("-")
     clock = Clock(folder / "steering" / "offset")
-    ledger = Ledger(folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
+    organization = x509.load_pem_x509_certificate((folder / "pki" / f"{service}-receipts.crt").read_bytes())
+    (named,) = organization.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_IDENTIFIER)
+    origin = f"estelam/{service}/{named.value!s}"
+    ledger = Ledger(origin, folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
     store = Store.of(fixtures, folder / "steering" / "endorsed", loaded=state != "empty")
     questions = Notes(store, ledger, clock) if service == "promissory" else Cases(store, ledger, clock)
 

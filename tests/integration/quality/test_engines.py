@@ -30,7 +30,7 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
             repository.add_observations(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
             repository.save_probes(opened, [Probe(7, CHECK_NOTE, SETAD, Attribution.EXCHANGE)])
             repository.save_freshness(opened, [Freshness(7, "s", 60, None)])
-            repository.save_heads(opened, [ObservedHead(7, "s", 3, bytes(32), 9)])
+            repository.save_heads(opened, [ObservedHead(7, "s", 9, bytes(32))])
             repository.save_metrics_samples(
                 opened, [MetricsSample(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)]
             )
@@ -47,5 +47,5 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
         assert one.tally.counts == Counter({None: 4, Attribution.PROVIDER: 2})
         assert [probe.fault for probe in repository.probes(opened, 0, 10)] == [Attribution.EXCHANGE]
         assert [fresh.age_minutes for fresh in repository.freshness(opened, 0, 10)] == [60]
-        assert repository.last_heads(opened, 8)["s"].entries == 9
+        assert repository.last_heads(opened, 8)["s"].size == 9
         assert [(one.serving, one.answered) for one in repository.metrics_samples(opened, 0, 10)] == [(True, 2)]

@@ -272,32 +272,36 @@ def test_saved_receipt_verifies(officer: httpx.Client) -> None:
 def one_of_each(archive: str) -> dict[str, str]:
     """Return the archive of one reply with one thing wrong, by the verdict and the problem."""
     fields = json.loads(archive)
-    reply = notes.CheckNoteResponse.FromString(base64.b64decode(fields["reply"]))
+    receipt = inquiry_pb2.Receipt.FromString(base64.b64decode(fields["receipt"]))
 
-    def with_reply(change: Callable[[notes.CheckNoteResponse], object]) -> str:
-        changed = notes.CheckNoteResponse()
-        changed.CopyFrom(reply)
+    def with_receipt(change: Callable[[inquiry_pb2.Receipt], object]) -> str:
+        changed = inquiry_pb2.Receipt()
+        changed.CopyFrom(receipt)
         change(changed)
-        return json.dumps(fields | {"reply": base64.b64encode(canonical(changed)).decode()})
+        return json.dumps(fields | {"receipt": base64.b64encode(canonical(changed)).decode()})
+
+    def with_note(change: Callable[[bytes], bytes]) -> str:
+        """Return the archive with another signature, which begins with the 4 bytes that name its key."""
+        start, space, signature = receipt.checkpoint.removesuffix("\n").rpartition(" ")
+        note = start + space + base64.b64encode(change(base64.b64decode(signature))).decode() + "\n"
+        return with_receipt(lambda changed: setattr(changed, "checkpoint", note))
 
     answered = cases.CheckByNationalIdRequest(national_id="9990000050"), cases.CheckByNationalIdResponse()
+    answered[1].receipt.entry = canonical(inquiry_pb2.Entry(method=CHECK_BY_NATIONAL_ID))
     other_service = ReceiptRecord(CHECK_BY_NATIONAL_ID, *answered)
-    header = inquiry_pb2.BlockHeader.FromString(reply.receipt.block_header)
-    header.key_id = "0123456789abcdef"
+    other_answer = canonical(notes.CheckNoteResponse(answer=inquiry_pb2.ANSWER_YES))
     return {
         "MALFORMED EMPTY": " \n",
         "MALFORMED NOT_A_SAVED_REPLY": archive[:-9],
         "MALFORMED REFORMATTED": json.dumps(fields, separators=(",", ":")),
-        "MALFORMED DAMAGED": with_reply(lambda changed: setattr(changed.receipt, "entry", b"\xff")),
+        "MALFORMED DAMAGED": with_receipt(lambda changed: setattr(changed, "checkpoint", "0")),
         "MALFORMED TOO_LONG": f"{archive}\n" * 21,
-        "UNCHECKED UNKNOWN_KEY": with_reply(
-            lambda changed: setattr(changed.receipt, "block_header", canonical(header))
-        ),
+        "UNCHECKED UNKNOWN_KEY": with_note(lambda signature: bytes(4) + signature[4:]),
         "UNCHECKED OTHER_SERVICE": encode(other_service).decode(),
-        "INVALID OTHER_CONTENT": with_reply(lambda changed: setattr(changed, "answer", inquiry_pb2.ANSWER_YES)),
-        "INVALID NOT_IN_BLOCK": with_reply(lambda changed: changed.receipt.merkle_path.append(bytes(32))),
-        "INVALID WRONG_SIGNATURE": with_reply(lambda changed: setattr(changed.receipt, "signature", bytes(64))),
-        "INVALID PLAIN_FIELDS": with_reply(lambda changed: setattr(changed.receipt, "inquiry_id", "other")),
+        "INVALID OTHER_CONTENT": with_receipt(lambda changed: setattr(changed, "reply", other_answer)),
+        "INVALID NOT_IN_TREE": with_receipt(lambda changed: changed.inclusion_path.append(bytes(32))),
+        "INVALID WRONG_SIGNATURE": with_note(lambda signature: signature[:4] + bytes(64)),
+        "INVALID PLAIN_FIELDS": with_receipt(lambda changed: setattr(changed, "inquiry_id", "other")),
     }
 
 

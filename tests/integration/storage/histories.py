@@ -132,7 +132,7 @@ class History:
         keyring, signer = self.keyring, SigningKey.load(self.settings.signing_key, self.settings.signing_certificates)
         registrar = InquiryRecorder(
             store=self.store,
-            ledger=LedgerWriter(keyring=keyring, signer=signer, clock=self.clock),
+            ledger=LedgerWriter(self.settings.SECTION, keyring=keyring, signer=signer, clock=self.clock),
             keyring=keyring,
             lookups={method.name: lookup for method, lookup in self.questions.items()},
             feeds=self.settings.feeds,
@@ -151,7 +151,7 @@ class History:
         with recall.settled_snapshot(self.store, 0) as snapshot:
             assert after == recall.load_before(snapshot, after, self.clock.now())
             found = list(recall.recall(snapshot, self.keyring, self.facts, after))
-        return list({each.entry: each for each in reversed(found)}.values())
+        return list({each.index: each for each in reversed(found)}.values())
 
     def different(self) -> dict[str, tuple[str, str]]:
         """Return every answer that differs from repeating its inquiry: the earlier and the present answer."""

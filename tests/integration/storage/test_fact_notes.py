@@ -49,7 +49,7 @@ class Worker:
         signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
         self.recorder = InquiryRecorder(
             store=self.store,
-            ledger=LedgerWriter(keyring=self.keyring, signer=signer, clock=Clock()),
+            ledger=LedgerWriter(settings.SECTION, keyring=self.keyring, signer=signer, clock=Clock()),
             keyring=self.keyring,
             lookups={method.name: lookup for method, lookup in LOOKUPS.items()},
             feeds=settings.feeds,
@@ -73,10 +73,10 @@ class Worker:
         """Every entry, verified: an outcome, or what it notes."""
         with self.store.transaction() as connection:
             assert list(verify.verify_ledger(connection, self.keys))
-            noted = {note.entry: f"load {note.load}" for note in loads.notes(connection)}
-            noted |= {note.entry: "recall" for note in recall_runs.notes(connection)}
-            entries = search.entries_since(connection, 0)
-            return [noted.get(e.sequence) or inquiry_pb2.Outcome.Name(e.outcome)[8:] for e in entries]
+            noted = {note.index: f"load {note.load}" for note in loads.notes(connection)}
+            noted |= {note.index: "recall" for note in recall_runs.notes(connection)}
+            stored = search.entries_since(connection, 0)
+            return [noted.get(each.index) or inquiry_pb2.Outcome.Name(each.entry.outcome)[8:] for each in stored]
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_rebuilt_facts_are_noted(
 
     assert ["load 1", "load 2", "load 3", "NO", "load 2", "load 3", "recall", "YES"] == worker.chain()
     assert [hashes[number] for number in ("1", "2", "3", "4")] == noted[1:]
-    assert [("NO", "YES", 4)] == [(row["then"], row["now"], row["entry"]) for row in before]
+    assert [("NO", "YES", 3)] == [(row["then"], row["now"], row["index"]) for row in before]
 
 
 @pytest.mark.parametrize("faults", [["lost", "down"], ["lost", "down", "down"], ["lost", "down", "down", "lost"]])
@@ -214,7 +214,8 @@ def test_answer_of_a_lost_commit_is_annulled(
         while (refused := worker.attempt()) and isinstance(refused, Refusal):
             assert Reason.STORE_UNAVAILABLE == refused.reason
     with worker.store.transaction() as connection:
-        answered = {e.sequence for e in search.entries_since(connection, 0) if e.outcome == inquiry_pb2.OUTCOME_NO}
+        stored = search.entries_since(connection, 0)
+        answered = {each.index for each in stored if each.entry.outcome == inquiry_pb2.OUTCOME_NO}
         annulled = search.annulments(connection)
 
     assert 2 == len(answered)
@@ -247,8 +248,8 @@ def test_each_recall_is_noted_once(recalled: Worker, workers: tuple[Worker, Work
     noted = CommandLine(sandbox)("ledger", "recalls", "judiciary", "--json").json
 
     assert ["load 1", "NO", "load 2", "recall", "recall", "YES"] == recalled.chain()
-    assert [(1, 2, 1, 4), (2, 2, 0, 5)] == [
-        (row["after_load"], row["newest_load"], row["answers"], row["entry"]) for row in noted
+    assert [(1, 2, 1, 3), (2, 2, 0, 4)] == [
+        (row["after_load"], row["newest_load"], row["answers"], row["index"]) for row in noted
     ]
     assert all(row["run_at"] <= row["noted_at"] for row in noted)
 

@@ -1,4 +1,4 @@
-"""The ledger on every database: one chain for all writers; verification detects every change."""
+"""The ledger on every database: one tree for all writers; verification detects every change."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import uuid_utils
-from alembic import command
-from sqlalchemy import Connection, column, insert, select, table, text, update
+from sqlalchemy import Connection, insert, select, update
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -16,13 +15,29 @@ from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
-from estelam.ledger import search, verify
-from estelam.ledger.tables import SUBJECT_COLUMNS, block_table, entry_table, fact_note_table, key_use_table
-from estelam.ledger.verify import Head, LedgerCorruptError
+from estelam.ledger import proofs, search, verify
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.tables import (
+    annulment_table,
+    checkpoint_table,
+    entry_table,
+    fact_note_table,
+    key_use_table,
+    node_table,
+)
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
-from estelam.storage import migrate
-from estelam.storage.store import AccessMode, Store
+from estelam.receipts.checkpoint import Checkpoint, sign
+from estelam.receipts.receipt import Verifier
+from estelam.receipts.tree import (
+    Frontier,
+    is_consistent,
+    leaf_hash,
+    prove_consistency,
+    prove_inclusion,
+    root_from_path,
+)
+from estelam.storage.store import AccessMode, Store, StoreError
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
 from tools.env.sandbox import Sandbox
@@ -40,14 +55,16 @@ class Writer:
         self.store = Store(settings.store, ledger=AccessMode.WRITE)
         self.keys = verifying_keys(settings.signing_certificates)
         self.keyring = HmacKeyring.load(settings.hmac_keyring)
+        self._signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
         self._ledger = LedgerWriter(
+            settings.SECTION,
             keyring=self.keyring,
-            signer=SigningKey.load(settings.signing_key, settings.signing_certificates),
+            signer=self._signer,
             clock=Clock(),
         )
 
     def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
-        """Append one block with a YES for each of *amounts*; return the receipts. *fault* prevents the commit."""
+        """Append one commit with a YES for each of *amounts*; return the receipts. *fault* prevents the commit."""
         with self.store.transaction() as connection:
             receipts = self.append(connection, *amounts)
             return receipts if 1 // (not fault) else []
@@ -56,15 +73,25 @@ class Writer:
         """The same, within a transaction."""
         return self._ledger.append(connection, [self._draft(amount) for amount in amounts])
 
-    def annul(self, entry: Entry) -> None:
-        """Append a refusal that annuls *entry*."""
-        refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=entry.sequence)
+    def annul(self, index: int) -> None:
+        """Append a refusal that annuls entry *index*."""
+        refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
         with self.store.transaction() as connection:
             self._ledger.append(connection, [refused])
 
-    def heads(self) -> list[Head]:
+    def sign_anew(self, connection: Connection) -> None:
+        """Replace all checkpoints by those of the entries as they are now, as the key's holder could."""
+        columns, tree = checkpoint_table.c, Frontier()
+        leaves = [*connection.execute(select(entry_table.c.leaf).order_by(entry_table.c["index"])).scalars()]
+        for row in connection.execute(select(checkpoint_table).order_by(columns.size)).all():
+            tree = tree.append([leaf_hash(leaf) for leaf in leaves[tree.size : row.size]]).frontier
+            note = sign(Checkpoint(self._ledger.origin, tree.size, tree.root), self._signer, row.signed_at_micros)
+            changed = update(checkpoint_table).where(columns.size == row.size)
+            connection.execute(changed.values(note=note, frontier=tree.serialize()))
+
+    def heads(self, start: Frontier | None = None) -> list[Checkpoint]:
         with self.store.transaction() as connection:
-            return list(verify.verify_ledger(connection, self.keys))
+            return list(verify.verify_ledger(connection, self.keys, start))
 
     @staticmethod
     def _draft(amount: int) -> EntryDraft:
@@ -82,46 +109,135 @@ def writer(sandbox: Sandbox) -> Iterator[Writer]:
         yield writer
 
 
-def test_blocks_of_any_size_form_one_chain(writer: Writer) -> None:
-    """Blocks of any size form one valid chain."""
-    for size in (1, 2, 3, 7, 64, 65):
-        writer.write(*range(1, size + 1))
+def test_commits_of_any_size_form_one_tree(writer: Writer) -> None:
+    """Commits of any size form one valid tree, and every receipt is in it."""
+    receipts = [receipt for size in (1, 2, 3, 7, 64, 65) for receipt in writer.write(*range(1, size + 1))]
+    verifier = Verifier(writer.keys)
 
-    assert [1, 3, 6, 13, 77, 142] == [head.entries for head in writer.heads()]
+    assert [1, 3, 6, 13, 77, 142] == [head.size for head in writer.heads()]
+    assert [*range(142)] == [verifier.verify_receipt(receipt).index for receipt in receipts]
 
 
 def test_failed_transaction_leaves_nothing(writer: Writer) -> None:
-    """A failed transaction leaves no entry and no block."""
+    """A failed transaction leaves no entry and no checkpoint."""
     writer.write(1)
     with pytest.raises(ZeroDivisionError):
         writer.write(2, fault=True)
     writer.write(3)
 
-    assert [1, 2] == [head.entries for head in writer.heads()]
+    assert [1, 2] == [head.size for head in writer.heads()]
 
 
+@pytest.mark.parametrize(
+    "change", [{"frontier": bytes(32)}, {"frontier": b""}, {"note": "damaged"}, {"size": 2}], ids=str
+)
+def test_damaged_checkpoint_is_not_continued(writer: Writer, change: dict[str, Any]) -> None:
+    """Nothing is signed on top of a last checkpoint that does not describe the stored tree."""
+    writer.write(1)
+    with writer.store.transaction() as connection:
+        connection.execute(update(checkpoint_table).values(change))
+
+    with pytest.raises(StoreError, match="the last checkpoint of the ledger is"):
+        writer.write(2)
+
+
+def test_proofs_from_stored_nodes(writer: Writer) -> None:
+    """Inclusion and consistency are proven for every checkpoint, across stored nodes of a higher level."""
+    receipts = [receipt for size in (200, 100, 1, 300) for receipt in writer.write(*range(1, size + 1))]
+    heads = writer.heads()
+    with writer.store.transaction() as connection:
+        nodes = proofs.StoredNodes(connection)
+        assert 2 == len(connection.execute(select(node_table)).all())
+        for head in heads:
+            for index in {0, 199, 255, 256, 300, 600} & {*range(head.size)}:
+                path = prove_inclusion(index, head.size, nodes)
+                assert head.root == root_from_path(leaf_hash(receipts[index].entry), index, head.size, path)
+            for old in heads:
+                if old.size <= head.size:
+                    proof = prove_consistency(old.size, head.size, nodes)
+                    assert is_consistent(old.size, old.root, head.size, head.root, proof)
+
+
+def test_verification_from_an_earlier_checkpoint(writer: Writer) -> None:
+    """Verification from any earlier checkpoint reads only what follows; from another tree it fails."""
+    for size in (1, 200, 100, 3):
+        writer.write(*range(1, size + 1))
+    heads = writer.heads()
+    with writer.store.transaction() as connection:
+        starts = [verify.tree_at(connection, head.size, head.root) for head in heads]
+        with pytest.raises(LedgerCorruptError):
+            verify.tree_at(connection, heads[0].size, heads[1].root)
+        with pytest.raises(LedgerCorruptError):
+            verify.tree_at(connection, 2, heads[1].root)
+
+    assert [heads[count:] for count in range(1, 5)] == [writer.heads(start) for start in starts]
+
+
+def test_heads_kept_elsewhere(writer: Writer) -> None:
+    """Every kept head is confirmed; one beyond the end, or of another tree, is not."""
+    for size in (1, 200, 100):
+        writer.write(*range(1, size + 1))
+    heads = [(head.size, head.root) for head in writer.heads()]
+    last = writer.heads()[-1]
+    with writer.store.transaction() as connection:
+        verify.verify_heads(connection, last, heads)
+        for wrong in ((last.size + 1, last.root), (201, bytes(32)), (7, heads[0][1])):
+            with pytest.raises(LedgerCorruptError):
+                verify.verify_heads(connection, last, [wrong])
+
+
+def test_ledger_signed_anew_by_its_key(writer: Writer) -> None:
+    """A ledger in which an entry was changed, and all signed anew with its real key, fails against a kept head."""
+    for size in (1, 2, 3):
+        writer.write(*range(1, size + 1))
+    kept = [(head.size, head.root) for head in writer.heads()]
+    with writer.store.transaction() as connection:
+        connection.execute(_changed_entry(connection, opened=None))
+        writer.sign_anew(connection)
+
+    heads = writer.heads()
+    with writer.store.transaction() as connection:
+        verify.verify_heads(connection, heads[-1], kept[:1])  # the change came after it
+        for head in kept[1:]:
+            with pytest.raises(LedgerCorruptError):
+                verify.verify_heads(connection, heads[-1], [head])
+
+
+_ENTRY, _CHECKPOINT = entry_table.c["index"], checkpoint_table.c.size
 CHANGES: dict[str, Callable[[Connection], object]] = {
     "an entry's byte": lambda c: c.execute(_changed_entry(c)),
-    "an entry's mark": lambda c: c.execute(update(entry_table).where(entry_table.c.sequence == 2).values(subject_2=7)),
-    "no mark": lambda c: c.execute(update(entry_table).where(entry_table.c.sequence == 2).values(subject_3=None)),
-    "an entry gone": lambda c: c.execute(entry_table.delete().where(entry_table.c.sequence == 3)),
-    "a block gone": lambda c: c.execute(block_table.delete().where(block_table.c.number == 2)),
-    "a root": lambda c: c.execute(update(block_table).where(block_table.c.number == 1).values(merkle_root=bytes(32))),
-    "a key's use": lambda c: c.execute(update(key_use_table).values(first_sequence=2)),
+    "search keys": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(search_keys=_other_keys(c))),
+    "an index key": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(subject_2=7)),
+    "no index key": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(subject_3=None)),
+    "no confirmation": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(opened=None)),
+    "an entry gone": lambda c: c.execute(entry_table.delete().where(_ENTRY == 3)),
+    "a checkpoint gone": lambda c: c.execute(checkpoint_table.delete().where(_CHECKPOINT == 4)),
+    "a frontier": lambda c: c.execute(update(checkpoint_table).where(_CHECKPOINT == 2).values(frontier=bytes(32))),
+    "a note": lambda c: c.execute(update(checkpoint_table).where(_CHECKPOINT == 2).values(note=_note(c, 4))),
+    "a node": lambda c: c.execute(insert(node_table).values(level=8, index=0, hash=bytes(32))),
+    "an annulment": lambda c: c.execute(insert(annulment_table).values(index=2, annulled_by=3)),
+    "a key's use": lambda c: c.execute(update(key_use_table).values(first_index=2)),
     "a key's check value": lambda c: c.execute(update(key_use_table).values(check_value=bytes(8))),
-    "no check value": lambda c: c.execute(update(key_use_table).values(check_value=None)),
     "a key's use gone": lambda c: c.execute(key_use_table.delete()),
-    "a load's note": lambda c: c.execute(insert(fact_note_table).values(sequence=2, kind="load", number=1)),
-    "a time": lambda c: c.execute(update(block_table).where(block_table.c.number == 3).values(sealed_at_micros=7)),
+    "a load's note": lambda c: c.execute(insert(fact_note_table).values(index=2, kind="load", number=1)),
+    "a time": lambda c: c.execute(update(checkpoint_table).where(_CHECKPOINT == 6).values(signed_at_micros=7)),
 }
 
 
-def _changed_entry(connection: Connection) -> Any:
-    sealed = connection.execute(select(entry_table.c.sealed).where(entry_table.c.sequence == 2)).scalar_one()
-    entry = Entry.FromString(sealed)
+def _changed_entry(connection: Connection, **more: None) -> Any:
+    leaf = connection.execute(select(entry_table.c.leaf).where(_ENTRY == 2)).scalar_one()
+    entry = Entry.FromString(leaf)
     entry.outcome = WireOutcome.OUTCOME_NO
     changed = entry.SerializeToString(deterministic=True)
-    return update(entry_table).where(entry_table.c.sequence == 2).values(sealed=changed)
+    return update(entry_table).where(_ENTRY == 2).values(leaf=changed, **more)
+
+
+def _other_keys(connection: Connection) -> Any:
+    return connection.execute(select(entry_table.c.search_keys).where(_ENTRY == 3)).scalar_one()
+
+
+def _note(connection: Connection, size: int) -> Any:
+    return connection.execute(select(checkpoint_table.c.note).where(_CHECKPOINT == size)).scalar_one()
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -143,56 +259,22 @@ def test_entries_are_found_by_each_subject_only(writer: Writer) -> None:
         obligor = search.entries_about(connection, writer.keyring, person_subject("9990000018"))
         stranger = search.entries_about(connection, writer.keyring, person_subject("9990000026"))
 
-    assert [receipt.entry for receipt in receipts] == [entry.SerializeToString() for entry in obligor]
+    assert [receipt.entry for receipt in receipts] == [stored.leaf for stored in obligor]
     assert [] == stranger
 
 
 @pytest.mark.parametrize("is_annulled", [False, True])
 def test_older_confirmation(writer: Writer, *, is_annulled: bool) -> None:
     """A YES confirms while a newer one is from a clock that was ahead, unless its caller never got it."""
-    older, newer = (Entry.FromString(writer.write(7)[0].entry) for _ in range(2))
+    for _ in range(2):
+        writer.write(7)
     if is_annulled:
-        writer.annul(older)
+        writer.annul(0)
     with writer.store.transaction() as connection:
-        asked = (CALLER.organization_id, older.question)
-        found = search.recent_confirmations(
-            connection, asked=[asked], since_micros=0, until_micros=older.answered_at_micros
-        )
+        older, newer, *_ = search.entries_between(connection, 0, None)
+        asked = (CALLER.organization_id, older.keys.question)
+        until = older.entry.answered_at_micros
+        found = search.recent_confirmations(connection, asked=[asked], since_micros=0, until_micros=until)
 
-    assert older.answered_at_micros < newer.answered_at_micros
+    assert older.entry.answered_at_micros < newer.entry.answered_at_micros
     assert (set() if is_annulled else {asked}) == found
-
-
-def test_migrated_ledger_is_the_same_chain(writer: Writer, sandbox: Sandbox) -> None:
-    """A ledger of the first schema is the same chain after migration."""
-    with writer.store.transaction() as connection:  # its entries stated no check value of their key
-        connection.execute(insert(key_use_table).values(key_id=writer.keyring.current, first_sequence=1))
-    writer.write(1, 2, 3)
-    writer.write(4)
-    before = writer.heads()
-    settings = sandbox.promissory()
-    old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
-    with closing(old), old.transaction() as connection:
-        _back_to_the_first_schema(connection)
-    migrate.migrate(settings.store, settings.MIGRATIONS)
-
-    assert before == writer.heads()
-    with writer.store.transaction() as connection:
-        assert 4 == len(search.entries_about(connection, writer.keyring, person_subject("99000554330")))
-
-
-def _back_to_the_first_schema(connection: Connection) -> None:
-    entries = [Entry.FromString(sealed) for sealed in connection.execute(select(entry_table.c.sealed)).scalars()]
-    blocks = connection.execute(select(block_table)).mappings().all()
-    for name in ("entry", "block", "key_use", "fact_note", "annulment"):
-        connection.execute(text(f"DROP TABLE ledger.{name}"))
-    connection.execute(text("DELETE FROM ledger.alembic_version"))
-    command.upgrade(migrate.alembic_config("estelam.storage:migrations", "ledger", connection), "0001")
-    connection.execute(insert(block_table), [dict(block) for block in blocks])
-    for entry in entries:
-        values = {field.name: getattr(entry, field.name) for field in entry.DESCRIPTOR.fields}
-        values |= dict(zip(SUBJECT_COLUMNS, values.pop("subjects"), strict=False))
-        del values["notice"], values["annuls"], values["key_check_value"]  # the first schema had none of them
-        refusal = values.pop("refusal")
-        values["outcome"] = refusal or WireOutcome.Name(entry.outcome).removeprefix("OUTCOME_")
-        connection.execute(insert(table("entry", *map(column, values), schema="ledger")), values)

@@ -38,8 +38,8 @@ BATCHES = 40
 
 
 @on_postgresql
-def test_concurrent_writers_form_one_chain(sandbox: Sandbox) -> None:
-    """Concurrent writers form one chain."""
+def test_concurrent_writers_form_one_tree(sandbox: Sandbox) -> None:
+    """Concurrent writers form one tree."""
 
     def write() -> None:
         writer = Writer(sandbox)
@@ -57,7 +57,7 @@ def test_concurrent_writers_form_one_chain(sandbox: Sandbox) -> None:
     with closing(reader.store):
         heads = reader.heads()
 
-    assert (WRITERS * BATCHES, len(written)) == (heads[-1].number, heads[-1].entries)
+    assert (WRITERS * BATCHES, len(written)) == (len(heads), heads[-1].size)
 
 
 @on_postgresql
@@ -91,7 +91,7 @@ def test_lock_timeout_is_an_error_and_recovers(sandbox: Sandbox, monkeypatch: py
             second.write(1)
         second.write(2)
 
-        assert [1] == [head.entries for head in second.heads()]
+        assert [1] == [head.size for head in second.heads()]
 
 
 @on_postgresql
@@ -283,5 +283,6 @@ def recorded(sandbox: Sandbox) -> tuple[dict[int, str], dict[int, int]]:
     settings = sandbox.promissory()
     with closing(Store(settings.store)) as store, store.transaction() as connection:
         assert list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
-        entries = [entry for entry in search.entries_between(connection, 1, None) if entry.caller]
-        return {e.sequence: e.refusal or Outcome.Name(e.outcome)[8:] for e in entries}, search.annulments(connection)
+        stored = [each for each in search.entries_between(connection, 0, None) if each.entry.caller]
+        outcomes = {each.index: each.entry.refusal or Outcome.Name(each.entry.outcome)[8:] for each in stored}
+        return outcomes, search.annulments(connection)

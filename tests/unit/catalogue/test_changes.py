@@ -36,6 +36,7 @@ class Recorder:
         self._settings = box.promissory()
         keyring = HmacKeyring.load(self._settings.hmac_keyring)
         self._ledger = LedgerWriter(
+            self._settings.SECTION,
             keyring=keyring,
             signer=SigningKey.load(self._settings.signing_key, self._settings.signing_certificates),
             clock=Clock(),
@@ -49,9 +50,9 @@ class Recorder:
         keys = verifying_keys(self._settings.signing_certificates)
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, keys))
-            found = [from_notice(entry.notice) for entry in search.catalogue_notices(connection)]
+            found = [from_notice(stored.entry.notice) for stored in search.catalogue_notices(connection)]
             noted = len(list(loads.notes(connection)))
-        assert len(found) + noted == (heads[-1].entries if heads else 0)
+        assert len(found) + noted == (heads[-1].size if heads else 0)
         return found
 
 

@@ -69,7 +69,7 @@ def test_malformed_head_is_not_an_allegation(head: str) -> None:
     done = run("ledger", "verify", "promissory", "--head", head)
 
     assert 2 == done.returncode
-    assert "give NUMBER:HASH" in done.stderr
+    assert "give SIZE:ROOT" in done.stderr
     assert "INVALID" not in done.stderr
 
 

@@ -28,7 +28,7 @@ REQUEST = setad.VerifyNoteRequest(
     executive_agency_id="agency-1",
 )
 PARTY = notes.Party(kind=notes.PERSON_KIND_NATURAL, id="9997382919", full_name="نمونه", postal_code="9902847561")
-RECEIPT = inquiry_pb2.Receipt(inquiry_id="id", entry=b"entry", merkle_path=[b"a", b"b"])
+RECEIPT = inquiry_pb2.Receipt(inquiry_id="id", entry=b"entry", inclusion_path=[b"a", b"b"])
 RECEIPT.answered_at.GetCurrentTime()
 RESPONSE = setad.VerifyNoteResponse(answer=inquiry_pb2.ANSWER_YES, obligor=PARTY, check_receipt=RECEIPT)
 

@@ -85,7 +85,7 @@ def test_log_holds_only_open_values(traffic: tuple[list[Message], bytes, bytes])
 
 def test_entry_fields_are_permitted() -> None:
     """No field of a ledger record has a sensitivity above official."""
-    records = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.BlockHeader.DESCRIPTOR.full_name)
+    records = (inquiry_pb2.Entry.DESCRIPTOR.full_name, inquiry_pb2.SearchKeys.DESCRIPTOR.full_name)
     levels = {field.doc.sensitivity for message, field in load().fields() if message.doc.full_name in records}
 
     assert levels == LEDGER_LEVELS

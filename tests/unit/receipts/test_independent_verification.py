@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from estelam.client.channel import ClientIdentity
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_UNSPECIFIED, ANSWER_YES, BlockHeader, Entry
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, OUTCOME_REFUSED, Entry, Receipt
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts.archive import ReceiptRecord, write_archive
@@ -80,37 +80,34 @@ def flip(part: bytes) -> bytes:
     return part[:-1] + bytes([part[-1] ^ 1])
 
 
-def change_salt(receipt: Any) -> None:
-    receipt.salt = flip(receipt.salt)
-
-
-def change_caller(receipt: Any) -> None:
+def change_caller(receipt: Receipt) -> None:
     entry = Entry.FromString(receipt.entry)
     entry.caller = "99000079195"
     receipt.entry = entry.SerializeToString(deterministic=True)
 
 
-def change_time(receipt: Any) -> None:
-    header = BlockHeader.FromString(receipt.block_header)
-    header.sealed_at_micros += 1
-    receipt.block_header = header.SerializeToString(deterministic=True)
+def change_note(receipt: Receipt, line: int, change: Callable[[str], str]) -> None:
+    lines = receipt.checkpoint.split("\n")
+    lines[line] = change(lines[line])
+    receipt.checkpoint = "\n".join(lines)
 
 
-FORGERIES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
-    "the reply": ("2", lambda _request, reply: setattr(reply, "answer", 3 - reply.answer)),
-    "the request": ("2", lambda request, _reply: setattr(request, "amount_rials", 7)),
-    "the salt": ("2", lambda _request, reply: change_salt(reply.receipt)),
-    "the entry": ("3", lambda _request, reply: change_caller(reply.receipt)),
-    "a shorter path": ("3", lambda _request, reply: reply.receipt.merkle_path.pop()),
-    "a longer path": ("3", lambda _request, reply: reply.receipt.merkle_path.append(bytes(32))),
-    "a path turned round": ("3", lambda _request, reply: reply.receipt.merkle_path.reverse()),
-    "the header": ("4", lambda _request, reply: change_time(reply.receipt)),
-    "the signature": ("4", lambda _q, reply: setattr(reply.receipt, "signature", flip(reply.receipt.signature))),
-    "the inquiry id": (
-        "5",
-        lambda _q, reply: setattr(reply.receipt, "inquiry_id", reply.receipt.inquiry_id[:-1] + "g"),
-    ),
-    "the time": ("5", lambda _request, reply: setattr(reply.receipt.answered_at, "seconds", 1)),
+FORGERIES: dict[str, tuple[str, Callable[[Receipt], object]]] = {
+    "the reply": ("2", lambda receipt: setattr(receipt, "reply", flip(receipt.reply))),
+    "the request": ("2", lambda receipt: setattr(receipt, "request", flip(receipt.request))),
+    "the salt": ("2", lambda receipt: setattr(receipt, "salt", flip(receipt.salt))),
+    "the entry": ("3", change_caller),
+    "the index": ("3", lambda receipt: setattr(receipt, "index", receipt.index ^ 1)),
+    "an index beyond the end": ("3", lambda receipt: setattr(receipt, "index", 2**40)),
+    "a shorter path": ("3", lambda receipt: receipt.inclusion_path.pop()),
+    "a longer path": ("3", lambda receipt: receipt.inclusion_path.append(bytes(32))),
+    "a path turned round": ("3", lambda receipt: receipt.inclusion_path.reverse()),
+    "the root": ("3", lambda receipt: change_note(receipt, 2, lambda root: "A" * 4 + root[4:])),
+    "an extension line": ("3", lambda receipt: change_note(receipt, 2, lambda root: f"{root}\nmore")),
+    "the origin": ("4", lambda receipt: change_note(receipt, 0, lambda origin: origin.replace("promissory", "other"))),
+    "the signature": ("4", lambda receipt: change_note(receipt, 4, lambda text: text[:-9] + "A" * 6 + text[-3:])),
+    "the inquiry id": ("5", lambda receipt: setattr(receipt, "inquiry_id", receipt.inquiry_id[:-1] + "g")),
+    "the time": ("5", lambda receipt: setattr(receipt.answered_at, "seconds", 1)),
 }
 
 
@@ -120,19 +117,22 @@ def test_forged_part(recorded: RecordedLedger, certificate: Path, tmp_path: Path
     genuine = recorded.reply_with(ANSWER_YES)
     altered: Any = deepcopy(genuine)
     step, forge = FORGERIES[forgery]
-    forge(altered.request, altered.reply)
+    forge(altered.reply.receipt)
     alone, second = check(tmp_path, certificate, altered), check(tmp_path, certificate, genuine, altered)
 
     assert ("", f"{step}:") == (alone.stdout, alone.stderr[:2])
     assert 0 not in (alone.returncode, second.returncode)
 
 
-def test_wrong_method_certificate_or_file(recorded: RecordedLedger, certificate: Path, tmp_path: Path) -> None:
-    """Another method, another service's certificate, no replies and no certificate are refused."""
+def test_wrong_certificate_or_file(recorded: RecordedLedger, certificate: Path, tmp_path: Path) -> None:
+    """Another service's certificate, a refusal, no replies and no certificate are refused."""
     record = recorded.reply_with(ANSWER_YES)
-    disclosed = recorded.reply_with(ANSWER_UNSPECIFIED)
+    refused: Any = deepcopy(record)
+    entry = Entry.FromString(receipt_of(record).entry)
+    entry.outcome = OUTCOME_REFUSED
+    refused.reply.receipt.entry = entry.SerializeToString(deterministic=True)
     foreign = check(tmp_path, recorded.sandbox.pki / "judiciary-receipts.crt", record)
-    other = check(tmp_path, certificate, ReceiptRecord(disclosed.method, record.request, record.reply))
+    other = check(tmp_path, certificate, refused)
     none, missing = check(tmp_path, certificate), check(tmp_path, tmp_path / "none.crt", record)
 
     assert ["4", "1"] == [done.stderr[0] for done in (foreign, other)]

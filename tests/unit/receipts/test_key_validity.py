@@ -1,4 +1,4 @@
-"""Receipts and blocks are valid only while their signing certificate is, and until its key is retired."""
+"""Receipts and checkpoints are valid only while their signing certificate is, and until its key is retired."""
 
 import json
 import shutil
@@ -16,7 +16,8 @@ from estelam.core.clock import to_datetime
 from estelam.core.keys import key_fingerprint, verifying_keys
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.ledger.verify import LedgerCorruptError, verify_ledger
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.verify import verify_ledger
 from estelam.receipts import archive
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from estelam.receipts.problems import InvalidReceipt
@@ -162,7 +163,7 @@ def test_all_certificates_of_a_file(
 
 
 def test_ledger(recorded: RecordedLedger, tmp_path: Path) -> None:
-    """A ledger's blocks follow the same rules, except that its order proves the time under a compromised key."""
+    """A ledger's checkpoints follow the same rules, except that its order proves the time under a compromised key."""
     public = read_certificates(recorded.sandbox.pki / "promissory-receipts.crt")[0].public_key()
 
     def problem(retired: Path | None = None) -> str:
@@ -179,7 +180,9 @@ def test_ledger(recorded: RecordedLedger, tmp_path: Path) -> None:
     folder = signed_by(recorded, tmp_path)
     for name, (reason, at, _) in RETIREMENTS.items():
         list_file = write_retirement(tmp_path / "list.json", folder / "promissory-receipts.crt", at, reason)
-        assert holds(problem(list_file), "" if "later" in name else "block 1: the signing key was retired at")
+        assert holds(
+            problem(list_file), "" if "later" in name else "the commit after entry 0: the signing key was retired at"
+        )
 
 
 def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: ReceiptRecord, tmp_path: Path) -> None:

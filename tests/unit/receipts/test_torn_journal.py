@@ -5,21 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, Entry, Receipt
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.receipts.archive import MAX_LINE, ReceiptRecord, encode
 from estelam.receipts.journal import JournalError, ReceiptJournal
+from estelam.receipts.receipt import canonical
 
 METHOD = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
-ITEMS = [
-    ReceiptRecord(
-        METHOD, pb.CheckByTrackingIdRequest(tracking_id=number), pb.CheckByTrackingIdResponse(answer=ANSWER_NO)
-    )
-    for number in ("1", "2", "3")
-]
+
+
+def saved(tracking_id: str, reply: pb.CheckByTrackingIdResponse) -> ReceiptRecord:
+    """Return *reply* with a receipt that holds what an archive reads of it."""
+    request = pb.CheckByTrackingIdRequest(tracking_id=tracking_id)
+    receipt = Receipt(request=canonical(request), reply=canonical(reply), entry=canonical(Entry(method=METHOD)))
+    reply.receipt.CopyFrom(receipt)
+    return ReceiptRecord(METHOD, request, reply)
+
+
+ITEMS = [saved(number, pb.CheckByTrackingIdResponse(answer=ANSWER_NO)) for number in ("1", "2", "3")]
 LINES = [encode(item) for item in ITEMS]
 WHOLE = b"".join(LINES)
-NEXT = ReceiptRecord(METHOD, pb.CheckByTrackingIdRequest(tracking_id="4"), pb.CheckByTrackingIdResponse())
+NEXT = saved("4", pb.CheckByTrackingIdResponse())
 
 
 def damaged(path: Path, content: bytes) -> Path:
@@ -99,7 +105,7 @@ def _full_disk(*_: object) -> None:
 
 def test_changed_line(tmp_path: Path) -> None:
     """A complete line without zeros that was changed is no crash: the journal is refused and not changed."""
-    content = WHOLE.replace(b'"method"', b'"Method"', 1)
+    content = WHOLE.replace(b'"receipt"', b'"Receipt"', 1)
     receipts = damaged(tmp_path / "folder", content)
     with pytest.raises(JournalError, match="line 1"):
         replay(receipts)

@@ -19,7 +19,7 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
     whole = min(_verify(suite).seconds for _ in range(3))
     yield Metric(
         "ledger verify, by CPU time",
-        f"{walk.entries:,} entries in {walk.blocks:,} blocks, in {whole:.2f} CPU seconds, "
+        f"{walk.entries:,} entries in {walk.commits:,} commits, in {whole:.2f} CPU seconds, "
         f"less {idle:.2f} s that the command takes on an empty ledger",
         walk.entries / (whole - idle),
         at_least(100_000),
@@ -32,13 +32,13 @@ class VerifyRun(NamedTuple):
 
     seconds: float
     entries: int
-    blocks: int
+    commits: int
 
 
 def _verify(suite: Deployment) -> VerifyRun:
     done = suite.command("ledger", "verify", "promissory", "--json", core=SERVER_CORE)
     output = json.loads(done.output)
-    return VerifyRun(done.cpu_seconds, output["entries"], output["blocks"])
+    return VerifyRun(done.cpu_seconds, output["entries"], output["commits"])
 
 
 def _fill(environment: BenchEnvironment, suite: Deployment, entries: int) -> None:

@@ -144,14 +144,14 @@ class _RecordedChange:
 def _recorded(service: str) -> Iterator[_RecordedChange]:
     with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
         noted = search.catalogue_notices(connection)
-    for entry in noted:
-        change, at = from_notice(entry.notice), to_datetime(entry.answered_at_micros)
+    for stored in noted:
+        change, at = from_notice(stored.entry.notice), to_datetime(stored.entry.answered_at_micros)
         record = change.after or change.before or {}
         details = "; ".join(change.details)
         yield _RecordedChange(
             at,
             frozenset({change.record.key, *(record[key] for key in ("consumer", "service") if record.get(key))}),
-            (at, service, entry.sequence, change.record.kind, change.record.key, change.action, details),
+            (at, service, stored.index, change.record.kind, change.record.key, change.action, details),
         )
 
 

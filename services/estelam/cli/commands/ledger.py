@@ -1,56 +1,138 @@
-"""Commands of `estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
+"""Commands of `estelam ledger`: verify a ledger, prove parts of it, and report the inquiries about a data subject."""
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
+from sqlalchemy import Connection
 
 from estelam.cli import output
 from estelam.cli.stores import settings_of
 from estelam.core import normalize, validation
 from estelam.core.clock import to_datetime
 from estelam.core.exceptions import UsageError
-from estelam.core.keys import HmacKeyring, verifying_keys
+from estelam.core.keys import HmacKeyring, VerifyingKey, verifying_keys
 from estelam.core.model import Subject
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import loads, recall_runs, search, verify
-from estelam.ledger.tables import GENESIS
+from estelam.ledger import loads, proofs, recall_runs, search, verify
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.tables import StoredEntry, last_checkpoint
+from estelam.receipts import checkpoint
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.tree import Frontier
 from estelam.storage.store import Store
 
-INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "entry", "annulled_by")
+INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "index", "annulled_by")
 
 
-def verify_ledger(service: str, head: str | None, *, as_json: bool) -> None:
-    """Verify the ledger of *service*, and that it contains *head*; exit 1 if it is INVALID."""
+def verify_ledger(service: str, head: str | None, heads: Path | None, from_: str | None, *, as_json: bool) -> None:
+    """Verify the ledger of *service*, and that it continues every given checkpoint; exit 1 if it is INVALID."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        wanted = _parse_head(head) if head is not None else None
+        kept = [_parse_head("--head", head)] if head is not None else []
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
-        last = verify.Head(0, GENESIS, 0)
-        seen: dict[bytes, int] = {GENESIS: 0}
+        kept += [(each.size, each.root) for each in (_read_heads(heads, keys) if heads is not None else [])]
+        roots = {root for _, root in kept}
+        since = _starting_point(from_, keys) if from_ is not None else None
+        commits, start = 0, Frontier()
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                heads = verify.verify_ledger(connection, keys)
-                for last in output.track(heads, f"{service}: blocks verified", as_json=as_json):
-                    if wanted and last.hash == wanted[1]:
-                        seen[last.hash] = last.number
-            except verify.LedgerCorruptError as error:
+                if since is not None:
+                    start = verify.tree_at(connection, *since)
+                found = output.track(
+                    verify.verify_ledger(connection, keys, start), f"{service}: commits verified", as_json=as_json
+                )
+                end = Checkpoint("", start.size, start.root)
+                sizes = {}
+                for reached in found:
+                    commits, end = commits + 1, reached
+                    sizes.update({reached.root: reached.size} if reached.root in roots else {})
+                _check_sizes(kept, sizes)
+                verify.verify_heads(connection, end, kept)
+            except LedgerCorruptError as error:
                 output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
-        if wanted:
-            number, digest = wanted
-            if digest not in seen:
-                absent = f"INVALID: {service}: head {number}:{digest.hex()} is not in this ledger"
-                advice = "if it is exactly as it was published, the entries after it were removed or rewritten"
-                output.exit_error(f"{absent}; {advice}", as_json=as_json)
-            if seen[digest] != number:
-                raise UsageError(f"--head: this hash is the head of block {seen[digest]}, not {number}")
-    facts = {"valid": True, "service": service, "blocks": last.number, "entries": last.entries, "head": str(last)}
-    output.print_record(facts, as_json=as_json)
+    facts = {"valid": True, "service": service, "commits": commits, "entries": end.size, "head": str(end)}
+    output.print_record(facts | ({"from": f"{since[0]}:{since[1].hex()}"} if since else {}), as_json=as_json)
+
+
+def print_checkpoint(service: str, *, as_json: bool) -> None:
+    """Print the newest checkpoint of *service*."""
+    with _ledger_of(service, as_json=as_json) as connection:
+        settings = settings_of(service)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        note, found = _checkpoint(connection, service, None, keys)
+    if not as_json:
+        typer.echo(note, nl=False)
+        return
+    _, key_id = checkpoint.verify(note, keys)
+    vkey = checkpoint.verifier_key(found.origin, keys[key_id].public)
+    facts = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note, "verifier_key": vkey}
+    output.print_record(facts, as_json=True)
+
+
+def prove_inclusion(service: str, index: int, size: int | None, *, as_json: bool) -> None:
+    """Print the proof that entry *index* is in the ledger of *service*, as it was after *size* entries."""
+    _prove(service, size, partial(proofs.inclusion, index=index), f"there is no entry {index} in it", as_json=as_json)
+
+
+def prove_consistency(service: str, old: int, size: int | None, *, as_json: bool) -> None:
+    """Print the proof that the ledger of *old* entries is the beginning of that of *size* entries."""
+    problem = f"there were never {old} entries before it"
+    _prove(service, size, partial(proofs.consistency, old=old), problem, as_json=as_json)
+
+
+def _prove(service: str, size: int | None, prove: Callable[..., str], problem: str, *, as_json: bool) -> None:
+    with _ledger_of(service, as_json=as_json) as connection:
+        settings = settings_of(service)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        note, end = _checkpoint(connection, service, size, keys)
+        try:
+            proof = prove(connection, size=end.size, note=note)
+        except ValueError:
+            raise UsageError(f"the ledger of {service} at its checkpoint of {end.size} entries: {problem}") from None
+    if as_json:
+        output.print_record({"service": service, "size": end.size, "proof": proof}, as_json=True)
+    else:
+        typer.echo(proof, nl=False)
+
+
+@contextlib.contextmanager
+def _ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
+    """Yield a connection to the ledger of *service*; where the block finds it corrupt, print that and exit 1."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings = settings_of(service)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            try:
+                yield connection
+            except LedgerCorruptError as error:
+                output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
+
+
+def _checkpoint(
+    connection: Connection, service: str, size: int | None, keys: Mapping[str, VerifyingKey]
+) -> tuple[str, Checkpoint]:
+    """Return the newest checkpoint or that of *size* entries, as its note and parsed.
+
+    Raises:
+        UsageError: there is none.
+        LedgerCorruptError: it is not signed by one of *keys*.
+    """
+    note = last_checkpoint(connection) if size is None else proofs.note_of_size(connection, size)
+    if note is None:
+        where = "it is empty" if size is None else f"no commit ended with {size} entries"
+        raise UsageError(f"the ledger of {service} has no such checkpoint: {where}")
+    try:
+        return note, checkpoint.verify(note, keys)[0]
+    except InvalidReceipt as error:
+        raise LedgerCorruptError(f"its checkpoint: {error}") from None
 
 
 def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json: bool) -> None:
@@ -60,11 +142,11 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
         subject = _subject(service, settings.SUBJECTS, kind, identifier)
         keyring = HmacKeyring.load(settings.hmac_keyring)
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            searched = search.last_sequence(connection)
+            searched = search.size(connection)
             found = search.entries_about(connection, keyring, subject)
             tracked = output.track(found, f"{service}: entries found", as_json=as_json)
             annulled = search.annulments(connection)
-            rows = [(*_row(entry), annulled.get(entry.sequence)) for entry in tracked]
+            rows = [(*_row(stored), annulled.get(stored.index)) for stored in tracked]
     if as_json:
         inquiries = [dict(zip(INQUIRY_COLUMNS, row, strict=True)) for row in rows]
         facts: dict[str, Any] = {"service": service, "kind": kind, "searched_entries": searched, "keys": keyring.ids}
@@ -75,17 +157,17 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
     typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {len(rows) or 'none'}")
 
 
-def list_loads(service: str, entry: int | None, *, as_json: bool) -> None:
-    """Print the loads that the ledger of *service* notes, or the one that *entry* was answered from."""
+def list_loads(service: str, index: int | None, *, as_json: bool) -> None:
+    """Print the loads that the ledger of *service* notes, or the one that entry *index* was answered from."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            last, noted = search.last_sequence(connection), list(loads.notes(connection))
-        if entry is not None:
-            if entry > last:
-                raise UsageError(f"--entry {entry}: the ledger of {service} has {last} entries")
-            noted = [note for note in noted if note.entry <= entry][-1:]
-    columns = ("load", "feed", "feed_number", "cut_at", "rows", "sha256", "noted_at", "entry")
+            entries, noted = search.size(connection), list(loads.notes(connection))
+        if index is not None:
+            if index >= entries:
+                raise UsageError(f"--index {index}: the ledger of {service} has {entries} entries, numbered from 0")
+            noted = [note for note in noted if note.index <= index][-1:]
+    columns = ("load", "feed", "feed_number", "cut_at", "rows", "sha256", "noted_at", "index")
     rows = [_load_row(note, columns[:6]) for note in noted]
     output.print_rows(columns, rows, as_json=as_json)
 
@@ -96,13 +178,13 @@ def list_recalls(service: str, *, as_json: bool) -> None:
         settings = settings_of(service)
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             noted = list(recall_runs.notes(connection))
-    columns = ("run_at", "after_load", "newest_load", "answers", "noted_at", "entry")
+    columns = ("run_at", "after_load", "newest_load", "answers", "noted_at", "index")
     rows = [
         (
             to_datetime(note.run.run_at_micros),
             *note.run[1:],
             to_datetime(note.noted_at_micros),
-            note.entry,
+            note.index,
         )
         for note in noted
     ]
@@ -111,7 +193,7 @@ def list_recalls(service: str, *, as_json: bool) -> None:
 
 def _load_row(note: loads.LoadNote, names: Sequence[str]) -> list[Any]:
     facts = {**note.facts, "cut_at": (cut_at := note.facts.get("cut_at")) and datetime.fromisoformat(cut_at)}
-    return [*map(facts.get, names), to_datetime(note.noted_at_micros), note.entry]
+    return [*map(facts.get, names), to_datetime(note.noted_at_micros), note.index]
 
 
 def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier: str) -> Subject:
@@ -131,8 +213,8 @@ def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier:
     return Subject(kind, digits)
 
 
-def _parse_head(text: str) -> tuple[int, bytes]:
-    """Return number and hash of a head as `ledger verify` prints it, whatever case, digits or blanks it was typed with.
+def _parse_head(option: str, text: str) -> tuple[int, bytes]:
+    """Return size and root of a head as `ledger verify` prints it, whatever case, digits or blanks it was typed with.
 
     Raises:
         UsageError: *text* is no head, so that it proves nothing of the ledger.
@@ -140,11 +222,47 @@ def _parse_head(text: str) -> tuple[int, bytes]:
     found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", "".join(normalize.normalize_digits(text).lower().split()))
     if found is None:
         raise UsageError(
-            f"--head {text}: give NUMBER:HASH with all 64 hexadecimal digits, as `ledger verify` prints it"
+            f"{option} {text}: give SIZE:ROOT with all 64 hexadecimal digits, as `ledger verify` prints it"
         )
     return int(found[1]), bytes.fromhex(found[2])
 
 
-def _row(entry: pb.Entry) -> tuple[datetime, str, str, str, int]:
+def _check_sizes(heads: Iterable[tuple[int, bytes]], sizes: Mapping[bytes, int]) -> None:
+    """Check that no head has the root of another size: it was mistyped, and accuses nobody.
+
+    Raises:
+        UsageError: one has.
+    """
+    for size, root in heads:
+        if (known := sizes.get(root, size)) != size:
+            raise UsageError(f"head {size}:{root.hex()}: this root is that of {known} entries, not of {size}")
+
+
+def _read_heads(path: Path, keys: Mapping[str, VerifyingKey]) -> list[Checkpoint]:
+    """Return the checkpoints in a file, each signed by one of *keys*: another proves nothing of this ledger.
+
+    Raises:
+        UsageError: the file holds none, something else, or one that is not signed so.
+        OSError: the file can't be read.
+    """
+    try:
+        notes = list(checkpoint.parse_all(path.read_text("utf-8")))
+        found = [checkpoint.verify(note, keys)[0] for note in notes]
+    except (ValueError, InvalidReceipt) as error:
+        raise UsageError(f"{path}: {error}; give checkpoints exactly as `ledger checkpoint` prints them") from None
+    if not found:
+        raise UsageError(f"{path}: holds no checkpoint")
+    return found
+
+
+def _starting_point(text: str, keys: Mapping[str, VerifyingKey]) -> tuple[int, bytes]:
+    if ":" in text and not Path(text).exists():
+        return _parse_head("--from", text)
+    newest = max(_read_heads(Path(text), keys), key=lambda each: each.size)
+    return newest.size, newest.root
+
+
+def _row(stored: StoredEntry) -> tuple[datetime, str, str, str, int]:
+    entry = stored.entry
     outcome = entry.refusal or pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_")
-    return to_datetime(entry.answered_at_micros), entry.caller, entry.method, outcome, entry.sequence
+    return to_datetime(entry.answered_at_micros), entry.caller, entry.method, outcome, stored.index

@@ -38,7 +38,7 @@ def remaining(connection: Connection, grant: Grant, now_micros: int) -> int:
     quota = grant.quota
     at = now_micros - min(int(WINDOWS * quota.burst / quota.rate * 1e6), LONGEST_MICROS)
     tokens = float(quota.burst)
-    for entry in search.entries_since(connection, at):
+    for entry in (stored.entry for stored in search.entries_since(connection, at)):
         if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in FREE_REASONS:
             tokens = min(quota.burst, tokens + (entry.answered_at_micros - at) * quota.rate / 1e6)
             tokens -= quota.miss_cost if entry.outcome == pb.OUTCOME_NO else 1

@@ -84,9 +84,10 @@ def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, An
         "outcome": _outcome(proven),
         **coverage_facts(item.reply),
         "request": MessageToDict(item.request, preserving_proto_field_name=True),
-        "entry": entry.sequence,
-        "block": proven.block.number,
-        "key_id": proven.block.key_id,
+        "ledger": proven.checkpoint.origin,
+        "index": proven.index,
+        "checkpoint": str(proven.checkpoint),
+        "key_id": proven.key_id,
     }
 
 

@@ -1,9 +1,11 @@
-"""`estelam ledger`: verify a ledger, and report the inquiries about a data subject."""
+"""`estelam ledger`: verify a ledger, prove parts of it, and report the inquiries about a data subject."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, Service, whole_number
 from estelam.core.subjects import SubjectKind
@@ -17,11 +19,81 @@ implemented = implemented_in("estelam.cli.commands.ledger")
 def verify_ledger(
     service: Service,
     head: Annotated[
-        str | None, typer.Option(metavar="NUMBER:HASH", help="A head published earlier, which the ledger must contain.")
+        str | None, typer.Option(metavar="SIZE:ROOT", help="A head published earlier, which the ledger must continue.")
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Checkpoints kept elsewhere, which the ledger must continue.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE|SIZE:ROOT",
+            help="Verify only what follows a checkpoint that was verified earlier: the last one of FILE, or SIZE:ROOT.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the whole ledger. Exit 0: it is valid; 1: it is INVALID; 2: --head is malformed; 21: it can't be read."""
+    """Verify the ledger, by default all of it. Whoever kept a checkpoint detects that it was signed anew since.
+
+    Exit 0: it is valid; 1: it is INVALID; 2: a given checkpoint is malformed or another ledger's; 21: it can't be read.
+    """
+
+
+@app.command("checkpoint")
+@implemented
+def print_checkpoint(service: Service, as_json: AsJson = False) -> None:
+    """Print the newest checkpoint, a signed note (C2SP). Kept elsewhere, it shows any later change of what it covers.
+
+    Exit 0: printed; 2: the ledger is empty; 21: it can't be read.
+    """
+
+
+prove = typer.Typer(no_args_is_help=True)
+app.add_typer(prove, name="prove", help="Prove that the ledger contains an entry, or continues an earlier state.")
+Size = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1),
+        metavar="N",
+        help="The size of the checkpoint to prove it for, which a commit ended with; default: the newest.",
+    ),
+]
+
+
+@prove.command("inclusion")
+@implemented
+def prove_inclusion(
+    service: Service,
+    index: Annotated[
+        int, typer.Argument(parser=whole_number(0), help="The index of the entry, as a receipt states it.")
+    ],
+    size: Size = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the proof that the ledger contains an entry (C2SP tlog-proof).
+
+    Exit 0: printed; 2: there is no such entry or checkpoint; 21: the ledger can't be read.
+    """
+
+
+@prove.command("consistency")
+@implemented
+def prove_consistency(
+    service: Service,
+    old: Annotated[int, typer.Argument(parser=whole_number(0), help="The size of the earlier checkpoint.")],
+    size: Size = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the proof that the ledger continues an earlier checkpoint, as C2SP's tlog-witness takes it.
+
+    Exit 0: printed; 2: there is no such checkpoint; 21: the ledger can't be read.
+    """
 
 
 @app.command("subject-report")
@@ -43,10 +115,10 @@ def subject_report(
 @implemented
 def list_loads(
     service: Service,
-    entry: Annotated[
+    index: Annotated[
         int | None,
         typer.Option(
-            parser=whole_number(1),
+            parser=whole_number(0),
             metavar="N",
             help="Print only the load from which this entry was answered, the newest then.",
         ),

@@ -123,51 +123,61 @@ Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
-    """Receipt proves that this service gave this reply to this request at this time. It is verified offline, with the
-    request, the reply and the service's signing certificate; docs/receipts.md describes the steps.
+    """Receipt proves that this service gave this reply to this request at this time. It is self-contained: it is verified
+    offline, with the service's signing certificate alone; docs/receipts.md describes the steps.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INQUIRY_ID_FIELD_NUMBER: _builtins.int
     ANSWERED_AT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     SALT_FIELD_NUMBER: _builtins.int
-    MERKLE_PATH_FIELD_NUMBER: _builtins.int
-    BLOCK_HEADER_FIELD_NUMBER: _builtins.int
-    SIGNATURE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    INCLUSION_PATH_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     inquiry_id: _builtins.str
     """inquiry_id is the id that the service assigns to the inquiry: a UUID version 7 in text form."""
+    request: _builtins.bytes
+    """request is the serialized request, exactly the bytes that the entry commits to."""
+    reply: _builtins.bytes
+    """reply is the serialized reply without its receipt, exactly the bytes that the entry commits to."""
     entry: _builtins.bytes
-    """entry is the serialized Entry, exactly the bytes that were hashed. Hash these bytes before parsing them."""
+    """entry is the serialized Entry, exactly the bytes that are a leaf of the ledger's tree. Hash them before parsing them."""
     salt: _builtins.bytes
     """salt is 16 random bytes that prevent guessing the entry's commitment. The service stores no copy."""
-    block_header: _builtins.bytes
-    """block_header is the serialized BlockHeader, exactly the bytes that were signed."""
-    signature: _builtins.bytes
-    """signature is the Ed25519 signature over the text "estelam block v1", a zero byte, and block_header."""
+    index: _builtins.int
+    """index is the place of the entry in the ledger, from 0 without gaps."""
+    checkpoint: _builtins.str
+    """checkpoint is the state of the ledger after the commit, as a signed note (C2SP tlog-checkpoint): the ledger's name, the
+    number of its entries and the root of its tree, an empty line, and the Ed25519 signature.
+    """
     @_builtins.property
     def answered_at(self) -> _timestamp_pb2.Timestamp:
         """answered_at is the time at which the look-up was completed."""
 
     @_builtins.property
-    def merkle_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """merkle_path is the audit path from the entry to the block's Merkle root (RFC 6962), nearest sibling first."""
+    def inclusion_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """inclusion_path is the inclusion proof of the entry in the tree of the checkpoint (RFC 9162), nearest sibling first."""
 
     def __init__(
         self,
         *,
         inquiry_id: _builtins.str = ...,
         answered_at: _timestamp_pb2.Timestamp | None = ...,
+        request: _builtins.bytes = ...,
+        reply: _builtins.bytes = ...,
         entry: _builtins.bytes = ...,
         salt: _builtins.bytes = ...,
-        merkle_path: _abc.Iterable[_builtins.bytes] | None = ...,
-        block_header: _builtins.bytes = ...,
-        signature: _builtins.bytes = ...,
+        index: _builtins.int = ...,
+        inclusion_path: _abc.Iterable[_builtins.bytes] | None = ...,
+        checkpoint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answered_at", b"answered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_at", b"answered_at", "block_header", b"block_header", "entry", b"entry", "inquiry_id", b"inquiry_id", "merkle_path", b"merkle_path", "salt", b"salt", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_at", b"answered_at", "checkpoint", b"checkpoint", "entry", b"entry", "inclusion_path", b"inclusion_path", "index", b"index", "inquiry_id", b"inquiry_id", "reply", b"reply", "request", b"request", "salt", b"salt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,32 +186,23 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 @_typing.final
 class Entry(_message.Message):
     """Entry is one record of a service's ledger: one inquiry, one change of the catalogue, or one load of data. It contains
-    no identifier of an inquiry in the clear. The length of every field is independent of the answer.
+    no identifier of an inquiry, not even a keyed hash. The length of every field is independent of the answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SEQUENCE_FIELD_NUMBER: _builtins.int
     INQUIRY_ID_FIELD_NUMBER: _builtins.int
     ANSWERED_AT_MICROS_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
-    SUBJECT_KEY_ID_FIELD_NUMBER: _builtins.int
-    SUBJECTS_FIELD_NUMBER: _builtins.int
-    QUESTION_FIELD_NUMBER: _builtins.int
     AGENCY_FIELD_NUMBER: _builtins.int
-    CORRELATION_FIELD_NUMBER: _builtins.int
-    CASE_REFERENCE_FIELD_NUMBER: _builtins.int
-    OPERATOR_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     LATENCY_MICROS_FIELD_NUMBER: _builtins.int
     COMMITMENT_FIELD_NUMBER: _builtins.int
+    KEYS_COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     ANNULS_FIELD_NUMBER: _builtins.int
-    KEY_CHECK_VALUE_FIELD_NUMBER: _builtins.int
-    sequence: _builtins.int
-    """sequence is the number of the entry in its ledger, from 1 without gaps."""
     inquiry_id: _builtins.bytes
     """inquiry_id is the UUID of the inquiry, 16 bytes."""
     answered_at_micros: _builtins.int
@@ -210,12 +211,78 @@ class Entry(_message.Message):
     """caller is the legal id of the calling organisation, from its certificate."""
     method: _builtins.str
     """method is the full name of the called method: package.Service/Method."""
-    subject_key_id: _builtins.str
-    """subject_key_id identifies the secret key of the keyed hashes in this entry."""
-    question: _builtins.bytes
-    """question is the HMAC-SHA256 of the whole request in canonical form."""
     agency: _builtins.str
     """agency is the executive agency named in the request, if the method has one and the request was answered."""
+    outcome: Global___Outcome.ValueType
+    """outcome is the result of the inquiry."""
+    refusal: _builtins.str
+    """refusal is the reason from the error catalogue, if the outcome is OUTCOME_REFUSED."""
+    latency_micros: _builtins.int
+    """latency_micros is the time from receiving the request to completing the look-up, in microseconds."""
+    commitment: _builtins.bytes
+    """commitment is SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), of the bytes in the receipt.
+    Empty for a refusal.
+    """
+    keys_commitment: _builtins.bytes
+    """keys_commitment is the SHA-256 of the serialized SearchKeys by which the entry is found. They stand beside the entry in
+    the ledger, and in no receipt; their salt keeps what two receipts have in common from being compared.
+    """
+    notice: _builtins.str
+    """notice is, as a JSON object, one change of the catalogue (the record's kind and name, and its values before and
+    after), one load of data (its number, feed, cut-off, hash and counts), which every later answer includes, or one run
+    of recall (its time, the loads it compared and the number of answers listed). Empty for an inquiry. An entry with a
+    notice has no caller, method or question.
+    """
+    annuls: _builtins.int
+    """annuls is the index of an earlier entry of the same inquiry whose reply the caller never got, because the outcome of
+    its commit was unknown; absent if there is none. An annulled entry permits nothing and is not counted.
+    """
+    def __init__(
+        self,
+        *,
+        inquiry_id: _builtins.bytes = ...,
+        answered_at_micros: _builtins.int = ...,
+        caller: _builtins.str = ...,
+        method: _builtins.str = ...,
+        agency: _builtins.str = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        refusal: _builtins.str = ...,
+        latency_micros: _builtins.int = ...,
+        commitment: _builtins.bytes = ...,
+        keys_commitment: _builtins.bytes = ...,
+        notice: _builtins.str = ...,
+        annuls: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_annuls", b"_annuls", "annuls", b"annuls"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_annuls", b"_annuls", "agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "commitment", b"commitment", "inquiry_id", b"inquiry_id", "keys_commitment", b"keys_commitment", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "outcome", b"outcome", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__annuls: _TypeAlias = _typing.Literal["annuls"]  # noqa: Y015
+    _WhichOneofArgType__annuls: _TypeAlias = _typing.Literal["_annuls", b"_annuls"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__annuls) -> _WhichOneofReturnType__annuls | None: ...
+
+Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class SearchKeys(_message.Message):
+    """SearchKeys are the keyed hashes by which an entry is found: an entry of the ledger commits to them. They never leave it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALT_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    CORRELATION_FIELD_NUMBER: _builtins.int
+    CASE_REFERENCE_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    KEY_CHECK_VALUE_FIELD_NUMBER: _builtins.int
+    salt: _builtins.bytes
+    """salt is 16 random bytes that prevent guessing the keyed hashes from the entry's commitment to them."""
+    key_id: _builtins.str
+    """key_id identifies the secret key of the keyed hashes."""
+    question: _builtins.bytes
+    """question is the HMAC-SHA256 of the whole request in canonical form."""
     correlation: _builtins.bytes
     """correlation is the HMAC-SHA256 of the caller's own correlation id (x-inquiry-id), if given: of the text in Unicode's
     normal form C, not of its percent-encoding in the metadata.
@@ -228,29 +295,9 @@ class Entry(_message.Message):
     """operator is the HMAC-SHA256 of the person or system that acts for the caller (x-operator), if given, as a text like
     correlation.
     """
-    outcome: Global___Outcome.ValueType
-    """outcome is the result of the inquiry."""
-    refusal: _builtins.str
-    """refusal is the reason from the error catalogue, if the outcome is OUTCOME_REFUSED."""
-    latency_micros: _builtins.int
-    """latency_micros is the time from receiving the request to completing the look-up, in microseconds."""
-    commitment: _builtins.bytes
-    """commitment is SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), with request and reply in
-    canonical protobuf form. Empty for a refusal.
-    """
-    notice: _builtins.str
-    """notice is, as a JSON object, one change of the catalogue (the record's kind and name, and its values before and
-    after), one load of data (its number, feed, cut-off, hash and counts), which every later answer includes, or one run
-    of recall (its time, the loads it compared and the number of answers listed). Empty for an inquiry. An entry with a
-    notice has no caller, method or question.
-    """
-    annuls: _builtins.int
-    """annuls is the sequence of an earlier entry of the same inquiry whose reply the caller never got, because the outcome
-    of its commit was unknown; 0 if there is none. An annulled entry permits nothing and is not counted.
-    """
     key_check_value: _builtins.bytes
-    """key_check_value stands in the first entry that is written under an HMAC key, and is empty in all others: 8 bytes by
-    which another key under the same id is detected, and which disclose nothing about the key or a subject.
+    """key_check_value stands in the keys of the first entry that is written under an HMAC key, and is empty in all others:
+    8 bytes by which another key under the same id is detected, and which disclose nothing about the key or a subject.
     """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -261,76 +308,19 @@ class Entry(_message.Message):
     def __init__(
         self,
         *,
-        sequence: _builtins.int = ...,
-        inquiry_id: _builtins.bytes = ...,
-        answered_at_micros: _builtins.int = ...,
-        caller: _builtins.str = ...,
-        method: _builtins.str = ...,
-        subject_key_id: _builtins.str = ...,
+        salt: _builtins.bytes = ...,
+        key_id: _builtins.str = ...,
         subjects: _abc.Iterable[_builtins.bytes] | None = ...,
         question: _builtins.bytes = ...,
-        agency: _builtins.str = ...,
         correlation: _builtins.bytes = ...,
         case_reference: _builtins.bytes = ...,
         operator: _builtins.bytes = ...,
-        outcome: Global___Outcome.ValueType = ...,
-        refusal: _builtins.str = ...,
-        latency_micros: _builtins.int = ...,
-        commitment: _builtins.bytes = ...,
-        notice: _builtins.str = ...,
-        annuls: _builtins.int = ...,
         key_check_value: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "case_reference", b"case_reference", "commitment", b"commitment", "correlation", b"correlation", "inquiry_id", b"inquiry_id", "key_check_value", b"key_check_value", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "operator", b"operator", "outcome", b"outcome", "question", b"question", "refusal", b"refusal", "sequence", b"sequence", "subject_key_id", b"subject_key_id", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_reference", b"case_reference", "correlation", b"correlation", "key_check_value", b"key_check_value", "key_id", b"key_id", "operator", b"operator", "question", b"question", "salt", b"salt", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Entry: _TypeAlias = Entry  # noqa: Y015
-
-@_typing.final
-class BlockHeader(_message.Message):
-    """BlockHeader seals the entries of one commit and links them to the previous block."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NUMBER_FIELD_NUMBER: _builtins.int
-    PREVIOUS_HASH_FIELD_NUMBER: _builtins.int
-    MERKLE_ROOT_FIELD_NUMBER: _builtins.int
-    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
-    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
-    SEALED_AT_MICROS_FIELD_NUMBER: _builtins.int
-    KEY_ID_FIELD_NUMBER: _builtins.int
-    number: _builtins.int
-    """number is the number of the block in its ledger, from 1."""
-    previous_hash: _builtins.bytes
-    """previous_hash is the SHA-256 of the previous block's serialized header; 32 zero bytes in the first block."""
-    merkle_root: _builtins.bytes
-    """merkle_root is the Merkle tree hash (RFC 6962) of the serialized entries."""
-    first_sequence: _builtins.int
-    """first_sequence is the sequence number of the block's first entry."""
-    entry_count: _builtins.int
-    """entry_count is the number of entries in the block."""
-    sealed_at_micros: _builtins.int
-    """sealed_at_micros is the time of signing, in microseconds since 1970-01-01T00:00:00Z."""
-    key_id: _builtins.str
-    """key_id identifies the signing key: the first 16 hexadecimal digits of the SHA-256 of its SubjectPublicKeyInfo."""
-    def __init__(
-        self,
-        *,
-        number: _builtins.int = ...,
-        previous_hash: _builtins.bytes = ...,
-        merkle_root: _builtins.bytes = ...,
-        first_sequence: _builtins.int = ...,
-        entry_count: _builtins.int = ...,
-        sealed_at_micros: _builtins.int = ...,
-        key_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "first_sequence", b"first_sequence", "key_id", b"key_id", "merkle_root", b"merkle_root", "number", b"number", "previous_hash", b"previous_hash", "sealed_at_micros", b"sealed_at_micros"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BlockHeader: _TypeAlias = BlockHeader  # noqa: Y015
+Global___SearchKeys: _TypeAlias = SearchKeys  # noqa: Y015

@@ -51,9 +51,8 @@ def upgrade() -> None:
     op.create_table(
         "head",
         sa.Column("service", sa.Text, primary_key=True),
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("minute", sa.BigInteger, nullable=False),
-        sa.Column("hash", sa.LargeBinary, nullable=False),
-        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.Column("root", sa.LargeBinary, nullable=False),
         schema="facts",
     )

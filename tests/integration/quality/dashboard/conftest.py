@@ -91,7 +91,7 @@ def observed_day(tmp_path_factory: pytest.TempPathFactory) -> QualityStore:
     quality_store.observe(BUSY_MINUTES, CHECK_NOTE, SETAD, tally(answered=3, consumer=1))
     quality_store.announce(NOW + 600, NOW + 720, hours=90)
     quality_store.write(repository.save_freshness, Freshness(NOW - 1, CASES, 90, date(2021, 3, 21)))
-    quality_store.write(repository.save_heads, ObservedHead(NOW - 1, NOTES, 77, bytes(range(32)), 4321))
+    quality_store.write(repository.save_heads, ObservedHead(NOW - 1, NOTES, 4321, bytes(range(32))))
     quality_store.write(
         repository.save_metrics_samples,
         MetricsSample(NOW, NOTES, "SERVING", serving=True),

@@ -48,7 +48,9 @@ class Ledgers:
                 HmacKeyring.load(service.hmac_keyring),
                 SigningKey.load(service.signing_key, service.signing_certificates),
             )
-            ledger = LedgerWriter(keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros))
+            ledger = LedgerWriter(
+                service.SECTION, keyring=keyring, signer=signer, clock=replace(Clock(), micros=lambda: self._micros)
+            )
             with closing(Store(service.store, ledger=AccessMode.WRITE)) as store:
                 record_changes(store, ledger, read_catalogue(self.catalogue))
 

@@ -1,9 +1,9 @@
-"""Create the ledger: entries and signed blocks."""
+"""Create the ledger: entries, checkpoints, nodes of the tree, and what is derived from the entries."""
 
 import sqlalchemy as sa
 from alembic import op
 
-SHELF_ENTRIES = 2048
+SEGMENT_ENTRIES = 2048
 
 revision = "0001"
 down_revision = None
@@ -12,45 +12,58 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "entry",
-        sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("inquiry_id", sa.LargeBinary, nullable=False),
-        sa.Column("answered_at_micros", sa.BigInteger, nullable=False),
-        sa.Column("caller", sa.Text, nullable=False),
-        sa.Column("method", sa.Text, nullable=False),
-        sa.Column("subject_key_id", sa.Text, nullable=False),
-        sa.Column("subject_1", sa.LargeBinary),
-        sa.Column("subject_2", sa.LargeBinary),
-        sa.Column("subject_3", sa.LargeBinary),
-        sa.Column("question", sa.LargeBinary, nullable=False),
-        sa.Column("agency", sa.Text, nullable=False),
-        sa.Column("correlation", sa.LargeBinary, nullable=False),
-        sa.Column("case_reference", sa.LargeBinary, nullable=False),
-        sa.Column("operator", sa.LargeBinary, nullable=False),
-        sa.Column("outcome", sa.Text, nullable=False),
-        sa.Column("latency_micros", sa.BigInteger, nullable=False),
-        sa.Column("commitment", sa.LargeBinary, nullable=False),
+        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("leaf", sa.LargeBinary, nullable=False),
+        sa.Column("search_keys", sa.LargeBinary, nullable=False),
+        sa.Column("subject_1", sa.BigInteger),
+        sa.Column("subject_2", sa.BigInteger),
+        sa.Column("subject_3", sa.BigInteger),
+        sa.Column("opened", sa.BigInteger),
         schema="ledger",
     )
-    for column in ("subject_1", "subject_2", "subject_3"):
+    for column in ("subject_1", "subject_2", "subject_3", "opened"):
         present = sa.text(f"{column} IS NOT NULL")
         op.create_index(
             f"entry_{column}",
             "entry",
-            [sa.text(f"(sequence / {SHELF_ENTRIES})"), column],
+            [sa.text(f'("index" / {SEGMENT_ENTRIES})'), column],
             schema="ledger",
             sqlite_where=present,
             postgresql_where=present,
         )
     op.create_table(
-        "block",
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("previous_hash", sa.LargeBinary, nullable=False),
-        sa.Column("merkle_root", sa.LargeBinary, nullable=False),
-        sa.Column("first_sequence", sa.BigInteger, nullable=False),
-        sa.Column("entry_count", sa.BigInteger, nullable=False),
-        sa.Column("sealed_at_micros", sa.BigInteger, nullable=False),
-        sa.Column("key_id", sa.Text, nullable=False),
-        sa.Column("signature", sa.LargeBinary, nullable=False),
+        "checkpoint",
+        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("note", sa.Text, nullable=False),
+        sa.Column("frontier", sa.LargeBinary, nullable=False),
+        sa.Column("signed_at_micros", sa.BigInteger, nullable=False),
         schema="ledger",
     )
-    op.create_index("block_sealed_at_micros", "block", ["sealed_at_micros"], schema="ledger")
+    op.create_index("checkpoint_signed_at_micros", "checkpoint", ["signed_at_micros"], schema="ledger")
+    op.create_table(
+        "node",
+        sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+        schema="ledger",
+    )
+    op.create_table(
+        "key_use",
+        sa.Column("key_id", sa.Text, primary_key=True),
+        sa.Column("first_index", sa.BigInteger, nullable=False),
+        sa.Column("check_value", sa.LargeBinary, nullable=False),
+        schema="ledger",
+    )
+    op.create_table(
+        "fact_note",
+        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        schema="ledger",
+    )
+    op.create_table(
+        "annulment",
+        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("annulled_by", sa.BigInteger, nullable=False),
+        schema="ledger",
+    )
