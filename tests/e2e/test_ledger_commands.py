@@ -103,6 +103,26 @@ def test_proofs(estelam: CommandLine, tmp_path: Path) -> None:
     assert foreign.verify_consistency(old.size, new.size, old.root, new.root, consistent)
 
 
+def test_exported_receipt(estelam: CommandLine, tmp_path: Path) -> None:
+    """A saved receipt is exported as the proof of its entry; into a folder in use, or of another file, nothing is."""
+    estelam(*CHECK, *options(**LIVE), "--save-receipt", str(tmp_path / "receipt"))
+    receipt = next(read_archive(tmp_path / "receipt")).reply.receipt  # type: ignore[attr-defined]
+    done = estelam("receipt", "export", str(tmp_path / "receipt"), "--out", str(tmp_path / "out"), "--json")
+    again = estelam("receipt", "export", str(tmp_path / "receipt"), "--out", str(tmp_path / "out"))
+    (tmp_path / "other").write_text("{}\n")
+    other = estelam("receipt", "export", str(tmp_path / "other"), "--out", str(tmp_path / "new"))
+
+    proof, _, note = (tmp_path / "out" / f"{receipt.inquiry_id}.tlog-proof").read_text("utf-8").partition("\n\n")
+    form, extra, index, *path = proof.splitlines()
+    assert (0, 1, receipt.checkpoint) == (done.code, done.json["proofs"], note)
+    assert ("c2sp.org/tlog-proof@v1", f"index {receipt.index}") == (form, index)
+    assert [receipt.entry, *receipt.inclusion_path] == [
+        base64.b64decode(each) for each in (extra.removeprefix("extra "), *path)
+    ]
+    assert [2, 2] == [again.code, other.code]
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

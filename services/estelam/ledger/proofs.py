@@ -1,12 +1,10 @@
 """Proofs from a stored ledger: its nodes, and inclusion and consistency proofs as text in the forms of C2SP."""
 
-import base64
-from collections.abc import Iterable
-
 from sqlalchemy import Connection, select
 
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import NODE_LEVELS, checkpoint_table, entry_table, node_table
+from estelam.receipts.proofs import consistency_text, inclusion_text
 from estelam.receipts.tree import leaf_hash, node_hash, prove_consistency, prove_inclusion
 
 
@@ -62,11 +60,6 @@ def inclusion(connection: Connection, index: int, size: int, note: str) -> str:
     return inclusion_text(index, prove_inclusion(index, size, StoredNodes(connection)), note)
 
 
-def inclusion_text(index: int, path: Iterable[bytes], note: str) -> str:
-    """Return an inclusion proof in the form of C2SP tlog-proof."""
-    return f"c2sp.org/tlog-proof@v1\nindex {index}\n{_lines(path)}\n{note}"
-
-
 def consistency(connection: Connection, old: int, size: int, note: str) -> str:
     """Return the proof that the ledger of *old* entries is the beginning of that of *size*, whose checkpoint is *note*.
 
@@ -76,8 +69,4 @@ def consistency(connection: Connection, old: int, size: int, note: str) -> str:
         ValueError: *old* is greater than *size*.
         LedgerCorruptError: a node is missing.
     """
-    return f"old {old}\n{_lines(prove_consistency(old, size, StoredNodes(connection)))}\n{note}"
-
-
-def _lines(hashes: Iterable[bytes]) -> str:
-    return "".join(f"{base64.b64encode(each).decode('ascii')}\n" for each in hashes)
+    return consistency_text(old, prove_consistency(old, size, StoredNodes(connection)), note)

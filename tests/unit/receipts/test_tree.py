@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estelam.receipts.tree import (
@@ -55,6 +56,7 @@ def plain_root(leaves: Sequence[bytes]) -> bytes:
     return hashlib.sha256(b"\1" + plain_root(leaves[:split]) + plain_root(leaves[split:])).digest()
 
 
+@cache
 def stored(level: int, index: int) -> bytes:
     """Return a complete node of the tree over HASHES."""
     return plain_root(HASHES[index << level : (index + 1) << level])
@@ -77,6 +79,7 @@ def test_reference_roots(size: int) -> None:
     assert Frontier().append([leaf_hash(leaf) for leaf in LEAVES[:size]]).root.hex() == ROOTS[size - 1]
 
 
+@settings(deadline=None)
 @given(counts)
 def test_appended_in_parts(parts: list[int]) -> None:
     """However the leaves are divided among appends, root and frontier are those of the whole tree."""
@@ -86,6 +89,7 @@ def test_appended_in_parts(parts: list[int]) -> None:
     assert Frontier.parse(frontier.size, frontier.serialize()) == frontier == grown(sum(parts))
 
 
+@settings(deadline=None)
 @given(counts, st.integers(1, 90))
 def test_paths_of_new_leaves(before: list[int], count: int) -> None:
     """Every new leaf has a path to the root, equal to the one proven from stored nodes."""
@@ -98,6 +102,7 @@ def test_paths_of_new_leaves(before: list[int], count: int) -> None:
         assert path == prove_inclusion(index, growth.size, stored)
 
 
+@settings(deadline=None)
 @given(counts, st.integers(1, 90), st.integers(0, 6))
 def test_completed_nodes(before: list[int], count: int, level: int) -> None:
     """The nodes that an append completes are those of the whole tree, and no other."""
@@ -124,6 +129,7 @@ def test_hashes_of_an_append(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hashed <= 2 * 64 + 10
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_consistency(first: int, second: int) -> None:
     """Every earlier tree is proven to be the beginning of every later one, and a changed proof proves nothing."""

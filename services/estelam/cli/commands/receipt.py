@@ -1,8 +1,9 @@
-"""Commands of `estelam receipt`: verify saved replies offline, against the services' signing certificates."""
+"""Commands of `estelam receipt`: verify saved replies offline, and export their proofs."""
 
 from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
+from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 
@@ -10,10 +11,12 @@ from estelam.cli import output
 from estelam.cli.coverage_facts import coverage_facts
 from estelam.cli.signing_keys import service_keys
 from estelam.core.clock import to_datetime
+from estelam.core.files import write_atomic
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
-from estelam.receipts.problems import InvalidReceipt, Verdict
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
+from estelam.receipts.proofs import inclusion_text
 
 MAX_PRINTED = 100
 EXIT_CODES = {
@@ -55,6 +58,26 @@ def _exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoRe
         code=EXIT_CODES[problem.verdict],
         more={"verdict": problem.verdict, "problem": problem.name, "message_fa": problem.fa},
     )
+
+
+def export(file: Path, out: Path, *, as_json: bool) -> None:
+    """Write the proof of each reply of *file* into the folder *out*."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        output.check_new_folder(out, "--out")
+        count = 0
+        try:
+            for item in output.track(read_archive(file), "proofs written", as_json=as_json):
+                found: pb.Receipt = item.reply.receipt  # type: ignore[attr-defined]
+                inquiry_id = UUID(bytes=pb.Entry.FromString(found.entry).inquiry_id)
+                text = inclusion_text(found.index, found.inclusion_path, found.checkpoint, entry=found.entry)
+                out.mkdir(parents=True, exist_ok=True)
+                write_atomic(out / f"{inquiry_id}.tlog-proof", text)
+                count += 1
+        except ValueError:  # from UUID
+            _exit_not_valid(InvalidReceipt(ReceiptProblem.DAMAGED), f"{file}, reply {count + 1}", as_json=as_json)
+        except InvalidReceipt as error:
+            _exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
+    output.print_record({"proofs": count, "folder": str(out)}, as_json=as_json)
 
 
 class _Verifiers:

@@ -1,4 +1,4 @@
-"""`estelam receipt`: verify saved replies offline, against the services' signing certificates."""
+"""`estelam receipt`: verify saved replies offline, against the services' signing certificates, and export them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,6 @@ from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, Certificates, RetiredKeys
 
 app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `verify` a command of its own."""
 
 
 @app.command()
@@ -32,4 +27,23 @@ def verify(
 
     Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, a file
     can't be read, or no certificate is of the signing key. Of more than 100 replies only the counts are printed.
+    """
+
+
+@app.command()
+@implemented_in("estelam.cli.commands.receipt")
+def export(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The new folder to write to.", autocompletion=complete.files)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Write the proof of each saved reply as INQUIRY_ID.tlog-proof (C2SP), for tools of transparency logs.
+
+    A proof shows that the ledger contains the entry, which is in its line `extra`, and nothing of the reply's content.
+    Nothing is verified. Exit 0: written; 2: MALFORMED, or --out is not empty; 21: a file can't be read or written.
     """
