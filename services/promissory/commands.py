@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
-from estelam.cli.inquire import answer, ask, receipt_facts, rials
+from estelam.cli.inquire import answer, ask, receipt_facts, set_amount
 from estelam.cli.inquiry_options import Options
 from estelam.cli.recall import recall_answers
 from estelam.cli.serve import run
@@ -27,8 +27,8 @@ def check(serial: str, obligor: str, beneficiary: str, amount: str, options: Opt
         serial=normalize.normalize_digits(serial),
         obligor_id=normalize.normalize_digits(obligor),
         beneficiary_id=normalize.normalize_digits(beneficiary),
-        amount_rials=rials(amount, options),
     )
+    set_amount(request, amount, options)
     reply = ask(CHECK_NOTE.name, request, options)
     answer(reply, receipt_facts(reply.receipt), options)
 

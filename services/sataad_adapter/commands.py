@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from estelam.cli.inquire import answer, ask, receipt_facts, rials
+from estelam.cli.inquire import answer, ask, receipt_facts, set_amount
 from estelam.cli.inquiry_options import Options
 from estelam.cli.serve import run
 from estelam.core import normalize
@@ -25,9 +25,9 @@ def verify(serial: str, obligor: str, beneficiary: str, amount: str, agency: str
         serial=normalize.normalize_digits(serial),
         obligor_id=normalize.normalize_digits(obligor),
         beneficiary_id=normalize.normalize_digits(beneficiary),
-        amount_rials=rials(amount, options),
         executive_agency_id=normalize.normalize_identifier(agency),
     )
+    set_amount(request, amount, options)
     reply = ask(VERIFY_NOTE.name, request, options, receipts=_receipts)
     answer(reply, _facts(reply), options)
 

@@ -124,10 +124,6 @@ def test_digit_scripts(estelam: CommandLine, typed: dict[str, str]) -> None:
         ({"serial": "140400000000001"}, "serial"),
         ({"serial": "14040000000000١x"}, "serial"),
         ({"amount": "0"}, "amount_rials"),
-        ({"amount": "-1"}, "amount_rials"),
-        ({"amount": "2.5e9"}, "amount_rials"),
-        ({"amount": "99999999999999999999"}, "amount_rials"),
-        ({"amount": ""}, "amount_rials"),
     ],
 )
 def test_invalid_field(estelam: CommandLine, change: dict[str, str], field: str) -> None:
@@ -137,6 +133,23 @@ def test_invalid_field(estelam: CommandLine, change: dict[str, str], field: str)
     assert result.code == 20
     assert result.json["answer"] is None
     assert [field] == [found["field"] for found in result.json["fields"]]
+
+
+NO_AMOUNTS = ("abc", "-1", "2.5e9", "9223372036854775808", "99999999999999999999", "")
+
+
+@pytest.mark.parametrize("amount", NO_AMOUNTS)
+@pytest.mark.parametrize("command", [CHECK, ("setad", "verify", "--agency", "SETAD-0001")], ids=["check", "verify"])
+def test_amount_that_cannot_be_asked(sandbox: Sandbox, command: tuple[str, ...], amount: str) -> None:
+    """An amount that no request can hold exits 2, names every field that is wrong, and nothing is asked."""
+    wrong = {**LIVE, "serial": "1.404E+15", "amount": amount}
+    address = ("--address", "127.0.0.1:9")  # nobody answers there: a question asked would exit 21
+    text = CommandLine(sandbox)(*command, *options(**wrong), *address)
+    result = CommandLine(sandbox)(*command, *options(**wrong), *address, "--json")
+
+    assert (2, True) == (text.code, text.err.startswith("Not asked: FIELD_INVALID (caller)\n"))
+    assert (2, None) == (result.code, result.json["answer"])
+    assert ["serial", "amount_rials"] == [found["field"] for found in result.json["fields"]]
 
 
 def test_refusal_json(estelam: CommandLine) -> None:

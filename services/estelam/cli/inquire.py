@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from estelam.cli import output
 from estelam.cli.inquiry_options import Options
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
-from estelam.core import normalize
+from estelam.core import normalize, validation
 from estelam.core.addresses import check_target
 from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
@@ -155,13 +155,18 @@ def describe_certificate(identity: ClientIdentity) -> str:
     return f"{identity.certificate} ({subject})"
 
 
-def rials(text: str, options: Options) -> int:
-    """Return the amount that *text* states; where it states none, print FIELD_INVALID as a service would and exit."""
+def set_amount(request: Any, text: str, options: Options) -> None:
+    """Set the amount that *text* states; where it states none, print every field that is wrong and exit 2.
+
+    Args:
+        request: the request message, whose other fields are set.
+        text: the amount in rials, as it was typed.
+        options: the options of the command.
+    """
     try:
-        amount = normalize.parse_amount(text)
-    except ValueError:
-        amount = -1
-    if not 0 <= amount < 2**63:
-        found = Violation.of("amount_rials", "amount.form")
-        output.exit_refused(Refusal(Reason.FIELD_INVALID, [found]), as_json=options.as_json)
-    return amount
+        request.amount_rials = normalize.parse_amount(text)
+    except ValueError:  # also of protobuf, for a number beyond its 64 bits
+        wrong = {each.field: each for each in validation.violations(request)}
+        wrong["amount_rials"] = Violation.of("amount_rials", "amount.form")
+        fields = [wrong[field.name] for field in request.DESCRIPTOR.fields if field.name in wrong]
+        output.exit_refused(Refusal(Reason.FIELD_INVALID, fields), as_json=options.as_json, asked=False)

@@ -100,10 +100,17 @@ def _frame(columns: int) -> int:
     return 3 * columns + 1  # a border and two blanks for each column, and the last border
 
 
-def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None) -> NoReturn:
-    """Print why a service refused, in both languages, and exit 20."""
+def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None, asked: bool = True) -> NoReturn:
+    """Print why there is no answer, in both languages, and exit.
+
+    Args:
+        refusal: the reason.
+        as_json: print the JSON error to stdout in place of text to stderr.
+        address: the service's address, host:port.
+        asked: the service refused, exit 20; else the command did not ask it, exit 2.
+    """
     refusal = with_field(refusal)
-    spec = refusal.spec
+    spec, code = refusal.spec, EXIT_REFUSED if asked else EXIT_USAGE
     if as_json:
         fields = [
             {"field": v.field, "rule": v.rule, "description": v.description, "description_fa": v.text.fa}
@@ -117,8 +124,9 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
             fields=fields,
             more={"answer": None, "message_fa": spec.fa, "retry_seconds": refusal.retry_seconds},
         )
-        raise typer.Exit(EXIT_REFUSED)
-    typer.echo(f"No answer: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", err=True)
+        raise typer.Exit(code)
+    title = "No answer" if asked else "Not asked"
+    typer.echo(f"{title}: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", err=True)
     for violation in refusal.violations:
         typer.echo(f"  {violation.field}: {violation.description}\n    {violation.text.fa}", err=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
@@ -126,7 +134,7 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None)
         day, hour = dates.format_jalali(then.date()).replace("-", "/"), f"{then:%H:%M}"
         persian = digits.en_to_fa(f"پس از {day} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
         typer.echo(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", err=True)
-    raise typer.Exit(EXIT_REFUSED)
+    raise typer.Exit(code)
 
 
 def after(seconds: float) -> datetime:

@@ -38,13 +38,18 @@ def validate(message: Message) -> None:
     Raises:
         Refusal: FIELD_INVALID with each violation.
     """
-    if violations := protovalidate.collect_violations(message):
-        raise Refusal(Reason.FIELD_INVALID, [_violation(found) for found in violations])
+    if found := violations(message):
+        raise Refusal(Reason.FIELD_INVALID, found)
+
+
+def violations(message: Message) -> list[Violation]:
+    """Return each rule of its contract that *message* violates."""
+    return [_violation(found) for found in protovalidate.collect_violations(message)]
 
 
 def field_violation(message: type[Message], field: str, value: str | int) -> str | None:
     """Return the contract's message for the first rule of *field* that *value* violates; None if it is valid."""
-    found = map(_violation, protovalidate.collect_violations(message(**{field: value})))
+    found = violations(message(**{field: value}))
     return next((violation.description for violation in found if violation.field == field), None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -19,6 +19,7 @@ from estelam.receipts.receipt import canonical
 
 FORMAT = "estelam-receipt/1"
 MAX_LINE = 65536
+_BLANKS = b" \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,26 @@ def write_archive(path: Path, replies: Sequence[ReceiptRecord]) -> None:
 
 
 def read_archive(path: Path) -> Iterator[ReceiptRecord]:
-    """Yield the records of *path* one at a time, so that a file of any length needs little memory.
+    """Yield the records of *path* as `parse_archive` does."""
+    with path.open("rb") as file:
+        yield from parse_archive(file)
+
+
+def parse_archive(file: BinaryIO) -> Iterator[ReceiptRecord]:
+    """Yield the records of *file* one at a time, so that a file of any length needs little memory.
+
+    Line ends of Windows, a missing last one, blank lines and blanks around a line are accepted: a copied text has them.
 
     Raises:
-        InvalidReceipt: the file is empty, or a line is not exactly as `encode` writes it.
+        InvalidReceipt: there is no record, or a line holds anything else than what `encode` writes.
     """
-    with path.open("rb") as file:
-        line = file.readline(MAX_LINE)
-        if not line:
-            raise InvalidReceipt(ReceiptProblem.EMPTY)
-        while line:
-            yield decode(line)
-            line = file.readline(MAX_LINE)
+    is_empty = True
+    while line := file.readline(MAX_LINE):
+        if text := line.strip(_BLANKS):
+            yield decode(text + b"\n")
+            is_empty = False
+    if is_empty:
+        raise InvalidReceipt(ReceiptProblem.EMPTY)
 
 
 def encode(item: ReceiptRecord) -> bytes:

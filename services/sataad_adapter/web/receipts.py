@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import Message
@@ -50,17 +52,14 @@ def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[Veri
     Raises:
         InvalidReceipt: a receipt is not valid or can't be verified here, or there is none.
     """
-    lines = [line.strip() + "\n" for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InvalidReceipt(ReceiptProblem.EMPTY)
-    if len(lines) > MAX_REPLIES:
+    records = list(islice(archive.parse_archive(BytesIO(text.encode("utf-8"))), MAX_REPLIES + 1))
+    if len(records) > MAX_REPLIES:
         raise InvalidReceipt(ReceiptProblem.TOO_LONG)
     verifier = Verifier(keys)
-    return [_verify_line(line, verifier) for line in lines]
+    return [_verify_record(record, verifier) for record in records]
 
 
-def _verify_line(line: str, verifier: Verifier) -> VerifiedReply:
-    record = archive.decode(line.encode("utf-8"))
+def _verify_record(record: archive.ReceiptRecord, verifier: Verifier) -> VerifiedReply:
     service, _, name = record.method.partition("/")
     # The ministry's key signs for its own methods only.
     if service != _MINISTRY:

@@ -51,9 +51,9 @@ def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None
 
 
 def _exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoReturn:
-    problem = error.problem
+    problem, text = error.problem, f"{error.problem.verdict}: {where}: {error}"
     output.exit_error(
-        f"{problem.verdict}: {where}: {error}",
+        text if as_json else f"{text}\n{problem.fa}",
         as_json=as_json,
         code=EXIT_CODES[problem.verdict],
         more={"verdict": problem.verdict, "problem": problem.name, "message_fa": problem.fa},
