@@ -242,10 +242,11 @@ class LoadJob:
         affected = changes.changed + changes.removed
         if affected <= max(ALWAYS_ALLOWED, self.policy.allow_removals):
             return
-        if merge.has_rows_of_feed(affected / self.policy.change_limit):
+        if merge.has_rows_of_feed(affected / self.policy.change_limit - changes.taken_over):
             return
+        stored = merge.rows_of_feed + changes.taken_over
         raise LoadError(
-            f"{self.path}: would change {changes.changed:,} and remove {changes.removed:,} of {merge.rows_of_feed:,} "
+            f"{self.path}: would change {changes.changed:,} and remove {changes.removed:,} of {stored:,} "
             f"stored rows of the feed, more than {self.policy.change_limit * 100:g} %; "
             f"if that is right, load it with --allow-removals {affected}"
         )

@@ -99,12 +99,15 @@ class Merge:
             self._replace()
 
     def has_rows_of_feed(self, number: float) -> bool:
-        """Return whether at least *number* rows of the file's feed are stored; the cost is that of reading so many."""
-        return self._has_stored_rows(number, self.is_of_feed)
+        """Return whether at least *number* rows of the file's feed are stored, those that it takes over apart.
+
+        The cost is that of reading so many.
+        """
+        return number <= 0 or self._has_stored_rows(number, self.is_of_feed)
 
     @property
     def rows_of_feed(self) -> int:
-        """The number of stored rows of the file's feed; counting them reads an index completely."""
+        """The number of stored rows of the file's feed, those that it takes over apart; counting reads an index."""
         return self._count(self._feed.table, self.is_of_feed)
 
     @property

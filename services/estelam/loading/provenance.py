@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, true
 
 from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
 from estelam.core.parties import Parties
@@ -70,8 +70,8 @@ def next_number(
 ) -> int:
     """Return the number of a new file in its feed.
 
-    It may have the content of a file of *taken_feed*, whose records it takes over. A cut-off that lies in the future,
-    because it was loaded while a clock was wrong, is corrected by a whole file.
+    It may have the content of the last file of *taken_feed*, whose records it takes over. A cut-off that lies in the
+    future, because it was loaded while a clock was wrong, is corrected by a whole file.
 
     Raises:
         LoadError: it is not the next file: its number or cut-off is out of order, or it was loaded as another one.
@@ -81,8 +81,9 @@ def next_number(
     if declared.number is not None and declared.number != expected:
         _check_number(connection, feed, declared, sha256, expected)
     # Any number of files may be empty.
-    of_other = load_table.c.feed.is_distinct_from(taken_feed)
-    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0, of_other)
+    taken = _newest(connection, load_table.c.feed == taken_feed, load_table.c.rows > 0)
+    counts = load_table.c.feed != taken_feed if taken and taken.sha256 == sha256 else true()
+    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0, counts)
     if known and not _corrects(connection, known, feed, declared):
         raise LoadError(
             f"this file was already loaded as {_name(known)}; "
@@ -132,18 +133,39 @@ def check_take_over(connection: Connection, feed: Feed, declared: Declaration, b
     """Check that a file of *feed*, which has declared *before*, may take over records of *taken_feed*.
 
     Raises:
-        LoadError: nothing of that feed is loaded, it is of another kind or the file's own, or the file is whole and
-            does not say from which date on its declarations hold for the records of both feeds.
+        LoadError: nothing of that feed is loaded, it is of another kind or the file's own; the file is older than what
+            that feed has delivered; or it does not say from which dates on the records of both feeds are complete.
     """
     loaded = set(connection.execute(select(load_table.c.feed).distinct()).scalars())
     known = sorted(loaded - {declared.feed} - feed.other_kinds)
     if taken_feed not in known:
         raise LoadError(f"--take-over {taken_feed}: the feeds it may name are {', '.join(known) or 'none'}")
-    for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
-        if declared.whole and old and not new:
+    last = _newest(connection, load_table.c.feed == taken_feed)
+    cut_at = to_datetime(last.cut_at_micros) if last and last.cut_at_micros else None
+    if last and cut_at and declared.cut_at < cut_at:
+        raise LoadError(
+            f"--take-over {taken_feed}: the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, "
+            f"{_instant(cut_at)}: the file is older than the records that it would take over"
+        )
+    _check_claims_for_both(feed, declared, before, _claims_of(last), taken_feed)
+
+
+def _check_claims_for_both(feed: Feed, declared: Declaration, before: Claims, taken: Claims, taken_feed: str) -> None:
+    """Raise LoadError if an earlier declaration would come to hold for records of *taken_feed*, which has not made it.
+
+    A whole file always declares the dates of cases: what its feed has declared before is not about these records.
+    """
+    said = Claims(declared.complete_since, declared.tracking_since)
+    stand = _with_declared(before, feed, declared)
+    for name, new, own, stands, other in zip(said._fields, said, before, stand, taken, strict=True):
+        if new or (declared.whole and not feed.is_dated):
+            continue
+        widens = stands and (other is None or stands < other)
+        if widens or (declared.whole and (stands or other)):
+            remedy = f"the file must declare {name}" if feed.is_dated else "load a whole file of the feed"
             raise LoadError(
-                f"--take-over {taken_feed}: a whole file must declare {name} anew, as it holds for the records of both "
-                "feeds"
+                f"--take-over {taken_feed}: {remedy}, as it holds for the records of both feeds; so far "
+                f"{declared.feed} has declared {own or 'none'}, and {taken_feed} {other or 'none'}"
             )
 
 

@@ -163,6 +163,7 @@ def test_a_record_stays_with_its_feed_when_it_is_changed(cases: LoadedTable) -> 
 def test_records_are_taken_over(cases: LoadedTable, *, whole: bool) -> None:
     """A load that takes over a feed moves those of its records that the file has, and leaves the others to it."""
     taken_over: dict[str, Any] = {"feed": "court-b", "whole": whole, "policy": {"taken_feed": "cases"}}
+    taken_over |= {"complete_since": FIRST_DATE} if whole else {}
 
     result = cases.load(CASES, FIRST, SECOND, FOURTH, **taken_over)
 
@@ -183,16 +184,17 @@ def test_only_a_feed_of_the_same_kind_is_taken_over(cases: LoadedTable, notes: L
         notes.load(NOTES, NOTE.format(state="ISSUED", due=""), policy={"taken_feed": "members"})
 
 
-def test_a_whole_file_that_takes_over_a_feed_declares_its_first_dates(cases: LoadedTable) -> None:
-    """What a feed has declared does not hold for records that it takes over, so a whole file declares it again."""
-    cases.load(CASES, FOURTH, feed="court-b", whole=True, complete_since=date(2022, 1, 1))
-    merged: dict[str, Any] = {"whole": True, "policy": {"taken_feed": "court-b", "required_feeds": ("cases",)}}
+def test_taken_rows_count_in_the_base_of_the_limit(cases: LoadedTable) -> None:
+    """The rows that a file takes over are rows of its feed: the share that it may change is one of them too."""
+    rows = [f"{n},{CIVIL},{n},9990000050,DRAWER" for n in range(1000, 4000)]
+    cases.load(CASES, *rows)
+    limited: dict[str, Any] = {"feed": "court-b", "policy": {"taken_feed": "cases", "change_limit": 0.01}}
 
-    with pytest.raises(LoadError, match="a whole file must declare complete_since anew"):
-        cases.load(CASES, *WHOLE, FOURTH, **merged)
+    with pytest.raises(LoadError, match="would change 31 and remove 0 of 3,000 "):
+        cases.load(CASES, *(row.replace("CIVIL", "CRIMINAL") for row in rows[:31]), *rows[31:], **limited)
+    taken = cases.load(CASES, *(row.replace("CIVIL", "CRIMINAL") for row in rows[:30]), *rows[30:], **limited)
 
-    assert cases.load(CASES, *WHOLE, FOURTH, complete_since=date(2022, 1, 1), **merged).rejected == 0
-    assert cases.coverage() == Coverage(date(2022, 1, 1), START + timedelta(hours=cases.hours))
+    assert taken.changes == Changes(added=0, changed=30, unchanged=2970, removed=0, taken_over=3000)
 
 
 def test_empty_whole_file_is_refused(cases: LoadedTable) -> None:
@@ -381,3 +383,13 @@ def test_unlinked_cases_are_counted(cases: LoadedTable) -> None:
     deeper = cases.load(CASES, unlinked[0].replace(",,", ",709,"), tracking_since=FIRST_DATE).warnings
 
     assert [0, 2, 3, 3] == [found["cases_without_tracking_id"] for found in (undeclared, whole, changes, deeper)]
+
+
+def test_unlinked_cases_that_a_whole_file_removes_are_not_counted(cases: LoadedTable) -> None:
+    """A whole file that declares tracking_since counts no stored case that it lacks: none of them stays."""
+    result = cases.load(CASES, FIRST, SECOND, whole=True, tracking_since=FIRST_DATE)
+
+    assert (result.changes, result.warnings) == (
+        Changes(added=0, changed=0, unchanged=2, removed=2, parties_dropped=1),
+        {"cases_without_tracking_id": 0},
+    )

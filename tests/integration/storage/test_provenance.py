@@ -287,6 +287,7 @@ def test_a_file_declared_with_other_parties_is_not_the_same(cases: LoadedTable) 
     refuse(cases, "number 2 .* was loaded with another parties: expected number 3", FIRST, number=2, **same)
     assert cases.load(CASES, FIRST, number=3, **same).changes == Changes(0, 0, 1, 1, parties_dropped=1)
     refuse(cases, "already loaded as number 3", FIRST, number=4, parties=Parties.MERGED)
+    refuse(cases, "already loaded as number 3", FIRST, number=4)
 
 
 def test_the_same_rows_in_another_form_are_the_next_file(cases: LoadedTable) -> None:
