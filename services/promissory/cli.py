@@ -42,7 +42,7 @@ def check(
     serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
     obligor: Annotated[str, typer.Option(help="The obligor's id.")],
     beneficiary: Annotated[str, typer.Option(help="The id of the beneficiary, who holds the note.")],
-    amount: Annotated[str, typer.Option(help="The face amount in rials.")],
+    amount: Annotated[str, typer.Option(help="The face amount in rials, as 2500000 or 2,500,000.")],
     options: Options,
 ) -> None:
     """Ask whether a note is genuine and live (R2.1). Exit 0: YES; 10: NO; any other code: no answer."""

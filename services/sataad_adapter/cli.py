@@ -21,7 +21,7 @@ def verify(
     serial: Annotated[str, typer.Option(help="The note's serial, 16 digits.")],
     obligor: Annotated[str, typer.Option(help="The obligor's id.")],
     beneficiary: Annotated[str, typer.Option(help="The id of the beneficiary, who holds the note.")],
-    amount: Annotated[str, typer.Option(help="The face amount in rials.")],
+    amount: Annotated[str, typer.Option(help="The face amount in rials, as 2500000 or 2,500,000.")],
     agency: Annotated[str, typer.Option(help="The buying agency's id in Setad.")],
     options: Options,
 ) -> None:

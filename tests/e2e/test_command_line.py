@@ -135,7 +135,7 @@ def test_invalid_field(estelam: CommandLine, change: dict[str, str], field: str)
     assert [field] == [found["field"] for found in result.json["fields"]]
 
 
-NO_AMOUNTS = ("abc", "-1", "2.5e9", "9223372036854775808", "99999999999999999999", "")
+NO_AMOUNTS = ("abc", "2,500,00", "-1", "2.5e9", "9223372036854775808", "99999999999999999999", "")
 
 
 @pytest.mark.parametrize("amount", NO_AMOUNTS)

@@ -3,6 +3,7 @@
 Every edge where text enters uses it: commands, pages, data files, settings. The contract accepts strict ASCII.
 """
 
+import re
 import unicodedata
 
 from persiantools import digits
@@ -12,8 +13,10 @@ _JOINERS = "\u200c\u200d"
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 """Unicode categories without a glyph: control and format characters, line and paragraph separators."""
 _BLANKS_AND_DASHES = {"Zs", "Pd", "Pc"}
-# Separators of thousands only. A point, a slash or a minus sign would change the amount: they stay and are refused.
-_THOUSANDS_SEPARATORS = dict.fromkeys(map(ord, " _,'\u060c\u066c"))
+_AMOUNT = re.compile(r"[0-9]+|[1-9][0-9]{0,2}([ _,'])[0-9]{3}(?:\1[0-9]{3})*")
+"""Digits alone, or in groups of three with one kind of separator. A point, slash or sign would change the amount."""
+_COMMAS = str.maketrans({"\u060c": ",", "\u066c": ","})
+"""The Persian comma and the Arabic separator of thousands."""
 _PERSIAN_LETTERS = str.maketrans({"\u064a": "ی", "\u0649": "ی", "\u0643": "ک"})
 """Arabic yeh, alef maksura and kaf, as Arabic keyboards write them."""
 
@@ -57,15 +60,16 @@ def find_invisible(text: str) -> int | None:
 
 
 def parse_amount(text: str) -> int:
-    """Parse an amount, with or without separators of thousands.
+    """Parse an amount of digits alone, or of groups of three digits with one kind of separator between them.
 
     Raises:
-        ValueError: *text* is not a whole number, or has more than 19 digits.
+        ValueError: *text* is no such number, or has more than 19 digits.
     """
-    plain = normalize_identifier(text).translate(_THOUSANDS_SEPARATORS)
-    if not (plain.isascii() and plain.isdigit() and len(plain) <= 19):
+    plain = normalize_identifier(text).translate(_COMMAS)
+    figures = re.sub("[^0-9]", "", plain)
+    if not _AMOUNT.fullmatch(plain) or len(figures) > 19:
         raise ValueError("not a whole number")
-    return int(plain)
+    return int(figures)
 
 
 def _is_invisible(character: str) -> bool:

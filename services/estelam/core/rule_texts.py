@@ -36,7 +36,14 @@ RULE_TEXTS: dict[str, RuleText] = {
     "field.unknown": RuleText("is not a field of this method", "فیلد این متد نیست"),
     "field.repeated": RuleText("is given more than once", "بیش از یک بار آمده است"),
     "field.text": RuleText("must be text in quotation marks", "باید متنی میان دو علامت نقل‌قول باشد"),
-    "amount.form": RuleText("must be a whole number of rials, greater than 0", "باید عدد صحیح مثبت به ریال باشد"),
+    "field.digits": RuleText(
+        "must be a whole number up to 9223372036854775807 in digits alone: no sign, point, exponent or separator",
+        "باید عدد صحیحی تا ۹۲۲۳۳۷۲۰۳۶۸۵۴۷۷۵۸۰۷ و تنها رقم باشد، بی علامت، ممیز، نما و جداکننده",
+    ),
+    "amount.form": RuleText(
+        "must be a whole number of rials, greater than 0; separate all groups of three digits or none: 2,500,000",
+        "باید عدد صحیح مثبت به ریال باشد؛ هر سه رقم را جدا کنید یا هیچ‌کدام را: ۲٬۵۰۰٬۰۰۰",
+    ),
     "metadata.form": RuleText(
         "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -",
         "باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود",

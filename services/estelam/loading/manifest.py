@@ -6,6 +6,7 @@ bytes, 64 bytes in a file with the further ending `.sig`, as `openssl pkeyutl -s
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -42,7 +43,15 @@ def _instant(text: object) -> datetime:
 Since = Annotated[date, BeforeValidator(_since)]
 
 
-Number = Annotated[int, BeforeValidator(lambda given: normalize_identifier(given) if isinstance(given, str) else given)]
+def _whole_number(given: object) -> int:
+    if isinstance(given, str) and re.fullmatch("[0-9]{1,19}", plain := normalize_identifier(given)):
+        return int(plain)
+    if type(given) is int:
+        return given
+    raise ValueError  # without a text: `_problem` states what is expected
+
+
+Number = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class Manifest(BaseModel):

@@ -6,7 +6,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, whole_number
 
 app = typer.Typer(help="Announce, list and end planned outages.", no_args_is_help=True)
 implemented = implemented_in("quality.outages.commands")
@@ -32,7 +32,9 @@ def announce(
 @app.command()
 @implemented
 def end(
-    number: Annotated[int, typer.Argument(help="The announcement's number, as `list` prints it.")],
+    number: Annotated[
+        int, typer.Argument(parser=whole_number(1), help="The announcement's number, as `list` prints it.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """End an outage with the current minute, or withdraw one that has not begun."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -23,7 +24,7 @@ MAX_VIOLATIONS = 20
 MAX_KEY_CHARACTERS = 64
 """Of a longer unknown key, a refusal repeats the beginning."""
 _UNKNOWN = "field.unknown"
-_TYPE_RULES = {FieldDescriptor.CPPTYPE_STRING: "field.text", FieldDescriptor.CPPTYPE_INT64: "amount.form"}
+_TYPE_RULES = {FieldDescriptor.CPPTYPE_STRING: "field.text", FieldDescriptor.CPPTYPE_INT64: "field.digits"}
 """The rule that a value of a wrong JSON type violates, by the field's type."""
 
 
@@ -96,13 +97,18 @@ def _violations(kind: type[Message], text: bytes) -> Iterator[Violation]:
         elif counts[field.name] > 1:
             yield Violation.of(field.name, "field.repeated")
             counts[field.name] = 0  # once
-        elif not _is_readable(kind, key, value):
+        elif not _is_readable(kind, field.name, value):
             yield Violation.of(field.name, _TYPE_RULES[field.cpp_type])
 
 
-def _is_readable(kind: type[Message], key: str, value: Any) -> bool:
+def _is_readable(kind: type[Message], field: str, value: Any) -> bool:
+    # json_format rounds numbers with a point or an exponent, and takes all that int() does, as "1_000" and "۵".
+    if kind.DESCRIPTOR.fields_by_name[field].cpp_type == FieldDescriptor.CPPTYPE_INT64 and not (
+        type(value) is int or (isinstance(value, str) and re.fullmatch("[0-9]+", value))
+    ):
+        return False
     try:
-        json_format.ParseDict({key: value}, kind())
+        json_format.ParseDict({field: value}, kind())
     except (ValueError, json_format.ParseError):
         return False
     return True

@@ -121,6 +121,16 @@ def test_script_injection(officer: httpx.Client, language: str) -> None:
     assert [] == logs
 
 
+@pytest.mark.parametrize(("language", "text"), [("en", "groups of three digits"), ("fa", "هر سه رقم")])
+def test_misplaced_separators(officer: httpx.Client, language: str, text: str) -> None:
+    """An amount with a digit missing in a group is not asked; the field says what is expected."""
+    response = ask(officer, TYPED | {"amount_rials": "2,500,000,00"}, language=language)
+
+    assert (400, "") == (response.status_code, verdict(response))
+    assert text in response.text
+    assert 'value="2,500,000,00"' in response.text
+
+
 def test_long_input(officer: httpx.Client) -> None:
     """Overlong input is refused with an alert."""
     long = ask(officer, dict.fromkeys(TYPED, "9" * 10_000))

@@ -133,12 +133,19 @@ def test_violations_name_the_callers_keys(setad: httpx.Client, body: dict[str, s
 
 MALFORMED: list[tuple[str, Reason, list[tuple[str, str]]]] = [
     ('{"branch": "1", "note": {}}', Reason.FIELD_UNKNOWN, [("branch", "field.unknown"), ("note", "field.unknown")]),
-    ('{"amountRials": 1.5}', Reason.REQUEST_MALFORMED, [("amountRials", "amount.form")]),
-    ('{"amount_rials": "25 million"}', Reason.REQUEST_MALFORMED, [("amount_rials", "amount.form")]),
+    ('{"amountRials": 1.5}', Reason.REQUEST_MALFORMED, [("amountRials", "field.digits")]),
+    ('{"amount_rials": "25 million"}', Reason.REQUEST_MALFORMED, [("amount_rials", "field.digits")]),
     (
         '{"amountRials": true, "x": 1}',
         Reason.REQUEST_MALFORMED,
-        [("amountRials", "amount.form"), ("x", "field.unknown")],
+        [("amountRials", "field.digits"), ("x", "field.unknown")],
+    ),
+    *(
+        (f'{{"amountRials": {written}}}', Reason.REQUEST_MALFORMED, [("amountRials", "field.digits")])
+        for written in (
+            *("9007199254740993.0", "9.007199254740993e15", "2500000000E0", "9223372036854775808"),
+            *('"9007199254740993.0"', '"1_000"', '"+25"', '"-25"', '"1e3"', '"2,500"', '" 25"', '"۲۵"', '""'),
+        )
     ),
     ('{"serial": 1404000000000017}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),
     ('{"serial": ["1"]}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),

@@ -65,6 +65,7 @@ def test_forms(tmp_path: Path, text: str) -> None:
         ("amount_rials", "2500000000.5", "FIELD_INVALID: amount_rials is not a whole number"),
         ("amount_rials", "9223372036854775808", "FIELD_INVALID: amount_rials is not a whole number"),
         ("amount_rials", "-1", "FIELD_INVALID: amount_rials is not a whole number"),
+        *(("amount_rials", value, "FIELD_INVALID: amount_rials") for value in ("2'5", "25_0", "2 500 00", "2٬5")),
         ("amount_rials", "", "FIELD_INVALID: amount_rials is not a whole number"),
     ],
 )

@@ -32,15 +32,30 @@ def test_identifier_keeps_hyphen() -> None:
     assert normalize.normalize_identifier("\u200fSETAD-۰۰۰۱ ") == "SETAD-0001"
 
 
-@pytest.mark.parametrize("typed", ["2,500,000,000", "۲٬۵۰۰٬۰۰۰٬۰۰۰", "۲،۵۰۰،۰۰۰،۰۰۰", "2 500 000 000"])
+@pytest.mark.parametrize("typed", ["2,500,000,000", "۲٬۵۰۰٬۰۰۰٬۰۰۰", "۲،۵۰۰،۰۰۰،۰۰۰", "2 500 000 000", "2500000000"])
 def test_amount(typed: str) -> None:
-    """An amount is parsed with any separators of thousands."""
+    """An amount is parsed in digits alone, and with separators of thousands."""
     assert normalize.parse_amount(typed) == 2_500_000_000
 
 
 @pytest.mark.parametrize("typed", ["", "x", "1e9", "²", "1" * 20, "ده", "2.5", "۲/۵", "۲٫۵", "-5"])
 def test_bad_amount(typed: str) -> None:
     """Anything but a whole number is refused as an amount."""
+    with pytest.raises(ValueError, match="whole number"):
+        normalize.parse_amount(typed)
+
+
+@pytest.mark.parametrize("separator", " ,_'٬،")
+@pytest.mark.parametrize("typed", ["2,5", "2,500,00", "25,00,000", "2500,000", "2,500000", "0,250", "۲,۵۰"])
+def test_misplaced_separators(typed: str, separator: str) -> None:
+    """An amount whose separators are not between all its groups of three digits is refused: a digit may be missing."""
+    with pytest.raises(ValueError, match="whole number"):
+        normalize.parse_amount(typed.replace(",", separator))
+
+
+@pytest.mark.parametrize("typed", [",250", "250,", "2,,500", ",", "2,500_000", "2 500,000", "2'500٬000"])
+def test_stray_and_mixed_separators(typed: str) -> None:
+    """An amount with a separator at an end, with two in a row or with two kinds of them is refused."""
     with pytest.raises(ValueError, match="whole number"):
         normalize.parse_amount(typed)
 

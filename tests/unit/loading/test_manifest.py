@@ -69,6 +69,7 @@ def test_content_is_what_it_declares(tmp_path: Path) -> None:
         ("feed", "two words", "feed: must be the feed's name, 1 to 64 of"),
         ("number", 0, "number: must be the file's number in the feed, a whole number from 1 on"),
         ("number", "second", "number: must be the file's number"),
+        *(("number", given, "number: must be the file's number") for given in (2.0, True, "2.0", "1_2", "+2", "2,000")),
         ("number", [1], "number: must be the file's number"),
         ("cut_at", 5, "cut_at: is not an instant"),
         ("kind", "partial", "kind: must be whole or delta"),

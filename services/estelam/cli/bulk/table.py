@@ -198,7 +198,7 @@ def _value(name: str, cell: str, *, is_text: bool) -> str | int:
     except ValueError:
         number = INT64_MAX + 1
     if number > INT64_MAX:
-        raise ValueError(f"FIELD_INVALID: {name} is not a whole number up to 2^63 - 1")
+        raise ValueError(f"FIELD_INVALID: {name} is not a whole number up to 2^63 - 1, as 2500000 or 2,500,000")
     return number
 
 
