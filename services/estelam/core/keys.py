@@ -111,23 +111,30 @@ class VerifyingKey:
                 Without it nothing signed by a compromised key is valid: a thief can state any time.
         """
         seconds = micros // 1_000_000
-        at = _text(seconds)
-        if self.retirement is not None:
-            if self.retirement.reason == "compromised" and not is_time_proven:
-                return (
-                    f"the signing key was compromised at {self.retirement.retired_at}, so a signature that states {at}"
-                    " proves nothing alone: the provider must show it in its ledger, under an earlier published head"
-                )
-            if at >= self.retirement.retired_at:
-                return f"the signing key was retired at {self.retirement.retired_at}, not after {at}"
+        if self.retirement is not None and (
+            problem := _retirement_problem(self.retirement, _text(seconds), is_time_proven=is_time_proven)
+        ):
+            return problem
         if any(first <= seconds <= last for first, last in self.periods):
             return None
+        at = _text(seconds)
         periods = " and ".join(f"from {_text(first)} to {_text(last)}" for first, last in self.periods)
         if all(last < seconds for _, last in self.periods):
             return f"the signing certificate had expired at {at}; it was valid {periods}"
         if all(seconds < first for first, _ in self.periods):
             return f"the signing certificate was not yet valid at {at}; it is valid {periods}"
         return f"the signing certificates were not valid at {at}; they are valid {periods}"
+
+
+def _retirement_problem(retirement: Retirement, at: str, *, is_time_proven: bool) -> str | None:
+    if retirement.reason == "compromised" and not is_time_proven:
+        return (
+            f"the signing key was compromised at {retirement.retired_at}, so a signature that states {at}"
+            " proves nothing alone: the provider must show it in its ledger, under an earlier published head"
+        )
+    if at >= retirement.retired_at:
+        return f"the signing key was retired at {retirement.retired_at}, not after {at}"
+    return None
 
 
 def verifying_keys(certificates: Sequence[Path], retired_keys: Path | None = None) -> dict[str, VerifyingKey]:

@@ -102,7 +102,7 @@ annulment_table = Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one, for every entry of a ledger
 class StoredEntry:
     """An entry with its place in the ledger and the keys by which it is found."""
 
