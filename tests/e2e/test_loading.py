@@ -452,12 +452,22 @@ def test_required_signature_is_verified(
 
     assert "require signed manifests" in command(*load, "--cut-at", cut_at).err
     assert command(*manifest, "--cut-at", cut_at).code == 0
-    assert "require a signature" in command(*load).err
+    assert "require a signature by the signer of notes" in command(*load).err
     (tmp_path / "notes.csv.manifest.json").unlink()
     key = sandbox.pki / "promissory-receipts.key"
     assert command(*manifest, "--cut-at", cut_at, "--sign-key", key).code == 0
 
     assert command(*load).code == 0
+
+
+def test_a_take_over_from_a_signed_feed_is_signed(command: CommandLine, tmp_path: Path, monkeypatch: Any) -> None:
+    """A file without a signed manifest takes over no records of a feed whose files are signed."""
+    monkeypatch.setenv("ESTELAM_PROMISSORY_FEED_SIGNERS", json.dumps({"notes": "unread.crt"}))
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+
+    load = ("promissory", "load-notes", path, "--feed", "notes-b", "--take-over", "notes", "--cut-at", NOW)
+
+    assert "no such file; the settings require signed manifests of notes" in command(*load).err
 
 
 def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.settings import FEED_NAME, StoreSettings, load_settings
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
-from estelam.loading.manifest import manifest_path, read_manifest
+from estelam.loading.manifest import manifest_path, read_manifest, signed_feed
 from estelam.storage.store import AccessMode, Store
 
 
@@ -76,15 +76,15 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
     if manifest.exists():
         if options.declaring:
             raise UsageError(f"{manifest}: declares what the file is; leave out {', '.join(options.declaring)}")
-        return read_manifest(manifest, settings.feed_signers).declaration()
+        return read_manifest(manifest, settings.feed_signers, taken_feed=options.take_over).declaration()
     name = parse_feed(options.feed or feed.name)
     if options.cut_at is None:
         raise UsageError(
             f"{manifest}: no such file; get the manifest from the file's source, or give --cut-at and the instant at "
             "which the source cut the file"
         )
-    if name in settings.feed_signers:
-        raise UserFacingError(f"{manifest}: no such file; the settings require signed manifests of {name}")
+    if signed := signed_feed(settings.feed_signers, name, options.take_over):
+        raise UserFacingError(f"{manifest}: no such file; the settings require signed manifests of {signed}")
     now = Clock().now()
 
     def since(option: str, text: str | None) -> Any:

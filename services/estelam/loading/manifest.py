@@ -6,7 +6,9 @@ bytes, 64 bytes in a file with the further ending `.sig`, as `openssl pkeyutl -s
 
 import hashlib
 import io
+import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -30,6 +32,8 @@ from estelam.loading.source import open_source
 
 MANIFEST, SIGNATURE = ".manifest.json", ".sig"
 MAX_BYTES = 1 << 16
+MAX_NUMBER, MAX_ROWS = 2**31 - 1, 2**63 - 1
+"""The greatest values that the columns of `facts.load` hold."""
 
 
 def _since(text: object) -> date:
@@ -61,13 +65,13 @@ class Manifest(BaseModel):
 
     feed: FeedName
     """The name of the feed."""
-    number: Number = Field(ge=1)
+    number: Number = Field(ge=1, le=MAX_NUMBER)
     """The file's number in the feed; numbers have no gap."""
     kind: Literal["whole", "delta"]
     """whole: all rows of the feed; delta: those that have changed since the file before."""
     cut_at: Annotated[AwareDatetime, BeforeValidator(_instant)]
     """The instant at which the file was cut from the source's register."""
-    rows: Number = Field(ge=0)
+    rows: Number = Field(ge=0, le=MAX_ROWS)
     """The number of rows, without the header."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """The SHA-256 of the data file."""
@@ -104,10 +108,10 @@ class Manifest(BaseModel):
 
 _EXPECTED: Mapping[str, str] = {
     "feed": "the feed's name, 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'",
-    "number": "the file's number in the feed, a whole number from 1 on",
+    "number": f"the file's number in the feed, a whole number from 1 to {MAX_NUMBER}",
     "kind": "whole or delta",
     "cut_at": "an instant with a time zone, as 1405-09-09T12:00+03:30",
-    "rows": "the number of rows, a whole number from 0 on",
+    "rows": f"the number of rows, a whole number from 0 to {MAX_ROWS}",
     "sha256": "the SHA-256 of the data file, 64 digits of 0-9 and a-f",
     "complete_since": "a date, as 1400-01-01",
     "tracking_since": "a date, as 1400-01-01",
@@ -126,12 +130,13 @@ def signature_path(manifest: Path) -> Path:
     return manifest.with_name(manifest.name + SIGNATURE)
 
 
-def read_manifest(path: Path, signers: Mapping[str, Path]) -> Manifest:
-    """Read the manifest *path*, and verify its signature if *signers* names its feed.
+def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | None = None) -> Manifest:
+    """Read the manifest *path*, and verify its signature if *signers* names its feed or *taken_feed*.
 
     Args:
         path: The manifest.
         signers: The certificate (PEM) whose key signs the manifests of a feed, by the feed's name.
+        taken_feed: The feed whose records the file takes over; its signer signs for a feed that has none.
 
     Raises:
         LoadError: the file can't be read or is no manifest, or it is not signed by the signer of its feed.
@@ -142,9 +147,22 @@ def read_manifest(path: Path, signers: Mapping[str, Path]) -> Manifest:
         manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
         raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
-    if certificate := signers.get(manifest.feed):
-        _verify(path, content, certificate, manifest.cut_at)
+    if repeated := _repeated_keys(content):
+        raise LoadError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+    if feed := signed_feed(signers, manifest.feed, taken_feed):
+        _verify(path, content, feed, signers[feed], manifest.cut_at)
     return manifest
+
+
+def signed_feed(signers: Mapping[str, Path], feed: str, taken_feed: str | None) -> str | None:
+    """Return the feed whose signer in *signers* must sign a file of *feed* that takes over *taken_feed*; None: none."""
+    return next((name for name in (feed, taken_feed) if name in signers), None)
+
+
+def _repeated_keys(content: bytes) -> list[str]:
+    """Return the keys that *content*, a manifest, gives more than once; readers of JSON differ in which one holds."""
+    pairs: list[tuple[str, Any]] = json.loads(content.decode("utf-8-sig"), object_pairs_hook=list)
+    return [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
 def _problem(found: Any) -> str:
@@ -174,10 +192,10 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _verify(path: Path, content: bytes, certificate: Path, cut_at: datetime) -> None:
+def _verify(path: Path, content: bytes, feed: str, certificate: Path, cut_at: datetime) -> None:
     signature = signature_path(path)
     if not signature.exists():
-        raise LoadError(f"{signature}: no such file; the settings require a signature of this feed's manifests")
+        raise LoadError(f"{signature}: no such file; the settings require a signature by the signer of {feed}")
     made = _read(signature)
     for key in verifying_keys([certificate]).values():
         try:

@@ -67,10 +67,13 @@ def test_content_is_what_it_declares(tmp_path: Path) -> None:
     [
         ("feed", None, "feed: is missing; give the feed's name, 1 to 64 of"),
         ("feed", "two words", "feed: must be the feed's name, 1 to 64 of"),
-        ("number", 0, "number: must be the file's number in the feed, a whole number from 1 on"),
+        ("number", 0, "number: must be the file's number in the feed, a whole number from 1 to"),
         ("number", "second", "number: must be the file's number"),
-        *(("number", given, "number: must be the file's number") for given in (2.0, True, "2.0", "1_2", "+2", "2,000")),
-        ("number", [1], "number: must be the file's number"),
+        *(
+            ("number", value, "number: must be the file's number in the feed, a whole number from 1 to 2147483647")
+            for value in ([1], True, 2.0, "2.0", "1e3", "-1", "1_2", "+2", "2,000", 2**31, 10**30, "9" * 30)
+        ),
+        *(("rows", value, "rows: must be the number of rows") for value in (False, 1.0, 2**63, 10**30, "1,000")),
         ("cut_at", 5, "cut_at: is not an instant"),
         ("kind", "partial", "kind: must be whole or delta"),
         ("cut_at", "1405-09-09T12:00", "cut_at: has no time zone"),
@@ -94,7 +97,20 @@ def test_wrong_field_is_refused(tmp_path: Path, field: str, value: Any, message:
     assert str(raised.value).startswith(f"{path}: {message}")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b" " * (manifest.MAX_BYTES + 1)])
+def test_a_repeated_key_is_refused(tmp_path: Path) -> None:
+    """A key that is given twice is refused by its name, also with one value: what was meant is not known."""
+    path = written(tmp_path)
+    for again in ("number", "kind"):
+        path.write_text(json.dumps(CONTENT)[:-1] + f', "{again}": {json.dumps(CONTENT[again])}}}', "utf-8")
+
+        with pytest.raises(LoadError) as raised:
+            read_manifest(path, {})
+        assert str(raised.value) == f"{path}: {again}: is given twice; give each key once"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b"\xff\xfe", b" " * (manifest.MAX_BYTES + 1), b"[" * 40_000, b'{"number": NaN}']
+)
 def test_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     """A file that is no manifest is refused with its path."""
     path = tmp_path / "cases.csv.manifest.json"
@@ -117,6 +133,25 @@ def test_signature_is_verified(tmp_path: Path, signer: Path) -> None:
     written(tmp_path, number=8)
     with pytest.raises(LoadError, match="is not the signature of the manifest"):
         read_manifest(path, signers)
+
+
+def test_a_take_over_needs_a_signature(tmp_path: Path, signer: Path) -> None:
+    """A file that takes over a signed feed has a manifest signed by its own feed's signer, or else by that one's."""
+    certificate, path = signer / "court.crt", written(tmp_path)
+    other = DevCertificateAuthority.create(tmp_path / "other")
+    other.issue_signing("court", "99000633527", since=datetime.now(UTC) - timedelta(days=1))
+    taken = {"cases-b": certificate}
+    with pytest.raises(LoadError, match="the settings require a signature by the signer of cases-b"):
+        read_manifest(path, taken, taken_feed="cases-b")
+    assert read_manifest(path, taken, taken_feed="cases-c").number == 7
+
+    signature_path(path).write_bytes(manifest.sign(path.read_bytes(), signer / "court.key"))
+
+    assert read_manifest(path, taken, taken_feed="cases-b").number == 7
+    own = {"cases": certificate, "cases-b": tmp_path / "other" / "court.crt"}
+    assert read_manifest(path, own, taken_feed="cases-b").number == 7
+    with pytest.raises(LoadError, match="is not the signature of the manifest"):
+        read_manifest(path, {"cases-b": tmp_path / "other" / "court.crt"}, taken_feed="cases-b")
 
 
 def test_signature_by_openssl(tmp_path: Path, signer: Path) -> None:
