@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,19 @@ def test_files(show: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     assert [364, None] == [rows[0]["days_left"], rows[2]["days_left"]]
     assert [None, None, True] == [row["problem"] and "is a private key" in row["problem"] for row in rows]
     assert (0, 1) == (show(str(files[0])).code, show(str(files[0]), "--days", "366").code)
+
+
+def test_certificate_without_an_end(show: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A certificate that is valid to RFC 5280's latest instant, which means no end, is shown without a problem."""
+    public = read_certificates(sandbox.pki / "promissory-receipts.crt")[0].public_key()
+    endless = tmp_path / "endless.crt"
+    endless.write_bytes(certificate_pem(sandbox.pki, public, until=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)))
+    text, details, as_json = (show(str(endless), *more) for more in ((), ("--details",), ("--json", "--days", "36500")))
+
+    assert [(0, "")] * 3 == [(done.code, done.err) for done in (text, details, as_json)]
+    assert "9999-12-31T23:59:59+00:00" in details.out
+    assert "9999-12-31T23:59:59Z" == as_json.json[0]["valid_until"]
+    assert (2, True) == ((wrong := show("--days", "36501")).code, "from 0 to 36,500" in wrong.err)
 
 
 def test_expires_soon(show: CommandLine) -> None:

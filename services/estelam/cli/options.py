@@ -14,6 +14,8 @@ from estelam.core.normalize import normalize_identifier
 
 SETTLE_SECONDS = 15.0
 """By then an answer that was under way when a load was first seen is in the ledger, also where no service notes it."""
+MAX_DAYS = 36_500
+"""A hundred years: no certificate is looked at or issued for a longer time."""
 
 
 class Format(StrEnum):

@@ -344,22 +344,43 @@ def _duration(plain: str) -> timedelta | None:
 
 
 def format_jalali(value: date) -> str:
-    """Return a Gregorian date in the Jalali calendar, as YYYY-MM-DD."""
-    return JalaliDate(value).isoformat()  # type: ignore[no-untyped-call]
+    """Return a Gregorian date in the Jalali calendar, as YYYY-MM-DD; as it is, outside the Jalali years 1 to 9377."""
+    try:
+        return JalaliDate(value).isoformat()  # type: ignore[no-untyped-call]
+    except ValueError:
+        return value.isoformat()
 
 
 def format_both(value: date) -> str:
-    """Return a date in both calendars, Gregorian first, as 2026-11-30 (1405-09-09)."""
-    return f"{value} ({format_jalali(value)})"
+    """Return a date in both calendars, Gregorian first, as 2026-11-30 (1405-09-09); in one, where Jalali has none."""
+    jalali = format_jalali(value)
+    return jalali if jalali == value.isoformat() else f"{value} ({jalali})"
 
 
 def format_second(instant: datetime) -> str:
     """Return an instant as `format_minute` does, with its second: 1405-09-09 22:00:05 (2026-11-30)."""
-    local = instant.astimezone(TEHRAN)
-    return f"{format_jalali(local.date())} {local:%H:%M:%S} ({local.date()})"
+    return _format(instant, "%H:%M:%S")
 
 
 def format_minute(instant: datetime) -> str:
-    """Return an instant in Iran's time zone with its date in both calendars, as 1405-09-09 22:00 (2026-11-30)."""
-    local = instant.astimezone(TEHRAN)
-    return f"{format_jalali(local.date())} {local:%H:%M} ({local.date()})"
+    """Return an instant in Iran's time zone with its date in both calendars, as 1405-09-09 22:00 (2026-11-30).
+
+    One outside the Jalali years 1 to 9377 stays as it is, in ISO 8601: 9999-12-31T23:59:59+00:00, which RFC 5280 writes
+    in a certificate without an end.
+    """
+    return _format(instant, "%H:%M")
+
+
+def _format(instant: datetime, clock: str) -> str:
+    local = to_tehran(instant)
+    if local is None or (jalali := format_jalali(local.date())) == local.date().isoformat():
+        return instant.isoformat(timespec="seconds")
+    return f"{jalali} {local:{clock}} ({local.date()})"
+
+
+def to_tehran(instant: datetime) -> datetime | None:
+    """Return an instant in Iran's time zone; None if it is not in the years 1 to 9999 there."""
+    try:
+        return instant.astimezone(TEHRAN)
+    except OverflowError:
+        return None

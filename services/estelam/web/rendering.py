@@ -14,7 +14,6 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from estelam.core import dates
-from estelam.core.clock import TEHRAN
 
 Language = str
 
@@ -94,7 +93,9 @@ def number(value: int, language: Language) -> str:
 
 def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str:
     """Format an instant in Tehran time, in the calendar of *language*; *clock* is the format of the time of day."""
-    local = value.astimezone(TEHRAN)
+    local = dates.to_tehran(value)
+    if local is None:
+        return value.isoformat(timespec="seconds")
     if language == "en":
         return f"{local:%d %B %Y}, {local:{clock}} Tehran time"
     return digits.en_to_fa(f"{dates.format_jalali(local.date()).replace('-', '/')}، ساعت {local:{clock}}")

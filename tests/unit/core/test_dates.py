@@ -308,6 +308,28 @@ def test_minute_in_both_calendars() -> None:
     assert "1405-09-09 00:30 (2026-11-30)" == dates.format_minute(datetime(2026, 11, 29, 21, 0, tzinfo=UTC))
 
 
+EDGES = [
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(622, 3, 21, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+]
+
+
+@pytest.mark.parametrize("instant", EDGES)
+def test_outside_the_jalali_years(instant: datetime) -> None:
+    """A date or an instant that the Jalali calendar does not have is shown in ISO 8601 alone."""
+    iso = instant.isoformat()
+
+    assert [iso] * 2 == [dates.format_second(instant), dates.format_minute(instant)]
+    assert [iso[:10]] * 2 == [dates.format_both(instant.date()), dates.format_jalali(instant.date())]
+
+
+def test_edges_of_the_jalali_years() -> None:
+    """The first and the last day of the Jalali calendar are shown in both calendars."""
+    assert "0622-03-22 (0001-01-01)" == dates.format_both(date(622, 3, 22))
+    assert "9999-03-20 (9377-12-30)" == dates.format_both(date(9999, 3, 20))
+
+
 def test_wire_date() -> None:
     """A date in a reply is Gregorian; another calendar's year, or a missing or impossible date, is refused."""
     assert date(2021, 3, 21) == dates.from_wire(Date(year=2021, month=3, day=21))

@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, whole_number
+from estelam.cli.options import MAX_DAYS, AsJson, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.dev_ca")
@@ -35,7 +35,9 @@ def issue(
     host: Annotated[
         list[str] | None, typer.Option(help="A host name or address of the server; may be repeated.")
     ] = None,
-    days: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="Days until it expires.")] = 365,
+    days: Annotated[
+        int, typer.Option(parser=whole_number(1, MAX_DAYS), metavar="N", help="Days until it expires.")
+    ] = 365,
     signing: Annotated[
         bool, typer.Option("--signing", help="Issue a certificate to sign ledgers and reports, not for TLS.")
     ] = False,

@@ -6,7 +6,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, whole_number
+from estelam.cli.options import MAX_DAYS, AsJson, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,7 +28,8 @@ def show(
         ),
     ] = None,
     days: Annotated[
-        int, typer.Option(parser=whole_number(0), metavar="N", help="Report what expires within so many days.")
+        int,
+        typer.Option(parser=whole_number(0, MAX_DAYS), metavar="N", help="Report what expires within so many days."),
     ] = 30,
     details: Annotated[
         bool, typer.Option("--details", help="Print issuer, key, dates and fingerprints of each.")
