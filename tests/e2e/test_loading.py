@@ -404,6 +404,20 @@ def test_dry_run_leaves_no_rejects(command: CommandLine, tmp_path: Path) -> None
     assert before == sorted(tmp_path.iterdir())
 
 
+def test_rejects_in_json(command: CommandLine, tmp_path: Path) -> None:
+    """The JSON lists the first hundred rejected rows, with texts in both languages, and the count of all."""
+    path = file(tmp_path / "notes.csv", NOTES, ROWS)
+    changed(path, 2, "issued_on", "99-01-01")
+    changed(path, 7, "state", "LOST")
+    result = command("promissory", "load-notes", path, "--cut-at", NOW, "--json").json
+
+    assert [(2, 3, "issued_on"), (7, 8, "state")] == [
+        (each["row"], each["line"], each["column"]) for each in result["rejected_rows"]
+    ]
+    assert (2, "YEAR_WITHOUT_FOUR_DIGITS") == (result["rejected"], result["rejected_rows"][0]["reason"])
+    assert "سال آن چهار رقم ندارد" in result["rejected_rows"][0]["message_fa"]
+
+
 def test_manifest_declares_the_file(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     """A file with a manifest needs no options and takes none; a gap in the numbers is refused with the expected one."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS + 1)

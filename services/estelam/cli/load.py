@@ -18,6 +18,8 @@ from estelam.core.settings import FEED_NAME, StoreSettings, load_settings
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.loading.manifest import manifest_path, read_manifest, signed_feed
+from estelam.loading.reject_texts import reject_text
+from estelam.loading.rejects import Reject
 from estelam.storage.store import AccessMode, Store
 
 
@@ -104,7 +106,9 @@ def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> 
     facts: dict[str, Any] = {"loaded": result.rows, "rejected": result.rejected}
     if result.rejected:
         listed = options.rejects or not options.dry_run
-        facts |= {"rejects": str(result.rejects)} if listed else {"first_reject": result.first_reject}
+        facts |= {"rejects": str(result.rejects)} if listed else {"first_reject": result.first_rejects[0].place()}
+        if options.as_json:
+            facts["rejected_rows"] = [_described(reject) for reject in result.first_rejects]
     if result.changes:
         facts |= {name: count for name, count in asdict(result.changes).items() if count or name in _ALWAYS_SHOWN}
     facts |= {warning: count for warning, count in result.warnings.items() if count}
@@ -120,6 +124,11 @@ def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> 
     output.print_record(facts, as_json=options.as_json, title=title)
     if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
+
+
+def _described(reject: Reject) -> dict[str, Any]:
+    text = reject_text(reject.reason)
+    return {**reject._asdict(), "message": text.en, "message_fa": text.fa}
 
 
 _ALWAYS_SHOWN = {"added", "changed", "unchanged", "removed"}

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Table
 from estelam.core.parties import Parties
 from estelam.loading.checks import Check
 from estelam.loading.formats import ColumnFormat
+from estelam.loading.rejects import Reject
 
 
 class Claims(NamedTuple):
@@ -137,8 +138,8 @@ class LoadResult:
     rejected: int = 0
     rejects: Path | None = None
     """The file that lists the rejected rows."""
-    first_reject: str | None = None
-    """Where the first rejected row is, and why it was rejected."""
+    first_rejects: Sequence[Reject] = ()
+    """The first rejected rows."""
     changes: Changes | None = None
     """What the load has changed or, in a dry run, would change; None: nothing."""
     number: int | None = None

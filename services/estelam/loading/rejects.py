@@ -8,6 +8,8 @@ from typing import IO, Any, NamedTuple, Self
 from estelam.core.exceptions import describe_error
 from estelam.loading.errors import LoadError
 
+MAX_LISTED = 100
+"""Rejected rows that the result of a load lists; the file has all of them."""
 _HEADER = ("row", "line", "column", "reason")
 
 
@@ -36,8 +38,8 @@ class RejectFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
-        self.first: str | None = None
-        """Where the first one is, and why it was rejected."""
+        self.first: list[Reject] = []
+        """The first MAX_LISTED of them."""
         self._file: IO[str] | None = None
         self._writer: Any = None
 
@@ -69,8 +71,9 @@ class RejectFile:
     def add(self, rejects: Iterable[Reject]) -> None:
         """Append *rejects*."""
         for reject in rejects:
+            if len(self.first) < MAX_LISTED:
+                self.first.append(reject)
             if self._file is None:
-                self.first = reject.place()
                 self._file = self.path.open("w", encoding="utf-8", newline="")
                 self._writer = csv.writer(self._file)
                 self._writer.writerow(_HEADER)

@@ -5,8 +5,12 @@ import re
 import pytest
 
 from estelam.core.dates import DateError, DateProblem, parse_date
+from estelam.core.rule_texts import UNKNOWN_RULE
 from estelam.loading import batch, csv_reader, formats
 from estelam.loading.feed import Feed
+from estelam.loading.reject_texts import _TEXTS, reject_text
+from estelam.loading.rules import FieldRules
+from estelam.promissory.v1.note_inquiry_pb2 import CheckNoteRequest
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import State
@@ -72,8 +76,39 @@ def test_reasons() -> None:
         with pytest.raises(DateError) as refused:
             parse_date(text)
         about_dates.add(refused.value.problem)
-    reasons |= {problem.name for problem in about_dates}
+    reasons |= {problem.name for problem in about_dates} | {reason for reason in _TEXTS if reason.isupper()}
     page = (DOCS / "loading.md").read_text("utf-8")
 
     assert len(reasons) >= 15
     assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
+
+
+def persian(text: str) -> bool:
+    return re.search("[\u0600-\u06ff]", text) is not None
+
+
+def test_reasons_have_texts() -> None:
+    """Every reason for which a row is rejected has its own text in both languages."""
+    checks = {check.reason for feed in SECTIONS.values() for check in feed.checks}
+    constants = {
+        value for module in (formats, csv_reader, batch) for name, value in vars(module).items() if name == value
+    }
+    contract = {
+        rules.violation(value)
+        for name, value in (("serial", "1"), ("obligor_id", "1"), ("obligor_id", "1111111111"), ("amount_rials", 0))
+        for rules in [FieldRules(CheckNoteRequest, name)]
+    }
+    reasons = {*checks, *constants, *contract, "NOT_A_POSTAL_CODE", "NOT_A_SAYAD_ID", "DUPLICATE", "OTHER_FEED"}
+    texts = {reason: reject_text(str(reason)) for reason in reasons | {"AFTER_TODAY", "DIFFERS_FROM_AN_EARLIER_ROW"}}
+
+    assert checks | constants <= _TEXTS.keys()
+    assert [reason for reason, text in texts.items() if not persian(text.fa) or text.fa == UNKNOWN_RULE.fa] == []
+    assert [reason for reason, text in texts.items() if persian(text.en) or text.en.isupper()] == []
+
+
+def test_text_of_words_names_them() -> None:
+    """The text about a word that is not known names those that are."""
+    text = reject_text("NOT_A_KNOWN_WORD: give CIVIL or CRIMINAL or nothing")
+
+    assert text.en == "is none of the known words; give CIVIL or CRIMINAL or nothing"
+    assert text.fa.endswith("یکی از این‌ها را بدهید: CIVIL یا CRIMINAL یا هیچ")
