@@ -26,6 +26,8 @@ MAX_KEY_CHARACTERS = 64
 _UNKNOWN = "field.unknown"
 _TYPE_RULES = {FieldDescriptor.CPPTYPE_STRING: "field.text", FieldDescriptor.CPPTYPE_INT64: "field.digits"}
 """The rule that a value of a wrong JSON type violates, by the field's type."""
+_REPEATED = "field.repeated"
+_MALFORMED = {_REPEATED, *_TYPE_RULES.values()}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -58,8 +60,8 @@ def from_json(kind: type[Message], text: bytes) -> Message:
     if not text.lstrip().startswith(b"{"):  # json_format accepts an empty list as an empty message
         raise Refusal(Reason.REQUEST_MALFORMED)
     if violations := list(islice(_violations(kind, text), MAX_VIOLATIONS)):
-        is_unknown = all(found.rule == _UNKNOWN for found in violations)
-        raise Refusal(Reason.FIELD_UNKNOWN if is_unknown else Reason.REQUEST_MALFORMED, violations)
+        is_malformed = any(found.rule in _MALFORMED for found in violations)
+        raise Refusal(Reason.REQUEST_MALFORMED if is_malformed else Reason.FIELD_UNKNOWN, violations)
     message = kind()
     try:
         json_format.Parse(text, message)
@@ -84,21 +86,34 @@ def key_of(kind: type[Message], field: str, text: bytes) -> str:
 
 
 def _violations(kind: type[Message], text: bytes) -> Iterator[Violation]:
-    """Yield what is wrong with each key of the JSON object *text*: unknown, given twice, or of a wrong type."""
+    """Yield what is wrong with each key of the JSON object *text*: unknown, given twice, or of a wrong type.
+
+    If there is such a key, also the rules of the contract that the other fields violate: the caller sees all at once.
+    """
     try:
         written: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return
     fields = {name: field for field in kind.DESCRIPTOR.fields for name in (field.name, field.json_name)}
     counts = Counter(fields[key].name for key, _ in written if key in fields)
+    wrong, others = set(), {}
     for key, value in written:
         if (field := fields.get(key)) is None:
-            yield Violation.of(key[:MAX_KEY_CHARACTERS].encode("utf-8", "backslashreplace").decode(), _UNKNOWN)
+            shown = key[:MAX_KEY_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            yield Violation.of(shown, _UNKNOWN)
+            wrong.add(shown)
         elif counts[field.name] > 1:
-            yield Violation.of(field.name, "field.repeated")
-            counts[field.name] = 0  # once
+            if field.name not in wrong:
+                yield Violation.of(field.name, _REPEATED)
+            wrong.add(field.name)
         elif not _is_readable(kind, field.name, value):
             yield Violation.of(field.name, _TYPE_RULES[field.cpp_type])
+            wrong.add(field.name)
+        else:
+            others[field.name] = value
+    if wrong:
+        rules = validation.violations(json_format.ParseDict(others, kind()))
+        yield from (found for found in rules if found.field not in wrong)
 
 
 def _is_readable(kind: type[Message], field: str, value: Any) -> bool:

@@ -19,7 +19,7 @@ from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import VerifyingKey
 from estelam.core.normalize import normalize_text
-from estelam.core.purpose import encode_purpose
+from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.pipeline.handler import Handler
@@ -27,7 +27,7 @@ from estelam.receipts.problems import InvalidReceipt, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
-from estelam.web.rendering import SiteRenderer
+from estelam.web.rendering import Language, SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
 from sataad_adapter.web.request_context import CallRefused, CallReply, call_handler
 
@@ -40,6 +40,10 @@ RENDERER = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
 
 class MissingOfficerHeader(Exception):  # noqa: N818 - names what is wrong
     """The login proxy did not name the officer."""
+
+
+class OfficerNameTooLong(Exception):  # noqa: N818 - names what is wrong
+    """The login proxy named the officer in more than 64 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +62,35 @@ class OfficerUi:
 
         Raises:
             MissingOfficerHeader: the settings require the header, and the request does not have it exactly once with a
-                name of 1 to 64 characters.
+                name.
+            OfficerNameTooLong: the name has more than 64 characters.
         """
         if not self.officer_header:
             return []
         values = request.headers.getlist(self.officer_header)
         try:
-            (name,) = map(_header_text, values)
-            return [("x-operator", encode_purpose(normalize_text(name)))]
+            (name,) = (normalize_text(_header_text(value)) for value in values)
+            if len(name) > MAX_CHARACTERS:
+                raise OfficerNameTooLong
+            return [("x-operator", encode_purpose(name))]
         except ValueError:
             raise MissingOfficerHeader from None
+
+    def named(self, view: View) -> View:
+        """Return *view*, refused to requests that do not name the officer: see `officer_metadata`."""
+
+        async def show(request: Request, language: Language) -> Response:
+            self.officer_metadata(request)
+            return await view(request, language)
+
+        return show
 
     async def inquire(self, request: Request, inquiry: pb.VerifyNoteRequest) -> CallReply:
         """Call VerifyNote with *inquiry* and return its reply.
 
         Raises:
             CallRefused: there is no answer.
-            MissingOfficerHeader: see `officer_metadata`.
+            MissingOfficerHeader, OfficerNameTooLong: see `officer_metadata`.
         """
         metadata, body = self.officer_metadata(request), inquiry.SerializeToString(deterministic=True)
         return await call_handler(self.verify, body, certificate=self.certificate, metadata=metadata)
@@ -85,9 +101,9 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
     pages = _Pages(ui)
     routes = [
         LANGUAGE_REDIRECT,
-        *_routes("/{language}/", pages.blank, pages.verify),
-        *_routes("/{language}/receipt", pages.receipt, pages.check),
-        Route("/{language}/receipt/save", localized(pages.save), methods=["POST"]),
+        *_routes("/{language}/", ui.named(pages.blank), ui.named(pages.verify)),
+        *_routes("/{language}/receipt", ui.named(pages.receipt), ui.named(pages.check)),
+        Route("/{language}/receipt/save", localized(ui.named(pages.save)), methods=["POST"]),
         RENDERER.static(),
         SLASH_REDIRECT,
     ]
@@ -101,6 +117,7 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
             413: _too_large,
             csrf.CsrfError: _notice("csrf", 403),
             MissingOfficerHeader: _notice("unnamed", 403),
+            OfficerNameTooLong: _notice("long_name", 403),
             Exception: _notice("none", 500),
         },
     )

@@ -351,15 +351,21 @@ def test_invalid_receipt(officer: httpx.Client, text: str) -> None:
 
 
 def test_officer_header_is_required(shared: Sandbox, promissory: RunningService) -> None:
-    """With an officer header configured, a request without it makes no inquiry."""
+    """With an officer header configured, no page is shown without it, and a name that is too long has its own text."""
     with (
         running_adapter(shared, promissory.address, page_officer_header="x-forwarded-user") as adapter,
         open_browser(adapter) as browser,
     ):
         unnamed, named = ask(browser), ask(browser, headers={"x-forwarded-user": "a.officer"})
+        long = browser.get("/en/", headers={"x-forwarded-user": "o" * 65})
+        pages = [browser.get(path) for path in ("/en/", "/fa/receipt")]
+        pages += [browser.post(path, data={"receipt": "x"}) for path in ("/en/receipt", "/en/receipt/save")]
 
     assert (403, "") == (unnamed.status_code, verdict(unnamed))
     assert (200, "yes status") == (named.status_code, verdict(named))
+    assert [403] * 4 == [page.status_code for page in pages]
+    assert (403, True) == (long.status_code, "Your login name is too long" in long.text)
+    assert "You are not logged in" in pages[0].text
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "setad.example:8080"])

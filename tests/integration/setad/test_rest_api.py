@@ -1,6 +1,7 @@
 """The REST API: the same answers as gRPC, and refusals as problem details."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,11 +167,24 @@ MALFORMED: list[tuple[str, Reason, list[tuple[str, str]]]] = [
 def test_unreadable_keys_are_named(
     setad: httpx.Client, body: str, reason: Reason, violations: list[tuple[str, str]]
 ) -> None:
-    """A refusal of JSON that is no request names each key that is wrong, as the caller wrote it."""
+    """A refusal of JSON that is no request names each key that is wrong, as the caller wrote it, and all that lack."""
     problem = setad.post("/v1/notes:verify", content=body, headers={"content-type": "application/json"}).json()
+    found = [(each["field"], each["rule"]) for each in problem.get("violations", [])]
+    lacking = [key for key in GENUINE if violations and key not in re.sub("_(.)", lambda m: m[1].upper(), body)]
 
     assert reason == problem["reason"]
-    assert violations == [(found["field"], found["rule"]) for found in problem.get("violations", [])]
+    assert violations == found[: len(violations)]
+    assert lacking[: 20 - len(violations)] == [key for key, _ in found[len(violations) :]]
+
+
+def test_all_wrong_keys_are_named(setad: httpx.Client) -> None:
+    """Beside an unknown key and one of a wrong type, those that break a rule of the contract are named."""
+    body = {**GENUINE, "serial": "1", "amountRials": 1.5, "branch": "x"}
+    problem = setad.post("/v1/notes:verify", json=body).json()
+
+    assert [("amountRials", "field.digits"), ("branch", "field.unknown"), ("serial", "string.note_serial")] == [
+        (found["field"], found["rule"]) for found in problem["violations"]
+    ]
 
 
 def test_violations_are_described(setad: httpx.Client) -> None:
