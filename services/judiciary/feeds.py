@@ -50,7 +50,7 @@ CASES = Feed(
     key=("case_number", "national_id", "role"),
     consistent=("kind", "filed_on", "registered_at", "tracking_id", "sayad_id"),
     subjects={"tracking": "tracking_id", "cheque": "sayad_id", "person": "national_id"},
-    identifiers=("tracking_id", "sayad_id"),
+    identifiers=("case_number", "tracking_id", "sayad_id"),
     first_date=FIRST_DATE,
     is_dated=True,
 )

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from estelam.core.dates import EARLIEST_DATE, LATEST_DATE, DateError, DateProblem, latest_past_date, parse_date
 from estelam.core.normalize import find_invisible, normalize_identifier, normalize_name
-from estelam.core.rounding import SPREADSHEET_FORM
+from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE
 from estelam.loading.rules import FieldRules
 
 INT64_MAX = 2**63 - 1
@@ -29,7 +29,6 @@ TOO_LONG = "TOO_LONG"
 INVISIBLE_CHARACTER = "INVISIBLE_CHARACTER"
 REPLACEMENT_CHARACTER = "REPLACEMENT_CHARACTER"
 NOT_A_KNOWN_WORD = "NOT_A_KNOWN_WORD"
-SPREADSHEET_VALUE = "SPREADSHEET_VALUE"
 NOT_A_WHOLE_NUMBER = "NOT_A_WHOLE_NUMBER"
 
 # Cells of these characters alone are in normal form. They are a quick filter: any other cell is looked at by itself.
@@ -41,7 +40,8 @@ _NOT_PLAIN_TEXT = (
     r"\x{660}-\x{669}\x{6f0}-\x{6f9}\x{60c}\x{61b}\x{61f}\x{ab}\x{bb}\x{200c}]"  # digits, punctuation, non-joiner
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_SPREADSHEET_MARKS = (b"=", b"E+", b"E-", b"e+", b"e-")
+_SPREADSHEET_MARKS = (b"=", b"#", b"+", b".", b",", b"/", "\u066b".encode())
+"""Each form that a spreadsheet makes of an identifier has one of these: a quick filter."""
 _DATES_CACHED = 100_000
 
 Reasons = dict[int, str]

@@ -16,7 +16,10 @@ _MAX_DISTINCT_RECORDS = 10_000
 
 
 class RoundingCheck:
-    """Counts the identifiers of a file that may be rounded, once for each record of *feed*."""
+    """Counts the identifiers of a file that may be rounded, once for each record of *feed*.
+
+    A spreadsheet rounds numbers alone, so identifiers with letters are not counted.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._record = feed.key[0]
@@ -27,7 +30,8 @@ class RoundingCheck:
         """Count the identifiers in a batch of rows."""
         for name, count in self._counts.items():
             column = columns[name]
-            for found in pc.value_counts(pc.binary_length(column)).to_pylist():
+            digits = column.filter(pc.match_substring_regex(column, "^[0-9]+$"))
+            for found in pc.value_counts(pc.binary_length(digits)).to_pylist():
                 count.expected += found["counts"] * chance(found["values"])
             rounded = pc.match_substring_regex(column, f"^[0-9]{{{SPREADSHEET_DIGITS}}}0+$")
             for record in columns[self._record].filter(rounded).to_pylist():
@@ -42,6 +46,6 @@ class RoundingCheck:
             if count.is_likely and count.count >= _AT_LEAST:
                 raise LoadError(
                     f"{name}: {count.count:,} values end in zeros from their {SPREADSHEET_DIGITS + 1}th digit on, as a "
-                    "spreadsheet rounds long numbers, so that records would not be found; export the column as text, "
-                    "or, if the values are as the register has them, load the file with --allow-round-ids"
+                    "spreadsheet rounds long numbers, so that records would be merged or not found; export the column "
+                    "as text, or, if the values are as the register has them, load the file with --allow-round-ids"
                 )

@@ -13,6 +13,7 @@ from estelam.loading.errors import LoadError
 from judiciary.bulk.cheques import CHEQUES
 from judiciary.bulk.persons import PERSONS
 from promissory.bulk import NOTES
+from tests.support.spreadsheet import SPREADSHEET_VALUES
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NOTE = {
@@ -55,12 +56,14 @@ def test_forms(tmp_path: Path, text: str) -> None:
     [
         ("serial", "140400000000001", "FIELD_INVALID"),
         ("serial", "", "FIELD_INVALID"),
-        ("serial", "1.404E+15", "SCIENTIFIC_NOTATION: serial"),
-        ("serial", "۱٫۴۰۴e+15", "SCIENTIFIC_NOTATION: serial"),
+        ("serial", "1.404E+15", "SPREADSHEET_VALUE: serial"),
+        ("serial", "۱٫۴۰۴e+15", "SPREADSHEET_VALUE: serial"),
         ("serial", "14040000\x000000017", "FIELD_INVALID: serial has a control character"),
         ("obligor_id", "9990000019", "FIELD_INVALID"),
-        ("beneficiary_id", "9.90006E+10", "SCIENTIFIC_NOTATION: beneficiary_id"),
-        ("amount_rials", "2.5E+09", "SCIENTIFIC_NOTATION: amount_rials"),
+        *(("obligor_id", f'"{value}"', "SPREADSHEET_VALUE: obligor_id") for value in SPREADSHEET_VALUES),
+        ("amount_rials", "2500000000.0", "SPREADSHEET_VALUE: amount_rials"),
+        ("beneficiary_id", "9.90006E+10", "SPREADSHEET_VALUE: beneficiary_id"),
+        ("amount_rials", "2.5E+09", "SPREADSHEET_VALUE: amount_rials"),
         ("amount_rials", "0", "FIELD_INVALID"),
         ("amount_rials", "2500000000.5", "FIELD_INVALID: amount_rials is not a whole number"),
         ("amount_rials", "9223372036854775808", "FIELD_INVALID: amount_rials is not a whole number"),
@@ -178,8 +181,8 @@ def test_zeros_by_chance(tmp_path: Path, digits: int) -> None:
     assert [] == list(rounding(tmp_path, ids).warnings())
 
 
-def test_scientific_notation(tmp_path: Path) -> None:
-    """Rows in scientific notation are counted and named."""
+def test_values_that_a_spreadsheet_made(tmp_path: Path) -> None:
+    """Rows with a value that a spreadsheet has made of a number are counted and named."""
     (warning,) = rounding(tmp_path, ["1", "1.4E+17", "1,4E+17", "2"]).warnings()
 
-    assert warning.startswith("1 row (2): a value is in scientific notation")
+    assert warning.startswith("1 row (2): a value is what a spreadsheet makes of a long number")

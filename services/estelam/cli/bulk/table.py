@@ -14,7 +14,7 @@ from estelam.core import dates, validation
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
 from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
-from estelam.core.rounding import RoundingCount, chance, may_be_rounded
+from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE, RoundingCount, chance, may_be_rounded
 from estelam.loading.errors import LoadError
 from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, open_source
 from estelam.receipts.receipt import canonical
@@ -26,9 +26,8 @@ _START_BYTES = 1 << 16
 """The beginning of a list, by which its encoding is recognized."""
 INT64_MAX = 2**63 - 1
 
-_SCIENTIFIC = re.compile(r"[+-]?[0-9]+([.,/\u066b][0-9]*)?E[+-]?[0-9]+", re.IGNORECASE)
+_SPREADSHEET_FORM = re.compile(SPREADSHEET_FORM)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-SCIENTIFIC_NOTATION = "SCIENTIFIC_NOTATION"
 ZEROS_LOST = "ZEROS_LOST"
 _PERSON_FORM = "string.person_id.form"
 _NATIONAL_NUMBER_DIGITS = 10
@@ -189,8 +188,8 @@ def _value(name: str, cell: str, *, is_text: bool) -> str | int:
         return cell
     if _CONTROL.search(cell.strip()):  # damage, which must not be removed
         raise ValueError(f"FIELD_INVALID: {name} has a control character")
-    if _SCIENTIFIC.fullmatch(normalize_identifier(cell)):
-        raise ValueError(f"{SCIENTIFIC_NOTATION}: {name} lost digits in a spreadsheet; export the column as text")
+    if _SPREADSHEET_FORM.fullmatch(normalize_identifier(cell)):
+        raise ValueError(f"{SPREADSHEET_VALUE}: {name} was changed by a spreadsheet; export the column as text")
     if is_text:
         return normalize_digits(cell)
     try:
@@ -208,16 +207,16 @@ class Rounding(RoundingCount):
 
     rows: list[int] = field(default_factory=list)
     """The first rows with an identifier that ends in zeros from its 16th digit on."""
-    scientific_rows: list[int] = field(default_factory=list)
-    scientific: int = 0
+    changed_rows: list[int] = field(default_factory=list)
+    changed: int = 0
     zeros_rows: list[int] = field(default_factory=list)
     zeros: int = 0
 
     def add(self, row: Row) -> None:
         """Count *row*."""
-        if row.problem.startswith(SCIENTIFIC_NOTATION):
-            self.scientific += 1
-            _keep(self.scientific_rows, row)
+        if row.problem.startswith(SPREADSHEET_VALUE):
+            self.changed += 1
+            _keep(self.changed_rows, row)
         if row.problem.startswith(ZEROS_LOST):
             self.zeros += 1
             _keep(self.zeros_rows, row)
@@ -235,10 +234,10 @@ class Rounding(RoundingCount):
                 f"{_rows(self.count, self.rows)}: an identifier ends in zeros from its 16th digit on, as a spreadsheet"
                 " rounds long numbers; export the column as text, or compare these rows with their documents"
             )
-        if self.scientific:
+        if self.changed:
             yield (
-                f"{_rows(self.scientific, self.scientific_rows)}: a value is in scientific notation, as a spreadsheet"
-                " writes long numbers; these rows are not asked; export the column as text"
+                f"{_rows(self.changed, self.changed_rows)}: a value is what a spreadsheet makes of a long number;"
+                " these rows are not asked; export the column as text"
             )
         if self.zeros:
             yield (
