@@ -24,6 +24,8 @@ COMMANDS: dict[str, list[str]] = {
 }
 UNDATED = {"recalls", "recalled answers", "changes"}
 """Lists that may be empty here."""
+PROBLEM = 1
+"""The exit code of `pki show` if a certificate has a problem: other tests leave such certificates."""
 GREGORIAN = re.compile("(?<![0-9])(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}(?![0-9])")
 JALALI = re.compile("(?<![0-9])1[34][0-9]{2}-[0-9]{2}-[0-9]{2}(?![0-9])")
 
@@ -36,7 +38,7 @@ def test_both_calendars(estelam: CommandLine, name: str) -> None:
     done = estelam(*COMMANDS[name])
 
     gregorian, jalali = GREGORIAN.findall(done.out), JALALI.findall(done.out)
-    assert done.code in {0, 10, 20}, done.err
+    assert done.code in {0, 10, 20, PROBLEM if "pki" in COMMANDS[name] else 0}, done.err
     assert len(gregorian) == len(jalali)
     assert gregorian or name in UNDATED
     assert not re.search("[0-9]T[0-9]", done.out)
