@@ -22,6 +22,14 @@ class OtherInputError(JournalError):
     """The journal holds the replies to another input."""
 
 
+def damaged_line(path: Path, number: int, cause: str) -> JournalError:
+    """Return the error that line *number*, from 1, of the journal *path* is not as it was saved; *cause* says how."""
+    return JournalError(
+        f"{path}, line {number}: is damaged: {cause}; restore the file, or move it and its file {path.name}.of"
+        " elsewhere and ask anew"
+    )
+
+
 class ReceiptJournal:
     """A journal that one process at a time may open, and only for the input that it was created for.
 
@@ -66,6 +74,11 @@ class ReceiptJournal:
             self._lock.truncate(0)
             self._lock.write(input_digest.encode("ascii"))
             os.fsync(self._lock.fileno())
+        elif len(bound) != len(input_digest) or not bound.isalnum():
+            raise JournalError(
+                f"{self._path}.of: is damaged: it does not hold the digest of a list; restore it, or move it and"
+                f" {self._path.name} elsewhere and ask anew"
+            )
         elif bound != input_digest.encode("ascii"):
             raise OtherInputError(f"{self._path}: holds the replies to another input")
 
@@ -78,24 +91,21 @@ class ReceiptJournal:
         `append`, and consume it to its end.
 
         Raises:
-            JournalError: a line was changed after it was saved.
+            JournalError: a line was changed after it was saved, as far as reading shows; its receipt is not verified.
             OSError: a file can't be read or written.
         """
         with self._path.open("rb") as file:
             for number, line in enumerate(_lines(file), start=1):
                 if b"\0" in line or (not line.endswith(b"\n") and len(line) < MAX_LINE):
                     if any(map(_ends_in_reply, chain([line], _lines(file)))):
-                        raise JournalError(
-                            f"{self._path}, line {number}: was changed after it was saved, and saved replies follow it;"
-                            f" restore the file, or move it and its file {self._path.name}.of elsewhere and ask anew"
-                        )
+                        raise damaged_line(self._path, number, "it was cut or zero-filled, and saved replies follow it")
                     file.seek(self._end)
                     self._set_aside(file)
                     return
                 try:
                     yield decode(line)
-                except InvalidReceipt as error:
-                    raise JournalError(f"{self._path}, line {number}: {error}") from None
+                except InvalidReceipt:
+                    raise damaged_line(self._path, number, "it is not a reply as it was saved") from None
                 self._end += len(line)
 
     def _set_aside(self, rest: BinaryIO) -> None:

@@ -25,8 +25,8 @@ from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.errors import LoadError
-from estelam.receipts.archive import decode
-from estelam.receipts.journal import JournalError
+from estelam.receipts.archive import decode, encode
+from estelam.receipts.journal import JournalError, OtherInputError
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.cheques import CHEQUES
@@ -228,7 +228,7 @@ def test_truncated_journal(bank: Bank, lost: int) -> None:
 
 
 def test_damaged_journal(bank: Bank) -> None:
-    """A journal with a changed byte is rejected and not modified."""
+    """A journal with a changed byte is called damaged, by its line, and not modified."""
     bank.write_ids(many(9))
     bank.run()
     whole = bank.receipts.read_bytes()
@@ -236,10 +236,35 @@ def test_damaged_journal(bank: Bank) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1
         bank.receipts.write_bytes(damaged)
-        with pytest.raises((JournalError, BulkCheckError)):
+        line = whole[:place].count(b"\n") + 1
+        with pytest.raises((JournalError, BulkCheckError), match=f"line {line}: .*damaged"):
             bank.run()
 
         assert bytes(damaged) == bank.receipts.read_bytes()
+
+
+def test_damaged_request_in_journal(bank: Bank) -> None:
+    """A saved reply whose request was changed is called damaged, not a reply for another list."""
+    bank.write_ids(many(9))
+    bank.run()
+    lines = bank.receipts.read_bytes().splitlines(keepends=True)
+    item = decode(lines[3])
+    item.reply.receipt.request = pb.CheckByTrackingIdRequest(tracking_id="5").SerializeToString()  # type: ignore[attr-defined]
+    bank.receipts.write_bytes(b"".join([*lines[:3], encode(item), *lines[4:]]))
+    with pytest.raises(JournalError, match="line 4: is damaged: the receipt is of another request"):
+        bank.run()
+
+
+@pytest.mark.parametrize("content", ["", "0" * 10, "\0" * 64])
+def test_damaged_digest_of_list(bank: Bank, content: str) -> None:
+    """A file that should hold the digest of the list, and holds none, is called damaged, not another list's."""
+    bank.write_ids(many(2))
+    bank.run()
+    Path(f"{bank.receipts}.of").write_text(content)
+    with pytest.raises(JournalError, match=r"receipts.jsonl.of: is damaged") as refused:
+        bank.run()
+
+    assert not isinstance(refused.value, OtherInputError)
 
 
 def test_journal_of_another_list(bank: Bank) -> None:

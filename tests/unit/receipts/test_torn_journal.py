@@ -72,7 +72,7 @@ def test_torn_at_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zer
 def test_zeros_before_whole_lines(tmp_path: Path, rest: bytes) -> None:
     """Zeros before a saved reply are not a crash's: the journal is refused and not changed."""
     receipts = damaged(tmp_path / "folder", LINES[0] + rest)
-    with pytest.raises(JournalError, match="line 2: was changed after it was saved, and saved replies follow it"):
+    with pytest.raises(JournalError, match=r"line 2: is damaged: .*saved replies follow it"):
         replay(receipts)
 
     assert (LINES[0] + rest, None) == (receipts.read_bytes(), next(receipts.parent.glob("*.torn-*"), None))

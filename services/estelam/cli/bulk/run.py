@@ -30,8 +30,8 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
-from estelam.receipts.journal import OtherInputError, ReceiptJournal
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.journal import OtherInputError, ReceiptJournal, damaged_line
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
 from estelam.receipts.receipt import Verifier, canonical
 
 CALLS_PER_CONNECTION = 32
@@ -132,16 +132,22 @@ class BulkCheck:
 
         Raises:
             JournalError: the journal is damaged.
-            BulkCheckError: the journal holds a reply for another list, or one that fails verification.
+            BulkCheckError: the journal holds a reply for another list, or one that can't be verified here.
         """
-        for item in self._journal.replay():  # 2
+        for number, item in enumerate(self._journal.replay(), start=1):  # 2; a line is one reply
+            # Verified first: only an undamaged reply can be another list's.
+            try:
+                self._verifier.verify(item.method, item.request, item.reply)
+            except InvalidReceipt as error:
+                if error.problem.verdict is not Verdict.UNCHECKED and error.problem is not ReceiptProblem.KEY_NOT_VALID:
+                    raise damaged_line(self.receipts, number, str(error)) from None
+                raise BulkCheckError(
+                    f"{self.receipts}, line {number}: can't be verified: {error}; or the line is damaged"
+                ) from None
             key = canonical(item.request)
             if item.method != self._question.method or key not in self._answers:
-                raise BulkCheckError(f"{self.receipts} holds a reply for another list")
-            try:
-                answer = self._verify(item.request, item.reply)
-            except InvalidReceipt as error:
-                raise BulkCheckError(f"{self.receipts} holds a reply that fails verification: {error}") from None
+                raise BulkCheckError(f"{self.receipts}, line {number}: holds a reply for another list")
+            answer = Answer.from_reply(item.reply)
             self.answered += self._answers[key] is None
             self._answers[key] = answer
             self.oldest = min(self.oldest or answer.answered_at, answer.answered_at)
