@@ -31,6 +31,23 @@ def test_ledger_verify_head(estelam: CommandLine) -> None:
     assert (1, True) == (forged.code, forged.json["error"].startswith("INVALID: promissory: head "))
 
 
+def test_unknown_signing_key(estelam: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that is signed with a key of none of the given certificates is not checked, which accuses nobody."""
+    estelam(*CHECK, *options(**LIVE))
+    other = estelam.sandbox.pki / "judiciary-receipts.crt"
+    monkeypatch.setenv("ESTELAM_PROMISSORY_SIGNING_CERTIFICATES", str(other))
+
+    for command in (
+        VERIFY,
+        ("ledger", "checkpoint", "promissory"),
+        ("ledger", "prove", "inclusion", "promissory", "0"),
+    ):
+        done = estelam(*command)
+        assert (21, "") == (done.code, done.out)
+        assert done.err.startswith("NOT CHECKED: promissory: ")
+        assert "signed with a key of none of the given certificates" in done.err
+
+
 def test_empty_ledger_head(estelam: CommandLine, sandbox: Sandbox) -> None:
     """Every ledger contains the head of an empty ledger."""
     nothing = CommandLine(sandbox)(*VERIFY, "--json").json["head"]

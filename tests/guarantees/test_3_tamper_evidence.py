@@ -31,7 +31,7 @@ from estelam.inquiry.v1.inquiry_pb2 import (
     Receipt,
 )
 from estelam.ledger import verify
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     annulment_table,
@@ -95,7 +95,7 @@ class LedgerTampering:
             for statement, values in change:
                 self._connection.exec_driver_sql(statement, values)
             self.heads()
-        except LedgerCorruptError:
+        except (LedgerCorruptError, LedgerUncheckedError):  # the latter for another name of a key
             return False
         else:
             return True

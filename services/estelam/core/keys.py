@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,6 +84,28 @@ class RetirementList(BaseModel):
         return found
 
 
+class InvalidityKind(StrEnum):
+    """Why the signature of a key is not valid."""
+
+    KEY_RETIRED = "KEY_RETIRED"
+    """It states a time from the key's retirement on."""
+    KEY_COMPROMISED = "KEY_COMPROMISED"
+    """It states an earlier time, but somebody else may have the key, and nothing else proves that time."""
+    OUTSIDE_CERTIFICATES = "OUTSIDE_CERTIFICATES"
+    """No known certificate of the key was valid at that time; there may be another, as before a renewal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidity:
+    """Why the signature of a key is not valid: the kind, and a text with the times."""
+
+    kind: InvalidityKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
     """A public key that verifies signatures, with the periods in which they may have been made."""
@@ -102,7 +125,7 @@ class VerifyingKey:
         """
         self.public.verify(signature, content)
 
-    def invalidity(self, micros: int, *, is_time_proven: bool = False) -> str | None:
+    def invalidity(self, micros: int, *, is_time_proven: bool = False) -> Invalidity | None:
         """Return why a signature made at *micros* is not valid, or None if it is.
 
         Args:
@@ -120,20 +143,24 @@ class VerifyingKey:
         at = _text(seconds)
         periods = " and ".join(f"from {_text(first)} to {_text(last)}" for first, last in self.periods)
         if all(last < seconds for _, last in self.periods):
-            return f"the signing certificate had expired at {at}; it was valid {periods}"
-        if all(seconds < first for first, _ in self.periods):
-            return f"the signing certificate was not yet valid at {at}; it is valid {periods}"
-        return f"the signing certificates were not valid at {at}; they are valid {periods}"
+            text = f"the signing certificate had expired at {at}; it was valid {periods}"
+        elif all(seconds < first for first, _ in self.periods):
+            text = f"the signing certificate was not yet valid at {at}; it is valid {periods}"
+        else:
+            text = f"the signing certificates were not valid at {at}; they are valid {periods}"
+        return Invalidity(InvalidityKind.OUTSIDE_CERTIFICATES, text)
 
 
-def _retirement_problem(retirement: Retirement, at: str, *, is_time_proven: bool) -> str | None:
+def _retirement_problem(retirement: Retirement, at: str, *, is_time_proven: bool) -> Invalidity | None:
+    if at >= retirement.retired_at:
+        text = f"the signing key was retired at {retirement.retired_at}, not after {at}"
+        return Invalidity(InvalidityKind.KEY_RETIRED, text)
     if retirement.reason == "compromised" and not is_time_proven:
-        return (
+        text = (
             f"the signing key was compromised at {retirement.retired_at}, so a signature that states {at}"
             " proves nothing alone: the provider must show it in its ledger, under an earlier published head"
         )
-    if at >= retirement.retired_at:
-        return f"the signing key was retired at {retirement.retired_at}, not after {at}"
+        return Invalidity(InvalidityKind.KEY_COMPROMISED, text)
     return None
 
 

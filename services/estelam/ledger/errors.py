@@ -1,5 +1,17 @@
-"""The error of everything that reads a ledger and finds that it was changed."""
+"""The errors of everything that reads a ledger: that it was changed, or that it can't be verified."""
+
+from estelam.receipts.problems import InvalidReceipt, Verdict
 
 
 class LedgerCorruptError(Exception):
     """The ledger is corrupt; the text states where and how."""
+
+
+class LedgerUncheckedError(Exception):
+    """A checkpoint can't be verified with the given certificates: the ledger may be corrupt or not."""
+
+
+def fault_of(error: InvalidReceipt, where: str) -> LedgerCorruptError | LedgerUncheckedError:
+    """Return what *error*, of the checkpoint that *where* names, means for the ledger."""
+    kind = LedgerUncheckedError if error.problem.verdict is Verdict.UNCHECKED else LedgerCorruptError
+    return kind(f"{where}: {error}")

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
     NODE_LEVELS,
@@ -43,7 +43,7 @@ from estelam.ledger.tables import (
 )
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.problems import InvalidReceipt, check_key
 from estelam.receipts.tree import Frontier, Growth, is_consistent, leaf_hash, prove_consistency
 
 ROWS_AT_ONCE = 2000
@@ -74,6 +74,7 @@ def verify_ledger(
 
     Raises:
         LedgerCorruptError: at the first fault.
+        LedgerUncheckedError: at the first commit whose signature can't be checked with *keys*.
     """
     try:
         yield from _verified(connection, keys, start or Frontier())
@@ -197,7 +198,9 @@ def _checkpoints(
             stored = [_verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
             grown = _grown(tree, head, stored)
             _check_rest(row, grown.frontier, stored, key)
-        except (LedgerCorruptError, InvalidReceipt) as error:
+        except InvalidReceipt as error:
+            raise fault_of(error, f"the commit after entry {tree.size}") from None
+        except LedgerCorruptError as error:
             raise LedgerCorruptError(f"the commit after entry {tree.size}: {error}") from None
         except (TypeError, ValueError, KeyError, struct.error, DecodeError):
             raise LedgerCorruptError(f"the commit after entry {tree.size}: a value is corrupt") from None
@@ -239,8 +242,7 @@ def _check_rest(row: Row[*tuple[Any, ...]], tree: Frontier, stored: list[StoredE
     if frontier != tree.serialize() or {each.entry.answered_at_micros for each in stored} != {signed_at_micros}:
         raise LedgerCorruptError("the columns of its checkpoint do not match its entries")
     # The order of commits proves a commit's time: a key that was compromised later could not put it before others.
-    if problem := key.invalidity(signed_at_micros, is_time_proven=True):
-        raise InvalidReceipt(ReceiptProblem.KEY_NOT_VALID, problem)
+    check_key(key, signed_at_micros, is_time_proven=True)
 
 
 def _verified_entry(row: Row[*tuple[Any, ...]], index: int) -> StoredEntry:

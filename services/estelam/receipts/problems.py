@@ -2,6 +2,8 @@
 
 from enum import Enum, StrEnum
 
+from estelam.core.keys import VerifyingKey
+
 
 class Verdict(StrEnum):
     """How a verification ends that does not find the receipt valid."""
@@ -9,7 +11,7 @@ class Verdict(StrEnum):
     MALFORMED = "MALFORMED"
     """It can't be read as a saved reply with a receipt: nothing was verified."""
     UNCHECKED = "NOT CHECKED"
-    """It can be read, but not verified with the given certificates: it may be valid or not."""
+    """It can be read, but not verified with what was given, the certificates above all: it may be valid or not."""
     INVALID = "INVALID"
     """A step of the verification failed: it does not prove the reply."""
 
@@ -69,10 +71,20 @@ class ReceiptProblem(Enum):
         "the signature does not match the checkpoint",
         "امضا با وضعیت دفتر سازگار نیست",
     )
-    KEY_NOT_VALID = (
+    KEY_RETIRED = (
         Verdict.INVALID,
-        "the signature is right, but its key was not valid at the time of the answer",
-        "امضا درست است، اما گواهی امضا در زمان پاسخ معتبر نبوده یا کلید آن کنار گذاشته شده است",
+        "the signature is right, but its key had been retired before the time of the answer",
+        "امضا درست است، اما کلید آن پیش از زمان پاسخ کنار گذاشته شده بود",
+    )
+    KEY_COMPROMISED = (
+        Verdict.UNCHECKED,
+        "the signature is right, but somebody else may have its key; the service must show the entry in its ledger",
+        "امضا درست است، اما کلید آن شاید در دست دیگری باشد؛ سرویس باید این رکورد را در دفتر خود نشان دهد",
+    )
+    OUTSIDE_CERTIFICATES = (
+        Verdict.UNCHECKED,
+        "the signature is right, but no given certificate was valid at the time of the answer; give the one that was",
+        "امضا درست است، اما هیچ‌یک از گواهی‌های داده‌شده در زمان پاسخ معتبر نبوده است؛ گواهی آن زمان را بدهید",
     )
     PLAIN_FIELDS = (
         Verdict.INVALID,
@@ -110,3 +122,15 @@ class InvalidReceipt(Exception):  # noqa: N818 - an outcome of verification, not
         super().__init__(detail or problem.en)
         self.problem = problem
         self.detail = detail
+
+
+def check_key(key: VerifyingKey, micros: int, *, is_time_proven: bool = False) -> None:
+    """Check that a signature of *key* made at *micros* is valid, as `VerifyingKey.invalidity` does.
+
+    Raises:
+        InvalidReceipt: KEY_RETIRED, KEY_COMPROMISED or OUTSIDE_CERTIFICATES.
+    """
+    if found := key.invalidity(micros, is_time_proven=is_time_proven):
+        problem = ReceiptProblem[found.kind]
+        advice = "; give the certificate that was" if problem is ReceiptProblem.OUTSIDE_CERTIFICATES else ""
+        raise InvalidReceipt(problem, f"{found}{advice}")

@@ -12,7 +12,7 @@ from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 
 SALT_BYTES = 16
@@ -102,8 +102,7 @@ class Verifier:
         if root_from_path(leaf_hash(receipt.entry), receipt.index, head.size, path) != head.root:  # 3
             raise InvalidReceipt(ReceiptProblem.NOT_IN_TREE)
         _, key_id = self._verified(receipt.checkpoint)  # 4
-        if problem := self._keys[key_id].invalidity(entry.answered_at_micros):
-            raise InvalidReceipt(ReceiptProblem.KEY_NOT_VALID, problem)
+        check_key(self._keys[key_id], entry.answered_at_micros)
         _check_plain_fields(receipt, entry)  # 5
         return VerifiedReceipt(entry, receipt.index, head, key_id)
 

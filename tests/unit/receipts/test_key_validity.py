@@ -16,7 +16,7 @@ from estelam.core.clock import to_datetime
 from estelam.core.keys import key_fingerprint, verifying_keys
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.verify import verify_ledger
 from estelam.receipts import archive
 from estelam.receipts.archive import ReceiptRecord, write_archive
@@ -98,7 +98,7 @@ RETIREMENTS = {
     "superseded later": ("superseded", NOW + DAY, ""),
     "superseded earlier": ("superseded", NOW - DAY, "was retired at"),
     "compromised later": ("compromised", NOW + DAY, "was compromised"),
-    "compromised earlier": ("compromised", NOW - DAY, "was compromised"),
+    "compromised earlier": ("compromised", NOW - DAY, "was retired at"),
 }
 
 
@@ -162,6 +162,34 @@ def test_all_certificates_of_a_file(
     assert verifier(signed_by(recorded, tmp_path, *files[:2]), record)
 
 
+def test_verdicts(recorded: RecordedLedger, record: ReceiptRecord, tmp_path: Path) -> None:
+    """Only an answer from the retirement on is INVALID; what another file may yet prove is not checked."""
+    public = read_certificates(recorded.sandbox.pki / "promissory-receipts.crt")[0].public_key()
+
+    def verdict() -> tuple[int, str, str]:
+        archive_file = tmp_path / "saved.json"
+        write_archive(archive_file, [record])
+        files = "--certificate", tmp_path / "promissory-receipts.crt", "--retired-keys", tmp_path / "retired-keys.json"
+        done = CliRunner().invoke(application(), ["receipt", "verify", *map(str, [archive_file, *files]), "--json"])
+        found = json.loads(done.stdout)
+        return done.exit_code, found["verdict"], found["problem"]
+
+    periods, retirements = {}, {}
+    for name in ("expired", "not yet valid"):
+        since, until, _ = PERIODS[name]
+        signed_by(recorded, tmp_path, certificate_pem(recorded.sandbox.pki, public, since=since, until=until))
+        periods[name] = verdict()
+        assert "give the certificate that was" in by_page(tmp_path, record)
+    signed_by(recorded, tmp_path)
+    for name in ("superseded earlier", "compromised earlier", "compromised later"):
+        reason, at, _ = RETIREMENTS[name]
+        write_retirement(tmp_path / "retired-keys.json", tmp_path / "promissory-receipts.crt", at, reason)
+        retirements[name] = verdict()
+
+    assert {(21, "NOT CHECKED", "OUTSIDE_CERTIFICATES")} == {*periods.values()}
+    assert [(1, "INVALID", "KEY_RETIRED")] * 2 + [(21, "NOT CHECKED", "KEY_COMPROMISED")] == [*retirements.values()]
+
+
 def test_ledger(recorded: RecordedLedger, tmp_path: Path) -> None:
     """A ledger's checkpoints follow the same rules, except that its order proves the time under a compromised key."""
     public = read_certificates(recorded.sandbox.pki / "promissory-receipts.crt")[0].public_key()
@@ -171,17 +199,19 @@ def test_ledger(recorded: RecordedLedger, tmp_path: Path) -> None:
         with closing(Store(recorded.sandbox.promissory().store)) as store, store.transaction() as connection:
             try:
                 return "" if list(verify_ledger(connection, keys)) else "empty"
-            except LedgerCorruptError as error:
-                return str(error)
+            except (LedgerCorruptError, LedgerUncheckedError) as error:
+                return f"{type(error).__name__}: {error}"
 
     for since, until, words in PERIODS.values():
         folder = signed_by(recorded, tmp_path, certificate_pem(recorded.sandbox.pki, public, since=since, until=until))
         assert holds(problem(), words)
+        assert not words or problem().startswith("LedgerUncheckedError: the commit after entry 0: ")
     folder = signed_by(recorded, tmp_path)
     for name, (reason, at, _) in RETIREMENTS.items():
         list_file = write_retirement(tmp_path / "list.json", folder / "promissory-receipts.crt", at, reason)
         assert holds(
-            problem(list_file), "" if "later" in name else "the commit after entry 0: the signing key was retired at"
+            problem(list_file),
+            "" if "later" in name else "LedgerCorruptError: the commit after entry 0: the signing key was retired at",
         )
 
 

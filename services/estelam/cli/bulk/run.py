@@ -139,7 +139,7 @@ class BulkCheck:
             try:
                 self._verifier.verify(item.method, item.request, item.reply)
             except InvalidReceipt as error:
-                if error.problem.verdict is not Verdict.UNCHECKED and error.problem is not ReceiptProblem.KEY_NOT_VALID:
+                if error.problem.verdict is not Verdict.UNCHECKED and error.problem is not ReceiptProblem.KEY_RETIRED:
                     raise damaged_line(self.receipts, number, str(error)) from None
                 raise BulkCheckError(
                     f"{self.receipts}, line {number}: can't be verified: {error}; or the line is damaged"

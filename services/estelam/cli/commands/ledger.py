@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from sqlalchemy import Connection
@@ -22,7 +22,7 @@ from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import loads, proofs, recall_runs, search, verify
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
@@ -57,8 +57,8 @@ def verify_ledger(service: str, head: str | None, heads: Path | None, from_: str
                     sizes.update({reached.root: reached.size} if reached.root in roots else {})
                 _check_sizes(kept, sizes)
                 verify.verify_heads(connection, end, kept)
-            except LedgerCorruptError as error:
-                output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
+            except (LedgerCorruptError, LedgerUncheckedError) as error:
+                _exit_not_valid(service, error, as_json=as_json)
     facts = {"valid": True, "service": service, "commits": commits, "entries": end.size, "head": str(end)}
     output.print_record(facts | ({"from": f"{since[0]}:{since[1].hex()}"} if since else {}), as_json=as_json)
 
@@ -106,14 +106,20 @@ def _prove(service: str, size: int | None, prove: Callable[..., str], problem: s
 
 @contextlib.contextmanager
 def _ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
-    """Yield a connection to the ledger of *service*; where the block finds it corrupt, print that and exit 1."""
+    """Yield a connection to the ledger of *service*; where the block finds it not valid, print that and exit."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 yield connection
-            except LedgerCorruptError as error:
-                output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
+            except (LedgerCorruptError, LedgerUncheckedError) as error:
+                _exit_not_valid(service, error, as_json=as_json)
+
+
+def _exit_not_valid(service: str, error: LedgerCorruptError | LedgerUncheckedError, *, as_json: bool) -> NoReturn:
+    if isinstance(error, LedgerUncheckedError):
+        output.exit_error(f"NOT CHECKED: {service}: {error}", as_json=as_json, code=output.EXIT_UNAVAILABLE)
+    output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
 
 
 def _checkpoint(
@@ -123,7 +129,8 @@ def _checkpoint(
 
     Raises:
         UsageError: there is none.
-        LedgerCorruptError: it is not signed by one of *keys*.
+        LedgerUncheckedError: it is not signed by one of *keys*.
+        LedgerCorruptError: it is malformed, or its signature is wrong.
     """
     note = last_checkpoint(connection) if size is None else proofs.note_of_size(connection, size)
     if note is None:
@@ -132,7 +139,7 @@ def _checkpoint(
     try:
         return note, checkpoint.verify(note, keys)[0]
     except InvalidReceipt as error:
-        raise LedgerCorruptError(f"its checkpoint: {error}") from None
+        raise fault_of(error, "its checkpoint") from None
 
 
 def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json: bool) -> None:
