@@ -39,6 +39,7 @@ class QualitySettings(SettingsSection):
     """The table [quality]."""
 
     SECTION: ClassVar[str] = "quality"
+    MIGRATIONS: ClassVar[str] = "quality:migrations"
 
     store: StoreUrl
     """The address of the quality store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""

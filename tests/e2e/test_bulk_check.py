@@ -87,10 +87,10 @@ def test_exit_codes_are_distinct(estelam: CommandLine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "out", "code", "words"),
     [
-        (None, "answers.csv", 1, "no such file"),
+        (None, "answers.csv", 2, "no such file"),
         ("id\n1\n", "answers.csv", 1, "tracking_id"),
         ("tracking_id\n1\n", "nowhere/answers.csv", 2, "there is no folder"),
-        ("tracking_id\n1\n", "certificates.csv", 1, "not from a bulk check"),
+        ("tracking_id\n1\n", "certificates.csv", 2, "not from a bulk check"),
     ],
 )
 def test_bad_invocation_is_one_line(
@@ -104,6 +104,14 @@ def test_bad_invocation_is_one_line(
 
     assert (code, "", 1) == (result.code, result.out, len(result.err.splitlines()))
     assert words in result.err
+
+
+def test_list_without_rows(estelam: CommandLine, tmp_path: Path) -> None:
+    """A list that has a header alone gets a warning that nothing is asked."""
+    (tmp_path / "list.csv").write_text("tracking_id\n\n")
+    result = estelam("judiciary", "bulk-check-cheques", tmp_path / "list.csv", "--out", tmp_path / "answers.csv")
+
+    assert (0, True) == (result.code, result.err.endswith("list.csv: has no row below its header; nothing is asked\n"))
 
 
 @pytest.mark.parametrize(

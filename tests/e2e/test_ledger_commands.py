@@ -165,7 +165,9 @@ def test_subject_report(estelam: CommandLine) -> None:
     report = estelam(*REPORT, "promissory", "۹۹۹۰۰۰۰۰۴۲", "--json").json
     last = report["inquiries"][-1]
     nobody = estelam(*REPORT, "promissory", "9990000107")
+    text, count = estelam(*REPORT, "promissory", "9990000042").out, len(report["inquiries"])
 
+    assert text.endswith(f" under keys k1: {count} {'inquiry' if count == 1 else 'inquiries'} found\n")
     assert ("99000316764", "YES", entries) == (last["caller"], last["outcome"], report["searched_entries"])
     assert (0, f"searched {entries:,} entries under keys k1: none\n") == (nobody.code, nobody.out)
 

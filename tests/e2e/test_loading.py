@@ -73,12 +73,12 @@ def changed(path: Path, row: int, column: str, value: str) -> Path:
     return path
 
 
-def refuse(command: CommandLine, path: Path) -> str:
-    """The message for *path*, which must not load and must change nothing."""
+def refuse(command: CommandLine, path: Path, *, code: int = 1) -> str:
+    """The message for *path*, which must not load, exits with *code* and must change nothing."""
     store = command.sandbox.promissory().store
     before = facts(store)
     result = command("promissory", "load-notes", path, "--cut-at", NOW)
-    assert result.code == 1
+    assert result.code == code
     assert before == facts(store)
     return " ".join(f"{result.out} {result.err}".split())
 
@@ -119,7 +119,7 @@ def left_over(command: CommandLine, path: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["missing.csv", "."])
 def test_unreadable_file_is_reported(command: CommandLine, tmp_path: Path, name: str) -> None:
     """A file that cannot be read is reported by its path."""
-    words = refuse(command, tmp_path / name)
+    words = refuse(command, tmp_path / name, code=2)
 
     assert "no such file" in words or "is a directory" in words
 
@@ -310,7 +310,7 @@ def test_rejects_file_replaces_no_other_file(command: CommandLine, tmp_path: Pat
 
     for path in (other, good, tmp_path / "missing" / "rejects.csv"):
         result = command("judiciary", "load-cases", good, "--cut-at", NOW, "--rejects", path)
-        assert (1, True) == (result.code, str(path) in result.err)
+        assert (2, True) == (result.code, str(path) in result.err)
     assert "evidence" == other.read_text("utf-8")
     assert good.exists()
     assert before == facts(command.sandbox.judiciary().store)
@@ -402,6 +402,20 @@ def test_dry_run_leaves_no_rejects(command: CommandLine, tmp_path: Path) -> None
         "row 7, line 8, column state: NOT_A_KNOWN_WORD: give GRADUALLY_SETTLED or"
     )
     assert before == sorted(tmp_path.iterdir())
+
+
+def test_file_without_rows_gets_a_warning(command: CommandLine, tmp_path: Path) -> None:
+    """A file of blank lines below its header is loaded with a warning; one whose manifest states no rows, without."""
+    path = file(tmp_path / "notes.csv", NOTES, 0)
+    path.write_bytes(path.read_bytes() + b"\n\n")
+    result = command("promissory", "load-notes", path, "--cut-at", NOW)
+    warned = (result.code, "has no row below its header" in result.err)
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert command("load", "manifest", path, "--feed", "notes", "--cut-at", NOW, "--number", "3").code == 0
+    declared = command("promissory", "load-notes", path)
+
+    assert (0, True) == warned
+    assert (0, "") == (declared.code, declared.err)
 
 
 def test_rejects_in_json(command: CommandLine, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_formats_agree(cleared: tuple[CommandLine, str]) -> None:
     assert header == COLUMNS
     assert row == ["" if value is None else str(value) for value in as_json[0].values()]
     assert inquiry.replace("-", "")[:8] in table.out
-    assert re.search("searched [0-9]+ entries under keys k1: 1 answers to 1 callers would be different now", table.err)
+    assert re.search("searched [0-9]+ entries under keys k1: 1 answer to 1 caller would be different now", table.err)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

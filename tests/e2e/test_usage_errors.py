@@ -11,6 +11,8 @@ NOTE = [*options(**LIVE)]
 OUTAGE = ["quality", "outage", "announce"]
 OUTAGE += options(service="promissory-note-inquiry", reason_fa="نگهداری", reason_en="Maintenance")
 LOAD = ["judiciary", "load-cases", str(SAMPLES / "cases.csv")]
+CUT = ["--cut-at", "2026-06-01T12:00+03:30"]
+LIST = SAMPLES / "cases.csv"
 MANIFEST = ["load", "manifest", "{folder}/cases.csv", "--number", "1"]
 WRONG: dict[str, list[str]] = {
     "option without value": ["promissory", "check", "--serial"],
@@ -39,6 +41,16 @@ WRONG: dict[str, list[str]] = {
     "malformed day": ["catalogue", "explain", "setad", "promissory-note-inquiry/CheckNote", "--on", "1405-13-01"],
     "unknown case": ["conformance", "list", "--only", "R9"],
     "folder of fixtures in use": ["conformance", "fixtures", "{folder}"],
+    "no such data file": ["judiciary", "load-cases", "{folder}/none", "--cut-at", "2026-06-01T12:00+03:30"],
+    "no such list": ["judiciary", "bulk-check-cheques", "{folder}/none", "--out", "{folder}/answers"],
+    "no such receipt": ["receipt", "verify", "{folder}/none"],
+    "no such certificate of a receipt": ["receipt", "verify", "{folder}/kept", "--certificate", "{folder}/none"],
+    "no such heads": ["ledger", "verify", "promissory", "--heads", "{folder}/none"],
+    "no such file of a manifest": ["load", "manifest", "{folder}/none", "--feed", "cases", *MANIFEST[3:], *CUT],
+    "folder as data file": ["judiciary", "load-cases", "{folder}", *CUT],
+    "no folder of rejects": [*LOAD, *CUT, "--rejects", "{folder}/none/rejects.csv"],
+    "rejects exist": [*LOAD, *CUT, "--rejects", "{folder}/kept"],
+    "output of no bulk check": ["judiciary", "bulk-check-cheques", str(LIST), "--out", "{folder}/kept"],
     "folder of lists in use": ["promissory", "recall", "0", "--out", "{folder}"],
 }
 

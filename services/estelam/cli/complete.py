@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from os import environ
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,12 @@ def files(incomplete: str) -> list[str]:  # noqa: ARG001 - the shell completes i
 def stores() -> list[str]:
     """Return the services that have a store."""
     return sorted(entry.name for entry in entry_points(group="estelam.stores"))
+
+
+def migrated() -> list[str]:
+    """Return the services whose store `estelam migrate` creates."""
+    services = entry_points(group="estelam.services")
+    return sorted(each.name for each in services if find_spec(f"{each.module.partition('.')[0]}.migrations"))
 
 
 def sections() -> list[str]:

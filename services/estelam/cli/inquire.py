@@ -92,8 +92,9 @@ def resolve_target(options: Options, settings: ClientSettings) -> tuple[str, Cli
         )
     identity = ClientIdentity.named(settings.pki, options.as_)
     if not identity.certificate.exists():
-        near = did_you_mean(options.as_, [key.stem for key in settings.pki.glob("*.key")])
-        raise UsageError(f"--as {options.as_}: {identity.certificate}: no such file{near}")
+        names = sorted(key.stem for key in settings.pki.glob("*.key") if key.with_suffix(".crt").exists())
+        advice = did_you_mean(options.as_, names) or f"; there are {', '.join(names) or 'none'}"
+        raise UsageError(f"--as {options.as_}: {identity.certificate}: no such file{advice}")
     return address, identity
 
 

@@ -29,6 +29,7 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
     with output.user_errors(as_json=as_json), contextlib.ExitStack() as stack:
         settings = load_settings(kind)
         declared = _declaration(settings, feed, file, options)
+        output.check_readable(file)
         store = stack.enter_context(contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)))
         rejects = options.rejects or file.with_name(f"{file.name}.rejects.csv")
         if options.dry_run and not options.rejects:
@@ -55,7 +56,7 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
             clock=Clock(),
             progress=show_bytes,
         )
-    _report(result, declared, options)
+    _report(file, result, declared, options)
 
 
 def parse_feed(text: str) -> str:
@@ -102,7 +103,7 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
     )
 
 
-def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
+def _report(file: Path, result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
     facts: dict[str, Any] = {"loaded": result.rows, "rejected": result.rejected}
     if result.rejected:
         listed = options.rejects or not options.dry_run
@@ -122,6 +123,8 @@ def _report(result: LoadResult, declared: Declaration, options: LoadOptions) -> 
         facts["already_loaded"] = True
         title = "Already loaded: nothing was changed."
     output.print_record(facts, as_json=options.as_json, title=title)
+    if not (result.rows or result.rejected or result.already_loaded) and declared.rows is None:
+        typer.secho(f"{file}: has no row below its header: only the cut-off of the feed is new", fg="yellow", err=True)
     if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
 

@@ -46,6 +46,7 @@ def write_manifest(
 
     path = manifest_path(file)
     with output.user_errors(as_json=as_json):
+        output.check_readable(file)
         if path.exists():
             raise UsageError(f"{path}: exists; remove it first if it is to be written anew")
         manifest = Manifest(

@@ -1,7 +1,8 @@
 """What a command prints and how it exits. Exit 0 is YES and 10 is NO; no failure can look like a NO.
 
 A command that verifies, or reports from a ledger, accuses only with exit 1: what it looked at is not valid. A malformed
-question exits 2, and a store, key or file that can't be read exits 21: nothing was found, since nothing was looked at.
+question, or a path that was typed and can't be used, exits 2, and a store, key or file of the settings that can't be
+read exits 21: nothing was found, since nothing was looked at.
 
 Commands pass dates and instants as such. Text states them in both calendars, instants in Iran's time; JSON has
 ISO 8601, instants in UTC.
@@ -9,6 +10,7 @@ ISO 8601, instants in UTC.
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -98,6 +100,11 @@ def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int
 
 def _frame(columns: int) -> int:
     return 3 * columns + 1  # a border and two blanks for each column, and the last border
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return *count* with its noun: *one*, or *many*, which is *one* with an s unless it is given."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None, asked: bool = True) -> NoReturn:
@@ -202,6 +209,20 @@ def print_error(
     """Print the JSON error that every command with --json prints: always error, reason, layer, address and fields."""
     facts = {"error": error, "reason": reason, "layer": layer, "address": address, "fields": list(fields)}
     _print_json(facts | dict(more or {}))
+
+
+def check_readable(path: Path) -> None:
+    """Check that a command can read the file *path* that the caller named.
+
+    Raises:
+        UsageError: it does not exist, is a folder or can't be read.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a directory")
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or directory")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path}: permission denied")
 
 
 def check_writable(path: Path, option: str, *, force: bool) -> None:

@@ -59,7 +59,8 @@ def recall_answers(
             output.print_record(summary, as_json=as_json)
         else:
             lists.show(form)
-            found = f"{answers} answers to {len(lists.counts())} callers would be different now" if answers else "none"
+            callers = output.counted(len(lists.counts()), "caller")
+            found = f"{output.counted(answers, 'answer')} to {callers} would be different now" if answers else "none"
             typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", err=True)
 
 

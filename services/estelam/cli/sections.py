@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from estelam.core.model_files import load_toml
 from estelam.core.settings import ClientSettings, SettingsError, SettingsSection
@@ -21,6 +22,11 @@ def section_kinds() -> dict[str, type[SettingsSection]]:
             own = (one for one in kinds if issubclass(one, SettingsSection) and one.__module__ == module)
             found |= {one.SECTION: one for one in own}
     return found
+
+
+def stored_kinds() -> dict[str, Any]:
+    """Return the settings class of each section that has a store with migrations, by the section's name."""
+    return {name: kind for name, kind in section_kinds().items() if hasattr(kind, "MIGRATIONS")}
 
 
 def sections_in_file() -> list[str]:

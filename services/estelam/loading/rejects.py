@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from estelam.core.exceptions import describe_error
-from estelam.loading.errors import LoadError
+from estelam.core.exceptions import UsageError, describe_error
 
 MAX_LISTED = 100
 """Rejected rows that the result of a load lists; the file has all of them."""
@@ -31,7 +30,7 @@ class Reject(NamedTuple):
 class RejectFile:
     """The file of rejected rows; it is created with the first one, and that of an earlier load is deleted at the start.
 
-    Entering it raises LoadError where the path has another file, or no folder. If the block raises, the file is
+    Entering it raises UsageError where the path has another file, or no folder. If the block raises, the file is
     incomplete, and is deleted.
     """
 
@@ -50,7 +49,7 @@ class RejectFile:
 
     def _check_replaceable(self) -> None:
         if not self.path.parent.is_dir():
-            raise LoadError(f"{self.path}: there is no folder for the rejected rows")
+            raise UsageError(f"{self.path}: there is no folder for the rejected rows")
         header = ",".join(_HEADER).encode()
         try:
             with self.path.open("rb") as file:
@@ -59,8 +58,8 @@ class RejectFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise LoadError(describe_error(error)) from None
-        raise LoadError(f"{self.path}: exists and is not a file of rejected rows; name another one with --rejects")
+            raise UsageError(describe_error(error)) from None
+        raise UsageError(f"{self.path}: exists and is not a file of rejected rows; name another one with --rejects")
 
     def __exit__(self, error: object, *_: object) -> None:
         if self._file:

@@ -176,8 +176,9 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
     Raises:
         StoreError, AccessConfigError: the store or the catalogue can't be used.
     """
-    with contextlib.closing(Store(settings.store)) as store, store.single_writer_lock():
-        check_schema(store, repository.MIGRATIONS, command_name="estelam quality migrate")
+    with contextlib.closing(Store(settings.store)) as store, contextlib.ExitStack() as stack:
+        check_schema(store, settings.MIGRATIONS, command_name="estelam quality migrate")
+        stack.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
         monitor = Monitor(settings, clock)
         running = asyncio.create_task(monitor.run())
         log.info("monitor.started", probe_identities=len(settings.probe), ledgers=len(settings.ledgers))

@@ -99,6 +99,22 @@ def test_single_monitor(complete_sandbox: Sandbox, begin: Callable[..., dict[str
     assert services[QUALITY].exit_status is None
 
 
+def test_missing_folder_of_store(tmp_path: Path) -> None:
+    """Without the store's folder the process names the command to run, and `estelam migrate` creates this store too."""
+    sandbox = suite.create_sandbox(tmp_path / "suite")
+    environ = {**sandbox.environ, "ESTELAM_QUALITY_STORE": f"sqlite:///{tmp_path / 'none'}"}
+    refused = run_command(sandbox, "quality", "serve", environ=environ)
+    alone = run_command(sandbox, "migrate", "quality", environ=environ)
+    every = run_command(sandbox, "migrate", environ=environ)
+
+    assert (1, True) == (refused.returncode, refused.stderr.endswith("run: estelam quality migrate\n"))
+    assert (0, "quality  current\n") == (alone.returncode, alone.stdout)
+    assert (0, ["judiciary", "promissory", "quality"]) == (
+        every.returncode,
+        sorted(line.split()[0] for line in every.stdout.splitlines()),
+    )
+
+
 def test_missing_store(tmp_path: Path) -> None:
     """Without a store the process exits with 1 and names the command to run."""
     done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")

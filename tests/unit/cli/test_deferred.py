@@ -74,6 +74,7 @@ def test_help_imports_little(name: str) -> None:
         ("estelam ledger ver", "verify"),
         ("estelam ledger subject-report --ki", "--kind"),
         ("estelam migrate jud", "judiciary"),
+        ("estelam migrate qua", "quality"),
         ("estelam catalogue show promissory-note", "promissory-note-inquiry"),
         ("estelam catalogue explain --method promissory", "promissory-note-inquiry/CheckNote"),
         ("estelam judiciary recall --format c", "csv"),

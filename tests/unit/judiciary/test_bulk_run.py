@@ -21,6 +21,7 @@ from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core.dates import DateProblem
+from estelam.core.exceptions import UsageError
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
@@ -284,7 +285,7 @@ def test_existing_output(bank: Bank) -> None:
     """An existing file that is not from a bulk check is not overwritten."""
     bank.write_ids(many(5))
     bank.out.write_text("precious")
-    with pytest.raises(BulkCheckError, match="not from a bulk check"):
+    with pytest.raises(UsageError, match="not from a bulk check"):
         bank.run()
 
     assert bank.out.read_text() == "precious"
@@ -379,7 +380,7 @@ def test_invalid_list(bank: Bank, text: str, message: str) -> None:
 def test_list_in_a_pipe(bank: Bank) -> None:
     """A list that can be read only once is refused, without waiting for its writer."""
     os.mkfifo(bank.source)
-    with pytest.raises(BulkCheckError, match="not a regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         bank.open_check()
 
 

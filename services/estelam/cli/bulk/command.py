@@ -60,12 +60,15 @@ def check_list(
         )
         # The check refuses an output file of another list; here only whether it can be written.
         output.check_writable(out, "--out", force=True)
+        output.check_readable(file)
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
         verifier = Verifier(service_keys(question.service, certificate, retired_keys))
         with BulkCheck(question, file, out, verifier) as check:
             for warning in check.rounding.warnings():
                 _warn(warning)
+            if not check.rows:
+                _warn(f"{file}: has no row below its header; nothing is asked")
             with output.progress("rows answered", as_json=options.as_json, total=check.distinct) as show:
                 check.resume(lambda done: show(done, "receipts of an earlier run verified"))
                 if check.set_aside:

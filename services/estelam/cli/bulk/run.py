@@ -27,7 +27,7 @@ from estelam.cli.bulk.table import MAYBE_ROUNDED, Rounding, read_rows
 from estelam.client.bulk import BulkCaller, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import Clock
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import OtherInputError, ReceiptJournal, damaged_line
@@ -87,15 +87,16 @@ class BulkCheck:
     def __init__(self, question: Question, source: Path, out: Path, verifier: Verifier) -> None:
         self._question, self._source, self.out, self._verifier = question, source, out, verifier
         if source.exists() and not source.is_file():
-            raise BulkCheckError(
-                f"{source}: is not a regular file; a list is read several times, so write it to a file"
-            )
+            raise UsageError(f"{source}: is not a regular file; a list is read several times, so write it to a file")
         self._digest = _digest(source)
         self._now = Clock().now()
         self.rounding = Rounding()
         # A request that occurs twice is sent once.
         self._answers: dict[bytes, Answer | None] = {}
+        self.rows = 0
+        """The number of rows of the list."""
         for row in read_rows(source, question, self._now):  # 1
+            self.rows += 1
             self.rounding.add(row)
             if row.request is not None:
                 self._answers[row.request] = None
@@ -108,7 +109,7 @@ class BulkCheck:
         """When the first of them was given."""
         self.receipts = out.with_name(f"{out.name}.receipts.jsonl")
         if out.exists() and not self.receipts.exists():
-            raise BulkCheckError(f"{out} already exists and is not from a bulk check; choose another --out")
+            raise UsageError(f"{out} already exists and is not from a bulk check; choose another --out")
         try:
             self._journal = ReceiptJournal(self.receipts, input_digest=self._digest)
         except OtherInputError:

@@ -161,7 +161,8 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
         return
     if rows:
         output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
-    typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {len(rows) or 'none'}")
+    found_text = f"{output.counted(len(rows), 'inquiry', 'inquiries')} found" if rows else "none"
+    typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found_text}")
 
 
 def list_loads(service: str, index: int | None, *, as_json: bool) -> None:
@@ -252,6 +253,7 @@ def _read_heads(path: Path, keys: Mapping[str, VerifyingKey]) -> list[Checkpoint
         UsageError: the file holds none, something else, or one that is not signed so.
         OSError: the file can't be read.
     """
+    output.check_readable(path)
     try:
         notes = list(checkpoint.parse_all(path.read_text("utf-8")))
         found = [checkpoint.verify(note, keys)[0] for note in notes]

@@ -30,6 +30,8 @@ def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None
     """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        for path in (file, *(certificate or ()), *([retired_keys] if retired_keys else ())):
+            output.check_readable(path)
         verifiers = _Verifiers(certificate, retired_keys)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):
@@ -63,6 +65,7 @@ def _exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoRe
 def export(file: Path, out: Path, *, as_json: bool) -> None:
     """Write the proof of each reply of *file* into the folder *out*."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        output.check_readable(file)
         output.check_new_folder(out, "--out")
         count = 0
         try:

@@ -13,7 +13,11 @@ from estelam.cli.options import AsJson
 def migrate(
     services: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SERVICE]...", help="The services; default: all.", autocompletion=complete.stores),
+        typer.Argument(
+            metavar="[SERVICE]...",
+            help="The services; default: all that the settings name.",
+            autocompletion=complete.migrated,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
