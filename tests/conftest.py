@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
@@ -28,6 +29,10 @@ STORING = ("promissory", "judiciary")
 
 both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="session")
 """Runs a test on every engine; all other tests run on SQLite only."""
+
+# No test asserts time: on a busy machine examples may be slow to draw.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -192,12 +192,18 @@ def test_invalid_announcement(
     assert [] == stored(commands, first)
 
 
-@pytest.mark.parametrize("number", ["7", "-1", "0", str(10**30)])
-def test_unknown_number(commands: OutageCommands, number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        ("7", "no announcement has that number"),
+        *((text, "give a whole number from 1") for text in ("-1", "0", str(10**30))),
+    ],
+)
+def test_unknown_number(commands: OutageCommands, number: str, why: str) -> None:
     """Ending an unknown number is an error."""
     result = commands.run("outage", "end", "--", number)
 
-    assert (2, True) == (result.code, "no announcement has that number" in result.err)
+    assert (2, True) == (result.code, why in result.err)
 
 
 def test_overlapping_announcements(commands: OutageCommands, first: datetime) -> None:
