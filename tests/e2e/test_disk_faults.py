@@ -171,7 +171,8 @@ def test_failing_disk_loses_nothing(disk: DiskUnderTest, set_fault: SetFault, wh
     assert during.size + undelivered + 1 == disk.head().size
 
 
-@pytest.mark.parametrize("what", ["broken", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["broken", "full"])
 def test_failing_postgresql_disk_loses_nothing(postgresql_disk: DiskUnderTest, what: str) -> None:
     """A failing disk under PostgreSQL is an outage that loses no acknowledged answer."""
     control = postgresql_disk.control / what

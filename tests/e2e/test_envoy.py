@@ -216,7 +216,8 @@ def test_announced_outage_reports_its_end(deployment: EnvoyDeployment, kind: str
     ]
 
 
-@each_kind_slowly
+@pytest.mark.slow
+@each_kind
 def test_lost_worker_costs_no_call(deployment: EnvoyDeployment, kind: str) -> None:
     """A worker that is killed or shut down under load costs no call of our client."""
     over, setad = Event(), ClientIdentity.named(deployment.sandbox.pki, "setad")

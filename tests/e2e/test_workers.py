@@ -82,6 +82,7 @@ def test_killed_worker_is_replaced(on_postgresql: Sandbox, service: ServiceProce
     assert max(before) in workers(service)
 
 
+@pytest.mark.slow
 def test_rolling_restart_replaces_all_workers(on_postgresql: Sandbox, service: ServiceProcess) -> None:
     """A rolling restart replaces all workers, and every call is answered."""
     before = workers(service)

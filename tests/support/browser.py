@@ -13,7 +13,7 @@ CHROMIUM = shutil.which("chromium")
 DESKTOP, PHONE = {"width": 1180, "height": 800}, {"width": 360, "height": 740}
 VARIANTS = [
     ("fa", "light", DESKTOP),
-    ("en", "light", PHONE),
+    pytest.param("en", "light", PHONE, marks=pytest.mark.slow),
     pytest.param("fa", "dark", PHONE, marks=pytest.mark.slow),
     pytest.param("en", "dark", DESKTOP, marks=pytest.mark.slow),
 ]

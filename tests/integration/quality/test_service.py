@@ -67,6 +67,7 @@ def dashboard_state(url: str) -> tuple[bool, str]:
     return found["stale"], found["state"]
 
 
+@pytest.mark.slow
 def test_killed_service(complete_sandbox: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
     """Monitor and dashboard show a killed service and its recovery, and the process shuts down with 0."""
     services = begin(*SERVICES, QUALITY)
