@@ -239,7 +239,7 @@ class ServiceUnderTest:
         publish(self._box.folder / "outages.toml", *announced)
         call: Any = self._channel(question.caller).unary_unary(f"/{question.method}", None, question.reply.FromString)
         try:
-            reply: Message = call(question.request.SerializeToString(), timeout=5, metadata=question.metadata)
+            reply: Message = call(question.request.SerializeToString(), timeout=20, metadata=question.metadata)
         except grpc.RpcError as error:
             return error
         finally:
