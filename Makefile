@@ -12,7 +12,8 @@ LOCK ?= requirements/development.txt
 # TESTS=tests/unit selects a part of the suite, WORKERS=2 the number of test processes.
 TESTS ?=
 WORKERS ?= 5
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+# The tests start processes beside gRPC's threads; its handlers of fork can hang the child before it runs.
+PYTEST := GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 COMPILE := $(BIN)/uv pip compile --quiet --no-annotate --custom-compile-command 'make lock' --generate-hashes
 
 .PHONY: help
