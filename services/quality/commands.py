@@ -8,7 +8,6 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
 from estelam.storage.migrate import migrate as migrate_store
-from quality import repository
 from quality import service as process
 from quality.cli_errors import MIGRATE, quality_errors
 from quality.monitor import config_check, ledger_collector
@@ -25,7 +24,7 @@ def serve(listen: str | None, port_file: Path | None, *, as_json: bool) -> None:
 def migrate(*, as_json: bool) -> None:
     """Create the quality store, or bring it to the newest schema."""
     with quality_errors(as_json=as_json):
-        migrate_store(load_settings(QualitySettings).store, repository.MIGRATIONS)
+        migrate_store(load_settings(QualitySettings).store, QualitySettings.MIGRATIONS)
     output.print_record({"quality": "current"}, as_json=as_json)
 
 

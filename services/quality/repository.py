@@ -29,7 +29,6 @@ from quality import histogram
 from quality.attribution import Attribution
 from quality.records import Freshness, MetricsSample, Observation, ObservedHead, PlannedOutage, Probe, Tally
 
-MIGRATIONS = "quality:migrations"
 ROWS_PER_FETCH = 2000
 IDS_PER_STATEMENT = 500
 

@@ -180,7 +180,7 @@ def test_openssl_verifies(tmp_path: Path, pki: Path) -> None:
 
 
 def test_report_replaces_earlier_one(tmp_path: Path, pki: Path) -> None:
-    """A report replaces an earlier file as a whole: whoever reads the earlier one reads it to its end."""
+    """A report replaces an earlier file as a whole: a process that is reading the earlier one reads it to its end."""
     names = ["r.xml", "r.html", "r.json", "r.json.sig"]
     for name in names:
         (tmp_path / name).write_text("earlier", "ascii")

@@ -15,7 +15,6 @@ from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import repository
 from quality.periods import Month, instant_of
 from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
@@ -47,7 +46,7 @@ def quality_home(folder: Path) -> QualitySettings:
         signing_certificates=(folder / "pki" / "quality-reports.crt",),
         reports=folder / "reports",
     )
-    migrate(settings.store, repository.MIGRATIONS)
+    migrate(settings.store, QualitySettings.MIGRATIONS)
     return settings
 
 

@@ -27,7 +27,6 @@ from judiciary import feeds as judiciary_load
 from judiciary.settings import JudiciarySettings
 from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
-from quality import repository
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import monitoring
@@ -158,7 +157,7 @@ def create_sandbox(
 def prepare_quality(sandbox: Sandbox) -> QualitySettings:
     """Migrate the quality store to the newest schema and return the quality settings."""
     quality = sandbox.quality()
-    migrate(quality.store, repository.MIGRATIONS)
+    migrate(quality.store, QualitySettings.MIGRATIONS)
     return quality
 
 

@@ -1,4 +1,4 @@
-"""Runs asynchronous services, which speak HTTP, in processes whose other threads are synchronous."""
+"""Runs asynchronous services, which serve HTTP, in processes whose other threads are synchronous."""
 
 import contextlib
 from collections.abc import Iterator

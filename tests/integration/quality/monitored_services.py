@@ -37,7 +37,7 @@ def settings_of(sandbox: Sandbox, folder: Path, addresses: dict[str, str], **ove
     """Settings with an empty quality store in *folder* and services at *addresses*."""
     given = {"store": f"sqlite:///{folder / 'quality'}", "addresses": addresses, "probe_seconds": 8.0}
     settings = sandbox.quality(**(given | overrides))
-    migrate(settings.store, repository.MIGRATIONS)
+    migrate(settings.store, QualitySettings.MIGRATIONS)
     return settings
 
 

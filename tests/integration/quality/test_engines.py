@@ -11,6 +11,7 @@ from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.attribution import Attribution
 from quality.records import Freshness, MetricsSample, Observation, ObservedHead, Probe
+from quality.settings import QualitySettings
 from tests.conftest import both_engines
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
 from tools.commands.report import quality_home
@@ -23,7 +24,7 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
-        migrate(url, repository.MIGRATIONS)
+        migrate(url, QualitySettings.MIGRATIONS)
 
     for _ in range(2):
         with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:

@@ -21,6 +21,7 @@ from quality import repository
 from quality.attribution import Attribution
 from quality.periods import Month, instant_of, minute_of
 from quality.records import PlannedOutage
+from quality.settings import QualitySettings
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, CommandResult, caller, refusal
 from tests.integration.quality.conftest import QualityStore
@@ -232,14 +233,14 @@ def test_migration(engine: str, request: pytest.FixtureRequest, quality_store: Q
     if engine == "postgresql":
         cluster = request.getfixturevalue("cluster")
         url = cluster.url(cluster.database())
-        migrate(url, repository.MIGRATIONS)
+        migrate(url, QualitySettings.MIGRATIONS)
     with contextlib.closing(Store(url, facts=AccessMode.CREATE)) as opened, opened.transaction() as connection:
         for later in ("own_inquiry", "reading"):
             connection.execute(text(f"DROP TABLE facts.{later}"))
         connection.execute(text("ALTER TABLE facts.outage DROP COLUMN announced_end_minute"))
         connection.execute(text("UPDATE facts.alembic_version SET version_num = '0001'"))
         connection.execute(text("INSERT INTO facts.outage VALUES (1, 's', 0, 100, 200, 'ف', 'e')"))
-    migrate(url, repository.MIGRATIONS)
+    migrate(url, QualitySettings.MIGRATIONS)
     with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as opened, opened.transaction() as connection:
         [before] = repository.outages_between(connection, 0, 1000)
         repository.end_outage(connection, 1, 150)

@@ -39,7 +39,7 @@ def verify_ledger(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the ledger, by default all of it. Whoever kept a checkpoint detects that it was signed anew since.
+    """Verify the ledger, by default all of it. A checkpoint that was kept shows whether it was signed anew since.
 
     Exit 0: it is valid; 1: it is INVALID; 2: a given checkpoint is malformed or another ledger's; 21: it can't be read,
     or is NOT CHECKED: a certificate of a signing key is not in the settings.
