@@ -179,7 +179,7 @@ def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Pat
     files = [f"--{kind}={reports / name}" for kind, name in _FILES.items()]
     return [
         *(COMMAND, "conformance", "run"),
-        *(*places, *files, f"--pki={folder / 'pki'}", f"--steering={folder / 'steering'}"),
+        *(*places, *files, "--force", f"--pki={folder / 'pki'}", f"--steering={folder / 'steering'}"),
     ]
 
 

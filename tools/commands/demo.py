@@ -111,7 +111,7 @@ STORY = (
     Step("The receipt from before the kill", f"receipt verify {RECEIPT}", "VALID"),
     Step("The earlier head is in the ledger", "ledger verify promissory --head {head}", "VALID"),
     Step("The service answers again", f"promissory check {LIVE}", "YES"),
-    Step("All inquiries about this obligor", "ledger subject-report promissory 9990000018", "2 ENTRIES"),
+    Step("Inquiries about this obligor, and disclosures", "ledger subject-report promissory 9990000018", "3 ENTRIES"),
 )
 
 
