@@ -47,7 +47,11 @@ def check_cheque(
     tracking_id: Annotated[str, typer.Option(help="The tracking code of the certificate of non-payment.")],
     options: Options,
 ) -> None:
-    """Ask whether a case was filed about this cheque (R3.1.2). Exit 0: YES; 10: NO; any other code: no answer."""
+    """Ask whether a case was filed about the cheque of this certificate (R3.1.2).
+
+    A case that names only another certificate of the cheque is found where the data joins the two by its Sayad id.
+    Exit 0: YES; 10: NO; any other code: no answer.
+    """
 
 
 declare(

@@ -17,12 +17,6 @@ implemented = implemented_in("quality.commands")
 
 @app.command()
 @implemented
-def migrate(as_json: AsJson = False) -> None:
-    """Create the quality store, or bring it to the newest schema."""
-
-
-@app.command()
-@implemented
 def serve(listen: Listen = None, port_file: PortFile = None, as_json: AsJson = False) -> None:
     """Monitor all services until SIGTERM: probe each every minute, and collect ledgers and metrics."""
 
@@ -74,4 +68,8 @@ def verify(
     retired_keys: RetiredKeys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a report's signature. Exit 0: all files are as signed by a valid key; 1: INVALID; 21: unreadable."""
+    """Verify a report's signature.
+
+    Exit 0: all files are as signed by a valid key; 1: INVALID; 2: MALFORMED, the signature is missing or damaged; 21:
+    NOT CHECKED, no certificate is of the signing key at the time of the report, or the key was compromised.
+    """

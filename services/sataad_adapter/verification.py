@@ -110,9 +110,13 @@ class _Verification:
         self._done(Answer(Outcome.YES, receipt.canonical(self._reply)))
 
     def _start(self, name: str, rpc: Any, request: Message, then: Callable[[Any], None]) -> None:
-        """Call *rpc*, and call *then* with its reply once the receipt has been verified."""
+        """Call *rpc*, and call *then* with its reply once the receipt has been verified; nothing after `cancel`."""
+        if self._is_cancelled:
+            return
         timeout = max(0.0, self._deadline - self._clock.monotonic())
         self._call = rpc.future(request, timeout=timeout, metadata=_purpose_metadata(self._inquiry))
+        if self._is_cancelled:  # since, in another thread, while the call before was still the one to cancel
+            self._call.cancel()
         self._call.add_done_callback(partial(self._replied, name, request, then))
 
     def _replied(self, name: str, request: Message, then: Callable[[Any], None], call: Any) -> None:

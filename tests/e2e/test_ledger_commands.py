@@ -146,6 +146,9 @@ def test_exported_receipt(estelam: CommandLine, tmp_path: Path) -> None:
         (("inclusion", "999999"), "there is no entry 999999 in it"),
         (("inclusion", "0", "--size", "999999"), "no commit ended with 999999 entries"),
         (("consistency", "999999"), "there were never 999999 entries before it"),
+        (("inclusion", f"{2**63 - 1}"), f"there is no entry {2**63 - 1} in it"),
+        (("inclusion", "0", "--size", f"{2**63 - 1}"), f"no commit ended with {2**63 - 1} entries"),
+        (("consistency", f"{2**63}"), "give a whole number from 0 to 9,223,372,036,854,775,807"),
     ],
 )
 def test_nothing_to_prove(estelam: CommandLine, arguments: tuple[str, ...], words: str) -> None:

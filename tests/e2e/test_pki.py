@@ -47,6 +47,9 @@ def test_every_certificate(show: CommandLine, sandbox: Sandbox) -> None:
     assert "organizationIdentifier=99001504616,CN=promissory-server" == row["subject"]
     assert f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}" == row["valid_until"]
     assert 364 == row["days_left"]
+    uses = {(each["section"], each["name"]): each["use"] for each in done.json}
+    assert ("tls", "client") == (uses["client", "promissory-server.crt"], uses["client", "setad.crt"])
+    assert ("client", "client") == (uses["setad", "setad.crt"], uses["quality", "setad.crt"])
     if shutil.which("openssl"):
         printed = subprocess.run(
             ["openssl", "x509", "-in", row["file"], "-noout", "-fingerprint", "-sha256"],

@@ -46,7 +46,7 @@ COMMANDS = [
     "ledger verify promissory",
     "ledger subject-report promissory 9990000018",
     "catalogue changes",
-    "quality migrate",
+    "migrate quality",
     "quality serve --listen 127.0.0.1:0",
     "quality report --month 1405-08 --for working-group",
     "quality collect",

@@ -41,18 +41,47 @@ WRONG: dict[str, list[str]] = {
     "malformed day": ["catalogue", "explain", "setad", "promissory-note-inquiry/CheckNote", "--on", "1405-13-01"],
     "unknown case": ["conformance", "list", "--only", "R9"],
     "folder of fixtures in use": ["conformance", "fixtures", "{folder}"],
-    "no such data file": ["judiciary", "load-cases", "{folder}/none", "--cut-at", "2026-06-01T12:00+03:30"],
-    "no such list": ["judiciary", "bulk-check-cheques", "{folder}/none", "--out", "{folder}/answers"],
-    "no such receipt": ["receipt", "verify", "{folder}/none"],
-    "no such certificate of a receipt": ["receipt", "verify", "{folder}/kept", "--certificate", "{folder}/none"],
-    "no such heads": ["ledger", "verify", "promissory", "--heads", "{folder}/none"],
     "no such file of a manifest": ["load", "manifest", "{folder}/none", "--feed", "cases", *MANIFEST[3:], *CUT],
-    "folder as data file": ["judiciary", "load-cases", "{folder}", *CUT],
     "no folder of rejects": [*LOAD, *CUT, "--rejects", "{folder}/none/rejects.csv"],
     "rejects exist": [*LOAD, *CUT, "--rejects", "{folder}/kept"],
     "output of no bulk check": ["judiciary", "bulk-check-cheques", str(LIST), "--out", "{folder}/kept"],
     "folder of lists in use": ["promissory", "recall", "0", "--out", "{folder}"],
 }
+BULK = ["judiciary", "bulk-check-cheques", str(LIST), "--out", "{folder}/answers", "--address", "localhost:1"]
+READ = {
+    "data file": ["judiciary", "load-cases", "{path}", *CUT],
+    "list": ["judiciary", "bulk-check-cheques", "{path}", "--out", "{folder}/answers", "--address", "localhost:1"],
+    "receipt": ["receipt", "verify", "{path}"],
+    "exported receipt": ["receipt", "export", "{path}", "--out", "{folder}/proofs"],
+    "heads": ["ledger", "verify", "promissory", "--heads", "{path}"],
+    "certificate of a receipt": ["receipt", "verify", "{folder}/kept", "--certificate", "{path}"],
+    "retired keys of a receipt": ["receipt", "verify", "{folder}/kept", "--retired-keys", "{path}"],
+    "certificate of a bulk check": [*BULK, "--certificate", "{path}"],
+    "retired keys of a bulk check": [*BULK, "--retired-keys", "{path}"],
+    "report": ["quality", "verify", "{path}"],
+    "certificate of a report": ["quality", "verify", "{folder}", "--certificate", "{path}"],
+    "retired keys of a report": ["quality", "verify", "{folder}", "--retired-keys", "{path}"],
+}
+"""Commands by what they read at {path}."""
+UNUSABLE = {"missing": "{folder}/none", "folder": "{folder}", "device": "/dev/null", "other": "{folder}/kept"}
+CONTENT_IS_NO_USAGE = {"data file", "list"}
+"""What is wrong in a file of rows is reported by row, and exits 1."""
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [(a, b) for a in READ for b in UNUSABLE if b != "other" or a not in CONTENT_IS_NO_USAGE]
+)
+def test_unusable_path(sandbox: Sandbox, tmp_path: Path, command: str, kind: str) -> None:
+    """A path that was typed and can't be used exits 2, whatever the command and whatever is there."""
+    (tmp_path / "kept").write_text("kept", "ascii")
+    before = sorted(tmp_path.iterdir())
+
+    done = CommandLine(sandbox)(
+        *(word.format(path=UNUSABLE[kind].format(folder=tmp_path), folder=tmp_path) for word in READ[command]), "--json"
+    )
+
+    assert (2, before) == (done.code, sorted(tmp_path.iterdir()))
+    assert str(UNUSABLE[kind].format(folder=tmp_path)) in done.json["error"]
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import BaseModel
 
 from estelam.auth.revocation import read_lists
@@ -16,7 +17,7 @@ from estelam.core.clock import to_micros
 from estelam.core.exceptions import UserFacingError, describe_error
 from estelam.core.key_types import key_type
 from estelam.core.keys import SigningKey, key_fingerprint, verifying_keys
-from estelam.core.pem import KeyFileError, read_certificates, read_crls, read_key_pair
+from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls, read_key_pair
 from estelam.core.settings import ClientSettings, ServingSettings, SettingsSection
 
 
@@ -37,11 +38,11 @@ USES: Mapping[str, Use] = {
     "revocation_lists": Use(LIST),
 }
 """The uses by the names of the settings, in every section."""
-
+_PROBING = Use("client", "private_key")
+"""The use of `certificate` where nothing is served with it: of an identity that probes call with."""
 
 _SIGNED = "-receipts", "-reports"
 """How the names of signing certificates in the client's folder end."""
-_NAMES = {NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def _items(section: SettingsSection, model: BaseModel, now: datetime, until: dat
             for row in value:
                 yield from _items(section, row, now, until)
         elif (use := USES.get(name)) and value:
+            if name == "certificate" and not isinstance(model, ServingSettings):
+                use = _PROBING
             files = value if isinstance(value, tuple) else (value,)
             key = getattr(model, use.key) if use.key else None
             yield from _inspect(use.name, files, partial(_check, use.name, files, key, section), now, until)
@@ -98,8 +101,18 @@ def _client_folder(settings: ClientSettings, now: datetime, until: datetime) -> 
     for file in sorted(settings.pki.glob("*.crt")):
         key = file.with_suffix(".key")
         use = "authority" if file.stem == "ca" else "verifying" if file.stem.endswith(_SIGNED) else "client"
-        if use != "client" or key.exists():
+        if use == "client" and _is_of_server(file):
+            use = "tls"
+        if use in {"authority", "verifying"} or key.exists():
             yield from _inspect(use, (file,), partial(_check, use, (file,), key, settings), now, until)
+
+
+def _is_of_server(file: Path) -> bool:
+    try:
+        usages = read_certificates(file)[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (OSError, UserFacingError, ValueError, x509.ExtensionNotFound):
+        return False
+    return ExtendedKeyUsageOID.SERVER_AUTH in usages
 
 
 def _inspect(
@@ -145,8 +158,8 @@ def _certificates(use: str, file: Path) -> Iterator[Item]:
         yield Item(
             use,
             file,
-            certificate.subject.rfc4514_string(_NAMES),
-            certificate.issuer.rfc4514_string(_NAMES),
+            name_text(certificate.subject),
+            name_text(certificate.issuer),
             tuple(str(name.value) for name in names),
             key_type(certificate),
             key_fingerprint(certificate.public_key()),
@@ -161,7 +174,7 @@ def _lists(use: str, file: Path) -> Iterator[Item]:
         yield Item(
             use,
             file,
-            issuer=crl.issuer.rfc4514_string(),
+            issuer=name_text(crl.issuer),
             valid_from=crl.last_update_utc,
             valid_until=crl.next_update_utc,
             sha256=crl.fingerprint(SHA256()).hex(),

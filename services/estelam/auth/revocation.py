@@ -18,7 +18,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import describe_error
 from estelam.core.keys import key_fingerprint
-from estelam.core.pem import KeyFileError, read_certificates, read_crls
+from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls
 from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
@@ -146,11 +146,11 @@ def _issuer(
 ) -> x509.Certificate:
     named = [authority for authority in authorities if authority.subject == crl.issuer]
     if not named:
-        raise KeyFileError(f"{path}: is of {crl.issuer.rfc4514_string()}, which is not in ca_certificates")
+        raise KeyFileError(f"{path}: is of {name_text(crl.issuer)}, which is not in ca_certificates")
     for authority in named:
         if _is_signed_by(crl, authority) and _may_sign_lists(authority):
             return authority
-    raise KeyFileError(f"{path}: its signature is not of {crl.issuer.rfc4514_string()} in ca_certificates")
+    raise KeyFileError(f"{path}: its signature is not of {name_text(crl.issuer)} in ca_certificates")
 
 
 def _is_signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

@@ -22,7 +22,7 @@ from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import UsageError, describe_error
 from estelam.core.grpc_status import from_grpc
 from estelam.core.names import did_you_mean
-from estelam.core.pem import KeyFileError, read_certificates
+from estelam.core.pem import KeyFileError, name_text, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
@@ -150,7 +150,7 @@ def _call(
 def describe_certificate(identity: ClientIdentity) -> str:
     """Return the client certificate's path and subject as one line."""
     try:
-        subject = read_certificates(identity.certificate)[0].subject.rfc4514_string()
+        subject = name_text(read_certificates(identity.certificate)[0].subject)
     except (OSError, KeyFileError):
         return str(identity.certificate)
     return f"{identity.certificate} ({subject})"

@@ -31,7 +31,7 @@ def whole_number(at_least: int, at_most: int = 999_999_999) -> Callable[[str | i
 
     def parse(text: str | int) -> int:
         plain = normalize_identifier(str(text))
-        if not re.fullmatch("[0-9]{1,9}", plain) or not at_least <= int(plain) <= at_most:
+        if not re.fullmatch("[0-9]{1,19}", plain) or not at_least <= int(plain) <= at_most:
             raise typer.BadParameter(f"{text}: give a whole number from {at_least} to {at_most:,}")
         return int(plain)
 

@@ -215,10 +215,27 @@ def check_readable(path: Path) -> None:
     """Check that a command can read the file *path* that the caller named.
 
     Raises:
-        UsageError: it does not exist, is a folder or can't be read.
+        UsageError: it does not exist, can't be read, or is no file: a folder, or a pipe, which can be read only once.
     """
     if path.is_dir():
         raise UsageError(f"{path}: is a directory")
+    _check_accessible(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: is not a regular file; write its content to one first")
+
+
+def check_folder(path: Path) -> None:
+    """Check that a command can read the folder *path* that the caller named.
+
+    Raises:
+        UsageError: it does not exist, can't be read or is not a folder.
+    """
+    _check_accessible(path)
+    if not path.is_dir():
+        raise UsageError(f"{path}: is not a folder")
+
+
+def _check_accessible(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"{path}: no such file or directory")
     if not os.access(path, os.R_OK):
@@ -259,13 +276,12 @@ def check_new_folder(folder: Path, name: str, *, force: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def user_errors(*, as_json: bool, code: int = EXIT_FAILED, migrate: str = "estelam migrate") -> Iterator[None]:
+def user_errors(*, as_json: bool, code: int = EXIT_FAILED) -> Iterator[None]:
     """Print an error that an operator can correct as one line, without a stack trace, and exit.
 
     Args:
         as_json: print the JSON error.
         code: the exit code; that of a UsageError is 2. EXIT_UNAVAILABLE for a command whose exit 1 would accuse.
-        migrate: the command that brings the data store to the newest schema.
     """
     try:
         yield
@@ -279,7 +295,7 @@ def user_errors(*, as_json: bool, code: int = EXIT_FAILED, migrate: str = "estel
         # By name: a command that opens no data store starts without SQLAlchemy.
         if type(error).__module__ != "sqlalchemy.exc":
             raise
-        advice = f"check `store` in the settings and that the database runs, and run: {migrate}"
+        advice = "check `store` in the settings and that the database runs, and run: estelam migrate"
         exit_error(f"the data store can't be read or written; {advice}", as_json=as_json, code=code)
 
 

@@ -30,10 +30,10 @@ def run(
 
 
 @contextlib.contextmanager
-def service_errors(*, as_json: bool, migrate: str = "estelam migrate") -> Iterator[None]:
+def service_errors(*, as_json: bool) -> Iterator[None]:
     """Handle errors as `output.user_errors` does, but print an unexpected one in full, as a service's log needs it."""
     try:
-        with output.user_errors(as_json=as_json, migrate=migrate):
+        with output.user_errors(as_json=as_json):
             yield
     except typer.Exit:
         raise

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from estelam.core.model import Subject
 from estelam.core.model_files import MAX_FILE_BYTES, validation_summary
-from estelam.core.pem import KeyFileError, read_certificates, read_private_key
+from estelam.core.pem import KeyFileError, name_text, read_certificates, read_private_key
 
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -202,7 +202,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 
 def _signing_public_key(path: Path, certificate: x509.Certificate) -> Ed25519PublicKey:
-    public, subject = certificate.public_key(), certificate.subject.rfc4514_string()
+    public, subject = certificate.public_key(), name_text(certificate.subject)
     if not isinstance(public, Ed25519PublicKey):
         raise KeyFileError(f"{path}: not a certificate of an Ed25519 key: {subject}")
     try:

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
+from cryptography.x509.oid import NameOID
 
 from estelam.core.exceptions import UserFacingError
 from estelam.core.key_types import key_type, works_with_tls
@@ -45,6 +46,11 @@ class KeyPair:
     def certificate(self) -> x509.Certificate:
         """The certificate of the key."""
         return self.chain[0]
+
+
+def name_text(name: x509.Name) -> str:
+    """Return the text (RFC 4514) of a subject or issuer."""
+    return name.rfc4514_string({NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier"})
 
 
 def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:

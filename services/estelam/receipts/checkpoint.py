@@ -22,11 +22,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.keys import SigningKey, VerifyingKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
-from estelam.receipts.tree import HASH_BYTES
+from estelam.receipts.tree import HASH_BYTES, MAX_SIZE
 
 MAX_NOTE = 16_384
 """Characters of a note that are read."""
-MAX_SIZE = 2**63 - 1
 _ED25519 = b"\x01"
 _KEY_HASH_BYTES, _SIGNATURE_BYTES = 4, 64
 _NAME = r"[^\s+]+"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of the tree without leaves."""
 HASH_BYTES = 32
+MAX_SIZE = 2**63 - 1
+"""Leaves that a ledger can have: its index is a signed integer of 64 bits in the stores."""
 
 Node = Callable[[int, int], bytes]
 """Returns the complete node of a level and an index."""

@@ -31,8 +31,8 @@ def migrate(url: str, scripts: str) -> None:
         store.close()
 
 
-def check_schema(store: Store, scripts: str, *, command_name: str = "estelam migrate") -> None:
-    """Check that both halves of *store* have the newest schema; *command_name* is the command that brings it there.
+def check_schema(store: Store, scripts: str) -> None:
+    """Check that both halves of *store* have the newest schema.
 
     Raises:
         StoreError: one has not, or the store can't be opened.
@@ -43,11 +43,11 @@ def check_schema(store: Store, scripts: str, *, command_name: str = "estelam mig
                 context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
                 head = ScriptDirectory.from_config(alembic_config(location, schema, connection)).get_current_head()
                 if context.get_current_revision() != head:
-                    raise StoreError(f"the store's schema is not current; run: {command_name}")
+                    raise StoreError("the store's schema is not current; run: estelam migrate")
     except StoreError:
         raise
     except Exception as error:
-        raise StoreError(f"the store can't be opened; run: {command_name}") from error
+        raise StoreError("the store can't be opened; run: estelam migrate") from error
 
 
 def alembic_config(scripts: str, schema: str, connection: Connection) -> Config:

@@ -177,7 +177,7 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
         StoreError, AccessConfigError: the store or the catalogue can't be used.
     """
     with contextlib.closing(Store(settings.store)) as store, contextlib.ExitStack() as stack:
-        check_schema(store, settings.MIGRATIONS, command_name="estelam quality migrate")
+        check_schema(store, settings.MIGRATIONS)
         stack.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
         monitor = Monitor(settings, clock)
         running = asyncio.create_task(monitor.run())

@@ -13,7 +13,6 @@ from estelam.core.clock import Clock
 from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
 from quality import repository, slo
-from quality.cli_errors import quality_errors
 from quality.evaluation.period_data import is_announced_in_time
 from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, state
 from quality.periods import instant_of, minute_of
@@ -23,7 +22,7 @@ from quality.settings import QualitySettings
 
 def announce(service: str, first: str, end: str, reason_fa: str, reason_en: str, *, as_json: bool) -> None:
     """Announce an outage from *first* until *end*."""
-    with quality_errors(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
         catalogue = loader.read_catalogue(settings.catalogue)
         rules = slo.read(settings.rules, catalogue)
@@ -44,7 +43,7 @@ def announce(service: str, first: str, end: str, reason_fa: str, reason_en: str,
 
 def end(number: int, *, as_json: bool) -> None:
     """End an outage with the current minute, or withdraw one that has not begun."""
-    with quality_errors(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), Clock().now()
         with _announcer(settings, loader.read_catalogue(settings.catalogue), now) as announcer:
             ended = announcer.end(number)
@@ -53,7 +52,7 @@ def end(number: int, *, as_json: bool) -> None:
 
 def listing(*, as_json: bool, everything: bool) -> None:
     """Print the announced outages by number."""
-    with quality_errors(as_json=as_json):
+    with output.user_errors(as_json=as_json):
         settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
             found = repository.all_outages(connection)

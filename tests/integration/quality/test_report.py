@@ -3,14 +3,16 @@
 import csv
 import io
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.cli import application
 from estelam.core.keys import verifying_keys
+from estelam.core.pem import read_certificates
 from estelam.core.settings_file import CONFIG
 from quality import slo
 from quality.attribution import Attribution
@@ -30,6 +32,7 @@ from tests.integration.quality.conftest import (
     at,
     tally,
 )
+from tests.support.certificates import DAY, certificate_pem, concatenate, write_retirement
 
 
 def generate(quality_store: QualityStore, audience: str = "working-group", *, force: bool = False) -> GeneratedReport:
@@ -109,6 +112,36 @@ def test_signature(busy_store: QualityStore) -> None:
         with pytest.raises(ReportSignatureError):
             signing.verify(folder, keys)
         page.write_bytes(genuine)
+
+
+def test_verdicts_on_a_signature(busy_store: QualityStore, tmp_path: Path) -> None:
+    """Only what was changed, or signed after the key's retirement, is INVALID; what can't be checked accuses nobody."""
+    folder = generate(busy_store).folder
+    (certificate,) = busy_store.settings.signing_certificates
+    issued = datetime.fromisoformat(json.loads((folder / "figures.json").read_bytes())["issued"]).astimezone(UTC)
+    public = read_certificates(certificate)[0].public_key()
+    stranger = DevCertificateAuthority.create(tmp_path / "pki").issue_signing("stranger", "99000554330")
+    earlier = concatenate(
+        tmp_path / "earlier.crt",
+        [certificate_pem(tmp_path / "pki", public, since=issued - 9 * DAY, until=issued - DAY)],
+    )
+
+    def verdict(*options: Path | str) -> tuple[int, str]:
+        done = CliRunner().invoke(application(), ["quality", "verify", *map(str, (folder, *options))])
+        return done.exit_code, (done.stderr or done.stdout).split(":")[0]
+
+    def retired(at: datetime, reason: str) -> list[Path | str]:
+        file = write_retirement(tmp_path / "list.json", certificate, at, reason)
+        return ["--certificate", certificate, "--retired-keys", file]
+
+    assert 0 == verdict("--certificate", certificate)[0]
+    for unknown in (["--certificate", stranger], ["--certificate", earlier], retired(issued + DAY, "compromised")):
+        assert (21, "NOT CHECKED") == verdict(*unknown)
+    assert (1, "INVALID") == verdict(*retired(issued - DAY, "superseded"))
+    (folder / "report.fa.html").write_text("")
+    assert (1, "INVALID") == verdict("--certificate", certificate)
+    (folder / "signature.json").write_text("{")
+    assert (2, "MALFORMED") == verdict("--certificate", certificate)
 
 
 def test_final_report_is_kept(busy_store: QualityStore) -> None:

@@ -108,7 +108,7 @@ def test_missing_folder_of_store(tmp_path: Path) -> None:
     alone = run_command(sandbox, "migrate", "quality", environ=environ)
     every = run_command(sandbox, "migrate", environ=environ)
 
-    assert (1, True) == (refused.returncode, refused.stderr.endswith("run: estelam quality migrate\n"))
+    assert (1, True) == (refused.returncode, refused.stderr.endswith("run: estelam migrate\n"))
     assert (0, "quality  current\n") == (alone.returncode, alone.stdout)
     assert (0, ["judiciary", "promissory", "quality"]) == (
         every.returncode,
@@ -121,4 +121,4 @@ def test_missing_store(tmp_path: Path) -> None:
     done = run_command(suite.create_sandbox(tmp_path / "suite"), "quality", "serve")
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert "the store can't be opened; run: estelam quality migrate\n" == done.stderr
+    assert "the store can't be opened; run: estelam migrate\n" == done.stderr

@@ -1,24 +1,30 @@
 """VerifyNote over gRPC: one answer from the ministry's two methods, with a receipt for each."""
 
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
 
 from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
+from estelam.core.model import Purpose
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.setad.v1.note_verification_pb2_grpc import NoteVerificationServiceStub
 from promissory import notes
 from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
-from sataad_adapter.verification import ministry_replies
+from sataad_adapter.verification import VerificationBackend, _Verification, ministry_replies
 from tests.conftest import plain_channel
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox
@@ -108,3 +114,43 @@ def test_other_parties_are_not_passed_on(
     assert refusal is not None
     assert Reason.PROVIDER_CONTRADICTS == refusal.reason
     assert "9990000026" not in str(caught.value)
+
+
+@pytest.mark.parametrize("moment", ["before the second call", "while the second call starts"])
+def test_caller_gives_up_between_the_calls(
+    shared: Sandbox, promissory: RunningService, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """If the caller gives up after CheckNote's reply, the ministry is not asked for the parties: none gets them."""
+    calls: list[Any] = []
+    ended = threading.Event()
+    verified, replied = receipt.verify, _Verification._replied
+
+    def verify(*arguments: Any) -> object:
+        found = verified(*arguments)
+        if moment == "before the second call":
+            cancel()
+        return found
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        calls.append(ministry.GetNoteParties.future(*arguments, **options))
+        cancel()
+        return calls[-1]
+
+    def note_end(*arguments: Any) -> None:
+        replied(*arguments)
+        ended.set()
+
+    monkeypatch.setattr(receipt, "verify", verify)
+    monkeypatch.setattr(_Verification, "_replied", note_end)
+    inquiry: Any = SimpleNamespace(id=uuid4(), purpose=Purpose(), request=GENUINE)
+    with plain_channel(promissory.address, ClientIdentity.named(shared.pki, "setad")) as channel:
+        ministry = PromissoryNoteInquiryServiceStub(channel)
+        stub: Any = SimpleNamespace(CheckNote=ministry.CheckNote, GetNoteParties=SimpleNamespace(future=start))
+        results: list[object] = []
+        backend = VerificationBackend(stub, verifying_keys(settings_of(shared).provider_certificates), Clock())
+        cancel = backend.answer(inquiry, 20.0, results.append)
+        assert ended.wait(20)
+
+    assert [] == results
+    assert all(call.cancelled() for call in calls)
+    assert len(calls) == (moment != "before the second call")

@@ -223,7 +223,7 @@ def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: Receipt
     assert "" == by_page(signed_by(recorded, tmp_path, pems[0]), record) == by_program(tmp_path, record)
     folder = signed_by(recorded, tmp_path, pems[1])
     assert by_program(folder, record)
-    with pytest.raises(KeyFileError, match="may not sign, its key usage has no digitalSignature"):
+    with pytest.raises(KeyFileError, match="has no digitalSignature: organizationIdentifier=99001504616"):
         verifying_keys([folder / "promissory-receipts.crt"])
 
 

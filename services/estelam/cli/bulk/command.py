@@ -15,7 +15,7 @@ from estelam.cli.bulk.question import NO, UNANSWERED, YES, Question
 from estelam.cli.bulk.run import BulkCheck, BulkOptions, Summary
 from estelam.cli.inquire import resolve_target
 from estelam.cli.inquiry_options import Options
-from estelam.cli.signing_keys import service_keys
+from estelam.cli.signing_keys import named_keys, service_keys
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
 from estelam.core import dates
@@ -61,10 +61,11 @@ def check_list(
         # The check refuses an output file of another list; here only whether it can be written.
         output.check_writable(out, "--out", force=True)
         output.check_readable(file)
+        named = named_keys(certificate, retired_keys)
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
-        verifier = Verifier(service_keys(question.service, certificate, retired_keys))
-        with BulkCheck(question, file, out, verifier) as check:
+        keys = named or service_keys(question.service, retired_keys)
+        with BulkCheck(question, file, out, Verifier(keys)) as check:
             for warning in check.rounding.warnings():
                 _warn(warning)
             if not check.rows:

@@ -27,7 +27,7 @@ from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.tree import Frontier
+from estelam.receipts.tree import MAX_SIZE, Frontier
 from estelam.storage.store import Store
 
 INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "index", "annulled_by")
@@ -227,8 +227,8 @@ def _parse_head(option: str, text: str) -> tuple[int, bytes]:
     Raises:
         UsageError: *text* is no head, so that it proves nothing of the ledger.
     """
-    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", "".join(normalize.normalize_digits(text).lower().split()))
-    if found is None:
+    found = re.fullmatch(r"([0-9]{1,19}):([0-9a-f]{64})", "".join(normalize.normalize_digits(text).lower().split()))
+    if found is None or int(found[1]) > MAX_SIZE:
         raise UsageError(
             f"{option} {text}: give SIZE:ROOT with all 64 hexadecimal digits, as `ledger verify` prints it"
         )

@@ -9,29 +9,24 @@ from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
 from estelam.cli.coverage_facts import coverage_facts
-from estelam.cli.signing_keys import service_keys
+from estelam.cli.signing_keys import named_keys, service_keys
+from estelam.cli.verdicts import EXIT_CODES
 from estelam.core.clock import to_datetime
 from estelam.core.files import write_atomic
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.proofs import inclusion_text
 
 MAX_PRINTED = 100
-EXIT_CODES = {
-    Verdict.MALFORMED: output.EXIT_USAGE,
-    Verdict.UNCHECKED: output.EXIT_UNAVAILABLE,
-    Verdict.INVALID: output.EXIT_FAILED,
-}
 
 
 def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
     """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        for path in (file, *(certificate or ()), *([retired_keys] if retired_keys else ())):
-            output.check_readable(path)
+        output.check_readable(file)
         verifiers = _Verifiers(certificate, retired_keys)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):
@@ -87,7 +82,7 @@ class _Verifiers:
     """A verifier for each service whose replies the file holds."""
 
     def __init__(self, certificates: list[Path] | None, retired_keys: Path | None) -> None:
-        self._certificates = certificates
+        self._named = named_keys(certificates, retired_keys)
         self._retired_keys = retired_keys
         self._by_area: dict[str, receipt.Verifier] = {}
 
@@ -96,7 +91,7 @@ class _Verifiers:
         # estelam.AREA.v1 is signed by AREA-receipts.crt; the key of one service proves nothing about another's methods.
         area = item.method.split(".")[1]
         if area not in self._by_area:
-            keys = service_keys(area, self._certificates, self._retired_keys)
+            keys = self._named or service_keys(area, self._retired_keys)
             self._by_area[area] = receipt.Verifier(keys)
         return self._by_area[area].verify(item.method, item.request, item.reply)
 

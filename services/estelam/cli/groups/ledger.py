@@ -9,6 +9,7 @@ from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, Service, whole_number
 from estelam.core.subjects import SubjectKind
+from estelam.receipts.tree import MAX_SIZE
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.ledger")
@@ -60,7 +61,7 @@ app.add_typer(prove, name="prove", help="Prove that the ledger contains an entry
 Size = Annotated[
     int | None,
     typer.Option(
-        parser=whole_number(1),
+        parser=whole_number(1, MAX_SIZE),
         metavar="N",
         help="The size of the checkpoint to prove it for, which a commit ended with; default: the newest.",
     ),
@@ -72,7 +73,7 @@ Size = Annotated[
 def prove_inclusion(
     service: Service,
     index: Annotated[
-        int, typer.Argument(parser=whole_number(0), help="The index of the entry, as a receipt states it.")
+        int, typer.Argument(parser=whole_number(0, MAX_SIZE), help="The index of the entry, as a receipt states it.")
     ],
     size: Size = None,
     as_json: AsJson = False,
@@ -87,7 +88,7 @@ def prove_inclusion(
 @implemented
 def prove_consistency(
     service: Service,
-    old: Annotated[int, typer.Argument(parser=whole_number(0), help="The size of the earlier checkpoint.")],
+    old: Annotated[int, typer.Argument(parser=whole_number(0, MAX_SIZE), help="The size of the earlier checkpoint.")],
     size: Size = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,7 +120,7 @@ def list_loads(
     index: Annotated[
         int | None,
         typer.Option(
-            parser=whole_number(0),
+            parser=whole_number(0, MAX_SIZE),
             metavar="N",
             help="Print only the load from which this entry was answered, the newest then.",
         ),

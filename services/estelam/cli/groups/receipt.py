@@ -25,9 +25,9 @@ def verify(
 ) -> None:
     """Verify that a service gave each reply to its request at its time.
 
-    Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, a file
-    can't be read, no certificate is of the signing key at the time of the answer, or the key was compromised. Of more
-    than 100 replies only the counts are printed.
+    Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, no
+    certificate is of the signing key at the time of the answer, or the key was compromised. Of more than 100 replies
+    only the counts are printed.
     """
 
 

@@ -112,10 +112,10 @@ class CheckByTrackingIdResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     answer: _inquiry_pb2.Answer.ValueType
     """answer is yes if a civil or criminal claim over the cheque has been filed since the first date that the data covers,
-    even if it was later withdrawn; the claim may be about another certificate of the same cheque. It is no if the data of
-    the period in coverage has no such claim; it is refused if the data does not declare since when its cases are linked
-    to certificates. R3.1.2 says "up to the time of the inquiry"; the data, and so the answer, reaches up to
-    coverage.as_of.
+    even if it was later withdrawn. It is no if the data of the period in coverage has no claim that names this certificate.
+    A claim that names only another certificate of the cheque is found if the data has a row of this one too, and both have
+    the cheque's Sayad id. The answer is refused if the data does not declare since when its cases are linked to
+    certificates. R3.1.2 says "up to the time of the inquiry"; the data, and so the answer, reaches up to coverage.as_of.
     """
     @_builtins.property
     def coverage(self) -> _inquiry_pb2.Coverage:
