@@ -45,6 +45,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, RecordedLedger, receipt_of
@@ -346,7 +347,7 @@ def shift_time(receipt: Any, nanos: int, seconds: int = 0) -> None:
 def sign_with_foreign_key(receipt: Any, *, with_its_hash: bool) -> None:
     parsed = checkpoint.parse(receipt.checkpoint)
     body, ((name, own_hash, _),) = parsed.checkpoint.body, parsed.signatures
-    key_hash = checkpoint.key_hash(name, FOREIGN_KEY.public_key()) if with_its_hash else own_hash
+    key_hash = NoteKey(name, FOREIGN_KEY.public_key()).hash if with_its_hash else own_hash
     signature = base64.b64encode(key_hash + FOREIGN_KEY.sign(body.encode())).decode()
     receipt.checkpoint = f"{body}\n— {name} {signature}\n"
 

@@ -8,6 +8,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import RetirementList, VerifyingKey, verifying_keys
 from estelam.core.pem import KeyFileError
 from estelam.core.settings import ClientSettings, load_settings
+from estelam.receipts.note import KeyKind, NoteKey, read_keys
 
 
 def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -> dict[str, VerifyingKey] | None:
@@ -37,3 +38,26 @@ def service_keys(service: str, retired_keys: Path | None) -> dict[str, Verifying
     """
     settings = load_settings(ClientSettings)
     return verifying_keys([settings.pki / f"{service}-receipts.crt"], retired_keys or settings.retired_keys)
+
+
+def named_witnesses(files: Sequence[Path], needed: int) -> list[NoteKey]:
+    """Return the keys of witnesses in *files*, of which *needed* must have cosigned.
+
+    Raises:
+        UsageError: a file can't be used, a key or a name is given twice (one witness would count as two), or fewer are
+            given than needed.
+    """
+    found: list[NoteKey] = []
+    for path in files:
+        output.check_readable(path)
+        try:
+            found += read_keys(path, KeyKind.COSIGNATURE)
+        except KeyFileError as error:
+            raise UsageError(str(error)) from None
+    for place, key in enumerate(found):
+        if any(key.name == other.name or key.public == other.public for other in found[:place]):
+            raise UsageError(f"--witness-key: the key or the name of the witness {key.name} is given twice")
+    if needed > len(found):
+        given = output.counted(len(found), "witness", "witnesses")
+        raise UsageError(f"--witnesses {needed}: --witness-key names only {given}")
+    return found

@@ -7,31 +7,25 @@
     — estelam/promissory/14000000001 Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+...
 
 The first line is the origin, the name of the ledger: no two ledgers have the same. Lines of other keys than the
-ledger's are cosignatures, and are not verified here.
+ledger's are cosignatures (`estelam.receipts.cosignature`), and are not verified here.
 """
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from estelam.core.keys import SigningKey, VerifyingKey
+from estelam.receipts.note import MAX_NOTE, NAME, NoteKey, SignatureLine, decode_base64, encode_base64, signature_line
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import HASH_BYTES, MAX_SIZE
 
-MAX_NOTE = 16_384
-"""Characters of a note that are read."""
-_ED25519 = b"\x01"
-_KEY_HASH_BYTES, _SIGNATURE_BYTES = 4, 64
-_NAME = r"[^\s+]+"
-_NOTE = re.compile(rf"(?P<body>(?P<origin>{_NAME})\n(?P<size>0|[1-9][0-9]*)\n(?P<root>\S+)\n)\n(?P<lines>(?:— .+\n)+)")
+_NOTE = re.compile(
+    rf"(?P<body>(?P<origin>{NAME})\n(?P<size>0|[1-9][0-9]*)\n(?P<root>\S+)\n(?P<extension>(?:.+\n)*))"
+    r"\n(?P<lines>(?:— .+\n)+)"
+)
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
-_SIGNATURE = re.compile(rf"— (?P<name>{_NAME}) (?P<content>\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +40,7 @@ class Checkpoint:
     @property
     def body(self) -> str:
         """The text that is signed."""
-        return f"{self.origin}\n{self.size}\n{_encode(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
 
     def __str__(self) -> str:
         return f"{self.size}:{self.root.hex()}"
@@ -54,25 +48,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
-    """A checkpoint as it was parsed, with its signatures by name and key hash. None of them is verified."""
+    """A checkpoint as it was parsed, with its signatures. None of them is verified."""
 
     checkpoint: Checkpoint
-    signatures: tuple[tuple[str, bytes, bytes], ...]
+    body: str
+    """The text that is signed, with its extension lines."""
+    signatures: tuple[SignatureLine, ...]
 
 
 def origin_of(service: str, organization_id: str) -> str:
     """Return the name of the ledger of *service* (promissory, judiciary) at an organisation."""
     return f"estelam/{service}/{organization_id}"
-
-
-def key_hash(name: str, public: Ed25519PublicKey) -> bytes:
-    """Return the 4 bytes by which a signature line names its key."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public.public_bytes_raw()).digest()[:_KEY_HASH_BYTES]
-
-
-def verifier_key(name: str, public: Ed25519PublicKey) -> str:
-    """Return the key as C2SP's tools take it: name, key hash and key."""
-    return f"{name}+{key_hash(name, public).hex()}+{_encode(_ED25519 + public.public_bytes_raw())}"
 
 
 def sign(checkpoint: Checkpoint, signer: SigningKey, micros: int) -> str:
@@ -82,24 +68,29 @@ def sign(checkpoint: Checkpoint, signer: SigningKey, micros: int) -> str:
         KeyFileError: the key's certificate is not valid at that time.
     """
     body = checkpoint.body
-    signature = key_hash(checkpoint.origin, signer.key.public_key()) + signer.sign(body.encode(), micros)
-    return f"{body}\n— {checkpoint.origin} {_encode(signature)}\n"
+    key = NoteKey(checkpoint.origin, signer.key.public_key())
+    return f"{body}\n{signature_line(key, signer.sign(body.encode(), micros))}"
 
 
-def parse(note: str) -> SignedCheckpoint:
+def parse(note: str, *, extensible: bool = False) -> SignedCheckpoint:
     """Return the checkpoint in *note*, whose signatures are not verified.
 
+    Args:
+        note: The signed note.
+        extensible: Accept extension lines, which logs other than our ledgers may have.
+
     Raises:
-        ValueError: it is not exactly a checkpoint without extension lines.
+        ValueError: it is not exactly a checkpoint.
     """
     found = _NOTE.fullmatch(note) if len(note) <= MAX_NOTE else None
-    if found is None or _CONTROL.search(note):
+    if found is None or _CONTROL.search(note) or (found["extension"] and not extensible):
         raise ValueError("not a checkpoint")
-    size, root = int(found["size"][:20]), _decode(found["root"])
+    size, root = int(found["size"][:20]), decode_base64(found["root"])
     if len(root) != HASH_BYTES or size > MAX_SIZE:
         raise ValueError("not the size and root of a tree")
     checkpoint = Checkpoint(found["origin"], size, root)
-    return SignedCheckpoint(checkpoint, tuple(map(_parse_signature, found["lines"].splitlines())))
+    lines = found["lines"].removesuffix("\n").split("\n")
+    return SignedCheckpoint(checkpoint, found["body"], tuple(map(SignatureLine.parse, lines)))
 
 
 def parse_all(text: str) -> Iterator[str]:
@@ -108,7 +99,7 @@ def parse_all(text: str) -> Iterator[str]:
     Raises:
         ValueError: the text holds something else.
     """
-    note = re.compile(rf"{_NAME}\n[0-9]+\n\S+\n\n(?:— .+\n)+")
+    note = re.compile(rf"{NAME}\n[0-9]+\n\S+\n\n(?:— .+\n)+")
     rest = text.lstrip("\n")
     while rest:
         if (found := note.match(rest)) is None:
@@ -145,31 +136,7 @@ def verify(note: str, keys: Mapping[str, VerifyingKey]) -> tuple[Checkpoint, str
 
 def _signatures_of(parsed: SignedCheckpoint, keys: Iterable[tuple[str, VerifyingKey]]) -> Iterator[tuple[str, bytes]]:
     origin = parsed.checkpoint.origin
-    by_hash = {key_hash(origin, key.public): key_id for key_id, key in keys}
-    for name, hashed, signature in parsed.signatures:
-        if name == origin and hashed in by_hash:
-            yield by_hash[hashed], signature
-
-
-def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
-    if (found := _SIGNATURE.fullmatch(line)) is None:
-        raise ValueError("not a signature line")
-    content = _decode(found["content"])
-    if len(content) <= _KEY_HASH_BYTES:
-        raise ValueError("a signature is too short")
-    return found["name"], content[:_KEY_HASH_BYTES], content[_KEY_HASH_BYTES:]
-
-
-def _encode(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-def _decode(text: str) -> bytes:
-    """Return the bytes that *text* is the one base64 form of."""
-    try:
-        content = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
-    if _encode(content) != text:
-        raise ValueError("not the canonical base64 form")
-    return content
+    by_hash = {NoteKey(origin, key.public).hash: key_id for key_id, key in keys}
+    for line in parsed.signatures:
+        if line.name == origin and line.key_hash in by_hash:
+            yield by_hash[line.key_hash], line.signature

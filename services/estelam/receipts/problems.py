@@ -71,6 +71,16 @@ class ReceiptProblem(Enum):
         "the signature does not match the checkpoint",
         "امضا با وضعیت دفتر سازگار نیست",
     )
+    WRONG_COSIGNATURE = (
+        Verdict.INVALID,
+        "a line that names a witness is not its cosignature of the checkpoint",
+        "سطری که نام یک ناظر را دارد امضای آن ناظر بر وضعیت دفتر نیست",
+    )
+    TOO_FEW_WITNESSES = (
+        Verdict.UNCHECKED,
+        "too few of the given witnesses cosigned the checkpoint; ask the service for a receipt with cosignatures",
+        "شمار ناظرانی که وضعیت دفتر را امضا کرده‌اند کافی نیست؛ از سرویس رسیدی با امضای ناظران بخواهید",
+    )
     KEY_RETIRED = (
         Verdict.INVALID,
         "the signature is right, but its key had been retired before the time of the answer",

@@ -1,7 +1,7 @@
 """Receipts: the commitment and offline verification. No store, no clock, no network."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError, Message
 
 from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.receipts import checkpoint
+from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.cosignature import Cosignature
+from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 
@@ -37,6 +39,8 @@ class VerifiedReceipt:
     checkpoint: Checkpoint
     key_id: str
     """The id of the key that signed the checkpoint."""
+    cosignatures: tuple[Cosignature, ...] = ()
+    """Those of the given witnesses on the checkpoint."""
 
 
 class Verifier:
@@ -46,11 +50,22 @@ class Verifier:
 
     Args:
         keys: The service's signing keys by key id.
+        witnesses: The keys of the witnesses whose cosignatures are verified; no two have the same key.
+        needed: How many of them must have cosigned the checkpoint.
         checkpoints: The size of the cache.
     """
 
-    def __init__(self, keys: Mapping[str, VerifyingKey], *, checkpoints: int = 1024) -> None:
+    def __init__(
+        self,
+        keys: Mapping[str, VerifyingKey],
+        *,
+        witnesses: Sequence[NoteKey] = (),
+        needed: int = 0,
+        checkpoints: int = 1024,
+    ) -> None:
         self._keys = keys
+        self._witnesses = witnesses
+        self._needed = needed
         self._verified = lru_cache(checkpoints)(self._verify_checkpoint)
 
     def verify(self, method: str, request: Message, reply: Message) -> VerifiedReceipt:
@@ -82,7 +97,8 @@ class Verifier:
         """Verify that the service gave the reply in *receipt* to the request in it, whatever their contract says.
 
         1 The entry is an answer, 2 it commits to the request and the reply, 3 the checkpoint's tree contains it, 4 the
-        checkpoint is signed by a key that was valid at the time of the answer, 5 the plain fields agree with the entry.
+        checkpoint is signed by a key that was valid at the time of the answer, and cosigned by as many witnesses as are
+        needed, 5 the plain fields agree with the entry.
 
         Raises:
             InvalidReceipt: a step fails.
@@ -101,13 +117,20 @@ class Verifier:
         path = receipt.inclusion_path
         if root_from_path(leaf_hash(receipt.entry), receipt.index, head.size, path) != head.root:  # 3
             raise InvalidReceipt(ReceiptProblem.NOT_IN_TREE)
-        _, key_id = self._verified(receipt.checkpoint)  # 4
+        key_id, cosignatures = self._verified(receipt.checkpoint)  # 4
         check_key(self._keys[key_id], entry.answered_at_micros)
         _check_plain_fields(receipt, entry)  # 5
-        return VerifiedReceipt(entry, receipt.index, head, key_id)
+        return VerifiedReceipt(entry, receipt.index, head, key_id, cosignatures)
 
-    def _verify_checkpoint(self, note: str) -> tuple[Checkpoint, str]:
-        return checkpoint.verify(note, self._keys)
+    def _verify_checkpoint(self, note: str) -> tuple[str, tuple[Cosignature, ...]]:
+        _, key_id = checkpoint.verify(note, self._keys)
+        cosignatures = tuple(cosignature.verify(note, self._witnesses)) if self._witnesses else ()
+        if (count := len(cosignatures)) < self._needed:
+            detail = f"{count} of the given witnesses cosigned the checkpoint, fewer than {self._needed}"
+            raise InvalidReceipt(
+                ReceiptProblem.TOO_FEW_WITNESSES, f"{detail}; ask the service for a receipt with cosignatures"
+            )
+        return key_id, cosignatures
 
 
 def verify(method: str, request: Message, reply: Message, keys: Mapping[str, VerifyingKey]) -> VerifiedReceipt:

@@ -9,6 +9,7 @@ from estelam.core.clock import Clock
 from estelam.core.keys import SigningKey, VerifyingKey, verifying_keys
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 ORGANIZATION = "99000554330"
@@ -117,7 +118,7 @@ def test_foreign_library(note: str, signer: SigningKey) -> None:
     public = signer.key.public_key()
 
     parsed = foreign.parse_note(note)
-    key = foreign.parse_vkey(checkpoint.verifier_key(ORIGIN, public))
+    key = foreign.parse_vkey(str(NoteKey(ORIGIN, public)))
     found = foreign.parse_checkpoint(parsed.text)
 
     assert foreign.verify_checkpoint(parsed, key, expected_origin=ORIGIN).ok

@@ -26,6 +26,7 @@ from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, faul
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.tree import MAX_SIZE, Frontier
 from estelam.storage.store import Store
@@ -73,7 +74,7 @@ def print_checkpoint(service: str, *, as_json: bool) -> None:
         typer.echo(note, nl=False)
         return
     _, key_id = checkpoint.verify(note, keys)
-    vkey = checkpoint.verifier_key(found.origin, keys[key_id].public)
+    vkey = str(NoteKey(found.origin, keys[key_id].public))
     facts = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note, "verifier_key": vkey}
     output.print_record(facts, as_json=True)
 

@@ -1,6 +1,7 @@
 """Commands of `estelam receipt`: verify saved replies offline, and export their proofs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
@@ -9,32 +10,42 @@ from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
 from estelam.cli.coverage_facts import coverage_facts
-from estelam.cli.signing_keys import named_keys, service_keys
+from estelam.cli.signing_keys import named_keys, named_witnesses, service_keys
 from estelam.cli.verdicts import EXIT_CODES
+from estelam.core import dates
 from estelam.core.clock import to_datetime
 from estelam.core.files import write_atomic
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
+from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.proofs import inclusion_text
 
 MAX_PRINTED = 100
 
 
-def verify(file: Path, certificate: list[Path] | None, retired_keys: Path | None, *, as_json: bool) -> None:
+def verify(
+    file: Path,
+    certificate: list[Path] | None,
+    retired_keys: Path | None,
+    witness_key: list[Path] | None,
+    witnesses: int,
+    *,
+    as_json: bool,
+) -> None:
     """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
     count, outcomes, first = 0, Counter[str](), []
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         output.check_readable(file)
-        verifiers = _Verifiers(certificate, retired_keys)
+        verifiers = _Verifiers(certificate, retired_keys, named_witnesses(witness_key or (), witnesses), witnesses)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):
                 proven = verifiers.verify(item)
                 count += 1
                 outcomes[_outcome(proven)] += 1
                 if count <= MAX_PRINTED:
-                    first.append(_facts(item, proven))
+                    first.append(_facts(item, proven, as_json=as_json))
         except InvalidReceipt as error:
             _exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
@@ -81,9 +92,17 @@ def export(file: Path, out: Path, *, as_json: bool) -> None:
 class _Verifiers:
     """A verifier for each service whose replies the file holds."""
 
-    def __init__(self, certificates: list[Path] | None, retired_keys: Path | None) -> None:
+    def __init__(
+        self,
+        certificates: list[Path] | None,
+        retired_keys: Path | None,
+        witnesses: Sequence[NoteKey],
+        needed: int,
+    ) -> None:
         self._named = named_keys(certificates, retired_keys)
         self._retired_keys = retired_keys
+        self._witnesses = witnesses
+        self._needed = needed
         self._by_area: dict[str, receipt.Verifier] = {}
 
     def verify(self, item: ReceiptRecord) -> receipt.VerifiedReceipt:
@@ -92,11 +111,11 @@ class _Verifiers:
         area = item.method.split(".")[1]
         if area not in self._by_area:
             keys = self._named or service_keys(area, self._retired_keys)
-            self._by_area[area] = receipt.Verifier(keys)
+            self._by_area[area] = receipt.Verifier(keys, witnesses=self._witnesses, needed=self._needed)
         return self._by_area[area].verify(item.method, item.request, item.reply)
 
 
-def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, Any]:
+def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[str, Any]:
     entry = proven.entry
     return {
         "method": item.method,
@@ -109,7 +128,15 @@ def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> dict[str, An
         "index": proven.index,
         "checkpoint": str(proven.checkpoint),
         "key_id": proven.key_id,
+        **_witness_facts(proven, as_json=as_json),
     }
+
+
+def _witness_facts(proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[str, Any]:
+    found = {each.witness: to_datetime(each.seconds * 1_000_000) for each in proven.cosignatures}
+    if as_json:
+        return {"cosigned_by": found}
+    return {"cosigned_by": "\n".join(f"{name}, {dates.format_second(at)}" for name, at in found.items()) or None}
 
 
 def _outcome(proven: receipt.VerifiedReceipt) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Certificates, RetiredKeys
+from estelam.cli.options import AsJson, Certificates, RetiredKeys, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,13 +21,26 @@ def verify(
     ],
     certificate: Certificates = None,
     retired_keys: RetiredKeys = None,
+    witness_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of verifier keys of witnesses, one a line, whose cosignatures to verify; may be repeated.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
+    witnesses: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number(0), metavar="N", help="How many of these witnesses must have cosigned the checkpoint."
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Verify that a service gave each reply to its request at its time.
 
     Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, no
-    certificate is of the signing key at the time of the answer, or the key was compromised. Of more than 100 replies
-    only the counts are printed.
+    certificate is of the signing key at the time of the answer, the key was compromised, or too few witnesses cosigned.
+    Of more than 100 replies only the counts are printed.
     """
 
 
