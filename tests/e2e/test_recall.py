@@ -262,21 +262,6 @@ def test_key_rotation_and_loss(cleared: tuple[CommandLine, str]) -> None:
     assert "the keyring lacks k1" in lost.err
 
 
-def test_loads_without_change_history(cleared: tuple[CommandLine, str]) -> None:
-    """Loads that recorded no changes cannot be recalled, and the command says so."""
-    command, _ = cleared
-    with (
-        closing(Store(command.sandbox.judiciary().store, facts=AccessMode.WRITE)) as store,
-        store.transaction() as connection,
-    ):
-        connection.execute(text("UPDATE facts.load SET covered_since = NULL WHERE number = 1"))
-    result = recall(command, since="0")
-
-    assert result.code == 2
-    assert "recorded from load 2 on" in result.err
-    assert recall(command, since="2").code == 0
-
-
 def test_recall_waits_for_an_unnoted_load(cleared: tuple[CommandLine, str]) -> None:
     """Where no service notes the newest load, recall waits the whole settle time from when it first sees it."""
     begun = time.monotonic()

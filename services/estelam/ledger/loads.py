@@ -79,7 +79,7 @@ def _last_noted(connection: Connection, *conditions: ColumnElement[bool]) -> Loa
     if leaf is None:
         return None
     facts = json.loads(pb.Entry.FromString(leaf).notice)
-    return LoadId(facts["load"], facts.get("sha256"))
+    return LoadId(facts["load"], facts["sha256"])
 
 
 def notes(connection: Connection) -> Iterator[LoadNote]:
@@ -106,7 +106,7 @@ def _fact_note(load: Row[*tuple[Any, ...]], covered: Coverage | None = None) -> 
         "feed_number": load.feed_number,
         "whole": load.whole,
         "sha256": load.sha256,
-        "cut_at": None if load.cut_at_micros is None else to_datetime(load.cut_at_micros).isoformat(),
+        "cut_at": to_datetime(load.cut_at_micros).isoformat(),
         **{name: getattr(load, name) for name in _COUNTS},
     }
     if covered:

@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from estelam.core.clock import to_datetime, to_micros
 from estelam.core.exceptions import UsageError
@@ -143,11 +143,10 @@ def load_before(snapshot: Snapshot, since: int | datetime, now: datetime) -> int
 
     Raises:
         StoreError: nothing has been loaded.
-        UsageError: there is no such load, the instant is in the future, or it is before the first load whose changes
-            the store has recorded.
+        UsageError: there is no such load, or the instant is in the future.
     """
     columns, connection = load_table.c, snapshot.connection
-    last, unrecorded = snapshot.newest, _last(connection, columns.covered_since.is_(None))
+    last = snapshot.newest
     if not last:
         raise StoreError("nothing has been loaded yet, so there is nothing to recall")
     if isinstance(since, datetime):
@@ -159,13 +158,11 @@ def load_before(snapshot: Snapshot, since: int | datetime, now: datetime) -> int
         since = min(later, default=last + 1) - 1
     if not 0 <= since <= last:
         raise UsageError(f"--since: there is no such load; the last one is {last}")
-    if max(since, 1) <= unrecorded:
-        raise UsageError(f"--since: changes are recorded from load {unrecorded + 1} on; give that load or a later one")
     return since
 
 
-def _last(connection: Connection, *conditions: ColumnElement[bool]) -> int:
-    return connection.execute(select(func.max(load_table.c.number)).where(*conditions)).scalar() or 0
+def _last(connection: Connection) -> int:
+    return connection.execute(select(func.max(load_table.c.number))).scalar() or 0
 
 
 def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:

@@ -277,11 +277,12 @@ class LoadJob:
             "removed": changes.removed,
             "loaded_at_micros": self.clock.micros(),
             "parties": self.feed.parties(self.declared),
+            "covered_since": self.feed.first_date,
             **stands,
         }
         connection.execute(insert(load_table).values(load))
-        since = declare_coverage(connection, self.policy.required_feeds) or self.feed.first_date
-        connection.execute(update(load_table).where(load_table.c.number == number).values(covered_since=since))
+        if since := declare_coverage(connection, self.policy.required_feeds):
+            connection.execute(update(load_table).where(load_table.c.number == number).values(covered_since=since))
 
 
 def apply_checks(batch: Batch, feed: Feed, now: datetime) -> tuple[Any, dict[str, Any], list[Reject]]:

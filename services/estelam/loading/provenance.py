@@ -48,7 +48,7 @@ def check_declaration(feed: Feed, declared: Declaration, required_feeds: Sequenc
 
 def find_load(connection: Connection, feed: Feed, declared: Declaration, sha256: str) -> Load | None:
     """Return the earlier load of this very file: the same number in the feed, content and declarations."""
-    number = load_table.c.feed_number == declared.number if declared.number else load_table.c.feed_number > 0
+    number = load_table.c.feed_number == declared.number if declared.number else true()
     query = select(load_table).where(load_table.c.feed == declared.feed, load_table.c.sha256 == sha256, number)
     loads = connection.execute(query.order_by(load_table.c.number.desc())).all()
     return next((load for load in loads if not _differences(connection, load, feed, declared, sha256)), None)
@@ -58,9 +58,8 @@ def _differences(connection: Connection, load: Load, feed: Feed, declared: Decla
     """Return in what the earlier *load* differs from one of the same number that is declared so."""
     before = _claims_of(_newest(connection, load_table.c.feed == load.feed, load_table.c.number < load.number))
     said = _with_declared(before, feed, declared)
-    parties = feed.parties(declared)
-    was = (load.sha256, load.cut_at_micros, load.whole, *_claims_of(load), load.parties or parties)
-    now = (sha256, to_micros(declared.cut_at), declared.whole, *said, parties)
+    was = (load.sha256, load.cut_at_micros, load.whole, *_claims_of(load), load.parties)
+    now = (sha256, to_micros(declared.cut_at), declared.whole, *said, feed.parties(declared))
     names = ("content", "cut-off", "kind", *Claims._fields, "parties")
     return [name for name, old, new in zip(names, was, now, strict=True) if old != new]
 
@@ -89,7 +88,7 @@ def next_number(
             f"this file was already loaded as {_name(known)}; "
             "if nothing has changed since then, load a file of changes that has no rows"
         )
-    before = to_datetime(last.cut_at_micros) if last and last.cut_at_micros else None
+    before = to_datetime(last.cut_at_micros) if last else None
     if last and before and declared.cut_at < before and not (declared.whole and before > now + CLOCK_TOLERANCE):
         raise LoadError(
             f"the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, {_instant(before)}: "
@@ -141,7 +140,7 @@ def check_take_over(connection: Connection, feed: Feed, declared: Declaration, b
     if taken_feed not in known:
         raise LoadError(f"--take-over {taken_feed}: the feeds it may name are {', '.join(known) or 'none'}")
     last = _newest(connection, load_table.c.feed == taken_feed)
-    cut_at = to_datetime(last.cut_at_micros) if last and last.cut_at_micros else None
+    cut_at = to_datetime(last.cut_at_micros) if last else None
     if last and cut_at and declared.cut_at < cut_at:
         raise LoadError(
             f"--take-over {taken_feed}: the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, "
@@ -207,7 +206,7 @@ def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> d
     There is none if one of them has not been loaded, or has not declared that it is complete.
     """
     last = [_newest(connection, load_table.c.feed == name) for name in required_feeds]
-    known = [load for load in last if load and load.complete_since and load.cut_at_micros]
+    known = [load for load in last if load and load.complete_since]
     connection.execute(delete(coverage_table))
     if not known or len(known) < len(required_feeds):
         return None

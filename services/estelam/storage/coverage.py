@@ -45,8 +45,8 @@ class LoadId(NamedTuple):
     """The identity of a load. Where facts are rebuilt, another file has the same number."""
 
     number: int
-    sha256: str | None
-    """The file's hash; None for a load of before hashes were recorded."""
+    sha256: str
+    """The file's hash."""
 
 
 def read_coverage(connection: Connection) -> Coverage | None:

@@ -3,7 +3,7 @@
 They are apart from `estelam.loading`, which needs much more than the readers of these tables do.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, Index, Integer, MetaData, Table, Text
 
 from estelam.storage.base import FACTS
 
@@ -25,26 +25,26 @@ coverage_table = Table(
 )
 
 # Every committed load, in one sequence for all feeds. Rows of the facts carry the number of the load that changed them
-# last. NULL: the load is older than the column.
+# last.
 load_table = Table(
     "load",
     FACTS_METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("feed", Text, nullable=False),
-    # Its number in the feed; 0: the load is older than numbers.
+    # Its number in the feed.
     Column("feed_number", Integer, nullable=False),
     Column("file", Text, nullable=False),
     # The SHA-256 of the decompressed content.
-    Column("sha256", Text),
+    Column("sha256", Text, nullable=False),
     # The instant at which the source cut the file from its register.
-    Column("cut_at_micros", BigInteger),
+    Column("cut_at_micros", BigInteger, nullable=False),
     # Whether the file held all rows of its feed, so that stored rows it lacked were removed.
     Column("whole", Boolean, nullable=False),
     Column("rows", BigInteger, nullable=False),
-    Column("added", BigInteger),
-    Column("changed", BigInteger),
-    Column("unchanged", BigInteger),
-    Column("removed", BigInteger),
+    Column("added", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("unchanged", BigInteger, nullable=False),
+    Column("removed", BigInteger, nullable=False),
     Column("loaded_at_micros", BigInteger, nullable=False),
     # The feed's own declarations as they stand after the load: the first date from which it is complete, and the first
     # from which it links cases to certificates. NULL: it has declared none.
@@ -52,10 +52,10 @@ load_table = Table(
     Column("tracking_since", Date),
     # The columns that files of the feed may lack and have had so far, separated by spaces.
     Column("optional_columns", Text, nullable=False),
-    # How the file treated the stored parties of its cases. NULL: it was no file of cases, or is older than the column.
+    # How the file treated the stored parties of its cases. NULL: it was no file of cases.
     Column("parties", Text),
-    # The first covered date of the store after the load. NULL: the load is older than this column and `former_subject`.
-    Column("covered_since", Date),
+    # The first covered date of the store after the load.
+    Column("covered_since", Date, nullable=False),
 )
 
 # Subjects of rows that a load changed or removed: earlier answers about them may differ from today's.
@@ -65,6 +65,7 @@ former_subject_table = Table(
     Column("load_number", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("value", Text, nullable=False),
+    Index("former_subject_load", "load_number"),
 )
 
 # Every run of recall, which adds its row before it shows any answer. The service notes it in the ledger.
@@ -78,4 +79,6 @@ recall_run_table = Table(
     Column("newest_load", Integer, nullable=False),
     # The number of answers listed.
     Column("answers", BigInteger, nullable=False),
+    # To the year 9999: a time that can't be written would keep the service from noting any run.
+    CheckConstraint("run_at_micros BETWEEN 0 AND 253402300799999999", name="recall_run_at"),
 )

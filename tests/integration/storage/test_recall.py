@@ -10,15 +10,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Date, Index, MetaData, Table, Text, text
 
-from estelam.core.exceptions import UsageError
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
-from estelam.storage.facts import load_table
-from estelam.storage.migrate import migrate
-from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS
 from judiciary.recall import CaseRecallSource
@@ -243,43 +238,6 @@ def test_other_certificate_of_the_cheque(case_history: History) -> None:
         history.ask([asked], CALLERS[0])
 
     assert [[], [("NO", "YES")], [("YES", "NO")]] == listed
-
-
-def test_migrated_store_recalls_from_last_load(
-    case_history: History,
-) -> None:
-    """A store whose earlier loads recorded no coverage can be recalled from its last load on."""
-    history, settings = case_history, case_history.settings
-    for number in (1, 2):
-        history.load([LATE | {"case_number": str(number), "national_id": PERSONS[1]}])
-    old = Store(settings.store, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
-    with closing(old), old.transaction() as connection:
-        back_to_the_second_schema(connection)
-    migrate(settings.store, settings.MIGRATIONS)
-    asked = (CHECK_BY_NATIONAL_ID, cases_pb.CheckByNationalIdRequest(national_id=PERSONS[0]))
-    history.ask([asked], CALLERS[0])
-    history.load([LATE | {"national_id": PERSONS[0]}])
-
-    assert [("NO", "YES")] == [(each.then, each.now) for each in history.recalled(2)]
-    with pytest.raises(UsageError, match="from load 2 on"):
-        history.recalled(1)
-
-
-def back_to_the_second_schema(connection: Connection) -> None:
-    since_then = [
-        each.name for each in load_table.columns if each.name not in {"number", "file", "rows", "loaded_at_micros"}
-    ]
-    changes = [f"load DROP COLUMN {name}" for name in since_then]
-    changes += ["coverage DROP COLUMN tracking_since", "coverage DROP COLUMN feeds"]
-    changes += ["coverage RENAME COLUMN as_of_micros TO through_micros", "cheque_case DROP COLUMN sayad_id"]
-    connection.execute(text("DROP TABLE facts.recall_run"))
-    for index in ("cheque_case_tracking_id", "cheque_case_sayad_id"):
-        connection.execute(text(f"DROP INDEX facts.{index}"))
-    for change in changes:
-        connection.execute(text(f"ALTER TABLE facts.{change}"))
-    former = Table("cheque_case", MetaData(schema="facts"), Column("tracking_id", Text), Column("filed_on", Date))
-    Index("cheque_case_tracking_id", *former.columns).create(connection)
-    connection.execute(text("UPDATE facts.alembic_version SET version_num = '0002'"))
 
 
 def true_question(row: dict[str, Any]) -> notes_pb.CheckNoteRequest:

@@ -1,7 +1,6 @@
 """The command `estelam load list`."""
 
 import contextlib
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -57,12 +56,8 @@ def _loads(connection: Connection, feed: str | None) -> list[dict[str, Any]]:
             "load": load["number"],
             "number": load["feed_number"],
             "kind": "whole" if load["whole"] else "delta",
-            "cut_at": _instant(load["cut_at_micros"]),
-            "loaded_at": _instant(load["loaded_at_micros"]),
+            "cut_at": to_datetime(load["cut_at_micros"]),
+            "loaded_at": to_datetime(load["loaded_at_micros"]),
         }
         for load in connection.execute(query).mappings()
     ]
-
-
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else to_datetime(micros)

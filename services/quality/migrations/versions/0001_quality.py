@@ -1,4 +1,4 @@
-"""Create the tables of observations, probes, outages, freshness of data and heads of ledgers."""
+"""Create the tables of observations, probes, metrics, outages, freshness of data and heads of ledgers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +30,23 @@ def upgrade() -> None:
         schema="facts",
     )
     op.create_table(
+        "own_inquiry",
+        sa.Column("id", sa.LargeBinary, primary_key=True),
+        sa.Column("minute", sa.BigInteger, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "reading",
+        sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("service", sa.Text, primary_key=True),
+        sa.Column("health", sa.Text, nullable=False),
+        sa.Column("serving", sa.Boolean),
+        sa.Column("answered", sa.BigInteger),
+        sa.Column("refused", sa.BigInteger),
+        sa.Column("unrecorded", sa.BigInteger),
+        schema="facts",
+    )
+    op.create_table(
         "outage",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("service", sa.Text, nullable=False),
@@ -38,6 +55,7 @@ def upgrade() -> None:
         sa.Column("end_minute", sa.BigInteger, nullable=False),
         sa.Column("reason_fa", sa.Text, nullable=False),
         sa.Column("reason_en", sa.Text, nullable=False),
+        sa.Column("announced_end_minute", sa.BigInteger),
         schema="facts",
     )
     op.create_table(
