@@ -21,6 +21,8 @@ from estelam.core.clock import Clock
 from estelam.core.settings import ServingSettings, load_settings
 from estelam.core.settings_file import CONFIG
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.storage.grants import Role
+from estelam.storage.migrate import migrate
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.monitor import ledger_collector
@@ -282,8 +284,7 @@ def test_pgbouncer_mode() -> None:
     assert int(pooler["pgbouncer"]["max_prepared_statements"]) > 0
 
 
-def psql(server: PostgresCluster, database: str, script: str, *, password: str = "", **variables: str) -> None:
-    given = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
+def psql(server: PostgresCluster, database: str, script: str, *, password: str) -> None:
     command: list[str | Path] = [
         BIN / "psql",
         "-qX",
@@ -297,17 +298,17 @@ def psql(server: PostgresCluster, database: str, script: str, *, password: str =
         database,
     ]
     path = DEPLOY / "postgresql" / script
-    subprocess.run([*command, *given, "-f", path], check=True, env={"ESTELAM_PASSWORD": password})
+    subprocess.run([*command, "-f", path], check=True, env={"ESTELAM_PASSWORD": password})
 
 
 def with_role(server: PostgresCluster, tmp_path: Path, role: str) -> tuple[Sandbox, str, str]:
-    """A sandbox with the samples, whose database has *role* by the committed script; its cluster and URL."""
+    """A sandbox with the samples, whose database has *role* by a migration; the database's name, and its address."""
     database = server.database()
     sandbox = suite.create_sandbox(tmp_path / "suite", stores={"promissory": server.url(database)})
     suite.load_samples(sandbox)
     with server.connect(database) as connection:
         connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
-    psql(server, database, f"{role}.sql", **{role: role})
+    migrate(sandbox.promissory().store, sandbox.promissory().MIGRATIONS, {Role(role): role})
     return sandbox, database, make_url(server.url(database)).set(username=role).render_as_string()
 
 

@@ -39,6 +39,9 @@ Loopback = Annotated[str, AfterValidator(lambda text: text and addresses.check_l
 StoreUrl = Annotated[str, AfterValidator(addresses.check_store_url)]
 """The address of a data store."""
 
+RoleName = Annotated[str, Field(min_length=1, max_length=63)]
+"""The name of a role of a database."""
+
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 SubjectFields = Mapping[SubjectKind, tuple[type[Message], str]]
@@ -124,6 +127,12 @@ class StoreSettings(ServingSettings):
 
     store: StoreUrl
     """The address of the data store: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE."""
+    serving_role: RoleName | None = None
+    """PostgreSQL: the database role of the workers. `estelam migrate` lets it read facts and append to the ledger."""
+    monitoring_role: RoleName | None = None
+    """PostgreSQL: the database role of the monitor. `estelam migrate` lets it read the ledger and the coverage."""
+    recall_role: RoleName | None = None
+    """PostgreSQL: the database role of recall. `estelam migrate` lets it read all, and note each run."""
     signing_key: Path
     """The Ed25519 private key (PEM) that signs checkpoints."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)

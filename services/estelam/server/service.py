@@ -54,13 +54,13 @@ def run_recording_service(
     metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
     store = Store(settings.store, ledger=AccessMode.WRITE)
-    check_schema(store, settings.MIGRATIONS)
     with (
         store.single_writer_lock(),
         contextlib.closing(store),
         contextlib.closing(Timers()) as timers,
         contextlib.ExitStack() as running,
     ):
+        check_schema(store, settings.MIGRATIONS)
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)

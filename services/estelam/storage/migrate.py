@@ -1,34 +1,85 @@
-"""Schema migrations: one Alembic chain for each half of a store, run by one shared environment."""
+"""Schema migrations: one Alembic chain for each half of a store, run by one shared environment.
+
+A migration holds the locks of all writers, so that nothing is written to a table that it replaces: first the append
+lock, under which batches are recorded, then that of loads. A reader that runs for long, as recall does, keeps it from
+changing a table; waiting for that reader would hold up every inquiry, so it gives way soon and tries again.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Mapping
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
-from estelam.storage.store import Store
+from estelam.storage.grants import Role, grant
+from estelam.storage.store import Store, is_single_process
 
+ATTEMPTS = 30
+PAUSE_SECONDS = 1.0
+"""Between two attempts, in which waiting batches and loads proceed."""
 _ENVIRONMENT = "estelam.storage:migrations"
 
 
-def migrate(url: str, scripts: str) -> None:
-    """Upgrade both halves of the store at *url* to the newest schema.
+def migrate(url: str, scripts: str, roles: Mapping[Role, str] | None = None) -> None:
+    """Create the store at *url*, or bring both its halves to the newest schema, in one transaction.
+
+    On PostgreSQL workers may serve meanwhile: batches wait. On SQLite the service must not run, unless the schema is
+    the newest already.
 
     Args:
         url: The address of the store.
         scripts: The service's own chain, for the facts, as "package:folder".
+        roles: The roles, by their use, that are granted its privileges; PostgreSQL only.
 
     Raises:
-        StoreError: *url* names no store of a known kind.
+        StoreError: *url* names no store of a known kind, or one in use; the database has no such role.
     """
-    store = Store(url, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
-    try:
-        for schema, location in _chains(scripts).items():
-            with store.transaction() as connection:
-                command.upgrade(alembic_config(location, schema, connection), "head")
-    finally:
-        store.close()
+    # A second process must not even open the files of a SQLite store for writing while a service does.
+    if is_single_process(url) and _is_current(url, scripts):
+        return
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        store = Store(url, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
+        with contextlib.closing(store):
+            try:
+                with store.single_writer_lock(), store.transaction() as connection:
+                    for schema, location in _chains(scripts).items():
+                        command.upgrade(alembic_config(location, schema, connection), "head")
+                    if not is_single_process(url):
+                        grant(connection, roles or {})
+            except DBAPIError as error:
+                if not _is_lock_conflict(error):
+                    raise
+            else:
+                return
+    raise StoreError(
+        f"the store is in use: its tables could not be locked in {ATTEMPTS} attempts, and nothing is changed; wait for "
+        "running loads, recalls, reports and backups to end, and run the command again"
+    )
+
+
+def _is_current(url: str, scripts: str) -> bool:
+    with contextlib.closing(Store(url)) as store:
+        try:
+            check_schema(store, scripts)
+        except StoreError:
+            return False
+    return True
+
+
+def _is_lock_conflict(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
 def check_schema(store: Store, scripts: str) -> None:

@@ -11,13 +11,18 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
-from estelam.storage.base import LEDGER, AccessMode, StoreError
+from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
 
 # Longest time that a hanging worker may hold the write lock. A commit that waits for its standby has no limit: no reply
 # is sent meanwhile, and health reports NOT_SERVING.
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
+# Longest time that a migration waits for one lock; behind it wait all batches.
+MIGRATION_LOCK_TIMEOUT_SECONDS = 2
 _MIGRATION_LOCK = 6_002_097_125  # any number that no other lock uses
+# One writer at a time. The version table is locked on behalf of all tables: only migrations write to it, and they take
+# the same lock first, so it neither blocks a vacuum nor waits for one.
+_LOCK = "LOCK TABLE {schema}.alembic_version IN EXCLUSIVE MODE"
 _CONNECTION_PARAMETERS = {
     "connect_timeout": 3,
     "keepalives_idle": 5,
@@ -86,8 +91,15 @@ def _connect(_dialect: Any, _record: object, arguments: Sequence[Any], options: 
 
 def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
     if AccessMode.CREATE in modes.values():
-        schemas = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in modes]
-        return "; ".join(["BEGIN", f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})", *schemas])
+        return "; ".join(
+            [
+                "BEGIN",
+                "SET LOCAL synchronous_commit = on",
+                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT_SECONDS}s'",
+                f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})",
+                *map(_create_or_lock, (LEDGER, FACTS)),
+            ]
+        )
     written = [schema for schema, mode in modes.items() if mode is AccessMode.WRITE]
     if not written and AccessMode.APPEND not in modes.values():
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -102,7 +114,14 @@ def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
             f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
             f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'",
         ]
-    # One writer at a time. The version table is locked on behalf of all tables: only migrations write to it, so the
-    # lock neither blocks a vacuum nor waits for one, and no migration runs in between.
-    statements += [f"LOCK TABLE {schema}.alembic_version IN EXCLUSIVE MODE" for schema in written]
+    statements += [_LOCK.format(schema=schema) for schema in written]
     return "; ".join(statements)
+
+
+def _create_or_lock(schema: str) -> str:
+    """Return the statement that creates *schema*, or locks its writers out."""
+    version = f"{schema}.alembic_version"
+    return (
+        f"CREATE SCHEMA IF NOT EXISTS {schema}; "
+        f"DO $$ BEGIN IF to_regclass('{version}') IS NOT NULL THEN {_LOCK.format(schema=schema)}; END IF; END $$"
+    )

@@ -51,14 +51,17 @@ class SQLite:
         """Hold the lock of the only serving process.
 
         Raises:
-            StoreError: another process serves from this store.
+            StoreError: another process serves from this store, or there is none.
         """
-        lock: IO[Any]
-        with (self._folder / "serving.lock").open("w") as lock:
+        try:
+            lock: IO[Any] = (self._folder / "serving.lock").open("w")
+        except OSError as error:
+            raise StoreError("the store can't be opened; run: estelam migrate") from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise StoreError("another process serves from this store; SQLite allows one") from error
+                raise StoreError("another process serves from this store; SQLite allows one: stop it first") from error
             yield
 
     def _connect(self) -> sqlite3.Connection:

@@ -6,8 +6,9 @@ from typing import Any
 from estelam.cli import output
 from estelam.cli.sections import sections_in_file, stored_kinds
 from estelam.core.names import unknown_name
-from estelam.core.settings import load_settings
+from estelam.core.settings import SettingsSection, load_settings
 from estelam.core.settings_file import PREFIX
+from estelam.storage.grants import Role
 from estelam.storage.migrate import migrate as migrate_store
 
 
@@ -21,9 +22,13 @@ def migrate(services: list[str] | None, *, as_json: bool) -> None:
             if service not in kinds:
                 raise unknown_name("service with a store", service, list(kinds))
             settings = load_settings(kinds[service])
-            migrate_store(settings.store, settings.MIGRATIONS)
+            migrate_store(settings.store, settings.MIGRATIONS, _roles(settings))
             done[service] = "current"
     output.print_record(done, as_json=as_json)
+
+
+def _roles(settings: SettingsSection) -> dict[Role, str]:
+    return {use: name for use in Role if (name := getattr(settings, f"{use}_role", None)) is not None}
 
 
 def _named(kinds: dict[str, Any]) -> list[str]:
