@@ -20,6 +20,7 @@ from estelam.core.rule_texts import RULE_TEXTS
 from estelam.core.settings import CatalogueSettings, ClientSettings, SettingsSection
 from estelam.core.settings_file import PREFIX
 from estelam.telemetry.metrics import Metrics
+from estelam.witness.settings import WitnessSettings
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
@@ -37,6 +38,7 @@ SECTIONS: tuple[type[SettingsSection], ...] = (
     QualitySettings,
     ClientSettings,
     CatalogueSettings,
+    WitnessSettings,
 )
 LIMITS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("min_length", "at least"), ("max_length", "at most"))
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")

@@ -21,6 +21,7 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "compat": ("compat", "Check a release for backward compatibility, and publish it."),
     "data-model": ("data_model", "Export the data reference model."),
     "load": ("load", "Write manifests of data files, and list the loads of a store."),
+    "witness": ("witness", "Cosign the checkpoints of ledgers and other transparency logs."),
     "migrate": ("migrate", "Create the stores, or bring them to the newest schema."),
 }
 """Groups of every installation: the module in `cli.groups` and the help."""

@@ -309,4 +309,4 @@ def _parse_variable(kind: type[SettingsSection], name: str, variable: str, text:
 
 
 def _sections() -> set[str]:
-    return {"client", "catalogue", *(entry.name for entry in entry_points(group="estelam.services"))}
+    return {"client", "catalogue", "witness", *(entry.name for entry in entry_points(group="estelam.services"))}

@@ -1,0 +1,45 @@
+"""Settings of a witness."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from estelam.core.settings import HostPort, LogLevel, SettingsSection
+from estelam.receipts.note import NAME, KeyKind, NoteKey
+
+
+def _check_log_key(text: str) -> str:
+    return str(NoteKey.parse(text, KeyKind.NOTE))
+
+
+class WitnessedLog(BaseModel):
+    """A log whose checkpoints the witness cosigns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    origin: str = Field(pattern=f"^{NAME}$")
+    """The log's name, the first line of its checkpoints, as estelam/promissory/14000000001."""
+    keys: tuple[Annotated[str, AfterValidator(_check_log_key)], ...] = Field(min_length=1)
+    """The verifier keys (NAME+HASH+KEY) of the log, present and future, as `estelam ledger checkpoint --json` prints
+    them."""
+
+
+class WitnessSettings(SettingsSection):
+    """The table [witness]."""
+
+    SECTION: ClassVar[str] = "witness"
+
+    name: str = Field(pattern=f"^{NAME}$")
+    """The name under which the witness signs: a URL without its scheme, as witness.example/w1."""
+    private_key: Path
+    """The Ed25519 private key (PEM) that cosigns, used for nothing else."""
+    state: Path
+    """The folder of the last checkpoint that was cosigned of each log. It belongs to the key: never restore it from a
+    backup, and never use the key without it."""
+    logs: tuple[WitnessedLog, ...] = Field(min_length=1)
+    """The logs whose checkpoints are cosigned."""
+    listen: HostPort = "127.0.0.1:8100"
+    """host:port of the HTTP interface. It needs no authentication, since checkpoints are signed. TLS is the proxy's."""
+    log_level: LogLevel = "info"
+    """Least severe level to log: debug, info, warning, error or critical."""

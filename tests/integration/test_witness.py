@@ -1,0 +1,223 @@
+"""A witness over HTTP: it never cosigns two checkpoints that contradict each other, whatever happens."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from estelam.core.exceptions import ServerError
+from estelam.receipts import checkpoint, cosignature
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.cosignature import Cosigner
+from estelam.receipts.note import NoteKey, encode_base64
+from estelam.receipts.tree import Frontier
+from estelam.witness.settings import WitnessedLog, WitnessSettings
+from tests.support.transparency_log import ORIGIN, Log, served, witness_settings
+from tests.unit.receipts.test_cosignature import LOG_KEY, LOG_NOTES, LOG_PROOF
+
+LOG = Log.of(*"abcdefghijklmnop")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> WitnessSettings:
+    return witness_settings(tmp_path, LOG)
+
+
+@pytest.fixture
+def client(settings: WitnessSettings) -> Iterator[httpx.Client]:
+    """A witness that has cosigned the first five entries."""
+    with served(settings) as client:
+        assert 200 == submit(client, LOG.submission(0, 5)).status_code
+        yield client
+
+
+def submit(client: httpx.Client, text: str) -> httpx.Response:
+    return client.post("/add-checkpoint", content=text.encode())
+
+
+def key_of(settings: WitnessSettings) -> NoteKey:
+    return Cosigner.load(settings.name, settings.private_key).key
+
+
+def remembered(settings: WitnessSettings) -> list[tuple[int, str]]:
+    """Size and text of the checkpoints in the state."""
+    notes = [path.read_text("utf-8") for path in settings.state.glob("*.checkpoint")]
+    return [(checkpoint.parse(note, extensible=True).checkpoint.size, note) for note in notes]
+
+
+def test_growing_log(settings: WitnessSettings) -> None:
+    """Each checkpoint that continues the last one is cosigned; the cosignature is valid for its text and time alone."""
+    with served(settings) as client:
+        for old, new in pairwise((0, 1, 5, 8, 16)):
+            reply = submit(client, LOG.submission(old, new))
+            assert (200, 1) == (reply.status_code, len(reply.text.splitlines()))
+            (found,) = cosignature.verify(LOG.note(new) + reply.text, [key_of(settings)])
+            assert settings.name == found.witness
+
+    ((size, note),) = remembered(settings)
+    assert (16, LOG.note() + reply.text) == (size, note)
+
+
+def test_again(client: httpx.Client, settings: WitnessSettings) -> None:
+    """A log that lost a cosignature gets another one for the same checkpoint."""
+    reply = submit(client, LOG.submission(5, 5))
+
+    assert 200 == reply.status_code
+    assert cosignature.verify(LOG.note(5) + reply.text, [key_of(settings)])
+
+
+def test_extension_lines(client: httpx.Client, settings: WitnessSettings) -> None:
+    """Extension lines of a checkpoint are cosigned with it."""
+    reply = submit(client, LOG.submission(5, 8, "extension\n"))
+
+    assert 200 == reply.status_code
+    assert cosignature.verify(LOG.note(8, "extension\n") + reply.text, [key_of(settings)])
+
+
+@pytest.mark.parametrize("old", [0, 4, 6, 8])
+def test_other_size(client: httpx.Client, old: int) -> None:
+    """A proof that starts elsewhere is answered with the size at which the witness stands, in the specified form."""
+    reply = submit(client, LOG.submission(old, 8))
+
+    assert (409, "5\n", "text/x.tlog.size") == (reply.status_code, reply.text, reply.headers["content-type"])
+
+
+def test_rewritten_log(client: httpx.Client, settings: WitnessSettings) -> None:
+    """A log rewritten with its own key is not cosigned, at whatever size, and what proves it is kept."""
+    before, rewritten = remembered(settings), LOG.rewritten(3)
+
+    same, larger = submit(client, rewritten.submission(5, 5)), submit(client, rewritten.submission(5, 8))
+    smaller = submit(client, rewritten.submission(0, 4))
+
+    assert [(409, "5\n"), (409, "5\n")] == [(reply.status_code, reply.text) for reply in (same, smaller)]
+    assert (422, before) == (larger.status_code, remembered(settings))
+    (evidence,) = settings.state.glob("*.contradiction")
+    assert rewritten.note(5) == evidence.read_text("utf-8")
+    assert 200 == submit(client, LOG.submission(5, 8)).status_code  # the true one goes on
+
+
+def test_empty_log(tmp_path: Path) -> None:
+    """The checkpoint of a log without entries has the root of the empty tree."""
+    empty = Log([])
+    wrong = Checkpoint(ORIGIN, 0, bytes(32)).body
+    with served(witness_settings(tmp_path, empty)) as client:
+        assert 200 == submit(client, empty.submission(0)).status_code
+        signed = f"old 0\n\n{wrong}\n" + empty.note().partition("\n\n")[2]
+        assert 403 == submit(client, signed).status_code
+
+
+def changed(old: str, new: str) -> str:
+    return LOG.submission(5, 8).replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("", 400),
+        (LOG.note(8), 400),
+        (changed("old 5", "old 05"), 400),
+        (changed("old 5", "old -5"), 400),
+        (changed("old 5", "Old 5"), 400),
+        (changed("old 5", "old ۵"), 400),
+        (changed("old 5", f"old {2**63}"), 400),
+        (changed("old 5\n", "old 5\r\n"), 400),
+        (changed("old 5\n", "old 5\n\n"), 400),
+        (changed("old 5\n", "old 5\nAAAA\n"), 400),
+        (changed("old 5\n", "old 5\n" + f"{'A' * 43}=\n" * 63), 400),
+        (LOG.submission(9, 8), 400),
+        (LOG.submission(5, 8).removesuffix("\n"), 400),
+        (LOG.submission(5, 8) + "\n", 400),
+        (LOG.submission(5, 8) + "— x AAAA\n", 400),
+        ("a" * 200_000, 413),
+        (Log(LOG.leaves, LOG.private, "log.example/2").submission(5, 8), 404),
+        (Log(LOG.leaves).submission(5, 8), 403),
+        (changed("\n8\n", "\n9\n"), 403),
+        (changed("old 5\n", "old 5\n" + f"{'A' * 43}=\n"), 422),
+    ],
+)
+def test_rejected(client: httpx.Client, settings: WitnessSettings, text: str, status: int) -> None:
+    """What is malformed, unknown, not signed or not proven gets its status, and changes nothing."""
+    before = remembered(settings)
+
+    assert (status, before) == (submit(client, text).status_code, remembered(settings))
+    assert 200 == submit(client, LOG.submission(5, 8)).status_code
+
+
+def test_not_utf8(client: httpx.Client) -> None:
+    """Bytes that are no text, and other methods or paths, are refused."""
+    assert 400 == client.post("/add-checkpoint", content=b"old 5\n\xff").status_code
+    assert [405, 404] == [client.get("/add-checkpoint").status_code, client.post("/").status_code]
+
+
+def test_concurrent_branches(client: httpx.Client, settings: WitnessSettings) -> None:
+    """Of branches that are submitted at the same time one is cosigned, and nothing of another one."""
+    branches = [LOG, *(Log([*LOG.leaves[:5], leaf, *LOG.leaves], LOG.private) for leaf in LOG.leaves)]
+    texts = [branch.submission(5, size) for branch in branches for size in (7, 9, 11)]
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda text: submit(client, text), texts))
+
+    cosigned = [text for text, reply in zip(texts, replies, strict=True) if reply.status_code == 200]
+    assert {200, 409} == {reply.status_code for reply in replies}
+    assert 1 == len(cosigned)  # all start at the fifth entry
+    assert checkpoint.parse(cosigned[0].partition("\n\n")[2]).body in remembered(settings)[0][1]
+
+
+def test_stored_before_sent(settings: WitnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that can't be stored is not cosigned; a damaged state counts as no empty one."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    with served(settings) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("estelam.witness.state.write_atomic", fail)
+            failed = submit(client, LOG.submission(0, 5))
+        assert (500, "", []) == (failed.status_code, failed.text.partition("—")[1], remembered(settings))
+        assert 200 == submit(client, LOG.submission(0, 5)).status_code
+        (file,) = settings.state.glob("*.checkpoint")
+        for damaged in ("", LOG.note(5).replace(ORIGIN, "log.example/2"), "x" + LOG.note(5)):
+            file.write_text(damaged)
+            assert 500 == submit(client, LOG.rewritten(0).submission(0, 5)).status_code
+
+
+def test_restart(settings: WitnessSettings) -> None:
+    """A witness that restarts goes on where it stood."""
+    for old, new in ((0, 5), (5, 8)):
+        with served(settings) as client:
+            assert 200 == submit(client, LOG.submission(old, new)).status_code
+    with served(settings) as client:
+        assert 422 == submit(client, LOG.rewritten(3).submission(8, 16)).status_code
+
+
+def test_one_process(settings: WitnessSettings) -> None:
+    """A second witness does not start on the state of another, nor any without its state."""
+    with served(settings), pytest.raises(ServerError, match="another witness uses the folder"), served(settings):
+        pass
+    lost = settings.model_copy(update={"state": settings.state / "lost"})
+    with pytest.raises(ServerError, match="there is no folder"), served(lost):
+        pass
+
+
+def test_foreign_log(tmp_path: Path) -> None:
+    """The checkpoints and the proof of a log that we did not write are cosigned."""
+    foreign = witness_settings(tmp_path, LOG).model_copy(
+        update={"logs": (WitnessedLog(origin="monkeys", keys=(LOG_KEY,)),)}
+    )
+    hashes = "".join(f"{encode_base64(bytes.fromhex(each))}\n" for each in LOG_PROOF)
+    with served(foreign) as client:
+        replies = [submit(client, text) for text in (f"old 0\n\n{LOG_NOTES[0]}", f"old 5\n{hashes}\n{LOG_NOTES[1]}")]
+
+    assert [200, 200] == [reply.status_code for reply in replies]
+
+
+def test_foreign_library(client: httpx.Client, settings: WitnessSettings) -> None:
+    """A library that we did not write accepts the checkpoint with the witness's cosignature."""
+    foreign = pytest.importorskip("aics_tlog")
+    note = foreign.parse_note(LOG.note(8) + submit(client, LOG.submission(5, 8)).text)
+    keys = [foreign.parse_vkey(str(key_of(settings)))]
+
+    assert foreign.verify_checkpoint(note, foreign.parse_vkey(str(LOG.key)), witness_keys=keys, quorum=1).ok
+    assert Frontier().append(LOG.leaves[:8]).root == foreign.parse_checkpoint(note.text).root
