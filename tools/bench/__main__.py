@@ -33,6 +33,7 @@ def main(
     calls: Annotated[int | None, typer.Option(help="Calls over which memory growth is measured.")] = None,
     ids: Annotated[int | None, typer.Option(help="Tracking ids in the bulk check.")] = None,
     entries: Annotated[int | None, typer.Option(help="Minimum number of entries of the verified ledger.")] = None,
+    ledger: Annotated[int | None, typer.Option(help="Entries of the long ledger.")] = None,
     inquiries: Annotated[int | None, typer.Option(help="Inquiries of the reported month.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder of the stores; default: the temporary folder.")] = None,
 ) -> None:
@@ -47,6 +48,7 @@ def main(
         "rows": rows,
         "calls": calls,
         "entries": entries,
+        "ledger": ledger,
         "ids": ids,
         "inquiries": inquiries,
     }

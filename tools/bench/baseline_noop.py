@@ -1,4 +1,8 @@
-"""The baseline: a handler that does nothing, with the same contract, limits and TLS as the full service."""
+"""The baselines: handlers that do nothing, with the same contract, limits and TLS as the full service.
+
+One stands on gRPC's asyncio server, as most Python services do; the other on our polled server, and so shows the limit
+of gRPC itself.
+"""
 
 import asyncio
 import signal
@@ -18,6 +22,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import (
     PromissoryNoteInquiryServiceServicer,
     add_PromissoryNoteInquiryServiceServicer_to_server,
 )
+from estelam.server.completion_queue import Call, PolledServer
 from estelam.server.grpc_server import options
 from estelam.server.process import write_port
 from tools.bench.environment import SERVER_CORE, BenchEnvironment, Engine, check_note, load, promissory_server
@@ -62,12 +67,31 @@ async def _serve(settings: ServingSettings, reply: pb.CheckNoteResponse, port_fi
     await server.stop(1)
 
 
+def main_polled(settings: ServingSettings, reply: bytes, port_file: Path) -> None:
+    """Serve *reply* from our polled server, in one thread, until SIGTERM; write the bound port to *port_file*."""
+    response = pb.CheckNoteResponse.FromString(reply)
+
+    def serve(call: Call) -> None:
+        pb.CheckNoteRequest.FromString(call.request or b"")
+        call.reply(response.SerializeToString())
+
+    server = PolledServer(options(settings), serve)
+    pair = (settings.private_key.read_bytes(), settings.certificate.read_bytes())
+    trust = settings.ca_certificates.read_bytes()
+    port = server.listen("127.0.0.1:0", grpc.ssl_server_credentials([pair], trust, require_client_auth=True))
+    server.start()
+    write_port(port_file, port)
+    while True:
+        server.poll(wait=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Functions that load the full promissory service and the baseline, whose replies have the same length."""
+    """Functions that load the full promissory service and the baselines, whose replies have the same length."""
 
     full: Ask
     baseline: Ask
+    polled: Ask
 
 
 @contextmanager
@@ -77,8 +101,11 @@ def compare_with_baseline(environment: BenchEnvironment, engine: Engine = Engine
     caller = suite.caller("setad")
     with promissory_server(suite) as full:
         reply = asyncio.run(_typical_reply(full, caller, questions.requests[:64]))
-        with run_server(main, suite.promissory(), reply, core=SERVER_CORE) as bare:
-            yield Comparison(partial(load, full, questions, caller), partial(load, bare, questions, caller))
+        with (
+            run_server(main, suite.promissory(), reply, core=SERVER_CORE) as bare,
+            run_server(main_polled, suite.promissory(), reply, core=SERVER_CORE) as polled,
+        ):
+            yield Comparison(*(partial(load, server, questions, caller) for server in (full, bare, polled)))
 
 
 async def _typical_reply(server: RunningServer, caller: ClientIdentity, requests: Sequence[bytes]) -> bytes:

@@ -21,6 +21,10 @@ class BenchConfig:
     """Calls over which memory growth is measured."""
     entries: int
     """Minimum number of entries of the verified ledger."""
+    short_ledger: int
+    """Entries of the short ledger with which the long one is compared."""
+    ledger: int
+    """Entries of the long ledger."""
     ids: int
     """Tracking ids in the bulk check."""
     few_inquiries: int
@@ -37,6 +41,8 @@ FULL = BenchConfig(
     rows=10_000_000,
     calls=1_000_000,
     entries=200_000,
+    short_ledger=10_000,
+    ledger=10_000_000,
     ids=200_000,
     few_inquiries=1_000_000,
     inquiries=10_000_000,
@@ -49,6 +55,8 @@ QUICK = BenchConfig(
     rows=200_000,
     calls=10_000,
     entries=20_000,
+    short_ledger=10_000,
+    ledger=100_000,
     ids=10_000,
     few_inquiries=100_000,
     inquiries=1_000_000,

@@ -12,13 +12,13 @@ import judiciary.service
 import promissory.service
 from estelam.client.channel import ClientIdentity
 from tools.bench.config import BenchConfig
-from tools.bench.datasets import cases, notes
+from tools.bench.datasets import cases, ledger, notes
 from tools.bench.deployment import Deployment
 from tools.bench.load.plan import Concurrency, Plan, Protocol, Report, Requests
 from tools.bench.load.run import run
 from tools.bench.processes import RunningServer, run_server
 from tools.env.postgres import PostgresCluster, cluster
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE
+from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES
 
 SERVER_CORE, LOAD_CORE = 0, 1
 MANY = Concurrency(8, 16)
@@ -62,13 +62,22 @@ class BenchEnvironment:
 
     def with_notes(self, engine: Engine = Engine.SQLITE, *, name: str = "notes") -> Deployment:
         """A deployment with the notes loaded; one per *name*."""
+        return self._filled(name, engine, self._load_notes)
+
+    def _load_notes(self, suite: Deployment) -> None:
+        path = self.folder / "notes.csv"
+        notes.write(path, self.scale.notes)
+        suite.command("promissory", "load-notes", path, "--replace", "--cut-at", _now())
+
+    def with_ledger(self, entries: int, engine: Engine = Engine.SQLITE) -> Deployment:
+        """A deployment with the notes and a member agency loaded, and *entries* in the ledger."""
 
         def fill(suite: Deployment) -> None:
-            path = self.folder / "notes.csv"
-            notes.write(path, self.scale.notes)
-            suite.command("promissory", "load-notes", path, "--replace", "--cut-at", _now())
+            self._load_notes(suite)
+            suite.command("promissory", "load-agencies", SAMPLES / "agencies.csv", "--cut-at", _now())
+            ledger.fill(suite.promissory(), entries)
 
-        return self._filled(name, engine, fill)
+        return self._filled(f"ledger of {entries}", engine, fill)
 
     def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Deployment:
         """A deployment with *rows* cases loaded."""

@@ -1,5 +1,6 @@
 """The benchmarks' data, the comparison of pairs, and one small benchmark."""
 
+import contextlib
 import csv
 import subprocess
 import sys
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
+from estelam.ledger.verify import verify_ledger
+from estelam.storage.store import Store
 from judiciary.feeds import CASES
 from tools.bench.benchmarks import monthly_report
-from tools.bench.datasets import cases
+from tools.bench.datasets import cases, ledger
 from tools.bench.metric import at_least, at_most, paired
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
@@ -45,6 +49,16 @@ def test_half_of_requests_are_recorded(tmp_path: Path) -> None:
         return [text in values(path, column) for text in asked]
 
     assert known(cheques, "tracking_id") == known(persons, "national_id") == [True, False] * 50
+
+
+def test_generated_ledger_is_valid(sandbox: Sandbox) -> None:
+    """A generated ledger verifies and has the requested length."""
+    settings = sandbox.promissory()
+    ledger.fill(settings, ledger.COMMIT + 20)
+
+    with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+        heads = list(verify_ledger(connection, verifying_keys(settings.signing_certificates)))
+    assert [head.size for head in heads] == [ledger.COMMIT, ledger.COMMIT + 20]
 
 
 def test_pair_order_alternates() -> None:

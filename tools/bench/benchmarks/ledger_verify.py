@@ -22,7 +22,7 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         f"{walk.entries:,} entries in {walk.commits:,} commits, in {whole:.2f} CPU seconds, "
         f"less {idle:.2f} s that the command takes on an empty ledger",
         walk.entries / (whole - idle),
-        at_least(100_000),
+        at_least(150_000),
         "{:,.0f} entries/s",
     )
 

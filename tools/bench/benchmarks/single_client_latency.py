@@ -20,6 +20,6 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         "one caller alone, p50 of full - bare",
         f"{ours:.2f} - {theirs:.2f} ms; {remarks([*full, *bare])}",
         statistics.median(one.p50 - other.p50 for one, other in zip(full, bare, strict=True)),
-        at_most(2),
+        at_most(0.6),
         "{:,.2f} ms",
     )

@@ -20,8 +20,9 @@ _INITIAL_WINDOW_SIZE = 4
 _WINDOW = 2**30
 _DEFAULT_WINDOW = 65535
 
-# The beginning of a reply whose field 1 is the answer.
+# The beginning of a reply whose field 1 is the answer, or the obligor.
 _ANSWERS = {b"\x08\x01": "YES", b"\x08\x02": "NO"}
+_OBLIGOR = b"\x0a"
 
 
 class _Call:
@@ -44,7 +45,9 @@ class _Call:
     @property
     def answer(self) -> str | None:
         """The answer in a complete message."""
-        return _ANSWERS.get(self.beginning) if self.received == self.length + 5 else None
+        if self.received != self.length + 5:
+            return None
+        return "DISCLOSED" if self.beginning[:1] == _OBLIGOR else _ANSWERS.get(self.beginning)
 
 
 class GrpcConnection(Connection):
