@@ -14,6 +14,7 @@ from tools.bench.benchmarks import (
     single_client_latency,
     tail_latency,
     throughput,
+    workers,
 )
 from tools.bench.environment import BenchEnvironment
 from tools.bench.metric import Metric
@@ -22,6 +23,7 @@ Benchmark = Callable[[BenchEnvironment], Iterator[Metric]]
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "throughput": throughput.measure,
+    "workers": workers.measure,
     "p99": tail_latency.measure,
     "alone": single_client_latency.measure,
     "peers": fastapi.measure,
