@@ -61,6 +61,11 @@ class Feed:
         """The columns that a file may lack, unless an earlier file of its feed had them."""
         return frozenset(name for name, column in self.columns.items() if column.omissible)
 
+    @property
+    def full_snapshot_kinds(self) -> frozenset[str]:
+        """The feeds of the kinds that have one feed only; coverage follows from them only if the settings say so."""
+        return frozenset({self.name}) if self.full_snapshot else self.other_kinds
+
     def parties(self, declared: "Declaration") -> Parties | None:
         """Return how a file so declared treats the stored parties of its cases; None if its rows are no parties."""
         if not self.is_dated:

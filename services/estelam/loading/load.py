@@ -20,6 +20,7 @@ from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
 from estelam.loading.provenance import (
     check_declaration,
+    check_dropped_feeds,
     check_take_over,
     claims,
     claims_before,
@@ -146,6 +147,7 @@ class LoadJob:
         before = claims_before(connection, self.declared)
         if taken_feed:
             check_take_over(connection, self.feed, self.declared, before, taken_feed)
+        check_dropped_feeds(connection, self.feed, self.declared, self.policy)
         declared_dates = claims(before, self.feed, self.declared)
         says_more = declared_dates != before
         optional_columns = self._check_columns(connection)
@@ -160,7 +162,7 @@ class LoadJob:
             warnings = self._warnings(connection, self.feed.table, declared_dates)
         else:
             staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
-            rejects.add(add_lines(merge.conflicts(taken_feed), self._batches()))
+            rejects.add(add_lines(merge.conflicts(taken_feed, self.clock.now()), self._batches()))
             if rejects.count:
                 raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
             self._check_file(staging.count, file, says_more=says_more)
@@ -278,6 +280,7 @@ class LoadJob:
             "loaded_at_micros": self.clock.micros(),
             "parties": self.feed.parties(self.declared),
             "covered_since": self.feed.first_date,
+            "taken_feed": self.policy.taken_feed,
             **stands,
         }
         connection.execute(insert(load_table).values(load))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -27,11 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.core.parties import Parties
 from estelam.loading.feed import Changes, Declaration, Feed
 from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
-from estelam.storage.facts import former_subject_table, load_table
+from estelam.storage.facts import former_subject_table, load_table, removed_record_table
 
 # Indexes are rebuilt if more than this share of the rows changes; below it, updating them row by row is faster.
 _REBUILD_SHARE = 0.1
@@ -67,12 +69,14 @@ class Merge:
         self._staging.analyze(self._feed.table)
         return not self._inconsistent_values(self._feed.table)
 
-    def conflicts(self, taken_feed: str | None) -> list[Reject]:
+    def conflicts(self, taken_feed: str | None, now: datetime) -> list[Reject]:
         """Return the rows that conflict with other rows of the file, or with what other feeds have delivered.
 
-        They are duplicates, inconsistent rows, and rows of records of another feed than *taken_feed*.
+        They are duplicates, inconsistent rows, rows of records of another feed than *taken_feed*, and rows of records
+        that a newer file of another feed has removed.
         """
-        found = {reject.row: reject for reject in self._rows_of_other_feeds(taken_feed)}
+        found = {reject.row: reject for reject in self._removed_rows(now)}
+        found |= {reject.row: reject for reject in self._rows_of_other_feeds(taken_feed)}
         found |= {reject.row: reject for reject in self._inconsistent_rows()}
         if not self._staging.unique:
             found |= {reject.row: reject for reject in self._duplicates()}
@@ -167,6 +171,26 @@ class Merge:
         stored = exists().where(table.c[record] == rows.c[record], _is_of_loads(table, is_of_other)).correlate(rows)
         for row in self._connection.execute(select(rows.c.row).where(stored).order_by(rows.c.row)).scalars():
             yield Reject(row, record, "OTHER_FEED")
+
+    def _removed_rows(self, now: datetime) -> Iterator[Reject]:
+        """Yield the rows of records that a whole file of another feed, cut later than this one, no longer had.
+
+        A cut-off after *now*, which a wrong clock has let in, says nothing of the order.
+        """
+        rows, record = self._staging.rows, self._feed.key[0]
+        newer = select(load_table.c.number).where(
+            load_table.c.removed > 0,
+            load_table.c.feed.not_in((self._declared.feed, *self._feed.full_snapshot_kinds)),
+            load_table.c.cut_at_micros > to_micros(self._declared.cut_at),
+            load_table.c.cut_at_micros <= to_micros(now + CLOCK_TOLERANCE),
+        )
+        numbers = self._connection.execute(newer).scalars().all()
+        if self._feed.full_snapshot or not numbers:
+            return
+        removed = select(removed_record_table.c.record).where(removed_record_table.c.load_number.in_(numbers))
+        query = select(rows.c.row).where(rows.c[record].in_(removed)).order_by(rows.c.row)
+        for row in self._connection.execute(query).scalars():
+            yield Reject(row, record, "REMOVED_BY_A_NEWER_FILE")
 
     def _inconsistent_rows(self) -> Iterator[Reject]:
         """Yield the rows that differ from the first row with the same value in the first key column."""
@@ -264,6 +288,8 @@ class Merge:
         return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
 
     def _replace(self) -> None:
+        if self._declared.whole and not self._feed.full_snapshot:
+            self._record_removed()
         with self._rebuilding(self._indexes_to_rebuild()):
             self._delete_stale()
             self._insert(
@@ -285,6 +311,12 @@ class Merge:
 
     def _count(self, rows: FromClause, *conditions: ColumnElement[bool]) -> int:
         return self._connection.execute(select(func.count()).select_from(rows).where(*conditions)).scalar_one()
+
+    def _record_removed(self) -> None:
+        """Record the records of which the file has no row."""
+        stale, rows, record = self._staging.stale, self._staging.rows, self._feed.key[0]
+        gone = select(literal(self._number), stale.c[record]).where(stale.c[record].not_in(select(rows.c[record])))
+        self._connection.execute(insert(removed_record_table).from_select(["load_number", "record"], gone.distinct()))
 
     def _delete_stale(self) -> None:
         """Delete the stale rows and record the subjects that they mentioned."""

@@ -48,6 +48,10 @@ _TEXTS = {
     "OTHER_FEED": RuleText(
         "is of a record that another feed has delivered", "از رکوردی است که جریان داده دیگری آن را فرستاده است"
     ),
+    "REMOVED_BY_A_NEWER_FILE": RuleText(
+        "is of a record that a whole file of another feed with a later cut-off no longer had; have this file cut anew",
+        "از رکوردی است که فایل کامل جریان داده دیگری، با زمان برش دیرتر، آن را نداشت؛ فایلی با زمان برش تازه بخواهید",
+    ),
     "DIFFERS_FROM_AN_EARLIER_ROW": RuleText(
         "differs from an earlier row of the same record", "با سطر پیشینی از همین رکورد یکی نیست"
     ),

@@ -56,6 +56,8 @@ load_table = Table(
     Column("parties", Text),
     # The first covered date of the store after the load.
     Column("covered_since", Date, nullable=False),
+    # The feed whose records in the file became records of the file's feed. NULL: of none.
+    Column("taken_feed", Text),
 )
 
 # Subjects of rows that a load changed or removed: earlier answers about them may differ from today's.
@@ -66,6 +68,15 @@ former_subject_table = Table(
     Column("kind", Text, nullable=False),
     Column("value", Text, nullable=False),
     Index("former_subject_load", "load_number"),
+)
+
+# Records that a whole file no longer had: a file of another feed that was cut earlier must not bring them back.
+removed_record_table = Table(
+    "removed_record",
+    FACTS_METADATA,
+    Column("load_number", Integer, primary_key=True, autoincrement=False),
+    # The value of the first key column of the feed.
+    Column("record", CODE, primary_key=True),
 )
 
 # Every run of recall, which adds its row before it shows any answer. The service notes it in the ledger.

@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class LoadedTable:
     url: str
     folder: Path
     hours: int = 0
+    feeds: set[str] = field(default_factory=set)
+    """The feeds of all files so far, which coverage needs unless a policy says otherwise."""
 
     def load(
         self,
@@ -63,8 +65,8 @@ class LoadedTable:
         }
         if kind.is_dated:
             what["parties"] = Parties.REPLACED
-        feeds = sorted({kind.name, declared.get("feed", kind.name)})
-        allowed: dict[str, Any] = {"required_feeds": tuple(feeds), "change_limit": 1}
+        self.feeds.add(declared.get("feed", kind.name))
+        allowed: dict[str, Any] = {"required_feeds": tuple(sorted(self.feeds)), "change_limit": 1}
         with closing(Store(self.url, facts=AccessMode.WRITE)) as store:
             return load(
                 store,

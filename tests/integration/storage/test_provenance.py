@@ -312,11 +312,41 @@ def test_a_feed_name_belongs_to_one_kind_of_file(notes: LoadedTable, name: str) 
 
 def test_a_feed_that_is_not_required_leaves_coverage(notes: LoadedTable) -> None:
     """The list of members does not make the notes fresher, unless the settings require it."""
-    notes.load(NOTES, whole=False)
-    notes.load(MEMBERS, "A,الف", policy={"required_feeds": ("notes",)})
-    assert notes.coverage() is None
+    notes.load(MEMBERS, "A,الف", policy={"required_feeds": ("members",)})
+    assert notes.coverage() == Coverage(date.min, START + HOUR)
 
-    notes.load(MEMBERS, "A,الف", "B,ب", policy={"required_feeds": ("members",)})
-    assert notes.coverage() == Coverage(date.min, START + 3 * HOUR)
+    notes.load(NOTES, whole=False, policy={"required_feeds": ("notes",)})
+    notes.load(MEMBERS, "A,الف", "B,ب", policy={"required_feeds": ("notes",)})
+    assert notes.coverage() is None
     notes.load(MEMBERS, "B,ب", policy=MEMBERS_TOO)
     assert notes.coverage() is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_coverage_leaves_no_feed_out(cases: LoadedTable, *, whole: bool) -> None:
+    """A feed that the settings no longer name keeps coverage as it is, until a whole file has taken over its records.
+
+    Otherwise the remaining feeds would seem complete for the cases that it had delivered, and still might.
+    """
+    cases.load(CASES, FOURTH, feed="court-b", whole=True, complete_since=date(2024, 3, 20))
+    without: dict[str, Any] = {"required_feeds": ("cases",)}
+
+    refuse(cases, "no longer names court-b, .* coverage would leave them out", FIRST, whole=whole, policy=without)
+    taking = without | {"taken_feed": "court-b"}
+    both: dict[str, Any] = {"whole": True, "complete_since": date(2024, 3, 20)}
+    if whole:
+        cases.load(CASES, *WHOLE, FOURTH, policy=taking, **both)
+        assert cases.coverage() == Coverage(date(2024, 3, 20), START + cases.hours * HOUR)
+        cases.load(CASES, FIRST, policy=without)
+    else:
+        refuse(cases, "no longer names court-b", FOURTH, policy=taking, complete_since=date(2024, 3, 20))
+
+
+def test_a_feed_that_delivers_again_has_not_ended(cases: LoadedTable) -> None:
+    """A take-over ends a feed up to its last file: after another file its records are missing again."""
+    both: dict[str, Any] = {"whole": True, "complete_since": FIRST_DATE}
+    cases.load(CASES, FOURTH, feed="court-b", whole=True)
+    cases.load(CASES, *WHOLE, FOURTH, policy={"taken_feed": "court-b"}, **both)
+    cases.load(CASES, f"5,{CIVIL},703,,", feed="court-b")
+
+    refuse(cases, "no longer names court-b", FIRST, policy={"required_feeds": ("cases",)})

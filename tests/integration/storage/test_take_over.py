@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from estelam.core.clock import Clock, to_datetime
 from estelam.loading.errors import LoadError
 from estelam.storage.coverage import Coverage
+from estelam.storage.facts import removed_record_table
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from promissory.repository import note_table
 from tests.conftest import both_engines
-from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, WHOLE, LoadedTable
+from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
@@ -72,6 +74,49 @@ def test_an_older_note_takes_over_nothing(sandbox: Sandbox, tmp_path: Path) -> N
         notes.load(NOTES, NOTE.format(state="ISSUED"), feed="notes-b", policy=policy, cut_at=START)
 
     assert notes.rows(note_table, "state", "load_number") == {("SETTLED", 1)}
+
+
+def test_a_removed_record_is_not_brought_back_by_an_older_file(cases: LoadedTable) -> None:
+    """A case that a whole file no longer had enters only with a file of another feed that was not cut before it."""
+    cases.load(CASES, FIRST, SECOND, f"2,{CIVIL},701,9990000018,HOLDER", feed="court-a", whole=True)
+    cases.load(CASES, FIRST, feed="court-a", whole=True)
+    after = {row for row in cases.changed() if row[0] != "2"}
+
+    for whole in (True, False):
+        older = cases.load(CASES, SECOND, FOURTH, feed="court-b", cut_at=START + 2 * HOUR, whole=whole)
+        assert [(each.row, each.reason) for each in older.first_rejects] == [(1, "REMOVED_BY_A_NEWER_FILE")]
+    assert cases.changed() == after
+    assert not cases.load(CASES, SECOND, FOURTH, feed="court-b", cut_at=START + 3 * HOUR).rejected
+
+
+def test_a_cut_off_in_the_future_keeps_no_record_out(cases: LoadedTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removals by a file whose cut-off lay in the future, as a wrong clock let it, keep no other feed's record out."""
+    cases.load(CASES, FIRST, SECOND, feed="court-a", whole=True)
+    monkeypatch.setattr("tests.integration.storage.loaded_table.Clock", lambda: Clock(micros=lambda: 2**52))
+    cases.load(CASES, FIRST, feed="court-a", whole=True, cut_at=to_datetime(2**52))
+    monkeypatch.undo()
+
+    assert not cases.load(CASES, SECOND, feed="court-b").rejected
+
+
+def test_a_dropped_party_is_no_removed_record(cases: LoadedTable) -> None:
+    """A case that a whole file has with fewer parties still belongs to its feed, and its former rows keep none out."""
+    cases.load(CASES, *WHOLE, feed="court-a", whole=True)
+    cases.load(CASES, FIRST, SECOND, THIRD, feed="court-a", whole=True)
+
+    assert cases.rows(removed_record_table, "record") == set()
+
+
+def test_a_removed_note_is_not_brought_back_by_an_older_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A note that the register no longer has is not issued again by an older file of another feed."""
+    notes = LoadedTable(sandbox.promissory().store, tmp_path)
+    other = NOTE.format(state="ISSUED").replace("0017", "0025")
+    notes.load(NOTES, NOTE.format(state="ISSUED"), other, feed="notes-a", whole=True)
+    notes.load(NOTES, other, feed="notes-a", whole=True)
+
+    older = notes.load(NOTES, NOTE.format(state="ISSUED"), feed="notes-b", cut_at=START + HOUR)
+
+    assert [each.reason for each in older.first_rejects] == ["REMOVED_BY_A_NEWER_FILE"]
 
 
 def test_only_the_last_file_of_the_taken_feed_may_come_again(cases: LoadedTable) -> None:

@@ -26,6 +26,7 @@ _COLUMNS = (
         "covered_since",
         "optional_columns",
         "parties",
+        "taken_feed",
         "sha256",
         "file",
     ),

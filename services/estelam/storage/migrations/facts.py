@@ -8,7 +8,7 @@ CODE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def create_shared_tables() -> None:
-    """Create facts.coverage, facts.load, facts.former_subject and facts.recall_run."""
+    """Create facts.coverage, facts.load, facts.former_subject, facts.removed_record and facts.recall_run."""
     op.create_table(
         "coverage",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -36,6 +36,7 @@ def create_shared_tables() -> None:
         sa.Column("optional_columns", sa.Text, nullable=False),
         sa.Column("parties", sa.Text),
         sa.Column("covered_since", sa.Date, nullable=False),
+        sa.Column("taken_feed", sa.Text),
         schema="facts",
     )
     op.create_table(
@@ -46,6 +47,12 @@ def create_shared_tables() -> None:
         schema="facts",
     )
     op.create_index("former_subject_load", "former_subject", ["load_number"], schema="facts")
+    op.create_table(
+        "removed_record",
+        sa.Column("load_number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("record", CODE, primary_key=True),
+        schema="facts",
+    )
     op.create_table(
         "recall_run",
         sa.Column("run_at_micros", sa.BigInteger, primary_key=True, autoincrement=False),
