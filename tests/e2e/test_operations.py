@@ -38,6 +38,7 @@ def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
     ports = free_ports("50051", "50151", "9901")
     return {
         "/etc/estelam": str(tmp_path / "etc"),
+        "/var/lib/estelam": str(tmp_path),
         "/opt/estelam/bin": str(Path(sys.executable).parent),
         "/var/run/postgresql": str(cluster.folder),
         "0.0.0.0": "127.0.0.1",  # noqa: S104

@@ -133,6 +133,9 @@ class StoreSettings(ServingSettings):
     """PostgreSQL: the database role of the monitor. `estelam migrate` lets it read the ledger and the coverage."""
     recall_role: RoleName | None = None
     """PostgreSQL: the database role of recall. `estelam migrate` lets it read all, and note each run."""
+    kept_checkpoint: Path | None = None
+    """The file in which the service keeps its newest checkpoint, each second; it does not start on a ledger that lacks
+    it. Default on SQLite: the store's FOLDER.checkpoint; on PostgreSQL none, name one on each host."""
     signing_key: Path
     """The Ed25519 private key (PEM) that signs checkpoints."""
     signing_certificates: tuple[Path, ...] = Field(min_length=1)

@@ -32,13 +32,15 @@ class NoteKind(StrEnum):
 
     LOAD = "load"
     RECALL = "recall"
+    RESTORE = "restore"
 
 
 SUBJECTS_OF_NOTES = {
     NoteKind.LOAD: hashlib.sha256(b"estelam loads v1").digest(),
     NoteKind.RECALL: hashlib.sha256(b"estelam recalls v1").digest(),
+    NoteKind.RESTORE: hashlib.sha256(b"estelam restores v1").digest(),
 }
-"""The subject of every note of each kind (`estelam.ledger.loads`, `estelam.ledger.recall_runs`)."""
+"""The subject of every note of each kind (`estelam.ledger.loads`, `.recall_runs`, `.restores`)."""
 _INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 

@@ -12,9 +12,10 @@ from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
-from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
+from estelam.ledger import kept
 from estelam.ledger.key_use import require_same_keys
 from estelam.ledger.tables import last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
@@ -24,6 +25,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
+from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.server.grpc_server import Server, run_server
 from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
@@ -64,6 +66,10 @@ def run_recording_service(
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
+            path = kept.kept_path(settings)
+            keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+            if path and (found := kept.mismatch(connection, path, keys, ledger.origin)):
+                raise found.refusal(settings.SECTION, path)
             last_sealed = last_checkpoint_time(connection)
         recorder = InquiryRecorder(
             store=store,
@@ -75,6 +81,8 @@ def run_recording_service(
             clock=clock,
             last_sealed=last_sealed,
         )
+        if path:
+            running.enter_context(_thread("checkpoint", partial(keep_checkpoints, settings.store, path)))
         recorder.note_facts()
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
@@ -122,7 +130,7 @@ def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]
         yield
     finally:
         stopping.set()
-        thread.join()
+        thread.join(CLOSE_SECONDS)
 
 
 def refusal_record_quota(settings: ServingSettings) -> Quota:

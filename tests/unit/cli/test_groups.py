@@ -70,9 +70,16 @@ def test_group_help_is_listed() -> None:
 def test_completion_of_commands() -> None:
     """Group names, commands and the values of arguments complete."""
     assert ["ledger"] == complete("estelam", "led")
-    assert {"verify", "checkpoint", "prove", "subject-report", "loads", "recalls"} == set(
-        complete("estelam", "ledger", "")
-    )
+    assert {
+        "acknowledge-restore",
+        "checkpoint",
+        "loads",
+        "prove",
+        "recalls",
+        "restores",
+        "subject-report",
+        "verify",
+    } == set(complete("estelam", "ledger", ""))
     assert ["judiciary", "promissory"] == complete("estelam", "ledger", "verify", "")
     assert ["person", "serial", "tracking"] == complete("estelam", "ledger", "subject-report", "--kind", "")
     assert ["working-group"] == complete("estelam", "quality", "report", "--for", "w")

@@ -133,6 +133,32 @@ def list_loads(
     """
 
 
+@app.command("restores")
+@implemented_in("estelam.cli.commands.ledger_restore")
+def list_restores(service: Service, as_json: AsJson = False) -> None:
+    """List the restores of the ledger that were acknowledged: after each, entries that had been signed were lost.
+
+    Exit 0: listed; 21: the ledger can't be read.
+    """
+
+
+@app.command("acknowledge-restore")
+@implemented_in("estelam.cli.commands.ledger_restore")
+def acknowledge_restore(
+    service: Service,
+    operator: Annotated[str, typer.Option(metavar="NAME", help="Who acknowledges it, by an official name.")],
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why the end of the ledger is lost. Name no person asked for.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Acknowledge that the ledger was restored to an earlier state, so that the service starts on it.
+
+    The ledger notes it for ever, with the checkpoint that was kept; its file is renamed. On SQLite the service must not
+    run. Exit 0: acknowledged; 2: there is nothing to acknowledge; 21: the store can't be used.
+    """
+
+
 @app.command("recalls")
 @implemented
 def list_recalls(service: Service, as_json: AsJson = False) -> None:

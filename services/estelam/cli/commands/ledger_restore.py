@@ -1,0 +1,68 @@
+"""Commands of `estelam ledger` about restored ledgers: acknowledge a restore, and list the acknowledged ones."""
+
+import contextlib
+
+from estelam.cli import output
+from estelam.cli.stores import settings_of
+from estelam.core.clock import Clock, to_datetime
+from estelam.core.exceptions import UsageError
+from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
+from estelam.ledger import kept, restores
+from estelam.ledger.writer import LedgerWriter
+from estelam.storage.migrate import check_schema
+from estelam.storage.store import AccessMode, Store
+
+MAX_TEXT = 200
+"""Characters of an operator's name or a reason, which the ledger keeps for ever."""
+
+
+def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bool) -> None:
+    """Note in the ledger of *service* that its end is lost, and set the kept checkpoint aside.
+
+    The note is committed first: a crash in between leaves the service refusing to start, and a second note.
+    """
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings, clock = settings_of(service), Clock()
+        for option, text in (("--operator", operator), ("--reason", reason)):
+            if not (text.strip() and text.isprintable() and len(text) <= MAX_TEXT):
+                raise UsageError(f"{option}: give 1 to {MAX_TEXT} printable characters")
+        keyring = HmacKeyring.load(settings.hmac_keyring)
+        signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        writer = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
+        path = kept.kept_path(settings)
+        with contextlib.closing(Store(settings.store, ledger=AccessMode.WRITE)) as store, store.single_writer_lock():
+            check_schema(store, settings.MIGRATIONS)
+            with store.transaction() as connection:
+                found = kept.mismatch(connection, path, keys, writer.origin) if path else None
+                if path is None or found is None:
+                    raise UsageError(
+                        f"the ledger of {service} continues the checkpoint that was kept, if any; nothing is done"
+                    )
+                note = restores.fact_note(found, micros=clock.micros(), operator=operator, reason=reason)
+                writer.append(connection, (), notes=[note])
+            aside = kept.set_aside(path)
+    output.print_record(
+        {
+            "service": service,
+            "kept": found.kept,
+            "ledger": found.ledger,
+            "problem": found.problem,
+            "moved_to": str(aside),
+        },
+        as_json=as_json,
+    )
+
+
+def list_restores(service: str, *, as_json: bool) -> None:
+    """Print the acknowledged restores that the ledger of *service* notes."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings = settings_of(service)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            noted = list(restores.notes(connection))
+    columns = ("noted_at", "operator", "reason", "kept", "ledger", "index")
+    rows = [
+        (to_datetime(note.noted_at_micros), note.operator, note.reason, note.kept, note.ledger, note.index)
+        for note in noted
+    ]
+    output.print_rows(columns, rows, as_json=as_json)

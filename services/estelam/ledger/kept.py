@@ -1,0 +1,136 @@
+"""The checkpoint that a service keeps beside its store: by it the next start notices a ledger that is not its sequel.
+
+A store restored from a backup, or rewritten by a holder of the signing key, is valid in itself. Signing its next
+checkpoint would fork the ledger: receipts that were given out name entries that it lacks. The kept checkpoint is read
+from commits, so it may be behind the ledger and is never ahead of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from estelam.core.addresses import SQLITE
+from estelam.core.exceptions import describe_error
+from estelam.core.files import sync_folder, write_atomic
+from estelam.core.keys import VerifyingKey
+from estelam.core.settings import StoreSettings
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.tables import last_checkpoint
+from estelam.ledger.verify import verify_heads
+from estelam.receipts import checkpoint
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.note import MAX_NOTE
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.tree import EMPTY_ROOT
+from estelam.storage.base import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """That a ledger is not the sequel of the kept checkpoint."""
+
+    kept: str
+    """The kept checkpoint as SIZE:ROOT, or "unreadable"."""
+    ledger: str
+    """The ledger's newest checkpoint as SIZE:ROOT."""
+    problem: str
+
+    def refusal(self, service: str, path: Path) -> StoreError:
+        """Return the error with which the service refuses to start."""
+        return StoreError(
+            f"the ledger of {service} does not continue the checkpoint kept in {path}: {self.problem}. Signing "
+            "on would contradict receipts that were given out. Put the right store in place; if its end is lost for "
+            f"good, run: estelam ledger acknowledge-restore {service} --operator NAME --reason TEXT"
+        )
+
+
+def kept_path(settings: StoreSettings) -> Path | None:
+    """Return the file in which the service keeps its newest checkpoint; None if it keeps none."""
+    if settings.kept_checkpoint is not None:
+        return settings.kept_checkpoint
+    if not settings.store.startswith(SQLITE):
+        return None
+    folder = Path(settings.store.removeprefix(SQLITE))
+    return folder.with_name(f"{folder.name}.checkpoint")
+
+
+def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey], origin: str) -> Mismatch | None:
+    """Return how the ledger differs from the checkpoint kept in *path*; None if it continues it, or there is no file.
+
+    The root at the kept size is computed from the ledger's nodes and entries, and must lead to its newest root.
+
+    Args:
+        connection: A connection to the ledger's store.
+        path: The file; the service made it.
+        keys: The signing keys, present and past, by their ids.
+        origin: The name of the ledger.
+
+    Raises:
+        StoreError: the ledger's last checkpoint is damaged.
+    """
+    newest = last_checkpoint(connection)
+    try:
+        last = checkpoint.parse(newest).checkpoint if newest else Checkpoint(origin, 0, EMPTY_ROOT)
+    except ValueError:
+        raise StoreError("the last checkpoint of the ledger is damaged") from None
+    try:
+        kept = _read(path, keys)
+    except (OSError, ValueError, InvalidReceipt) as error:
+        return Mismatch("unreadable", str(last), f"the file can't be used: {describe_error(error)}")
+    if kept is None:
+        return None
+    if kept.origin != origin:
+        return Mismatch(str(kept), str(last), f"it is of the ledger {kept.origin}")
+    if kept.size > last.size:
+        return Mismatch(str(kept), str(last), f"it has {kept.size} entries, the ledger has only {last.size}")
+    try:
+        verify_heads(connection, last, [(kept.size, kept.root)])
+    except LedgerCorruptError:
+        problem = f"its {kept.size} entries are not the first of the ledger, which has {last.size}"
+        return Mismatch(str(kept), str(last), problem)
+    return None
+
+
+def keep(path: Path, note: str) -> None:
+    """Store the checkpoint *note* in *path*, durably, unless it holds one of as many entries or more already.
+
+    Several processes may do so: one that read an older checkpoint writes nothing.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    try:
+        if checkpoint.parse(_text(path)).checkpoint.size >= checkpoint.parse(note).checkpoint.size:
+            return
+    except (FileNotFoundError, ValueError):
+        pass
+    write_atomic(path, note, durable=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the kept checkpoint to the first free of *path*.1, *path*.2 and so on, and return that.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    path.rename(aside)
+    sync_folder(path.parent)
+    return aside
+
+
+def _read(path: Path, keys: Mapping[str, VerifyingKey]) -> Checkpoint | None:
+    try:
+        note = _text(path)
+    except FileNotFoundError:
+        return None
+    return checkpoint.verify(note, keys)[0]
+
+
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.read(MAX_NOTE + 1)

@@ -1,0 +1,37 @@
+"""Notes of acknowledged restores: that the ledger's end was lost, who says so, and why it continues nevertheless."""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from estelam.ledger.kept import Mismatch
+from estelam.ledger.tables import FactNote, NoteKind, note_entries
+
+
+class RestoreNote(NamedTuple):
+    """The note of one acknowledged restore: the index of its entry, and when it was written."""
+
+    index: int  # type: ignore[assignment]  # it hides the method of tuples
+    noted_at_micros: int
+    kept: str
+    """The kept checkpoint, SIZE:ROOT, that the ledger did not continue; "unreadable" if its file was damaged."""
+    ledger: str
+    """The ledger's newest checkpoint then, SIZE:ROOT."""
+    operator: str
+    reason: str
+
+
+def fact_note(found: Mismatch, *, micros: int, operator: str, reason: str) -> FactNote:
+    """Return the note that *operator* acknowledged the mismatch at *micros* (microseconds since 1970), and why."""
+    facts = {"kept": found.kept, "ledger": found.ledger, "operator": operator, "reason": reason}
+    return FactNote(NoteKind.RESTORE, micros, facts)
+
+
+def notes(connection: Connection) -> Iterator[RestoreNote]:
+    """Yield the note of each acknowledged restore, in the order of the ledger."""
+    for stored in note_entries(connection, NoteKind.RESTORE):
+        facts = json.loads(stored.entry.notice)
+        texts = (facts["kept"], facts["ledger"], facts["operator"], facts["reason"])
+        yield RestoreNote(stored.index, stored.entry.answered_at_micros, *texts)

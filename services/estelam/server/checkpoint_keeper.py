@@ -1,0 +1,40 @@
+"""Keeps the newest checkpoint of the ledger in a file beside the store (`estelam.ledger.kept`)."""
+
+import contextlib
+import threading
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from estelam.ledger import kept
+from estelam.ledger.tables import last_checkpoint
+from estelam.storage.base import StoreError
+from estelam.storage.store import Store
+
+log = structlog.get_logger()
+
+KEEP_SECONDS = 1.0
+
+
+def keep_checkpoints(url: str, path: Path, stopping: threading.Event) -> None:
+    """Write the newest checkpoint of the ledger at *url* to *path* every second, and once more at the end.
+
+    It reads commits by a connection of its own, so that no inquiry waits for the file.
+    """
+    last = None
+    with contextlib.closing(Store(url)) as store:
+        while True:
+            is_last = stopping.wait(KEEP_SECONDS)
+            try:
+                with store.transaction() as connection:
+                    newest = last_checkpoint(connection)
+                if newest is not None and newest != last:
+                    kept.keep(path, newest)
+                    last = newest
+            except OSError as error:
+                log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+            except (SQLAlchemyError, StoreError):
+                pass  # health reports it
+            if is_last:
+                return

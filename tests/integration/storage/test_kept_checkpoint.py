@@ -1,0 +1,186 @@
+"""A service does not sign on from a ledger that is not the sequel of the checkpoint that it kept beside its store."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, update
+
+from estelam.core.settings import StoreSettings
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.ledger import kept, search
+from estelam.ledger.tables import entry_table
+from estelam.receipts.checkpoint import parse
+from estelam.storage.base import StoreError
+from estelam.storage.store import Store
+from tests.conftest import Start, both_engines, promissory_opening
+from tests.e2e.conftest import CommandLine, caller
+from tests.integration.storage.test_ledger import Writer
+from tools.env.postgres import PostgresCluster
+from tools.env.processes import ServiceProcess
+from tools.env.sandbox import Sandbox
+
+ACKNOWLEDGE = ("ledger", "acknowledge-restore", "promissory", "--operator", "Operations", "--reason", "lost disk")
+
+
+class Service:
+    """The promissory service, started and stopped by a test, with its kept checkpoint."""
+
+    def __init__(self, sandbox: Sandbox, start: Start) -> None:
+        self.sandbox, self._start = sandbox, start
+        self.path = sandbox.folder / "promissory.checkpoint"
+
+    @property
+    def settings(self) -> StoreSettings:
+        return self.sandbox.promissory(kept_checkpoint=self.path)
+
+    def answer(self, count: int = 1) -> None:
+        """Start, answer *count* inquiries, and stop."""
+        service = self._start(promissory_opening(self.sandbox, kept_checkpoint=self.path, shutdown_delay_seconds=0))
+        with caller(self.sandbox, service.address) as ask:
+            assert {ANSWER_YES} == {ask() for _ in range(count)}
+        service.close()
+
+    def size(self) -> int:
+        with closing(Store(self.settings.store)) as store, store.transaction() as connection:
+            return search.size(connection)
+
+    def kept_size(self) -> int:
+        return parse(self.path.read_text("utf-8")).checkpoint.size
+
+
+@pytest.fixture
+def service(loaded: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch) -> Service:
+    found = Service(loaded, start)
+    monkeypatch.setenv("ESTELAM_PROMISSORY_KEPT_CHECKPOINT", str(found.path))
+    return found
+
+
+@pytest.fixture
+def back_up(
+    engine: str, request: pytest.FixtureRequest, service: Service, tmp_path: Path
+) -> Callable[[], Callable[[], None]]:
+    """Copies the store; the returned function restores the copy."""
+    url = service.settings.store
+
+    def sqlite() -> Callable[[], None]:
+        folder = Path(url.removeprefix("sqlite:///"))
+        copy = shutil.copytree(folder, tmp_path / "backup")
+
+        def restore() -> None:
+            shutil.rmtree(folder)
+            shutil.copytree(copy, folder)
+
+        return restore
+
+    def postgresql() -> Callable[[], None]:
+        cluster: PostgresCluster = request.getfixturevalue("cluster")
+        name = str(make_url(url).database)
+        copy = cluster.database(name)
+
+        def restore() -> None:
+            with cluster.connect() as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {copy}")
+
+        return restore
+
+    return sqlite if engine == "sqlite" else postgresql
+
+
+@both_engines
+def test_rollback(service: Service, back_up: Callable[[], Callable[[], None]]) -> None:
+    """A ledger restored to an earlier state is refused, with both sizes, until that is acknowledged and noted."""
+    service.answer()
+    restore, earlier = back_up(), service.size()
+    service.answer(3)
+    lost = service.size()
+    restore()
+    with pytest.raises(StoreError, match=f"it has {lost} entries, the ledger has only {earlier}.*acknowledge-restore"):
+        service.answer()
+    command = CommandLine(service.sandbox)
+    acknowledged = command(*ACKNOWLEDGE, "--json")
+    again = command(*ACKNOWLEDGE)
+    service.answer()
+    [noted] = command("ledger", "restores", "promissory", "--json").json
+
+    assert (lost, earlier) == tuple(int(acknowledged.json[name].partition(":")[0]) for name in ("kept", "ledger"))
+    assert (2, True) == (again.code, "nothing is done" in again.err)
+    assert ("Operations", "lost disk", acknowledged.json["kept"]) == (noted["operator"], noted["reason"], noted["kept"])
+    assert (lost, service.size()) == (
+        parse(Path(acknowledged.json["moved_to"]).read_text()).checkpoint.size,
+        service.kept_size(),
+    )
+    assert 0 == command("ledger", "verify", "promissory").code
+
+
+@both_engines
+def test_rewritten_ledger(service: Service) -> None:
+    """A ledger whose entries were changed and signed anew with the real key is refused, however long it is."""
+    service.answer(2)
+    size = service.size()
+    writer = Writer(service.sandbox)
+    with closing(writer.store), writer.store.transaction() as connection:
+        [leaf] = connection.scalars(
+            entry_table.select().with_only_columns(entry_table.c.leaf).where(entry_table.c["index"] == 0)
+        )
+        connection.execute(update(entry_table).where(entry_table.c["index"] == 0).values(leaf=leaf + b"\x00"))
+        writer.sign_anew(connection)
+
+    with pytest.raises(StoreError, match=f"its {size} entries are not the first of the ledger, which has {size}"):
+        service.answer()
+
+
+def test_first_start(service: Service) -> None:
+    """A service that has kept no checkpoint starts, and keeps its newest one from then on."""
+    service.answer()
+    service.path.unlink()
+    service.answer()
+
+    assert service.size() == service.kept_size()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"estelam/promissory/14000000001\n7\n"])
+def test_damaged_file(service: Service, content: bytes) -> None:
+    """A kept checkpoint that can't be read refuses the start, and an acknowledgement sets it aside."""
+    service.answer()
+    whole = service.path.read_bytes()
+    for damaged in (content, whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
+        service.path.write_bytes(damaged)
+        with pytest.raises(StoreError, match=f"kept in {service.path}: the file can't be used"):
+            service.answer()
+    acknowledged = CommandLine(service.sandbox)(*ACKNOWLEDGE, "--json")
+    service.answer()
+
+    assert "unreadable" == acknowledged.json["kept"]
+    assert damaged == Path(acknowledged.json["moved_to"]).read_bytes()
+
+
+def test_kill_leaves_a_file_that_the_ledger_continues(service: Service) -> None:
+    """After kill -9 the kept checkpoint is none, or one that the ledger continues; the service starts."""
+    process = ServiceProcess("promissory", service.sandbox)
+    for _ in range(3):
+        process.start()
+        with caller(service.sandbox, process.address) as ask:
+            answers = [ask() for _ in range(20)]
+        process.kill()
+
+        assert [ANSWER_YES] * 20 == answers
+        assert not service.path.exists() or service.kept_size() <= service.size()
+    process.start()
+    process.stop()
+
+    assert service.kept_size() == service.size()
+
+
+def test_older_checkpoint_is_not_written(service: Service) -> None:
+    """Of several processes that write one file, one that read an older checkpoint leaves the newer."""
+    service.answer()
+    older = service.path.read_text("utf-8")
+    service.answer()
+    newer = service.path.read_text("utf-8")
+    kept.keep(service.path, older)
+
+    assert newer == service.path.read_text("utf-8") != older
