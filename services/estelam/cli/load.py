@@ -3,6 +3,7 @@
 import contextlib
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from estelam.loading.load import load
 from estelam.loading.manifest import manifest_path, read_manifest, signed_feed
 from estelam.loading.reject_texts import reject_text
 from estelam.loading.rejects import Reject
+from estelam.loading.rounding import MAYBE_ROUNDED
 from estelam.storage.store import AccessMode, Store
 
 
@@ -123,10 +125,22 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
         facts["already_loaded"] = True
         title = "Already loaded: nothing was changed."
     output.print_record(facts, as_json=options.as_json, title=title)
-    if not (result.rows or result.rejected or result.already_loaded) and declared.rows is None:
-        typer.secho(f"{file}: has no row below its header: only the cut-off of the feed is new", fg="yellow", err=True)
+    for warning in _warnings(result, declared):
+        typer.secho(f"{file}: {warning}", fg="yellow", err=True)
     if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
+
+
+def _warnings(result: LoadResult, declared: Declaration) -> Iterator[str]:
+    if not (result.rows or result.rejected or result.already_loaded) and declared.rows is None:
+        yield "has no row below its header: only the cut-off of the feed is new"
+    for name, count in result.warnings.items():
+        if count and name.startswith(MAYBE_ROUNDED):
+            column, records = name.removeprefix(MAYBE_ROUNDED), output.counted(count, "record")
+            yield (
+                f"{column}: that of {records} ends in zeros from its 16th digit on, as a spreadsheet rounds long "
+                "numbers; compare them with the register"
+            )
 
 
 def _described(reject: Reject) -> dict[str, Any]:

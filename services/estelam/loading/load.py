@@ -154,14 +154,17 @@ class LoadJob:
         number = (connection.execute(select(func.max(load_table.c.number))).scalar() or 0) + 1
         staging = Staging(connection, self.feed)
         merge = Merge(connection, self.feed, self.declared, staging, number=number)
+        rounding = RoundingCheck(self.feed.key[0], () if self.policy.allow_round_identifiers else self.feed.identifiers)
         if direct_copy and merge.can_copy_directly:
-            if not merge.copy_directly(self._valid_rows(rejects, direct_copy=True)):  # 3, 6
+            if not merge.copy_directly(self._valid_rows(rejects, rounding, direct_copy=True)):  # 3, 6
                 raise _DirectCopyFailedError
             self._check_file(staging.count, file, says_more=says_more)  # 5
             changes = Changes(added=staging.count, changed=0, unchanged=0, removed=0)
-            warnings = self._warnings(connection, self.feed.table, declared_dates)
+            warnings = rounding.doubtful(connection, self.feed.table)
+            warnings |= self._warnings(connection, self.feed.table, declared_dates)
         else:
-            staging.fill(self._valid_rows(rejects, direct_copy=False), keyed=not merge.table_is_empty)  # 3
+            staging.fill(self._valid_rows(rejects, rounding, direct_copy=False), keyed=not merge.table_is_empty)  # 3
+            warnings = rounding.doubtful(connection, staging.rows)
             rejects.add(add_lines(merge.conflicts(taken_feed, self.clock.now()), self._batches()))
             if rejects.count:
                 raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
@@ -169,7 +172,7 @@ class LoadJob:
             taken = merge.take_over(taken_feed) if taken_feed else 0
             changes = replace(merge.compare(), taken_over=taken)  # 4
             stored = merge.is_of_feed if says_more and not self.declared.whole else None
-            warnings = self._warnings(connection, staging.rows, declared_dates, stored)
+            warnings |= self._warnings(connection, staging.rows, declared_dates, stored)
             self._check_changes(merge, changes)  # 5
             if self.policy.dry_run:
                 planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
@@ -200,8 +203,8 @@ class LoadJob:
     def _batches(self) -> Iterator[Batch]:
         return batches(self.path, self.feed.columns, self.feed.ignored)
 
-    def _valid_rows(self, rejects: RejectFile, *, direct_copy: bool) -> Source:
-        now, rounding = self.clock.now(), RoundingCheck(self.feed)
+    def _valid_rows(self, rejects: RejectFile, rounding: RoundingCheck, *, direct_copy: bool) -> Source:
+        now = self.clock.now()
         for batch in self._batches():
             numbers, columns, failed = apply_checks(batch, self.feed, now)
             if failed and direct_copy:
@@ -210,8 +213,6 @@ class LoadJob:
             rounding.add(columns)
             yield numbers, columns
             self.progress(batch.read)
-        if not self.policy.allow_round_identifiers:
-            rounding.refuse()
 
     def _check_columns(self, connection: Connection) -> frozenset[str]:
         """Return the optional columns of the file; raise LoadError if it lacks one that an earlier file had."""

@@ -140,7 +140,7 @@ def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: b
             "unanswered": unanswered,
             "reasons": dict(summary.reasons.most_common(MAX_REASONS)),
             **_earlier(check),
-            "maybe_rounded": (check.rounding.count if check.rounding.is_likely else 0) or None,
+            "maybe_rounded": (check.rounding.count if check.rounding.is_doubtful else 0) or None,
             "stopped": stop.reason if stop else None,
             "because": stop.message if stop else None,
             "resume_after": output.after(stop.retry_seconds) if stop and stop.retry_seconds else None,

@@ -260,7 +260,7 @@ class BulkCheck:
         if (request := row.request) is None:
             return self._question.unanswered(row, row.problem)
         if row.maybe_rounded:
-            doubtful = self.rounding.is_likely
+            doubtful = self.rounding.is_doubtful
             row = replace(row, maybe_rounded=doubtful, problem=MAYBE_ROUNDED if doubtful else row.problem)
         # A list that was changed may hold requests that were never read; write_out detects that at its end.
         if answer := self._answers.get(request):

@@ -14,7 +14,7 @@ from estelam.core import dates, validation
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
 from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
-from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE, RoundingCount, chance, may_be_rounded
+from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE, RoundingCount, may_be_rounded
 from estelam.loading.errors import LoadError
 from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, open_source
 from estelam.receipts.receipt import canonical
@@ -212,6 +212,11 @@ class Rounding(RoundingCount):
     zeros_rows: list[int] = field(default_factory=list)
     zeros: int = 0
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether chance explains the count less than once in ten times; a doubt costs less than a wrong NO."""
+        return self.log_chance < -1
+
     def add(self, row: Row) -> None:
         """Count *row*."""
         if row.problem.startswith(SPREADSHEET_VALUE):
@@ -225,11 +230,11 @@ class Rounding(RoundingCount):
             _keep(self.rows, row)
         for value in row.cells.values():
             if isinstance(value, str):
-                self.expected += chance(len(value))
+                self.add_identifiers(len(value))
 
     def warnings(self) -> Iterator[str]:
         """Yield what to tell the operator before anything is asked."""
-        if self.is_likely:
+        if self.is_doubtful:
             yield (
                 f"{_rows(self.count, self.rows)}: an identifier ends in zeros from its 16th digit on, as a spreadsheet"
                 " rounds long numbers; export the column as text, or compare these rows with their documents"
