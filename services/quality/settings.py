@@ -1,25 +1,11 @@
 """Settings of the quality service."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.core.addresses import check_target
-from estelam.core.settings import LogLevel, Loopback, SettingsSection, StoreUrl, Target
-
-
-def _check_url(text: str) -> str:
-    address = urlsplit(text)
-    if address.scheme not in {"http", "https"} or "@" in address.netloc or " " in text:
-        raise ValueError("must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
-    check_target(address.netloc if address.port is not None else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
-    return text
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-Url = Annotated[str, AfterValidator(_check_url)]
+from estelam.core.settings import LogLevel, Loopback, SettingsSection, StoreUrl, Target, Url
 
 
 class ProbeIdentity(BaseModel):

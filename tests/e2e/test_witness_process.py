@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from estelam.cli import application
+from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosignature
-from estelam.receipts.note import KeyKind, NoteKey
 from estelam.receipts.tree import leaf_hash
 from tests.support.transparency_log import Log, witness_settings
 from tools.env.processes import LaunchedProcess, spawn_command

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import VerifyingKey
+from estelam.core.note_keys import NoteKey
 from estelam.inquiry.v1.inquiry_pb2 import (
     ANSWER_NO,
     ANSWER_UNSPECIFIED,
@@ -36,6 +37,7 @@ from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     annulment_table,
     checkpoint_table,
+    cosignature_table,
     entry_table,
     fact_note_table,
     key_use_table,
@@ -45,7 +47,6 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, RecordedLedger, receipt_of
@@ -116,7 +117,7 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
-        for table in (*TABLES, annulment_table, node_table):
+        for table in (*TABLES, annulment_table, cosignature_table, node_table):
             connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(map(quoted, columns_of(table)))})")
             connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)

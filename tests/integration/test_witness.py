@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from estelam.core.exceptions import ServerError
+from estelam.core.note_keys import NoteKey, encode_base64
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosigner
-from estelam.receipts.note import NoteKey, encode_base64
 from estelam.receipts.tree import Frontier
 from estelam.witness.settings import WitnessedLog, WitnessSettings
 from tests.support.transparency_log import ORIGIN, Log, served, witness_settings

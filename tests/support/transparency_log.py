@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from estelam.core.clock import Clock
+from estelam.core.note_keys import NoteKey
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.note import NoteKey, signature_line
+from estelam.receipts.note import signature_line
 from estelam.receipts.proofs import consistency_text
 from estelam.receipts.tree import Frontier, leaf_hash, node_hash, prove_consistency
 from estelam.web.event_loop import run_in_event_loop

@@ -6,9 +6,9 @@ from pathlib import Path
 from estelam.cli import output
 from estelam.core.exceptions import UsageError
 from estelam.core.keys import RetirementList, VerifyingKey, verifying_keys
+from estelam.core.note_keys import KeyKind, NoteKey, read_keys
 from estelam.core.pem import KeyFileError
 from estelam.core.settings import ClientSettings, load_settings
-from estelam.receipts.note import KeyKind, NoteKey, read_keys
 
 
 def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -> dict[str, VerifyingKey] | None:

@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import re
 import socket
+from urllib.parse import urlsplit
 
 from estelam.core.exceptions import ServerError
 
@@ -14,6 +15,7 @@ SQLITE, POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 
 _LABEL = re.compile(r"(?!-)[0-9A-Za-z_-]{1,63}(?<!-)")
 _MAX_HOST_LENGTH = 253
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _CAUSES = {
     errno.EADDRINUSE: "another program listens there; stop it, or choose another port",
     errno.EADDRNOTAVAIL: "this host has no such address",
@@ -48,6 +50,19 @@ def check_loopback(text: str) -> str:
     host, _ = split(check_listen(text))
     if host != "localhost" and not (_is_ip(host) and ipaddress.ip_address(host).is_loopback):
         raise ValueError("must be a loopback address: the page has no login of its own")
+    return text
+
+
+def check_url(text: str) -> str:
+    """Return *text* if it is the address of something on the web, with neither a user's name nor blanks.
+
+    Raises:
+        ValueError: it is not; the text says why.
+    """
+    address = urlsplit(text)
+    if address.scheme not in _DEFAULT_PORTS or "@" in address.netloc or " " in text:
+        raise ValueError("must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+    check_target(address.netloc if address.port is not None else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
     return text
 
 

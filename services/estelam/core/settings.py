@@ -15,6 +15,7 @@ from estelam.core import addresses
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.model_files import UNKNOWN_KEY, faults, load_toml
 from estelam.core.names import did_you_mean
+from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
 from estelam.core.subjects import SubjectKind
 
@@ -35,6 +36,9 @@ OptionalHostPort = Annotated[str, AfterValidator(lambda text: text and addresses
 
 Loopback = Annotated[str, AfterValidator(lambda text: text and addresses.check_loopback(text))]
 """host:port on this host alone; empty to serve nothing."""
+
+Url = Annotated[str, AfterValidator(addresses.check_url)]
+"""http://HOST:PORT/PATH or https://HOST:PORT/PATH; the port may be left out."""
 
 StoreUrl = Annotated[str, AfterValidator(addresses.check_store_url)]
 """The address of a data store."""
@@ -115,6 +119,26 @@ class ServingSettings(SettingsSection):
     """Least severe level to log: debug, info, warning, error or critical."""
 
 
+class WitnessAddress(BaseModel):
+    """A witness that cosigns the ledger's checkpoints (C2SP tlog-witness)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    url: Url
+    """The address that it takes submissions at, without /add-checkpoint."""
+    key: Annotated[str, AfterValidator(lambda text: str(NoteKey.parse(text, KeyKind.COSIGNATURE)))]
+    """Its verifier key (NAME+HASH+KEY), as `estelam witness key` prints it."""
+    ca_certificates: Path | None = None
+    """The authorities (PEM) that may issue the certificate of its address; without it, those of the system."""
+
+
+def _check_witnesses(witnesses: tuple[WitnessAddress, ...]) -> tuple[WitnessAddress, ...]:
+    names = [NoteKey.parse(each.key, KeyKind.COSIGNATURE).name for each in witnesses]
+    if len(set(names)) < len(names):
+        raise ValueError("two witnesses have the same name")
+    return witnesses
+
+
 class StoreSettings(ServingSettings):
     """Settings of a service that has a data store."""
 
@@ -144,6 +168,10 @@ class StoreSettings(ServingSettings):
     """The list (JSON) of signing keys that are used no more; without it, none is retired."""
     hmac_keyring: Path
     """The file of HMAC keys that pseudonymize the subjects of ledger entries: one key a line, the last one writes."""
+    witnesses: Annotated[tuple[WitnessAddress, ...], AfterValidator(_check_witnesses)] = ()
+    """The witnesses that are asked to cosign the ledger's checkpoints; no answer waits for them."""
+    witness_interval_seconds: float = Field(default=60.0, gt=0)
+    """Seconds between two checkpoints that are sent to a witness; after a failure twice as many, up to an hour."""
     max_staleness: timedelta = timedelta(hours=24)
     """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
     feeds: tuple[FeedName, ...] = Field(min_length=1)

@@ -65,6 +65,15 @@ checkpoint_table = Table(
     Column("signed_at_micros", BigInteger, nullable=False),
 )
 
+# The cosignatures that witnesses returned, as lines of the note of the checkpoint of this size.
+cosignature_table = Table(
+    "cosignature",
+    _METADATA,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("witness", Text, primary_key=True),
+    Column("line", Text, nullable=False),
+)
+
 # The complete nodes of every eighth level of the tree, from the eighth on: a proof reads some hundred of each level,
 # and of entries, however long the ledger is.
 NODE_LEVELS = range(8, 64, 8)

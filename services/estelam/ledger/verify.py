@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    exists,
     not_,
     or_,
     select,
@@ -33,6 +34,7 @@ from estelam.ledger.tables import (
     StoredEntry,
     annulment_table,
     checkpoint_table,
+    cosignature_table,
     entry_table,
     fact_note_table,
     index_keys,
@@ -177,6 +179,10 @@ class _Derived:
             rows = connection.execute(_as_stored(table, *conditions))
             if sorted(repr(tuple(row)) for row in rows) != sorted(map(repr, expected)):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")
+        # Cosignatures prove themselves to who has the witness's key; here only that each is of a checkpoint.
+        is_of_checkpoint = exists().where(checkpoint_table.c.size == cosignature_table.c.size)
+        if connection.execute(select(cosignature_table.c.size).where(not_(is_of_checkpoint)).limit(1)).first():
+            raise LedgerCorruptError("a cosignature is of no checkpoint of this ledger")
 
 
 def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:

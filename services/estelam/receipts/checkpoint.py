@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 
 from estelam.core.keys import SigningKey, VerifyingKey
-from estelam.receipts.note import MAX_NOTE, NAME, NoteKey, SignatureLine, decode_base64, encode_base64, signature_line
+from estelam.core.note_keys import NAME, NoteKey, decode_base64, encode_base64
+from estelam.receipts.note import MAX_NOTE, SignatureLine, signature_line
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import HASH_BYTES, MAX_SIZE
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.pem import KeyFileError, read_private_key
 from estelam.receipts import checkpoint
-from estelam.receipts.note import KeyKind, NoteKey, signature_line
+from estelam.receipts.note import signature_line
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 _TIME = Struct(">Q")

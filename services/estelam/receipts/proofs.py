@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from estelam.receipts.note import decode_base64, encode_base64
+from estelam.core.note_keys import decode_base64, encode_base64
 from estelam.receipts.tree import HASH_BYTES, MAX_SIZE
 
 MAX_HASHES = 63

@@ -9,11 +9,11 @@ from uuid import UUID
 from google.protobuf.message import DecodeError, Message
 
 from estelam.core.keys import VerifyingKey
+from estelam.core.note_keys import NoteKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosignature
-from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from sqlalchemy import Connection
+
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
@@ -27,10 +29,12 @@ from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.server.grpc_server import Server, run_server
+from estelam.server.witnessing import submit_checkpoints
 from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
+from estelam.witness.client import WitnessClient
 
 # How long a ping of the store may take before the service counts as unhealthy, and a hung store may hold up the end.
 PING_SECONDS = 3.0
@@ -108,11 +112,29 @@ def run_recording_service(
         def record(catalogue: Catalogue) -> None:
             batcher.run_exclusive(partial(record_changes, store, ledger, catalogue), CLOSE_SECONDS)
 
+        def write(work: Callable[[Connection], None]) -> None:
+            batcher.run_exclusive(partial(_in_transaction, store, work), CLOSE_SECONDS)
+
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
+        for witness in map(WitnessClient.of, settings.witnesses):
+            submit = partial(
+                submit_checkpoints,
+                witness,
+                settings.store,
+                write,
+                interval_seconds=settings.witness_interval_seconds,
+                count_failure=metrics.record_witness_failure,
+            )
+            running.enter_context(_thread(f"witness {witness.key.name}", submit))
         ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
         yield running.enter_context(
             run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages, batcher=batcher)
         )
+
+
+def _in_transaction(store: Store, work: Callable[[Connection], None]) -> None:
+    with store.transaction() as connection:
+        work(connection)
 
 
 def _close(batcher: Batcher[Inquiry, Answer | Refusal], recorder: InquiryRecorder) -> None:
@@ -122,7 +144,7 @@ def _close(batcher: Batcher[Inquiry, Answer | Refusal], recorder: InquiryRecorde
 
 @contextlib.contextmanager
 def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run *run* in a thread, until the context ends and the event passed to it is set."""
+    """Run *run* in a thread, until the context ends and the event passed to it is set; wait for it for a while."""
     stopping = threading.Event()
     thread = threading.Thread(target=run, args=(stopping,), name=name, daemon=True)
     thread.start()

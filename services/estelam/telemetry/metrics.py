@@ -53,6 +53,12 @@ class Metrics:
             ["use"],
             registry=self.registry,
         )
+        self._witness_failures = Counter(
+            "estelam_witness_failures",
+            "Checkpoints that a witness did not cosign.",
+            ["witness"],
+            registry=self.registry,
+        )
         self._ready = False
 
     def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
@@ -76,6 +82,10 @@ class Metrics:
     def record_batch(self, size: int) -> None:
         """Observe the size of one batch."""
         self._batches.observe(size)
+
+    def record_witness_failure(self, witness: str) -> None:
+        """Count a checkpoint that the witness of this name did not cosign."""
+        self._witness_failures.labels(witness).inc()
 
     def watch_expiry(self, use: str, expires_at: Callable[[], float]) -> None:
         """Show when what is in use as *use* expires: *expires_at* returns it in seconds since 1970, at any time."""

@@ -11,8 +11,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.core.clock import Clock
+from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts.cosignature import Cosigner
-from estelam.receipts.note import MAX_NOTE, KeyKind, NoteKey
+from estelam.receipts.note import MAX_NOTE
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import ErrorBoundary
 from estelam.witness.settings import WitnessSettings

@@ -5,12 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from estelam.core.note_keys import NAME, KeyKind, NoteKey
 from estelam.core.settings import HostPort, LogLevel, SettingsSection
-from estelam.receipts.note import NAME, KeyKind, NoteKey
-
-
-def _check_log_key(text: str) -> str:
-    return str(NoteKey.parse(text, KeyKind.NOTE))
 
 
 class WitnessedLog(BaseModel):
@@ -20,7 +16,9 @@ class WitnessedLog(BaseModel):
 
     origin: str = Field(pattern=f"^{NAME}$")
     """The log's name, the first line of its checkpoints, as estelam/promissory/14000000001."""
-    keys: tuple[Annotated[str, AfterValidator(_check_log_key)], ...] = Field(min_length=1)
+    keys: tuple[Annotated[str, AfterValidator(lambda text: str(NoteKey.parse(text, KeyKind.NOTE)))], ...] = Field(
+        min_length=1
+    )
     """The verifier keys (NAME+HASH+KEY) of the log, present and future, as `estelam ledger checkpoint --json` prints
     them."""
 

@@ -7,10 +7,11 @@ import structlog
 from cryptography.exceptions import InvalidSignature
 
 from estelam.core.clock import Clock
+from estelam.core.note_keys import NoteKey
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint, SignedCheckpoint
 from estelam.receipts.cosignature import Cosigner
-from estelam.receipts.note import NoteKey, signature_line
+from estelam.receipts.note import signature_line
 from estelam.receipts.proofs import ConsistencyProof, parse_consistency
 from estelam.receipts.tree import EMPTY_ROOT, is_consistent
 from estelam.witness.state import WitnessState

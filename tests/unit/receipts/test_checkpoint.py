@@ -7,9 +7,9 @@ import pytest
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock
 from estelam.core.keys import SigningKey, VerifyingKey, verifying_keys
+from estelam.core.note_keys import NoteKey
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 ORGANIZATION = "99000554330"

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock
 from estelam.core.keys import SigningKey
+from estelam.core.note_keys import KeyKind, NoteKey, read_keys
 from estelam.core.pem import KeyFileError
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosignature, Cosigner
-from estelam.receipts.note import KeyKind, NoteKey, SignatureLine, read_keys
+from estelam.receipts.note import SignatureLine
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import is_consistent
 

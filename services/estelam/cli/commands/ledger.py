@@ -18,6 +18,7 @@ from estelam.core.clock import to_datetime
 from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring, VerifyingKey, verifying_keys
 from estelam.core.model import Subject
+from estelam.core.note_keys import NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -26,7 +27,6 @@ from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, faul
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.tree import MAX_SIZE, Frontier
 from estelam.storage.store import Store

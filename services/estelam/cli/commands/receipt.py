@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
@@ -11,14 +11,14 @@ from google.protobuf.json_format import MessageToDict
 from estelam.cli import output
 from estelam.cli.coverage_facts import coverage_facts
 from estelam.cli.signing_keys import named_keys, named_witnesses, service_keys
-from estelam.cli.verdicts import EXIT_CODES
+from estelam.cli.verdicts import exit_not_valid
 from estelam.core import dates
 from estelam.core.clock import to_datetime
 from estelam.core.files import write_atomic
+from estelam.core.note_keys import NoteKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
-from estelam.receipts.note import NoteKey
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.proofs import inclusion_text
 
@@ -47,7 +47,7 @@ def verify(
                 if count <= MAX_PRINTED:
                     first.append(_facts(item, proven, as_json=as_json))
         except InvalidReceipt as error:
-            _exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
+            exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
     numbers = {"count": count, "outcomes": dict(outcomes)}
     if count > MAX_PRINTED:
         output.print_record({"valid": True, **numbers}, as_json=as_json, title="VALID")
@@ -56,16 +56,6 @@ def verify(
     else:
         for facts in first:
             output.print_record(facts, as_json=False, title="VALID")
-
-
-def _exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoReturn:
-    problem, text = error.problem, f"{error.problem.verdict}: {where}: {error}"
-    output.exit_error(
-        text if as_json else f"{text}\n{problem.fa}",
-        as_json=as_json,
-        code=EXIT_CODES[problem.verdict],
-        more={"verdict": problem.verdict, "problem": problem.name, "message_fa": problem.fa},
-    )
 
 
 def export(file: Path, out: Path, *, as_json: bool) -> None:
@@ -83,9 +73,9 @@ def export(file: Path, out: Path, *, as_json: bool) -> None:
                 write_atomic(out / f"{inquiry_id}.tlog-proof", text)
                 count += 1
         except ValueError:  # from UUID
-            _exit_not_valid(InvalidReceipt(ReceiptProblem.DAMAGED), f"{file}, reply {count + 1}", as_json=as_json)
+            exit_not_valid(InvalidReceipt(ReceiptProblem.DAMAGED), f"{file}, reply {count + 1}", as_json=as_json)
         except InvalidReceipt as error:
-            _exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
+            exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
     output.print_record({"proofs": count, "folder": str(out)}, as_json=as_json)
 
 

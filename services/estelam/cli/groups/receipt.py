@@ -61,3 +61,30 @@ def export(
     A proof shows that the ledger contains the entry, which is in its line `extra`, and nothing of the reply's content.
     Nothing is verified. Exit 0: written; 2: MALFORMED, or --out is not empty; 21: a file can't be read or written.
     """
+
+
+@app.command()
+@implemented_in("estelam.cli.commands.receipt_refresh")
+def refresh(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The new file to write.", autocompletion=complete.files)
+    ],
+    witnesses: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number(1), metavar="N", help="How many witnesses must have cosigned the new checkpoint."
+        ),
+    ] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write saved replies anew, with receipts under the newest checkpoint that witnesses cosigned.
+
+    The provider runs it, beside its ledger; request, reply and entry stay as they are. Exit 0: written; 1: INVALID, a
+    receipt or the ledger; 2: MALFORMED, or an option can't be used; 21: NOT CHECKED, the ledger can't be read, or no
+    such checkpoint is there yet.
+    """

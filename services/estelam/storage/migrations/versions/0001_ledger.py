@@ -41,6 +41,13 @@ def upgrade() -> None:
     )
     op.create_index("checkpoint_signed_at_micros", "checkpoint", ["signed_at_micros"], schema="ledger")
     op.create_table(
+        "cosignature",
+        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("witness", sa.Text, primary_key=True),
+        sa.Column("line", sa.Text, nullable=False),
+        schema="ledger",
+    )
+    op.create_table(
         "node",
         sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
         sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),

@@ -1,0 +1,76 @@
+"""`estelam receipt refresh`: the provider's command that puts receipts under newer, cosigned checkpoints."""
+
+import contextlib
+from pathlib import Path
+
+from estelam.cli import output
+from estelam.cli.stores import settings_of
+from estelam.cli.verdicts import exit_not_valid
+from estelam.core.exceptions import UserFacingError
+from estelam.core.files import open_atomic
+from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger import cosignatures
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.receipts import archive, receipt
+from estelam.receipts.archive import ReceiptRecord, read_archive
+from estelam.receipts.problems import InvalidReceipt
+from estelam.storage.store import Store
+
+
+def refresh(file: Path, out: Path, witnesses: int, *, force: bool, as_json: bool) -> None:
+    """Write each reply of *file* to *out*, with its receipt under a newer checkpoint that witnesses cosigned."""
+    count, ledgers = 0, _Ledgers(witnesses)
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        output.check_readable(file)
+        output.check_writable(out, "--out", force=force)
+        try:
+            with open_atomic(out, durable=True) as written, contextlib.closing(ledgers):
+                for item in output.track(read_archive(file), "replies refreshed", as_json=as_json):
+                    ledgers.refresh(item)
+                    written.write(archive.encode(item))
+                    count += 1
+        except InvalidReceipt as error:
+            exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
+        except LedgerCorruptError as error:
+            output.exit_error(f"INVALID: the ledger: {file}, reply {count + 1}: {error}", as_json=as_json)
+    output.print_record({"replies": count, "file": str(out)}, as_json=as_json)
+
+
+class _Ledgers:
+    """The ledgers of the services whose replies a file holds."""
+
+    def __init__(self, witnesses: int) -> None:
+        self._witnesses = witnesses
+        self._by_area: dict[str, tuple[receipt.Verifier, Store]] = {}
+
+    def refresh(self, item: ReceiptRecord) -> None:
+        """Put the receipt of *item* under the newest checkpoint of its ledger that enough witnesses cosigned.
+
+        Raises:
+            InvalidReceipt: it is not valid before or after.
+            LedgerCorruptError: the ledger lacks the entry.
+            UserFacingError: no such checkpoint is there.
+        """
+        area = item.method.split(".")[1]
+        if area not in self._by_area:
+            settings = settings_of(area)
+            keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+            self._by_area[area] = receipt.Verifier(keys), Store(settings.store)
+        verifier, store = self._by_area[area]
+        found: pb.Receipt = item.reply.receipt  # type: ignore[attr-defined]
+        verifier.verify_receipt(found)
+        with store.transaction() as connection:
+            renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses)
+        if renewed is None:
+            by = output.counted(self._witnesses, "witness", "witnesses")
+            raise UserFacingError(
+                f"no checkpoint of {area} that contains entry {found.index} is cosigned by {by} yet; try again later"
+            )
+        found.CopyFrom(renewed)
+        verifier.verify_receipt(found)
+
+    def close(self) -> None:
+        """Close the stores."""
+        for _, store in self._by_area.values():
+            store.close()

@@ -1,0 +1,252 @@
+"""A service's checkpoints at its witnesses: sent in the background, cosigned, and given out with refreshed receipts."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from estelam.cli import application
+from estelam.client.channel import ClientIdentity
+from estelam.core.keys import verifying_keys
+from estelam.core.note_keys import NoteKey
+from estelam.core.settings import WitnessAddress
+from estelam.ledger import cosignatures
+from estelam.ledger.tables import last_checkpoint
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.receipts import checkpoint
+from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
+from estelam.receipts.checkpoint import origin_of
+from estelam.receipts.cosignature import Cosigner
+from estelam.server.witnessing import submit_newest
+from estelam.storage.store import AccessMode, Store
+from estelam.witness.client import WitnessClient, WitnessError
+from estelam.witness.settings import WitnessSettings
+from tests.conftest import Start, both_engines, plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE
+from tests.guarantees.recorded_ledger import receipt_of
+from tests.support.service import RunningService
+from tests.support.transparency_log import Log, served, witness_settings
+from tests.unit.receipts.test_cosignature import SECONDS, cosigner
+from tools.env.sandbox import Sandbox
+
+METHOD = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
+OTHER = cosigner().cosign("another checkpoint\n", SECONDS)
+"""A valid cosignature of another checkpoint, by the key of another witness of the same name."""
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """A witness of the sandbox's ledger, and its client."""
+
+    settings: WitnessSettings
+    client: WitnessClient
+
+    @property
+    def address(self) -> WitnessAddress:
+        return WitnessAddress(url=self.client.url, key=str(self.client.key))
+
+
+def signing_key(sandbox: Sandbox) -> NoteKey:
+    """The key under which the ledger of *sandbox* signs."""
+    (key,) = verifying_keys(sandbox.promissory().signing_certificates).values()
+    return NoteKey(origin_of("promissory", key.organization_id), key.public)
+
+
+@contextlib.contextmanager
+def witness_of(sandbox: Sandbox, folder: Path, name: str = "witness.example/w1") -> Iterator[Witnessed]:
+    """Run a witness of the ledger of *sandbox*."""
+    key = signing_key(sandbox)
+    settings = witness_settings(folder, Log([], origin=key.name), name=name)
+    settings = settings.model_copy(update={"logs": (settings.logs[0].model_copy(update={"keys": (str(key),)}),)})
+    with served(settings) as client:
+        cosigner = Cosigner.load(settings.name, settings.private_key)
+        yield Witnessed(settings, WitnessClient(str(client.base_url), cosigner.key))
+
+
+def ask(sandbox: Sandbox, address: str) -> ReceiptRecord:
+    with plain_channel(address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
+        return ReceiptRecord(METHOD, NOTE, PromissoryNoteInquiryServiceStub(channel).CheckNote(NOTE, timeout=10))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def run(sandbox: Sandbox, *words: str | Path) -> Result:
+    return CliRunner().invoke(application(), list(map(str, words)), env=dict(sandbox.environ))
+
+
+@both_engines
+def test_cosigned_receipt(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """An answer is given without its witnesses; refreshed, its receipt is under a checkpoint that they cosigned."""
+    with witness_of(loaded, tmp_path / "w1") as first, witness_of(loaded, tmp_path / "w2", "witness.example/w2") as two:
+        witnesses = (first.address, two.address)
+        service = start(promissory_opening(loaded, witnesses=witnesses, witness_interval_seconds=0.05))
+        record = ask(loaded, service.address)
+        write_archive(tmp_path / "saved.json", [record])
+        refresh = "receipt", "refresh", tmp_path / "saved.json", "--out", tmp_path / "new.json", "--witnesses", "2"
+        wait_for(lambda: run(loaded, *refresh).exit_code != 21)
+        done = run(loaded, *refresh, "--force")
+    (tmp_path / "keys").write_text(f"{first.client.key}\n{two.client.key}\n")
+    named = "--certificate", loaded.pki / "promissory-receipts.crt", "--witness-key", tmp_path / "keys"
+    verified = run(loaded, "receipt", "verify", tmp_path / "new.json", *named, "--witnesses", "2")
+    before = run(loaded, "receipt", "verify", tmp_path / "saved.json", *named, "--witnesses", "1")
+
+    (renewed,) = read_archive(tmp_path / "new.json")
+    old, new = receipt_of(record), receipt_of(renewed)
+    assert (0, 0, 21) == (done.exit_code, verified.exit_code, before.exit_code), done.stderr + verified.stderr
+    assert "witness.example/w2" in verified.stdout
+    assert checkpoint.parse(new.checkpoint).checkpoint.size >= checkpoint.parse(old.checkpoint).checkpoint.size
+    for receipt in (old, new):
+        receipt.ClearField("checkpoint")
+        receipt.ClearField("inclusion_path")
+    assert old == new
+    assert 0 == run(loaded, "ledger", "verify", "promissory").exit_code
+
+
+def test_witness_down(loaded: Sandbox, tmp_path: Path, start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its witness a service answers as ever, counts the failures, and sends the checkpoint later."""
+    with witness_of(loaded, tmp_path) as witness:
+        url = witness.client.url
+    address = witness.address.model_copy(update={"url": url})
+    service = start(promissory_opening(loaded, witnesses=(address,), witness_interval_seconds=0.02))
+    wait_for(lambda: "witness.failed" in capsys.readouterr().out)
+
+    assert receipt_of(ask(loaded, service.address)).checkpoint
+    port = url.rpartition(":")[2]
+    with served(witness.settings.model_copy(update={"listen": f"127.0.0.1:{port}"})):
+        wait_for(lambda: any(witness.settings.state.glob("*.checkpoint")))
+
+
+@pytest.fixture
+def ledger(loaded: Sandbox) -> Iterator[Store]:
+    """The ledger of a service that has answered once, to read and to write."""
+    with RunningService(promissory_opening(loaded, shutdown_delay_seconds=0)) as service:
+        ask(loaded, service.address)
+    with contextlib.closing(Store(loaded.promissory().store, ledger=AccessMode.WRITE)) as store:
+        yield store
+
+
+def submit(ledger: Store, client: WitnessClient) -> None:
+    def write(work: Callable[..., None]) -> None:
+        with ledger.transaction() as connection:
+            work(connection)
+
+    submit_newest(client, ledger, write)
+
+
+def cosigned_size(ledger: Store, client: WitnessClient) -> int:
+    with ledger.transaction() as connection:
+        return cosignatures.cosigned_size(connection, client.key.name)
+
+
+def test_lost_reply(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:
+    """A cosignature that was lost on the way is asked for again, from where the witness stands."""
+    with witness_of(loaded, tmp_path) as witness:
+        submit(ledger, witness.client)
+        size = cosigned_size(ledger, witness.client)
+        with ledger.transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM ledger.cosignature")
+        submit(ledger, witness.client)
+
+        assert size == cosigned_size(ledger, witness.client) > 0
+        with ledger.transaction() as connection:
+            known = cosignatures.newest_known(connection)
+            assert known == checkpoint.parse(last_checkpoint(connection) or "").checkpoint
+
+
+def test_cosignature_of_nothing(ledger: Store, loaded: Sandbox) -> None:
+    """A cosignature of a checkpoint that the ledger does not have is found by its verification."""
+    with ledger.transaction() as connection:
+        cosignatures.store(connection, 10**6, "witness.example/w1", OTHER)
+    done = run(loaded, "ledger", "verify", "promissory")
+
+    assert (1, True) == (done.exit_code, "a cosignature is of no checkpoint" in done.stderr)
+
+
+def test_ledger_behind_its_witness(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:
+    """A ledger that lost its end is told so, and gets no cosignature."""
+    with witness_of(loaded, tmp_path) as witness:
+        submit(ledger, witness.client)
+        with ledger.transaction() as connection:
+            for statement in (
+                "DELETE FROM ledger.cosignature",
+                "DELETE FROM ledger.checkpoint WHERE size = (SELECT max(size) FROM ledger.checkpoint)",
+            ):
+                connection.exec_driver_sql(statement)
+        with pytest.raises(WitnessError, match=r"it has cosigned \d+ entries, and this ledger has \d+"):
+            submit(ledger, witness.client)
+
+        assert 0 == cosigned_size(ledger, witness.client)
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """The address of a server that answers everything so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("location", "http://127.0.0.1:1/")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (200, "", "no cosignature of its key"),
+        (200, OTHER, "no cosignature of its key"),
+        (200, "no line", "not valid"),
+        (200, "— x AAAA\n", "not valid"),
+        (200, "\xff", "not valid"),
+        (200, "—" * 70_000, "not valid"),
+        (301, "", "status 301"),
+        (403, "", "status 403"),
+        (409, "", "status 409"),
+        (409, "-1\n", "status 409"),
+        (409, "9999999999\n", "it has cosigned 9999999999 entries"),
+        (500, "", "status 500"),
+    ],
+    ids=[
+        "nothing",
+        "another key",
+        "no line",
+        "short line",
+        "not UTF-8",
+        "long",
+        *map(str, (301, 403, 409)),
+        "-1",
+        "ahead",
+        "500",
+    ],
+)
+def test_wrong_witness(ledger: Store, status: int, body: str, problem: str) -> None:
+    """Whatever a witness returns, only a valid cosignature of its key is stored."""
+    with answering(status, body.encode("latin-1" if body == "\xff" else "utf-8")) as url:
+        client = WitnessClient(url, cosigner().key)
+        with pytest.raises(WitnessError, match=problem):
+            submit(ledger, client)
+
+        assert 0 == cosigned_size(ledger, client)
