@@ -21,12 +21,13 @@ class StoredNodes:
     def __call__(self, level: int, index: int) -> bytes:
         """Return the complete node *index* of *level*."""
         rest = level % NODE_LEVELS.step
-        nodes = self._stored(level - rest, index << rest, 1 << rest)
+        nodes = self.row(level - rest, index << rest, 1 << rest)
         while len(nodes) > 1:
             nodes = [node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
         return nodes[0]
 
-    def _stored(self, level: int, first: int, count: int) -> list[bytes]:
+    def row(self, level: int, first: int, count: int) -> list[bytes]:
+        """Return *count* complete nodes of *level*, a multiple of 8, from index *first* on."""
         if level == 0:
             columns = entry_table.c
             query = select(columns.leaf)

@@ -160,10 +160,10 @@ def prove_inclusion(index: int, size: int, node: Node) -> list[bytes]:
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            path.append(_root(middle, end, node))
+            path.append(subtree_root(middle, end, node))
             end = middle
         else:
-            path.append(_root(start, middle, node))
+            path.append(subtree_root(start, middle, node))
             start = middle
     return path[::-1]
 
@@ -182,12 +182,12 @@ def prove_consistency(old: int, new: int, node: Node) -> list[bytes]:
     while old != end:
         middle = start + _split(end - start)
         if old <= middle:
-            path.append(_root(middle, end, node))
+            path.append(subtree_root(middle, end, node))
             end = middle
         else:
-            path.append(_root(start, middle, node))
+            path.append(subtree_root(start, middle, node))
             start, is_old = middle, False
-    return ([] if is_old else [_root(start, end, node)]) + path[::-1]
+    return ([] if is_old else [subtree_root(start, end, node)]) + path[::-1]
 
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
@@ -214,14 +214,14 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: S
     return next(rest, None) is None and (before, after) == (old_root, new_root)
 
 
-def _root(start: int, end: int, node: Node) -> bytes:
+def subtree_root(start: int, end: int, node: Node) -> bytes:
     """Return the root of the leaves from *start* to before *end*: a part of a tree that begins at a complete node."""
     count = end - start
     if count & (count - 1) == 0:
         level = count.bit_length() - 1
         return node(level, start >> level)
     middle = start + _split(count)
-    return node_hash(_root(start, middle, node), _root(middle, end, node))
+    return node_hash(subtree_root(start, middle, node), subtree_root(middle, end, node))
 
 
 def _split(count: int) -> int:

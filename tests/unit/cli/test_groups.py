@@ -73,6 +73,7 @@ def test_completion_of_commands() -> None:
     assert {
         "acknowledge-restore",
         "checkpoint",
+        "export-tiles",
         "loads",
         "prove",
         "recalls",

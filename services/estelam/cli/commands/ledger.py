@@ -22,7 +22,7 @@ from estelam.core.note_keys import NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import loads, proofs, recall_runs, search, verify
+from estelam.ledger import loads, proofs, recall_runs, search, tiles, verify
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
@@ -77,6 +77,17 @@ def print_checkpoint(service: str, *, as_json: bool) -> None:
     vkey = str(NoteKey(found.origin, keys[key_id].public))
     facts = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": note, "verifier_key": vkey}
     output.print_record(facts, as_json=True)
+
+
+def export_tiles(service: str, folder: Path, *, as_json: bool) -> None:
+    """Write the tree of the ledger of *service* as tiles to *folder*."""
+    with _ledger_of(service, as_json=as_json) as connection:
+        settings = settings_of(service)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        note, end = _checkpoint(connection, service, None, keys)
+        written = tiles.export(connection, folder, note, end, keys)
+        count = sum(1 for _ in output.track(written, f"{service}: tiles written", as_json=as_json))
+    output.print_record({"service": service, "head": str(end), "tiles": count, "folder": str(folder)}, as_json=as_json)
 
 
 def prove_inclusion(service: str, index: int, size: int | None, *, as_json: bool) -> None:

@@ -56,6 +56,20 @@ def print_checkpoint(service: Service, as_json: AsJson = False) -> None:
     """
 
 
+@app.command("export-tiles")
+@implemented
+def export_tiles(
+    service: Service,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder, of this ledger alone; it is created.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the ledger's tree as static files of hashes (C2SP tlog-tiles), without entries; later runs add what is new.
+
+    Exit 0: written; 1: the ledger is INVALID, or does not continue what was written; 2: it is empty, or DIR holds
+    something else; 21: it can't be read.
+    """
+
+
 prove = typer.Typer(no_args_is_help=True)
 app.add_typer(prove, name="prove", help="Prove that the ledger contains an entry, or continues an earlier state.")
 Size = Annotated[
