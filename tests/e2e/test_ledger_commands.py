@@ -251,3 +251,22 @@ def test_verify_without_access(sandbox: Sandbox, lose: Callable[[Sandbox], objec
 
     assert (21, "") == (result.code, result.out)
     assert "INVALID" not in result.err
+
+
+def test_progress(estelam: CommandLine, tmp_path: Path) -> None:
+    """With --progress each run verifies what the last one has not; a file that holds something else is left alone."""
+    progress = tmp_path / "verified"
+    runs = []
+    for _ in range(3):
+        estelam(*CHECK, *options(**LIVE))
+        runs.append(estelam(*VERIFY, "--progress", str(progress), "--json").json)
+    newest = estelam("ledger", "checkpoint", "promissory").out
+    both = estelam(*VERIFY, "--progress", str(progress), "--from", "0:" + "0" * 64)
+
+    assert [None, runs[0]["head"], runs[1]["head"]] == [run.get("from") for run in runs]
+    assert [1, 1] == [run["commits"] for run in runs[1:]]
+    assert newest == progress.read_text("utf-8")
+    assert 2 == both.code
+    progress.write_text(newest.replace("estelam", "another"))
+    assert 2 == estelam(*VERIFY, "--progress", str(progress)).code
+    assert "another" in progress.read_text("utf-8")

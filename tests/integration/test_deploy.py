@@ -223,6 +223,7 @@ UNITS = (
     "estelam@promissory.service",
     "estelam-envoy.service",
     "estelam-verify@promissory.timer",
+    "estelam-verify-all@promissory.timer",
 )
 
 

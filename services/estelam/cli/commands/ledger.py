@@ -1,6 +1,7 @@
 """Commands of `estelam ledger`: verify a ledger, prove parts of it, and report the inquiries about a data subject."""
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,6 +17,7 @@ from estelam.cli.stores import settings_of
 from estelam.core import normalize, validation
 from estelam.core.clock import to_datetime
 from estelam.core.exceptions import UsageError
+from estelam.core.files import write_atomic
 from estelam.core.keys import HmacKeyring, VerifyingKey, verifying_keys
 from estelam.core.model import Subject
 from estelam.core.note_keys import NoteKey
@@ -34,34 +36,52 @@ from estelam.storage.store import Store
 INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "index", "annulled_by")
 
 
-def verify_ledger(service: str, head: str | None, heads: Path | None, from_: str | None, *, as_json: bool) -> None:
+def verify_ledger(
+    service: str, head: str | None, heads: Path | None, from_: str | None, progress: Path | None, *, as_json: bool
+) -> None:
     """Verify the ledger of *service*, and that it continues every given checkpoint; exit 1 if it is INVALID."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        if from_ is not None and progress is not None:
+            raise UsageError("--from, --progress: each names where to start; give one of them")
         kept = [_parse_head("--head", head)] if head is not None else []
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         kept += [(each.size, each.root) for each in (_read_heads(heads, keys) if heads is not None else [])]
-        roots = {root for _, root in kept}
+        if progress is not None and os.path.lexists(progress):
+            from_ = str(progress)
         since = _starting_point(from_, keys) if from_ is not None else None
-        commits, start = 0, Frontier()
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
-                if since is not None:
-                    start = verify.tree_at(connection, *since)
-                found = output.track(
-                    verify.verify_ledger(connection, keys, start), f"{service}: commits verified", as_json=as_json
-                )
-                end = Checkpoint("", start.size, start.root)
-                sizes = {}
-                for reached in found:
-                    commits, end = commits + 1, reached
-                    sizes.update({reached.root: reached.size} if reached.root in roots else {})
-                _check_sizes(kept, sizes)
-                verify.verify_heads(connection, end, kept)
+                start = verify.tree_at(connection, *since) if since is not None else Frontier()
+                commits, end = _verified(connection, service, keys, start, kept, as_json=as_json)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
                 _exit_not_valid(service, error, as_json=as_json)
+            note = proofs.note_of_size(connection, end.size)
+        if progress is not None and note is not None:
+            write_atomic(progress, note, durable=True)
     facts = {"valid": True, "service": service, "commits": commits, "entries": end.size, "head": str(end)}
     output.print_record(facts | ({"from": f"{since[0]}:{since[1].hex()}"} if since else {}), as_json=as_json)
+
+
+def _verified(
+    connection: Connection,
+    service: str,
+    keys: Mapping[str, VerifyingKey],
+    start: Frontier,
+    kept: Sequence[tuple[int, bytes]],
+    *,
+    as_json: bool,
+) -> tuple[int, Checkpoint]:
+    """Verify the ledger from *start* on, and the *kept* heads; return the number of commits and the last checkpoint."""
+    roots = {root for _, root in kept}
+    commits, end, sizes = 0, Checkpoint("", start.size, start.root), {}
+    found = verify.verify_ledger(connection, keys, start)
+    for reached in output.track(found, f"{service}: commits verified", as_json=as_json):
+        commits, end = commits + 1, reached
+        sizes.update({reached.root: reached.size} if reached.root in roots else {})
+    _check_sizes(kept, sizes)
+    verify.verify_heads(connection, end, kept)
+    return commits, end
 
 
 def print_checkpoint(service: str, *, as_json: bool) -> None:

@@ -38,6 +38,14 @@ def verify_ledger(
             help="Verify only what follows a checkpoint that was verified earlier: the last one of FILE, or SIZE:ROOT.",
         ),
     ] = None,
+    progress: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="As --from FILE, or all if there is none yet; then FILE is replaced by the newest checkpoint.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify the ledger, by default all of it. A checkpoint that was kept shows whether it was signed anew since.
