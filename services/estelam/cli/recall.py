@@ -15,7 +15,7 @@ from estelam.core import dates
 from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings, load_settings
-from estelam.ledger import recall, search
+from estelam.ledger import key_use, recall, search
 from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
 from estelam.storage.coverage import check_feeds
@@ -47,7 +47,7 @@ def recall_answers(
             output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
         with _snapshot(settings, settle) as snapshot:
-            searched = search.size(snapshot.connection)
+            searched, gaps = search.size(snapshot.connection), key_use.unsearchable(snapshot.connection, keyring)
             after = recall.load_before(snapshot, moment, now)
             recalled = recall.recall(snapshot, keyring, facts, after)
             lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
@@ -56,12 +56,15 @@ def recall_answers(
         if out:
             written = lists.write_each(out, form)
             summary = {"searched_entries": searched, "keys": keyring.ids, "answers": answers, "lists": written}
+            summary |= {"not_searched": [each._asdict() for each in gaps]} if as_json else {}
             output.print_record(summary, as_json=as_json)
         else:
             lists.show(form)
             callers = output.counted(len(lists.counts()), "caller")
             found = f"{output.counted(answers, 'answer')} to {callers} would be different now" if answers else "none"
             typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", err=True)
+        for gap in gaps:
+            typer.echo(f"NOT SEARCHED: {gap}", err=True)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typer.main import get_group
 OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "receipt": ("receipt", "Verify receipts offline."),
     "ledger": ("ledger", "Verify ledgers, and report to a data subject."),
+    "keyring": ("keyring", "Show, add, use and destroy the HMAC keys of a ledger."),
     "pki": ("pki", "Show certificates, and what is wrong with them."),
     "dev-ca": ("dev_ca", "Issue certificates for development."),
     "catalogue": ("catalogue", "Show and validate parties, services, grants and registries."),

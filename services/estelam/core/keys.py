@@ -3,9 +3,9 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from estelam.core import keyring_file
 from estelam.core.model import Subject
 from estelam.core.model_files import MAX_FILE_BYTES, validation_summary
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_private_key
@@ -272,18 +273,18 @@ class SigningKey:
 class HmacKeyring:
     """HMAC-SHA256 keys with their ids, oldest first.
 
-    New entries are hashed with the last key; look-ups use all keys. A keyring file has one key on each line: an id, a
-    space, 64 hexadecimal digits.
+    New entries are hashed with the last key; look-ups use all keys. Of a destroyed key only the date is left.
 
     Raises:
         KeyFileError: there is no key, or one is shorter than 32 bytes.
     """
 
-    def __init__(self, keys: dict[str, bytes]) -> None:
+    def __init__(self, keys: Mapping[str, bytes], destroyed: Mapping[str, date] | None = None) -> None:
         if not keys or any(len(key) < 32 for key in keys.values()):
             raise KeyFileError("a keyring must hold at least one key, and each key at least 32 bytes")
         self._keys = {name: HMAC(key, SHA256()) for name, key in keys.items()}
         self.ids = list(keys)
+        self.destroyed = dict(destroyed or {})
         self.current = self.ids[-1]
         self._current_key = self._keys[self.current]
 
@@ -292,17 +293,16 @@ class HmacKeyring:
         """Read a keyring file.
 
         Raises:
-            KeyFileError: a line is malformed, an id occurs twice, or there is no key.
+            KeyFileError: a line is malformed, an id occurs twice, there is no key, or the last one is destroyed.
             OSError: the file can't be read.
         """
-        try:
-            pairs = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
-            keys = {name: bytes.fromhex(digits) for name, digits in pairs}
-        except (UnicodeDecodeError, ValueError) as error:
-            raise KeyFileError(f"{path}: each line must be a key id and 64 hexadecimal digits") from error
-        if len(keys) != len(pairs):
-            raise KeyFileError(f"{path}: a key id occurs twice")
-        return cls(keys)
+        lines = keyring_file.read(path)
+        if lines and lines[-1].key is None:
+            raise KeyFileError(f"{path}: the last key, which hashes new entries, is destroyed; move another one there")
+        return cls(
+            {line.key_id: line.key for line in lines if line.key is not None},
+            {line.key_id: line.destroyed_on for line in lines if line.destroyed_on is not None},
+        )
 
     def hash(self, subject: Subject) -> bytes:
         """Return the keyed hash of *subject* under the current key, 32 bytes."""

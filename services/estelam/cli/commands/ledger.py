@@ -24,7 +24,7 @@ from estelam.core.note_keys import NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import loads, proofs, recall_runs, search, tiles, verify
+from estelam.ledger import key_use, loads, proofs, recall_runs, search, tiles, verify
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
@@ -186,15 +186,19 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json:
             tracked = output.track(found, f"{service}: entries found", as_json=as_json)
             annulled = search.annulments(connection)
             rows = [(*_row(stored), annulled.get(stored.index)) for stored in tracked]
+            gaps = key_use.unsearchable(connection, keyring)
     if as_json:
         inquiries = [dict(zip(INQUIRY_COLUMNS, row, strict=True)) for row in rows]
         facts: dict[str, Any] = {"service": service, "kind": kind, "searched_entries": searched, "keys": keyring.ids}
-        output.print_record({**facts, "inquiries": inquiries}, as_json=True)
+        not_searched = [each._asdict() for each in gaps]
+        output.print_record({**facts, "inquiries": inquiries, "not_searched": not_searched}, as_json=True)
         return
     if rows:
         output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
     found_text = f"{output.counted(len(rows), 'inquiry', 'inquiries')} found" if rows else "none"
     typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found_text}")
+    for gap in gaps:
+        typer.echo(f"NOT SEARCHED: {gap}")
 
 
 def list_loads(service: str, index: int | None, *, as_json: bool) -> None:

@@ -1,0 +1,97 @@
+"""`estelam keyring`: rotation, and destruction of a key, after which no search claims that nothing was there."""
+
+import pytest
+
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from tests.conftest import Start, promissory_opening
+from tests.e2e.conftest import LIVE, CommandLine, caller
+from tools.env.sandbox import Sandbox
+
+REPORT = ("ledger", "subject-report", "promissory", LIVE["obligor"])
+
+
+def answer(sandbox: Sandbox, start: Start) -> None:
+    service = start(promissory_opening(sandbox, shutdown_delay_seconds=0))
+    with caller(sandbox, service.address) as ask:
+        assert ANSWER_YES == ask()
+    service.close()
+
+
+@pytest.fixture
+def rotated(loaded: Sandbox, start: Start) -> CommandLine:
+    """A ledger with an answer under each of two keys."""
+    command = CommandLine(loaded)
+    answer(loaded, start)
+    assert [0, 0] == [command("keyring", name, "promissory", "k2").code for name in ("add", "use")]
+    answer(loaded, start)
+    return command
+
+
+def test_rotation(rotated: CommandLine) -> None:
+    """A new key is known before it is used, and the entries under both are found."""
+    keys = rotated("keyring", "show", "promissory", "--json").json
+    found = rotated(*REPORT, "--json").json
+
+    assert [("k1", "known", 0), ("k2", "in use", 3)] == [(key["key"], key["state"], key["first_index"]) for key in keys]
+    assert (2, []) == (len(found["inquiries"]), found["not_searched"])
+
+
+def test_destroyed_key(rotated: CommandLine, start: Start) -> None:
+    """After the destruction of a key its entries are named as not searched; the ledger stays valid, and goes on."""
+    assert 0 == rotated("keyring", "destroy", "promissory", "k1", "--irreversibly").code
+    found = rotated(*REPORT, "--json").json
+    shown, recalled = rotated(*REPORT).out, rotated("promissory", "recall", "--since", "1", "--settle", "0")
+    [gap] = found["not_searched"]
+    answer(rotated.sandbox, start)
+
+    assert (["k2"], 1, "k1", 0, 3) == (
+        found["keys"],
+        len(found["inquiries"]),
+        gap["key_id"],
+        gap["first_index"],
+        gap["next_index"],
+    )
+    for text in (shown, recalled.err):
+        assert "NOT SEARCHED: entries under key k1, from 0 (" in text
+        assert "the key was destroyed on" in text
+    assert 2 == len(rotated(*REPORT, "--json").json["inquiries"])
+    assert 0 == rotated("ledger", "verify", "promissory").code
+    keys = rotated("keyring", "show", "promissory", "--json").json
+    assert [("k1", "destroyed"), ("k2", "in use")] == [(key["key"], key["state"]) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("destroy", "promissory", "k2", "--irreversibly"), "new entries are hashed with it"),
+        (("destroy", "promissory", "k1"), "give --irreversibly"),
+        (("destroy", "promissory", "k9", "--irreversibly"), "has the keys k1, k2"),
+        (("add", "promissory", "k1"), "has a key of this id"),
+        (("add", "promissory", "k 3"), "give an id of letters"),
+        (("use", "promissory", "k9"), "has the keys k1, k2"),
+    ],
+)
+def test_refusals(rotated: CommandLine, words: tuple[str, ...], problem: str) -> None:
+    """A key that is in use is not destroyed, none by accident, and no id is given twice; the file is unchanged."""
+    path = rotated.sandbox.promissory().hmac_keyring
+    before = path.read_bytes()
+    result = rotated("keyring", *words)
+
+    assert (2, True, before) == (result.code, problem in result.err, path.read_bytes())
+
+
+def test_lost_line_is_an_error(rotated: CommandLine) -> None:
+    """A line that is missing without the note that its key was destroyed refuses the search."""
+    path = rotated.sandbox.promissory().hmac_keyring
+    path.write_text("".join(path.read_text("ascii").splitlines(keepends=True)[1:]), "ascii")
+
+    assert (21, "") == (rotated(*REPORT).code, rotated(*REPORT).out)
+
+
+def test_destroyed_key_in_use_is_refused(rotated: CommandLine) -> None:
+    """A keyring whose last key is destroyed is refused: new entries need a key."""
+    path = rotated.sandbox.promissory().hmac_keyring
+    path.write_text(path.read_text("ascii") + "k3 destroyed 2026-01-01\n", "ascii")
+    result = rotated(*REPORT)
+
+    assert (21, True) == (result.code, "the last key, which hashes new entries, is destroyed" in result.err)
