@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, false
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Claims, Feed
-from estelam.loading.formats import case_number, code, identifier, past_date, text, word
+from estelam.loading.formats import case_number, digits, identifier, past_date, text, word
 from judiciary.cases import FIRST_DATE
 from judiciary.repository import Kind, Role, case_table
 
@@ -38,7 +38,7 @@ CASES = Feed(
         "filed_on": past_date(),
         "registered_at": text(),
         "tracking_id": identifier(pb.CheckByTrackingIdRequest, "tracking_id", optional=True),
-        "sayad_id": code("[0-9]{16}", "NOT_A_SAYAD_ID", optional=True).or_absent(),
+        "sayad_id": digits(16, "NOT_A_SAYAD_ID", optional=True).or_absent(),
         "national_id": identifier(pb.CheckByNationalIdRequest, "national_id", optional=True),
         "role": word(frozenset(Role)),
     },

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Feed
-from estelam.loading.formats import amount, any_date, code, identifier, numbers, past_date, text, whole_number, word
+from estelam.loading.formats import amount, any_date, digits, identifier, numbers, past_date, text, whole_number, word
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from promissory.repository import State, member_table, note_table
 
@@ -14,7 +14,7 @@ _OBLIGOR = identifier(pb.CheckNoteRequest, "obligor_id")
 _BENEFICIARY = identifier(pb.CheckNoteRequest, "beneficiary_id")
 # The Treasury's service has no address of recipients and endorsees, and an optional one of the issuer.
 _ADDRESS = text(optional=True).or_absent()
-_POSTAL_CODE = code("[0-9]{10}", "NOT_A_POSTAL_CODE", optional=True).or_absent()
+_POSTAL_CODE = digits(10, "NOT_A_POSTAL_CODE", optional=True).or_absent()
 
 
 def _exceeds_face_amount(columns: Columns) -> Any:
@@ -29,7 +29,10 @@ def _due_before_issue(columns: Columns) -> Any:
 MEMBERS = Feed(
     name="members",
     table=member_table,
-    columns={"agency_id": identifier(pb.GetNotePartiesRequest, "executive_agency_id"), "name": text()},
+    columns={
+        "agency_id": identifier(pb.GetNotePartiesRequest, "executive_agency_id", has_letters=True),
+        "name": text(),
+    },
     key=("agency_id",),
     full_snapshot=True,
 )

@@ -86,7 +86,7 @@ def refuse(command: CommandLine, path: Path, *, code: int = 1) -> str:
 def rejects(path: Path) -> list[tuple[str, ...]]:
     """The rows of the rejects file of *path*."""
     with path.with_name(f"{path.name}.rejects.csv").open(encoding="utf-8", newline="") as found:
-        return [tuple(row) for row in csv.reader(found)][1:]
+        return [tuple(row[:4]) for row in csv.reader(found)][1:]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_unreadable_file_is_reported(command: CommandLine, tmp_path: Path, name:
         ("payment_place", "تهران" * 50, "TOO_LONG"),
         ("amount_rials", "-5", "NOT_A_WHOLE_NUMBER"),
         ("amount_rials", "1e9", "NOT_A_WHOLE_NUMBER"),
-        ("amount_rials", "9223372036854775808", "NOT_A_WHOLE_NUMBER"),
+        ("amount_rials", "9223372036854775808", "NUMBER_TOO_LARGE"),
         ("remaining_rials", "99999999999999999", "MORE_THAN_THE_FACE_AMOUNT"),
         ("due_on", "2022-01-01", "BEFORE_THE_DATE_OF_ISSUE"),
         ("issued_on", "2025-02-30", "NO_SUCH_DAY"),

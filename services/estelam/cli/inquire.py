@@ -164,10 +164,10 @@ def set_amount(request: Any, text: str, options: Options) -> None:
         text: the amount in rials, as it was typed.
         options: the options of the command.
     """
-    try:
+    if (rule := normalize.amount_rule(text)) is None:
         request.amount_rials = normalize.parse_amount(text)
-    except ValueError:  # also of protobuf, for a number beyond its 64 bits
+    else:
         wrong = {each.field: each for each in validation.violations(request)}
-        wrong["amount_rials"] = Violation.of("amount_rials", "amount.form")
+        wrong["amount_rials"] = Violation.of("amount_rials", rule)
         fields = [wrong[field.name] for field in request.DESCRIPTOR.fields if field.name in wrong]
         output.exit_refused(Refusal(Reason.FIELD_INVALID, fields), as_json=options.as_json, asked=False)

@@ -125,6 +125,9 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
         facts["already_loaded"] = True
         title = "Already loaded: nothing was changed."
     output.print_record(facts, as_json=options.as_json, title=title)
+    if result.rejected and not options.as_json:
+        shown = [_described(reject) for reject in result.first_rejects[:SHOWN_REJECTS]]
+        output.print_rows(_SHOWN, [[reject[name] for name in _SHOWN] for reject in shown], as_json=False)
     for warning in _warnings(result, declared):
         typer.secho(f"{file}: {warning}", fg="yellow", err=True)
     if result.rejected:
@@ -148,4 +151,7 @@ def _described(reject: Reject) -> dict[str, Any]:
     return {**reject._asdict(), "message": text.en, "message_fa": text.fa}
 
 
+_SHOWN = ("row", "line", "column", "message", "message_fa")
+SHOWN_REJECTS = 10
+"""Rejected rows that a command prints for people."""
 _ALWAYS_SHOWN = {"added", "changed", "unchanged", "removed"}

@@ -15,6 +15,8 @@ _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 _BLANKS_AND_DASHES = {"Zs", "Pd", "Pc"}
 _AMOUNT = re.compile(r"[0-9]+|[1-9][0-9]{0,2}([ _,'])[0-9]{3}(?:\1[0-9]{3})*")
 """Digits alone, or in groups of three with one kind of separator. A point, slash or sign would change the amount."""
+INT64_MAX = 2**63 - 1
+"""The greatest amount that a request or a store can hold."""
 _COMMAS = str.maketrans({"\u060c": ",", "\u066c": ","})
 """The Persian comma and the Arabic separator of thousands."""
 _PERSIAN_LETTERS = str.maketrans({"\u064a": "ی", "\u0649": "ی", "\u0643": "ک"})
@@ -59,17 +61,34 @@ def find_invisible(text: str) -> int | None:
     return next(found, None)
 
 
+class TooLargeError(ValueError):
+    """A whole number is more than INT64_MAX."""
+
+
 def parse_amount(text: str) -> int:
     """Parse an amount of digits alone, or of groups of three digits with one kind of separator between them.
 
     Raises:
-        ValueError: *text* is no such number, or has more than 19 digits.
+        TooLargeError: it is more than INT64_MAX.
+        ValueError: *text* is no such number.
     """
     plain = normalize_identifier(text).translate(_COMMAS)
-    figures = re.sub("[^0-9]", "", plain)
-    if not _AMOUNT.fullmatch(plain) or len(figures) > 19:
+    if not _AMOUNT.fullmatch(plain):
         raise ValueError("not a whole number")
+    figures = re.sub("[^0-9]", "", plain).lstrip("0") or "0"
+    if len(figures) > len(str(INT64_MAX)) or int(figures) > INT64_MAX:
+        raise TooLargeError("not a whole number up to 2^63 - 1")
     return int(figures)
+
+
+def amount_rule(text: str) -> str | None:
+    """Return the rule of `estelam.core.rule_texts` that *text* violates as an amount; None if it is one above 0."""
+    try:
+        return None if parse_amount(text) else "amount.form"
+    except TooLargeError:
+        return "amount.large"
+    except ValueError:
+        return "amount.form"
 
 
 def _is_invisible(character: str) -> bool:

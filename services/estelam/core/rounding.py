@@ -1,20 +1,10 @@
-"""What a spreadsheet makes of identifiers: it rounds those of more than 15 digits, or writes something else there."""
+"""Identifiers of more than 15 digits, which a spreadsheet rounds."""
 
 from dataclasses import dataclass
 from math import log10
 
 SPREADSHEET_DIGITS = 15
 """The digits of a number that spreadsheets keep."""
-_NUMBER = "[0-9]+([.,\u066b][0-9]*E[+-]?[0-9]{1,3}|E\\+[0-9]{2,3}|[.\u066b]0{1,2})|[0-9]/[0-9]+E[+-][0-9]{2,3}"
-SPREADSHEET_FORM = f"(?i)^(=.*|#+|#[A-Z0-9/]+[!?]|#N/A|[+-]?({_NUMBER}))$"
-"""A regular expression of what a spreadsheet makes of an identifier: a formula as `="0012"`, an error as `#REF!`, the
-signs `####` of a narrow column, a number as `1.4E+15` or `12.0`.
-
-An agency's id may be `12E-34` or `12E34`: without a decimal point a spreadsheet writes a long number with a plus sign,
-which no contract allows. A slash, the decimal sign of Persian spreadsheets, follows one digit, and else is a case's.
-"""
-SPREADSHEET_VALUE = "SPREADSHEET_VALUE"
-"""The reason to reject such a value."""
 
 
 def may_be_rounded(identifier: str) -> bool:

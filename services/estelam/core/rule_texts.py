@@ -44,6 +44,9 @@ RULE_TEXTS: dict[str, RuleText] = {
         "must be a whole number of rials, greater than 0; separate all groups of three digits or none: 2,500,000",
         "باید عدد صحیح مثبت به ریال باشد؛ هر سه رقم را جدا کنید یا هیچ‌کدام را: ۲٬۵۰۰٬۰۰۰",
     ),
+    "amount.large": RuleText(
+        "must be at most 9,223,372,036,854,775,807 rials", "باید حداکثر ۹٬۲۲۳٬۳۷۲٬۰۳۶٬۸۵۴٬۷۷۵٬۸۰۷ ریال باشد"
+    ),
     "metadata.form": RuleText(
         "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -",
         "باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود",

@@ -10,6 +10,9 @@ from estelam.core.errors import Reason, Refusal, Violation
 
 MAX_REQUEST_BYTES = 4096
 
+_PERSON_FORM = "string.person_id.form"
+_NATIONAL_NUMBER_DIGITS, _MAX_ZEROS = 10, 2
+
 M = TypeVar("M", bound=Message)
 
 
@@ -51,6 +54,19 @@ def field_violation(message: type[Message], field: str, value: str | int) -> str
     """Return the contract's message for the first rule of *field* that *value* violates; None if it is valid."""
     found = violations(message(**{field: value}))
     return next((violation.description for violation in found if violation.field == field), None)
+
+
+def lacks_zeros(message: type[Message], field: str, value: str) -> bool:
+    """Return whether *value* is no person's id, but a national number with the leading zeros that a spreadsheet drops.
+
+    No national number begins with more than two. It must not be completed: the check digit leaves other readings.
+    """
+    zeros = _NATIONAL_NUMBER_DIGITS - len(value)
+    if not (value.isascii() and value.isdigit() and 1 <= zeros <= _MAX_ZEROS):
+        return False
+    if all(found.rule != _PERSON_FORM for found in violations(message(**{field: value})) if found.field == field):
+        return False
+    return field_violation(message, field, value.zfill(_NATIONAL_NUMBER_DIGITS)) is None
 
 
 def _violation(found: protovalidate.Violation) -> Violation:

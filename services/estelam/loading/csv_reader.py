@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from estelam.core.cells import WRONG_NUMBER_OF_FIELDS
 from estelam.loading.batch import MAX_FIELD, ROWS, Batch
 from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
@@ -22,7 +23,6 @@ from estelam.loading.source import Source, check_encoding, check_windows_1256
 
 BLOCK = 1 << 20
 """Bytes of a file that are parsed at a time, and the greatest length of a line."""
-WRONG_NUMBER_OF_FIELDS = "WRONG_NUMBER_OF_FIELDS"
 VALUE_WITHOUT_COLUMN = "VALUE_WITHOUT_COLUMN"
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")

@@ -4,7 +4,6 @@ A cell is normalized where only one thing can be meant: Persian and Arabic digit
 value, dates in either calendar. Anything else is a reason to reject its row.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -15,31 +14,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import Message
 
+from estelam.core import validation
+from estelam.core.cells import (
+    NOT_A_WHOLE_NUMBER,
+    NUMBER_TOO_LARGE,
+    SPREADSHEET_FORM,
+    SPREADSHEET_VALUE,
+    ZEROS_LOST,
+    damage,
+    read_code,
+    read_digits,
+)
 from estelam.core.dates import EARLIEST_DATE, LATEST_DATE, DateError, DateProblem, latest_past_date, parse_date
-from estelam.core.normalize import find_invisible, normalize_identifier, normalize_name
-from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE
+from estelam.core.normalize import INT64_MAX, TooLargeError, normalize_name, parse_amount
 from estelam.loading.rules import FieldRules
 
-INT64_MAX = 2**63 - 1
 MAX_TEXT = 200
 """Characters of a name, an address or another text."""
 
 EMPTY = "EMPTY"
 TOO_LONG = "TOO_LONG"
-INVISIBLE_CHARACTER = "INVISIBLE_CHARACTER"
-REPLACEMENT_CHARACTER = "REPLACEMENT_CHARACTER"
 NOT_A_KNOWN_WORD = "NOT_A_KNOWN_WORD"
-NOT_A_WHOLE_NUMBER = "NOT_A_WHOLE_NUMBER"
 
 # Cells of these characters alone are in normal form. They are a quick filter: any other cell is looked at by itself.
 _PRINTABLE_ASCII = bytes(range(0x21, 0x7F))
+_DIGITS = b"0123456789"
 _NOT_PLAIN_CODE = "[^!-~]"
 _NOT_PLAIN_TEXT = (
     "^ | $|[^ -~"
     r"\x{621}-\x{63a}\x{641}\x{642}\x{644}-\x{648}\x{67e}\x{686}\x{698}\x{6a9}\x{6af}\x{6cc}"  # Persian letters
     r"\x{660}-\x{669}\x{6f0}-\x{6f9}\x{60c}\x{61b}\x{61f}\x{ab}\x{bb}\x{200c}]"  # digits, punctuation, non-joiner
 )
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SPREADSHEET_MARKS = (b"=", b"#", b"+", b".", b",", b"/", "\u066b".encode())
 """Each form that a spreadsheet makes of an identifier has one of these: a quick filter."""
 _DATES_CACHED = 100_000
@@ -66,29 +71,32 @@ class ColumnFormat:
         return replace(self, omissible=True)
 
 
-def identifier(message: type[Message], field: str, *, optional: bool = False) -> ColumnFormat:
-    """An identifier that follows the contract's rules for *field* of *message*."""
+def identifier(
+    message: type[Message], field: str, *, optional: bool = False, has_letters: bool = False
+) -> ColumnFormat:
+    """An identifier that follows the contract's rules for *field* of *message*; of digits, unless it *has_letters*."""
     rules = FieldRules(message, field)
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _codes(column)
+        column, reasons = _codes(column) if has_letters else _digits(column)
         suspects = rules.suspect(column)
         if optional:
             suspects = pc.and_(pc.not_equal(column, ""), suspects)
         for index in true_indices(suspects):
-            if index not in reasons and (reason := rules.violation(column[index].as_py())):
-                reasons[index] = reason
+            value = column[index].as_py()
+            if index not in reasons and (reason := rules.violation(value)):
+                reasons[index] = ZEROS_LOST if validation.lacks_zeros(message, field, value) else reason
         return column, reasons
 
     return ColumnFormat(read, may_be_empty=optional)
 
 
-def code(expression: str, reason: str, *, optional: bool = False) -> ColumnFormat:
-    """A code that matches the regular *expression* completely; otherwise *reason*."""
+def digits(number: int, reason: str, *, optional: bool = False) -> ColumnFormat:
+    """A code of *number* digits; otherwise *reason*."""
 
     def read(column: Any, _now: datetime) -> tuple[Any, Reasons]:
-        column, reasons = _codes(column)
-        wrong = pc.invert(pc.match_substring_regex(column, f"^(?:{expression})$"))
+        column, reasons = _digits(column)
+        wrong = pc.invert(pc.match_substring_regex(column, f"^[0-9]{{{number}}}$"))
         if optional:
             wrong = pc.and_(pc.not_equal(column, ""), wrong)
         return column, dict.fromkeys(true_indices(wrong), reason) | reasons
@@ -116,7 +124,9 @@ def text(*, at_most: int = MAX_TEXT, optional: bool = False) -> ColumnFormat:
 
 def case_number(*, at_most: int) -> ColumnFormat:
     """A number that may have letters; equal numbers in Persian and ASCII digits become the same text."""
-    return _bounded(lambda column: _codes(column, lambda cell: normalize_name(_code(cell))), at_most, optional=False)
+    return _bounded(
+        lambda column: _codes(column, lambda cell: normalize_name(read_code(cell))), at_most, optional=False
+    )
 
 
 def _bounded(normalize: Callable[[Any], tuple[Any, Reasons]], at_most: int, *, optional: bool) -> ColumnFormat:
@@ -173,8 +183,19 @@ def numbers(text: Any) -> Any:
 
 
 def _read_number(column: Any, _now: datetime) -> tuple[Any, Reasons]:
+    if _has_only(column, _DIGITS) and pc.all(_is_whole_number(column), min_count=0).as_py():
+        return column, {}
     column, reasons = _codes(column)
-    return column, dict.fromkeys(true_indices(pc.invert(_is_whole_number(column))), NOT_A_WHOLE_NUMBER) | reasons
+    mask = pc.invert(_is_whole_number(column))
+    figures = []
+    for index, cell in zip(true_indices(mask), column.filter(mask).to_pylist(), strict=True):
+        try:
+            figures.append(str(parse_amount(cell)))
+        except ValueError as error:
+            figures.append(cell)
+            reason = NUMBER_TOO_LARGE if isinstance(error, TooLargeError) else NOT_A_WHOLE_NUMBER
+            reasons.setdefault(index, reason if cell else EMPTY)
+    return (pc.replace_with_mask(column, mask, pa.array(figures, pa.string())) if figures else column), reasons
 
 
 def _is_whole_number(text: Any) -> Any:
@@ -195,7 +216,7 @@ def _read_dates(column: Any, latest: date, later: DateProblem, *, optional: bool
         if isinstance(day, date) and not EARLIEST_DATE <= day <= latest:
             day = later if day > latest else DateProblem.BEFORE_1300
         if isinstance(day, DateProblem):
-            problems[index] = day.name
+            problems[index] = day.name if cell.strip() else EMPTY
         days.append(day.isoformat() if isinstance(day, date) else cell)
     reasons = {}
     if problems:
@@ -212,12 +233,16 @@ def _parsed(cell: str) -> date | DateProblem:
         return error.problem
 
 
-def _code(cell: str) -> str:
-    # A control character within a code is damage, which must not be removed.
-    return cell.strip() if _CONTROL.search(cell.strip()) else normalize_identifier(cell)
+def _digits(column: Any) -> tuple[Any, Reasons]:
+    """Normalize the cells of a column of codes of digits, as `_codes` does, without separators between the digits."""
+    if _has_only(column, _DIGITS):
+        return column, {}
+    column, reasons = _codes(column)
+    column, damaged = _normalize(column, "[^0-9]", read_digits, plain=_DIGITS)
+    return column, damaged | reasons
 
 
-def _codes(column: Any, normalized: Callable[[str], str] = _code) -> tuple[Any, Reasons]:
+def _codes(column: Any, normalized: Callable[[str], str] = read_code) -> tuple[Any, Reasons]:
     """Normalize the cells of a column of identifiers, words or numbers, and reject what a spreadsheet made of them."""
     column, reasons = _normalize(column, _NOT_PLAIN_CODE, normalized)
     content = bytes(column.buffers()[2] or b"")
@@ -226,29 +251,28 @@ def _codes(column: Any, normalized: Callable[[str], str] = _code) -> tuple[Any, 
     return column, reasons
 
 
-def _normalize(column: Any, odd: str, normalized: Callable[[str], str]) -> tuple[Any, Reasons]:
-    """Normalize the cells that match the regular expression *odd*, and return reasons for those that can't be."""
-    if _is_printable_ascii(column):
+def _normalize(
+    column: Any, odd: str, normalized: Callable[[str], str], plain: bytes = _PRINTABLE_ASCII
+) -> tuple[Any, Reasons]:
+    """Normalize the cells that match the regular expression *odd*, and return reasons for those that can't be.
+
+    A column of the characters *plain* alone has no such cell.
+    """
+    if _has_only(column, plain):
         return column, {}
     mask = pc.match_substring_regex(column, odd)
     if not (indices := true_indices(mask)):
         return column, {}
     cells = [normalized(cell) for cell in column.filter(mask).to_pylist()]
     column = pc.replace_with_mask(column, mask, pa.array(cells, pa.string()))
-    reasons = ((index, _damage(cell)) for index, cell in zip(indices, cells, strict=True))
+    reasons = ((index, damage(cell)) for index, cell in zip(indices, cells, strict=True))
     return column, {index: reason for index, reason in reasons if reason}
 
 
-def _damage(cell: str) -> str | None:
-    if find_invisible(cell) is not None:
-        return INVISIBLE_CHARACTER
-    return REPLACEMENT_CHARACTER if "\ufffd" in cell else None
-
-
-def _is_printable_ascii(column: Any) -> bool:
-    """Return whether all cells have only printable ASCII characters without blanks; False if it is not known."""
+def _has_only(column: Any, characters: bytes) -> bool:
+    """Return whether all cells have only these ASCII *characters*; False if it is not known."""
     data = column.buffers()[2]
-    return data is None or not bytes(data).translate(None, _PRINTABLE_ASCII)
+    return data is None or not bytes(data).translate(None, characters)
 
 
 def true_indices(mask: Any) -> list[int]:

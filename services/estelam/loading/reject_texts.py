@@ -8,33 +8,18 @@ from functools import cache
 from google.protobuf.descriptor_pool import Default
 
 from buf.validate import validate_pb2
+from estelam.core.cells import CELL_TEXTS
 from estelam.core.dates import DateProblem
 from estelam.core.rule_texts import RULE_TEXTS, UNKNOWN_RULE, RuleText
 
-_TEXTS = {
-    "WRONG_NUMBER_OF_FIELDS": RuleText(
-        "the row has more or fewer fields than the header", "تعداد فیلدهای این سطر با سرستون یکی نیست"
-    ),
+_TEXTS = CELL_TEXTS | {
     "VALUE_WITHOUT_COLUMN": RuleText(
         "the row has a value in a column that the header does not name", "این سطر در ستونی بی‌نام مقدار دارد"
     ),
     "NOT_UTF8": RuleText("is not UTF-8", "UTF-8 نیست"),
     "TOO_LONG": RuleText("has too many characters", "بیش از حد مجاز نویسه دارد"),
     "EMPTY": RuleText("is empty or blank, and must not be", "خالی است و نباید باشد"),
-    "INVISIBLE_CHARACTER": RuleText(
-        "has an invisible character, such as a control character or a direction mark",
-        "نویسه‌ای ناپیدا دارد، مانند نویسه کنترلی یا نشانه جهت متن",
-    ),
-    "REPLACEMENT_CHARACTER": RuleText(
-        "has a replacement character (U+FFFD), where a wrong conversion lost one",
-        "نویسه جایگزین دارد؛ تبدیل نادرست، نویسه‌ای را از میان برده است",
-    ),
     "NOT_A_KNOWN_WORD": RuleText("is none of the known words", "از واژه‌های شناخته‌شده نیست"),
-    "SPREADSHEET_VALUE": RuleText(
-        "is what a spreadsheet has made of the value; export the column as text",
-        "نرم‌افزار صفحه‌گسترده مقدار را تغییر داده است؛ ستون را به صورت متن خروجی بگیرید",
-    ),
-    "NOT_A_WHOLE_NUMBER": RuleText("is not a whole number", "عدد صحیح نیست"),
     "NOT_A_POSTAL_CODE": RuleText("is not a postal code of 10 digits", "کد پستی ۱۰ رقمی نیست"),
     "NOT_A_SAYAD_ID": RuleText("is not a Sayad id of 16 digits", "شناسه صیاد ۱۶ رقمی نیست"),
     "MORE_THAN_THE_FACE_AMOUNT": RuleText("is more than the face amount", "بیش از مبلغ سفته است"),
@@ -59,6 +44,7 @@ _TEXTS = {
 """The texts by reason, but for those of dates and of the contract, which have their own."""
 
 
+@cache
 def reject_text(reason: str) -> RuleText:
     """Return the texts of *reason*; a known word's names the words that the reason names."""
     code, _, advice = reason.partition(": ")

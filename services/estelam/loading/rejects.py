@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 from estelam.core.exceptions import UsageError, describe_error
+from estelam.loading.reject_texts import reject_text
 
 MAX_LISTED = 100
 """Rejected rows that the result of a load lists; the file has all of them."""
-_HEADER = ("row", "line", "column", "reason")
+_HEADER = ("row", "line", "column", "reason", "message", "message_fa")
 
 
 class Reject(NamedTuple):
@@ -76,5 +77,6 @@ class RejectFile:
                 self._file = self.path.open("w", encoding="utf-8", newline="")
                 self._writer = csv.writer(self._file)
                 self._writer.writerow(_HEADER)
-            self._writer.writerow((reject.row, reject.line, reject.column, reject.reason))
+            text = reject_text(reject.reason)
+            self._writer.writerow((reject.row, reject.line, reject.column, reject.reason, text.en, text.fa))
             self.count += 1

@@ -9,8 +9,6 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 FIELDS = tuple(field.name for field in pb.VerifyNoteRequest.DESCRIPTOR.fields)
 AMOUNT = "amount_rials"
 
-_MAX_AMOUNT = 2**63 - 1
-
 
 def normalized_fields(typed: Mapping[str, str]) -> dict[str, str]:
     """Return each field in the contract's form where possible, else as typed."""
@@ -32,8 +30,8 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
     fields = normalized_fields(typed)
     violations = {name: Violation.of(name, "field.empty") for name, value in fields.items() if not value}
     amount = fields.pop(AMOUNT)
-    if not (amount.isascii() and amount.isdigit() and 0 < int(amount[:20]) <= _MAX_AMOUNT):
-        violations.setdefault(AMOUNT, Violation.of(AMOUNT, "amount.form"))
+    if rule := normalize.amount_rule(amount):
+        violations.setdefault(AMOUNT, Violation.of(AMOUNT, rule))
     request = pb.VerifyNoteRequest(**fields, amount_rials=1 if AMOUNT in violations else int(amount))
     try:
         validation.validate(request)

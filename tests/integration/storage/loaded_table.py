@@ -1,5 +1,6 @@
 """The facts of one service, and loads into them."""
 
+import csv
 import gzip
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -102,4 +103,6 @@ class LoadedTable:
             return coverage.read_coverage(connection)
 
     def rejects(self) -> Sequence[str]:
-        return (self.folder / "rejects.csv").read_text("utf-8").splitlines()[1:]
+        """Return row, line, column and reason of each rejected row."""
+        with (self.folder / "rejects.csv").open(encoding="utf-8", newline="") as file:
+            return [",".join(row[:4]) for row in csv.reader(file)][1:]

@@ -268,5 +268,5 @@ def test_the_clock_decides_what_is_past(target: FeedInStore) -> None:
         return Clock(lambda: micros)
 
     assert target.load(written(rows), clock=at(2024, 4, 30, 20, 29)).rejected == 1
-    assert (target.folder / "rejects.csv").read_text("utf-8").splitlines()[1] == f"1,2,{name},AFTER_TODAY"
+    assert (target.folder / "rejects.csv").read_text("utf-8").splitlines()[1].startswith(f"1,2,{name},AFTER_TODAY,")
     assert target.load(written(rows), clock=at(2024, 4, 30, 20, 31)).rows == 1

@@ -15,7 +15,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as _judiciary  # noqa: 
 from estelam.setad.v1 import note_verification_pb2 as _setad  # noqa: F401 - registers its messages, and the ministry's
 
 OWN = {
-    *("field.empty", "field.unknown", "field.repeated", "field.text", "field.digits", "amount.form"),
+    *("field.empty", "field.unknown", "field.repeated", "field.text", "field.digits", "amount.form", "amount.large"),
     *("metadata.form", "metadata.required", "agency.member"),
 }
 """The rules that are not the contract's."""

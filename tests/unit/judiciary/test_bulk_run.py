@@ -16,7 +16,7 @@ import grpc
 import pytest
 from google.type.date_pb2 import Date
 
-from estelam.cli.bulk.question import Answer, Question, Row
+from estelam.cli.bulk.question import Answer, Place, Question, Row
 from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
@@ -111,7 +111,7 @@ def many(count: int) -> list[str]:
 
 def row_of(issued_on: date | None) -> Row:
     """Return the row of a certificate."""
-    return Row(1, {"tracking_id": WITHOUT_CASE}, b"request", issued_on)
+    return Row(Place(1, 2), {"tracking_id": WITHOUT_CASE}, b"request", issued_on)
 
 
 def reason_code(text: str) -> str:
@@ -136,8 +136,9 @@ def test_every_row_has_a_result(bank: Bank) -> None:
     assert (None, 2) == (stop, calls)
     assert list(CHEQUES.output_columns) == list(rows[0])
     assert ["1", "2", "3", "4", "5", "6"] == [row["row"] for row in rows]
+    assert ["2", "3", "4", "5", "6", "7"] == [row["line"] for row in rows]
     assert ["YES", "NO", "UNANSWERED", "UNANSWERED", "UNANSWERED", "YES"] == [row["answer"] for row in rows]
-    assert ["", "", "FIELD_INVALID", "FIELD_INVALID", "ROW_MALFORMED", ""] == [
+    assert ["", "", "FIELD_INVALID", "FIELD_INVALID", "WRONG_NUMBER_OF_FIELDS", ""] == [
         reason_code(row["reason"]) for row in rows
     ]
     assert {"YES": 2, "NO": 1, "UNANSWERED": 3} == summary.answers
@@ -169,7 +170,7 @@ def test_conclusive_no(bank: Bank) -> None:
         "CERTIFICATE_BEFORE_COVERAGE",
         *["CERTIFICATE_DATE_UNKNOWN"] * 5,
     ] == [row["standing"] for row in rows]
-    reasons = [f"certificate_issued_on {problem.en}" for problem in WRONG_DATES.values()]
+    reasons = [f"certificate_issued_on {problem.en} / {problem.fa}" for problem in WRONG_DATES.values()]
     assert [*[""] * 5, *reasons] == [row["reason"] for row in rows]
     assert all(datetime.fromisoformat(row["data_as_of"]) <= datetime.fromisoformat(row["answered_at"]) for row in rows)
 

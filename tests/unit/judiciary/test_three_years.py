@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from persiantools.jdatetime import JalaliDate
 
-from estelam.cli.bulk.question import Answer, Row
+from estelam.cli.bulk.question import Answer, Place, Row
 from estelam.core.dates import parse_date
 from judiciary.bulk.cheques import CHEQUES
 from judiciary.three_years import Rule, last_day
@@ -74,7 +74,7 @@ def test_never_earlier_than_other_readings(issued_on: date) -> None:
 def test_lifting_due(issued_on: date, as_of: datetime, word: str, doubtful: bool) -> None:  # noqa: FBT001
     """A row is marked if and only if its answer is NO, conclusive, and from data beyond the last day."""
     as_of = as_of.replace(hour=12, tzinfo=UTC)
-    row = Row(1, {"tracking_id": "1"}, b"request", issued_on, maybe_rounded=doubtful)
+    row = Row(Place(1, 2), {"tracking_id": "1"}, b"request", issued_on, maybe_rounded=doubtful)
     output = CHEQUES.answered(row, Answer(word, COVERED_SINCE, as_of, as_of, "id"))
     due = word == "NO" and not doubtful and issued_on >= COVERED_SINCE and last_day(issued_on)[0] < as_of.date()
 
@@ -87,7 +87,7 @@ def test_last_day_ends_in_iran(hours: int, mark: str) -> None:
     """The last day ends at midnight in Iran."""
     midnight = datetime(2024, 3, 19, 20, 0, tzinfo=UTC)  # 23:30 on the last day
     as_of = midnight + timedelta(hours=hours)
-    row = Row(1, {"tracking_id": "1"}, b"request", parse_date("1399-12-30"))
+    row = Row(Place(1, 2), {"tracking_id": "1"}, b"request", parse_date("1399-12-30"))
     output = CHEQUES.answered(row, Answer("NO", parse_date("1399-01-01"), as_of, as_of, "id"))
 
     assert mark == output["lifting"]
@@ -96,14 +96,16 @@ def test_last_day_ends_in_iran(hours: int, mark: str) -> None:
 def test_row_without_date() -> None:
     """A row without a date of issue has no last day and is not marked."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    output = CHEQUES.answered(Row(1, {"tracking_id": "1"}, b"request"), Answer("NO", COVERED_SINCE, now, now, "id"))
+    output = CHEQUES.answered(
+        Row(Place(1, 2), {"tracking_id": "1"}, b"request"), Answer("NO", COVERED_SINCE, now, now, "id")
+    )
 
     assert (None, None, "") == (output["three_years_end"], output["three_years_rule"], output["lifting"])
 
 
 def test_unanswered_row() -> None:
     """A row without an answer has its last day, and is not marked."""
-    output = CHEQUES.unanswered(Row(1, {"tracking_id": "1"}, b"request", parse_date("1400-01-01")), "UNASKED")
+    output = CHEQUES.unanswered(Row(Place(1, 2), {"tracking_id": "1"}, b"request", parse_date("1400-01-01")), "UNASKED")
 
     assert (parse_date("1403-01-01"), "UNANSWERED") == (output["three_years_end"], output["standing"])
     assert "lifting" not in output

@@ -12,7 +12,7 @@ from estelam.loading.formats import (
     ColumnFormat,
     any_date,
     case_number,
-    code,
+    digits,
     identifier,
     past_date,
     text,
@@ -24,10 +24,10 @@ from tests.support.spreadsheet import SPREADSHEET_VALUES
 
 NOW = datetime(2026, 11, 30, 20, 45, tzinfo=UTC)  # 1 December in Tehran
 PERSON = identifier(CheckByNationalIdRequest, "national_id", optional=True)
-POSTAL = code("[0-9]{10}", "NOT_A_POSTAL_CODE", optional=True)
+POSTAL = digits(10, "NOT_A_POSTAL_CODE", optional=True)
 INVISIBLE = "\t\n\x00\x7f\x9f\u200e\u202e\u2028\u2066\ufeff\ufe0f"
 STATE, NOT_ISSUED = word(frozenset({"ISSUED"})), "NOT_A_KNOWN_WORD: give ISSUED"
-AGENCY = identifier(GetNotePartiesRequest, "executive_agency_id")
+AGENCY = identifier(GetNotePartiesRequest, "executive_agency_id", has_letters=True)
 
 
 def read(column: ColumnFormat, *cells: str) -> list[Any]:
@@ -46,7 +46,13 @@ def read(column: ColumnFormat, *cells: str) -> list[Any]:
         (PERSON, "\u00a0", ""),
         (POSTAL, "۹۹۰۶۱۳۱۳۱۵", "9906131315"),
         (STATE, " ISSUED\u200f", "ISSUED"),
+        (PERSON, "999-000005–0", "9990000050"),
+        (PERSON, "999 0000 050", "9990000050"),
+        (POSTAL, "99061-31315", "9906131315"),
+        (AGENCY, "SETAD-۰۰۱", "SETAD-001"),
         (whole_number(), "۲۵۰۰", "2500"),
+        (whole_number(), "2,500", "2500"),
+        (whole_number(), "۲٬۵۰۰", "2500"),
         (case_number(at_most=9), "۱۴۰۳/ك/۱", "1403/ک/1"),
         (text(), "\u00a0علي كاظمى ", "علی کاظمی"),
         (text(), "می‌خوشه، پلاک ۳۲ «الف» No 5", "می‌خوشه، پلاک ۳۲ «الف» No 5"),
@@ -90,10 +96,12 @@ def test_ids_of_agencies_with_an_e(cell: str) -> None:
             for column in (PERSON, POSTAL, STATE, AGENCY, whole_number(), case_number(at_most=32))
             for cell in (*SPREADSHEET_VALUES, " 1405E+100", '="1405"')
         ),
-        (whole_number(), "", "NOT_A_WHOLE_NUMBER"),
-        (whole_number(), "2,500", "NOT_A_WHOLE_NUMBER"),
+        (whole_number(), "", "EMPTY"),
+        (whole_number(), "2,50", "NOT_A_WHOLE_NUMBER"),
+        (PERSON, "99900009", "ZEROS_LOST"),
+        (whole_number(), "-5", "NOT_A_WHOLE_NUMBER"),
         (whole_number(), "2500.5", "NOT_A_WHOLE_NUMBER"),
-        (whole_number(), "9223372036854775808", "NOT_A_WHOLE_NUMBER"),
+        (whole_number(), "9223372036854775808", "NUMBER_TOO_LARGE"),
         (case_number(at_most=4), "14031", "TOO_LONG"),
         (case_number(at_most=4), "\u200c", "EMPTY"),
         (text(), " \u00a0", "EMPTY"),
@@ -102,7 +110,7 @@ def test_ids_of_agencies_with_an_e(cell: str) -> None:
             (text(), f"آرش{character}نمونه", "INVISIBLE_CHARACTER")
             for character in "\t\n\x00\x7f\x9f\u200e\u202e\u2028\u2066\ufeff\ufe0f"
         ),
-        (past_date(), "", "NOT_A_DATE"),
+        (past_date(), "", "EMPTY"),
         (past_date(), "99-01-01", "YEAR_WITHOUT_FOUR_DIGITS"),
         (past_date(), "1700-01-01", "YEAR_OUT_OF_RANGE"),
         (past_date(), "1404-12-30", "NO_SUCH_DAY"),
@@ -111,7 +119,7 @@ def test_ids_of_agencies_with_an_e(cell: str) -> None:
         (past_date(), "1299-12-29", "BEFORE_1300"),
         (past_date(), "1920-01-01", "BEFORE_1300"),
         (any_date(), "1499/01/01", "AFTER_2099"),
-        (any_date(), "", "NOT_A_DATE"),
+        (any_date(), "", "EMPTY"),
         (text(), "آر\ufffd", "REPLACEMENT_CHARACTER"),
     ],
 )

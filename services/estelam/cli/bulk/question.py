@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -23,11 +23,20 @@ COVERAGE = ("covered_since", "data_as_of")
 _WORDS = {ANSWER_YES: YES, ANSWER_NO: NO}
 
 
+class Place(NamedTuple):
+    """Where a row of a list is."""
+
+    row: int
+    """Its number, from 1, without the header and blank lines."""
+    line: int
+    """The line in which it begins, from 1, as an editor counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a list; rows are numbered from 1, without the header and blank lines."""
+    """One row of a list."""
 
-    number: int
+    place: Place
     cells: Mapping[str, Any]
     """The fields of the request; empty for a refused row, whose cells may hold any text, even a name."""
     request: bytes | None
@@ -118,7 +127,7 @@ class Question:
     @property
     def output_columns(self) -> tuple[str, ...]:
         """The columns of the output."""
-        return "row", *self.fields, "answer", "reason", *self.columns, "answered_at", "inquiry_id"
+        return *Place._fields, *self.fields, "answer", "reason", *self.columns, "answered_at", "inquiry_id"
 
     def answered(self, row: Row, answer: Answer) -> dict[str, Any]:
         """Return the output of a row with *answer*."""
@@ -130,4 +139,4 @@ class Question:
         return self._output(row, None) | {"answer": UNANSWERED, "reason": reason}
 
     def _output(self, row: Row, answer: Answer | None) -> dict[str, Any]:
-        return {"row": row.number, **row.cells, **self.describe(row, answer)}
+        return {**row.place._asdict(), **row.cells, **self.describe(row, answer)}

@@ -9,12 +9,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from estelam.cli.bulk.question import Question, Row
+from estelam.cli.bulk.question import Place, Question, Row
 from estelam.core import dates, validation
+from estelam.core.cells import (
+    CELL_TEXTS,
+    NOT_A_WHOLE_NUMBER,
+    NUMBER_TOO_LARGE,
+    SPREADSHEET_FORM,
+    SPREADSHEET_VALUE,
+    WRONG_NUMBER_OF_FIELDS,
+    ZEROS_LOST,
+    damage,
+    read_code,
+    read_digits,
+)
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal
-from estelam.core.normalize import normalize_digits, normalize_identifier, parse_amount
-from estelam.core.rounding import SPREADSHEET_FORM, SPREADSHEET_VALUE, RoundingCount, may_be_rounded
+from estelam.core.normalize import TooLargeError, normalize_identifier, parse_amount
+from estelam.core.rounding import RoundingCount, may_be_rounded
 from estelam.loading.errors import LoadError
 from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, open_source
 from estelam.receipts.receipt import canonical
@@ -24,15 +36,7 @@ SEPARATORS = ",;\t|"
 SHOWN_ROWS = 10
 _START_BYTES = 1 << 16
 """The beginning of a list, by which its encoding is recognized."""
-INT64_MAX = 2**63 - 1
-
 _SPREADSHEET_FORM = re.compile(SPREADSHEET_FORM)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-ZEROS_LOST = "ZEROS_LOST"
-_PERSON_FORM = "string.person_id.form"
-_NATIONAL_NUMBER_DIGITS = 10
-_MAX_ZEROS = 2
-"""No national number begins with more zeros."""
 MAYBE_ROUNDED = "MAYBE_ROUNDED: ends in zeros from the 16th digit on, as a spreadsheet rounds long numbers"
 
 
@@ -66,15 +70,18 @@ def _rows_below(
     """Yield the rows below the header, which is the given *line*."""
     lines = _Lines(file)
     reader = csv.reader(lines, delimiter=separator, strict=True)
-    filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
+    number, start = 0, line + 1
     try:
-        for number, cells in enumerate(filled, start=1):
-            if not lines.ended:
-                reason = "the file ends within this row, so it may be cut off; if it is complete, add a line end"
-                raise LoadError(f"{path}: line {line + reader.line_num}: {reason}")
-            yield _row(number, header, cells, question, now)
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip():
+                if not lines.ended:
+                    reason = "the file ends within this row, so it may be cut off; if it is complete, add a line end"
+                    raise LoadError(f"{path}: line {start}: {reason}")
+                number += 1
+                yield _row(Place(number, start), header, cells, question, now)
+            start = line + reader.line_num + 1
     except csv.Error as error:
-        raise LoadError(f"{path}: line {line + reader.line_num}: {error}") from None
+        raise LoadError(f"{path}: line {start}: {error}") from None
 
 
 def _undecodable_line(path: Path) -> int:
@@ -131,26 +138,27 @@ def _names(line: str, separator: str) -> list[str]:
     return [re.sub("[ _-]+", "_", normalize_identifier(cell).lower()) for cell in cells]
 
 
-def _row(number: int, header: list[str], cells: list[str], question: Question, now: datetime) -> Row:
+def _row(place: Place, header: list[str], cells: list[str], question: Question, now: datetime) -> Row:
     if len(cells) != len(header):
-        return _refused(number, f"ROW_MALFORMED: {len(cells)} cells under a header of {len(header)}")
+        wrong = CELL_TEXTS[WRONG_NUMBER_OF_FIELDS]
+        return _refused(place, f"{WRONG_NUMBER_OF_FIELDS}: {wrong.en} / {wrong.fa}")
     given = dict(zip(header, cells, strict=True))
     try:
         values = {name: _value(name, given[name], is_text=is_text) for name, is_text in question.fields.items()}
         request = question.request(**values)
         validation.validate(request)
     except ValueError as error:
-        return _refused(number, str(error))
+        return _refused(place, str(error))
     except Refusal as refusal:
-        return _refused(number, _zeros_lost(question, values, refusal) or refusal.summary())
+        return _refused(place, _zeros_lost(question, values) or refusal.summary())
     day, problem = None, ""
     try:
         if question.date_column and (text := given.get(question.date_column, "").strip()):
             day = dates.parse_past_date(text, now)
     except DateError as error:
-        problem = f"{question.date_column} {error}"
+        problem = f"{question.date_column} {error} / {error.problem.fa}"
     return Row(
-        number,
+        place,
         values,
         canonical(request),
         day,
@@ -159,23 +167,20 @@ def _row(number: int, header: list[str], cells: list[str], question: Question, n
     )
 
 
-def _zeros_lost(question: Question, values: Mapping[str, str | int], refusal: Refusal) -> str:
+def _zeros_lost(question: Question, values: Mapping[str, str | int]) -> str:
     """Return the problem of a national number that would be valid with leading zeros, as its check digit shows."""
-    for found in refusal.violations:
-        text = str(values.get(found.field, ""))
-        zeros = _NATIONAL_NUMBER_DIGITS - len(text)
-        if found.rule == _PERSON_FORM and text.isdigit() and 1 <= zeros <= _MAX_ZEROS:
-            whole = text.zfill(_NATIONAL_NUMBER_DIGITS)
-            if validation.field_violation(question.request, found.field, whole) is None:
-                return (
-                    f"{ZEROS_LOST}: {found.field} is valid with {zeros} leading zero{'s' if zeros > 1 else ''}, which a"
-                    " spreadsheet drops; export the column as text"
-                )
-    return ""
+    texts = ((name, value) for name, value in values.items() if isinstance(value, str))
+    found = (name for name, value in texts if validation.lacks_zeros(question.request, name, value))
+    return next((_problem(ZEROS_LOST, name) for name in found), "")
 
 
-def _refused(number: int, problem: str) -> Row:
-    return Row(number, {}, None, problem=problem)
+def _refused(place: Place, problem: str) -> Row:
+    return Row(place, {}, None, problem=problem)
+
+
+def _problem(reason: str, column: str) -> str:
+    text = CELL_TEXTS[reason]
+    return f"{reason}: {column} {text.en} / {text.fa}"
 
 
 def _value(name: str, cell: str, *, is_text: bool) -> str | int:
@@ -186,19 +191,17 @@ def _value(name: str, cell: str, *, is_text: bool) -> str | int:
     """
     if is_text and cell.isascii() and cell.isdigit():
         return cell
-    if _CONTROL.search(cell.strip()):  # damage, which must not be removed
-        raise ValueError(f"FIELD_INVALID: {name} has a control character")
-    if _SPREADSHEET_FORM.fullmatch(normalize_identifier(cell)):
-        raise ValueError(f"{SPREADSHEET_VALUE}: {name} was changed by a spreadsheet; export the column as text")
+    plain = read_code(cell)
+    if reason := SPREADSHEET_VALUE if _SPREADSHEET_FORM.fullmatch(plain) else damage(plain):
+        raise ValueError(_problem(reason, name))
     if is_text:
-        return normalize_digits(cell)
+        return read_digits(plain)
     try:
-        number = parse_amount(cell)
+        return parse_amount(plain)
+    except TooLargeError:
+        raise ValueError(_problem(NUMBER_TOO_LARGE, name)) from None
     except ValueError:
-        number = INT64_MAX + 1
-    if number > INT64_MAX:
-        raise ValueError(f"FIELD_INVALID: {name} is not a whole number up to 2^63 - 1, as 2500000 or 2,500,000")
-    return number
+        raise ValueError(_problem(NOT_A_WHOLE_NUMBER, name)) from None
 
 
 @dataclass(slots=True)
@@ -253,7 +256,7 @@ class Rounding(RoundingCount):
 
 def _keep(rows: list[int], row: Row) -> None:
     if len(rows) < SHOWN_ROWS:
-        rows.append(row.number)
+        rows.append(row.place.row)
 
 
 def _rows(count: int, shown: Iterable[int]) -> str:
