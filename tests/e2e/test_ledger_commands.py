@@ -10,6 +10,8 @@ from estelam.receipts.archive import read_archive
 from estelam.receipts.checkpoint import parse
 from estelam.receipts.tree import is_consistent, leaf_hash, root_from_path
 from tests.e2e.conftest import ENDORSED, LIVE, CommandLine, options
+from tests.support import go_log
+from tests.support.receipt_programs import has_go
 from tools.env.sandbox import Sandbox
 
 CHECK = ("promissory", "check")
@@ -104,19 +106,24 @@ def test_proofs(estelam: CommandLine, tmp_path: Path) -> None:
     start, *proof = consistency.out.partition("\n\n")[0].splitlines()
     assert (0, stated["note"]) == (inclusion.code, inclusion.out.partition("\n\n")[2])
     assert ("c2sp.org/tlog-proof@v1", f"index {receipt.index}", f"old {old.size}") == (form, index, start)
-    hashes, consistent = map(base64.b64decode, path), [base64.b64decode(line) for line in proof]
-    assert new.root == root_from_path(leaf_hash(receipt.entry), receipt.index, new.size, [*hashes])
+    hashes, consistent = ([base64.b64decode(line) for line in lines] for lines in (path, proof))
+    assert new.root == root_from_path(leaf_hash(receipt.entry), receipt.index, new.size, hashes)
     assert is_consistent(old.size, old.root, new.size, new.root, consistent)
     assert 0 == estelam(*VERIFY, "--heads", str(tmp_path / "kept")).code
     later = estelam(*VERIFY, "--from", str(tmp_path / "kept"), "--json").json
     assert (0, stated["size"]) == (later["commits"], later["entries"])
 
+    if has_go():
+        claims = [
+            go_log.signed_note(stated["verifier_key"], stated["note"]),
+            go_log.contains(receipt.entry, receipt.index, new.size, new.root, hashes),
+            go_log.continues(old.size, old.root, new.size, new.root, consistent),
+        ]
+        assert [True] * 3 == go_log.verdicts(claims)
     foreign = pytest.importorskip("aics_tlog")
     key, note = foreign.parse_vkey(stated["verifier_key"]), foreign.parse_note(stated["note"])
     assert foreign.verify_checkpoint(note, key, expected_origin=stated["origin"]).ok
-    assert foreign.verify_leaf_inclusion(
-        receipt.entry, receipt.index, new.size, [base64.b64decode(line) for line in path], new.root
-    )
+    assert foreign.verify_leaf_inclusion(receipt.entry, receipt.index, new.size, hashes, new.root)
     assert foreign.verify_consistency(old.size, new.size, old.root, new.root, consistent)
 
 

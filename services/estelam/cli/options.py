@@ -26,6 +26,12 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ProofFormat(StrEnum):
+    """The format of a proof."""
+
+    TLOG_PROOF = "tlog-proof"
+
+
 def whole_number(at_least: int, at_most: int = 999_999_999) -> Callable[[str | int], int]:
     """Return the parser of an option that is a whole number in ASCII, Persian or Arabic digits."""
 

@@ -18,6 +18,8 @@ from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 
 SALT_BYTES = 16
+END_OF_TIME = 253_402_300_800_000_000
+"""The year 10000 in microseconds since 1970: no calendar here has later times."""
 
 
 def canonical(message: Message) -> bytes:
@@ -107,7 +109,7 @@ class Verifier:
             entry = pb.Entry.FromString(receipt.entry)
         except DecodeError:
             raise InvalidReceipt(ReceiptProblem.DAMAGED) from None
-        if len(receipt.salt) != SALT_BYTES:
+        if len(receipt.salt) != SALT_BYTES or entry.answered_at_micros >= END_OF_TIME:
             raise InvalidReceipt(ReceiptProblem.DAMAGED)
         if entry.outcome not in (pb.OUTCOME_YES, pb.OUTCOME_NO, pb.OUTCOME_DISCLOSED):  # 1
             raise InvalidReceipt(ReceiptProblem.OTHER_METHOD)

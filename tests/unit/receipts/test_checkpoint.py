@@ -11,6 +11,7 @@ from estelam.core.note_keys import NoteKey
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from tests.support import go_log
 
 ORGANIZATION = "99000554330"
 ORIGIN = checkpoint.origin_of("promissory", ORGANIZATION)
@@ -110,6 +111,15 @@ def test_notes_of_a_file(note: str) -> None:
     assert [] == list(checkpoint.parse_all("\n"))
     with pytest.raises(ValueError, match="remark"):
         list(checkpoint.parse_all(f"{note}remark\n{note}"))
+
+
+@go_log.needs_go
+def test_go_library(note: str, signer: SigningKey) -> None:
+    """Go's package for signed notes verifies our checkpoint with our key in C2SP's form, and no changed one."""
+    key = str(NoteKey(ORIGIN, signer.key.public_key()))
+    other = note.replace("20852163", "20852164")
+
+    assert [True, False] == go_log.verdicts(go_log.signed_note(key, each) for each in (note, other))
 
 
 def test_foreign_library(note: str, signer: SigningKey) -> None:

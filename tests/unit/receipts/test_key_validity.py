@@ -1,7 +1,6 @@
 """Receipts and checkpoints are valid only while their signing certificate is, and until its key is retired."""
 
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -25,7 +24,6 @@ from estelam.storage.store import Store
 from sataad_adapter.web.receipts import verify_archive
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
 from tests.support.certificates import DAY, NOW, certificate_pem, concatenate, write_retirement
-from tests.unit.receipts.test_independent_verification import check
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +64,7 @@ def by_kit(folder: Path, record: ReceiptRecord) -> str:
     return ""
 
 
-def by_program(folder: Path, record: ReceiptRecord) -> str:
-    """Run the Perl program of docs/receipts.md."""
-    if not (shutil.which("perl") and shutil.which("openssl")):
-        pytest.skip("Perl or OpenSSL is not on this machine")
-    done = check(folder, folder / "promissory-receipts.crt", record, retired_keys=folder / "retired-keys.json")
-    assert bool(done.returncode) == bool(done.stderr)
-    return done.stderr
-
-
-VERIFIERS = (by_command, by_page, by_kit, by_program)
+VERIFIERS = (by_command, by_page, by_kit)
 PERIODS = {
     "now": (NOW - DAY, NOW + DAY, ""),
     "expired": (NOW - 9 * DAY, NOW - 6 * DAY, "expired at|not valid at"),
@@ -220,9 +209,8 @@ def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: Receipt
     public = read_certificates(recorded.sandbox.pki / "promissory-receipts.crt")[0].public_key()
     pems = [certificate_pem(recorded.sandbox.pki, public, digital_signature=usage) for usage in (None, False)]
 
-    assert "" == by_page(signed_by(recorded, tmp_path, pems[0]), record) == by_program(tmp_path, record)
+    assert "" == by_page(signed_by(recorded, tmp_path, pems[0]), record)
     folder = signed_by(recorded, tmp_path, pems[1])
-    assert by_program(folder, record)
     with pytest.raises(KeyFileError, match="has no digitalSignature: organizationIdentifier=99001504616"):
         verifying_keys([folder / "promissory-receipts.crt"])
 

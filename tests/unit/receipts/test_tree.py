@@ -18,6 +18,7 @@ from estelam.receipts.tree import (
     prove_inclusion,
     root_from_path,
 )
+from tests.support import go_log
 
 # The inputs and roots of the reference implementation's test of trees of one to eight leaves.
 LEAVES = [
@@ -175,6 +176,28 @@ def test_empty_tree() -> None:
     assert EMPTY_ROOT == Frontier().root == plain_root([])
     assert is_consistent(0, EMPTY_ROOT, 5, plain_root(HASHES[:5]), [])
     assert not is_consistent(0, bytes(32), 5, plain_root(HASHES[:5]), [])
+
+
+@go_log.needs_go
+def test_go_library() -> None:
+    """Go's package for transparency logs accepts all our proofs, and none that is changed."""
+    leaves = [b"%d" % number for number in range(300)]
+    right, wrong = [], []
+    for size in (1, 2, 3, 7, 8, 255, 256, 257, 300):
+        root = grown(size).root
+        for index in {0, size // 3, size // 2, size - 1}:
+            path = prove_inclusion(index, size, stored)
+            right.append(go_log.contains(leaves[index], index, size, root, path))
+            wrong.append(go_log.contains(leaves[index], index, size, root, [*path, bytes(32)]))
+            wrong.append(go_log.contains(leaves[index] + b"0", index, size, root, path))
+            old = grown(index + 1).root
+            proof = prove_consistency(index + 1, size, stored)
+            right.append(go_log.continues(index + 1, old, size, root, proof))
+            wrong.append(go_log.continues(index + 1, bytes(32), size, root, proof))
+            wrong.append(go_log.continues(index + 1, old, size, root, [*proof, bytes(32)]))
+
+    assert {True} == set(go_log.verdicts(right))
+    assert {False} == set(go_log.verdicts(wrong))
 
 
 def test_foreign_library() -> None:

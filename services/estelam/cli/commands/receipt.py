@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from estelam.cli import output
 from estelam.cli.coverage_facts import coverage_facts
+from estelam.cli.options import ProofFormat
 from estelam.cli.signing_keys import named_keys, named_witnesses, service_keys
 from estelam.cli.verdicts import exit_not_valid
 from estelam.core import dates
@@ -58,7 +59,7 @@ def verify(
             output.print_record(facts, as_json=False, title="VALID")
 
 
-def export(file: Path, out: Path, *, as_json: bool) -> None:
+def export(file: Path, out: Path, form: ProofFormat, *, as_json: bool) -> None:
     """Write the proof of each reply of *file* into the folder *out*."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         output.check_readable(file)
@@ -70,7 +71,7 @@ def export(file: Path, out: Path, *, as_json: bool) -> None:
                 inquiry_id = UUID(bytes=pb.Entry.FromString(found.entry).inquiry_id)
                 text = inclusion_text(found.index, found.inclusion_path, found.checkpoint, entry=found.entry)
                 out.mkdir(parents=True, exist_ok=True)
-                write_atomic(out / f"{inquiry_id}.tlog-proof", text)
+                write_atomic(out / f"{inquiry_id}.{form}", text)
                 count += 1
         except ValueError:  # from UUID
             exit_not_valid(InvalidReceipt(ReceiptProblem.DAMAGED), f"{file}, reply {count + 1}", as_json=as_json)

@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Certificates, RetiredKeys, whole_number
+from estelam.cli.options import AsJson, Certificates, ProofFormat, RetiredKeys, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -54,6 +54,7 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="The new folder to write to.", autocompletion=complete.files)
     ],
+    form: Annotated[ProofFormat, typer.Option("--format", help="The proofs' format.")] = ProofFormat.TLOG_PROOF,
     as_json: AsJson = False,
 ) -> None:
     """Write the proof of each saved reply as INQUIRY_ID.tlog-proof (C2SP), for tools of transparency logs.

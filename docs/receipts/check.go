@@ -1,0 +1,428 @@
+// Verifies saved replies as docs/receipts.md describes, with Go 1.19 or newer. The proof and the signature are verified
+// by the Go project's own packages for transparency logs, golang.org/x/mod/sumdb/note and tlog (Debian:
+// golang-golang-x-mod-dev):
+//
+//	GO111MODULE=off GOPATH=/usr/share/gocode go run check.go SAVED CERTIFICATES [RETIRED_KEYS]
+//
+// Exit 0: every line is VALID; 1: one is INVALID; 2: MALFORMED, or a file can't be used; 21: NOT CHECKED.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+const (
+	varint, fixed64, byteString, fixed32 = 0, 1, 2, 5
+
+	maxLine     = 65536
+	endOfTime   = 253402300800 // seconds, the year 10000
+	notAsSaved  = "the line is not as it was saved"
+	noteDamaged = "the checkpoint is damaged"
+)
+
+var (
+	exits     = map[string]int{"INVALID": 1, "MALFORMED": 2, "NOT CHECKED": 21}
+	outcomes  = []string{"?", "YES", "NO", "DISCLOSED"}
+	receiptOf = map[uint64]uint64{1: 2, 2: 2, 3: 2, 4: 2, 5: 2, 6: 2, 7: 1, 8: 2, 9: 2} // field => type
+	timeOf    = map[uint64]uint64{1: 0, 2: 0}
+
+	line      = regexp.MustCompile(`^\{"format": "estelam-receipt/1", "receipt": "([A-Za-z0-9+/]+=*)"\}$`)
+	signed    = regexp.MustCompile(`^(([^\s+]+)\n(0|[1-9][0-9]*)\n(\S+)\n)\n((?:— [^\n]+\n)+)$`)
+	signature = regexp.MustCompile(`^— [^\s+]+ (\S+)$`)
+	control   = regexp.MustCompile(`[\x00-\x09\x0b-\x1f]`)
+	hexKey    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// A problem is why a reply is not valid.
+type problem struct{ verdict, text string }
+
+func fail(verdict, text string, values ...any) { panic(problem{verdict, fmt.Sprintf(text, values...)}) }
+
+func require(condition bool, verdict, text string, values ...any) {
+	if !condition {
+		fail(verdict, text, values...)
+	}
+}
+
+// A field is one field of a protobuf message: a number or bytes, and whether it is encoded shortly.
+type field struct {
+	number, kind, value uint64
+	bytes               []byte
+	short               bool
+}
+
+// parse returns the fields of a message in their order.
+func parse(message []byte) (fields []field) {
+	short := true
+	number := func() uint64 {
+		value, size := binary.Uvarint(message)
+		require(size > 0, "MALFORMED", "a message is damaged")
+		short = short && (size == 1 || message[size-1] != 0)
+		message = message[size:]
+		return value
+	}
+	take := func(count uint64) []byte {
+		require(count <= uint64(len(message)), "MALFORMED", "a message is damaged")
+		part := message[:count]
+		message = message[count:]
+		return part
+	}
+	for len(message) > 0 {
+		short = true
+		tag := number()
+		found := field{number: tag >> 3, kind: tag & 7}
+		require(found.number >= 1 && found.number < 1<<29, "MALFORMED", "a message is damaged")
+		switch found.kind {
+		case varint:
+			found.value = number()
+		case fixed64:
+			found.value = binary.LittleEndian.Uint64(take(8))
+		case fixed32:
+			found.value = uint64(binary.LittleEndian.Uint32(take(4)))
+		case byteString:
+			found.bytes = take(number())
+		default:
+			fail("MALFORMED", "a message is damaged")
+		}
+		found.short = short
+		fields = append(fields, found)
+	}
+	return fields
+}
+
+func all(fields []field, number, kind uint64) (found []field) {
+	for _, each := range fields {
+		if each.number == number && each.kind == kind {
+			found = append(found, each)
+		}
+	}
+	return found
+}
+
+func last(fields []field, number, kind uint64) field {
+	found := all(fields, number, kind)
+	if len(found) == 0 {
+		return field{number: number, kind: kind}
+	}
+	return found[len(found)-1]
+}
+
+func text(value []byte) string {
+	require(utf8.Valid(value), "MALFORMED", "a text is damaged")
+	return string(value)
+}
+
+// isCanonical tells whether a message is as protobuf writes it: fields in order, none twice or with its default, and
+// unknown ones at the end.
+func isCanonical(fields []field, kinds map[uint64]uint64, repeated, message uint64) bool {
+	before, unknown := uint64(0), false
+	for _, each := range fields {
+		if !isKnown(each, kinds) {
+			unknown = true
+			continue
+		}
+		inOrder := each.number > before || each.number == repeated && each.number == before
+		isDefault := each.value == 0 && len(each.bytes) == 0 && each.number != repeated && each.number != message
+		if unknown || !inOrder || !each.short || isDefault {
+			return false
+		}
+		before = each.number
+	}
+	return true
+}
+
+func isKnown(each field, kinds map[uint64]uint64) bool {
+	kind, found := kinds[each.number]
+	return found && kind == each.kind
+}
+
+func areKnown(fields []field, kinds map[uint64]uint64) bool {
+	for _, each := range fields {
+		if !isKnown(each, kinds) {
+			return false
+		}
+	}
+	return true
+}
+
+func decode(encoded, text string) []byte {
+	found, err := base64.StdEncoding.DecodeString(encoded)
+	require(err == nil && base64.StdEncoding.EncodeToString(found) == encoded, "MALFORMED", text)
+	return found
+}
+
+func read(file string) []byte {
+	content, err := os.ReadFile(file)
+	require(err == nil, "MALFORMED", "%v", err)
+	return content
+}
+
+func sum(parts ...[]byte) []byte {
+	found := sha256.Sum256(bytes.Join(parts, nil))
+	return found[:]
+}
+
+func instant(seconds uint64) time.Time { return time.Unix(int64(seconds), 0).UTC() }
+
+// A key is a public key with the validity of its certificates, and its retirement if there is one.
+type key struct {
+	public  ed25519.PublicKey
+	periods [][2]time.Time
+	gone    *retirement
+}
+
+type retirement struct {
+	Key       string
+	RetiredAt string `json:"retired_at"`
+	Reason    string
+}
+
+// signingKeys returns the keys of all signing certificates in a file by their ids; authorities are left out.
+func signingKeys(file string) map[string]*key {
+	keys := map[string]*key{}
+	for block, rest := pem.Decode(read(file)); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		require(err == nil, "MALFORMED", "%s: holds a damaged certificate", file)
+		if certificate.IsCA {
+			continue
+		}
+		public, isEd25519 := certificate.PublicKey.(ed25519.PublicKey)
+		maySign := certificate.KeyUsage == 0 || certificate.KeyUsage&x509.KeyUsageDigitalSignature != 0
+		require(isEd25519 && maySign, "MALFORMED", "%s: holds a certificate that does not sign receipts", file)
+		id := hex.EncodeToString(sum(certificate.RawSubjectPublicKeyInfo))
+		if keys[id] == nil {
+			keys[id] = &key{public: public}
+		}
+		keys[id].periods = append(keys[id].periods, [2]time.Time{certificate.NotBefore, certificate.NotAfter})
+	}
+	require(len(keys) > 0, "MALFORMED", "%s: holds no signing certificate", file)
+	return keys
+}
+
+func retire(keys map[string]*key, file string) {
+	var list struct{ Retired *[]*retirement }
+	decoder := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(read(file), []byte("\ufeff"))))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&list)
+	_, more := decoder.Token()
+	right := err == nil && list.Retired != nil && errors.Is(more, io.EOF)
+	named := map[string]bool{}
+	for i := 0; right && i < len(*list.Retired); i++ {
+		row := (*list.Retired)[i]
+		right = row != nil && hexKey.MatchString(row.Key) && !named[row.Key] && isInstant(row.RetiredAt) &&
+			(row.Reason == "superseded" || row.Reason == "compromised")
+		if right {
+			named[row.Key] = true
+			if known := keys[row.Key]; known != nil {
+				known.gone = row
+			}
+		}
+	}
+	require(right, "MALFORMED", "%s: is no list of retired keys, or names one twice", file)
+}
+
+func isInstant(text string) bool {
+	at, err := time.Parse("2006-01-02T15:04:05Z", text)
+	return err == nil && at.Year() >= 1900 && at.Year() < 2200
+}
+
+// A checkpoint holds what is signed, the ledger's name, size and root, and the signature lines, none of them verified.
+type checkpoint struct {
+	body, origin string
+	size         int64
+	root         tlog.Hash
+	lines        []string
+}
+
+func parseCheckpoint(content string) (found checkpoint) {
+	parts := signed.FindStringSubmatch(content)
+	require(parts != nil && !control.MatchString(content), "MALFORMED", noteDamaged)
+	size, err := strconv.ParseInt(parts[3], 10, 64)
+	root := decode(parts[4], noteDamaged)
+	require(err == nil && len(root) == len(found.root), "MALFORMED", noteDamaged)
+	found = checkpoint{parts[1], parts[2], size, tlog.Hash(*(*[32]byte)(root)), nil}
+	for _, each := range strings.Split(strings.TrimSuffix(parts[5], "\n"), "\n") {
+		signed := signature.FindStringSubmatch(each)
+		require(signed != nil, "MALFORMED", noteDamaged)
+		require(len(decode(signed[1], noteDamaged)) > 4, "MALFORMED", noteDamaged)
+		found.lines = append(found.lines, each)
+	}
+	return found
+}
+
+// contains verifies the inclusion proof (RFC 9162).
+func (c checkpoint) contains(leaf []byte, index uint64, path []field) bool {
+	var proof tlog.RecordProof
+	for _, each := range path {
+		if len(each.bytes) != len(c.root) {
+			return false
+		}
+		proof = append(proof, tlog.Hash(*(*[32]byte)(each.bytes)))
+	}
+	return index < uint64(c.size) && tlog.CheckRecord(proof, c.size, c.root, int64(index), tlog.RecordHash(leaf)) == nil
+}
+
+// signer returns the key that signed the checkpoint. Lines of other keys, such as witnesses, are passed over.
+func (c checkpoint) signer(keys map[string]*key) (found *key) {
+	for _, each := range keys {
+		material := append([]byte{1}, each.public...)
+		hash := sum([]byte(c.origin+"\n"), material)[:4]
+		name := fmt.Sprintf("%s+%x+%s", c.origin, hash, base64.StdEncoding.EncodeToString(material))
+		verifier, err := note.NewVerifier(name)
+		require(err == nil, "MALFORMED", noteDamaged)
+		for _, line := range c.lines { // one by one: note.Open passes over a second signature of the same key
+			_, err := note.Open([]byte(c.body+"\n"+line+"\n"), note.VerifierList(verifier))
+			var unknown *note.UnverifiedNoteError
+			if errors.As(err, &unknown) {
+				continue
+			}
+			require(err == nil, "INVALID", "4: the signature does not match")
+			found = each
+		}
+	}
+	require(found != nil, "NOT CHECKED", "4: it is signed with a key of none of the given certificates")
+	return found
+}
+
+func (k *key) check(at time.Time) {
+	stated := at.Format(time.RFC3339)
+	if k.gone != nil {
+		then := k.gone.RetiredAt
+		require(stated < then, "INVALID", "4: the signing key was retired at %s, not after %s", then, stated)
+		require(k.gone.Reason == "superseded", "NOT CHECKED",
+			"4: the signing key was compromised at %s: alone this proves nothing", then)
+	}
+	for _, period := range k.periods {
+		if !at.Before(period[0]) && !at.After(period[1]) {
+			return
+		}
+	}
+	fail("NOT CHECKED", "4: no given certificate of the signing key was valid at %s", stated)
+}
+
+func check(content string, keys map[string]*key) string {
+	require(len(content) < maxLine, "MALFORMED", "the line is too long")
+	found := line.FindStringSubmatch(content)
+	require(found != nil, "MALFORMED", notAsSaved)
+	receipt := parse(decode(found[1], notAsSaved))
+	part := func(number uint64) []byte { return last(receipt, number, byteString).bytes }
+	stamp, entry, asked, answered := parse(part(2)), parse(part(5)), parse(part(3)), parse(part(4))
+	require(isCanonical(receipt, receiptOf, 8, 2) && isCanonical(stamp, timeOf, 0, 0), "MALFORMED", notAsSaved)
+	micros, outcome := last(entry, 2, fixed64).value, last(entry, 6, varint).value
+	caller, method := text(last(entry, 3, byteString).bytes), text(last(entry, 4, byteString).bytes)
+	id, signedNote := text(part(1)), text(part(9))
+	seconds := micros / 1000000
+	require(len(part(6)) == 16 && seconds < endOfTime, "MALFORMED", "the receipt is damaged")
+
+	require(outcome >= 1 && outcome <= 3, "INVALID", "1: the entry is not an answer")                // 1
+	require(bytes.Equal(sum(part(6), sum(part(3)), sum(part(4))), last(entry, 9, byteString).bytes), // 2
+		"INVALID", "2: the entry is of another request or reply")
+	head := parseCheckpoint(signedNote) // 3
+	require(head.size <= 1<<62, "NOT CHECKED", "3: tlog does not end on a ledger of more than 2^62 entries")
+	require(head.contains(part(5), last(receipt, 7, fixed64).value, all(receipt, 8, byteString)),
+		"INVALID", "3: the entry is not in the ledger of the checkpoint")
+	head.signer(keys).check(instant(seconds)) // 4
+	uuid := last(entry, 1, byteString).bytes  // 5
+	require(len(uuid) == 16, "MALFORMED", "the receipt is damaged")
+	stated := fmt.Sprintf("%x-%x-%x-%x-%x", uuid[:4], uuid[4:6], uuid[6:8], uuid[8:10], uuid[10:])
+	require(areKnown(receipt, receiptOf) && areKnown(stamp, timeOf) && id == stated &&
+		last(stamp, 1, varint).value == seconds && last(stamp, 2, varint).value == micros%1000000*1000,
+		"INVALID", "5: the plain fields differ from the entry")
+	if outcome == 3 {
+		require(len(all(answered, 1, byteString)) > 0, "INVALID", "5: the answer differs from the entry")
+	} else {
+		require(last(answered, 1, varint).value == outcome, "INVALID", "5: the answer differs from the entry")
+	}
+
+	at := instant(seconds).Format(time.RFC3339)
+	valid := fmt.Sprintf("VALID %s at %s: %s about %s asked by %s: %s",
+		stated, at, method, identifiers(asked), caller, outcomes[outcome])
+	if strings.HasPrefix(method, "estelam.judiciary.") {
+		valid += coverage(answered)
+	}
+	return valid
+}
+
+func identifiers(asked []field) string {
+	sort.SliceStable(asked, func(i, j int) bool { return asked[i].number < asked[j].number })
+	var texts []string
+	for _, each := range asked {
+		if each.kind == byteString {
+			texts = append(texts, text(each.bytes))
+		} else {
+			texts = append(texts, fmt.Sprint(each.value))
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+func coverage(answered []field) (stated string) {
+	found := parse(last(answered, 2, byteString).bytes)
+	since, asOf := parse(last(found, 1, byteString).bytes), parse(last(found, 2, byteString).bytes)
+	if len(since) > 0 {
+		stated += fmt.Sprintf(", complete since %04d-%02d-%02d",
+			last(since, 1, varint).value, last(since, 2, varint).value, last(since, 3, varint).value)
+	}
+	if len(asOf) > 0 {
+		stated += ", true as of " + instant(last(asOf, 1, varint).value).Format(time.RFC3339)
+	}
+	return stated
+}
+
+func main() {
+	number := 0
+	defer func() {
+		if found := recover(); found != nil {
+			why, known := found.(problem)
+			if !known {
+				why = problem{"NOT CHECKED", fmt.Sprint(found)}
+			}
+			where := ""
+			if number > 0 {
+				where = fmt.Sprintf("reply %d: ", number)
+			}
+			fmt.Fprintf(os.Stderr, "%s: %s%s\n", why.verdict, where, why.text)
+			os.Exit(exits[why.verdict])
+		}
+	}()
+	require(len(os.Args) > 2, "MALFORMED", "give the saved replies, the certificates and, if any, the retired keys")
+	keys := signingKeys(os.Args[2])
+	if len(os.Args) > 3 {
+		retire(keys, os.Args[3])
+	}
+	file, err := os.Open(os.Args[1])
+	require(err == nil, "MALFORMED", "%v", err)
+	defer file.Close()
+	for reader, done := bufio.NewReader(file), false; !done; {
+		content, err := reader.ReadString('\n')
+		require(err == nil || errors.Is(err, io.EOF), "MALFORMED", "%v", err)
+		done = err != nil
+		if content = strings.Trim(content, " \t\r\n"); content != "" {
+			number++
+			fmt.Println(check(content, keys))
+		}
+	}
+	require(number > 0, "MALFORMED", "the file is empty")
+}

@@ -1,0 +1,74 @@
+"""The programs of docs/receipts/, which verify saved replies without any of our software, and what they need."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.support.tutorial import DOCS
+
+FOLDER = DOCS / "receipts"
+GO_PACKAGES = Path("/usr/share/gocode")
+"""Where Debian's packages of Go libraries are."""
+JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For programs that end at once."""
+
+
+def has_go() -> bool:
+    """Whether Go and golang.org/x/mod are installed."""
+    return bool(shutil.which("go")) and (GO_PACKAGES / "src/golang.org/x/mod/sumdb/tlog").is_dir()
+
+
+@cache
+def built_go(source: Path) -> str:
+    """Return the program of a Go source file."""
+    program = Path(mkdtemp(prefix="go-")) / source.stem
+    environ = os.environ | {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "CGO_ENABLED": "0"}
+    environ.setdefault("GOCACHE", str(Path(mkdtemp(prefix="go-cache-"))))
+    subprocess.run(["go", "build", "-o", program, source], env=environ, check=True, timeout=300)
+    return str(program)
+
+
+@cache
+def _compiled_java(source: Path) -> Path:
+    classes = Path(mkdtemp(prefix="java-"))
+    subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", classes, source], check=True, timeout=300)
+    return classes
+
+
+def _java() -> list[str]:
+    source = FOLDER / "Check.java"
+    return ["java", *JAVA_OPTIONS, "-cp", str(_compiled_java(source)), source.stem]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program: whether this machine can run it, and the command that does."""
+
+    is_usable: Callable[[], bool]
+    command: Callable[[], list[str]]
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run it; the test is skipped where it can't be."""
+        if not self.is_usable():
+            pytest.skip("what the program needs is not on this machine")
+        command = [*self.command(), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def _has(*tools: str) -> Callable[[], bool]:
+    return lambda: all(map(shutil.which, tools))
+
+
+PROGRAMS = {
+    "Perl": Program(_has("perl", "openssl"), lambda: ["perl", str(FOLDER / "check.pl")]),
+    "JavaScript": Program(_has("node"), lambda: ["node", str(FOLDER / "check.js")]),
+    "Java": Program(_has("java", "javac"), _java),
+    "Go": Program(has_go, lambda: [built_go(FOLDER / "check.go")]),
+}
