@@ -9,9 +9,11 @@ from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, Listen, PortFile, RetiredKeys
 from quality.outages import cli as outage
+from quality.witness import cli as witness
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(outage.app, name="outage")
+app.add_typer(witness.app, name="witness")
 implemented = implemented_in("quality.commands")
 
 

@@ -47,6 +47,10 @@ def collect(*, as_json: bool) -> None:
         settings, clock = load_settings(QualitySettings), Clock()
         ledgers = output.track(settings.ledgers, "ledgers collected", as_json=as_json, total=len(settings.ledgers))
         rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in ledgers]
+        if standing := ledger_collector.standing_alarms(settings):
+            text = "; ".join(f"{alarm.service}: {alarm.kind}" for alarm in standing)
+            advice = "list and acknowledge them: estelam quality witness alarms"
+            output.exit_error(f"ledgers that do not continue what was verified: {text}; {advice}", as_json=as_json)
     output.print_rows(("service", "entries"), rows, as_json=as_json)
 
 

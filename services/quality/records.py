@@ -7,7 +7,9 @@ catalogue, and `consumer` the legal id of the calling organisation.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 
+from estelam.receipts.tree import Frontier
 from quality.attribution import Attribution
 
 
@@ -97,6 +99,56 @@ class ObservedHead:
 
     def __str__(self) -> str:
         return f"{self.size}:{self.root.hex()}"
+
+
+class AlarmKind(StrEnum):
+    """How a ledger does not continue what was verified of it."""
+
+    ROLLBACK = "rollback"
+    """It ends before: a backup was restored, or its end was cut off."""
+    FORK = "fork"
+    """It contains something else in that place: a restored ledger that has grown since, or a rewritten one."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLedger:
+    """What was verified of a service's ledger; its entries up to there are counted."""
+
+    service: str
+    note: str = ""
+    """The checkpoint, a signed note; empty if nothing was verified yet."""
+    tree: Frontier = field(default_factory=Frontier)
+    counted_until_micros: int = 0
+    """When the newest entry that was ever counted was signed, in microseconds since 1970."""
+    cosignature: str = ""
+    """The line by which the monitor cosigned the checkpoint; empty if it did not."""
+
+    @property
+    def cosigned_note(self) -> str:
+        """The checkpoint with the monitor's cosignature, if there is one."""
+        return self.note + self.cosignature
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAlarm:
+    """A ledger that did not continue what was verified of it. The alarm stands until somebody acknowledges it."""
+
+    service: str
+    kind: AlarmKind
+    found_minute: int
+    verified: str
+    """The checkpoint that was verified last, a signed note."""
+    found: str
+    """The newest checkpoint then, a signed note; empty if there was none."""
+    witness: str
+    """The verifier key that cosigned before; empty if none did. It never cosigns this ledger again."""
+    number: int = 0
+    """Number of the alarm, assigned when it is stored."""
+    acknowledged_minute: int | None = None
+    operator: str = ""
+    """Who acknowledged it."""
+    reason: str = ""
+    """Why."""
 
 
 @dataclass(frozen=True, slots=True)

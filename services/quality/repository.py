@@ -85,8 +85,8 @@ _head = Table(
     _TABLES,
     Column("service", Text, primary_key=True),
     Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, primary_key=True),
     Column("minute", BigInteger, nullable=False),
-    Column("root", LargeBinary, nullable=False),
 )
 _own_inquiry = Table(
     "own_inquiry",
@@ -244,11 +244,13 @@ def _planned_outage(row: Any) -> PlannedOutage:
 
 
 def last_heads(connection: Connection, end: int) -> dict[str, ObservedHead]:
-    """The newest head of each service that was observed before minute *end*."""
-    newest = select(_head.c.service, func.max(_head.c.size).label("size")).where(_head.c.minute < end)
-    last = newest.group_by(_head.c.service).subquery()
-    found = select(_head).join(last, and_(_head.c.service == last.c.service, _head.c.size == last.c.size))
-    return {row.service: ObservedHead(row.minute, row.service, row.size, row.root) for row in connection.execute(found)}
+    """The newest head of each service that was observed before minute *end*; after a restore it may be smaller."""
+    columns = _head.c
+    newest = select(columns.service, func.max(columns.minute).label("minute")).where(columns.minute < end)
+    last = newest.group_by(columns.service).subquery()
+    found = select(_head).join(last, and_(columns.service == last.c.service, columns.minute == last.c.minute))
+    rows = connection.execute(found.order_by(columns.size))  # of one minute, the largest
+    return {row.service: ObservedHead(row.minute, row.service, row.size, row.root) for row in rows}
 
 
 def _stream(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from estelam.core.note_keys import NAME
 from estelam.core.settings import LogLevel, Loopback, SettingsSection, StoreUrl, Target, Url
 
 
@@ -43,6 +44,15 @@ class QualitySettings(SettingsSection):
     """The folder that reports are written to."""
     ledgers: dict[str, StoreUrl] = Field(default_factory=dict)
     """The address of the store that holds each service's ledger, by the service's name in the catalogue."""
+    ledger_certificates: dict[str, Path] = Field(default_factory=dict, validate_default=True)
+    """The file of the signing certificates (PEM), present and past, of each service in `ledgers`."""
+    ledger_retired_keys: dict[str, Path] = Field(default_factory=dict)
+    """The list (JSON) of signing keys that a service uses no more, by its name; without it, none is retired."""
+    witness_key: Path | None = None
+    """The Ed25519 private key (PEM) that cosigns the ledgers' checkpoints, and nothing else; without it, none is
+    cosigned."""
+    witness_name: str = Field(default="exchange/monitor", pattern=f"^{NAME}$")
+    """The name under which it cosigns: a URL without its scheme, as witness.example/w1."""
     outages: Path | None = None
     """The file (TOML) that announced outages are written to, which the services read; without it, they are not."""
     listen: Loopback = ""
@@ -65,3 +75,10 @@ class QualitySettings(SettingsSection):
     """Timeout of each probe call in seconds: longer than `request_timeout_seconds`, so that refusals arrive."""
     log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""
+
+    @field_validator("ledger_certificates")
+    @classmethod
+    def _check_ledger_certificates(cls, given: dict[str, Path], info: ValidationInfo) -> dict[str, Path]:
+        if missing := sorted(set(info.data.get("ledgers", {})) - set(given)):
+            raise ValueError(f"has no certificates of {', '.join(missing)}, whose ledger is in `ledgers`")
+        return given

@@ -70,6 +70,8 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "listen": f"127.0.0.1:{ports['dashboard']}" if "dashboard" in ports else "",
     }
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
+    certificates = {SLUGS[name]: f"pki/{name}-receipts.crt" for name in STORING}
+    lines += ["[quality.ledger_certificates]", *_pairs(certificates)]
     lines += ["[quality.addresses]", *_pairs(addresses), "[quality.metrics]", *_pairs(metrics)]
     for consumer, name in PROBED_AS.items():
         own = {"consumer": consumer, "certificate": f"pki/{name}.crt", "private_key": f"pki/{name}.key"}

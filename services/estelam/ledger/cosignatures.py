@@ -7,8 +7,6 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.proofs import StoredNodes, note_of_size
 from estelam.ledger.tables import cosignature_table, entry_table
-from estelam.receipts import checkpoint
-from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.tree import prove_inclusion
 
 _COLUMNS = cosignature_table.c
@@ -39,17 +37,6 @@ def cosigned_note(connection: Connection, size: int) -> str | None:
     lines = select(_COLUMNS.line).where(_COLUMNS.size == size).order_by(_COLUMNS.witness)
     note = note_of_size(connection, size)
     return None if note is None else note + "".join(connection.execute(lines).scalars())
-
-
-def newest_known(connection: Connection) -> Checkpoint | None:
-    """Return the newest checkpoint that a witness is known to have cosigned; None if there is none.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    size = newest_size(connection)
-    note = None if size is None else cosigned_note(connection, size)
-    return None if note is None else checkpoint.parse(note).checkpoint
 
 
 def cosigned_receipt(connection: Connection, receipt: pb.Receipt, *, needed: int) -> pb.Receipt | None:

@@ -94,6 +94,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
     routes = [
         LANGUAGE_REDIRECT,
         Route("/status.json", pages.status_json),
+        Route("/ledgers/{service}/checkpoint", pages.checkpoint),
         Route("/changes.json", pages.changes_json),
         Route("/dictionary", pages.dictionary),
         Route("/reports/{name}/{file}", pages.report_file),
@@ -191,6 +192,14 @@ class _Pages:
         registries = registry_labels(await self._data.catalogue())
         text = await asyncio.to_thread(export.render_page, model.load(), registries)
         return HTMLResponse(text, headers={"content-security-policy": export.content_security_policy()})
+
+    async def checkpoint(self, request: Request) -> Response:
+        """Return the newest checkpoint of a ledger that the monitor verified, with its cosignature."""
+        slug = request.path_params["service"]
+        found = next((one.checkpoint for one in (await self._data.status()).services if one.service.slug == slug), "")
+        if not found:
+            raise HTTPException(404)
+        return PlainTextResponse(found)
 
     async def status_json(self, _request: Request) -> Response:
         """Return the current status as JSON."""

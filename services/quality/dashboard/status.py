@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
-from quality import repository
+from quality import ledger_states, repository
 from quality.evaluation import minute_states
 from quality.evaluation.build import summarize
 from quality.evaluation.incidents import named_consumer
@@ -16,7 +16,7 @@ from quality.evaluation.period_data import PeriodData, load_period
 from quality.evaluation.report_model import Counts, Named
 from quality.outages.announcements import COMING, RUNNING, state
 from quality.periods import Span, instant_of
-from quality.records import ObservedHead, PlannedOutage, Probe, Tally
+from quality.records import LedgerAlarm, ObservedHead, PlannedOutage, Probe, Tally
 from quality.slo import Rulebook
 
 DAY, HOUR = 1440, 60
@@ -74,6 +74,10 @@ class ServiceStatus:
     age_hours: float | None
     covered_since: date | None
     head: ObservedHead | None
+    checkpoint: str
+    """The checkpoint that was verified last, a signed note with the monitor's cosignature; empty if there is none."""
+    alarm: LedgerAlarm | None
+    """That the ledger does not continue that checkpoint, until somebody acknowledges it."""
     running: tuple[PlannedOutage, ...]
     coming: tuple[PlannedOutage, ...]
     methods: tuple[MethodStatus, ...]
@@ -128,6 +132,8 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
     freshness = {one.service: one for one in repository.freshness(connection, first, end)}
     outages = repository.all_outages(connection)
     heads = repository.last_heads(connection, end)
+    verified = ledger_states.verified_ledgers(connection)
+    alarms = ledger_states.standing(ledger_states.all_alarms(connection))
     services = []
     for service in catalogue.services:
         relevant = [one for one in outages if one.service in {service.slug, rules.outage_owner(service.slug)}]
@@ -147,6 +153,8 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
                     age_hours=age.age_minutes / 60 if age else None,
                     covered_since=age.covered_since if age else None,
                     head=heads.get(service.slug),
+                    checkpoint=verified[service.slug].cosigned_note if service.slug in verified else "",
+                    alarm=alarms.get(service.slug),
                     running=tuple(one for one in relevant if state(one, now) == RUNNING),
                     coming=tuple(one for one in relevant if state(one, now) == COMING),
                     methods=tuple(methods),

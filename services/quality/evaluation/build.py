@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
+from estelam.receipts import checkpoint
 from quality import histogram
 from quality.attribution import Attribution
 from quality.evaluation import incidents, slo_results
@@ -16,6 +17,7 @@ from quality.evaluation.report_model import (
     Counts,
     DataStatus,
     DayReport,
+    LedgerAlarmReport,
     LedgerStatus,
     MethodReport,
     Minutes,
@@ -24,7 +26,7 @@ from quality.evaluation.report_model import (
     StillCalling,
 )
 from quality.periods import instant_of, jalali
-from quality.records import Tally
+from quality.records import LedgerAlarm, Tally
 from quality.slo import Rulebook
 
 Traffic = dict[Key, dict[date, Tally]]
@@ -97,6 +99,18 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
             for head in data.heads.values()
             if head.service in slugs
         ),
+        ledger_alarms=tuple(_alarm(alarm) for alarm in data.alarms if alarm.service in slugs),
+    )
+
+
+def _alarm(alarm: LedgerAlarm) -> LedgerAlarmReport:
+    return LedgerAlarmReport(
+        service=alarm.service,
+        kind=alarm.kind.value,
+        found=instant_of(alarm.found_minute),
+        verified=str(checkpoint.parse(alarm.verified).checkpoint),
+        acknowledged=None if alarm.acknowledged_minute is None else instant_of(alarm.acknowledged_minute),
+        reason=alarm.reason,
     )
 
 

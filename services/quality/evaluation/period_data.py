@@ -8,11 +8,11 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
-from quality import repository
+from quality import ledger_states, repository
 from quality.attribution import Attribution
 from quality.evaluation import minute_states
 from quality.periods import Period, midnight, minute_of
-from quality.records import ObservedHead, PlannedOutage, Tally
+from quality.records import LedgerAlarm, ObservedHead, PlannedOutage, Tally
 from quality.slo import Rulebook
 
 Key = tuple[str, str]
@@ -38,6 +38,8 @@ class PeriodData:
     covered_since: dict[str, date] = field(default_factory=dict)
     planned_outages: list[PlannedOutage] = field(default_factory=list)
     heads: dict[str, ObservedHead] = field(default_factory=dict)
+    alarms: list[LedgerAlarm] = field(default_factory=list)
+    """The alarms about ledgers that stood in the period."""
 
     @property
     def first_minute(self) -> int:
@@ -67,6 +69,7 @@ def load_period(
         minutes={name: bytearray(period.end_minute - first) for name in methods},
         planned_outages=repository.outages_between(connection, first, end),
         heads=repository.last_heads(connection, end),
+        alarms=ledger_states.alarms_between(connection, first, end),
     )
     planned = {name: _planned_spans(data, service, rules) for name, (service, _) in methods.items()}
     _read_traffic(connection, data, planned)

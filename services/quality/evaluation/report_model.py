@@ -152,6 +152,21 @@ class LedgerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerAlarmReport:
+    """A ledger that did not continue what was verified of it; its later entries are not counted until acknowledged."""
+
+    service: str
+    kind: str
+    """rollback or fork"""
+    found: datetime
+    verified: str
+    """The head that was verified last, SIZE:ROOT."""
+    acknowledged: datetime | None
+    """None while the alarm stands."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Report of one month for one audience."""
 
@@ -174,3 +189,4 @@ class Report:
     slo_results: tuple[SloResult, ...]
     data: tuple[DataStatus, ...]
     ledgers: tuple[LedgerStatus, ...]
+    ledger_alarms: tuple[LedgerAlarmReport, ...]

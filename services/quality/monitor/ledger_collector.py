@@ -1,23 +1,32 @@
-"""Collects observations from the services' ledgers. Each entry is counted once: the last observed head is stored."""
+"""Collects observations from the services' ledgers, and verifies that each continues what was collected before.
+
+Each entry is counted once: what was verified is stored in the same transaction. A ledger that does not continue it is
+not collected until somebody acknowledges the alarm.
+"""
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.tables import checkpoint_table, entry_table
-from estelam.receipts import checkpoint
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
-from quality import histogram, repository
+from quality import histogram, ledger_states, repository
 from quality.attribution import Attribution, attribution_of
 from quality.periods import minute_of
-from quality.records import Freshness, Observation, ObservedHead, Tally
+from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally
 from quality.settings import QualitySettings
+from quality.witness import continuity
+from quality.witness.continuity import Contradiction, LedgerWitness
+
+log = structlog.get_logger()
 
 BATCH_ENTRIES = 20_000
 PROBE_SETTLE_MICROS = 120_000_000
@@ -42,6 +51,7 @@ def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, unt
     if until is None and settings.probe:
         until = clock.micros() - PROBE_SETTLE_MICROS
     entries, more = 0, True
+    witness = LedgerWitness.of(settings, service, clock)
     with (
         contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as quality,
         contextlib.closing(Store(settings.ledgers[service])) as source,
@@ -49,44 +59,73 @@ def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, unt
         while more:
             with quality.transaction() as opened, source.transaction() as ledger:
                 now = minute_of(clock.now())
-                found = collect_batch(opened, ledger, service, now=now, until=until)
+                found = collect_batch(opened, ledger, service, witness, now=now, until=until)
                 fresh = read_freshness(ledger, service, now=now)
                 repository.save_freshness(opened, [fresh] if fresh else [])
             entries, more = entries + found.entries, found.more
     return entries
 
 
+def standing_alarms(settings: QualitySettings) -> list[LedgerAlarm]:
+    """Return the alarms that nobody has acknowledged."""
+    with contextlib.closing(Store(settings.store)) as store, store.transaction() as quality:
+        return list(ledger_states.standing(ledger_states.all_alarms(quality)).values())
+
+
 def collect_batch(
-    quality: Connection, ledger: Connection, service: str, *, now: int, until: int | None = None
+    quality: Connection, ledger: Connection, service: str, witness: LedgerWitness, *, now: int, until: int | None = None
 ) -> CollectedBatch:
     """Collect one batch of the *ledger* of *service* within the caller's transaction.
 
-    The head is stored together with the observations, so that no entry is counted twice. Commits signed at *until*
-    or later are left for a later call.
+    What was verified is stored together with the observations, so that no entry is counted twice. Commits signed at
+    *until* or later are left for a later call.
+
+    Raises:
+        LedgerCorruptError, LedgerUncheckedError: a checkpoint is damaged, or not signed by a known key.
     """
-    last = repository.last_heads(quality, now + 1).get(service)
-    first = last.size if last else 0
-    columns = checkpoint_table.c
-    commits = select(columns.size, columns.signed_at_micros).where(columns.size > first).order_by(columns.size)
-    end = first
-    with ledger.execute(commits, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
-        for size, signed_at_micros in rows:
-            if end - first >= BATCH_ENTRIES or (until is not None and signed_at_micros >= until):
-                break
-            end = size
-    if end == first:
+    alarms = ledger_states.all_alarms(quality)
+    if service in ledger_states.standing(alarms):
         return CollectedBatch(0, more=False)
-    entries = _entries(ledger, first, end)
+    verified = ledger_states.verified_ledger(quality, service)
+    first = verified.tree.size
+    try:
+        continuity.check_end(ledger, verified)
+        if (end := _end_of_batch(ledger, first, until)) is None:
+            return CollectedBatch(0, more=False)
+        leaves = _leaves(ledger, first, end.size)
+        grown = witness.extend(verified, leaves.values(), end.note, end.signed_at_micros)
+    except Contradiction as found:
+        alarm = LedgerAlarm(service, found.kind, now, verified.note, found.note, witness.name)
+        number = ledger_states.raise_alarm(quality, alarm)
+        log.error("ledger.contradiction", service=service, kind=found.kind.value, alarm=number)
+        return CollectedBatch(0, more=False)
+    entries = _parse(leaves)
     own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
     # Entries of earlier batches that are annulled now: they were counted.
     annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
-    counted = [entry for index in annulled if index < first for entry in _entries(ledger, index, index + 1).values()]
+    counted = [_parse(_leaves(ledger, index, index + 1))[index] for index in annulled if index < first]
     current = [entry for index, entry in entries.items() if index not in annulled]
     repository.add_observations(quality, _observations(current, own, counted))
-    note = ledger.execute(select(columns.note).where(columns.size == end)).scalar_one()
-    head = checkpoint.parse(note).checkpoint
-    repository.save_heads(quality, [ObservedHead(now, service, head.size, head.root)])
-    return CollectedBatch(end - first, more=end - first >= BATCH_ENTRIES)
+    contradicted = {alarm.witness for alarm in alarms if alarm.service == service}
+    if witness.name not in contradicted:
+        grown = witness.cosign(grown)
+    ledger_states.save_verified(quality, grown)
+    repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
+    return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)
+
+
+def _end_of_batch(ledger: Connection, first: int, until: int | None) -> Any:
+    """Return the checkpoint that ends the batch from entry *first* on; None if there is no later one."""
+    columns = checkpoint_table.c
+    later = select(checkpoint_table).where(columns.size > first).order_by(columns.size)
+    end = None
+    with ledger.execute(later, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
+        for row in rows:
+            size = end.size if end else first
+            if size - first >= BATCH_ENTRIES or (until is not None and row.signed_at_micros >= until):
+                break
+            end = row
+    return end
 
 
 def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:
@@ -97,10 +136,14 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
     return Freshness(now, service, max(now - minute_of(declared.as_of), 0), declared.since)
 
 
-def _entries(ledger: Connection, first: int, end: int) -> dict[int, pb.Entry]:
+def _leaves(ledger: Connection, first: int, end: int) -> dict[int, bytes]:
     index = entry_table.c["index"]
     query = select(index, entry_table.c.leaf).where(index >= first, index < end).order_by(index)
-    return {place: pb.Entry.FromString(leaf) for place, leaf in ledger.execute(query)}
+    return {row[0]: row[1] for row in ledger.execute(query)}
+
+
+def _parse(leaves: Mapping[int, bytes]) -> dict[int, pb.Entry]:
+    return {place: pb.Entry.FromString(leaf) for place, leaf in leaves.items()}
 
 
 def _observations(

@@ -47,6 +47,9 @@ def _rows(report: Report) -> Iterator[Row]:
         yield from _verdicts(report.month, result)
     for head in report.ledgers:
         yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.size}:{head.root}")
+    for alarm in report.ledger_alarms:
+        acknowledged = alarm.acknowledged.isoformat() if alarm.acknowledged else None
+        yield ("ledger", alarm.service, "", alarm.found.isoformat(), f"alarm {alarm.kind} acknowledged", acknowledged)
 
 
 def _outage(outage: Outage) -> Iterator[Row]:

@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from estelam.receipts.tree import Frontier
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import repository
+from quality import ledger_states, repository
 from quality.attribution import Attribution
-from quality.records import Freshness, MetricsSample, Observation, ObservedHead, Probe
+from quality.records import (
+    AlarmKind,
+    Freshness,
+    LedgerAlarm,
+    MetricsSample,
+    Observation,
+    ObservedHead,
+    Probe,
+    VerifiedLedger,
+)
 from quality.settings import QualitySettings
 from tests.conftest import both_engines
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
 from tools.commands.report import quality_home
+
+VERIFIED = VerifiedLedger("s", "note", Frontier().append([bytes(32)] * 5).frontier, 9, "line")
 
 
 @both_engines
@@ -36,6 +48,8 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
                 opened, [MetricsSample(7, "s", "SERVING", serving=True, answered=2, refused=1, unrecorded=0)]
             )
             repository.save_own_inquiries(opened, [(b"1", 7), (b"2", 7), (b"3", 5)])
+            ledger_states.save_verified(opened, VERIFIED)
+            ledger_states.raise_alarm(opened, LedgerAlarm("s", AlarmKind.FORK, 7, "note", "", "key"))
     with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
         repository.delete_own_inquiries(opened, 6)
         assert [repository.take_own_inquiries(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [
@@ -43,7 +57,13 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
             set(),
             set(),
         ]
+        ledger_states.acknowledge(opened, 1, minute=8, operator="o", reason="r")
     with contextlib.closing(Store(url)) as store, store.transaction() as opened:
+        assert ledger_states.verified_ledger(opened, "s") == VERIFIED
+        first, second = ledger_states.all_alarms(opened)
+        assert ("o", 8, None) == (first.operator, first.acknowledged_minute, second.acknowledged_minute)
+        assert {"s": second} == ledger_states.standing([first, second])
+        assert [second] == ledger_states.alarms_between(opened, 9, 10)
         [one] = repository.observations(opened, 0, 10)
         assert one.tally.counts == Counter({None: 4, Attribution.PROVIDER: 2})
         assert [probe.fault for probe in repository.probes(opened, 0, 10)] == [Attribution.EXCHANGE]

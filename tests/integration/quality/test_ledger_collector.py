@@ -17,6 +17,7 @@ from quality.attribution import Attribution
 from quality.monitor import ledger_collector
 from quality.periods import minute_of
 from quality.records import Tally
+from quality.witness.continuity import LedgerWitness
 from tests.conftest import judiciary_opening, plain_channel
 from tests.integration.quality.conftest import CBI, NATIONAL_ID, QualityStore
 from tests.support.service import RunningService
@@ -38,6 +39,7 @@ def ask(sandbox: Sandbox, numbers: list[str]) -> None:
 
 def collect(quality_store: QualityStore, sandbox: Sandbox) -> int:
     now = minute_of(Clock().now())
+    witness = LedgerWitness(verifying_keys(sandbox.judiciary().signing_certificates), Clock())
     with (
         contextlib.closing(Store(quality_store.settings.store, facts=AccessMode.WRITE)) as kept,
         contextlib.closing(Store(sandbox.judiciary().store)) as ledger,
@@ -47,7 +49,7 @@ def collect(quality_store: QualityStore, sandbox: Sandbox) -> int:
         fresh = ledger_collector.read_freshness(entries, SERVICE, now=now)
         assert fresh is not None
         assert 0 <= fresh.age_minutes <= 24 * 60
-        return ledger_collector.collect_batch(quality, entries, SERVICE, now=now).entries
+        return ledger_collector.collect_batch(quality, entries, SERVICE, witness, now=now).entries
 
 
 def seen(quality_store: QualityStore) -> tuple[Tally, str]:

@@ -72,7 +72,11 @@ def commands(loaded: Sandbox, quality_store: QualityStore, monkeypatch: pytest.M
     own |= {"signing_key": kept.signing_key, "reports": kept.reports}
     table = "".join(f'{name} = "{value}"\n' for name, value in own.items())
     table += f'signing_certificates = ["{kept.signing_certificates[0]}"]\noutages = "outages.toml"\n'
-    table += f'ledgers = {{ {SERVICE} = "sqlite:///{loaded.folder / "promissory"}" }}\n'
+    for name, value in (
+        ("ledgers", f"sqlite:///{loaded.folder / 'promissory'}"),
+        ("ledger_certificates", loaded.pki / "promissory-receipts.crt"),
+    ):
+        table += f'{name} = {{ {SERVICE} = "{value}" }}\n'
     services, _, _ = loaded.config.read_text("utf-8").partition("[quality]")
     loaded.config.write_text(f"{services}[quality]\n{table}", "utf-8")
     time = Time()

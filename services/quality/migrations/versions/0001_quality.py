@@ -1,4 +1,4 @@
-"""Create the tables of observations, probes, metrics, outages, freshness of data and heads of ledgers."""
+"""Create the tables of observations, probes, metrics, outages, freshness of data, and of ledgers and their alarms."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -70,7 +70,31 @@ def upgrade() -> None:
         "head",
         sa.Column("service", sa.Text, primary_key=True),
         sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("root", sa.LargeBinary, primary_key=True),
         sa.Column("minute", sa.BigInteger, nullable=False),
-        sa.Column("root", sa.LargeBinary, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "verified_ledger",
+        sa.Column("service", sa.Text, primary_key=True),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
+        sa.Column("frontier", sa.LargeBinary, nullable=False),
+        sa.Column("counted_until_micros", sa.BigInteger, nullable=False),
+        sa.Column("cosignature", sa.Text, nullable=False),
+        schema="facts",
+    )
+    op.create_table(
+        "ledger_alarm",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("service", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("found_minute", sa.BigInteger, nullable=False),
+        sa.Column("verified", sa.Text, nullable=False),
+        sa.Column("found", sa.Text, nullable=False),
+        sa.Column("witness", sa.Text, nullable=False),
+        sa.Column("acknowledged_minute", sa.BigInteger),
+        sa.Column("operator", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
         schema="facts",
     )

@@ -1,0 +1,85 @@
+"""Commands of `estelam quality witness`: list and acknowledge the alarms about ledgers."""
+
+import contextlib
+from typing import Any
+
+from estelam.cli import output
+from estelam.core.clock import Clock
+from estelam.core.exceptions import UsageError
+from estelam.core.settings import load_settings
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
+from estelam.receipts import checkpoint
+from estelam.storage.store import AccessMode, Store
+from quality import ledger_states, repository
+from quality.periods import instant_of, minute_of
+from quality.records import LedgerAlarm, ObservedHead
+from quality.settings import QualitySettings
+from quality.witness.continuity import LedgerWitness
+
+MAX_TEXT = 200
+"""Characters of an operator's name or a reason, which the reports keep for ever."""
+
+
+def alarms(*, as_json: bool, everything: bool) -> None:
+    """Print the standing alarms, or all of them."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        settings = load_settings(QualitySettings)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            found = ledger_states.all_alarms(connection)
+    rows = [_facts(alarm) for alarm in found if everything or alarm.acknowledged_minute is None]
+    columns = ("number", "service", "kind", "found_at", "verified", "found", "acknowledged_at", "operator", "reason")
+    output.print_rows(columns, [[row[column] for column in columns] for row in rows], as_json=as_json)
+
+
+def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> None:
+    """Accept the ledger of the alarm *number* as it is now."""
+    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        for option, text in (("--operator", operator), ("--reason", reason)):
+            if not (text.strip() and text.isprintable() and len(text) <= MAX_TEXT):
+                raise UsageError(f"{option}: give 1 to {MAX_TEXT} printable characters")
+        settings, clock = load_settings(QualitySettings), Clock()
+        now = minute_of(clock.now())
+        with (
+            contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store,
+            store.transaction() as connection,
+        ):
+            found = {alarm.number: alarm for alarm in ledger_states.all_alarms(connection)}.get(number)
+            if found is None or found.acknowledged_minute is not None:
+                raise UsageError(f"{number}: no standing alarm; `estelam quality witness alarms` lists them")
+            service = found.service
+            if service not in settings.ledgers:
+                raise UsageError(f"quality.ledgers has no entry {service}")
+            witness = LedgerWitness.of(settings, service, clock)
+            verified = ledger_states.verified_ledger(connection, service)
+            try:
+                with contextlib.closing(Store(settings.ledgers[service])) as source, source.transaction() as ledger:
+                    accepted = witness.accept(ledger, verified)
+            except LedgerUncheckedError as error:
+                code = output.EXIT_UNAVAILABLE
+                output.exit_error(f"NOT CHECKED: the ledger of {service}: {error}", as_json=as_json, code=code)
+            except LedgerCorruptError as error:
+                output.exit_error(f"INVALID: the ledger of {service}: {error}", as_json=as_json)
+            ledger_states.save_verified(connection, accepted)
+            repository.save_heads(connection, [ObservedHead(now, service, accepted.tree.size, accepted.tree.root)])
+            ledger_states.acknowledge(connection, number, minute=now, operator=operator, reason=reason)
+    head = f"{accepted.tree.size}:{accepted.tree.root.hex()}"
+    output.print_record({"number": number, "service": service, "goes_on_from": head}, as_json=as_json)
+
+
+def _facts(alarm: LedgerAlarm) -> dict[str, Any]:
+    acknowledged = alarm.acknowledged_minute
+    return {
+        "number": alarm.number,
+        "service": alarm.service,
+        "kind": alarm.kind.value,
+        "found_at": instant_of(alarm.found_minute),
+        "verified": _head(alarm.verified),
+        "found": _head(alarm.found),
+        "acknowledged_at": None if acknowledged is None else instant_of(acknowledged),
+        "operator": alarm.operator or None,
+        "reason": alarm.reason or None,
+    }
+
+
+def _head(note: str) -> str:
+    return str(checkpoint.parse(note).checkpoint) if note else "none"

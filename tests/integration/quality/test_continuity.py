@@ -1,0 +1,273 @@
+"""The monitor as a witness: a restored or rewritten ledger raises an alarm, and no inquiry is counted twice."""
+
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from estelam.cli import application
+from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock
+from estelam.core.keys import verifying_keys
+from estelam.core.note_keys import NoteKey
+from estelam.ledger.errors import LedgerUncheckedError
+from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.receipts import checkpoint, cosignature
+from estelam.receipts.cosignature import Cosigner
+from estelam.storage.store import AccessMode, Store
+from quality import ledger_states, repository
+from quality.monitor import ledger_collector
+from quality.periods import Month, minute_of
+from quality.records import AlarmKind, LedgerAlarm, VerifiedLedger
+from quality.report.generate import generate_reports
+from quality.settings import QualitySettings
+from tests.conftest import plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE
+from tests.integration.quality.conftest import CHECK_NOTE, QualityStore
+from tests.integration.quality.dashboard.conftest import open_dashboard
+from tests.integration.quality.monitored_services import ALWAYS, NOTES, settings_of
+from tests.support.service import RunningService
+from tests.support.transparency_log import Log, witness_settings
+from tools.env.sandbox import Sandbox
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Monitored:
+    """The ministry's ledger, which can be restored and changed, and the monitor that collects it."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.ledger = Path(sandbox.promissory().store.removeprefix("sqlite:///"))
+        witness = witness_settings(folder / "witness", Log([]), name="exchange.example/monitor")
+        self.settings = settings_of(
+            sandbox, folder, {}, probe=(), witness_key=witness.private_key, witness_name=witness.name
+        )
+
+    def answer(self, count: int) -> None:
+        """Run the service until it has answered so many inquiries; a restored host has no kept checkpoint."""
+        self.ledger.with_name("promissory.checkpoint").unlink(missing_ok=True)
+        with (
+            RunningService(promissory_opening(self.sandbox, shutdown_delay_seconds=0)) as service,
+            plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as channel,
+        ):
+            stub = PromissoryNoteInquiryServiceStub(channel)
+            for _ in range(count):
+                stub.CheckNote(NOTE, timeout=20)
+
+    def back_up(self, name: str) -> None:
+        shutil.copytree(self.ledger, self.folder / name)
+
+    def restore(self, name: str) -> None:
+        shutil.rmtree(self.ledger)
+        shutil.copytree(self.folder / name, self.ledger)
+
+    def change(self, statement: str) -> None:
+        """Change the ledger behind the service's back."""
+        url = self.sandbox.promissory().store
+        with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store, store.transaction() as connection:
+            assert connection.execute(text(statement)).rowcount
+
+    def collect(self) -> int:
+        """Collect the ledger; return how many inquiries were ever counted."""
+        ledger_collector.collect_ledger(self.settings, NOTES, Clock())
+        with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as connection:
+            return sum(one.tally.total for one in repository.observations(connection, *ALWAYS))
+
+    def alarms(self) -> list[LedgerAlarm]:
+        with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as connection:
+            return ledger_states.all_alarms(connection)
+
+    def verified(self) -> VerifiedLedger:
+        with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as connection:
+            return ledger_states.verified_ledger(connection, NOTES)
+
+    def run(self, *words: str) -> Result:
+        """Run `estelam quality WORDS` with the monitor's settings."""
+        own = {"STORE": self.settings.store, "WITNESS_KEY": str(self.settings.witness_key)}
+        environ = {**self.sandbox.environ, **{f"ESTELAM_QUALITY_{name}": value for name, value in own.items()}}
+        return CliRunner().invoke(application(), ["quality", *words], env=environ)
+
+    def acknowledge(self, number: int = 1) -> Result:
+        words = "--operator", "Exchange operations", "--reason", "the provider restored a backup"
+        return self.run("witness", "acknowledge", str(number), *words)
+
+
+@pytest.fixture
+def monitored(loaded: Sandbox, tmp_path: Path) -> Monitored:
+    """A ledger of which three inquiries were collected, with a backup; two more were collected after it."""
+    found = Monitored(loaded, tmp_path)
+    found.back_up("empty")
+    found.answer(3)
+    assert 3 == found.collect()
+    found.back_up("backup")
+    found.answer(2)
+    assert (5, []) == (found.collect(), found.alarms())
+    return found
+
+
+def cosigner(settings: QualitySettings) -> NoteKey:
+    assert settings.witness_key
+    return Cosigner.load(settings.witness_name, settings.witness_key).key
+
+
+def test_cosigned(monitored: Monitored) -> None:
+    """The monitor verifies the newest checkpoint from the ledger's own entries, stores it and cosigns it."""
+    verified = monitored.verified()
+    head, _ = checkpoint.verify(verified.note, verifying_keys(monitored.sandbox.promissory().signing_certificates))
+
+    assert (head.size, head.root) == (verified.tree.size, verified.tree.root)
+    assert cosignature.verify(verified.cosigned_note, [cosigner(monitored.settings)])
+
+
+@pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
+def test_restored(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
+    """A restored ledger stands as an alarm and is not counted; once accepted, only what is new in it is counted."""
+    monitored.restore("backup")
+    if answers:
+        monitored.answer(answers)
+    before = monitored.verified()
+
+    assert [5, 5] == [monitored.collect(), monitored.collect()]
+    (alarm,) = monitored.alarms()
+    assert (kind, before.note, None) == (alarm.kind, alarm.verified, alarm.acknowledged_minute)
+    assert before == monitored.verified()
+    if not answers:
+        monitored.answer(4)
+        assert 5 == monitored.collect()  # it stands although the ledger grows
+    assert 0 == monitored.acknowledge().exit_code
+    assert 5 + (answers or 4) == monitored.collect()
+    monitored.answer(1)
+    assert 5 + (answers or 4) + 1 == monitored.collect()
+    (alarm,) = monitored.alarms()
+    assert ("Exchange operations", "the provider restored a backup") == (alarm.operator, alarm.reason)
+
+
+def test_rewritten(monitored: Monitored) -> None:
+    """A ledger that was written anew from its beginning, with the real signing key, is no continuation."""
+    monitored.restore("empty")
+    monitored.answer(9)
+
+    assert (5, [AlarmKind.FORK]) == (monitored.collect(), [alarm.kind for alarm in monitored.alarms()])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'UPDATE ledger.entry SET leaf = substr(leaf, 2) WHERE "index" = (SELECT max("index") FROM ledger.entry)',
+        'DELETE FROM ledger.entry WHERE "index" = (SELECT max("index") FROM ledger.entry)',
+    ],
+)
+def test_changed_entry(monitored: Monitored, statement: str) -> None:
+    """An entry that does not match the signed root is not counted."""
+    monitored.answer(2)
+    monitored.change(statement)
+
+    assert (5, [AlarmKind.FORK]) == (monitored.collect(), [alarm.kind for alarm in monitored.alarms()])
+
+
+def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -> None:
+    """After an accepted restore the key that cosigned the lost entries cosigns no more; a new one does."""
+    monitored.restore("backup")
+    monitored.answer(9)
+    monitored.collect()
+    monitored.acknowledge()
+    monitored.collect()
+    assert not monitored.verified().cosignature
+
+    new = witness_settings(tmp_path / "new", Log([]))
+    monitored.settings = monitored.settings.model_copy(
+        update={"witness_key": new.private_key, "witness_name": new.name}
+    )
+    monitored.answer(1)
+    monitored.collect()
+    assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
+
+
+def test_second_restore(monitored: Monitored) -> None:
+    """The lost entries that a second, better restore brings back were counted when they were new."""
+    monitored.back_up("better")
+    monitored.restore("backup")
+    monitored.answer(4)
+    monitored.collect()
+    monitored.acknowledge()
+    assert 9 == monitored.collect()
+    monitored.restore("better")
+    monitored.answer(6)
+
+    assert 9 == monitored.collect()
+    assert 0 == monitored.acknowledge(2).exit_code
+    assert 15 == monitored.collect()
+
+
+def test_unknown_signing_key(monitored: Monitored) -> None:
+    """A ledger whose signing key is not known is neither counted nor accused."""
+    other = {NOTES: monitored.sandbox.pki / "judiciary-receipts.crt"}
+    monitored.settings = monitored.settings.model_copy(update={"ledger_certificates": other})
+    monitored.answer(2)
+
+    with pytest.raises(LedgerUncheckedError, match="key of none of the given certificates"):
+        monitored.collect()
+    assert not monitored.alarms()
+
+
+def test_commands(monitored: Monitored) -> None:
+    """The alarms are listed and acknowledged once, by somebody for a reason; `collect` fails while one stands."""
+    nothing = monitored.run("witness", "alarms", "--json")
+    monitored.restore("backup")
+    failed = monitored.run("collect", "--json")
+    listed = monitored.run("witness", "alarms", "--json")
+    refused = [monitored.acknowledge(number).exit_code for number in (2, 99)]
+    unnamed = monitored.run("witness", "acknowledge", "1", "--operator", " ", "--reason", "x")
+    done, again = monitored.acknowledge(), monitored.acknowledge()
+
+    assert ("[]\n", 1) == (nothing.stdout, failed.exit_code)
+    assert "promissory-note-inquiry: rollback; list and acknowledge them" in failed.stdout
+    assert '"kind": "rollback"' in listed.stdout
+    assert ([2, 2], 2) == (refused, unnamed.exit_code)
+    assert (0, 2) == (done.exit_code, again.exit_code)
+    assert "goes on from" in done.stdout
+    assert ["[]\n", 0] == [monitored.run("witness", "alarms", "--json").stdout, monitored.run("collect").exit_code]
+    assert "Exchange operations" in monitored.run("witness", "alarms", "--all", "--json").stdout
+
+
+def test_shown(monitored: Monitored) -> None:
+    """A standing alarm is on the dashboard and in the report; an acknowledged one stays in the month's report."""
+    now = minute_of(Clock().now())
+    store = QualityStore(monitored.settings)
+    note = monitored.verified().cosigned_note
+    monitored.restore("backup")
+    monitored.collect()
+
+    with open_dashboard(store, now) as running, running.client() as client:
+        assert note == client.get(f"/ledgers/{NOTES}/checkpoint").text
+        assert 404 == client.get("/ledgers/nothing/checkpoint").status_code
+        assert [True, True] == [_alarm_is_shown(client, page) for page in ("/en/", f"/en/services/{NOTES}")]
+        services = {one["service"]["slug"]: one for one in client.get("/status.json").json()["services"]}
+        assert ["rollback", None] == [services[slug]["alarm"] and "rollback" for slug in (NOTES, "note-verification")]
+    standing = _report(monitored)
+    monitored.acknowledge()
+    with open_dashboard(store, now) as running, running.client() as client:
+        assert not _alarm_is_shown(client, "/en/")
+
+    assert "Not acknowledged" in standing
+    assert "the provider restored a backup" in _report(monitored)
+
+
+def _alarm_is_shown(client: httpx.Client, page: str) -> bool:
+    return "a backup was restored, or its end was cut off" in client.get(page).text
+
+
+def _report(monitored: Monitored) -> str:
+    later = replace(Clock(), micros=lambda: Clock().micros() + 120_000_000)  # the running minute is left out
+    month = str(Month.of(later.now()))
+    (written,) = generate_reports(monitored.settings, month=month, audiences=["working-group"], clock=later)
+    assert CHECK_NOTE in (written.folder / "figures.csv").read_text("utf-8")
+    assert "ledger,promissory-note-inquiry,," in (written.folder / "figures.csv").read_text("utf-8")
+    return (written.folder / "report.en.html").read_text("utf-8")
