@@ -5,7 +5,6 @@ from datetime import date
 from enum import StrEnum
 
 from sqlalchemy import (
-    BindParameter,
     Column,
     Connection,
     Date,
@@ -14,12 +13,15 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    exists,
+    literal_column,
     or_,
     select,
     text,
 )
 
 from estelam.storage.facts import CODE, FACTS_METADATA
+from estelam.storage.statements import Statement, each
 
 
 class Kind(StrEnum):
@@ -62,32 +64,32 @@ case_table = Table(
     Index("cheque_case_load", "load_number", postgresql_using="brin"),
 )
 
-# Statements are built once, because building one costs ten times as much as executing it.
-_KEYS: BindParameter[str] = bindparam("keys", expanding=True)
 _SINCE = bindparam("since", type_=Date)
 _case = case_table.c
-_DRAWERS = (
-    select(_case.national_id)
-    # A person without a role may be the drawer, so the answer is YES.
-    .where(_case.national_id.in_(_KEYS), _case.role.in_((Role.DRAWER.value, Role.UNKNOWN.value)))
-    .where(_case.filed_on >= _SINCE)
-    .distinct()
+_persons, _certificates = each("national_ids"), each("tracking_ids")
+_DRAWERS = Statement(
+    select(_persons.c.value).where(
+        exists(_case.filed_on)
+        .where(_case.national_id == _persons.c.value, _case.filed_on >= _SINCE)
+        # A person without a role may be the drawer, so the answer is YES.
+        .where(_case.role.in_([literal_column(f"'{role}'") for role in (Role.DRAWER, Role.UNKNOWN)]))
+    )
 )
 _other = case_table.alias("other")
 # Certificates that have a row, and share the Sayad id of a cheque: a case about any of them is about the cheque.
-_OF_SAME_CHEQUE = (
-    select(_other.c.filed_on).where(_other.c.sayad_id == _case.sayad_id, _other.c.filed_on >= _SINCE).exists()
-)
-_CHEQUES = (
-    select(_case.tracking_id)
-    .where(_case.tracking_id.in_(_KEYS), or_(_case.filed_on >= _SINCE, _OF_SAME_CHEQUE))
-    .distinct()
+_OF_SAME_CHEQUE = exists(_other.c.filed_on).where(_other.c.sayad_id == _case.sayad_id, _other.c.filed_on >= _SINCE)
+_CHEQUES = Statement(
+    select(_certificates.c.value).where(
+        exists(_case.filed_on).where(
+            _case.tracking_id == _certificates.c.value, or_(_case.filed_on >= _SINCE, _OF_SAME_CHEQUE)
+        )
+    )
 )
 
 
 def drawers_with_case(connection: Connection, national_ids: Collection[str], since: date) -> set[str]:
     """Return those of *national_ids* that a case filed on or after *since* names as drawer or without a role."""
-    return set(connection.execute(_DRAWERS, {"keys": list(national_ids), "since": since}).scalars())
+    return {row.value for row in _DRAWERS.rows(connection, national_ids=national_ids, since=since)}
 
 
 def cheques_with_case(connection: Connection, tracking_ids: Collection[str], since: date) -> set[str]:
@@ -96,5 +98,4 @@ def cheques_with_case(connection: Connection, tracking_ids: Collection[str], sin
     The case may be about another certificate of that cheque, if rows of both have the cheque's Sayad id. A tracking id
     without a row is not returned.
     """
-    found = connection.execute(_CHEQUES, {"keys": list(tracking_ids), "since": since}).scalars()
-    return {tracking_id for tracking_id in found if tracking_id is not None}
+    return {row.value for row in _CHEQUES.rows(connection, tracking_ids=tracking_ids, since=since)}

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row
-
 from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Inquiry, LookupResult, Subject
@@ -30,9 +28,7 @@ def check_note(context: LookupContext, inquiries: Sequence[Inquiry]) -> list[Loo
     return [_check_one(context, inquiry.request, notes.get(inquiry.request.serial)) for inquiry in inquiries]
 
 
-def _check_one(
-    context: LookupContext, request: pb.CheckNoteRequest, note: Row[*tuple[Any, ...]] | None
-) -> LookupResult | Refusal:
+def _check_one(context: LookupContext, request: pb.CheckNoteRequest, note: Any | None) -> LookupResult | Refusal:
     genuine = (
         note is not None
         and note.state == State.ISSUED
@@ -73,7 +69,7 @@ def parties_lookup(check_method: str, window: timedelta) -> Lookup:
     return parties
 
 
-def confirmed_request(check_method: str, note: Row[*tuple[Any, ...]]) -> Subject:
+def confirmed_request(check_method: str, note: Any) -> Subject:
     """Return the subject of the only request to *check_method* that is answered YES about *note* while it is issued."""
     request = pb.CheckNoteRequest(
         serial=note.serial,
@@ -103,7 +99,7 @@ def _confirmed(
 
 
 def _disclose(
-    request: pb.GetNotePartiesRequest, members: set[str], note: Row[*tuple[Any, ...]] | None, *, confirmed: bool
+    request: pb.GetNotePartiesRequest, members: set[str], note: Any | None, *, confirmed: bool
 ) -> LookupResult | Refusal:
     if request.executive_agency_id not in members:
         return Refusal(Reason.AGENCY_NOT_MEMBER)

@@ -4,22 +4,10 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    Column,
-    Connection,
-    Date,
-    Index,
-    Integer,
-    Row,
-    Table,
-    Text,
-    bindparam,
-    select,
-)
+from sqlalchemy import BigInteger, Column, Connection, Date, Index, Integer, Table, Text, exists, select
 
 from estelam.storage.facts import CODE, FACTS_METADATA
+from estelam.storage.statements import Statement, each
 
 
 class State(StrEnum):
@@ -68,38 +56,45 @@ member_table = Table(
     Index("setad_member_key", "agency_id", unique=True),
 )
 
-# Statements are built once, because building one costs ten times as much as executing it.
 _note = note_table.c
-_KEYS: BindParameter[str] = bindparam("keys", expanding=True)
-_NOTE_FACTS = select(_note.serial, _note.state, _note.obligor_id, _note.holder_id, _note.amount_rials).where(
-    _note.serial.in_(_KEYS)
+_serials, _agencies = each("serials"), each("agencies")
+_ASKED_NOTES = _serials.join(note_table, _note.serial == _serials.c.value, isouter=True)
+_NOTE_FACTS = Statement(
+    select(_note.serial, _note.state, _note.obligor_id, _note.holder_id, _note.amount_rials).select_from(_ASKED_NOTES)
 )
-_NOTE_PARTIES = select(
-    _note.serial,
-    _note.state,
-    _note.obligor_id,
-    _note.obligor_name,
-    _note.obligor_address,
-    _note.obligor_postal_code,
-    _note.holder_id,
-    _note.holder_name,
-    _note.holder_address,
-    _note.holder_postal_code,
-    _note.amount_rials,
-).where(_note.serial.in_(_KEYS))
-_MEMBERS = select(member_table.c.agency_id).where(member_table.c.agency_id.in_(_KEYS))
+_NOTE_PARTIES = Statement(
+    select(
+        _note.serial,
+        _note.state,
+        _note.obligor_id,
+        _note.obligor_name,
+        _note.obligor_address,
+        _note.obligor_postal_code,
+        _note.holder_id,
+        _note.holder_name,
+        _note.holder_address,
+        _note.holder_postal_code,
+        _note.amount_rials,
+    ).select_from(_ASKED_NOTES)
+)
+_IS_MEMBER = exists(member_table.c.agency_id).where(member_table.c.agency_id == _agencies.c.value)
+_MEMBERS = Statement(select(_agencies.c.value).where(_IS_MEMBER))
+    select(_agencies.c.value).where(
+        exists(member_table.c.agency_id).where(member_table.c.agency_id == _agencies.c.value)
+    )
+)
 
 
-def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Any]:
     """Return state, obligor, holder and face amount of the notes that exist, by serial."""
-    return {row.serial: row for row in connection.execute(_NOTE_FACTS, {"keys": list(serials)})}
+    return {row.serial: row for row in _NOTE_FACTS.rows(connection, serials=serials) if row.serial is not None}
 
 
-def note_parties(connection: Connection, serials: Collection[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def note_parties(connection: Connection, serials: Collection[str]) -> dict[str, Any]:
     """Return the facts of the notes that exist and their parties' names and addresses, by serial."""
-    return {row.serial: row for row in connection.execute(_NOTE_PARTIES, {"keys": list(serials)})}
+    return {row.serial: row for row in _NOTE_PARTIES.rows(connection, serials=serials) if row.serial is not None}
 
 
 def member_agencies(connection: Connection, agencies: Collection[str]) -> set[str]:
     """Return those of *agencies* that are registered members of Setad."""
-    return set(connection.execute(_MEMBERS, {"keys": list(agencies)}).scalars())
+    return {row.value for row in _MEMBERS.rows(connection, agencies=agencies)}

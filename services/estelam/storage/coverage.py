@@ -12,13 +12,16 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import NegativeAnswerPermit
 from estelam.storage.base import StoreError
 from estelam.storage.facts import coverage_table, load_table
+from estelam.storage.statements import Statement
 
 _COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
-_READ = select(*_COLUMNS)
+_READ = Statement(select(*_COLUMNS))
 _NEWEST = select(load_table.c.number, load_table.c.sha256).order_by(load_table.c.number.desc()).limit(1).subquery()
 # One row, also where no coverage is declared or nothing is loaded.
-_READ_WITH_LOAD = select(*_NEWEST.c, coverage_table.c.feeds, *_COLUMNS).select_from(
-    select(literal(1).label("one")).subquery().outerjoin(coverage_table, true()).outerjoin(_NEWEST, true())
+_READ_WITH_LOAD = Statement(
+    select(*_NEWEST.c, coverage_table.c.feeds, *_COLUMNS).select_from(
+        select(literal(1).label("one")).subquery().outerjoin(coverage_table, true()).outerjoin(_NEWEST, true())
+    )
 )
 
 
@@ -51,8 +54,8 @@ class LoadId(NamedTuple):
 
 def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
-    row = connection.execute(_READ).first()
-    return None if row is None else Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since)
+    rows = _READ.rows(connection)
+    return Coverage(rows[0].since, to_datetime(rows[0].as_of_micros), rows[0].tracking_since) if rows else None
 
 
 def read_coverage_and_load(connection: Connection, required: Collection[str]) -> tuple[Coverage | None, LoadId | None]:
@@ -60,7 +63,7 @@ def read_coverage_and_load(connection: Connection, required: Collection[str]) ->
 
     Coverage that was derived for other feeds than the *required* ones, by a loader with other settings, is None.
     """
-    row = connection.execute(_READ_WITH_LOAD).one()
+    (row,) = _READ_WITH_LOAD.rows(connection)
     newest = None if row.number is None else LoadId(row.number, row.sha256)
     if row.since is None or not _is_of(row.feeds, required):
         return None, newest

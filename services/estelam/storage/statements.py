@@ -1,0 +1,214 @@
+"""Statements that SQLAlchemy compiles once for each engine, and that run on the driver's cursor.
+
+SQLAlchemy's execution layer costs several times what a driver takes to run a statement of the request path. Errors are
+the same as SQLAlchemy's. Results are fetched whole and cursors closed, because an open one holds locks.
+
+In psycopg's pipeline mode (`Store.append`) a started statement is only queued: it is sent with the next one whose rows
+are read, so that both take one round trip.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Connection,
+    Delete,
+    Dialect,
+    Select,
+    Table,
+    TableValuedAlias,
+    Text,
+    TypeDecorator,
+    bindparam,
+    insert,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+_POSTGRESQL, _SQLITE = "postgresql", "sqlite"
+_Processor = Callable[[Any], Any]
+RowReader = Callable[[], list[Any]]
+"""Returns all rows of a started statement, as named tuples."""
+
+
+class _TextList(TypeDecorator[Sequence[str]]):
+    """Texts as one parameter: an array, or JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the parameter."""
+        return dialect.type_descriptor(ARRAY(Text()) if dialect.name == _POSTGRESQL else Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Return the parameter."""
+        return list(value) if dialect.name == _POSTGRESQL else json.dumps(list(value))
+
+
+class _Elements(FunctionElement[Any]):
+    """The elements of a `_TextList`, as a table."""
+
+    inherit_cache = True
+
+
+@compiles(_Elements, _POSTGRESQL)
+def _compile_unnest(element: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"unnest({compiler.process(element.clause_expr.element, **options)})"
+
+
+@compiles(_Elements, _SQLITE)
+def _compile_json_each(element: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clause_expr.element, **options)})"
+
+
+def each(name: str) -> TableValuedAlias:
+    """Return a table of the texts in the parameter *name*, whose only column is `value`.
+
+    A statement is the same for any number of them. Join from it outwards (LEFT JOIN, EXISTS): SQLite then searches the
+    other table for each text, whatever it assumes about the sizes of both.
+    """
+    values: BindParameter[Any] = bindparam(name, type_=_TextList())
+    return _Elements(values).table_valued("value", name="value")
+
+
+class _Compiled(NamedTuple):
+    """A statement for one engine."""
+
+    sql: str
+    constants: Mapping[str, Any]
+    """The parameters that the statement itself holds."""
+    processors: Mapping[str, _Processor]
+    """How values become parameters, where they are converted."""
+    positions: Sequence[str] | None
+    """The names of the parameters by position; None: the driver takes them by name."""
+    row: Callable[[Iterable[Any]], Any] | None
+    """Makes a named tuple of a row; None: the statement returns no rows."""
+
+
+class Statement:
+    """A statement of SQLAlchemy's expression language, compiled when it is first run on an engine.
+
+    Values are converted as SQLAlchemy converts those of the same types.
+    """
+
+    def __init__(self, clause: Select[Any] | Delete) -> None:
+        self.clause = clause
+        self._compiled: dict[str, _Compiled] = {}
+
+    def rows(self, connection: Connection, **values: Any) -> list[Any]:
+        """Run the statement and return all rows, as named tuples."""
+        return self.start(connection, **values)()
+
+    def start(self, connection: Connection, **values: Any) -> RowReader:
+        """Run or queue the statement."""
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _compile(self.clause, dialect)
+        parameters = {**compiled.constants, **values}
+        for name, process in compiled.processors.items():
+            parameters[name] = process(parameters[name])
+        if compiled.positions is None:
+            return _start(connection, compiled.sql, parameters, compiled.row)
+        return _start(connection, compiled.sql, [parameters[name] for name in compiled.positions], compiled.row)
+
+
+def _compile(clause: Select[Any] | Delete, dialect: Dialect) -> _Compiled:
+    compiled: Any = clause.compile(dialect=dialect)
+    processors = {name: _of(bind.type, dialect).bind_processor(dialect) for bind, name in compiled.bind_names.items()}
+    return _Compiled(
+        str(compiled),
+        compiled.params,
+        {name: process for name, process in processors.items() if process},
+        compiled.positiontup,
+        _row_maker(clause, dialect) if isinstance(clause, Select) else None,
+    )
+
+
+def _row_maker(clause: Select[Any], dialect: Dialect) -> Callable[[Iterable[Any]], Any]:
+    columns = clause.selected_columns
+    make: Any = NamedTuple("Row", [(column.key, Any) for column in columns])._make  # type: ignore[misc]  # they vary
+    processors = [_of(column.type, dialect).result_processor(dialect, None) for column in columns]
+    if not any(processors):
+        return cast("Callable[[Iterable[Any]], Any]", make)
+    return lambda row: make(process(one) if process else one for process, one in zip(processors, row, strict=True))
+
+
+def _of(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    return kind.dialect_impl(dialect)
+
+
+class RowInsert:
+    """The insertion of any number of rows into *table*, each a tuple in the order of its columns."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._sql: dict[str, str] = {}
+
+    def start(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Run or queue the insertion of *rows*."""
+        dialect = connection.dialect
+        sql = self._sql.get(dialect.name)
+        if sql is None:
+            sql = self._sql[dialect.name] = self._compile(dialect)
+        if dialect.name == _POSTGRESQL:
+            _start(connection, sql, [*map(list, zip(*rows, strict=True))], None)
+        else:
+            _start(connection, sql, rows, None, many=True)
+
+    def _compile(self, dialect: Dialect) -> str:
+        if dialect.name != _POSTGRESQL:
+            return str(insert(self._table).compile(dialect=dialect))
+        # One statement for all rows, in binary form: half the work of one per row, for client and server.
+        names = ", ".join(dialect.identifier_preparer.format_column(column) for column in self._table.columns)
+        arrays = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in self._table.columns)
+        table = dialect.identifier_preparer.format_table(self._table)
+        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
+
+
+def run_text(connection: Connection, sql: str) -> None:
+    """Run or queue *sql*, one statement without parameters and rows."""
+    _start(connection, sql, None, None)
+
+
+def _start(
+    connection: Connection,
+    sql: str,
+    parameters: Any,
+    row: Callable[[Iterable[Any]], Any] | None,
+    *,
+    many: bool = False,
+) -> RowReader:
+    def read() -> list[Any]:
+        try:
+            return [] if row is None else list(map(row, cursor.fetchall()))
+        except failures as error:
+            raise driver_error(connection, error, sql) from error
+        finally:
+            cursor.close()
+
+    failures = connection.dialect.loaded_dbapi.Error
+    try:
+        cursor = connection.connection.cursor()
+        (cursor.executemany if many else cursor.execute)(sql, *(() if parameters is None else (parameters,)))
+    except failures as error:
+        raise driver_error(connection, error, sql) from error
+    if connection.dialect.name != _SQLITE:
+        return read
+    # An open cursor holds a lock as long as anything refers to it, such as the traceback of an error.
+    rows = read()
+    return lambda: rows
+
+
+def driver_error(connection: Connection, error: Exception, sql: str | None = None) -> BaseException:
+    """Return the error that SQLAlchemy raises in place of the driver's *error*."""
+    base = connection.dialect.loaded_dbapi.Error
+    instance = DBAPIError.instance(sql, None, error, base, hide_parameters=True, dialect=connection.dialect)
+    return cast("BaseException", instance)
