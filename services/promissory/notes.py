@@ -8,7 +8,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Inquiry, LookupResult, Subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.ledger import search
+from estelam.ledger import confirmations
 from estelam.ledger.tables import request_subject
 from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -89,9 +89,9 @@ def _confirmed(
         return {(inquiry.caller.organization_id, question) for question in questions.get(inquiry.request.serial, ())}
 
     wanted = {key for inquiry in inquiries for key in keys(inquiry)}
-    confirmed = search.recent_confirmations(
+    confirmed = confirmations.recent(
         context.connection,
-        asked=wanted,
+        wanted,
         since_micros=to_micros(context.now - window),
         until_micros=to_micros(context.now + CLOCK_TOLERANCE),
     )

@@ -79,10 +79,6 @@ _NOTE_PARTIES = Statement(
 )
 _IS_MEMBER = exists(member_table.c.agency_id).where(member_table.c.agency_id == _agencies.c.value)
 _MEMBERS = Statement(select(_agencies.c.value).where(_IS_MEMBER))
-    select(_agencies.c.value).where(
-        exists(member_table.c.agency_id).where(member_table.c.agency_id == _agencies.c.value)
-    )
-)
 
 
 def note_facts(connection: Connection, serials: Collection[str]) -> dict[str, Any]:

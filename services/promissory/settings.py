@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import ClassVar
 
-from estelam.core.settings import FeedName, HostPort, StoreSettings, SubjectFields
+from pydantic import Field
+
+from estelam.core.settings import MAX_CONFIRMATION_WINDOW, FeedName, HostPort, StoreSettings, SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 
@@ -24,5 +26,6 @@ class PromissorySettings(StoreSettings):
     feeds: tuple[FeedName, ...] = ("notes",)
     """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
     Files of other feeds are refused."""
-    parties_window: timedelta = timedelta(hours=24)
-    """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration."""
+    parties_window: timedelta = Field(default=timedelta(hours=24), le=MAX_CONFIRMATION_WINDOW)
+    """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration,
+    at most 24 hours."""

@@ -49,7 +49,7 @@ def test_check_detects_lost_answer(tmp_path: Path) -> None:
         )
         acknowledged = [Acknowledged(request, stub.CheckNote(request)) for _ in range(2)]
     with closing(sqlite3.connect(deployment.sandbox.folder / "promissory" / "ledger.db")) as store, store:
-        for table, last in (("checkpoint", "size"), ("entry", '"index"')):
+        for table, last in (("checkpoint", "size"), ("entry", '"index"'), ("confirmation", '"index"')):
             store.execute(f"DELETE FROM {table} WHERE {last} = (SELECT max({last}) FROM {table})")  # noqa: S608 - constants
 
     found = kill.Ledger(deployment).look(acknowledged)

@@ -37,6 +37,7 @@ from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     annulment_table,
     checkpoint_table,
+    confirmation_table,
     cosignature_table,
     entry_table,
     fact_note_table,
@@ -59,7 +60,7 @@ Change = tuple[str, tuple[Any, ...]]
 LEDGER = ("ledger", "verify", "promissory")
 RECEIPT = ("receipt", "verify")
 
-TABLES = (entry_table, checkpoint_table, key_use_table, fact_note_table)
+TABLES = (entry_table, checkpoint_table, key_use_table, fact_note_table, confirmation_table)
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
@@ -261,6 +262,7 @@ def truncate(sandbox: Sandbox, commits: int) -> None:
             ("entry", "index"),
             ("fact_note", "index"),
             ("annulment", "annulled_by"),
+            ("confirmation", "index"),
             ("key_use", "first_index"),
         ):
             connection.execute(f'DELETE FROM {table} WHERE "{column}" >= ?', (end,))
@@ -292,6 +294,7 @@ def test_rewritten_end_is_detected_by_published_head(copied: Sandbox) -> None:
     kept = copied.folder / "kept"
     kept.write_text(run(copied, "ledger", "checkpoint", "promissory")[1]["note"])
     truncate(copied, published["commits"] - 1)
+    (copied.folder / "promissory.checkpoint").unlink()  # by which the service would notice
     with (
         RunningService(promissory_opening(copied, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(copied.pki, "setad")) as channel,

@@ -322,7 +322,7 @@ def test_serving_role_privileges(server: PostgresCluster, tmp_path: Path, start:
 
     assert ANSWER_YES == answer
     for forbidden in (
-        "UPDATE ledger.entry SET opened = 7",
+        "UPDATE ledger.entry SET subject_1 = 7",
         "DELETE FROM ledger.entry",
         "TRUNCATE ledger.checkpoint",
         "DROP TABLE ledger.entry",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import uuid_utils
 from sqlalchemy import event, func, select
@@ -24,6 +25,7 @@ from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.pipeline.recorder import InquiryRecorder
+from estelam.storage import statements
 from estelam.storage.facts import load_table
 from estelam.storage.store import AccessMode, Store
 from tools.chaos.generators import Model, RandomRequest, request
@@ -245,11 +247,17 @@ def interrupted(store: Store, interruption: Interruption | None) -> Iterator[Non
     if interruption is None:
         yield
         return
-    engine, reach = store.engine, interruption.reach
+    engine, reach, execute = store.engine, interruption.reach, statements.execute
+
+    def reach_and_execute(*arguments: Any, **options: Any) -> statements.RowReader:
+        reach()
+        return execute(*arguments, **options)
+
     for name in ("before_cursor_execute", "commit"):
         event.listen(engine, name, reach)
     try:
-        yield
+        with mock.patch.object(statements, "execute", reach_and_execute):
+            yield
     finally:
         for name in ("before_cursor_execute", "commit"):
             event.remove(engine, name, reach)

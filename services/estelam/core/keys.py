@@ -227,6 +227,8 @@ class SigningKey:
     key: Ed25519PrivateKey
     verifying_key: VerifyingKey
     path: Path
+    known_keys: Mapping[str, VerifyingKey]
+    """The keys of all signing certificates, by key id."""
 
     @classmethod
     def load(cls, path: Path, certificates: Sequence[Path], retired_keys: Path | None = None) -> "SigningKey":
@@ -244,7 +246,7 @@ class SigningKey:
         if name not in keys:
             known = ", ".join(map(str, certificates))
             raise KeyFileError(f"{path}: no certificate of this key is in {known}; add it to signing_certificates")
-        return cls(name, key, keys[name], path)
+        return cls(name, key, keys[name], path, keys)
 
     def check_validity(self, micros: int) -> None:
         """Check that a signature made at *micros* (microseconds since 1970) would be valid.

@@ -139,6 +139,10 @@ def _check_witnesses(witnesses: tuple[WitnessAddress, ...]) -> tuple[WitnessAddr
     return witnesses
 
 
+MAX_CONFIRMATION_WINDOW = timedelta(hours=24)
+"""The longest time for which a YES may permit its caller another method: confirmations are stored no longer."""
+
+
 class StoreSettings(ServingSettings):
     """Settings of a service that has a data store."""
 

@@ -3,6 +3,7 @@
 With a wrong key under the right id no entry is found: a search would return nothing about a person who was asked for.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from itertools import zip_longest
 from typing import NamedTuple
@@ -69,18 +70,6 @@ def unsearchable(connection: Connection, keyring: HmacKeyring) -> list[Unsearcha
     return found
 
 
-def is_stored(connection: Connection, keyring: HmacKeyring) -> bool:
-    """Return whether an entry was written under the current key of *keyring*.
-
-    Raises:
-        StoreError: another key was used under its id.
-    """
-    stored = connection.execute(_USES.where(_use.key_id == keyring.current)).first() is not None
-    if stored:
-        require_same_keys(connection, keyring)
-    return stored
-
-
 def require_all_keys(connection: Connection, keyring: HmacKeyring) -> None:
     """Check that entries written under any key can be found.
 
@@ -105,7 +94,12 @@ def require_same_keys(connection: Connection, keyring: HmacKeyring) -> None:
     """
     known = connection.execute(_USES.where(_use.key_id.in_(keyring.ids)))
     if wrong := [key_id for key_id, check_value in known if keyring.check_value(key_id) != bytes(check_value)]:
-        raise StoreError(
-            f"the keyring holds another key as {', '.join(wrong)} than the ledger was written with: no entry is found "
-            "with it; restore the line from the backup of the keyring, and give a new key an id of its own"
-        )
+        raise StoreError(wrong_keys(wrong))
+
+
+def wrong_keys(key_ids: Sequence[str]) -> str:
+    """Return the message that these keys are not those that the ledger was written with."""
+    return (
+        f"the keyring holds another key as {', '.join(key_ids)} than the ledger was written with: no entry is found "
+        "with it; restore the line from the backup of the keyring, and give a new key an id of its own"
+    )

@@ -12,21 +12,26 @@ from datetime import date, datetime
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import Connection, bindparam, select
 
 from estelam.core.clock import to_datetime
-from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import FactNote, NoteKind, entry_table, fact_note_table, note_entries
+from estelam.ledger.basis import Basis
+from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
 from estelam.storage import coverage
-from estelam.storage.coverage import Coverage, LoadId
+from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
+from estelam.storage.statements import Statement
 
 _load, _note = load_table.c, fact_note_table.c
-_NEWEST_FIRST = (
-    select(entry_table.c.leaf)
-    .join(fact_note_table, _note["index"] == entry_table.c["index"])
-    .where(_note.kind == NoteKind.LOAD.value)
+_LOADS = select(load_table).order_by(_load.number)
+_EVERY = Statement(_LOADS)
+_AFTER = Statement(_LOADS.where(_load.number > bindparam("number")))
+_BY_NUMBER = Statement(select(_load.sha256).where(_load.number == bindparam("number")))
+_NOTED = Statement(
+    select(_note.sha256)
+    .where(_note.kind == NoteKind.LOAD.value, _note.number == bindparam("number"))
     .order_by(_note["index"].desc())
+    .limit(1)
 )
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
 
@@ -47,21 +52,19 @@ class LoadNote(NamedTuple):
         return int(self.facts["load"])
 
 
-def unnoted(connection: Connection) -> list[FactNote]:
+def unnoted(connection: Connection, basis: Basis) -> list[FactNote]:
     """Return the notes of the loads that the ledger has not noted, oldest first.
 
     Where facts were restored or rebuilt, the load that was noted last is not among them: then all loads after the
     newest one that was ever noted, and if that is the newest load, this load again.
     """
-    stored = select(load_table).order_by(_load.number)
-    last = _last_noted(connection)
-    if (
-        last
-        and last == connection.execute(select(_load.number, _load.sha256).where(_load.number == last.number)).first()
-    ):
-        rows = connection.execute(stored.where(_load.number > last.number)).all()
+    last = basis.noted_load
+    if basis.newest_load == last:
+        return []
+    if last and [row.sha256 for row in _BY_NUMBER.rows(connection, number=last.number)] == [last.sha256]:
+        rows = _AFTER.rows(connection, number=last.number)
     else:
-        every = connection.execute(stored).all()
+        every = _EVERY.rows(connection)
         newest_first = takewhile(lambda load: not _is_noted(connection, load), reversed(every))
         rows = list(newest_first)[::-1] or every[-1:]
     return [_fact_note(row) for row in rows[:-1]] + [
@@ -69,17 +72,8 @@ def unnoted(connection: Connection) -> list[FactNote]:
     ]
 
 
-def _is_noted(connection: Connection, load: Row[*tuple[Any, ...]]) -> bool:
-    return _last_noted(connection, _note.number == load.number) == (load.number, load.sha256)
-
-
-def _last_noted(connection: Connection, *conditions: ColumnElement[bool]) -> LoadId | None:
-    """Return the load that the newest note, of those that satisfy *conditions*, is about; None if there is none."""
-    leaf = connection.execute(_NEWEST_FIRST.where(*conditions).limit(1)).scalar()
-    if leaf is None:
-        return None
-    facts = json.loads(pb.Entry.FromString(leaf).notice)
-    return LoadId(facts["load"], facts["sha256"])
+def _is_noted(connection: Connection, load: Any) -> bool:
+    return [row.sha256 for row in _NOTED.rows(connection, number=load.number)] == [load.sha256]
 
 
 def notes(connection: Connection) -> Iterator[LoadNote]:
@@ -100,7 +94,7 @@ def _coverage(stated: dict[str, str] | None) -> Coverage | None:
     )
 
 
-def _fact_note(load: Row[*tuple[Any, ...]], covered: Coverage | None = None) -> FactNote:
+def _fact_note(load: Any, covered: Coverage | None = None) -> FactNote:
     facts = {
         "feed": load.feed,
         "feed_number": load.feed_number,

@@ -21,7 +21,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import key_use, loads, search
+from estelam.ledger import basis, key_use, loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
 from estelam.ledger.tables import StoredEntry, index_key
@@ -130,7 +130,10 @@ def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
     while True:
         with store.transaction() as connection:
             notes = list(loads.notes(connection))
-            newest, unnoted = _last(connection), frozenset(note.number for note in loads.unnoted(connection))
+            newest, unnoted = (
+                _last(connection),
+                frozenset(note.number for note in loads.unnoted(connection, basis.start(connection)())),
+            )
             since = seen.setdefault(newest, time.monotonic())
             if not unnoted or time.monotonic() - since >= settle_seconds:
                 yield Snapshot(connection, notes, newest, unnoted)

@@ -15,14 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from estelam.core.clock import to_datetime
 from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
 from estelam.storage.facts import recall_run_table
+from estelam.storage.statements import Statement
 from estelam.storage.store import AccessMode, Store, StoreError
 
 _note, _run = fact_note_table.c, recall_run_table.c
-_UNNOTED = (
-    select(recall_run_table)
-    .where(_run.run_at_micros.not_in(select(_note.number).where(_note.kind == NoteKind.RECALL.value)))
-    .order_by(_run.run_at_micros)
-)
+_NOTED = select(_note.number).where(_note.kind == NoteKind.RECALL.value)
+_UNNOTED = Statement(select(recall_run_table).where(_run.run_at_micros.not_in(_NOTED)).order_by(_run.run_at_micros))
 
 
 class RecallRun(NamedTuple):
@@ -62,7 +60,7 @@ def store_run(url: str, run: RecallRun) -> None:
 
 def unnoted(connection: Connection) -> list[FactNote]:
     """Return the notes of the runs that the ledger has not noted, oldest first."""
-    return [_fact_note(RecallRun(*row)) for row in connection.execute(_UNNOTED)]
+    return [_fact_note(RecallRun(*row)) for row in _UNNOTED.rows(connection)]
 
 
 def notes(connection: Connection) -> Iterator[RecallNote]:

@@ -1,4 +1,4 @@
-"""Searches of the ledger: recent confirmations, inquiries about a person or about many subjects, catalogue notices.
+"""Searches of the ledger: inquiries about a person or about many subjects, catalogue notices.
 
 Index keys are random: with one index over all of them each insert would touch a distant page, more so as the ledger
 grows. The index is partitioned into segments of 2,048 consecutive entries, so that inserts touch only the newest
@@ -6,7 +6,7 @@ segment's pages. A look-up probes every segment.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import starmap
 from typing import Any
 
@@ -38,7 +38,6 @@ from estelam.ledger.tables import (
     StoredEntry,
     annulment_table,
     checkpoint_table,
-    confirmation_key,
     entry_table,
     index_key,
 )
@@ -48,46 +47,13 @@ PROBED_KEYS = 512
 """Up to so many index keys are probed in every segment; for more, one scan of all keys costs less."""
 ROWS_AT_ONCE = 2000
 KEYS_AT_ONCE = 10_000
+_DISORDER_MICROS = 60_000_000
+"""Commits are in the order in which workers got the append lock, but have the times at which they looked up."""
 _SEGMENT = literal_column(f'entry."index" / {SEGMENT_ENTRIES}', BigInteger)
 _entry = entry_table.c
 _StoredQuery = Select[int, bytes, bytes]
 _INDEX = _entry["index"]
 _NOT_ANNULLED = ~exists().where(annulment_table.c["index"] == _INDEX)
-
-
-def recent_confirmations(
-    connection: Connection, *, asked: Collection[tuple[str, bytes]], since_micros: int, until_micros: int
-) -> set[tuple[str, bytes]]:
-    """Return those of *asked* (caller, keyed hash of the whole question) that were answered YES within the window.
-
-    Both bounds are in microseconds since 1970, inclusive.
-    """
-    first = _first_since(connection, since_micros) if asked else None
-    if first is None:
-        return set()
-    keys = {confirmation_key(*pair): pair for pair in asked}
-
-    def confirmed(found: Iterable[StoredEntry]) -> set[tuple[str, bytes]]:
-        return {
-            (each.entry.caller, each.keys.question)
-            for each in found
-            if each.entry.outcome == pb.OUTCOME_YES and since_micros <= each.entry.answered_at_micros <= until_micros
-        } & set(asked)
-
-    # However often a caller has inquired, the newest YES suffices, unless it was returned while the clock was ahead.
-    newest = connection.execute(_newest_confirmations(keys, first)).scalars().all()
-    found = confirmed(_stored(connection, select(*STORED_COLUMNS).where(_INDEX.in_(newest))))
-    if len(found) < len(newest):
-        others = [key for key, pair in keys.items() if pair not in found]
-        older = _in_every_segment(others, "opened", first=first).where(_NOT_ANNULLED)
-        found |= confirmed(_stored(connection, older))
-    return found
-
-
-def _newest_confirmations(keys: Collection[int], first: int) -> Select[int]:
-    segments = _segments(first)
-    in_segment = select(func.max(_INDEX)).join_from(segments, entry_table, segments.c.number == _SEGMENT)
-    return in_segment.where(_entry.opened.in_(keys), _NOT_ANNULLED).group_by(_entry.opened)
 
 
 def annulments(connection: Connection) -> dict[int, int]:
@@ -96,15 +62,10 @@ def annulments(connection: Connection) -> dict[int, int]:
     return dict(connection.execute(select(columns["index"], columns.annulled_by)).all())
 
 
-def committed(connection: Connection, receipts: Iterable[pb.Receipt]) -> dict[str, int]:
-    """Return the indexes of those entries of *receipts*, by inquiry id, that are in the ledger and not annulled.
-
-    A receipt states the index that its entry has if its commit succeeded.
-    """
-    wanted = {receipt.index: receipt for receipt in receipts}
-    query = select(_INDEX, _entry.leaf).where(_INDEX.in_(wanted), _NOT_ANNULLED)
-    found = ((index, wanted[index], bytes(leaf)) for index, leaf in connection.execute(query))
-    return {receipt.inquiry_id: index for index, receipt, leaf in found if leaf == receipt.entry}
+def committed(connection: Connection, leaves: Mapping[int, bytes]) -> list[int]:
+    """Return those indexes of *leaves* at which the ledger has exactly this leaf, if the entry is not annulled."""
+    query = select(_INDEX, _entry.leaf).where(_INDEX.in_(leaves), _NOT_ANNULLED)
+    return [index for index, leaf in connection.execute(query) if bytes(leaf) == leaves[index]]
 
 
 def size(connection: Connection) -> int:
@@ -128,7 +89,7 @@ def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject
 
 def entries_since(connection: Connection, micros: int) -> Iterator[StoredEntry]:
     """Yield every entry from the instant *micros* (microseconds since 1970) on, oldest first, streamed."""
-    if (first := _first_since(connection, micros)) is None:
+    if (first := _first_since(connection, micros - _DISORDER_MICROS)) is None:
         return
     yield from (each for each in entries_between(connection, first, None) if each.entry.answered_at_micros >= micros)
 
@@ -189,8 +150,8 @@ def _among(connection: Connection, column: ColumnElement[int], values: list[int]
     return column.in_(select(listed.c.value))
 
 
-def _in_every_segment(keys: Collection[int], column: str = "subject_1", *, first: int = 0) -> _StoredQuery:
-    segments = _segments(first)
+def _in_every_segment(keys: Collection[int], column: str = "subject_1") -> _StoredQuery:
+    segments = _segments()
     in_segment = select(*STORED_COLUMNS).join_from(segments, entry_table, segments.c.number == _SEGMENT)
     return in_segment.where(_entry[column].in_(keys))
 
@@ -200,9 +161,8 @@ def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterato
         yield from _stored(connection, _in_every_segment(keys, name))
 
 
-def _segments(first: int) -> CTE:
-    """Return the numbers of all segments from that of entry *first* to the newest."""
+def _segments() -> CTE:
+    """Return the numbers of all segments."""
     last = select(func.coalesce(func.max(_INDEX), 0) // SEGMENT_ENTRIES).scalar_subquery()
-    number = cast(literal(first // SEGMENT_ENTRIES), BigInteger).label("number")
-    segment = select(number).cte("segment", recursive=True)
+    segment = select(cast(literal(0), BigInteger).label("number")).cte("segment", recursive=True)
     return segment.union_all(select(segment.c.number + 1).where(segment.c.number < last))

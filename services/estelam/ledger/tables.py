@@ -1,8 +1,7 @@
 """Tables of the ledger, the rows they hold, and the index keys by which entries are found.
 
 An entry is stored as the exact bytes of its leaf in the ledger's tree. Beside it stand the exact bytes of its search
-keys, to which it commits, and its index keys, 8 bytes each as a number: one for each keyed subject, and for a YES one
-by which its caller's confirmation of the same question is found (`estelam.ledger.search`).
+keys, to which it commits, and its index keys, 8 bytes each as a number: one for each keyed subject.
 """
 
 import hashlib
@@ -14,7 +13,19 @@ from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, SmallInteger, Table, Text, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    select,
+)
 
 from estelam.core.clock import to_datetime
 from estelam.core.model import Subject
@@ -44,14 +55,16 @@ SUBJECTS_OF_NOTES = {
 _INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 
+# On SQLite an INTEGER key is the row's own, without an index beside the table.
+_KEY = BigInteger().with_variant(Integer(), "sqlite")
+
 entry_table = Table(
     "entry",
     _METADATA,
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", _KEY, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
     Column("search_keys", LargeBinary, nullable=False),
     *(Column(name, BigInteger) for name in SUBJECT_COLUMNS),
-    Column("opened", BigInteger),
 )
 
 # The state of the ledger after each commit: the signed note, and the tree as far as appending needs it. The note states
@@ -59,7 +72,7 @@ entry_table = Table(
 checkpoint_table = Table(
     "checkpoint",
     _METADATA,
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", _KEY, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("signed_at_micros", BigInteger, nullable=False),
@@ -95,21 +108,31 @@ key_use_table = Table(
     Column("check_value", LargeBinary, nullable=False),
 )
 
-# The entries that note a row of the facts, with the row's kind and number.
+# The entries that note a row of the facts, with the row's kind and number, and a load's hash.
 fact_note_table = Table(
     "fact_note",
     _METADATA,
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", _KEY, primary_key=True, autoincrement=False),
     Column("kind", Text, nullable=False),
     Column("number", BigInteger, nullable=False),
+    Column("sha256", Text),
 )
 
 # The entries that a later entry annuls.
 annulment_table = Table(
     "annulment",
     _METADATA,
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
-    Column("annulled_by", BigInteger, nullable=False),
+    Column("index", _KEY, primary_key=True, autoincrement=False),
+    Column("annulled_by", BigInteger, nullable=False, index=True),
+)
+
+# Each YES that is neither annulled nor too old, by a key of its caller and question (`estelam.ledger.confirmations`).
+confirmation_table = Table(
+    "confirmation",
+    _METADATA,
+    Column("index", _KEY, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("confirmed_at_micros", BigInteger, nullable=False),
 )
 
 
@@ -141,14 +164,13 @@ class EntryRow(NamedTuple):
     subject_1: int | None
     subject_2: int | None
     subject_3: int | None
-    opened: int | None
 
     @classmethod
     def of(cls, entry: pb.Entry, keys: pb.SearchKeys) -> "EntryRow":
         """Return the row that stores *entry*, which commits to *keys* from now on."""
         search_keys = receipt.canonical(keys)
         entry.keys_commitment = keys_commitment(search_keys)
-        return cls(receipt.canonical(entry), search_keys, *index_keys(entry, keys))
+        return cls(receipt.canonical(entry), search_keys, *index_keys(keys))
 
 
 def keys_commitment(search_keys: bytes) -> bytes:
@@ -156,11 +178,10 @@ def keys_commitment(search_keys: bytes) -> bytes:
     return hashlib.sha256(search_keys).digest()
 
 
-def index_keys(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[int | None, int | None, int | None, int | None]:
-    """Return the index keys of *entry*: one for each of up to three subjects, and its confirmation key after a YES."""
+def index_keys(keys: pb.SearchKeys) -> tuple[int | None, int | None, int | None]:
+    """Return the index keys of an entry with these search *keys*: one for each of up to three subjects."""
     first, second, third, *_ = *[index_key(keyed) for keyed in keys.subjects], None, None, None
-    is_yes = entry.outcome == pb.OUTCOME_YES
-    return first, second, third, confirmation_key(entry.caller, keys.question) if is_yes else None
+    return first, second, third
 
 
 class FactNote(NamedTuple):
@@ -172,18 +193,26 @@ class FactNote(NamedTuple):
     """The rest of the row; what is None is left out of the notice."""
 
     @property
+    def row(self) -> tuple[str, int, str | None]:
+        """What stands beside the entry's index in the table of notes."""
+        return self.kind.value, self.number, self.facts.get("sha256")
+
+    @property
     def notice(self) -> str:
         """The row as a JSON object."""
         stated = {name: value for name, value in self.facts.items() if value is not None}
         return json.dumps({self.kind.value: self.number, **stated}, separators=(",", ":"))
 
 
-def noted_fact(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[str, int] | None:
-    """Return kind and number of the row that *entry* notes; None if it notes none."""
+def noted_fact(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[str, int, str | None] | None:
+    """Return kind, number and hash of the row that *entry* notes; None if it notes none."""
     if entry.outcome != pb.OUTCOME_NOTED:
         return None
     kind = next((kind.value for kind, subject in SUBJECTS_OF_NOTES.items() if list(keys.subjects) == [subject]), None)
-    return None if kind is None else (kind, int(json.loads(entry.notice)[kind]))
+    if kind is None:
+        return None
+    stated = json.loads(entry.notice)
+    return kind, int(stated[kind]), stated.get("sha256")
 
 
 def note_entries(connection: Connection, kind: NoteKind) -> Iterator[StoredEntry]:
@@ -202,11 +231,6 @@ def request_subject(method: str, request: bytes) -> Subject:
 def index_key(keyed: bytes) -> int:
     """Return the index key of a subject's keyed hash: its first 8 bytes. Keys may collide: compare the hashes."""
     return _INDEX_KEY.unpack_from(keyed)[0]  # type: ignore[no-any-return]
-
-
-def confirmation_key(caller: str, question: bytes) -> int:
-    """Return the index key of each YES that *caller* received to *question*, a keyed hash of method and request."""
-    return index_key(hashlib.sha256(f"{caller}\0".encode() + question).digest())
 
 
 def last_checkpoint_time(connection: Connection) -> datetime:

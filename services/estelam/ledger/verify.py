@@ -1,8 +1,9 @@
 """Verification of a ledger: detects every entry that was changed, removed, added or reordered, and every other row."""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import chain, islice
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     and_,
     exists,
+    func,
     not_,
     or_,
     select,
@@ -27,6 +29,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
+from estelam.core.settings import MAX_CONFIRMATION_WINDOW
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.confirmations import key_of
 from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
@@ -34,6 +39,7 @@ from estelam.ledger.tables import (
     StoredEntry,
     annulment_table,
     checkpoint_table,
+    confirmation_table,
     cosignature_table,
     entry_table,
     fact_note_table,
@@ -121,16 +127,79 @@ def verify_heads(connection: Connection, last: Checkpoint, heads: Iterable[tuple
             raise LedgerCorruptError(f"{head} is no earlier state of this ledger; {_REWRITTEN}")
 
 
+# What is read in advance is verified at the end, or with the last checkpoint.
+_ANNULLED = select(annulment_table.c["index"])
+_ANNULLED_CONFIRMATION = (
+    select(confirmation_table.c["index"])
+    .join(annulment_table, annulment_table.c["index"] == confirmation_table.c["index"])
+    .limit(1)
+)
+_NEWEST_TIME = select(func.max(checkpoint_table.c.signed_at_micros))
+
+
+def _required_since(connection: Connection) -> int:
+    """Return the time from which on every YES must have its confirmation."""
+    newest = connection.execute(_NEWEST_TIME).scalar()
+    return (newest if isinstance(newest, int) else 0) - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1)
+
+
+class _Confirmations:
+    """Compares the table of confirmations with the entries, both in order.
+
+    An entry that is a YES and not annulled has its row; one that is older than any window may have had it deleted.
+    """
+
+    def __init__(self, rows: Iterator[Row[*tuple[Any, ...]]], annulled: Collection[int], required_since: int) -> None:
+        self._rows = rows
+        self._annulled = annulled
+        self._required_since = required_since
+        self._row = next(rows, None)
+
+    def check(self, stored: StoredEntry) -> None:
+        """Check the row of the entry.
+
+        Raises:
+            LedgerCorruptError: it is missing or another one, or the entry should have none.
+        """
+        entry, expected = stored.entry, None
+        if entry.outcome == pb.OUTCOME_YES and stored.index not in self._annulled:
+            expected = (stored.index, key_of(entry.caller, stored.keys.question), entry.answered_at_micros)
+        if self._row is not None and self._row[0] == stored.index:
+            # Types are compared too: SQLite can store a value of any type.
+            is_wrong = repr(tuple(self._row)) != repr(expected)
+            self._row = next(self._rows, None)
+        else:
+            is_wrong = expected is not None and entry.answered_at_micros >= self._required_since
+        if is_wrong:
+            raise LedgerCorruptError(f"the confirmation of entry {stored.index} does not match it")
+
+    def check_end(self) -> None:
+        """Check that no row is left.
+
+        Raises:
+            LedgerCorruptError: one belongs to no entry.
+        """
+        if self._row is not None:
+            raise LedgerCorruptError("a row of the table confirmation belongs to no entry")
+
+
 def _verified(connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier) -> Iterator[Checkpoint]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
     # Without a start there is no condition, so that a row is found whatever it holds.
     entries_after = [entry_table.c["index"] >= start.size] if start.size else []
     checkpoints_after = [checkpoint_table.c.size > start.size] if start.size else []
+    confirmations_after = [confirmation_table.c["index"] >= start.size] if start.size else []
     stored_entries = _as_stored(entry_table, *entries_after)
     stored_checkpoints = _as_stored(checkpoint_table, *checkpoints_after)
-    derived = _Derived(start.size)
-    with streamed.execute(stored_entries) as entries, streamed.execute(stored_checkpoints) as checkpoints:
+    required_since, annulled = _required_since(connection), {index for index, *_ in connection.execute(_ANNULLED)}
+    with (
+        streamed.execute(stored_entries) as entries,
+        streamed.execute(stored_checkpoints) as checkpoints,
+        streamed.execute(_as_stored(confirmation_table, *confirmations_after)) as confirmations,
+    ):
+        derived = _Derived(start.size, _Confirmations(iter(confirmations), annulled, required_since))
         yield from _checkpoints(chain.from_iterable(entries.partitions()), checkpoints, keys, start, derived)
+        derived.confirmations.check_end()
     derived.check(connection)
 
 
@@ -139,13 +208,15 @@ class _Derived:
     """What the tables beside the entries must hold, collected from the entries from *start* on."""
 
     start: int
+    confirmations: _Confirmations
     key_uses: dict[str, tuple[str, int, bytes]] = field(default_factory=dict)
     fact_notes: list[tuple[Any, ...]] = field(default_factory=list)
     annulments: dict[int, int] = field(default_factory=dict)
     nodes: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def add(self, stored: StoredEntry) -> None:
-        """Collect what the tables must hold of an entry."""
+        """Check the entry's confirmation, and collect what the other tables must hold of it."""
+        self.confirmations.check(stored)
         if (key_id := stored.keys.key_id) not in self.key_uses:
             self.key_uses[key_id] = (key_id, stored.index, stored.keys.key_check_value)
         if (noted := noted_fact(stored.entry, stored.keys)) is not None:
@@ -174,6 +245,8 @@ class _Derived:
             (annulment_table, annulment.annulled_by < self.start, self.annulments.items()),
             (node_table, or_(*(_is_below(node, level, self.start) for level in NODE_LEVELS)), self.nodes),
         )
+        if connection.execute(_ANNULLED_CONFIRMATION).first() is not None:
+            raise LedgerCorruptError("the table confirmation holds an annulled entry")
         for table, is_earlier, expected in tables:
             conditions = [not_(is_earlier)] if self.start else []
             rows = connection.execute(_as_stored(table, *conditions))
@@ -261,7 +334,7 @@ def _verified_entry(row: Row[*tuple[Any, ...]], index: int) -> StoredEntry:
     stored = StoredEntry.parse(index, leaf, search_keys)
     if keys_commitment(search_keys) != stored.entry.keys_commitment:
         raise LedgerCorruptError(f"the search keys of entry {index} are not those that it commits to")
-    expected = index_keys(stored.entry, stored.keys)
+    expected = index_keys(stored.keys)
     # Types are compared too: SQLite can store 1.0 where 1 belongs.
     if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
         raise LedgerCorruptError(f"the index keys of entry {index} do not match its search keys")

@@ -1,21 +1,21 @@
 """Appends to the ledger: each commit adds its entries to the ledger's tree and signs one checkpoint over all of it."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uuid_utils
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import key_use
+from estelam.ledger import basis, confirmations, key_use
+from estelam.ledger.basis import Basis
 from estelam.ledger.tables import (
     NODE_LEVELS,
     NOTICES,
@@ -32,11 +32,23 @@ from estelam.ledger.tables import (
 )
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint, origin_of
+from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.tree import Frontier, Growth, leaf_hash
 from estelam.storage.base import StoreError
+from estelam.storage.statements import RowInsert, RowReader, Statement
 
-_INSERT_CHECKPOINT = insert(checkpoint_table)
-_LAST_CHECKPOINT = select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)
+_checkpoint = checkpoint_table.c
+_LAST_CHECKPOINT = Statement(
+    select(_checkpoint.size, _checkpoint.note, _checkpoint.frontier).order_by(_checkpoint.size.desc()).limit(1)
+)
+_INSERT_ENTRIES = RowInsert(entry_table)
+_INSERT_CHECKPOINT = RowInsert(checkpoint_table)
+_INSERT_NODES = RowInsert(node_table)
+_INSERT_KEY_USE = RowInsert(key_use_table)
+_INSERT_FACT_NOTES = RowInsert(fact_note_table)
+_INSERT_ANNULMENTS = RowInsert(annulment_table)
+# Beside twice as many as there are new entries, so that expired confirmations are deleted faster than new ones come.
+_EXPIRED_AT_ONCE = 16
 _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
     Outcome.YES: pb.OUTCOME_YES,
     Outcome.NO: pb.OUTCOME_NO,
@@ -58,18 +70,99 @@ class EntryDraft:
 _KeyedEntry = tuple[pb.Entry, pb.SearchKeys]
 
 
-class _Committed(NamedTuple):
-    """Appended entries, with the parts of their receipts."""
+class _Record(NamedTuple):
+    """An entry before it has an index, and what its receipt states beside it."""
 
-    rows: list[EntryRow]
+    entry: _KeyedEntry
+    salt: bytes
+    request: bytes
+    reply: bytes
+    confirmation: str
+    """The key of a YES in the table of confirmations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Entries of one commit, complete but for their indexes."""
+
+    micros: int
+    drafts: Sequence[EntryDraft]
+    notes: Sequence[FactNote]
+    records: Sequence[_Record]
+    """What the receipt of each draft states."""
+    rows: Sequence[EntryRow]
+    """The notes' rows, then the drafts', then those of notices."""
+    leaves: Sequence[bytes]
+    """The hash of each row's leaf."""
+    first_use: Mapping[str, bytes]
+    """The HMAC key and its check value, if the first of these entries is the first under this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Prepared entries with their indexes, in a transaction that may not be committed yet."""
+
+    prepared: Prepared
     first: int
-    """The index of the first one."""
+    """The index of the first row."""
     tree: Growth
     note: str
+
+    @property
+    def leaves(self) -> dict[int, bytes]:
+        """The leaf of each draft's entry, by its index."""
+        return {index: self.prepared.rows[index - self.first].leaf for index, _ in self._indexed}
+
+    @property
+    def annulments(self) -> list[tuple[int, int]]:
+        """The index of each annulled entry, and of the draft's that annuls it."""
+        return [(draft.annuls, index) for index, draft in self._indexed if draft.annuls is not None]
+
+    @property
+    def confirmations(self) -> list[tuple[int, str, int]]:
+        """The row of each YES in the table of confirmations."""
+        pairs = zip(self._indexed, self.prepared.records, strict=True)
+        return [
+            (index, record.confirmation, self.prepared.micros) for (index, _), record in pairs if record.confirmation
+        ]
+
+    @property
+    def _indexed(self) -> Iterator[tuple[int, EntryDraft]]:
+        return enumerate(self.prepared.drafts, self.first + len(self.prepared.notes))
+
+    def fill_receipt(self, number: int, receipt: pb.Receipt) -> None:
+        """Fill in the *receipt* of draft *number*, once the transaction is committed."""
+        prepared, place = self.prepared, len(self.prepared.notes) + number
+        record, index = prepared.records[number], self.first + place
+        receipt.inquiry_id = str(prepared.drafts[number].inquiry.id)
+        receipt.answered_at.FromMicroseconds(prepared.micros)
+        receipt.request, receipt.reply = record.request, record.reply
+        receipt.entry, receipt.salt = prepared.rows[place].leaf, record.salt
+        receipt.index = index
+        receipt.inclusion_path.extend(self.tree.path(index))
+        receipt.checkpoint = self.note
+
+
+class _Head(NamedTuple):
+    """The last checkpoint as it is stored."""
+
+    size: int
+    note: str
+    frontier: bytes
+
+
+class Head(NamedTuple):
+    """What appending needs of the ledger, read or queued."""
+
+    read_checkpoint: RowReader
+    read_expired: Callable[[], tuple[int, int] | None]
 
 
 class LedgerWriter:
     """Appends to the ledger of *service*, within the caller's transaction.
+
+    What an entry needs but its index is made before the append lock is taken (`prepare`); under the lock the last
+    checkpoint is read, and the entries are added to its tree, signed and inserted (`append`).
 
     Args:
         service: The service's name in the settings; with the signing certificate's organisation it names the ledger.
@@ -83,55 +176,124 @@ class LedgerWriter:
         self._keyring = keyring
         self._signer = signer
         self._clock = clock
-        # Not set by the transaction that stores it, whose commit may fail: a transaction appends once.
-        self._key_use_is_stored = False
+        # The last checkpoint that this process signed or verified, and its tree.
+        self._known: tuple[_Head, Frontier] | None = None
+        self._expiry = confirmations.Expiry()
 
     def check_signing_key(self) -> None:
         """Raise a KeyFileError unless the signing key's certificate is valid now."""
         self._signer.check_validity(self._clock.micros())
 
-    def append(
-        self, connection: Connection, drafts: Sequence[EntryDraft], *, notes: Sequence[FactNote] = ()
-    ) -> list[pb.Receipt]:
-        """Append *drafts* as entries of one commit, and return the receipt of each, in order.
+    def start_basis(self, connection: Connection) -> Callable[[], Basis]:
+        """Read or queue the basis of answers."""
+        return basis.start(connection, self._keyring.current)
+
+    def prepare(
+        self,
+        found: Basis,
+        drafts: Sequence[EntryDraft] = (),
+        *,
+        notes: Sequence[FactNote] = (),
+        notices: Sequence[str] = (),
+    ) -> Prepared:
+        """Prepare *drafts*, and *notices* of changes of the catalogue, as entries of one commit.
 
         The *notes* come before them: the answers are from data that includes these loads.
+
+        Raises:
+            StoreError: the ledger was written with another HMAC key under the id of the current one.
         """
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
         noted = [self._note(SUBJECTS_OF_NOTES[note.kind], note.notice, micros) for note in notes]
-        prepared = [self._prepare(draft, micros, monotonic) for draft in drafts]
-        committed = self._append(connection, [*noted, *(each.entry for each in prepared)], micros)
-        first = committed.first + len(noted)
-        if noted:
-            rows = [
-                {"index": index, "kind": note.kind.value, "number": note.number}
-                for index, note in enumerate(notes, start=committed.first)
-            ]
-            connection.execute(insert(fact_note_table), rows)
-        annulled = [(index, draft.annuls) for index, draft in enumerate(drafts, start=first)]
-        if annulments := [{"index": old, "annulled_by": index} for index, old in annulled if old is not None]:
-            connection.execute(insert(annulment_table), annulments)
-        answered_at = Timestamp()
-        answered_at.FromMicroseconds(micros)
-        return [
-            pb.Receipt(
-                inquiry_id=str(draft.inquiry.id),
-                answered_at=answered_at,
-                request=each.request,
-                reply=each.reply,
-                entry=committed.rows[index - committed.first].leaf,
-                salt=each.salt,
-                index=index,
-                inclusion_path=committed.tree.path(index),
-                checkpoint=committed.note,
-            )
-            for index, (draft, each) in enumerate(zip(drafts, prepared, strict=True), start=first)
-        ]
+        records = [self._record(draft, micros, monotonic) for draft in drafts]
+        entries = [*noted, *(each.entry for each in records), *(self._note(NOTICES, one, micros) for one in notices)]
+        first_use = self._first_use(found)
+        for key_check_value in first_use.values():
+            entries[0][1].key_check_value = key_check_value
+        rows = [EntryRow.of(entry, keys) for entry, keys in entries]
+        return Prepared(micros, drafts, notes, records, rows, [leaf_hash(row.leaf) for row in rows], first_use)
 
-    def append_notices(self, connection: Connection, notices: Sequence[str]) -> None:
-        """Append each of *notices* (changes of the catalogue) as an entry, all in one commit."""
-        micros = self._clock.micros()
-        self._append(connection, [self._note(NOTICES, notice, micros) for notice in notices], micros)
+    def _first_use(self, found: Basis) -> dict[str, bytes]:
+        key_id = self._keyring.current
+        check_value = self._keyring.check_value(key_id)
+        if found.key_check_value is None:
+            return {key_id: check_value}
+        if bytes(found.key_check_value) != check_value:
+            raise StoreError(key_use.wrong_keys([key_id]))
+        return {}
+
+    def start_head(self, connection: Connection, entries: int) -> Head:
+        """Read or queue, under the append lock, what appending about so many *entries* needs of the ledger."""
+        read_expired = self._expiry.start(connection, self._clock.micros(), 2 * entries + _EXPIRED_AT_ONCE)
+        return Head(_LAST_CHECKPOINT.start(connection), read_expired)
+
+    def append(self, connection: Connection, prepared: Prepared, head: Head) -> Appended:
+        """Append *prepared* entries after *head*, which was read under the same lock.
+
+        Raises:
+            StoreError: the last checkpoint is damaged, not of this ledger, or not signed by a known key.
+        """
+        before = self._last_tree(head.read_checkpoint())
+        tree = before.append(prepared.leaves)
+        note = checkpoint.sign(Checkpoint(self.origin, tree.size, tree.root), self._signer, prepared.micros)
+        state = _Head(tree.size, note, tree.frontier.serialize())
+        appended = Appended(prepared, before.size, tree, note)
+        _INSERT_ENTRIES.start(connection, [(index, *row) for index, row in enumerate(prepared.rows, before.size)])
+        _INSERT_CHECKPOINT.start(connection, [(*state, prepared.micros)])
+        for insertion, rows in (
+            (_INSERT_NODES, _completed_nodes(tree)),
+            (_INSERT_KEY_USE, [(key, before.size, value) for key, value in prepared.first_use.items()]),
+            (_INSERT_FACT_NOTES, [(index, *note.row) for index, note in enumerate(prepared.notes, before.size)]),
+            (_INSERT_ANNULMENTS, appended.annulments),
+            (confirmations.INSERT, appended.confirmations),
+        ):
+            if rows:
+                insertion.start(connection, rows)
+        for annulled, _ in appended.annulments:
+            confirmations.start_deletion(connection, annulled, annulled)
+        if expired := head.read_expired():
+            confirmations.start_deletion(connection, *expired)
+        self._known = state, tree.frontier
+        return appended
+
+    def append_at_once(
+        self,
+        connection: Connection,
+        drafts: Sequence[EntryDraft] = (),
+        *,
+        notes: Sequence[FactNote] = (),
+        notices: Sequence[str] = (),
+    ) -> Appended:
+        """Prepare and append entries in a transaction that has the append lock from its beginning on."""
+        prepared = self.prepare(self.start_basis(connection)(), drafts, notes=notes, notices=notices)
+        return self.append(connection, prepared, self.start_head(connection, len(prepared.rows)))
+
+    def _last_tree(self, rows: Sequence[Any]) -> Frontier:
+        """Return the tree that the last checkpoint describes: the only one of *rows*, if any.
+
+        Raises:
+            StoreError: it describes another one, so that the next checkpoint would contradict it.
+        """
+        if not rows:
+            return Frontier()
+        head = _Head(*rows[0])
+        if self._known is not None and self._known[0] == head:
+            return self._known[1]
+        try:
+            tree, signed = Frontier.parse(head.size, head.frontier), checkpoint.parse(head.note).checkpoint
+        except ValueError:
+            raise StoreError("the last checkpoint of the ledger is damaged") from None
+        if signed != Checkpoint(self.origin, tree.size, tree.root):
+            raise StoreError(f"the last checkpoint of the ledger is not one of {self.origin} with its entries")
+        try:
+            checkpoint.verify(head.note, self._signer.known_keys)
+        except InvalidReceipt as error:
+            raise StoreError(
+                f"the last checkpoint of the ledger has no valid signature: {error}; if the signing key was replaced, "
+                "add its former certificates to signing_certificates"
+            ) from None
+        self._known = head, tree
+        return tree
 
     def _note(self, subject: bytes, notice: str, micros: int) -> _KeyedEntry:
         entry = pb.Entry(
@@ -139,50 +301,7 @@ class LedgerWriter:
         )
         return entry, self._search_keys(subjects=[subject])
 
-    def _append(self, connection: Connection, entries: Sequence[_KeyedEntry], micros: int) -> _Committed:
-        if not self._key_use_is_stored:
-            self._key_use_is_stored = key_use.is_stored(connection, self._keyring)
-        first_keys = entries[0][1]
-        if not self._key_use_is_stored:
-            first_keys.key_check_value = self._keyring.check_value(first_keys.key_id)
-        rows = [EntryRow.of(entry, keys) for entry, keys in entries]
-        leaves = [leaf_hash(row.leaf) for row in rows]
-        before = self._last_tree(connection)
-        tree = before.append(leaves)
-        note = checkpoint.sign(Checkpoint(self.origin, tree.size, tree.root), self._signer, micros)
-        _insert_entries(connection, before.size, rows)
-        if nodes := _completed_nodes(tree):
-            connection.execute(insert(node_table), nodes)
-        state = {
-            "size": tree.size,
-            "note": note,
-            "frontier": tree.frontier.serialize(),
-            "signed_at_micros": micros,
-        }
-        connection.execute(_INSERT_CHECKPOINT, state)
-        if check_value := first_keys.key_check_value:
-            used = {"key_id": first_keys.key_id, "first_index": before.size, "check_value": check_value}
-            connection.execute(insert(key_use_table).values(used))
-        return _Committed(rows, before.size, tree, note)
-
-    def _last_tree(self, connection: Connection) -> Frontier:
-        """Return the tree that the last checkpoint describes.
-
-        Raises:
-            StoreError: it describes another one, so that the next checkpoint would contradict it.
-        """
-        last = connection.execute(_LAST_CHECKPOINT).first()
-        if last is None:
-            return Frontier()
-        try:
-            tree, signed = Frontier.parse(last.size, last.frontier), checkpoint.parse(last.note).checkpoint
-        except ValueError:
-            raise StoreError("the last checkpoint of the ledger is damaged") from None
-        if signed != Checkpoint(self.origin, tree.size, tree.root):
-            raise StoreError(f"the last checkpoint of the ledger is not one of {self.origin} with its entries")
-        return tree
-
-    def _prepare(self, draft: EntryDraft, micros: int, monotonic: float) -> "_Prepared":
+    def _record(self, draft: EntryDraft, micros: int, monotonic: float) -> _Record:
         inquiry, hashed = draft.inquiry, self._keyring.hash
         method, purpose = inquiry.method, inquiry.purpose
         is_valid = inquiry.request is not None
@@ -212,7 +331,9 @@ class LedgerWriter:
             commitment=receipt.commitment(salt, request, reply) if draft.reply else b"",
             annuls=draft.annuls,
         )
-        return _Prepared((entry, keys), salt, request, reply)
+        is_yes = outcome == pb.OUTCOME_YES
+        confirmation = confirmations.key_of(entry.caller, keys.question) if is_yes else ""
+        return _Record((entry, keys), salt, request, reply, confirmation)
 
     def _search_keys(
         self,
@@ -234,37 +355,10 @@ class LedgerWriter:
         )
 
 
-class _Prepared(NamedTuple):
-    """An entry before it has an index, and what its receipt states beside it."""
-
-    entry: _KeyedEntry
-    salt: bytes
-    request: bytes
-    reply: bytes
-
-
-def _completed_nodes(tree: Growth) -> list[dict[str, object]]:
+def _completed_nodes(tree: Growth) -> list[tuple[int, int, bytes]]:
     return [
-        {"level": level, "index": index, "hash": node}
+        (level, index, node)
         for level in NODE_LEVELS
         if level < len(tree.levels)
         for index, node in tree.completed(level)
     ]
-
-
-# Driver-level statements: SQLAlchemy's named parameters would double the cost of each row.
-_COLUMNS = ", ".join(f'"{column.name}"' for column in entry_table.columns)
-_INSERT_ROWS = f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-_INSERT_ARRAYS = (
-    f"INSERT INTO {entry_table.fullname} ({_COLUMNS}) SELECT * FROM"  # noqa: S608 - constants
-    " unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
-)
-
-
-def _insert_entries(connection: Connection, first: int, rows: Sequence[EntryRow]) -> None:
-    numbered = [(index, *row) for index, row in enumerate(rows, start=first)]
-    if connection.dialect.name == "postgresql":
-        # One statement for all rows: half the work of one per row, for client and server.
-        connection.exec_driver_sql(_INSERT_ARRAYS, tuple(map(list, zip(*numbered, strict=True))))
-    else:
-        connection.exec_driver_sql(_INSERT_ROWS, numbered)

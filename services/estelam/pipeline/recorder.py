@@ -1,8 +1,15 @@
-"""Steps 5 and 6 of the pipeline, for a batch of inquiries: look up and record, in one transaction."""
+"""Steps 5 and 6 of the pipeline, for a batch of inquiries: look up and record, in one transaction.
+
+Only what depends on the ledger's last commit is done under the append lock: to read the last checkpoint, number and
+sign the entries, insert them and commit. Look-ups, keyed hashes and the entries' bytes come before. Under the lock the
+basis of the answers is read again, and if it has changed, the look-ups are repeated (`estelam.ledger.basis`).
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import structlog
 from google.protobuf.message import Message
@@ -14,30 +21,34 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
-from estelam.inquiry.v1.inquiry_pb2 import Receipt
 from estelam.ledger import loads, recall_runs, search
-from estelam.ledger.tables import FactNote
-from estelam.ledger.writer import EntryDraft, LedgerWriter
+from estelam.ledger.basis import Basis
+from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import canonical
 from estelam.storage import coverage
-from estelam.storage.coverage import Coverage, LoadId
+from estelam.storage.coverage import Coverage
 from estelam.storage.store import Store, StoreError
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LookupContext:
-    """What a look-up may use: one snapshot of the store, and the check that a NO must pass."""
+    """What a look-up may use: the store, and the check that a NO must pass."""
 
     connection: Connection
-    coverage: Coverage | None
+    read_coverage: Callable[[], Coverage | None]
     keyring: HmacKeyring
     now: datetime
     max_staleness: timedelta
     last_sealed: datetime
     """The time of the ledger's last checkpoint at the start of the service."""
+
+    @cached_property
+    def coverage(self) -> Coverage | None:
+        """The declared coverage. Read after a look-up, it shares that one's round trip."""
+        return self.read_coverage()
 
     @property
     def clock_is_behind(self) -> bool:
@@ -58,6 +69,13 @@ class LookupContext:
 
 Lookup = Callable[[LookupContext, Sequence[Inquiry]], Sequence[LookupResult | Refusal]]
 """Looks up many inquiries of one method at once: a result or a refusal for each, in order."""
+
+
+class _Undecided(NamedTuple):
+    """An inquiry whose entry may be committed, and the leaf that this entry then has."""
+
+    inquiry: Inquiry
+    leaf: bytes
 
 
 class InquiryRecorder:
@@ -83,9 +101,8 @@ class InquiryRecorder:
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
-        self._noted_load: LoadId | None = None
-        # The inquiries and receipts of a commit whose outcome is not known, until what it wrote is annulled.
-        self._undecided: dict[str, tuple[Inquiry, Receipt]] = {}
+        # The inquiries of a commit whose outcome is not known, until what it wrote is annulled.
+        self._undecided: dict[int, _Undecided] = {}
 
     def answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         """Look up and record *inquiries* in one transaction; return an answer or a refusal for each, in order.
@@ -98,56 +115,67 @@ class InquiryRecorder:
         except Exception as error:  # noqa: BLE001 - on any fault no inquiry gets an answer
             refusal = refusal_for(error)
             log.error("batch.failed", reason=refusal.reason, error=type(error).__name__, inquiries=len(inquiries))
-            self._record_failure(inquiries, refusal)
-            return [refusal] * len(inquiries)
+        # Not while the error is handled: its traceback refers to what may hold a lock on the store.
+        self._record_failure(inquiries, refusal)
+        return [refusal] * len(inquiries)
 
     def _answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
-        with self._store.transaction() as connection:
-            # The snapshot is taken under the ledger's lock, so no other process has noted a load that it lacks.
-            declared, newest = coverage.read_coverage_and_load(connection, self._feeds)
-            results = self._look_up(connection, declared, inquiries)  # 5 look up
-            drafts = [
-                EntryDraft(inquiry, result.outcome, result.reply)
-                if isinstance(result, LookupResult)
-                else EntryDraft(inquiry, result.reason)
-                for inquiry, result in zip(inquiries, results, strict=True)
-            ]
-            notes = self._unnoted_loads(connection, newest)
-            receipts = self._ledger.append(connection, drafts, notes=notes)  # 6 record
-            self._undecided = {r.inquiry_id: (i, r) for i, r in zip(inquiries, receipts, strict=True)}
+        with self._store.append() as connection:
+            read_basis = self._ledger.start_basis(connection)
+            results, prepared = self._prepare(connection, read_basis, inquiries)  # 5 look up
+            self._store.lock(connection)
+            head = self._ledger.start_head(connection, len(inquiries))
+            while (read_again := self._ledger.start_basis(connection))() != read_basis():
+                read_basis = read_again
+                results, prepared = self._prepare(connection, read_basis, inquiries)
+            appended = self._ledger.append(connection, prepared, head)  # 6 record
+            self._undecided = _undecided(inquiries, appended)
+        answers = [
+            self._answer(result, appended, number) if isinstance(result, LookupResult) else result
+            for number, result in enumerate(results)
+        ]
         self._undecided = {}
-        self._noted_load = newest
-        answers: list[Answer | Refusal] = []
-        for result, receipt in zip(results, receipts, strict=True):
-            if isinstance(result, LookupResult):
-                result.reply.receipt.CopyFrom(receipt)  # type: ignore[attr-defined]  # a test checks every reply for it
-                answers.append(Answer(result.outcome, canonical(result.reply)))
-            else:
-                answers.append(result)
         return answers
+
+    @staticmethod
+    def _answer(result: LookupResult, appended: Appended, number: int) -> Answer:
+        # The receipt is the last field, so that its bytes follow those of the reply that were recorded.
+        receipt: Any = type(result.reply)()
+        appended.fill_receipt(number, receipt.receipt)
+        return Answer(result.outcome, appended.prepared.records[number].reply + canonical(receipt))
+
+    def _prepare(
+        self, connection: Connection, read_basis: Callable[[], Basis], inquiries: Sequence[Inquiry]
+    ) -> tuple[list[LookupResult | Refusal], Prepared]:
+        results = self._look_up(connection, lambda: read_basis().coverage(self._feeds), inquiries)
+        basis = read_basis()
+        drafts = [
+            EntryDraft(inquiry, result.outcome, result.reply)
+            if isinstance(result, LookupResult)
+            else EntryDraft(inquiry, result.reason)
+            for inquiry, result in zip(inquiries, results, strict=True)
+        ]
+        return results, self._ledger.prepare(basis, drafts, notes=loads.unnoted(connection, basis))
 
     def note_facts(self) -> None:
         """Note the loads and the runs of recall that the ledger has not noted."""
         with self._store.transaction() as connection:
-            _, newest = coverage.read_coverage_and_load(connection, self._feeds)
-            noted_loads, noted_recalls = self._unnoted_loads(connection, newest), recall_runs.unnoted(connection)
+            basis = self._ledger.start_basis(connection)()
+            noted_loads, noted_recalls = loads.unnoted(connection, basis), recall_runs.unnoted(connection)
             if notes := [*noted_loads, *noted_recalls]:
-                self._ledger.append(connection, (), notes=notes)
-        self._noted_load = newest
+                self._ledger.append_at_once(connection, notes=notes)
         if notes:
+            newest = basis.newest_load
             log.info(
                 "facts.noted", loads=len(noted_loads), newest_load=newest and newest.number, recalls=len(noted_recalls)
             )
 
-    def _unnoted_loads(self, connection: Connection, newest: LoadId | None) -> list[FactNote]:
-        return [] if newest == self._noted_load else loads.unnoted(connection)
-
     def _look_up(
-        self, connection: Connection, declared: Coverage | None, inquiries: Sequence[Inquiry]
+        self, connection: Connection, read_coverage: Callable[[], Coverage | None], inquiries: Sequence[Inquiry]
     ) -> list[LookupResult | Refusal]:
         context = LookupContext(
             connection,
-            declared,
+            read_coverage,
             self._keyring,
             self._clock.now(),
             self._max_staleness,
@@ -167,7 +195,7 @@ class InquiryRecorder:
                 drafts = [
                     EntryDraft(i, (i.refusal or refusal).reason, annuls=written.pop(str(i.id), None)) for i in inquiries
                 ]
-                self._ledger.append(connection, [*drafts, *self._annulments(written)])
+                self._ledger.append_at_once(connection, [*drafts, *self._annulments(written)])
             self._undecided = {}
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
@@ -177,7 +205,8 @@ class InquiryRecorder:
         try:
             self._annul_undecided()
         except Exception as error:  # noqa: BLE001 - the process ends, with or without the annulments
-            log.error("undecided.abandoned", error=type(error).__name__, inquiry_ids=list(self._undecided))
+            inquiry_ids = [str(inquiry.id) for inquiry, _ in self._undecided.values()]
+            log.error("undecided.abandoned", error=type(error).__name__, inquiry_ids=inquiry_ids)
 
     def _annul_undecided(self) -> None:
         """Annul what a commit of unknown outcome wrote, where that could not be recorded at once."""
@@ -185,22 +214,24 @@ class InquiryRecorder:
             return
         with self._store.transaction() as connection:
             if drafts := self._annulments(self._written(connection)):
-                self._ledger.append(connection, drafts)
+                self._ledger.append_at_once(connection, drafts)
         self._undecided = {}
 
     def _annulments(self, written: Mapping[str, int]) -> list[EntryDraft]:
         """Return the drafts that annul *written*: the indexes of undecided inquiries' entries, by inquiry id."""
-        inquiries = {inquiry_id: self._undecided[inquiry_id][0] for inquiry_id in written}
         return [
-            EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=written[name])
-            for name, inquiry in inquiries.items()
+            EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=index)
+            for index in written.values()
+            for inquiry in [self._undecided[index].inquiry]
         ]
 
     def _written(self, connection: Connection) -> dict[str, int]:
-        # Read under the ledger's lock, which the other transaction no longer holds: its outcome is decided.
+        """Return the indexes of the undecided inquiries' entries that are in the ledger, by inquiry id."""
+        # Read under the append lock, which the other transaction no longer holds: its outcome is decided.
         if not self._undecided:
             return {}
-        return search.committed(connection, (receipt for _, receipt in self._undecided.values()))
+        found = search.committed(connection, {index: leaf for index, (_, leaf) in self._undecided.items()})
+        return {str(self._undecided[index].inquiry.id): index for index in found}
 
     def ping(self) -> None:
         """Raise an error unless the store can be read and the signing key's certificate is valid."""
@@ -211,6 +242,11 @@ class InquiryRecorder:
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
             log.error("facts.note_failed", error=type(error).__name__)
         self._ledger.check_signing_key()
+
+
+def _undecided(inquiries: Sequence[Inquiry], appended: Appended) -> dict[int, _Undecided]:
+    leaves = appended.leaves.items()
+    return {index: _Undecided(inquiry, leaf) for inquiry, (index, leaf) in zip(inquiries, leaves, strict=True)}
 
 
 def refusal_for(error: BaseException) -> Refusal:

@@ -27,7 +27,7 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
         before = recorded_snapshot(stored.entry.notice for stored in search.catalogue_notices(connection))
         found = changes(before, snapshot(catalogue))
         if found:
-            ledger.append_notices(connection, [to_notice(change) for change in found])
+            ledger.append_at_once(connection, notices=[to_notice(change) for change in found])
     log.info("catalogue.recorded", changes=len(found))
 
 

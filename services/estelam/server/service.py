@@ -14,7 +14,7 @@ from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
-from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
+from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.ledger import kept
@@ -71,8 +71,7 @@ def run_recording_service(
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
             path = kept.kept_path(settings)
-            keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
-            if path and (found := kept.mismatch(connection, path, keys, ledger.origin)):
+            if path and (found := kept.mismatch(connection, path, signer.known_keys, ledger.origin)):
                 raise found.refusal(settings.SECTION, path)
             last_sealed = last_checkpoint_time(connection)
         recorder = InquiryRecorder(

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from estelam.core.exceptions import UserFacingError
 
@@ -33,6 +33,15 @@ class Backend(Protocol):
 
     def check_before_begin(self) -> None:
         """Raise StoreError if a transaction must not begin."""
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction, with the locks of the halves that are written to."""
+
+    def append(self, connection: Connection) -> AbstractContextManager[None]:
+        """Begin a transaction that takes the append lock later; on PostgreSQL, commit it."""
+
+    def lock(self, connection: Connection) -> None:
+        """Take or queue the append lock."""
 
     def check_after_commit(self) -> None:
         """Raise StoreError if the commit that has just returned is not known to be durable."""

@@ -3,26 +3,18 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
 
-from sqlalchemy import Connection, literal, select, true
+from sqlalchemy import Connection, select
 
 from estelam.core.clock import CLOCK_TOLERANCE, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import NegativeAnswerPermit
 from estelam.storage.base import StoreError
-from estelam.storage.facts import coverage_table, load_table
+from estelam.storage.facts import coverage_table
 from estelam.storage.statements import Statement
 
 _COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
 _READ = Statement(select(*_COLUMNS))
-_NEWEST = select(load_table.c.number, load_table.c.sha256).order_by(load_table.c.number.desc()).limit(1).subquery()
-# One row, also where no coverage is declared or nothing is loaded.
-_READ_WITH_LOAD = Statement(
-    select(*_NEWEST.c, coverage_table.c.feeds, *_COLUMNS).select_from(
-        select(literal(1).label("one")).subquery().outerjoin(coverage_table, true()).outerjoin(_NEWEST, true())
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +36,10 @@ class Coverage:
         return (self.tracking_since or latest) < (other.tracking_since or latest)
 
 
-class LoadId(NamedTuple):
-    """The identity of a load. Where facts are rebuilt, another file has the same number."""
-
-    number: int
-    sha256: str
-    """The file's hash."""
-
-
 def read_coverage(connection: Connection) -> Coverage | None:
     """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
     rows = _READ.rows(connection)
     return Coverage(rows[0].since, to_datetime(rows[0].as_of_micros), rows[0].tracking_since) if rows else None
-
-
-def read_coverage_and_load(connection: Connection, required: Collection[str]) -> tuple[Coverage | None, LoadId | None]:
-    """Return the coverage and the newest load, None if there is none, in one query.
-
-    Coverage that was derived for other feeds than the *required* ones, by a loader with other settings, is None.
-    """
-    (row,) = _READ_WITH_LOAD.rows(connection)
-    newest = None if row.number is None else LoadId(row.number, row.sha256)
-    if row.since is None or not _is_of(row.feeds, required):
-        return None, newest
-    return Coverage(row.since, to_datetime(row.as_of_micros), row.tracking_since), newest
 
 
 def check_feeds(connection: Connection, required: Collection[str]) -> None:
@@ -77,14 +49,15 @@ def check_feeds(connection: Connection, required: Collection[str]) -> None:
         StoreError: it was derived from others, because the settings have changed since the last load.
     """
     feeds = connection.execute(select(coverage_table.c.feeds)).scalar()
-    if feeds is not None and not _is_of(feeds, required):
+    if feeds is not None and not is_of(feeds, required):
         raise StoreError(
             f"the settings require the feeds {', '.join(sorted(required))}, and the coverage was declared for "
             f"{', '.join(feeds.split())}: load the next file of a feed first, which declares it anew"
         )
 
 
-def _is_of(feeds: str, required: Collection[str]) -> bool:
+def is_of(feeds: str, required: Collection[str]) -> bool:
+    """Return whether coverage derived for *feeds*, names separated by spaces, is that of the *required* ones."""
     return set(feeds.split()) == set(required)
 
 

@@ -2,6 +2,9 @@
 
 One round trip begins a transaction and sets everything that it needs. Its snapshot is taken after the write lock, so it
 sees every earlier commit. Settings are local to the transaction, so that a connection pooler may stand in between.
+
+A transaction that appends to the ledger runs in the driver's pipeline mode: statements are sent when the first of their
+results is read, so that it takes three round trips. It does not hold the lock during the first of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +15,7 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
 from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
+from estelam.storage.statements import driver_error, run_text
 
 # Longest time that a hanging worker may hold the write lock. A commit that waits for its standby has no limit: no reply
 # is sent meanwhile, and health reports NOT_SERVING.
@@ -38,21 +42,46 @@ class PostgreSQL:
     def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
         self._creates = AccessMode.CREATE in modes.values()
         self._begin = _begin_statement(modes)
+        self._begin_append = _append_statements()
         self._warnings: list[str] = []
         self.engine: Engine = create_engine(
             address,
             poolclass=StaticPool,
-            # `_begin` begins the transaction, not the driver.
+            # `begin` and `append` begin the transaction, not the driver.
             isolation_level="AUTOCOMMIT",
             connect_args={name: value for name, value in _CONNECTION_PARAMETERS.items() if name not in address.query},
         )
         event.listen(self.engine, "do_connect", _connect)
         event.listen(self.engine, "connect", self._on_connect)
-        event.listen(self.engine, "begin", self._on_begin)
-        event.listen(self.engine, "commit", lambda _connection: self._warnings.clear())
 
     def check_before_begin(self) -> None:
         """Do nothing: a lost connection makes the transaction itself fail."""
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction, with the locks of the halves that are written to."""
+        self._warnings.clear()
+        # Without parameters the driver sends the statements unchanged, in one round trip.
+        run_text(connection, self._begin)
+
+    @contextmanager
+    def append(self, connection: Connection) -> Iterator[None]:
+        """Begin a transaction in pipeline mode, which takes the append lock later, and commit it."""
+        self._warnings.clear()
+        driver: Any = connection.connection.driver_connection
+        try:
+            with driver.pipeline():
+                for statement in self._begin_append:
+                    run_text(connection, statement)
+                yield
+                committed = driver.execute("COMMIT")
+        except psycopg.Error as error:
+            raise driver_error(connection, error) from error
+        if committed.statusmessage != "COMMIT":
+            raise StoreError("a commit failed")
+
+    def lock(self, connection: Connection) -> None:
+        """Queue the append lock."""
+        run_text(connection, _LOCK.format(schema=LEDGER))
 
     def check_after_commit(self) -> None:
         """Raise StoreError if the commit came with a warning: it did not wait for the standby to confirm."""
@@ -73,10 +102,6 @@ class PostgreSQL:
     def _on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.sqlstate or "")
-
-    def _on_begin(self, connection: Connection) -> None:
-        # Without parameters the driver sends the statements unchanged, in one round trip.
-        connection.exec_driver_sql(self._begin, execution_options={"no_parameters": True})
 
 
 def _connect(_dialect: Any, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -116,6 +141,18 @@ def _begin_statement(modes: Mapping[str, AccessMode]) -> str:
         ]
     statements += [_LOCK.format(schema=schema) for schema in written]
     return "; ".join(statements)
+
+
+def _append_statements() -> list[str]:
+    """Return what begins a transaction that appends: the settings of `_begin_statement`, and snapshots by statement."""
+    settings = {
+        "synchronous_commit": "on",
+        "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+        "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    }
+    local = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+    return ["BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT {local}"]
 
 
 def _create_or_lock(schema: str) -> str:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, StaticPool, create_engine
 
 from estelam.storage.base import LEDGER, AccessMode, StoreError
+from estelam.storage.statements import run_text
 
 LOCK_TIMEOUT_SECONDS = 5
 _URI_MODES = {AccessMode.READ: "ro", AccessMode.WRITE: "rw", AccessMode.APPEND: "rw", AccessMode.CREATE: "rwc"}
@@ -29,7 +30,6 @@ class SQLite:
         if AccessMode.CREATE in modes.values():
             self._folder.mkdir(parents=True, exist_ok=True)
         self.engine: Engine = create_engine("sqlite://", creator=self._connect, poolclass=StaticPool)
-        event.listen(self.engine, "begin", _begin_immediate)
 
     def check_before_begin(self) -> None:
         """Raise StoreError if a file was removed or replaced: SQLite would continue to write to the lost file."""
@@ -42,6 +42,19 @@ class SQLite:
                 self._files.clear()
                 self.engine.dispose()
                 raise StoreError("a file of the store was removed or replaced")
+
+    def begin(self, connection: Connection) -> None:
+        """Take the write locks of the writable halves at once, and fix the snapshot of the read-only ones."""
+        run_text(connection, "BEGIN IMMEDIATE")
+
+    @contextmanager
+    def append(self, connection: Connection) -> Iterator[None]:
+        """Begin a transaction. It has the append lock, for which nobody else waits: only one process may serve."""
+        self.begin(connection)
+        yield
+
+    def lock(self, connection: Connection) -> None:
+        """Do nothing: the transaction has the lock."""
 
     def check_after_commit(self) -> None:
         """Do nothing: a commit that has returned is on the disk (`synchronous=FULL`)."""
@@ -98,8 +111,3 @@ class _Connection(sqlite3.Connection):
     """
 
     __del__ = sqlite3.Connection.close
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # Takes the write locks of the writable halves at once, and fixes the snapshot of the read-only ones.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

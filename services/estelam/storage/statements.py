@@ -116,8 +116,8 @@ class Statement:
         for name, process in compiled.processors.items():
             parameters[name] = process(parameters[name])
         if compiled.positions is None:
-            return _start(connection, compiled.sql, parameters, compiled.row)
-        return _start(connection, compiled.sql, [parameters[name] for name in compiled.positions], compiled.row)
+            return execute(connection, compiled.sql, parameters, compiled.row)
+        return execute(connection, compiled.sql, [parameters[name] for name in compiled.positions], compiled.row)
 
 
 def _compile(clause: Select[Any] | Delete, dialect: Dialect) -> _Compiled:
@@ -159,9 +159,9 @@ class RowInsert:
         if sql is None:
             sql = self._sql[dialect.name] = self._compile(dialect)
         if dialect.name == _POSTGRESQL:
-            _start(connection, sql, [*map(list, zip(*rows, strict=True))], None)
+            execute(connection, sql, [*map(list, zip(*rows, strict=True))], None)
         else:
-            _start(connection, sql, rows, None, many=True)
+            execute(connection, sql, rows, None, many=True)
 
     def _compile(self, dialect: Dialect) -> str:
         if dialect.name != _POSTGRESQL:
@@ -175,10 +175,10 @@ class RowInsert:
 
 def run_text(connection: Connection, sql: str) -> None:
     """Run or queue *sql*, one statement without parameters and rows."""
-    _start(connection, sql, None, None)
+    execute(connection, sql, None, None)
 
 
-def _start(
+def execute(
     connection: Connection,
     sql: str,
     parameters: Any,
@@ -186,6 +186,8 @@ def _start(
     *,
     many: bool = False,
 ) -> RowReader:
+    """Run or queue *sql* on the driver's cursor: every statement of this module passes here."""
+
     def read() -> list[Any]:
         try:
             return [] if row is None else list(map(row, cursor.fetchall()))

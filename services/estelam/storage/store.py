@@ -39,9 +39,34 @@ class Store:
     def transaction(self) -> Iterator[Connection]:
         """Run one transaction: committed and durable on a clean exit, rolled back on any exception.
 
+        It is the only one to write to the halves that were opened for writing, from its beginning on.
+
         Raises:
             StoreError: the store must not be used, or the commit is not known to be durable.
         """
+        with self._connected() as connection:
+            self._backend.begin(connection)
+            yield connection
+
+    @contextmanager
+    def append(self) -> Iterator[Connection]:
+        """Run one transaction as `transaction` does, which may write to the ledger only after `lock`.
+
+        On PostgreSQL each statement has a snapshot of its own, and several share a round trip. Only statements of
+        `storage.statements` may be run.
+
+        Raises:
+            StoreError: the store must not be used, or the commit is not known to be durable.
+        """
+        with self._connected() as connection, self._backend.append(connection):
+            yield connection
+
+    def lock(self, connection: Connection) -> None:
+        """Take the append lock: no other transaction writes to the ledger until this one ends."""
+        self._backend.lock(connection)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         self._backend.check_before_begin()
         try:
             with self.engine.begin() as connection:

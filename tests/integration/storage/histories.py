@@ -191,7 +191,7 @@ class History:
             covered = coverage.read_coverage(connection)
             self.covered.append(covered.since if covered else date.max)
             now = covered.as_of if covered else to_datetime(self.micros)
-            reading = LookupContext(connection, covered, self.keyring, now, timedelta(days=1), to_datetime(0))
+            reading = LookupContext(connection, lambda: covered, self.keyring, now, timedelta(days=1), to_datetime(0))
             words: dict[Question, str] = {}
             for method in {method for method, _ in self.asked}:
                 look_up = self.questions[method]

@@ -2,10 +2,11 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uuid_utils
@@ -197,20 +198,24 @@ def test_answer_of_a_lost_commit_is_annulled(
     """What a commit of unknown outcome wrote is annulled once before the next answer, however many batches fail."""
     worker, _ = workers
     worker.recorder.note_facts()
-    transaction, plan = Store.transaction, iter(faults)
+    plan = iter(faults)
 
-    @contextmanager
-    def faulty(store: Store) -> Iterator[Connection]:
-        fault = next(plan, None)
-        if fault == "down":
-            raise StoreError("down")
-        with transaction(store) as connection:
-            yield connection
-        if fault == "lost":
-            raise StoreError("the connection was lost in COMMIT")
+    def faulty(transaction: Callable[[Store], AbstractContextManager[Connection]]) -> Any:
+        @contextmanager
+        def run(store: Store) -> Iterator[Connection]:
+            fault = next(plan, None)
+            if fault == "down":
+                raise StoreError("down")
+            with transaction(store) as connection:
+                yield connection
+            if fault == "lost":
+                raise StoreError("the connection was lost in COMMIT")
+
+        return run
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "transaction", faulty)
+        patched.setattr(Store, "transaction", faulty(Store.transaction))
+        patched.setattr(Store, "append", faulty(Store.append))
         while (refused := worker.attempt()) and isinstance(refused, Refusal):
             assert Reason.STORE_UNAVAILABLE == refused.reason
     with worker.store.transaction() as connection:

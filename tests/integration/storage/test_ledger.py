@@ -15,11 +15,12 @@ from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
-from estelam.ledger import proofs, search, verify
+from estelam.ledger import confirmations, proofs, search, verify
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import (
     annulment_table,
     checkpoint_table,
+    confirmation_table,
     entry_table,
     fact_note_table,
     key_use_table,
@@ -71,13 +72,17 @@ class Writer:
 
     def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
         """The same, within a transaction."""
-        return self._ledger.append(connection, [self._draft(amount) for amount in amounts])
+        appended = self._ledger.append_at_once(connection, [self._draft(amount) for amount in amounts])
+        receipts = [Receipt() for _ in amounts]
+        for number, receipt in enumerate(receipts):
+            appended.fill_receipt(number, receipt)
+        return receipts
 
     def annul(self, index: int) -> None:
         """Append a refusal that annuls entry *index*."""
         refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
         with self.store.transaction() as connection:
-            self._ledger.append(connection, [refused])
+            self._ledger.append_at_once(connection, [refused])
 
     def sign_anew(self, connection: Connection) -> None:
         """Replace all checkpoints by those of the entries as they are now, as the key's holder could."""
@@ -192,7 +197,8 @@ def test_ledger_signed_anew_by_its_key(writer: Writer) -> None:
         writer.write(*range(1, size + 1))
     kept = [(head.size, head.root) for head in writer.heads()]
     with writer.store.transaction() as connection:
-        connection.execute(_changed_entry(connection, opened=None))
+        connection.execute(_changed_entry(connection))
+        connection.execute(confirmation_table.delete().where(_CONFIRMED == 2))
         writer.sign_anew(connection)
 
     heads = writer.heads()
@@ -203,13 +209,21 @@ def test_ledger_signed_anew_by_its_key(writer: Writer) -> None:
                 verify.verify_heads(connection, heads[-1], [head])
 
 
-_ENTRY, _CHECKPOINT = entry_table.c["index"], checkpoint_table.c.size
+_ENTRY, _CHECKPOINT, _CONFIRMED = entry_table.c["index"], checkpoint_table.c.size, confirmation_table.c["index"]
 CHANGES: dict[str, Callable[[Connection], object]] = {
     "an entry's byte": lambda c: c.execute(_changed_entry(c)),
     "search keys": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(search_keys=_other_keys(c))),
     "an index key": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(subject_2=7)),
     "no index key": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(subject_3=None)),
-    "no confirmation": lambda c: c.execute(update(entry_table).where(_ENTRY == 2).values(opened=None)),
+    "a confirmation gone": lambda c: c.execute(confirmation_table.delete().where(_CONFIRMED == 2)),
+    "all confirmations gone": lambda c: c.execute(confirmation_table.delete()),
+    "a confirmation's key": lambda c: c.execute(update(confirmation_table).where(_CONFIRMED == 2).values(key="0" * 32)),
+    "a confirmation's time": lambda c: c.execute(
+        update(confirmation_table).where(_CONFIRMED == 2).values(confirmed_at_micros=7)
+    ),
+    "a confirmation of no entry": lambda c: c.execute(
+        insert(confirmation_table).values(index=6, key="0" * 32, confirmed_at_micros=7)
+    ),
     "an entry gone": lambda c: c.execute(entry_table.delete().where(_ENTRY == 3)),
     "a checkpoint gone": lambda c: c.execute(checkpoint_table.delete().where(_CHECKPOINT == 4)),
     "a frontier": lambda c: c.execute(update(checkpoint_table).where(_CHECKPOINT == 2).values(frontier=bytes(32))),
@@ -224,12 +238,12 @@ CHANGES: dict[str, Callable[[Connection], object]] = {
 }
 
 
-def _changed_entry(connection: Connection, **more: None) -> Any:
+def _changed_entry(connection: Connection) -> Any:
     leaf = connection.execute(select(entry_table.c.leaf).where(_ENTRY == 2)).scalar_one()
     entry = Entry.FromString(leaf)
     entry.outcome = WireOutcome.OUTCOME_NO
     changed = entry.SerializeToString(deterministic=True)
-    return update(entry_table).where(_ENTRY == 2).values(leaf=changed, **more)
+    return update(entry_table).where(_ENTRY == 2).values(leaf=changed)
 
 
 def _other_keys(connection: Connection) -> Any:
@@ -274,7 +288,7 @@ def test_older_confirmation(writer: Writer, *, is_annulled: bool) -> None:
         older, newer, *_ = search.entries_between(connection, 0, None)
         asked = (CALLER.organization_id, older.keys.question)
         until = older.entry.answered_at_micros
-        found = search.recent_confirmations(connection, asked=[asked], since_micros=0, until_micros=until)
+        found = confirmations.recent(connection, [asked], since_micros=0, until_micros=until)
 
     assert older.entry.answered_at_micros < newer.entry.answered_at_micros
     assert (set() if is_annulled else {asked}) == found

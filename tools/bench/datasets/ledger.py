@@ -42,7 +42,7 @@ def fill(settings: PromissorySettings, entries: int) -> None:
             numbers = range(first, min(first + COMMIT, entries))
             now = end - _SPAN_MICROS + _SPAN_MICROS * numbers[-1] // entries
             with store.transaction() as connection:
-                writer.append(connection, [_draft(number) for number in numbers])
+                writer.append_at_once(connection, [_draft(number) for number in numbers])
 
 
 def _draft(number: int) -> EntryDraft:

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 
 SEGMENT_ENTRIES = 2048
+# On SQLite an INTEGER key is the row's own, without an index beside the table.
+INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 revision = "0001"
 down_revision = None
@@ -12,16 +14,15 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "entry",
-        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("index", INDEX, primary_key=True, autoincrement=False),
         sa.Column("leaf", sa.LargeBinary, nullable=False),
         sa.Column("search_keys", sa.LargeBinary, nullable=False),
         sa.Column("subject_1", sa.BigInteger),
         sa.Column("subject_2", sa.BigInteger),
         sa.Column("subject_3", sa.BigInteger),
-        sa.Column("opened", sa.BigInteger),
         schema="ledger",
     )
-    for column in ("subject_1", "subject_2", "subject_3", "opened"):
+    for column in ("subject_1", "subject_2", "subject_3"):
         present = sa.text(f"{column} IS NOT NULL")
         op.create_index(
             f"entry_{column}",
@@ -33,7 +34,7 @@ def upgrade() -> None:
         )
     op.create_table(
         "checkpoint",
-        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("size", INDEX, primary_key=True, autoincrement=False),
         sa.Column("note", sa.Text, nullable=False),
         sa.Column("frontier", sa.LargeBinary, nullable=False),
         sa.Column("signed_at_micros", sa.BigInteger, nullable=False),
@@ -63,14 +64,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "fact_note",
-        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("index", INDEX, primary_key=True, autoincrement=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("sha256", sa.Text),
         schema="ledger",
     )
     op.create_table(
         "annulment",
-        sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("index", INDEX, primary_key=True, autoincrement=False),
         sa.Column("annulled_by", sa.BigInteger, nullable=False),
         schema="ledger",
     )
+    op.create_index("annulment_annulled_by", "annulment", ["annulled_by"], schema="ledger")
+    op.create_table(
+        "confirmation",
+        sa.Column("index", INDEX, primary_key=True, autoincrement=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("confirmed_at_micros", sa.BigInteger, nullable=False),
+        schema="ledger",
+    )
+    op.create_index("confirmation_key", "confirmation", ["key", "confirmed_at_micros"], schema="ledger")

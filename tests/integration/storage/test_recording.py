@@ -1,0 +1,226 @@
+"""Recording on every database: what a look-up before the append lock must not miss, and what expires."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uuid_utils
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, func, select, text, update
+
+from estelam.core.clock import Clock, to_datetime
+from estelam.core.errors import Reason, Refusal
+from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.model import Answer, Inquiry, LookupResult, Outcome
+from estelam.core.parties import Parties
+from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.ledger import confirmations, search, verify
+from estelam.ledger.tables import checkpoint_table, confirmation_table
+from estelam.ledger.writer import EntryDraft, LedgerWriter
+from estelam.pipeline.recorder import InquiryRecorder, LookupContext
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from estelam.receipts import checkpoint
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.storage import postgresql
+from estelam.storage.store import AccessMode, Store
+from judiciary.feeds import CASES
+from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
+from tests.conftest import both_engines
+from tests.integration.storage.test_fact_notes import CALLER, PERSON, Worker, late
+from tools.env import sandbox as suite
+from tools.env.sandbox import SAMPLES, Sandbox, load_file
+
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+
+NOTE = notes.CheckNoteRequest(
+    serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
+)
+PARTIES = notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id="SETAD-0001")
+
+
+class NoteWorker:
+    """A worker that answers inquiries about notes."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.settings = settings = sandbox.promissory()
+        self.micros = Clock().micros()
+        self.clock = Clock(micros=lambda: self.micros)
+        self.store = Store(settings.store, ledger=AccessMode.WRITE)
+        self.signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
+        keyring = HmacKeyring.load(settings.hmac_keyring)
+        self.ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=self.signer, clock=self.clock)
+        self.recorder = InquiryRecorder(
+            store=self.store,
+            ledger=self.ledger,
+            keyring=keyring,
+            lookups={method.name: lookup for method, lookup in lookups(settings).items()},
+            feeds=settings.feeds,
+            max_staleness=timedelta(days=36500),
+            clock=self.clock,
+            last_sealed=to_datetime(0),
+        )
+
+    def ask(self, *requests: Any) -> list[str]:
+        """The outcome of each inquiry, all in one batch."""
+        answers = self.recorder.answer_batch([inquiry(request) for request in requests])
+        return [answer.outcome if isinstance(answer, Answer) else answer.reason for answer in answers]
+
+    def annul(self, index: int) -> None:
+        draft = EntryDraft(inquiry(NOTE), Reason.STORE_UNAVAILABLE, annuls=index)
+        with self.store.transaction() as connection:
+            self.ledger.append_at_once(connection, [draft])
+
+    def confirmed(self) -> list[int]:
+        """The entries that have a confirmation; the ledger is verified."""
+        with self.store.transaction() as connection:
+            assert list(verify.verify_ledger(connection, self.signer.known_keys))
+            return list(connection.execute(select(confirmation_table.c["index"])).scalars())
+
+
+def inquiry(request: Any) -> Inquiry:
+    method = CHECK_NOTE if isinstance(request, notes.CheckNoteRequest) else GET_NOTE_PARTIES
+    return Inquiry(uuid_utils.uuid7(), method, CALLER, 0.0, request=request)
+
+
+@pytest.fixture
+def workers(sandbox: Sandbox) -> Iterator[tuple[NoteWorker, NoteWorker]]:
+    """Two workers, which share one process: on SQLite only the first one may answer."""
+    suite.load_samples(sandbox)
+    first, second = NoteWorker(sandbox), NoteWorker(sandbox)
+    with closing(first.store), closing(second.store):
+        first.recorder.note_facts()
+        yield first, second
+
+
+@contextmanager
+def before_the_lock(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> Iterator[None]:
+    """Let something happen once, between the look-ups of the next batch and its append lock."""
+    lock, plan = Store.lock, iter([happens])
+
+    def late_lock(store: Store, connection: Connection) -> None:
+        next(plan, lambda: None)()
+        lock(store, connection)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "lock", late_lock)
+        yield
+
+
+@both_engines
+def test_load_during_the_lookups(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An answer is from exactly the loads noted before it, also if one is committed after its look-up."""
+    load_file(sandbox.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
+
+    def load() -> None:
+        load_file(sandbox.judiciary(), CASES, late(tmp_path, 1, PERSON), parties=Parties.REPLACED)
+
+    with closing((worker := Worker(sandbox)).store):
+        worker.ask()
+        with before_the_lock(monkeypatch, load):
+            reply = cases.CheckByNationalIdResponse.FromString(worker.ask().reply)
+        worker.ask()
+
+        # SQLite fixes the snapshot of the facts when the transaction begins, so the load comes after the answer.
+        expected = ["load 2", "YES"] if "postgresql" in sandbox.judiciary().store else ["NO", "load 2"]
+        assert ["load 1", "NO", *expected, "YES"] == worker.chain()
+        assert (ANSWER_YES if expected[-1] == "YES" else ANSWER_NO) == reply.answer
+
+
+@on_postgresql
+def test_annulment_during_the_lookups(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A YES that another worker annuls after the look-up permits no disclosure."""
+    first, second = workers
+    assert [Outcome.YES] == first.ask(NOTE)
+    (index,) = first.confirmed()
+    assert [Outcome.DISCLOSED] == second.ask(PARTIES)
+    with before_the_lock(monkeypatch, lambda: first.annul(index)):
+        assert [Reason.NOTE_NOT_CONFIRMED] == second.ask(PARTIES)
+
+    assert [] == first.confirmed()
+
+
+@on_postgresql
+def test_lock_is_not_held_during_the_lookups(
+    workers: tuple[NoteWorker, NoteWorker], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a worker looks up, another one records; one that gets no lock refuses, and answers afterwards."""
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_SECONDS", 0.2)
+    first, second = workers
+    with before_the_lock(monkeypatch, lambda: second.ask(NOTE)):
+        assert [Outcome.YES] == first.ask(NOTE)
+    with first.store.transaction(), closing((impatient := NoteWorker(sandbox)).store):
+        assert [Reason.STORE_UNAVAILABLE] == impatient.ask(NOTE)
+
+    assert [Outcome.YES] == first.ask(NOTE)
+    assert 3 == len(first.confirmed())
+
+
+@both_engines
+def test_confirmations_expire(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """A confirmation that no window can reach is deleted by a later commit, and the ledger stays valid."""
+    worker, _ = workers
+    worker.ask(NOTE, NOTE)
+    worker.micros += confirmations.KEPT_MICROS
+    worker.ask(NOTE)
+    assert 3 == len(worker.confirmed())
+    worker.micros += 1
+    worker.ask(NOTE)
+    assert 2 == len(worker.confirmed())
+    worker.micros += 2 * confirmations.KEPT_MICROS
+
+    assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
+    assert [] == worker.confirmed()
+
+
+@both_engines
+def test_confirmations_expire_in_steps(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many have expired, a commit deletes only a few more confirmations than it may add."""
+    monkeypatch.setattr("estelam.ledger.writer._EXPIRED_AT_ONCE", 1)
+    worker, _ = workers
+    worker.ask(*[NOTE] * 8)
+    worker.micros += 2 * confirmations.KEPT_MICROS
+    left = []
+    for _ in range(3):
+        worker.ask(PARTIES)
+        left.append(len(worker.confirmed()))
+
+    assert [5, 2, 0] == left
+
+
+@both_engines
+def test_foreign_checkpoint_is_not_continued(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """Nothing is signed on top of a checkpoint that no key of the service signed."""
+    worker, _ = workers
+    worker.ask(NOTE)
+    foreign = replace(worker.signer, key=Ed25519PrivateKey.generate())
+    with worker.store.transaction() as connection:
+        size = connection.execute(select(func.max(checkpoint_table.c.size))).scalar_one()
+        last = select(checkpoint_table.c.note).where(checkpoint_table.c.size == size)
+        head = checkpoint.parse(connection.execute(last).scalar_one()).checkpoint
+        note = checkpoint.sign(Checkpoint(head.origin, head.size, head.root), foreign, worker.micros)
+        connection.execute(update(checkpoint_table).where(checkpoint_table.c.size == size).values(note=note))
+
+    assert [Reason.STORE_UNAVAILABLE] == worker.ask(NOTE)
+
+
+def test_fault_while_rows_are_read(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """A look-up that fails while it reads rows leaves no lock behind: its refusal is recorded at once."""
+    worker, _ = workers
+
+    def failing(context: LookupContext, _inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
+        for _ in context.connection.execute(text("SELECT 1 FROM ledger.checkpoint, facts.load")):
+            raise OSError("the disk failed")
+        return ()
+
+    worker.recorder._lookups = {CHECK_NOTE.name: failing}
+    refused = worker.ask(NOTE)
+    with worker.store.transaction() as connection:
+        *_, recorded = search.entries_between(connection, 0, None)
+
+    assert [Reason.STORE_UNAVAILABLE] == refused
+    assert Reason.STORE_UNAVAILABLE == recorded.entry.refusal
