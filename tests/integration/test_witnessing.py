@@ -1,6 +1,8 @@
 """A service's checkpoints at its witnesses: sent in the background, cosigned, and given out with refreshed receipts."""
 
 import contextlib
+import shutil
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.core.settings import WitnessAddress
 from estelam.ledger import cosignatures
+from estelam.ledger.tables import last_checkpoint
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
@@ -160,6 +163,68 @@ def test_lost_reply(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:
         assert size == cosigned_size(ledger, witness.client) > 0
 
 
+def test_rewritten_ledger(loaded: Sandbox, tmp_path: Path) -> None:
+    """A ledger written anew with its real key is cosigned by no witness, and fails against a kept checkpoint."""
+    folder = Path(loaded.promissory().store.removeprefix("sqlite:///"))
+    shutil.copytree(folder, tmp_path / "empty")
+    with witness_of(loaded, tmp_path / "witness") as witness:
+        answer_and_submit(loaded, witness.client, 2)
+        (tmp_path / "kept").write_text(run(loaded, "ledger", "checkpoint", "promissory").stdout)
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "empty", folder)
+        with pytest.raises(WitnessError, match="refuses with status 422"):
+            answer_and_submit(loaded, witness.client, 5)
+    alone = run(loaded, "ledger", "verify", "promissory")
+    compared = run(loaded, "ledger", "verify", "promissory", "--heads", tmp_path / "kept")
+
+    assert [0, 1] == [alone.exit_code, compared.exit_code]
+    assert "is no earlier state of this ledger" in compared.stderr
+
+
+def answer_and_submit(sandbox: Sandbox, client: WitnessClient, count: int) -> None:
+    """Answer so many inquiries, and submit the checkpoint; a rewriter removes the kept checkpoint."""
+    url = sandbox.promissory().store
+    Path(url.removeprefix("sqlite:///")).with_suffix(".checkpoint").unlink(missing_ok=True)
+    with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
+        for _ in range(count):
+            ask(sandbox, service.address)
+    with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store:
+        submit(store, client)
+
+
+def test_refresh_is_refused(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Nothing is written without cosignatures, for an invalid receipt, or beside a ledger without its entry."""
+    service = start(promissory_opening(loaded))
+    record = ask(loaded, service.address)
+    write_archive(tmp_path / "saved.json", [record])
+    service.close()
+    url, new = loaded.promissory().store, tmp_path / "new.json"
+    refresh = "receipt", "refresh", tmp_path / "saved.json", "--out", new
+
+    early = run(loaded, *refresh)
+    with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store:
+        with store.transaction() as connection:
+            size = checkpoint.parse(last_checkpoint(connection) or "").checkpoint.size
+            cosignatures.store(connection, size, "witness.example/w1", cosigner().cosign("x\n", SECONDS))
+        few, enough = run(loaded, *refresh, "--witnesses", "2"), run(loaded, *refresh)
+        exists, absent = (
+            run(loaded, *refresh),
+            run(loaded, "receipt", "refresh", tmp_path / "no", "--out", tmp_path / "o"),
+        )
+        with store.transaction() as connection:
+            connection.exec_driver_sql("UPDATE ledger.entry SET leaf = substr(leaf, 2)")
+        changed = run(loaded, *refresh, "--force")
+    receipt_of(record).salt = bytes(16)
+    write_archive(tmp_path / "saved.json", [record])
+    invalid = run(loaded, *refresh, "--force")
+
+    assert [21, 21, 0, 2, 2] == [done.exit_code for done in (early, few, enough, exists, absent)]
+    assert "is cosigned by 2 witnesses yet" in few.stderr
+    assert (1, True) == (changed.exit_code, changed.stderr.startswith("INVALID: the ledger: "))
+    assert (1, True) == (invalid.exit_code, "of another request or another reply" in invalid.stderr)
+    assert list(read_archive(new))  # the earlier file stays
+
+
 def test_cosignature_of_nothing(ledger: Store, loaded: Sandbox) -> None:
     """A cosignature of a checkpoint that the ledger does not have is found by its verification."""
     with ledger.transaction() as connection:
@@ -186,7 +251,7 @@ def test_ledger_behind_its_witness(ledger: Store, loaded: Sandbox, tmp_path: Pat
 
 
 @contextlib.contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
+def answering(status: int, body: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The address of a server that answers everything so."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -202,9 +267,11 @@ def answering(status: int, body: bytes) -> Iterator[str]:
             """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://localhost:{server.server_port}"
         server.shutdown()
         thread.join()
 
@@ -246,3 +313,13 @@ def test_wrong_witness(ledger: Store, status: int, body: str, problem: str) -> N
             submit(ledger, client)
 
         assert 0 == cosigned_size(ledger, client)
+
+
+def test_https(loaded: Sandbox, ledger: Store) -> None:
+    """Over HTTPS a witness is reached only if one of the named authorities issued its certificate."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(loaded.pki / "promissory-server.crt", loaded.pki / "promissory-server.key")
+    with answering(403, b"", tls) as url:
+        for authorities, problem in ((loaded.pki / "ca.crt", "status 403"), (None, "can't be reached: URLError")):
+            with pytest.raises(WitnessError, match=problem):
+                submit(ledger, WitnessClient(url, cosigner().key, authorities))

@@ -35,6 +35,7 @@ USES: Mapping[str, Use] = {
     "ca_certificates": Use("authority"),
     "signing_certificates": Use("signing", "signing_key"),
     "provider_certificates": Use("verifying"),
+    "ledger_certificates": Use("verifying"),
     "revocation_lists": Use(LIST),
 }
 """The uses by the names of the settings, in every section."""
@@ -92,9 +93,16 @@ def _items(section: SettingsSection, model: BaseModel, now: datetime, until: dat
         elif (use := USES.get(name)) and value:
             if name == "certificate" and not isinstance(model, ServingSettings):
                 use = _PROBING
-            files = value if isinstance(value, tuple) else (value,)
             key = getattr(model, use.key) if use.key else None
-            yield from _inspect(use.name, files, partial(_check, use.name, files, key, section), now, until)
+            for files in _groups(value):
+                yield from _inspect(use.name, files, partial(_check, use.name, files, key, section), now, until)
+
+
+def _groups(value: Path | tuple[Path, ...] | dict[str, Path]) -> list[tuple[Path, ...]]:
+    """Return the files that a setting names; those that are used together stand together."""
+    if isinstance(value, dict):
+        return [(file,) for file in value.values()]
+    return [value if isinstance(value, tuple) else (value,)]
 
 
 def _client_folder(settings: ClientSettings, now: datetime, until: datetime) -> Iterator[Item]:
