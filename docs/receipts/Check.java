@@ -52,11 +52,11 @@ public final class Check {
     static final String NOT_AS_SAVED = "the line is not as it was saved", NOTE_DAMAGED = "the checkpoint is damaged";
     static final Pattern
             LINE = Pattern.compile("\\{\"format\": \"estelam-receipt/1\", \"receipt\": \"([A-Za-z0-9+/]+=*)\"}"),
-            NOTE = Pattern.compile("(([^\\s+]+)\n(0|[1-9][0-9]*)\n(\\S+)\n)\n((?:— [^\n]+\n)+)"),
-            SIGNATURE = Pattern.compile("— ([^\\s+]+) (\\S+)"),
+            NOTE = Pattern.compile("(([^\\s+]+)\n(0|[1-9][0-9]*)\n(\\S+)\n)\n((?:\u2014 [^\n]+\n)+)"),
+            SIGNATURE = Pattern.compile("\u2014 ([^\\s+]+) (\\S+)"),
             CERTIFICATE = Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Pattern.DOTALL),
             ROW = Pattern.compile("\\{([^{}]*)}"),
-            LIST = Pattern.compile("(?:ï»¿)?\\s*\\{\\s*\"retired\"\\s*:\\s*\\[\\s*((?:ROW(?:,\\s*ROW)*)?)]\\s*}\\s*"
+            LIST = Pattern.compile("(?:\u00ef\u00bb\u00bf)?\\s*\\{\\s*\"retired\"\\s*:\\s*\\[\\s*((?:ROW(?:,\\s*ROW)*)?)]\\s*}\\s*"
                     .replace("ROW", ROW + "\\s*")),
             PAIR = Pattern.compile("\\G\\s*\"(key|retired_at|reason)\"\\s*:\\s*\"([^\"\\\\]*)\"\\s*(,(?!\\s*$)|$)"),
             INSTANT = Pattern.compile("(19|20|21)\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ");

@@ -16,6 +16,8 @@ from tests.support.tutorial import DOCS
 FOLDER = DOCS / "receipts"
 GO_PACKAGES = Path("/usr/share/gocode")
 """Where Debian's packages of Go libraries are."""
+C_LOCALE = os.environ | {"LC_ALL": "C"}
+"""No program may depend on the locale."""
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For programs that end at once."""
 
@@ -38,7 +40,8 @@ def built_go(source: Path) -> str:
 @cache
 def _compiled_java(source: Path) -> Path:
     classes = Path(mkdtemp(prefix="java-"))
-    subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", classes, source], check=True, timeout=300)
+    command = ["javac", "-Xlint:all", "-Werror", "-d", str(classes), str(source)]
+    subprocess.run(command, env=C_LOCALE, check=True, timeout=300)
     return classes
 
 
@@ -59,7 +62,7 @@ class Program:
         if not self.is_usable():
             pytest.skip("what the program needs is not on this machine")
         command = [*self.command(), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=C_LOCALE, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _has(*tools: str) -> Callable[[], bool]:

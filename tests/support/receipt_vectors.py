@@ -4,7 +4,6 @@ Some are forged by a caller, who has no key; others by a provider, who signs wha
 """
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from google.protobuf.message import Message
@@ -24,17 +22,15 @@ from estelam.core.keys import SigningKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts import checkpoint
-from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.receipt import canonical, commitment
-from estelam.receipts.tree import Frontier, leaf_hash, root_from_path
+from estelam.receipts.checkpoint import origin_of
+from estelam.receipts.receipt import canonical
 from tests.support.certificates import DAY, certificate_pem, write_retirement
+from tools.env.receipt_maker import SALT, ReceiptMaker
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES
 
 ORGANIZATION = "99001504616"
 ANSWERED = datetime.now(UTC).replace(microsecond=250_000)
 SECOND = timedelta(seconds=1)
-SALT = bytes(range(16))
 YES = notes.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000
 )
@@ -46,14 +42,6 @@ EXIT_CODES = {VALID: 0, INVALID: 1, MALFORMED: 2, UNCHECKED: 21, UNUSABLE: 2}
 Change = Callable[[Any], Any]
 
 
-def _micros(at: datetime) -> int:
-    return int(at.timestamp()) * 1_000_000 + at.microsecond
-
-
-def _answer_of(reply: Message) -> int:
-    return int(getattr(reply, "answer", pb.OUTCOME_DISCLOSED))
-
-
 class Provider:
     """A provider with a signing key, and the files that a verifier of its receipts has, in *folder*."""
 
@@ -62,9 +50,9 @@ class Provider:
         authority = DevCertificateAuthority.create(self.pki)
         self.certificate = authority.issue_signing("receipts", ORGANIZATION)
         self.other = authority.issue_signing("other", ORGANIZATION)
-        self.signer = SigningKey.load(self.certificate.with_suffix(".key"), [self.certificate])
-        self.public = self.signer.key.public_key()
-        self.origin = checkpoint.origin_of("promissory", ORGANIZATION)
+        signer = SigningKey.load(self.certificate.with_suffix(".key"), [self.certificate])
+        self.public = signer.key.public_key()
+        self._maker = ReceiptMaker(signer, origin_of("promissory", ORGANIZATION))
 
     def receipt(
         self,
@@ -73,49 +61,10 @@ class Provider:
         reply: Message = notes.CheckNoteResponse(answer=pb.ANSWER_YES),  # noqa: B008 - never changed
         *,
         at: datetime = ANSWERED,
-        index: int = 4,
-        size: int = 7,
-        salt: bytes = SALT,
-        edit: Change | None = None,
-        encode: Callable[[pb.Entry], bytes] = canonical,
+        **options: Any,
     ) -> pb.Receipt:
-        """Return a signed receipt; *edit* changes the entry, and *encode* its bytes, before they are signed."""
-        asked, answered = canonical(request), canonical(reply)
-        entry = pb.Entry(
-            inquiry_id=UUID(int=7).bytes,
-            answered_at_micros=_micros(at),
-            caller="99000316764",
-            method=method,
-            outcome=_answer_of(reply),  # type: ignore[arg-type]
-            latency_micros=900,
-            commitment=commitment(salt, asked, answered),
-            keys_commitment=bytes(32),
-        )
-        if edit:
-            edit(entry)
-        leaf = encode(entry)
-        path, root = self._path(leaf, index, size)
-        receipt = pb.Receipt(
-            inquiry_id=str(UUID(int=7)), request=asked, reply=answered, entry=leaf, salt=salt, index=index,
-            inclusion_path=path, checkpoint=self.note(Checkpoint(self.origin, size, root)),
-        )  # fmt: skip
-        receipt.answered_at.FromMicroseconds(_micros(at))
-        return receipt
-
-    def _path(self, leaf: bytes, index: int, size: int) -> tuple[list[bytes], bytes]:
-        """Return path and root: of a tree of *size* leaves, or of made-up siblings if it is too large to build."""
-        if size <= 1000:
-            leaves = [leaf_hash(leaf if number == index else b"%d" % number) for number in range(size)]
-            growth = Frontier().append(leaves)
-            return growth.path(index), growth.root
-        path: list[bytes] = []
-        while (root := root_from_path(leaf_hash(leaf), index, size, path)) is None:
-            path.append(hashlib.sha256(b"%d" % len(path)).digest())
-        return path, root
-
-    def note(self, head: Checkpoint) -> str:
-        """Return the signed note of *head*."""
-        return checkpoint.sign(head, self.signer, _micros(datetime.now(UTC)))
+        """Return a signed receipt, as a `ReceiptMaker` does."""
+        return self._maker.receipt(method, request, reply, at=at, **options)
 
     def certificate_of(self, *periods: tuple[datetime, datetime], usage: bool | None = True) -> bytes:
         """Return certificates of the signing key that are valid in *periods*."""

@@ -21,6 +21,8 @@ class BenchConfig:
     """Calls over which memory growth is measured."""
     entries: int
     """Minimum number of entries of the verified ledger."""
+    receipts: int
+    """Receipts that are verified."""
     short_ledger: int
     """Entries of the short ledger with which the long one is compared."""
     ledger: int
@@ -41,6 +43,7 @@ FULL = BenchConfig(
     rows=10_000_000,
     calls=1_000_000,
     entries=200_000,
+    receipts=50_000,
     short_ledger=10_000,
     ledger=10_000_000,
     ids=200_000,
@@ -55,6 +58,7 @@ QUICK = BenchConfig(
     rows=200_000,
     calls=10_000,
     entries=20_000,
+    receipts=5_000,
     short_ledger=10_000,
     ledger=100_000,
     ids=10_000,

@@ -11,6 +11,7 @@ from tools.bench.benchmarks import (
     loading,
     memory,
     monthly_report,
+    receipts,
     single_client_latency,
     tail_latency,
     throughput,
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "memory": memory.measure,
     "ledger": ledger_length.measure,
     "verify": ledger_verify.measure,
+    "receipts": receipts.measure,
     "bulk-check": bulk_check.measure,
     "month": monthly_report.measure,
 }
