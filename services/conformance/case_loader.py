@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from conformance import contract
 from conformance.case import Case, Stage, Title
 from estelam.core.exceptions import UsageError, UserFacingError
+from estelam.core.model_files import fault_message
 from estelam.core.names import did_you_mean
 
 FOLDER = Path(__file__).resolve().parent / "cases"
@@ -219,4 +220,4 @@ def _validate(case: Case, clauses: Collection[str]) -> None:
 
 def _first_error(error: ValidationError) -> tuple[str, str]:
     first = error.errors()[0]
-    return ".".join(map(str, first["loc"])), first["msg"]
+    return ".".join(map(str, first["loc"])), fault_message(first)

@@ -13,7 +13,7 @@ from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
-from estelam.core.model_files import read_text
+from estelam.core.model_files import fault_message, read_text
 
 
 class KnownFailuresError(UserFacingError):
@@ -50,8 +50,7 @@ def read(path: Path) -> Mapping[str, KnownFailure]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "entry"
-            message = first["msg"].removeprefix("Value error, ")
-            raise KnownFailuresError(f"{path}: entry {number}: {place}: {message}") from None
+            raise KnownFailuresError(f"{path}: entry {number}: {place}: {fault_message(first)}") from None
         if entry.case in known:
             raise KnownFailuresError(f"{path}: entry {number}: case: {entry.case} is a duplicate")
         known[entry.case] = KnownFailure(entry.reason, entry.expires)

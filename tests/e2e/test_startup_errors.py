@@ -109,7 +109,7 @@ def test_settings_file_error_is_named(serve: CommandLine, sandbox: Sandbox, righ
     [
         ("ESTELAM_PROMISSORY_LISTN", "x", "unknown variable: ESTELAM_PROMISSORY_LISTN"),
         ("ESTELAM_PROMISORY_LISTEN", "x", "unknown variable: ESTELAM_PROMISORY_LISTEN"),
-        ("ESTELAM_PROMISSORY_BATCH_SIZE", "many", "ESTELAM_PROMISSORY_BATCH_SIZE: Input should be a valid integer"),
+        ("ESTELAM_PROMISSORY_BATCH_SIZE", "many", "ESTELAM_PROMISSORY_BATCH_SIZE: must be a whole number"),
     ],
 )
 def test_settings_variable_error_is_named(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from estelam.auth.grants import AccessConfigError
 from estelam.catalogue.model import FILES, Catalogue
 from estelam.catalogue.validate import violations
+from estelam.core.model_files import fault_message
 
 MAX_FILE_BYTES = 1 << 20
 Location = tuple[Hashable, ...]
@@ -59,7 +60,7 @@ def read_catalogue(folder: Path) -> Catalogue:
         try:
             catalogue = Catalogue.model_validate({name: file.content[name] for name, file in files.items()})
         except ValidationError as error:
-            issues = [_issue(files, found["loc"], _message(found["msg"])) for found in error.errors()]
+            issues = [_issue(files, found["loc"], fault_message(found)) for found in error.errors()]
         else:
             issues = [_issue(files, found.location, found.message) for found in violations(catalogue)]
     if issues:
@@ -75,11 +76,6 @@ def catalogue_files(folder: Path) -> list[Path]:
 def _issue(files: Mapping[str, "_YamlFile"], location: Location, message: str) -> ConfigIssue:
     file = files[str(location[0])]
     return ConfigIssue(file.path.name, file.line(location), ".".join(map(str, location)), message)
-
-
-def _message(message: str) -> str:
-    """Return pydantic's *message* without its own prefixes."""
-    return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 @dataclass

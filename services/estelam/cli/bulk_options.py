@@ -9,7 +9,7 @@ import typer
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.inquiry_options import Options, inquiry
-from estelam.cli.options import Certificates, RetiredKeys, whole_number
+from estelam.cli.options import Certificates, RetiredKeys, number, whole_number
 
 _HELP = """\
 {summary}
@@ -37,7 +37,10 @@ def bulk_check(
     window: Annotated[
         int, typer.Option(parser=whole_number(1, 1024), metavar="N", help="Maximum number of concurrent calls.")
     ] = 128,
-    patience: Annotated[float, typer.Option(min=1, help="Seconds without any reply before it stops.")] = 30.0,
+    patience: Annotated[
+        float,
+        typer.Option(parser=number(1), metavar="SECONDS", help="Seconds without any reply before it stops."),
+    ] = 30.0,
     deadline: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Stop after 2h, 90m, or at an instant (ISO 8601).")
     ] = None,

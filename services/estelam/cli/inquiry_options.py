@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from estelam.cli import complete
-from estelam.cli.options import AsJson
+from estelam.cli.options import AsJson, number
 from estelam.cli.shared_options import Command, shared_options
 from estelam.core.exceptions import UsageError
 from estelam.core.normalize import normalize_text
@@ -86,7 +86,10 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
-    "timeout": (Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the reply.")], 5.0),
+    "timeout": (
+        Annotated[float, typer.Option(parser=number(0.001), metavar="SECONDS", help="Seconds to wait for the reply.")],
+        5.0,
+    ),
     "save_receipt": (
         Annotated[
             Path | None,

@@ -53,6 +53,7 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
                 allow_removals=options.allow_removals,
                 dry_run=options.dry_run,
                 allow_round_identifiers=options.allow_round_ids,
+                allow_known_content=options.allow_known_file,
             ),
             rejects=rejects,
             clock=Clock(),
@@ -116,7 +117,8 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
         facts |= {name: count for name, count in asdict(result.changes).items() if count or name in _ALWAYS_SHOWN}
     facts |= {warning: count for warning, count in result.warnings.items() if count}
     if not result.rejected:
-        facts |= {"feed": declared.feed, "number": result.feed_number, "load": result.number}
+        facts |= {"feed": declared.feed, "number": result.feed_number}
+        facts |= {"cut_at": declared.cut_at, "load": result.number}
     title = ""
     if options.dry_run:
         facts["dry_run"] = True

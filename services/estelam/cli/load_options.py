@@ -45,6 +45,7 @@ class LoadOptions:
     dry_run: bool
     allow_removals: int
     allow_round_ids: bool
+    allow_known_file: bool
     as_json: bool
 
     @property
@@ -113,6 +114,15 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             bool,
             typer.Option(
                 "--allow-round-ids", help="Accept identifiers that look as if a spreadsheet had rounded them."
+            ),
+        ],
+        False,
+    ),
+    "allow_known_file": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--allow-known-file", help="Accept a file that was loaded before, because its rows are to hold again."
             ),
         ],
         False,

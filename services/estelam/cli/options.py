@@ -44,6 +44,18 @@ def whole_number(at_least: int, at_most: int = 999_999_999) -> Callable[[str | i
     return parse
 
 
+def number(at_least: float, at_most: float = 86_400) -> Callable[[str | float], float]:
+    """Return the parser of an option that is a number, as 2.5, in ASCII, Persian or Arabic digits."""
+
+    def parse(text: str | float) -> float:
+        plain = normalize_identifier(str(text)).replace("\u066b", ".")
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", plain) or not at_least <= float(plain) <= at_most:
+            raise typer.BadParameter(f"{text}: give a number from {at_least:g} to {at_most:,g}")
+        return float(plain)
+
+    return parse
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Catalogue = Annotated[
     Path | None,
@@ -121,8 +133,8 @@ Out = Annotated[
 Settle = Annotated[
     float,
     typer.Option(
-        min=0,
-        max=3600,
+        parser=number(0, 3600),
+        metavar="SECONDS",
         help="Wait at most so many seconds until a running service has noted the newest load in its ledger.",
     ),
 ]

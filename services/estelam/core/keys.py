@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from estelam.core import keyring_file
 from estelam.core.model import Subject
@@ -40,9 +41,15 @@ def key_id(public: Ed25519PublicKey) -> str:
 def _is_instant(text: str) -> str:
     with contextlib.suppress(ValueError):
         # Verifiers in other languages compare the text, so a Jalali year is refused and not converted.
-        if 1900 <= datetime.strptime(text, INSTANT).year < 2200:  # noqa: DTZ007 - the Z is part of the form
+        if len(text) == 20 and 1900 <= datetime.strptime(text, INSTANT).year < 2200:  # noqa: DTZ007 - the Z is part of the form
             return text
     raise ValueError("give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z")
+
+
+def _is_fingerprint(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text
+    raise ValueError("give the key's fingerprint, 64 digits of 0-9 and a-f, as `estelam pki show` prints it")
 
 
 class Retirement(BaseModel):
@@ -50,9 +57,9 @@ class Retirement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: str = Field(pattern="^[0-9a-f]{64}$")
+    key: Annotated[str, AfterValidator(_is_fingerprint)]
     """The key's fingerprint."""
-    retired_at: Annotated[str, Field(pattern="^[0-9TZ:-]{20}$"), AfterValidator(_is_instant)]
+    retired_at: Annotated[str, AfterValidator(_is_instant)]
     """The instant from which on nothing that it signs is valid: YYYY-MM-DDTHH:MM:SSZ."""
     reason: Literal["superseded", "compromised"]
     """Whether another key replaced it, or somebody else may have it."""

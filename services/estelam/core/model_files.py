@@ -1,7 +1,8 @@
 """TOML files that are loaded into pydantic models, with one form of error: `path: key: message`."""
 
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,34 @@ from estelam.core.exceptions import UserFacingError
 
 MAX_FILE_BYTES = 1 << 20
 UNKNOWN_KEY = "unknown key"
+
+_TEXT, _LIST, _TABLE = "must be a text, between quotes", 'must be a list, as ["a", "b"]', "must be a table of keys"
+_WHOLE_NUMBER, _NUMBER = "must be a whole number, as 12", "must be a number, as 12 or 0.5"
+_DURATION = "must be a duration in ISO 8601, as PT24H or PT30M"
+_MESSAGES: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": UNKNOWN_KEY,
+    "string_type": _TEXT,
+    "path_type": "must be a path, between quotes",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), _WHOLE_NUMBER),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), _NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), _LIST),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "mapping_type"), _TABLE),
+    **dict.fromkeys(("time_delta_type", "time_delta_parsing"), _DURATION),
+    **dict.fromkeys(("literal_error", "enum"), "must be {expected}"),
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_pattern_mismatch": "must be of the form {pattern}",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
+    "too_short": "must have {min_length} or more items",
+    "too_long": "must have {max_length} or fewer items",
+    "json_invalid": "is not JSON: {error}",
+}
+"""What is expected, by pydantic's type of error; the texts of our own rules are their errors'."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,11 +67,18 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        # TOML knows the days of the Gregorian calendar only: 1405-02-31 is none of them.
-        hint = "; write a Jalali date between quotes" if "date" in str(fault) else ""
+        hint = "; write a date with a year of four digits, between quotes" if _is_of_date(text, str(fault)) else ""
         raise error(f"{path}: not TOML: {fault}{hint}") from None
     except RecursionError:
         raise error(f"{path}: not TOML: nested too deeply") from None
+
+
+def _is_of_date(text: str, fault: str) -> bool:
+    """Return whether the *fault* in the TOML *text* is a date: 1405-02-31, no day of TOML's calendar, or 99-01-01."""
+    place = re.search(r"at line ([0-9]+)", fault)
+    lines = text.splitlines()
+    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
+    return "date" in fault or re.search(r"=\s*[0-9]{1,4}[-/][0-9]{1,2}[-/]", line) is not None
 
 
 def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> str:
@@ -71,14 +107,11 @@ def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
 def faults(invalid: ValidationError) -> Iterator[tuple[list[str], str]]:
     """Yield the place of each error of *invalid*, as keys and numbers of items, and its message."""
     for found in invalid.errors():
-        yield list(map(str, found["loc"])), _message(found["type"], found["msg"])
+        yield list(map(str, found["loc"])), fault_message(found)
 
 
-def _message(kind: str, text: str) -> str:
-    match kind:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return UNKNOWN_KEY
-        case _:
-            return text.removeprefix("Value error, ")
+def fault_message(found: Mapping[str, Any]) -> str:
+    """Return what is expected where pydantic has *found* an error."""
+    if text := _MESSAGES.get(found["type"]):
+        return text.format(**found.get("ctx", {}))
+    return str(found["msg"]).removeprefix("Value error, ")

@@ -19,7 +19,7 @@ from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import Header, complete, parse_header
 from estelam.loading.rejects import Reject
-from estelam.loading.source import Source, check_encoding, check_windows_1256
+from estelam.loading.source import Source, check_encoding, check_windows_1256, is_before_header
 
 BLOCK = 1 << 20
 """Bytes of a file that are parsed at a time, and the greatest length of a line."""
@@ -58,9 +58,9 @@ def read_header(
 
 
 def _first_line(source: Source, block: bytes) -> tuple[str, int, bytes, bytes]:
-    """Return the first line of *block* that is not blank, its number, its line end, and what follows it."""
+    """Return the line of *block* with the header, its number, its line end, and what follows it."""
     block, line = block.removeprefix(codecs.BOM_UTF8), 1
-    while (end := _LINE_END.search(block)) and not block[: end.start()].strip():
+    while (end := _LINE_END.search(block)) and is_before_header(block[: end.start()].decode("latin-1")):
         block, line = block[end.end() :], line + 1
     content, line_end, rest = (block[: end.start()], end[0], block[end.end() :]) if end else (block, b"", b"")
     if not content.strip():

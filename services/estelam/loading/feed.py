@@ -117,6 +117,8 @@ class Policy:
     """The number of rows that may be changed or removed whatever their share."""
     dry_run: bool = False
     """Whether to stop before anything is changed."""
+    allow_known_content: bool = False
+    """Whether a new file may have the content of an earlier one, whose rows are to hold again."""
     allow_round_identifiers: bool = False
     """Whether identifiers that look as if a spreadsheet had rounded them are accepted."""
 

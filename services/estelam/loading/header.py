@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from estelam.core.names import did_you_mean
 from estelam.core.normalize import find_invisible, normalize_identifier
 from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
@@ -73,18 +74,19 @@ def match_header(
     named = next((position for position in range(len(names), 0, -1) if names[position - 1]), 0)
     missing = [name for name, each in columns.items() if not each.omissible and name not in names]
     unknown = [
-        _shown(field, position)
+        _shown(field, position) + did_you_mean(name, columns)
         for position, (field, name) in enumerate(zip(fields[:named], names[:named], strict=True), 1)
         if name not in columns and name not in ignored
     ]
     twice = sorted({name for name in names if name in columns and names.count(name) > 1})
-    expected = f"the columns are: {','.join(columns)}"
     if len(missing) == sum(not each.omissible for each in columns.values()):
         # Names are not quoted here: the line may be a row of data.
-        raise NotTheHeaderError(f"{where}: is not a header with the names of the columns; {expected}")
+        raise NotTheHeaderError(
+            f"{where}: is not a header with the names of the columns, which are: {','.join(columns)}"
+        )
     problems = {"lacks": missing, "has the unknown column": unknown, "has twice": twice}
     if found := [f"{problem} {', '.join(given)}" for problem, given in problems.items() if given]:
-        raise LoadError(f"{where}: the header {'; it '.join(found)}; {expected}")
+        raise LoadError(f"{where}: the header {'; it '.join(found)}")
     positions = {name: position for position, name in enumerate(names) if name in columns}
     return Header(tuple(names), positions, range(named, len(names)), separator)
 

@@ -142,7 +142,7 @@ class LoadJob:
             return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
         taken_feed = self.policy.taken_feed
         feed_number = next_number(
-            connection, self.feed, self.declared, file.content_sha256, self.clock.now(), taken_feed=taken_feed
+            connection, self.feed, self.declared, file.content_sha256, self.clock.now(), self.policy
         )
         before = claims_before(connection, self.declared)
         if taken_feed:

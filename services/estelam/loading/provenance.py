@@ -65,11 +65,11 @@ def _differences(connection: Connection, load: Load, feed: Feed, declared: Decla
 
 
 def next_number(
-    connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime, *, taken_feed: str | None
+    connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime, policy: Policy
 ) -> int:
     """Return the number of a new file in its feed.
 
-    It may have the content of the last file of *taken_feed*, whose records it takes over. A cut-off that lies in the
+    It may have the content of the last file of the feed whose records it takes over. A cut-off that lies in the
     future, because it was loaded while a clock was wrong, is corrected by a whole file.
 
     Raises:
@@ -80,13 +80,14 @@ def next_number(
     if declared.number is not None and declared.number != expected:
         _check_number(connection, feed, declared, sha256, expected)
     # Any number of files may be empty.
+    taken_feed = policy.taken_feed
     taken = _newest(connection, load_table.c.feed == taken_feed, load_table.c.rows > 0)
     counts = load_table.c.feed != taken_feed if taken and taken.sha256 == sha256 else true()
     known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0, counts)
-    if known and not _corrects(connection, known, feed, declared):
+    if known and not policy.allow_known_content and not _corrects(connection, known, feed, declared):
         raise LoadError(
-            f"this file was already loaded as {_name(known)}; "
-            "if nothing has changed since then, load a file of changes that has no rows"
+            f"this file was already loaded as {_name(known)}; if nothing has changed since then, load a file of "
+            "changes that has no rows; if its rows are to hold again, load it with --allow-known-file"
         )
     before = to_datetime(last.cut_at_micros) if last else None
     if last and before and declared.cut_at < before and not (declared.whole and before > now + CLOCK_TOLERANCE):

@@ -53,6 +53,14 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
+_SEPARATOR_HINT = re.compile(r'\s*"?sep=[,;\t|]?"?\s*', re.IGNORECASE)
+
+
+def is_before_header(line: str) -> bool:
+    """Return whether *line* may precede the header: a blank one, or `sep=;`, by which Excel knows the separator."""
+    return not line.strip() or _SEPARATOR_HINT.fullmatch(line) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """An open data file."""

@@ -116,6 +116,12 @@ class OutageAnnouncer:
 COMING, RUNNING, OVER, WITHDRAWN = "coming", "running", "over", "withdrawn"
 
 
+def is_current(outage: PlannedOutage, now: int) -> bool:
+    """Whether *outage* is coming or running in minute *now*, or would be if it had not been withdrawn."""
+    found = state(outage, now)
+    return found in {COMING, RUNNING} or (found == WITHDRAWN and now < (outage.announced_end_minute or 0))
+
+
 def state(outage: PlannedOutage, now: int) -> str:
     """State of *outage* in minute *now*."""
     if outage.first_minute >= outage.end_minute:

@@ -44,6 +44,6 @@ def end(
 @implemented
 def listing(
     as_json: AsJson = False,
-    everything: Annotated[bool, typer.Option("--all", help="Include those that are over or withdrawn.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include those whose announced time is over.")] = False,
 ) -> None:
     """List the announced outages by number."""

@@ -14,7 +14,7 @@ from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
 from quality import repository, slo
 from quality.evaluation.period_data import is_announced_in_time
-from quality.outages.announcements import COMING, RUNNING, OutageAnnouncer, create_outage, state
+from quality.outages.announcements import OutageAnnouncer, create_outage, is_current, state
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 from quality.settings import QualitySettings
@@ -56,7 +56,7 @@ def listing(*, as_json: bool, everything: bool) -> None:
         settings, now = load_settings(QualitySettings), minute_of(Clock().now())
         with contextlib.closing(Store(settings.store)) as opened, opened.transaction() as connection:
             found = repository.all_outages(connection)
-    found = [one for one in found if everything or state(one, now) in {COMING, RUNNING}]
+    found = [one for one in found if everything or is_current(one, now)]
     rows = [_facts(one, now=now) for one in found]
     columns = list(_facts(PlannedOutage("", 0, 0, 1, "", ""), now=0))
     output.print_rows(columns, [list(row.values()) for row in rows], as_json=as_json)

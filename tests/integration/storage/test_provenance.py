@@ -100,6 +100,16 @@ def test_known_file_is_refused_under_another_number(cases: LoadedTable) -> None:
     refuse(cases, known, *WHOLE, whole=True, feed="court-b")
 
 
+def test_a_state_that_holds_again_is_loaded_if_allowed(cases: LoadedTable) -> None:
+    """A delta that says what an earlier one said is refused with the way to load it, and then loaded."""
+    other = FIRST.replace("DRAWER", "HOLDER")
+    cases.load(CASES, other)
+    cases.load(CASES, FIRST)
+    refuse(cases, "if its rows are to hold again, load it with --allow-known-file", other)
+
+    assert cases.load(CASES, other, policy={"allow_known_content": True}).changes == Changes(1, 0, 0, 1, 1)
+
+
 def test_compressed_known_file_is_refused(cases: LoadedTable) -> None:
     """An older file is recognized by its content, also in gzip."""
     cases.load(CASES, FIRST.replace("DRAWER", "HOLDER"))

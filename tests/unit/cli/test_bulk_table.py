@@ -39,9 +39,10 @@ def read(folder: Path, text: str | bytes, question: Question = CHEQUES) -> list[
         "\n\nserial\tobligor_id\tbeneficiary_id\tamount_rials\n\n۱۴۰۴۰۰۰۰۰۰۰۰۰۰۱۷\t۹۹۹۰۰۰۰۰۱۸\t۹۹۰۰۰۵۵۴۳۳۰\t۲٬۵۰۰٬۰۰۰٬۰۰۰\n\n",
         "amount_rials|name|serial|beneficiary_id|obligor_id\n2500000000|x|1404-00000000-0017|99000554330| 9990000018\n",
         'serial,obligor_id,beneficiary_id,amount_rials\n"1404000000000017","9990000018","99000554330","2,500,000,000"\n',
+        "sep=;\r\nserial;obligor_id;beneficiary_id;amount_rials\r\n1404000000000017;9990000018;99000554330;2500000000\r\n",
         "serial,obligor_id,beneficiary_id,amount_rials,,\n1404000000000017,9990000018,99000554330,2500000000,,\n",
     ],
-    ids=["plain", "lines that end with CR", "Persian", "other order", "quoted", "trailing separators"],
+    ids=["plain", "lines that end with CR", "Persian", "other order", "quoted", "hint", "trailing separators"],
 )
 def test_forms(tmp_path: Path, text: str) -> None:
     """A list is read rightly whatever its separator, its order of columns, its digits and its blank lines."""

@@ -86,7 +86,7 @@ SOURCES: dict[str, tuple[tuple[str, str] | None, dict[str, str], dict[str, str],
         ("listen =", "batch_size = 0\nlisten ="),
         {"LISTEN": "nowhere"},
         {},
-        "ESTELAM_PROMISSORY_LISTEN: the port is missing: give host:port; {file}: promissory.batch_size: Input",
+        "ESTELAM_PROMISSORY_LISTEN: the port is missing: give host:port; {file}: promissory.batch_size: must be",
     ),
     "misspelt key": (("listen =", "listne ="), {}, {}, "{file}: promissory.listne: unknown key; did you mean listen?"),
     "misspelt variable": (

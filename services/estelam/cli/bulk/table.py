@@ -28,7 +28,7 @@ from estelam.core.errors import Refusal
 from estelam.core.normalize import TooLargeError, normalize_identifier, parse_amount
 from estelam.core.rounding import RoundingCount, may_be_rounded
 from estelam.loading.errors import LoadError
-from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, open_source
+from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, is_before_header, open_source
 from estelam.receipts.receipt import canonical
 
 SEPARATORS = ",;\t|"
@@ -115,8 +115,8 @@ class _Lines:
 
 
 def _first_line(file: TextIO) -> tuple[int, str]:
-    """Return the first line that is not blank, and its number."""
-    return next(((number, line) for number, line in enumerate(file, start=1) if line.strip()), (1, ""))
+    """Return the line with the header, and its number."""
+    return next(((number, line) for number, line in enumerate(file, start=1) if not is_before_header(line)), (1, ""))
 
 
 def _header(path: Path, number: int, line: str, question: Question) -> tuple[list[str], str]:
