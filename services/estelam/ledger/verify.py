@@ -36,6 +36,7 @@ from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
     NODE_LEVELS,
+    SUBJECT_COLUMNS,
     StoredEntry,
     annulment_table,
     checkpoint_table,
@@ -43,7 +44,6 @@ from estelam.ledger.tables import (
     cosignature_table,
     entry_table,
     fact_note_table,
-    index_keys,
     key_use_table,
     keys_commitment,
     node_table,
@@ -63,6 +63,7 @@ def _as_stored(table: Table, *conditions: ColumnElement[bool]) -> Select[*tuple[
     return select(*columns).where(*conditions).order_by(*table.primary_key)
 
 
+_Values = Row[*tuple[Any, ...]]
 _TYPES: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
 _CHECKPOINT_TYPES = [_TYPES[type(column.type)] for column in checkpoint_table.columns]
 
@@ -149,7 +150,7 @@ class _Confirmations:
     An entry that is a YES and not annulled has its row; one that is older than any window may have had it deleted.
     """
 
-    def __init__(self, rows: Iterator[Row[*tuple[Any, ...]]], annulled: Collection[int], required_since: int) -> None:
+    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required_since: int) -> None:
         self._rows = rows
         self._annulled = annulled
         self._required_since = required_since
@@ -161,16 +162,17 @@ class _Confirmations:
         Raises:
             LedgerCorruptError: it is missing or another one, or the entry should have none.
         """
-        entry, expected = stored.entry, None
-        if entry.outcome == pb.OUTCOME_YES and stored.index not in self._annulled:
-            expected = (stored.index, key_of(entry.caller, stored.keys.question), entry.answered_at_micros)
-        if self._row is not None and self._row[0] == stored.index:
-            # Types are compared too: SQLite can store a value of any type.
-            is_wrong = repr(tuple(self._row)) != repr(expected)
+        entry, row = stored.entry, self._row
+        is_confirmed = entry.outcome == pb.OUTCOME_YES and stored.index not in self._annulled
+        if row is not None and row[0] == stored.index:
             self._row = next(self._rows, None)
+            index, key, micros = row
+            # Types are compared too: SQLite can store a value of any type.
+            is_right = is_confirmed and type(index) is type(micros) is int and micros == entry.answered_at_micros
+            is_right = is_right and key == key_of(entry.caller, stored.keys.question)
         else:
-            is_wrong = expected is not None and entry.answered_at_micros >= self._required_since
-        if is_wrong:
+            is_right = not is_confirmed or entry.answered_at_micros < self._required_since
+        if not is_right:
             raise LedgerCorruptError(f"the confirmation of entry {stored.index} does not match it")
 
     def check_end(self) -> None:
@@ -197,7 +199,9 @@ def _verified(connection: Connection, keys: Mapping[str, VerifyingKey], start: F
         streamed.execute(stored_checkpoints) as checkpoints,
         streamed.execute(_as_stored(confirmation_table, *confirmations_after)) as confirmations,
     ):
-        derived = _Derived(start.size, _Confirmations(iter(confirmations), annulled, required_since))
+        derived = _Derived(
+            start.size, _Confirmations(chain.from_iterable(confirmations.partitions()), annulled, required_since)
+        )
         yield from _checkpoints(chain.from_iterable(entries.partitions()), checkpoints, keys, start, derived)
         derived.confirmations.check_end()
     derived.check(connection)
@@ -219,10 +223,11 @@ class _Derived:
         self.confirmations.check(stored)
         if (key_id := stored.keys.key_id) not in self.key_uses:
             self.key_uses[key_id] = (key_id, stored.index, stored.keys.key_check_value)
-        if (noted := noted_fact(stored.entry, stored.keys)) is not None:
+        entry = stored.entry
+        if entry.outcome == pb.OUTCOME_NOTED and (noted := noted_fact(entry, stored.keys)) is not None:
             self.fact_notes.append((stored.index, *noted))
-        if stored.entry.HasField("annuls"):
-            self.annulments[stored.entry.annuls] = stored.index
+        elif entry.HasField("annuls"):
+            self.annulments[entry.annuls] = stored.index
 
     def add_nodes(self, tree: Growth) -> None:
         """Collect the nodes that a commit completed."""
@@ -263,8 +268,8 @@ def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:
 
 
 def _checkpoints(
-    entries: Iterator[Row[*tuple[Any, ...]]],
-    checkpoints: Iterable[Row[*tuple[Any, ...]]],
+    entries: Iterator[_Values],
+    checkpoints: Iterable[_Values],
     keys: Mapping[str, VerifyingKey],
     tree: Frontier,
     derived: _Derived,
@@ -276,7 +281,8 @@ def _checkpoints(
             part = islice(entries, head.size - tree.size)
             stored = [_verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
             grown = _grown(tree, head, stored)
-            _check_rest(row, grown.frontier, stored, key)
+            after = grown.frontier
+            _check_rest(row, after, stored, key)
         except InvalidReceipt as error:
             raise fault_of(error, f"the commit after entry {tree.size}") from None
         except LedgerCorruptError as error:
@@ -288,15 +294,13 @@ def _checkpoints(
         for each in stored:
             derived.add(each)
         derived.add_nodes(grown)
-        tree, origin = grown.frontier, head.origin
+        tree, origin = after, head.origin
         yield head
     if next(entries, None) is not None:
         raise LedgerCorruptError(f"entry {tree.size}: it and all entries after it belong to no commit")
 
 
-def _signed_checkpoint(
-    row: Row[*tuple[Any, ...]], before: int, keys: Mapping[str, VerifyingKey]
-) -> tuple[Checkpoint, VerifyingKey]:
+def _signed_checkpoint(row: _Values, before: int, keys: Mapping[str, VerifyingKey]) -> tuple[Checkpoint, VerifyingKey]:
     # SQLite stores a value of any type in any column.
     if [type(value) for value in row] != _CHECKPOINT_TYPES:
         raise LedgerCorruptError("a value does not have its column's type")
@@ -315,7 +319,7 @@ def _grown(tree: Frontier, head: Checkpoint, stored: list[StoredEntry]) -> Growt
     return grown
 
 
-def _check_rest(row: Row[*tuple[Any, ...]], tree: Frontier, stored: list[StoredEntry], key: VerifyingKey) -> None:
+def _check_rest(row: _Values, tree: Frontier, stored: list[StoredEntry], key: VerifyingKey) -> None:
     _, _, frontier, signed_at_micros = row
     # All entries of a commit have its time: where they have two, a checkpoint between them is gone.
     if frontier != tree.serialize() or {each.entry.answered_at_micros for each in stored} != {signed_at_micros}:
@@ -324,7 +328,7 @@ def _check_rest(row: Row[*tuple[Any, ...]], tree: Frontier, stored: list[StoredE
     check_key(key, signed_at_micros, is_time_proven=True)
 
 
-def _verified_entry(row: Row[*tuple[Any, ...]], index: int) -> StoredEntry:
+def _verified_entry(row: _Values, index: int) -> StoredEntry:
     """Return the entry in *row*, after a check that all other columns match its bytes."""
     stored_index, leaf, search_keys, *stored_keys = row
     if type(stored_index) is not int or type(leaf) is not bytes or type(search_keys) is not bytes:
@@ -334,8 +338,17 @@ def _verified_entry(row: Row[*tuple[Any, ...]], index: int) -> StoredEntry:
     stored = StoredEntry.parse(index, leaf, search_keys)
     if keys_commitment(search_keys) != stored.entry.keys_commitment:
         raise LedgerCorruptError(f"the search keys of entry {index} are not those that it commits to")
-    expected = index_keys(stored.keys)
-    # Types are compared too: SQLite can store 1.0 where 1 belongs.
-    if tuple(stored_keys) != expected or [*map(type, stored_keys)] != [*map(type, expected)]:
+    # As bytes, which no value of another type has: SQLite can store 1.0 where 1 belongs.
+    subjects = stored.keys.subjects[: len(SUBJECT_COLUMNS)]
+    count = len(subjects)
+    try:
+        packed = _INDEX_KEYS[count].pack(*stored_keys[:count])
+    except struct.error:
+        packed = b""
+    if packed != b"".join([keyed[:8] for keyed in subjects]) or stored_keys[count:] != _NO_KEYS[count:]:
         raise LedgerCorruptError(f"the index keys of entry {index} do not match its search keys")
     return stored
+
+
+_INDEX_KEYS = [struct.Struct(f">{count}q") for count in range(len(SUBJECT_COLUMNS) + 1)]
+_NO_KEYS = [None] * len(SUBJECT_COLUMNS)

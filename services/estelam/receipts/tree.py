@@ -75,7 +75,8 @@ class Frontier:
             levels.append(_Level(first, nodes))
             if first == 0 and len(nodes) == 1:
                 return Growth(self, size, levels)
-            pairs = [node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes) - 1, 2)]
+            # As `node_hash`, without a call for each node.
+            pairs = [hashlib.sha256(b"\1" + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes) - 1, 2)]
             first, nodes = first // 2, pairs + nodes[len(nodes) - len(nodes) % 2 :]
 
 
