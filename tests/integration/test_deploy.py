@@ -17,12 +17,14 @@ from sqlalchemy import make_url
 from estelam.auth.grants import AccessTable
 from estelam.catalogue import loader
 from estelam.client.channel import ClientIdentity
+from estelam.core.addresses import check_loopback
 from estelam.core.clock import Clock
-from estelam.core.settings import ServingSettings, load_settings
+from estelam.core.settings import ServingSettings, SettingsError, load_settings
 from estelam.core.settings_file import CONFIG
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.storage.grants import Role
 from estelam.storage.migrate import migrate
+from estelam.witness.settings import WitnessSettings
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.monitor import ledger_collector
@@ -31,6 +33,7 @@ from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
+from tests.unit.receipts.test_cosignature import LOG_KEY
 from tools.env import postgres
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS
@@ -87,6 +90,17 @@ def test_monitor_settings_probe_every_method() -> None:
     assert {name for name, _, _ in catalogue.methods()} == asked
     assert {"promissory-note-inquiry", "cheque-case-inquiry"} == set(quality.ledgers)
     assert set(quality.addresses) == set(quality.metrics)
+
+
+def test_witness_settings_are_valid(tmp_path: Path) -> None:
+    """A witness's settings load with the key of a log, not as they stand, and it listens on loopback only."""
+    text = (DEPLOY / "witness" / "estelam.toml").read_text("utf-8")
+    (tmp_path / "estelam.toml").write_text(text.replace("NAME+HASH+KEY", LOG_KEY))
+    given = load_settings(WitnessSettings, environ={CONFIG: str(tmp_path / "estelam.toml")})
+
+    assert check_loopback(given.listen)
+    with pytest.raises(SettingsError, match="not a verifier key"):
+        load_settings(WitnessSettings, environ={CONFIG: str(DEPLOY / "witness" / "estelam.toml")})
 
 
 # compose.yaml
@@ -220,6 +234,7 @@ def test_kustomize_builds(name: str) -> None:
 
 UNITS = (
     "estelam-quality.service",
+    "estelam-witness.service",
     "estelam@promissory.service",
     "estelam-envoy.service",
     "estelam-verify@promissory.timer",
