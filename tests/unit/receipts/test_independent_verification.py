@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from typer.testing import CliRunner
@@ -13,10 +14,21 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Outcome
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts.archive import ReceiptRecord, write_archive
+from estelam.receipts.receipt import canonical
 from tests.conftest import judiciary_opening, plain_channel
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
 from tests.support.receipt_programs import PROGRAMS
-from tests.support.receipt_vectors import EXIT_CODES, TABLES, UNCHECKED, UNUSABLE, Provider, write_vector
+from tests.support.receipt_vectors import (
+    EXIT_CODES,
+    INVALID,
+    MALFORMED,
+    TABLES,
+    UNCHECKED,
+    UNUSABLE,
+    Provider,
+    line,
+    write_vector,
+)
 from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_BY_TRACKING_ID
 
@@ -102,6 +114,39 @@ def test_verdicts(provider: Provider, tmp_path: Path, program: str, kind: str) -
             wrong.append(f"{name}: {verdict} expected: {code} {stated}")
 
     assert [] == wrong
+
+
+def mutated(content: bytes, random: Random) -> bytes:
+    """Return *content* with one to two bytes changed, or a part removed, repeated or copied to another place."""
+    changed = bytearray(content)
+    for _ in range(random.choice((1, 1, 1, 2))):
+        at, to = random.randrange(len(changed)), random.randrange(len(changed))
+        part = slice(at, at + random.choice((1, 2, 4, 34)))
+        match random.randrange(4):
+            case 0:
+                changed[at] ^= 1 << random.randrange(8)
+            case 1:
+                changed[at] = random.choice((0, 1, 8, 10, 18, 127, 128, 255))
+            case 2:
+                del changed[part]
+            case 3:
+                changed[to:to] = changed[part]
+    return bytes(changed)
+
+
+@SLOW
+def test_mutations(provider: Provider, tmp_path: Path) -> None:
+    """No mutation of a receipt is valid; a program that knows no contract may only say INVALID for MALFORMED."""
+    genuine, random, found = canonical(provider.receipt()), Random(0), set()
+    files = tmp_path / "saved.json", provider.certificate, tmp_path / "retired.json"
+    files[2].write_text('{"retired": []}')
+    for content in {mutated(genuine, random) for _ in range(300)} - {genuine}:
+        files[0].write_bytes(line(content))
+        found.add((run(COMMAND, files)[0], run("Go", files)[0]))
+
+    invalid, malformed, unchecked = (EXIT_CODES[verdict] for verdict in (INVALID, MALFORMED, UNCHECKED))
+    assert {(invalid, invalid), (malformed, malformed)} <= found
+    assert found <= {(invalid, invalid), (malformed, malformed), (unchecked, unchecked), (malformed, invalid)}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
