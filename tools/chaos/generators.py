@@ -20,7 +20,7 @@ from judiciary import methods as judiciary
 from promissory import feeds as promissory_load
 from promissory import methods as promissory
 from promissory.settings import PromissorySettings
-from tools.chaos.oracle import Answer, CasesOracle, NotesOracle, Row
+from tools.chaos.oracle import CASE_FEEDS, MEMBERS, NOTE_FEEDS, Answer, CasesOracle, NotesOracle, Row
 
 PEOPLE = ("9990000018", "9990000026", "99000554330", "999441044163")
 SERIALS = ("1405000000000001", "1405000000000002", "1405000000000003")
@@ -64,6 +64,7 @@ class Model:
     name: str
     oracle: Callable[[], NotesOracle | CasesOracle]
     feeds: Mapping[str, Feed]
+    """The feeds by name; the names of one kind's feeds are those that coverage needs, or the kind's own."""
     questions: Callable[[StoreSettings], Mapping[Method, Lookup]]
     """The look-up of each method."""
     replies: Mapping[str, type[Message]]
@@ -104,9 +105,7 @@ def _coverage(reply: Any) -> tuple[date | None, datetime]:
 def _notes(random: Random) -> Load:
     if random.random() < 0.25:
         members = random.sample(AGENCIES[:2], random.randint(1, 2))
-        return Load(
-            "members", [{"agency_id": agency, "name": f"a buyer {random.randint(0, 999)}"} for agency in members]
-        )
+        return Load(MEMBERS, [{"agency_id": agency, "name": f"a buyer {random.randint(0, 999)}"} for agency in members])
     serials = random.sample(SERIALS, random.randint(1, len(SERIALS)))
     return _sometimes_invalid(random, Load("notes", [_note(random, serial) for serial in serials]), "obligor_id")
 
@@ -186,7 +185,7 @@ MODELS = {
     "promissory": Model(
         "promissory",
         NotesOracle,
-        {"notes": promissory_load.NOTES, "members": promissory_load.MEMBERS},
+        dict.fromkeys(NOTE_FEEDS, promissory_load.NOTES) | {MEMBERS: promissory_load.MEMBERS},
         _promissory_questions,
         {"CheckNote": notes_pb.CheckNoteResponse, "GetNoteParties": notes_pb.GetNotePartiesResponse},
         _notes,
@@ -195,7 +194,7 @@ MODELS = {
     "judiciary": Model(
         "judiciary",
         CasesOracle,
-        {"cases": judiciary_load.CASES},
+        dict.fromkeys(CASE_FEEDS, judiciary_load.CASES),
         lambda _settings: judiciary.LOOKUPS,
         {
             "CheckByNationalId": cases_pb.CheckByNationalIdResponse,

@@ -10,6 +10,8 @@ FIRST_DATE = date(2021, 3, 21)
 TOLERANCE = timedelta(minutes=1)
 MAY_HAVE_DRAWN = {"DRAWER", ""}
 
+NOTE_FEEDS, CASE_FEEDS, MEMBERS = ("ministry", "banks"), ("court-a", "court-b"), "members"
+
 Row = dict[str, str]
 
 
@@ -31,6 +33,8 @@ class File(NamedTuple):
     replaces_parties: bool = False
     since: date | None = None
     tracking_since: date | None = None
+    taken_feed: str | None = None
+    """The feed whose records in the file become records of the file's feed."""
 
 
 class OracleClock(NamedTuple):
@@ -66,44 +70,117 @@ class Confirmation(NamedTuple):
     amount_rials: str
 
 
+class Removal(NamedTuple):
+    """A record that a whole file no longer had."""
+
+    record: str
+    feed: str
+    cut_at: datetime
+
+
 @dataclass
 class Oracle:
     """The rules of feeds and coverage that both services share."""
 
-    required: str = ""
-    """The feed whose loads are the coverage."""
+    required: tuple[str, ...] = ()
+    """The feeds whose loads are the coverage."""
+    record: str = ""
+    """The column that identifies a record."""
     first_date: date = date.min
     """The date from which a whole file is complete if it declares none."""
+    is_dated: bool = False
+    """Whether a whole file that takes records over must declare its dates."""
     files: list[File] = field(default_factory=list)
     complete_since: dict[str, date] = field(default_factory=dict)
     tracking_since: dict[str, date] = field(default_factory=dict)
     coverage: Coverage | None = None
+    feed_of: dict[str, str] = field(default_factory=dict)
+    """The feed of each record."""
+    removals: list[Removal] = field(default_factory=list)
 
     def repeats(self, file: File) -> bool:
         """Whether this very file was loaded before, so that nothing happens."""
         return file in self.files
 
     def refuses(self, file: File, now: datetime) -> bool:
-        """Whether a file is refused: it is known, older than the last one, from the future, or reduces coverage."""
-        last = next((old.cut_at for old in reversed(self.files) if old.feed == file.feed), file.cut_at)
+        """Whether a file is refused: it is known, late, from the future, or takes over what it must not."""
+        last = self._last_cut(file.feed) or file.cut_at
         # A whole file corrects a cut-off that a wrong clock has let into the future.
         corrects = file.whole and last > now + TOLERANCE
         late = file.cut_at > now + TOLERANCE or (file.cut_at < last and not corrects)
         known = any(old.rows == file.rows for old in self.files)
         declared = ((file.since, self.complete_since), (file.tracking_since, self.tracking_since))
         reduces = any(since and file.feed in before and since > before[file.feed] for since, before in declared)
-        return late or known or (reduces and not file.whole)
+        return late or known or (reduces and not file.whole) or bool(file.taken_feed and self._takes_too_much(file))
+
+    def _takes_too_much(self, file: File) -> bool:
+        """Whether a file takes over records of a feed that has newer ones, or without the dates that hold for both."""
+        taken = str(file.taken_feed)
+        newest = self._last_cut(taken)
+        if newest is None or file.cut_at < newest:
+            return True
+        since, tracking = self._claims(file)
+        for new, stands, other in (
+            (file.since, since, self.complete_since.get(taken)),
+            (file.tracking_since, tracking, self.tracking_since.get(taken)),
+        ):
+            if new or (file.whole and not self.is_dated):
+                continue
+            widens = stands and (other is None or stands < other)
+            if widens or (file.whole and (stands or other)):
+                return True
+        return False
+
+    def rejects(self, file: File, now: datetime) -> bool:
+        """Whether a row is of another feed's record, or of one that a newer file of another feed has removed."""
+        own = (file.feed, file.taken_feed)
+        records = {row.get(self.record, "") for row in file.rows}
+        removed = {
+            one.record for one in self.removals if one.feed != file.feed and file.cut_at < one.cut_at <= now + TOLERANCE
+        }
+        return any(self.feed_of.get(record, file.feed) not in own or record in removed for record in records)
+
+    def _last_cut(self, feed: str) -> datetime | None:
+        return next((old.cut_at for old in reversed(self.files) if old.feed == feed), None)
+
+    def _claims(self, file: File) -> tuple[date | None, date | None]:
+        """Return the dates that the file's feed has declared once it is loaded."""
+        since = file.since or self.complete_since.get(file.feed) or (self.first_date if file.whole else None)
+        return since, file.tracking_since or self.tracking_since.get(file.feed)
 
     def load(self, file: File) -> None:
         """Apply a file."""
+        since, tracking = self._claims(file)
         self.files.append(file)
-        since = file.since or self.complete_since.get(file.feed) or (self.first_date if file.whole else None)
         if since:
             self.complete_since[file.feed] = since
-        if file.tracking_since:
-            self.tracking_since[file.feed] = file.tracking_since
-        if file.feed == self.required:
-            self.coverage = Coverage(since, file.cut_at, self.tracking_since.get(file.feed)) if since else None
+        if tracking:
+            self.tracking_since[file.feed] = tracking
+        self.coverage = self._coverage()
+
+    def _coverage(self) -> Coverage | None:
+        """Return the coverage that the last files of the required feeds give together."""
+        cuts = [self._last_cut(feed) for feed in self.required]
+        since = [self.complete_since.get(feed) for feed in self.required]
+        if None in cuts or None in since:
+            return None
+        tracking = [self.tracking_since.get(feed) for feed in self.required]
+        return Coverage(
+            max(day for day in since if day),
+            min(cut for cut in cuts if cut),
+            None if None in tracking else max(day for day in tracking if day),
+        )
+
+    def _changed_records(self, file: File) -> tuple[set[str], set[str]]:
+        """Return the records of a file, which belong to its feed now, and those that it removes."""
+        records = {row[self.record] for row in file.rows}
+        owned = {record for record, feed in self.feed_of.items() if feed == file.feed}
+        removed = owned - records if file.whole else set()
+        for record in removed:
+            del self.feed_of[record]
+        self.removals += [Removal(record, file.feed, file.cut_at) for record in removed]
+        self.feed_of |= dict.fromkeys(records, file.feed)
+        return records, removed
 
     def no(self, now: datetime, detail: Any = None) -> Answer:
         """NO if coverage permits it, otherwise the refusal."""
@@ -125,15 +202,18 @@ class NotesOracle(Oracle):
     confirmed_at: dict[Confirmation, list[datetime]] = field(default_factory=dict)
     """The instants of each caller's YES per four facts; not sorted, since a clock may have been wrong."""
 
-    required: str = "notes"
+    required: tuple[str, ...] = NOTE_FEEDS
+    record: str = "serial"
 
     def load(self, file: File) -> None:
         """Notes replace those of the same serial; the list of members is replaced whole."""
         super().load(file)
-        if file.feed == "members":
+        if file.feed == MEMBERS:
             self.members = {row["agency_id"] for row in file.rows}
-        else:
-            self.notes = ({} if file.whole else self.notes) | {row["serial"]: row for row in file.rows}
+            return
+        _, removed = self._changed_records(file)
+        kept = {serial: note for serial, note in self.notes.items() if serial not in removed}
+        self.notes = kept | {row["serial"]: row for row in file.rows}
 
     def answer(self, method: str, caller: str, request: Row, now: datetime) -> Answer:
         """The expected answer to *caller*."""
@@ -167,17 +247,20 @@ class CasesOracle(Oracle):
     cases: dict[str, list[Row]] = field(default_factory=dict)
     """The rows of each case, one per party."""
 
-    required: str = "cases"
+    required: tuple[str, ...] = CASE_FEEDS
+    record: str = "case_number"
     first_date: date = FIRST_DATE
+    is_dated: bool = True
 
     def load(self, file: File) -> None:
         """A case replaces the case of the same number; its parties are added to the earlier ones, or replace them."""
         super().load(file)
-        before = {} if file.whole else self.cases
-        self.cases = dict(before)
-        for number in {row["case_number"] for row in file.rows}:
+        numbers, removed = self._changed_records(file)
+        self.cases = {number: rows for number, rows in self.cases.items() if number not in removed}
+        for number in numbers:
             rows = [row for row in file.rows if row["case_number"] == number]
-            self.cases[number] = rows + ([] if file.replaces_parties else _others(before.get(number, []), rows))
+            merges = not (file.whole or file.replaces_parties)
+            self.cases[number] = rows + (_others(self.cases.get(number, []), rows) if merges else [])
 
     def answer(self, method: str, _caller: str, request: Row, now: datetime) -> Answer:
         """The expected answer to any caller."""

@@ -211,7 +211,13 @@ class SimulatedService:
         return answers
 
     def load(
-        self, feed: Feed, rows: Sequence[Row], declared: Declaration, interruption: Interruption | None
+        self,
+        feed: Feed,
+        rows: Sequence[Row],
+        declared: Declaration,
+        interruption: Interruption | None,
+        *,
+        taken_feed: str | None,
     ) -> LoadResult:
         """Load *rows* from a file, as the load command does."""
         path = self.folder / "rows.csv"
@@ -229,7 +235,7 @@ class SimulatedService:
                     feed,
                     path,
                     declared=declared,
-                    policy=Policy(self.settings.feeds, change_limit=1),
+                    policy=Policy(self.settings.feeds, change_limit=1, taken_feed=taken_feed),
                     rejects=self.folder / "rejects.csv",
                     clock=self.time.clock,
                     progress=lambda _bytes: None,

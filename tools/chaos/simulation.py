@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -18,17 +18,19 @@ from estelam.core.model import Answer as RecordedAnswer
 from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
 from estelam.loading.errors import LoadError
-from estelam.loading.feed import Declaration
+from estelam.loading.feed import Declaration, Feed
 from estelam.receipts import receipt
 from estelam.receipts.problems import InvalidReceipt
 from estelam.telemetry import logs
-from tools.chaos.generators import MODELS, Model, RandomRequest, outcome_of, past_dates, request
-from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock
+from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_of, past_dates, request
+from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock, Row
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime, State
 from tools.env import sandbox as suite
 
 STEPS = 20
+BEGINS_COVERED = 0.7
+"""The share of histories that begin with a whole file of each required feed."""
 SECONDS = (0.001, 60, 3600, 6 * 3600, 23.9 * 3600, 24 * 3600, 72 * 3600)
 TEN_YEARS = 3653 * 86400
 STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
@@ -77,6 +79,9 @@ class History:
             self.fails_during_load: 1,
             self.answers_during_load: 3,
         }
+        if self.random.random() < BEGINS_COVERED:
+            for feed in self.oracle.required:
+                self._load(self._delivery(feed), None)
         for step in (self.loads, *self.random.choices(list(steps), list(steps.values()), k=STEPS)):
             step()
         self.asks()
@@ -168,15 +173,35 @@ class History:
     def _questions(self) -> list[RandomRequest]:
         return [self.world.ask(self.random, self.oracle) for _ in range(self.random.randint(1, MAX_BATCH))]
 
-    def _delivery(self) -> Delivery:
-        load = self.world.load(self.random)
-        sound = all(day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row))
-        cut_at = self.time.now - timedelta(hours=self.random.choice((0, 0, 0, 0, 0, 1, 12, 24)))
-        whole = load.kind == "members" or self.random.random() < 0.4
-        replaces_parties = self.world.feeds[load.kind].is_dated and not whole and self.random.random() < 0.5
-        dates = load.since, load.tracking_since
-        file = File(load.kind, load.rows, cut_at, whole, replaces_parties, *dates)
-        return Delivery(file, load.sound and sound)
+    def _delivery(self, first_of: str | None = None) -> Delivery:
+        """Make a random file; of the feed *first_of*, its first whole one."""
+        loads = iter(lambda: self.world.load(self.random), None)
+        load = next(each for each in loads if first_of is None or self.world.feeds[first_of].name == each.kind)
+        names = [name for name, feed in self.world.feeds.items() if feed.name == load.kind]
+        name = first_of or self.random.choice(names)
+        others = [each for each in names if each != name]
+        taken = self.random.choice(others) if others and not first_of and self.random.random() < 0.3 else None
+        kind = self.world.feeds[name]
+        dates_are_past = all(
+            day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row)
+        )
+        whole = kind.full_snapshot or bool(first_of) or self.random.random() < 0.4
+        file = File(
+            name,
+            self._rows_of_feed(load, kind, (name, taken)),
+            self.time.now - timedelta(hours=self.random.choice((0, 0, 0, 0, 0, 1, 12, 24))),
+            whole,
+            kind.is_dated and not whole and self.random.random() < 0.5,
+            load.since,
+            load.tracking_since,
+            taken,
+        )
+        return Delivery(file, load.sound and dates_are_past and not self.oracle.rejects(file, self.time.now))
+
+    def _rows_of_feed(self, load: Load, kind: Feed, feeds: Collection[str | None]) -> list[Row]:
+        """Return the rows of *load*, mostly without those of records that other feeds have delivered."""
+        owned = [row for row in load.rows if self.oracle.feed_of.get(row[kind.key[0]]) in {*feeds, None}]
+        return owned if owned and load.sound and self.random.random() < 0.8 else load.rows
 
     def _begin(self, delivery: Delivery, interruption: Interruption | None) -> bool:
         """Load a file; returns whether it was loaded."""
@@ -192,7 +217,9 @@ class History:
             parties=Parties.REPLACED if file.replaces_parties else None,
         )
         try:
-            loaded = self.life.load(self.world.feeds[file.feed], file.rows, declared, interruption)
+            loaded = self.life.load(
+                self.world.feeds[file.feed], file.rows, declared, interruption, taken_feed=file.taken_feed
+            )
         except (LoadError, OSError):
             broken = interruption is not None and interruption.happened
             self._must(refused or broken, "a file could not be loaded")
@@ -296,7 +323,13 @@ def run_histories(folder: Path, seeds: Sequence[int]) -> Result:
         deployment = folder / f"history-{os.getpid()}"
         shutil.copytree(folder / template.SECTION, deployment / "store")
         keys = shutil.move(deployment / "store" / "subjects.keys", deployment)
-        own = template.model_copy(update={"store": f"sqlite:///{deployment / 'store'}", "hmac_keyring": Path(keys)})
+        own = template.model_copy(
+            update={
+                "store": f"sqlite:///{deployment / 'store'}",
+                "hmac_keyring": Path(keys),
+                "feeds": MODELS[template.SECTION].oracle().required,
+            }
+        )
         try:
             total.add(History(MODELS[template.SECTION], own, seed).run())
         except Exception as error:  # noqa: BLE001 - any error is a loss, and the other histories continue
