@@ -138,12 +138,12 @@ def ledger(loaded: Sandbox) -> Iterator[Store]:
         yield store
 
 
-def submit(ledger: Store, client: WitnessClient) -> None:
+def submit(ledger: Store, client: WitnessClient, seen: int | None = None) -> int:
     def write(work: Callable[..., None]) -> None:
         with ledger.transaction() as connection:
             work(connection)
 
-    submit_newest(client, ledger, write)
+    return submit_newest(client, ledger, write, seen)
 
 
 def cosigned_size(ledger: Store, client: WitnessClient) -> int:
@@ -161,6 +161,16 @@ def test_lost_reply(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:
         submit(ledger, witness.client)
 
         assert size == cosigned_size(ledger, witness.client) > 0
+
+
+def test_one_worker_submits(loaded: Sandbox, tmp_path: Path) -> None:
+    """Of several workers one sends the checkpoints; when it no longer does, another one goes on."""
+    with witness_of(loaded, tmp_path) as witness:
+        first = answer_and_submit(loaded, witness.client, 1)
+        second = answer_and_submit(loaded, witness.client, 1, seen=first)
+        late = answer_and_submit(loaded, witness.client, 1, seen=first)  # of the other worker
+        assert second == late > first
+        assert answer_and_submit(loaded, witness.client, 1, seen=late) > late
 
 
 def test_rewritten_ledger(loaded: Sandbox, tmp_path: Path) -> None:
@@ -181,7 +191,7 @@ def test_rewritten_ledger(loaded: Sandbox, tmp_path: Path) -> None:
     assert "is no earlier state of this ledger" in compared.stderr
 
 
-def answer_and_submit(sandbox: Sandbox, client: WitnessClient, count: int) -> None:
+def answer_and_submit(sandbox: Sandbox, client: WitnessClient, count: int, seen: int | None = None) -> int:
     """Answer so many inquiries, and submit the checkpoint; a rewriter removes the kept checkpoint."""
     url = sandbox.promissory().store
     Path(url.removeprefix("sqlite:///")).with_suffix(".checkpoint").unlink(missing_ok=True)
@@ -189,7 +199,7 @@ def answer_and_submit(sandbox: Sandbox, client: WitnessClient, count: int) -> No
         for _ in range(count):
             ask(sandbox, service.address)
     with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store:
-        submit(store, client)
+        return submit(store, client, seen)
 
 
 def test_refresh_is_refused(loaded: Sandbox, tmp_path: Path, start: Start) -> None:

@@ -34,11 +34,11 @@ def submit_checkpoints(
 
     It reads the ledger over a connection of its own: the thread that answers only stores the cosignature.
     """
-    wait = interval_seconds
+    wait, seen = interval_seconds, None
     with contextlib.closing(Store(store_url)) as store:
         while not stopping.is_set():
             try:
-                submit_newest(witness, store, write)
+                seen = submit_newest(witness, store, write, seen)
                 wait = interval_seconds
             except Exception as error:  # noqa: BLE001 - after any error the next checkpoint is still to be sent
                 wait = min(2 * wait, max(MAX_WAIT_SECONDS, interval_seconds))
@@ -48,8 +48,11 @@ def submit_checkpoints(
             stopping.wait(wait)
 
 
-def submit_newest(witness: WitnessClient, store: Store, write: StoreWork) -> None:
-    """Have *witness* cosign the newest checkpoint, unless it has, and store its cosignature.
+def submit_newest(witness: WitnessClient, store: Store, write: StoreWork, seen: int | None = None) -> int:
+    """Have *witness* cosign the newest checkpoint, and store its cosignature; return how many entries it has cosigned.
+
+    Of several workers, one does: where the witness has cosigned more than *seen*, the number that an earlier call
+    returned, another worker has sent a checkpoint since.
 
     Raises:
         WitnessError: it does not.
@@ -59,8 +62,8 @@ def submit_newest(witness: WitnessClient, store: Store, write: StoreWork) -> Non
         note = last_checkpoint(connection)
         known = cosignatures.cosigned_size(connection, witness.key.name)
         size = checkpoint.parse(note).checkpoint.size if note else 0
-        if note is None or size == known:
-            return
+        if note is None or size == known or (seen is not None and known > seen):
+            return known
         proof = proofs.consistency(connection, known, size, note)
     try:
         line = witness.add_checkpoint(proof, note)
@@ -71,3 +74,4 @@ def submit_newest(witness: WitnessClient, store: Store, write: StoreWork) -> Non
             proof = proofs.consistency(connection, other.size, size, note)
         line = witness.add_checkpoint(proof, note)
     write(lambda connection: cosignatures.store(connection, size, witness.key.name, line))
+    return size

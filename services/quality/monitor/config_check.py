@@ -1,6 +1,7 @@
 """Checks of rules, agreements and monitor settings against the catalogue; each problem names its file or setting."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from estelam.auth import certificate
 from estelam.catalogue import loader
@@ -10,7 +11,9 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import describe_error
+from estelam.core.keys import verifying_keys
 from estelam.core.pem import KeyFileError
+from estelam.receipts.cosignature import Cosigner
 from quality import slo
 from quality.monitor import certificate_check, probe_requests
 from quality.monitor.probe_requests import ProbeRequestError
@@ -34,6 +37,7 @@ def find_problems(settings: QualitySettings, clock: Clock) -> list[str]:
     problems += [f"{agreements}: {problem}" for problem in _check_agreements(catalogue)]
     problems += [f"[quality] {problem}" for rule in _CHECKS for problem in rule(settings, catalogue)]
     problems += [f"[quality] {problem}" for problem in _check_certificates(settings, catalogue, clock)]
+    problems += [f"[quality] {problem}" for problem in _check_witness(settings)]
     return problems
 
 
@@ -106,6 +110,21 @@ def _check_certificates(settings: QualitySettings, catalogue: Catalogue, clock: 
         identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
         if problem := _certificate_problem(identity, party.legal_id, clock):
             yield f"probe: {problem}"
+
+
+def _check_witness(settings: QualitySettings) -> Iterator[str]:
+    """Check the files that ledgers are verified and cosigned with."""
+    loads: dict[str, Callable[[], object]] = {
+        f"ledger_certificates.{service}": partial(verifying_keys, [file], settings.ledger_retired_keys.get(service))
+        for service, file in settings.ledger_certificates.items()
+    }
+    if settings.witness_key:
+        loads["witness_key"] = partial(Cosigner.load, settings.witness_name, settings.witness_key)
+    for setting, load in loads.items():
+        try:
+            load()
+        except (OSError, KeyFileError) as error:
+            yield f"{setting}: {describe_error(error)}"
 
 
 def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) -> str:

@@ -70,6 +70,9 @@ def test_invalid_agreement(
     [
         ({"rules": Path("none.toml")}, "none.toml: can't be read: No such file"),
         ({"ledgers": {"x": "sqlite:///x"}}, "[quality] ledgers.x: no service of that name is provided here"),
+        ({"ledger_certificates": {"x": Path("none.crt")}}, "[quality] ledger_certificates.x: none.crt: no such file"),
+        ({"ledger_retired_keys": {"x": Path("none")}}, "[quality] ledger_retired_keys.x: no service of that name"),
+        ({"witness_key": Path("none.key")}, "[quality] witness_key: none.key: no such file"),
         ({"addresses": {}}, "[quality] addresses: cheque-case-inquiry has no address, so it is not probed"),
         (
             {"probe_requests": {}},
