@@ -60,7 +60,8 @@ def export(
     """Write the proof of each saved reply as INQUIRY_ID.tlog-proof (C2SP), for tools of transparency logs.
 
     A proof shows that the ledger contains the entry, which is in its line `extra`, and nothing of the reply's content.
-    Nothing is verified. Exit 0: written; 2: MALFORMED, or --out is not empty; 21: a file can't be read or written.
+    Nothing is verified. Exit 0: written; 2: MALFORMED, FILE can't be read, or --out is not empty; 21: a proof can't be
+    written.
     """
 
 
