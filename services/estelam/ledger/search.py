@@ -1,8 +1,9 @@
 """Searches of the ledger: inquiries about a person or about many subjects, catalogue notices.
 
 Index keys are random: with one index over all of them each insert would touch a distant page, more so as the ledger
-grows. The index is partitioned into segments of 2,048 consecutive entries, so that inserts touch only the newest
-segment's pages. A look-up probes every segment.
+grows. On PostgreSQL the entries are partitioned, and each partition has its own indexes. On SQLite the index is divided
+into segments of 2,048 consecutive entries, so that inserts touch only the newest segment's pages. A look-up probes
+every partition or segment.
 """
 
 import json
@@ -70,8 +71,8 @@ def committed(connection: Connection, leaves: Mapping[int, bytes]) -> list[int]:
 
 def size(connection: Connection) -> int:
     """Return the number of entries, which is the index of the next one."""
-    newest: int | None = connection.execute(select(func.max(_INDEX))).scalar()
-    return 0 if newest is None else newest + 1
+    newest: int = connection.execute(select(func.coalesce(func.max(checkpoint_table.c.size), 0))).scalar_one()
+    return newest
 
 
 def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[StoredEntry]:
@@ -105,7 +106,7 @@ def _first_since(connection: Connection, micros: int) -> int | None:
 
 def catalogue_notices(connection: Connection) -> list[StoredEntry]:
     """Return every entry that records a change of the catalogue, oldest first."""
-    found = _stored(connection, _in_every_segment([index_key(NOTICES)]))
+    found = _stored(connection, _with_keys(connection, [index_key(NOTICES)]))
     return sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
 
 
@@ -121,7 +122,7 @@ def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: i
     The index keys of all entries are read once, however many subjects there are; up to PROBED_KEYS are searched for.
     """
     if keys <= PROBED_KEYS:
-        yield from _streamed(connection, _in_every_segment(changed.keys()))
+        yield from _streamed(connection, _with_keys(connection, changed.keys()))
         return
     # SQLite's rows have a key of their own, and its index holds that in place of the entry's.
     place = literal_column("entry.rowid", BigInteger) if connection.dialect.name == "sqlite" else _INDEX
@@ -150,15 +151,17 @@ def _among(connection: Connection, column: ColumnElement[int], values: list[int]
     return column.in_(select(listed.c.value))
 
 
-def _in_every_segment(keys: Collection[int], column: str = "subject_1") -> _StoredQuery:
-    segments = _segments()
-    in_segment = select(*STORED_COLUMNS).join_from(segments, entry_table, segments.c.number == _SEGMENT)
-    return in_segment.where(_entry[column].in_(keys))
+def _with_keys(connection: Connection, keys: Collection[int], column: str = "subject_1") -> _StoredQuery:
+    found = select(*STORED_COLUMNS)
+    if connection.dialect.name == "sqlite":
+        segments = _segments()
+        found = found.join_from(segments, entry_table, segments.c.number == _SEGMENT)
+    return found.where(_entry[column].in_(keys))
 
 
 def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[StoredEntry]:
     for name in SUBJECT_COLUMNS:
-        yield from _stored(connection, _in_every_segment(keys, name))
+        yield from _stored(connection, _with_keys(connection, keys, name))
 
 
 def _segments() -> CTE:

@@ -31,6 +31,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.receipts.checkpoint import Checkpoint, sign
 from estelam.receipts.receipt import Verifier
 from estelam.receipts.tree import (
+    HASH_BYTES,
     Frontier,
     is_consistent,
     leaf_hash,
@@ -83,6 +84,14 @@ class Writer:
         refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
         with self.store.transaction() as connection:
             self._ledger.append_at_once(connection, [refused])
+
+    def begin_at(self, size: int) -> None:
+        """Store a checkpoint of *size* entries, which the ledger does not hold."""
+        tree = Frontier(size, (bytes(HASH_BYTES),) * size.bit_count())
+        micros = Clock().micros()
+        note = sign(Checkpoint(self._ledger.origin, size, tree.root), self._signer, micros)
+        with self.store.transaction() as connection:
+            connection.execute(insert(checkpoint_table).values((size, note, tree.serialize(), micros)))
 
     def sign_anew(self, connection: Connection) -> None:
         """Replace all checkpoints by those of the entries as they are now, as the key's holder could."""

@@ -115,7 +115,7 @@ def test_migration_beside_a_long_reader(
     migrating = threading.Thread(target=run)
     with closing(Store(settings.store)) as reader, caller(loaded, service.address) as ask:
         with reader.transaction() as connection:
-            search.size(connection)
+            list(search.entries_between(connection, 0, None))
             migrating.start()
             answers = [outcome(ask) for _ in range(20)]
             is_waiting = migrating.is_alive()
@@ -133,7 +133,7 @@ def test_migration_gives_up(loaded: Sandbox, release: Release, monkeypatch: pyte
     settings = loaded.promissory()
     release("ALTER TABLE ledger.entry ADD COLUMN later bigint")
     with closing(Store(settings.store)) as reader, reader.transaction() as connection:
-        search.size(connection)
+        list(search.entries_between(connection, 0, None))
         with pytest.raises(StoreError, match="could not be locked in 2 attempts, and nothing is changed; wait for"):
             migrate(settings.store, settings.MIGRATIONS)
 
