@@ -1,7 +1,6 @@
 """Load a file from the command line: what is declared of it, progress and result."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from estelam.cli.load_options import LoadOptions
 from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError, UserFacingError
-from estelam.core.settings import FEED_NAME, StoreSettings, load_settings
+from estelam.core.settings import StoreSettings, check_feed_name, load_settings
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
 from estelam.loading.load import load
 from estelam.loading.manifest import manifest_path, read_manifest, signed_feed
@@ -68,9 +67,10 @@ def parse_feed(text: str) -> str:
     Raises:
         UsageError: it can't be the name of a feed.
     """
-    if re.fullmatch(FEED_NAME, text) is None:
-        raise UsageError(f"--feed {text}: give 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-'")
-    return text
+    try:
+        return check_feed_name(text)
+    except ValueError as error:
+        raise UsageError(f"--feed {text}: {error}") from None
 
 
 def _size(file: Path) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
@@ -24,9 +25,17 @@ Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 HostPort = Annotated[str, AfterValidator(addresses.check_listen)]
 """host:port to listen on; port 0 takes a free one."""
-FEED_NAME = "[0-9A-Za-z][0-9A-Za-z._-]{0,63}"
-"""Regular expression of the names of feeds."""
-FeedName = Annotated[str, Field(pattern=f"^{FEED_NAME}$")]
+_FEED_NAME = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+
+
+def check_feed_name(text: str) -> str:
+    """Return the name of a feed; raise ValueError if *text* can't be one."""
+    if _FEED_NAME.fullmatch(text) is None:
+        raise ValueError("give 1 to 64 of 0-9, A-Z, a-z, '.', '_' and '-', the first one a digit or a letter")
+    return text
+
+
+FeedName = Annotated[str, AfterValidator(check_feed_name)]
 
 Target = Annotated[str, AfterValidator(addresses.check_target)]
 """host:port to connect to."""
