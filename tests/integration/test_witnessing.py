@@ -11,15 +11,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.core.settings import WitnessAddress
 from estelam.ledger import cosignatures
-from estelam.ledger.tables import last_checkpoint
+from estelam.ledger.tables import checkpoint_table, last_checkpoint
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
@@ -32,6 +36,7 @@ from estelam.witness.settings import WitnessSettings
 from tests.conftest import Start, both_engines, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.guarantees.recorded_ledger import receipt_of
+from tests.support.certificates import DAY, NOW, certificate_pem, concatenate
 from tests.support.service import RunningService
 from tests.support.transparency_log import Log, served, witness_settings
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
@@ -233,6 +238,42 @@ def test_refresh_is_refused(loaded: Sandbox, tmp_path: Path, start: Start) -> No
     assert (1, True) == (changed.exit_code, changed.stderr.startswith("INVALID: the ledger: "))
     assert (1, True) == (invalid.exit_code, "of another request or another reply" in invalid.stderr)
     assert list(read_archive(new))  # the earlier file stays
+
+
+def test_refresh_after_rotation(loaded: Sandbox, tmp_path: Path) -> None:
+    """A receipt is refreshed under the key of its answer; under one that was not valid then, it stays as it is."""
+    file, key, new = loaded.pki / "promissory-receipts.crt", tmp_path / "new.key", Ed25519PrivateKey.generate()
+    key.write_bytes(new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    later = certificate_pem(loaded.pki, new.public_key(), since=NOW + DAY, until=NOW + 9 * DAY)
+    with RunningService(promissory_opening(loaded, shutdown_delay_seconds=0)) as service:
+        write_archive(tmp_path / "saved.json", [ask(loaded, service.address)])
+    concatenate(file, [file, later])
+    clock = Clock(lambda: to_micros(NOW + 2 * DAY))
+    with RunningService(promissory_opening(loaded, clock, signing_key=key, shutdown_delay_seconds=0)) as service:
+        ask(loaded, service.address)
+    refresh = "receipt", "refresh", tmp_path / "saved.json", "--out", tmp_path / "new.json"
+    witness = cosigner()
+    cosign(loaded, witness, newest=True)
+    refused, exists = run(loaded, *refresh), (tmp_path / "new.json").exists()
+    cosign(loaded, witness, newest=False)
+    done = run(loaded, *refresh)
+    (tmp_path / "keys").write_text(f"{witness.key}\n")
+    named = "--certificate", file, "--witness-key", tmp_path / "keys", "--witnesses", "1"
+    verified = run(loaded, "receipt", "verify", tmp_path / "new.json", *named)
+
+    assert (21, "", False) == (refused.exit_code, refused.stdout, exists)
+    assert "has no certificate that was valid at the time of the answer. Keep this receipt" in refused.stderr
+    assert (0, 0) == (done.exit_code, verified.exit_code), done.stderr + verified.stderr
+
+
+def cosign(sandbox: Sandbox, witness: Cosigner, *, newest: bool) -> None:
+    """Store a cosignature by *witness* of the newest checkpoint, or of the one before it."""
+    opened = Store(sandbox.promissory().store, ledger=AccessMode.WRITE)
+    with contextlib.closing(opened) as store, store.transaction() as connection:
+        rows = connection.execute(select(checkpoint_table).order_by(checkpoint_table.c.size)).all()
+        row = rows[-1 if newest else -2]
+        line = witness.cosign(checkpoint.parse(row.note).body, SECONDS)
+        cosignatures.store(connection, row.size, witness.key.name, line)
 
 
 def test_cosignature_of_nothing(ledger: Store, loaded: Sandbox) -> None:

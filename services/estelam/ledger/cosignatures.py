@@ -24,10 +24,10 @@ def cosigned_size(connection: Connection, witness: str) -> int:
     return connection.execute(select(func.max(_COLUMNS.size)).where(_COLUMNS.witness == witness)).scalar() or 0
 
 
-def newest_size(connection: Connection, *, needed: int = 1, beyond: int = 0) -> int | None:
-    """Return the size, above *beyond*, of the newest checkpoint that *needed* witnesses cosigned; None if none is."""
+def first_size(connection: Connection, *, needed: int, beyond: int) -> int | None:
+    """Return the size, above *beyond*, of the first checkpoint that *needed* witnesses cosigned; None if none is."""
     sizes = select(_COLUMNS.size).where(_COLUMNS.size > beyond).group_by(_COLUMNS.size)
-    cosigned = sizes.having(func.count() >= needed).order_by(_COLUMNS.size.desc()).limit(1)
+    cosigned = sizes.having(func.count() >= needed).order_by(_COLUMNS.size).limit(1)
     found: int | None = connection.execute(cosigned).scalar()
     return found
 
@@ -40,7 +40,9 @@ def cosigned_note(connection: Connection, size: int) -> str | None:
 
 
 def cosigned_receipt(connection: Connection, receipt: pb.Receipt, *, needed: int) -> pb.Receipt | None:
-    """Return *receipt* under the newest checkpoint that *needed* witnesses cosigned; None if none contains its entry.
+    """Return *receipt* under the first checkpoint that *needed* witnesses cosigned; None if none contains its entry.
+
+    The first proves the earliest time, and its key is that of the answer unless the key was replaced in between.
 
     Raises:
         LedgerCorruptError: the ledger has another entry in its place, or lacks a part of the proof.
@@ -48,7 +50,7 @@ def cosigned_receipt(connection: Connection, receipt: pb.Receipt, *, needed: int
     entry = select(entry_table.c.leaf).where(entry_table.c["index"] == receipt.index)
     if connection.execute(entry).scalar() != receipt.entry:
         raise LedgerCorruptError(f"entry {receipt.index} is missing or another one than the receipt proves")
-    if (size := newest_size(connection, needed=needed, beyond=receipt.index)) is None:
+    if (size := first_size(connection, needed=needed, beyond=receipt.index)) is None:
         return None
     if (note := cosigned_note(connection, size)) is None:
         raise LedgerCorruptError(f"the checkpoint of {size} entries, which was cosigned, is missing")

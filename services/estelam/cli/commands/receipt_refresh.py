@@ -1,4 +1,4 @@
-"""`estelam receipt refresh`: the provider's command that puts receipts under newer, cosigned checkpoints."""
+"""`estelam receipt refresh`: the provider's command that puts receipts under cosigned checkpoints."""
 
 import contextlib
 from pathlib import Path
@@ -14,12 +14,12 @@ from estelam.ledger import cosignatures
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts import archive, receipt
 from estelam.receipts.archive import ReceiptRecord, read_archive
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.storage.store import Store
 
 
 def refresh(file: Path, out: Path, witnesses: int, *, force: bool, as_json: bool) -> None:
-    """Write each reply of *file* to *out*, with its receipt under a newer checkpoint that witnesses cosigned."""
+    """Write each reply of *file* to *out*, its receipt under the first checkpoint that enough witnesses cosigned."""
     count, ledgers = 0, _Ledgers(witnesses)
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         output.check_readable(file)
@@ -45,12 +45,12 @@ class _Ledgers:
         self._by_area: dict[str, tuple[receipt.Verifier, Store]] = {}
 
     def refresh(self, item: ReceiptRecord) -> None:
-        """Put the receipt of *item* under the newest checkpoint of its ledger that enough witnesses cosigned.
+        """Put the receipt of *item* under the first checkpoint of its ledger that enough witnesses cosigned.
 
         Raises:
             InvalidReceipt: it is not valid before or after.
             LedgerCorruptError: the ledger lacks the entry.
-            UserFacingError: no such checkpoint is there.
+            UserFacingError: no such checkpoint is there, or its key was not valid at the time of the answer.
         """
         area = item.method.split(".")[1]
         if area not in self._by_area:
@@ -62,13 +62,23 @@ class _Ledgers:
         verifier.verify_receipt(found)
         with store.transaction() as connection:
             renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses)
+        by = output.counted(self._witnesses, "witness", "witnesses")
         if renewed is None:
-            by = output.counted(self._witnesses, "witness", "witnesses")
             raise UserFacingError(
                 f"no checkpoint of {area} that contains entry {found.index} is cosigned by {by} yet; try again later"
             )
+        try:
+            verifier.verify_receipt(renewed)
+        except InvalidReceipt as error:
+            if error.problem is not ReceiptProblem.OUTSIDE_CERTIFICATES:
+                raise
+            raise UserFacingError(
+                f"the signing key of {area} was replaced between entry {found.index} and the first checkpoint after it "
+                f"that is cosigned by {by}, and the new key has no certificate that was valid at the time of the "
+                "answer. Keep this receipt as it is: it proves the answer without witnesses. Refresh the others of the "
+                "file without its line"
+            ) from None
         found.CopyFrom(renewed)
-        verifier.verify_receipt(found)
 
     def close(self) -> None:
         """Close the stores."""

@@ -77,16 +77,14 @@ def refresh(
     ],
     witnesses: Annotated[
         int,
-        typer.Option(
-            parser=whole_number(1), metavar="N", help="How many witnesses must have cosigned the new checkpoint."
-        ),
+        typer.Option(parser=whole_number(1), metavar="N", help="How many witnesses must have cosigned the checkpoint."),
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write saved replies anew, with receipts under the newest checkpoint that witnesses cosigned.
+    """Write saved replies anew, with receipts under the first checkpoint that witnesses cosigned.
 
     The provider runs it, beside its ledger; request, reply and entry stay as they are. Exit 0: written; 1: INVALID, a
-    receipt or the ledger; 2: MALFORMED, or an option can't be used; 21: NOT CHECKED, the ledger can't be read, or no
-    such checkpoint is there yet.
+    receipt or the ledger; 2: MALFORMED, or an option can't be used; 21: NOT CHECKED, the ledger can't be read, no such
+    checkpoint is there yet, or its key was not valid at the time of the answer. Then nothing is written.
     """
