@@ -4,17 +4,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
+from estelam.core.clock import Clock
 from estelam.core.exceptions import ServerError
-from estelam.core.note_keys import NoteKey, encode_base64
+from estelam.core.note_keys import KeyKind, NoteKey, encode_base64
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosigner
 from estelam.receipts.tree import Frontier
 from estelam.witness.settings import WitnessedLog, WitnessSettings
+from estelam.witness.state import WitnessState
+from estelam.witness.witness import Rejection, Witness
 from tests.support.transparency_log import ORIGIN, Log, served, witness_settings
 from tests.unit.receipts.test_cosignature import LOG_KEY, LOG_NOTES, LOG_PROOF
 
@@ -163,6 +170,33 @@ def test_concurrent_branches(client: httpx.Client, settings: WitnessSettings) ->
     assert {200, 409} == {reply.status_code for reply in replies}
     assert 1 == len(cosigned)  # all start at the fifth entry
     assert checkpoint.parse(cosigned[0].partition("\n\n")[2]).body in remembered(settings)[0][1]
+
+
+BRANCHES = [LOG, LOG.rewritten(0), LOG.rewritten(4), LOG.rewritten(9)]
+SIZES = st.integers(0, len(LOG.leaves))
+
+
+@given(st.lists(st.tuples(st.sampled_from(BRANCHES), SIZES, SIZES, st.booleans()), max_size=12))
+def test_every_history(submissions: list[tuple[Log, int, int, bool]]) -> None:
+    """Whatever is submitted, the cosigned checkpoints are one growing history; and what continues it is cosigned."""
+    with TemporaryDirectory() as folder:
+        state, last = WitnessState(Path(folder)), list[bytes]()
+        private = Ed25519PrivateKey.generate()
+        cosigner = Cosigner(NoteKey("witness.example/w1", private.public_key(), KeyKind.COSIGNATURE), private)
+        witness = Witness(cosigner, {ORIGIN: [LOG.key]}, state, Clock())
+        for branch, given_old, size, continues in submissions:
+            old = len(last) if continues else given_old
+            new = branch.leaves[:size]
+            is_continuation = old == len(last) <= size and new[:old] == last
+            try:
+                witness.add_checkpoint(branch.submission(old, size))
+            except Rejection:
+                assert not is_continuation
+            else:
+                assert is_continuation
+                last = new
+            stored = state.last(ORIGIN)
+            assert (stored.size if stored else 0) == len(last)
 
 
 def test_stored_before_sent(settings: WitnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
