@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, exists, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from estelam.core.clock import Clock, to_micros
@@ -195,7 +195,7 @@ class LoadJob:
             found = select(rows.c[record]).where(condition(rows.c, declared_dates)).distinct()
             counts[text] = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
             if stored is not None:
-                others = table.c[record].not_in(select(rows.c[record]))
+                others = ~exists().where(rows.c[record] == table.c[record]).correlate(table)
                 kept = select(table.c[record]).where(stored, others, condition(table.c, declared_dates)).distinct()
                 counts[text] += connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one()
         return counts

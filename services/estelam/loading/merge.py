@@ -315,7 +315,9 @@ class Merge:
     def _record_removed(self) -> None:
         """Record the records of which the file has no row."""
         stale, rows, record = self._staging.stale, self._staging.rows, self._feed.key[0]
-        gone = select(literal(self._number), stale.c[record]).where(stale.c[record].not_in(select(rows.c[record])))
+        # Not NOT IN, which PostgreSQL computes row by row where the file's records do not fit into its memory.
+        in_file = exists().where(rows.c[record] == stale.c[record]).correlate(stale)
+        gone = select(literal(self._number), stale.c[record]).where(~in_file)
         self._connection.execute(insert(removed_record_table).from_select(["load_number", "record"], gone.distinct()))
 
     def _delete_stale(self) -> None:

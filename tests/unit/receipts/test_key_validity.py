@@ -218,12 +218,13 @@ def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: Receipt
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"retired_at": "2026-03-21"}, "retired.0.retired_at: "),
-        ({"retired_at": "2026-03-21T00:00:00+03:30"}, "retired.0.retired_at: "),
+        ({"retired_at": "2026-03-21"}, "retired.0.retired_at: give a Gregorian instant in UTC"),
+        ({"retired_at": "2026-3-21T0:0:0Z"}, "retired.0.retired_at: give a Gregorian instant in UTC"),
+        ({"retired_at": "2026-03-21T00:00:00+03:30"}, "retired.0.retired_at: give a Gregorian instant"),
         ({"retired_at": "2026-02-30T00:00:00Z"}, "give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z"),
         ({"retired_at": "1405-01-01T00:00:00Z"}, "give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z"),
         ({"reason": "lost"}, "retired.0.reason: "),
-        ({"key": "0123"}, "retired.0.key: "),
+        ({"key": "0123"}, "retired.0.key: give the key's fingerprint, 64 digits of 0-9 and a-f"),
         ({"note": ""}, "retired.0.note: unknown key"),
     ],
 )
