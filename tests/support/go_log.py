@@ -15,7 +15,7 @@ needs_go = pytest.mark.skipif(not has_go(), reason="Go or golang.org/x/mod is no
 
 
 def signed_note(key: str, note: str) -> dict[str, Any]:
-    """The claim that *key*, in C2SP's form, signed *note*."""
+    """The claim that *key*, in C2SP's form, signed or cosigned *note*."""
     return {"Key": key, "Note": note}
 
 

@@ -18,6 +18,7 @@ from estelam.receipts.cosignature import Cosignature, Cosigner
 from estelam.receipts.note import SignatureLine
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import is_consistent
+from tests.support import go_log
 
 ORGANIZATION = "99000554330"
 HEAD = Checkpoint(checkpoint.origin_of("promissory", ORGANIZATION), 20852163, bytes(range(32)))
@@ -209,3 +210,17 @@ def test_foreign_library(note: str, signer: SigningKey) -> None:
         return bool(found.ok)
 
     assert [True, True, False] == [quorum(1), quorum(2), quorum(3)]
+
+
+@go_log.needs_go
+def test_go(note: str, signer: SigningKey) -> None:
+    """Go's own packages open a cosigned checkpoint with the ledger's key and with each witness's, and with no other."""
+    witnesses = [cosigner(), cosigner("witness.example/w2")]
+    cosigned = note + "".join(witness.cosign(HEAD.body, SECONDS) for witness in witnesses)
+    keys = [NoteKey(HEAD.origin, signer.key.public_key()), *(witness.key for witness in witnesses), cosigner().key]
+    wrong = note + witnesses[0].cosign("another checkpoint\n", SECONDS)
+    claims = [*((key, cosigned) for key in keys), (witnesses[0].key, wrong)]
+
+    assert [True, True, True, False, False] == go_log.verdicts(
+        go_log.signed_note(str(key), text) for key, text in claims
+    )
