@@ -138,6 +138,10 @@ Settle = Annotated[
         help="Wait at most so many seconds until a running service has noted the newest load in its ledger.",
     ),
 ]
+Archive = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder with the files of archived entries, if there are any."),
+]
 
 
 def serve(listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: AsJson = False) -> None:
@@ -149,6 +153,7 @@ def recall(
     form: Form = Format.TABLE,
     out: Out = None,
     settle: Settle = SETTLE_SECONDS,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """List the answers already given that late or corrected data would change.

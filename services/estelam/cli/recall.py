@@ -16,6 +16,7 @@ from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.ledger import key_use, recall, search
+from estelam.ledger.archives import Archives
 from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
 from estelam.storage.coverage import check_feeds
@@ -31,6 +32,7 @@ def recall_answers(
     form: Format,
     out: Path | None,
     settle: float,
+    archive: Path | None,
     as_json: bool,
 ) -> None:
     """Print or write the answers already given that would be different now: all of them, or none and exit 2 or 21.
@@ -46,10 +48,13 @@ def recall_answers(
         if out:
             output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
-        with _snapshot(settings, settle) as snapshot:
+        with (
+            _snapshot(settings, settle) as snapshot,
+            Archives(snapshot.connection, settings.SECTION, archive) as archives,
+        ):
             searched, gaps = search.size(snapshot.connection), key_use.unsearchable(snapshot.connection, keyring)
             after = recall.load_before(snapshot, moment, now)
-            recalled = recall.recall(snapshot, keyring, facts, after)
+            recalled = recall.recall(snapshot, keyring, facts, after, archives.connections)
             lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
         answers = sum(lists.counts().values())
         store_run(settings.store, RecallRun(to_micros(now), after, snapshot.newest, answers))

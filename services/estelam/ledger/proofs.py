@@ -1,22 +1,33 @@
 """Proofs from a stored ledger: its nodes, and inclusion and consistency proofs as text in the forms of C2SP."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, select
 
 from estelam.ledger.errors import LedgerCorruptError
-from estelam.ledger.tables import NODE_LEVELS, checkpoint_table, entry_table, node_table
+from estelam.ledger.tables import NODE_LEVELS, archive_table, checkpoint_table, entry_table, node_table
 from estelam.receipts.proofs import consistency_text, inclusion_text
 from estelam.receipts.tree import leaf_hash, node_hash, prove_consistency, prove_inclusion
+from estelam.storage.base import StoreError
+
+_ARCHIVED = select(archive_table.c.first_index)
 
 
 class StoredNodes:
     """The complete nodes of a stored tree: each is computed from up to 128 stored ones.
 
+    Args:
+        connection: A connection to the ledger's store.
+        archived: Connections to the files of archived entries.
+
     Raises:
         LedgerCorruptError: on a call, if one of these is missing.
+        StoreError: on a call, if it is archived, and its file not given.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, archived: Sequence[Connection] = ()) -> None:
         self._connection = connection
+        self._archived = archived
 
     def __call__(self, level: int, index: int) -> bytes:
         """Return the complete node *index* of *level*."""
@@ -35,9 +46,13 @@ class StoredNodes:
             columns = node_table.c
             query = select(columns.hash).where(columns.level == level)
         index = columns["index"]
-        found = self._connection.execute(query.where(index >= first, index < first + count).order_by(index)).scalars()
-        rows = found.all()
+        query = query.where(index >= first, index < first + count).order_by(index)
+        sources = (self._connection, *self._archived) if level == 0 else (self._connection,)
+        # A partition holds many times as many entries as are read here, so they are all in one place.
+        rows = next((rows for each in sources if len(rows := each.execute(query).scalars().all()) == count), ())
         if len(rows) != count or not all(isinstance(row, bytes) for row in rows):
+            if level == 0 and self._connection.execute(_ARCHIVED.where(archive_table.c.end_index > first)).first():
+                raise StoreError(f"the entries from {first} on are archived, and their file is needed")
             kind = "entry" if level == 0 else f"node of level {level}"
             raise LedgerCorruptError(f"a {kind} from {first} on is missing or corrupt")
         return [leaf_hash(row) for row in rows] if level == 0 else list(rows)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -168,8 +168,16 @@ def _last(connection: Connection) -> int:
     return connection.execute(select(func.max(load_table.c.number))).scalar() or 0
 
 
-def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after: int) -> Iterator[Recalled]:
+def recall(
+    snapshot: Snapshot,
+    keyring: HmacKeyring,
+    facts: RecallSource,
+    after: int,
+    archived: Sequence[Connection] = (),
+) -> Iterator[Recalled]:
     """Yield every answer that would be different now, among those that a load after load *after* may have changed.
+
+    *archived* are connections to the files of archived entries.
 
     Answers whose stated coverage was deeper than today's come last; one of them may have been yielded before.
 
@@ -181,13 +189,14 @@ def recall(snapshot: Snapshot, keyring: HmacKeyring, facts: RecallSource, after:
     annulled = search.annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))
-        entries = search.entries_by_subject(connection, changed, keys)
+        sources = (*archived, connection)
+        entries = chain.from_iterable(search.entries_by_subject(source, changed, keys) for source in sources)
         for asked in _batched(_past_answers(entries, changed, keyring), ENTRIES_AT_ONCE):
             outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
             for (_, stored), now in zip(asked, outcomes, strict=True):
                 if now != _ANSWERED[stored.entry.outcome]:
                     yield _recalled(stored, now, annulled)
-    yield from _uncovered(snapshot, facts, after, annulled)
+    yield from _uncovered(snapshot, facts, after, annulled, archived)
 
 
 def _past_answers(
@@ -203,7 +212,13 @@ def _past_answers(
                     yield PastAnswer(subject, each)
 
 
-def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Mapping[int, int]) -> Iterator[Recalled]:
+def _uncovered(
+    snapshot: Snapshot,
+    facts: RecallSource,
+    after: int,
+    annulled: Mapping[int, int],
+    archived: Sequence[Connection],
+) -> Iterator[Recalled]:
     """Yield each NO that stated deeper coverage than today's, unless it did so before load *after* already."""
     connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
     base_note = snapshot.note_of(after)
@@ -220,7 +235,9 @@ def _uncovered(snapshot: Snapshot, facts: RecallSource, after: int, annulled: Ma
         if note is None or declared is None or not declared.is_deeper_than(today):
             continue
         earlier = base if note.load < after else None
-        for stored in search.entries_between(connection, note.index + 1, following and following.index):
+        first, end = note.index + 1, following and following.index
+        sources = (*archived, connection)
+        for stored in chain.from_iterable(search.entries_between(source, first, end) for source in sources):
             entry = stored.entry
             if entry.outcome != pb.OUTCOME_NO or not is_deeper(entry.method, declared, today):
                 continue

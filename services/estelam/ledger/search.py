@@ -7,7 +7,7 @@ every partition or segment.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -75,15 +75,18 @@ def size(connection: Connection) -> int:
     return newest
 
 
-def entries_about(connection: Connection, keyring: HmacKeyring, subject: Subject) -> list[StoredEntry]:
-    """Return every entry about *subject*, oldest first.
+def entries_about(
+    connection: Connection, keyring: HmacKeyring, subject: Subject, archived: Sequence[Connection] = ()
+) -> list[StoredEntry]:
+    """Return every entry about *subject*, oldest first, in the store and in the files of *archived* entries.
 
     Raises:
         StoreError: *keyring* lacks a key that the ledger was written with, or holds another one under its id.
     """
     key_use.require_all_keys(connection, keyring)
     hashes = keyring.hashes_under_all_keys(subject)
-    found = {each.index: each for each in _entries_with_keys(connection, {index_key(keyed) for keyed in hashes})}
+    keys = {index_key(keyed) for keyed in hashes}
+    found = {each.index: each for source in (*archived, connection) for each in _entries_with_keys(source, keys)}
     about = (each for each in found.values() if not set(hashes).isdisjoint(each.keys.subjects))
     return sorted(about, key=lambda each: each.index)
 

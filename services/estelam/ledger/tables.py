@@ -126,6 +126,15 @@ annulment_table = Table(
     Column("annulled_by", BigInteger, nullable=False, index=True),
 )
 
+# The entries that are archived: in files, and no longer in the store (`estelam.ledger.archives`).
+archive_table = Table(
+    "archive",
+    _METADATA,
+    Column("first_index", _KEY, primary_key=True, autoincrement=False),
+    Column("end_index", BigInteger, nullable=False),
+    Column("archived_at_micros", BigInteger, nullable=False),
+)
+
 # Each YES that is neither annulled nor too old, by a key of its caller and question (`estelam.ledger.confirmations`).
 confirmation_table = Table(
     "confirmation",

@@ -1,7 +1,8 @@
 """Verification of a ledger: detects every entry that was changed, removed, added or reordered, and every other row."""
 
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain, islice
@@ -39,6 +40,7 @@ from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     StoredEntry,
     annulment_table,
+    archive_table,
     checkpoint_table,
     confirmation_table,
     cosignature_table,
@@ -69,7 +71,10 @@ _CHECKPOINT_TYPES = [_TYPES[type(column.type)] for column in checkpoint_table.co
 
 
 def verify_ledger(
-    connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier | None = None
+    connection: Connection,
+    keys: Mapping[str, VerifyingKey],
+    start: Frontier | None = None,
+    archived: Sequence[Connection] = (),
 ) -> Iterator[Checkpoint]:
     """Verify the ledger from *start* on, by default all of it; yield the checkpoint of each commit.
 
@@ -80,13 +85,14 @@ def verify_ledger(
         connection: A connection to the ledger's store.
         keys: The signing keys, present and past, by their ids.
         start: The tree at a checkpoint that was verified earlier (`tree_at`).
+        archived: Connections to the files of archived entries, oldest first; all, unless *start* is after them.
 
     Raises:
         LedgerCorruptError: at the first fault.
         LedgerUncheckedError: at the first commit whose signature can't be checked with *keys*.
     """
     try:
-        yield from _verified(connection, keys, start or Frontier())
+        yield from _verified(connection, keys, start or Frontier(), archived)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
@@ -112,13 +118,15 @@ def tree_at(connection: Connection, size: int, root: bytes) -> Frontier:
 _REWRITTEN = "if it is exactly as it was kept, entries up to there were removed or rewritten"
 
 
-def verify_heads(connection: Connection, last: Checkpoint, heads: Iterable[tuple[int, bytes]]) -> None:
+def verify_heads(
+    connection: Connection, last: Checkpoint, heads: Iterable[tuple[int, bytes]], archived: Sequence[Connection] = ()
+) -> None:
     """Check that each of *heads*, sizes and roots kept elsewhere, is a state that the ledger up to *last* went through.
 
     Raises:
         LedgerCorruptError: one is not.
     """
-    nodes = StoredNodes(connection)
+    nodes = StoredNodes(connection, archived)
     for size, root in heads:
         head = f"head {size}:{root.hex()}"
         if size > last.size:
@@ -185,10 +193,13 @@ class _Confirmations:
             raise LedgerCorruptError("a row of the table confirmation belongs to no entry")
 
 
-def _verified(connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier) -> Iterator[Checkpoint]:
+def _verified(
+    connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier, archived: Sequence[Connection]
+) -> Iterator[Checkpoint]:
     streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
     # Without a start there is no condition, so that a row is found whatever it holds.
-    entries_after = [entry_table.c["index"] >= start.size] if start.size else []
+    end = connection.execute(select(func.max(archive_table.c.end_index))).scalar() or 0
+    entries_after = [entry_table.c["index"] >= max(start.size, end)] if start.size or end else []
     checkpoints_after = [checkpoint_table.c.size > start.size] if start.size else []
     confirmations_after = [confirmation_table.c["index"] >= start.size] if start.size else []
     stored_entries = _as_stored(entry_table, *entries_after)
@@ -198,13 +209,33 @@ def _verified(connection: Connection, keys: Mapping[str, VerifyingKey], start: F
         streamed.execute(stored_entries) as entries,
         streamed.execute(stored_checkpoints) as checkpoints,
         streamed.execute(_as_stored(confirmation_table, *confirmations_after)) as confirmations,
+        closing(_archived_rows(connection, archived, start.size)) as files,
     ):
         derived = _Derived(
             start.size, _Confirmations(chain.from_iterable(confirmations.partitions()), annulled, required_since)
         )
-        yield from _checkpoints(chain.from_iterable(entries.partitions()), checkpoints, keys, start, derived)
+        rows = chain(files, chain.from_iterable(entries.partitions()))
+        yield from _checkpoints(rows, checkpoints, keys, start, derived)
         derived.confirmations.check_end()
     derived.check(connection)
+
+
+def _archived_rows(connection: Connection, archived: Sequence[Connection], start: int) -> Generator[_Values]:
+    """Yield the archived entries from *start* on.
+
+    Raises:
+        LedgerCorruptError: one of the notes that the store has kept of them is another.
+    """
+    kept_below = connection.execute(select(func.max(archive_table.c.end_index))).scalar() or 0
+    kept = connection.execute(_as_stored(entry_table, entry_table.c["index"] < kept_below)) if archived else ()
+    notes = {row[0]: tuple(row) for row in kept}
+    for source in archived:
+        stored = _as_stored(entry_table, entry_table.c["index"] >= start)
+        with source.execute(stored, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
+            for row in chain.from_iterable(rows.partitions()):
+                if row[0] in notes and notes[row[0]] != tuple(row):
+                    raise LedgerCorruptError(f"entry {row[0]} is another than in its file of archived entries")
+                yield row
 
 
 @dataclass(slots=True)
@@ -279,7 +310,7 @@ def _checkpoints(
         try:
             head, key = _signed_checkpoint(row, tree.size, keys)
             part = islice(entries, head.size - tree.size)
-            stored = [_verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
+            stored = [verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
             grown = _grown(tree, head, stored)
             after = grown.frontier
             _check_rest(row, after, stored, key)
@@ -328,7 +359,7 @@ def _check_rest(row: _Values, tree: Frontier, stored: list[StoredEntry], key: Ve
     check_key(key, signed_at_micros, is_time_proven=True)
 
 
-def _verified_entry(row: _Values, index: int) -> StoredEntry:
+def verified_entry(row: _Values, index: int) -> StoredEntry:
     """Return the entry in *row*, after a check that all other columns match its bytes."""
     stored_index, leaf, search_keys, *stored_keys = row
     if type(stored_index) is not int or type(leaf) is not bytes or type(search_keys) is not bytes:

@@ -72,6 +72,7 @@ def test_completion_of_commands() -> None:
     assert ["ledger"] == complete("estelam", "led")
     assert {
         "acknowledge-restore",
+        "archive",
         "checkpoint",
         "export-tiles",
         "loads",

@@ -25,6 +25,7 @@ from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import key_use, loads, proofs, recall_runs, search, tiles, verify
+from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.receipts import checkpoint
@@ -37,7 +38,14 @@ INQUIRY_COLUMNS = ("answered_at", "caller", "method", "outcome", "index", "annul
 
 
 def verify_ledger(
-    service: str, head: str | None, heads: Path | None, from_: str | None, progress: Path | None, *, as_json: bool
+    service: str,
+    head: str | None,
+    heads: Path | None,
+    from_: str | None,
+    progress: Path | None,
+    archive: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Verify the ledger of *service*, and that it continues every given checkpoint; exit 1 if it is INVALID."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
@@ -53,7 +61,9 @@ def verify_ledger(
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 start = verify.tree_at(connection, *since) if since is not None else Frontier()
-                commits, end = _verified(connection, service, keys, start, kept, as_json=as_json)
+                with Archives(connection, service, archive, start.size) as archives:
+                    files = archives.connections
+                    commits, end = _verified(connection, service, keys, start, kept, files, as_json=as_json)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
                 _exit_not_valid(service, error, as_json=as_json)
             note = proofs.note_of_size(connection, end.size)
@@ -69,27 +79,28 @@ def _verified(
     keys: Mapping[str, VerifyingKey],
     start: Frontier,
     kept: Sequence[tuple[int, bytes]],
+    archived: Sequence[Connection],
     *,
     as_json: bool,
 ) -> tuple[int, Checkpoint]:
     """Verify the ledger from *start* on, and the *kept* heads; return the number of commits and the last checkpoint."""
     roots = {root for _, root in kept}
     commits, end, sizes = 0, Checkpoint("", start.size, start.root), {}
-    found = verify.verify_ledger(connection, keys, start)
+    found = verify.verify_ledger(connection, keys, start, archived)
     for reached in output.track(found, f"{service}: commits verified", as_json=as_json):
         commits, end = commits + 1, reached
         sizes.update({reached.root: reached.size} if reached.root in roots else {})
     _check_sizes(kept, sizes)
-    verify.verify_heads(connection, end, kept)
+    verify.verify_heads(connection, end, kept, archived)
     return commits, end
 
 
 def print_checkpoint(service: str, *, as_json: bool) -> None:
     """Print the newest checkpoint of *service*."""
-    with _ledger_of(service, as_json=as_json) as connection:
+    with ledger_of(service, as_json=as_json) as connection:
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
-        note, found = _checkpoint(connection, service, None, keys)
+        note, found = newest_checkpoint(connection, service, None, keys)
     if not as_json:
         typer.echo(note, nl=False)
         return
@@ -101,10 +112,10 @@ def print_checkpoint(service: str, *, as_json: bool) -> None:
 
 def export_tiles(service: str, folder: Path, *, as_json: bool) -> None:
     """Write the tree of the ledger of *service* as tiles to *folder*."""
-    with _ledger_of(service, as_json=as_json) as connection:
+    with ledger_of(service, as_json=as_json) as connection:
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
-        note, end = _checkpoint(connection, service, None, keys)
+        note, end = newest_checkpoint(connection, service, None, keys)
         written = tiles.export(connection, folder, note, end, keys)
         count = sum(1 for _ in output.track(written, f"{service}: tiles written", as_json=as_json))
     output.print_record({"service": service, "head": str(end), "tiles": count, "folder": str(folder)}, as_json=as_json)
@@ -122,10 +133,10 @@ def prove_consistency(service: str, old: int, size: int | None, *, as_json: bool
 
 
 def _prove(service: str, size: int | None, prove: Callable[..., str], problem: str, *, as_json: bool) -> None:
-    with _ledger_of(service, as_json=as_json) as connection:
+    with ledger_of(service, as_json=as_json) as connection:
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
-        note, end = _checkpoint(connection, service, size, keys)
+        note, end = newest_checkpoint(connection, service, size, keys)
         try:
             proof = prove(connection, size=end.size, note=note)
         except ValueError:
@@ -137,7 +148,7 @@ def _prove(service: str, size: int | None, prove: Callable[..., str], problem: s
 
 
 @contextlib.contextmanager
-def _ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
+def ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
     """Yield a connection to the ledger of *service*; where the block finds it not valid, print that and exit."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
@@ -154,7 +165,7 @@ def _exit_not_valid(service: str, error: LedgerCorruptError | LedgerUncheckedErr
     output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
 
 
-def _checkpoint(
+def newest_checkpoint(
     connection: Connection, service: str, size: int | None, keys: Mapping[str, VerifyingKey]
 ) -> tuple[str, Checkpoint]:
     """Return the newest checkpoint or that of *size* entries, as its note and parsed.
@@ -174,15 +185,19 @@ def _checkpoint(
         raise fault_of(error, "its checkpoint") from None
 
 
-def subject_report(service: str, identifier: str, kind: SubjectKind, *, as_json: bool) -> None:
+def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Path | None, *, as_json: bool) -> None:
     """Print every inquiry about one identifier in the ledger of *service*, and what was searched."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
         subject = _subject(service, settings.SUBJECTS, kind, identifier)
         keyring = HmacKeyring.load(settings.hmac_keyring)
-        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+        with (
+            contextlib.closing(Store(settings.store)) as store,
+            store.transaction() as connection,
+            Archives(connection, service, archive) as archives,
+        ):
             searched = search.size(connection)
-            found = search.entries_about(connection, keyring, subject)
+            found = search.entries_about(connection, keyring, subject, archives.connections)
             tracked = output.track(found, f"{service}: entries found", as_json=as_json)
             annulled = search.annulments(connection)
             rows = [(*_row(stored), annulled.get(stored.index)) for stored in tracked]

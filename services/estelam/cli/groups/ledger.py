@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Service, whole_number
+from estelam.cli.options import Archive, AsJson, Service, whole_number
 from estelam.core.subjects import SubjectKind
 from estelam.receipts.tree import MAX_SIZE
 
@@ -46,6 +46,7 @@ def verify_ledger(
             autocompletion=complete.files,
         ),
     ] = None,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify the ledger, by default all of it. A checkpoint that was kept shows whether it was signed anew since.
@@ -126,6 +127,7 @@ def subject_report(
     service: Service,
     identifier: Annotated[str, typer.Argument(help="The identifier of the data subject.")],
     kind: Annotated[SubjectKind, typer.Option(help="The identifier's kind.")] = SubjectKind.PERSON,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """List every inquiry about one identifier, for the person concerned.
@@ -152,6 +154,24 @@ def list_loads(
     """List the loads that the ledger notes: every entry after a note was answered from data that includes its load.
 
     Exit 0: listed; 2: there is no such entry; 21: the ledger can't be read.
+    """
+
+
+@app.command("archive")
+@implemented_in("estelam.cli.commands.ledger_archive")
+def archive_entries(
+    service: Service,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder for the files; keep it for ever.")],
+    before: Annotated[
+        int,
+        typer.Option(parser=whole_number(0, MAX_SIZE), metavar="INDEX", help="Archive only entries before this index."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Move closed partitions of entries from PostgreSQL to files, verified, as the role that owns the tables.
+
+    Searches and `ledger verify` need the files from then on (--archive DIR). Exit 0: done, also where no partition ends
+    before INDEX; 1: the ledger is INVALID; 2: it is not on PostgreSQL, or empty; 21: the store or DIR can't be used.
     """
 
 

@@ -102,6 +102,13 @@ def upgrade() -> None:
     )
     op.create_index("annulment_annulled_by", "annulment", ["annulled_by"], schema="ledger")
     op.create_table(
+        "archive",
+        sa.Column("first_index", INDEX, primary_key=True, autoincrement=False),
+        sa.Column("end_index", sa.BigInteger, nullable=False),
+        sa.Column("archived_at_micros", sa.BigInteger, nullable=False),
+        schema="ledger",
+    )
+    op.create_table(
         "confirmation",
         sa.Column("index", INDEX, primary_key=True, autoincrement=False),
         sa.Column("key", sa.Text, nullable=False),

@@ -1,0 +1,144 @@
+"""PostgreSQL: closed partitions move to files, which searches and verification read, and never miss in silence."""
+
+import importlib
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from estelam.ledger import partitions
+from tests.conftest import Start, promissory_opening
+from tests.e2e.conftest import CommandLine, caller
+from tests.integration.storage.test_ledger import Writer
+from tools.env.postgres import PostgresCluster
+from tools.env.sandbox import Sandbox
+
+pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+
+ENTRIES = 512
+PERSON = "9990000018"
+REPORT = ("ledger", "subject-report", "promissory", PERSON)
+VERIFY = ("ledger", "verify", "promissory")
+RECALL = ("promissory", "recall", "--since", "1", "--settle", "0")
+ARCHIVE = ("ledger", "archive", "promissory", "--before", "1000000")
+
+
+@pytest.fixture
+def small(cluster: PostgresCluster, loaded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox whose ledger has partitions of 512 entries."""
+    monkeypatch.setattr(partitions, "ENTRIES", ENTRIES)
+    function = importlib.import_module("estelam.storage.migrations.versions.0001_ledger").ADD_PARTITIONS
+    with cluster.connect(str(make_url(loaded.promissory().store).database)) as connection:
+        for statement in (
+            "DROP TABLE ledger.entry_000000, ledger.entry_000001",
+            "DROP FUNCTION ledger.add_partitions",
+            function.replace(str(1 << 20), str(ENTRIES)),
+            "SELECT ledger.add_partitions()",
+        ):
+            connection.execute(statement)
+    return loaded
+
+
+@pytest.fixture
+def archived(small: Sandbox, start: Start, tmp_path: Path) -> tuple[CommandLine, Path]:
+    """A ledger of 1,300 entries about one person, whose first 1,024 are archived; and the folder of the files."""
+    service = start(promissory_opening(small, shutdown_delay_seconds=0))  # notes the loads
+    service.close()
+    writer, command, folder = Writer(small), CommandLine(small), tmp_path / "archive"
+    with closing(writer.store):
+        for first in range(0, 1298, 59):
+            writer.write(*range(min(59, 1298 - first)))
+    assert 2 == len(command(*ARCHIVE, str(folder), "--json").json["archived"])
+    return command, folder
+
+
+def test_searches_read_archived_entries(archived: tuple[CommandLine, Path]) -> None:
+    """With the files a report and a verification find everything, once; the store has the rest and the notes."""
+    command, folder = archived
+    found = command(*REPORT, "--archive", str(folder), "--json").json
+    verified = command(*VERIFY, "--archive", str(folder), "--json").json
+    again = command(*ARCHIVE, str(folder), "--json").json
+
+    assert list(range(2, 1300)) == [each["index"] for each in found["inquiries"]]
+    assert (True, 1300) == (verified["valid"], verified["entries"])
+    assert [] == again["archived"]
+    assert ["1", "2"] == [str(each["load"]) for each in command("ledger", "loads", "promissory", "--json").json]
+    assert 0 == command(*RECALL, "--archive", str(folder)).code
+
+
+def test_service_goes_on(archived: tuple[CommandLine, Path], start: Start) -> None:
+    """The service serves on after its partitions are archived, and what it appends is verified without the files."""
+    command, folder = archived
+    head = command("ledger", "checkpoint", "promissory", "--json").json
+    service = start(promissory_opening(command.sandbox, shutdown_delay_seconds=0))
+    with caller(command.sandbox, service.address) as ask:
+        ask()
+    service.close()
+    since = f"{head['size']}:{head['root']}"
+
+    assert (1, 1301) == tuple(command(*VERIFY, "--from", since, "--json").json[name] for name in ("commits", "entries"))
+    assert 0 == command(*VERIFY, "--heads", str(_kept(folder, head["note"])), "--archive", str(folder)).code
+
+
+def _kept(folder: Path, note: str) -> Path:
+    path = folder.parent / "heads"
+    path.write_text(note, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("words", [REPORT, RECALL, VERIFY], ids=lambda words: words[1])
+def test_missing_files_are_an_error(archived: tuple[CommandLine, Path], words: tuple[str, ...]) -> None:
+    """Without the files, or with one missing or another in its place, nothing is searched and that is said."""
+    command, folder = archived
+    without = command(*words)
+    first, second = sorted(folder.iterdir())
+    shutil.copy(first, second)
+    other = command(*words, "--archive", str(folder))
+    second.unlink()
+    missing = command(*words, "--archive", str(folder))
+
+    assert [21, 21, 21] == [result.code for result in (without, other, missing)]
+    assert "give the folder of their files with --archive" in without.err
+    assert "does not hold the entries 512 to 1,023" in other.err
+    assert "is missing; nothing was searched" in missing.err
+
+
+def test_changed_file_is_invalid(archived: tuple[CommandLine, Path]) -> None:
+    """A file whose entries were changed is found by verification."""
+    command, folder = archived
+    with closing(sqlite3.connect(min(folder.iterdir()))) as file:
+        file.execute('UPDATE entry SET leaf = (SELECT leaf FROM entry WHERE "index" = 9) WHERE "index" = 8')
+        file.commit()
+
+    assert 1 == command(*VERIFY, "--archive", str(folder)).code
+
+
+def test_changed_entries_are_not_archived(small: Sandbox, cluster: PostgresCluster, tmp_path: Path) -> None:
+    """A partition whose entries do not lead to the signed root stays where it is."""
+    writer, command = Writer(small), CommandLine(small)
+    with closing(writer.store):
+        for _ in range(11):
+            writer.write(*range(50))
+        with writer.store.transaction() as connection:
+            connection.exec_driver_sql("UPDATE ledger.entry SET leaf = leaf || '\\x00' WHERE \"index\" = 7")
+    result = command(*ARCHIVE, str(tmp_path / "archive"))
+
+    assert 1 == result.code
+    assert "do not lead to the root" in result.err or "INVALID" in result.err
+    assert not list((tmp_path / "archive").glob("*.ledger"))
+    with closing(writer.store), writer.store.transaction() as connection:
+        assert 550 == connection.exec_driver_sql("SELECT count(*) FROM ledger.entry").scalar_one()
+
+
+def test_open_partition_is_not_archived(small: Sandbox, tmp_path: Path) -> None:
+    """The partition of the newest entry, and those that end after the given index, stay."""
+    writer, command = Writer(small), CommandLine(small)
+    with closing(writer.store):
+        for _ in range(22):
+            writer.write(*range(50))
+    few = command("ledger", "archive", "promissory", str(tmp_path / "archive"), "--before", "1023", "--json").json
+
+    assert [str(tmp_path / "archive" / "promissory-000000000000.ledger")] == few["archived"]
