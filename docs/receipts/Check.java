@@ -53,6 +53,7 @@ public final class Check {
     static final Pattern
             LINE = Pattern.compile("\\{\"format\": \"estelam-receipt/1\", \"receipt\": \"([A-Za-z0-9+/]+=*)\"}"),
             NOTE = Pattern.compile("(([^\\s+]+)\n(0|[1-9][0-9]*)\n(\\S+)\n)\n((?:\u2014 [^\n]+\n)+)"),
+            LEDGER = Pattern.compile("estelam/([^/.]+)/"),
             SIGNATURE = Pattern.compile("\u2014 ([^\\s+]+) (\\S+)"),
             CERTIFICATE = Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Pattern.DOTALL),
             ROW = Pattern.compile("\\{([^{}]*)}"),
@@ -382,6 +383,9 @@ public final class Check {
         if (!known || !id.equals(stated) || last(time, 1, VARINT).value != seconds
                 || last(time, 2, VARINT).value != micros % 1_000_000 * 1000)
             throw invalid("5: the plain fields differ from the entry");
+        Matcher ledger = LEDGER.matcher(checkpoint.origin);
+        if (!ledger.lookingAt() || !method.startsWith("estelam." + ledger.group(1) + "."))
+            throw invalid("5: the ledger is not of the service whose method the entry names");
         if (outcome == 3 ? all(answered, 1, BYTES).isEmpty() : last(answered, 1, VARINT).value != outcome)
             throw invalid("5: the answer differs from the entry");
 

@@ -51,6 +51,7 @@ var (
 	line      = regexp.MustCompile(`^\{"format": "estelam-receipt/1", "receipt": "([A-Za-z0-9+/]+=*)"\}$`)
 	signed    = regexp.MustCompile(`^(([^\s+]+)\n(0|[1-9][0-9]*)\n(\S+)\n)\n((?:— [^\n]+\n)+)$`)
 	signature = regexp.MustCompile(`^— [^\s+]+ (\S+)$`)
+	ledger    = regexp.MustCompile(`^estelam/([^/.]+)/`)
 	control   = regexp.MustCompile(`[\x00-\x09\x0b-\x1f]`)
 	hexKey    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
@@ -350,6 +351,9 @@ func check(content string, keys map[string]*key) string {
 	require(areKnown(receipt, receiptOf) && areKnown(stamp, timeOf) && id == stated &&
 		last(stamp, 1, varint).value == seconds && last(stamp, 2, varint).value == micros%1000000*1000,
 		"INVALID", "5: the plain fields differ from the entry")
+	service := ledger.FindStringSubmatch(head.origin)
+	require(service != nil && strings.HasPrefix(method, "estelam."+service[1]+"."),
+		"INVALID", "5: the ledger is not of the service whose method the entry names")
 	if outcome == 3 {
 		require(len(all(answered, 1, byteString)) > 0, "INVALID", "5: the answer differs from the entry")
 	} else {

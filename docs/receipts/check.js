@@ -205,6 +205,9 @@ function check(text, keys) {
   if (!known || idText !== uuid || last(time, 1, VARINT) !== seconds ||
       last(time, 2, VARINT) !== (micros % 1000000n) * 1000n)
     fail("INVALID", "5: the plain fields differ from the entry");
+  const service = /^estelam\/([^/.]+)\//.exec(checkpoint.origin)?.[1];
+  if (!service || !method.startsWith(`estelam.${service}.`))
+    fail("INVALID", "5: the ledger is not of the service whose method the entry names");
   if (outcome === 3 ? !all(answered, 1, BYTES).length : last(answered, 1, VARINT) !== BigInt(outcome))
     fail("INVALID", "5: the answer differs from the entry");
 

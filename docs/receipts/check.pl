@@ -184,6 +184,9 @@ sub check {
   is_known($receipt, \%RECEIPT) && is_known($time, \%TIMESTAMP) && $id eq $uuid
     && last_of($time, 1, $VARINT) == $seconds && last_of($time, 2, $VARINT) == $micros % 1000000 * 1000
     or fail("INVALID", "5: the plain fields differ from the entry");
+  my ($service) = $checkpoint->{origin} =~ m!^estelam/([^/.]+)/!;
+  defined $service && index($method, "estelam.$service.") == 0
+    or fail("INVALID", "5: the ledger is not of the service whose method the entry names");
   ($outcome == 3 ? all($answered, 1, $BYTES) : last_of($answered, 1, $VARINT) == $outcome)
     or fail("INVALID", "5: the answer differs from the entry");
 

@@ -63,7 +63,7 @@ class Ministry:
 
     target: Target
     tree: Frontier = field(default_factory=Frontier)
-    service: str = "promissory"
+    organization: str = ""
     change_entry: Callable[[pb.Entry], object] = field(default=lambda _entry: None)
 
     def reply(self, request: notes.CheckNoteRequest = ASKED, answer: int = pb.ANSWER_YES) -> notes.CheckNoteResponse:
@@ -83,7 +83,7 @@ class Ministry:
         )
         self.change_entry(entry)
         grown = self.tree.append([leaf_hash(canonical(entry))])
-        origin = checkpoint.origin_of(self.service, signer.verifying_key.organization_id)
+        origin = checkpoint.origin_of("promissory", self.organization or signer.verifying_key.organization_id)
         head = checkpoint.Checkpoint(origin, grown.size, grown.root)
         bare.receipt.CopyFrom(
             pb.Receipt(

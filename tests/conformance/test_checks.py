@@ -118,7 +118,7 @@ def test_two_trees(target: Target) -> None:
     assert ["a new entry in the ledger", "one tree of each size"] == [
         expected for expected, _ in failures(target, sent_call(), answer_result(forked.reply()), checker)
     ]
-    ministry.service = "other"
+    ministry.organization = "99000554330"
     assert ["checkpoints of one ledger"] == [
         expected for expected, _ in failures(target, sent_call(), answer_result(ministry.reply()), checker)
     ]

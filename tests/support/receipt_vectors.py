@@ -52,7 +52,7 @@ class Provider:
         self.other = authority.issue_signing("other", ORGANIZATION)
         signer = SigningKey.load(self.certificate.with_suffix(".key"), [self.certificate])
         self.public = signer.key.public_key()
-        self._maker = ReceiptMaker(signer, origin_of("promissory", ORGANIZATION))
+        self._signer = signer
 
     def receipt(
         self,
@@ -61,10 +61,12 @@ class Provider:
         reply: Message = notes.CheckNoteResponse(answer=pb.ANSWER_YES),  # noqa: B008 - never changed
         *,
         at: datetime = ANSWERED,
+        origin: str = "",
         **options: Any,
     ) -> pb.Receipt:
-        """Return a signed receipt, as a `ReceiptMaker` does."""
-        return self._maker.receipt(method, request, reply, at=at, **options)
+        """Return a signed receipt, as a `ReceiptMaker` does, by default of the ledger of the method's service."""
+        maker = ReceiptMaker(self._signer, origin or origin_of(method.split(".")[1], ORGANIZATION))
+        return maker.receipt(method, request, reply, at=at, **options)
 
     def certificate_of(self, *periods: tuple[datetime, datetime], usage: bool | None = True) -> bytes:
         """Return certificates of the signing key that are valid in *periods*."""
@@ -220,6 +222,14 @@ REPLIES: dict[str, tuple[str, Change]] = {
     "empty node": (INVALID, edited(lambda receipt: receipt.inclusion_path.append(b""))),
     "root": (INVALID, changed_line(2, lambda root: "A" * 4 + root[4:])),
     "origin": (UNCHECKED, changed_line(0, lambda origin: origin.replace("promissory", "other"))),
+    "ledger of another service": (INVALID, signed(origin=origin_of("judiciary", ORGANIZATION))),
+    "ledger with the service's name as a part": (INVALID, signed(origin=origin_of("promissory.v1", ORGANIZATION))),
+    "ledger with a part of the service's name": (INVALID, signed(origin=origin_of("promissor", ORGANIZATION))),
+    "ledger without organisation": (INVALID, signed(origin="estelam/promissory")),
+    "ledger without service": (INVALID, signed(origin=origin_of("", ORGANIZATION))),
+    "ledger of another system": (INVALID, signed(origin="log.example/promissory/1")),
+    "ledger with a name that is a pattern": (INVALID, signed(origin=origin_of("p.*", ORGANIZATION))),
+    "method of another service": (INVALID, entry_with(method=CHECK_BY_TRACKING_ID)),
     "size": (INVALID, changed_line(1, lambda size: f"{int(size) + 1}")),
     "size of nothing": (INVALID, changed_line(1, lambda _size: "0")),
     "size beyond 63 bits": (MALFORMED, changed_line(1, lambda _size: f"{2**63}")),

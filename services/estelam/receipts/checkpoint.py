@@ -26,6 +26,7 @@ _NOTE = re.compile(
     rf"(?P<body>(?P<origin>{NAME})\n(?P<size>0|[1-9][0-9]*)\n(?P<root>\S+)\n(?P<extension>(?:.+\n)*))"
     r"\n(?P<lines>(?:— .+\n)+)"
 )
+_ORIGIN = re.compile(r"estelam/([^/.]+)/")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
@@ -60,6 +61,12 @@ class SignedCheckpoint:
 def origin_of(service: str, organization_id: str) -> str:
     """Return the name of the ledger of *service* (promissory, judiciary) at an organisation."""
     return f"estelam/{service}/{organization_id}"
+
+
+def is_of_method(origin: str, method: str) -> bool:
+    """Return whether the ledger *origin* is of the service of *method*: estelam/SERVICE and estelam.SERVICE."""
+    service = _ORIGIN.match(origin)
+    return service is not None and method.startswith(f"estelam.{service[1]}.")
 
 
 def sign(checkpoint: Checkpoint, signer: SigningKey, micros: int) -> str:

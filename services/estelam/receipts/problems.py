@@ -66,6 +66,11 @@ class ReceiptProblem(Enum):
         "the entry is not in the ledger that the checkpoint describes",
         "رکورد این پاسخ در دفتری که وضعیت امضاشده آن آمده است نیست",
     )
+    OTHER_LEDGER = (
+        Verdict.INVALID,
+        "the ledger is not of the service whose method the entry names",
+        "دفتر از سرویسی نیست که متد این رکورد از آن است",
+    )
     WRONG_SIGNATURE = (
         Verdict.INVALID,
         "the signature does not match the checkpoint",

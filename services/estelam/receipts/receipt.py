@@ -100,7 +100,7 @@ class Verifier:
 
         1 The entry is an answer, 2 it commits to the request and the reply, 3 the checkpoint's tree contains it, 4 the
         checkpoint is signed by a key that was valid at the time of the answer, and cosigned by as many witnesses as are
-        needed, 5 the plain fields agree with the entry.
+        needed, 5 the plain fields agree with the entry, and the ledger is of the service whose method the entry names.
 
         Raises:
             InvalidReceipt: a step fails.
@@ -122,6 +122,8 @@ class Verifier:
         key_id, cosignatures = self._verified(receipt.checkpoint)  # 4
         check_key(self._keys[key_id], entry.answered_at_micros)
         _check_plain_fields(receipt, entry)  # 5
+        if not checkpoint.is_of_method(head.origin, entry.method):
+            raise InvalidReceipt(ReceiptProblem.OTHER_LEDGER)
         return VerifiedReceipt(entry, receipt.index, head, key_id, cosignatures)
 
     def _verify_checkpoint(self, note: str) -> tuple[str, tuple[Cosignature, ...]]:

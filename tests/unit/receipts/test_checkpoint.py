@@ -11,6 +11,10 @@ from estelam.core.note_keys import NoteKey
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from judiciary import methods as judiciary
+from judiciary.settings import JudiciarySettings
+from promissory import methods as promissory
+from promissory.settings import PromissorySettings
 from tests.support import go_log
 
 ORGANIZATION = "99000554330"
@@ -111,6 +115,19 @@ def test_notes_of_a_file(note: str) -> None:
     assert [] == list(checkpoint.parse_all("\n"))
     with pytest.raises(ValueError, match="remark"):
         list(checkpoint.parse_all(f"{note}remark\n{note}"))
+
+
+def test_ledger_of_method() -> None:
+    """A service's ledger bears the name by which a verifier knows that it is of the service's methods, and no other."""
+    services = {PromissorySettings.SECTION: promissory.SERVICE, JudiciarySettings.SECTION: judiciary.SERVICE}
+    names = {section: checkpoint.origin_of(section, ORGANIZATION) for section in services}
+    found = {(section, of) for section in services for of in services if is_of(names[section], services[of])}
+
+    assert {("promissory", "promissory"), ("judiciary", "judiciary")} == found
+
+
+def is_of(origin: str, service: str) -> bool:
+    return checkpoint.is_of_method(origin, f"{service}/Method")
 
 
 @go_log.needs_go
