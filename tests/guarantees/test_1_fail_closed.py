@@ -39,7 +39,7 @@ from estelam.pipeline.batcher import Batcher
 from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
-from estelam.server import grpc_server
+from estelam.server import checkpoint_keeper, grpc_server
 from estelam.server.grpc_server import Server
 from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
@@ -335,6 +335,7 @@ def _traced(activity: Activity, database: DatabaseFaults) -> Iterator[None]:
         patch.setattr(Batcher, "__init__", activity.counted(Batcher.__init__))
         patch.setattr(sqlite3, "connect", database.connect)
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
+        patch.setattr(checkpoint_keeper, "KEEP_SECONDS", 3600)
         patch.setattr(timers, "MAX_CANCELLED", 1 << 30)  # else some calls also remove the timers of earlier ones
         yield
     structlog.configure(**logging)

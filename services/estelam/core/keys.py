@@ -315,11 +315,11 @@ class HmacKeyring:
 
     def hash(self, subject: Subject) -> bytes:
         """Return the keyed hash of *subject* under the current key, 32 bytes."""
-        return self._digest(self._current_key, subject)
+        return _digest(self._current_key, subject)
 
     def hashes_under_all_keys(self, subject: Subject) -> list[bytes]:
         """Return the keyed hash of *subject* under every key, oldest first, to find it in old entries too."""
-        return [self._digest(key, subject) for key in self._keys.values()]
+        return [_digest(key, subject) for key in self._keys.values()]
 
     def check_value(self, key_id: str) -> bytes:
         """Return 8 bytes that recognize the key *key_id* and disclose nothing about it or any subject."""
@@ -328,11 +328,11 @@ class HmacKeyring:
         keyed.update(b"estelam key check v1")
         return keyed.finalize()[:8]
 
-    @staticmethod
-    def _digest(key: HMAC, subject: Subject) -> bytes:
-        keyed = key.copy()
-        keyed.update(f"{subject.kind}:{subject.value}".encode())
-        return keyed.finalize()
+
+def _digest(key: HMAC, subject: Subject) -> bytes:
+    keyed = key.copy()
+    keyed.update(f"{subject.kind}:{subject.value}".encode())
+    return keyed.finalize()
 
 
 def new_keyring_line(name: str) -> str:

@@ -99,8 +99,7 @@ class NegativeAnswerPermit:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LookupResult:
+class LookupResult(NamedTuple):
     """A completed look-up: the outcome and the reply, still without its receipt."""
 
     outcome: Outcome
@@ -139,8 +138,7 @@ class Inquiry:
     """Set if the inquiry is already refused and only needs to be recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A serialized reply that carries its receipt, ready to send."""
 
     outcome: Outcome

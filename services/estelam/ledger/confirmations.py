@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.ledger.tables import confirmation_table
-from estelam.storage.statements import RowInsert, Statement, each
+from estelam.storage.statements import Statement, each
 
 Asked = tuple[str, bytes]
 """A caller, and the keyed hash of a whole question."""
@@ -42,7 +42,6 @@ _OLDEST = Statement(
     .limit(bindparam("count"))
 )
 _DELETE = Statement(delete(confirmation_table).where(_columns["index"].between(bindparam("first"), bindparam("last"))))
-INSERT = RowInsert(confirmation_table)
 
 
 def key_of(caller: str, question: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import uuid_utils
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock
@@ -14,7 +15,7 @@ from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import basis, confirmations, key_use, partitions
+from estelam.ledger import basis, confirmations, key_use
 from estelam.ledger.basis import Basis
 from estelam.ledger.tables import (
     NODE_LEVELS,
@@ -24,6 +25,7 @@ from estelam.ledger.tables import (
     FactNote,
     annulment_table,
     checkpoint_table,
+    confirmation_table,
     entry_table,
     fact_note_table,
     key_use_table,
@@ -35,18 +37,12 @@ from estelam.receipts.checkpoint import Checkpoint, origin_of
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.tree import Frontier, Growth, leaf_hash
 from estelam.storage.base import StoreError
-from estelam.storage.statements import RowInsert, RowReader, Statement
+from estelam.storage.statements import RowReader, Statement, start_insert
 
 _checkpoint = checkpoint_table.c
 _LAST_CHECKPOINT = Statement(
     select(_checkpoint.size, _checkpoint.note, _checkpoint.frontier).order_by(_checkpoint.size.desc()).limit(1)
 )
-_INSERT_ENTRIES = RowInsert(entry_table)
-_INSERT_CHECKPOINT = RowInsert(checkpoint_table)
-_INSERT_NODES = RowInsert(node_table)
-_INSERT_KEY_USE = RowInsert(key_use_table)
-_INSERT_FACT_NOTES = RowInsert(fact_note_table)
-_INSERT_ANNULMENTS = RowInsert(annulment_table)
 # Beside twice as many as there are new entries, so that expired confirmations are deleted faster than new ones come.
 _EXPIRED_AT_ONCE = 16
 _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
@@ -56,8 +52,7 @@ _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EntryDraft:
+class EntryDraft(NamedTuple):
     """The content of an entry: an inquiry, its outcome or refusal and, after an answer, the reply without a receipt."""
 
     inquiry: Inquiry
@@ -73,6 +68,7 @@ _KeyedEntry = tuple[pb.Entry, pb.SearchKeys]
 class _Record(NamedTuple):
     """An entry before it has an index, and what its receipt states beside it."""
 
+    inquiry_id: uuid_utils.UUID
     entry: _KeyedEntry
     salt: bytes
     request: bytes
@@ -130,17 +126,25 @@ class Appended:
     def _indexed(self) -> Iterator[tuple[int, EntryDraft]]:
         return enumerate(self.prepared.drafts, self.first + len(self.prepared.notes))
 
-    def fill_receipt(self, number: int, receipt: pb.Receipt) -> None:
-        """Fill in the *receipt* of draft *number*, once the transaction is committed."""
-        prepared, place = self.prepared, len(self.prepared.notes) + number
-        record, index = prepared.records[number], self.first + place
-        receipt.inquiry_id = str(prepared.drafts[number].inquiry.id)
-        receipt.answered_at.FromMicroseconds(prepared.micros)
-        receipt.request, receipt.reply = record.request, record.reply
-        receipt.entry, receipt.salt = prepared.rows[place].leaf, record.salt
-        receipt.index = index
-        receipt.inclusion_path.extend(self.tree.path(index))
-        receipt.checkpoint = self.note
+    def receipts(self) -> Iterator[bytes]:
+        """Yield the serialized receipt of each draft, once the transaction is committed."""
+        prepared, answered_at = self.prepared, Timestamp()
+        answered_at.FromMicroseconds(prepared.micros)
+        # What all have in common comes last, and a message's bytes may be joined from those of its fields.
+        common = receipt.canonical(pb.Receipt(inclusion_path=self.tree.upper_path, checkpoint=self.note))
+        for place, record in enumerate(prepared.records, len(prepared.notes)):
+            index = self.first + place
+            own = pb.Receipt(
+                inquiry_id=str(record.inquiry_id),
+                answered_at=answered_at,
+                request=record.request,
+                reply=record.reply,
+                entry=prepared.rows[place].leaf,
+                salt=record.salt,
+                index=index,
+                inclusion_path=self.tree.lower_path(index),
+            )
+            yield receipt.canonical(own) + common
 
 
 class _Head(NamedTuple):
@@ -238,18 +242,18 @@ class LedgerWriter:
         note = checkpoint.sign(Checkpoint(self.origin, tree.size, tree.root), self._signer, prepared.micros)
         state = _Head(tree.size, note, tree.frontier.serialize())
         appended = Appended(prepared, before.size, tree, note)
-        _INSERT_ENTRIES.start(connection, [(index, *row) for index, row in enumerate(prepared.rows, before.size)])
-        _INSERT_CHECKPOINT.start(connection, [(*state, prepared.micros)])
-        for insertion, rows in (
-            (_INSERT_NODES, _completed_nodes(tree)),
-            (_INSERT_KEY_USE, [(key, before.size, value) for key, value in prepared.first_use.items()]),
-            (_INSERT_FACT_NOTES, [(index, *note.row) for index, note in enumerate(prepared.notes, before.size)]),
-            (_INSERT_ANNULMENTS, appended.annulments),
-            (confirmations.INSERT, appended.confirmations),
-        ):
-            if rows:
-                insertion.start(connection, rows)
-        partitions.extend(connection, before.size, tree.size)
+        start_insert(
+            connection,
+            {
+                entry_table: [(index, *row) for index, row in enumerate(prepared.rows, before.size)],
+                checkpoint_table: [(*state, prepared.micros)],
+                node_table: _completed_nodes(tree),
+                key_use_table: [(key_id, before.size, value) for key_id, value in prepared.first_use.items()],
+                fact_note_table: [(index, *note.row) for index, note in enumerate(prepared.notes, before.size)],
+                annulment_table: appended.annulments,
+                confirmation_table: appended.confirmations,
+            },
+        )
         for annulled, _ in appended.annulments:
             confirmations.start_deletion(connection, annulled, annulled)
         if expired := head.read_expired():
@@ -333,8 +337,8 @@ class LedgerWriter:
             annuls=draft.annuls,
         )
         is_yes = outcome == pb.OUTCOME_YES
-        confirmation = confirmations.key_of(entry.caller, keys.question) if is_yes else ""
-        return _Record((entry, keys), salt, request, reply, confirmation)
+        confirmation = confirmations.key_of(inquiry.caller.organization_id, keys.question) if is_yes else ""
+        return _Record(inquiry.id, (entry, keys), salt, request, reply, confirmation)
 
     def _search_keys(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from google.protobuf.message import Message
@@ -25,7 +25,7 @@ from estelam.ledger import loads, recall_runs, search
 from estelam.ledger.basis import Basis
 from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
 from estelam.pipeline.batcher import Batcher
-from estelam.receipts.receipt import canonical
+from estelam.receipts.receipt import with_receipt
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import Store, StoreError
@@ -131,18 +131,13 @@ class InquiryRecorder:
             appended = self._ledger.append(connection, prepared, head)  # 6 record
             self._undecided = _undecided(inquiries, appended)
         answers = [
-            self._answer(result, appended, number) if isinstance(result, LookupResult) else result
-            for number, result in enumerate(results)
+            Answer(result.outcome, with_receipt(type(result.reply), record.reply, receipt))
+            if isinstance(result, LookupResult)
+            else result
+            for result, record, receipt in zip(results, prepared.records, appended.receipts(), strict=True)
         ]
         self._undecided = {}
         return answers
-
-    @staticmethod
-    def _answer(result: LookupResult, appended: Appended, number: int) -> Answer:
-        # The receipt is the last field, so that its bytes follow those of the reply that were recorded.
-        receipt: Any = type(result.reply)()
-        appended.fill_receipt(number, receipt.receipt)
-        return Answer(result.outcome, appended.prepared.records[number].reply + canonical(receipt))
 
     def _prepare(
         self, connection: Connection, read_basis: Callable[[], Basis], inquiries: Sequence[Inquiry]

@@ -3,9 +3,10 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from uuid import UUID
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from estelam.core.keys import VerifyingKey
@@ -18,6 +19,8 @@ from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 
 SALT_BYTES = 16
+_LENGTH_DELIMITED = 2
+"""Protobuf's wire type of messages and texts."""
 END_OF_TIME = 253_402_300_800_000_000
 """The year 10000 in microseconds since 1970: no calendar here has later times."""
 
@@ -30,6 +33,28 @@ def canonical(message: Message) -> bytes:
 def commitment(salt: bytes, request: bytes, reply: bytes) -> bytes:
     """Return SHA-256(salt || SHA-256(request) || SHA-256(reply without receipt)), 32 bytes."""
     return hashlib.sha256(salt + hashlib.sha256(request).digest() + hashlib.sha256(reply).digest()).digest()
+
+
+def with_receipt(kind: type[Message], reply: bytes, receipt: bytes) -> bytes:
+    """Return the canonical form of a message of *kind*, from that of the *reply* without its receipt and the receipt.
+
+    The receipt is the last field of every reply, so its bytes follow those that the entry commits to.
+    """
+    return b"".join((reply, _receipt_tag(kind.DESCRIPTOR), _varint(len(receipt)), receipt))
+
+
+@cache
+def _receipt_tag(kind: Descriptor) -> bytes:
+    return _varint(kind.fields_by_name["receipt"].number << 3 | _LENGTH_DELIMITED)
+
+
+def _varint(number: int) -> bytes:
+    """Return *number* in protobuf's variable-length form."""
+    parts = []
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 @dataclass(frozen=True, slots=True)

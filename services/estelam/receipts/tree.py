@@ -114,17 +114,36 @@ class Growth:
 
     def path(self, index: int) -> list[bytes]:
         """Return the inclusion path of the new leaf *index*, nearest sibling first (RFC 9162, section 2.1.3)."""
-        path = []
-        for level in self.levels[:-1]:
-            if (sibling := (index ^ 1) - level.first) < len(level.nodes):
-                path.append(level.nodes[sibling])
-            index //= 2
-        return path
+        return [*self.lower_path(index), *self.upper_path]
+
+    def lower_path(self, index: int) -> list[bytes]:
+        """Return the part of the path that differs among the new leaves."""
+        return _siblings(index, self.levels[: self._meeting_level])
+
+    @property
+    def upper_path(self) -> list[bytes]:
+        """The part of the path that all new leaves share, above their lowest common node."""
+        level = self._meeting_level
+        return _siblings((self.size - 1) >> level, self.levels[level:-1])
+
+    @property
+    def _meeting_level(self) -> int:
+        return (self.before.size ^ (self.size - 1)).bit_length()
 
     def completed(self, level: int) -> list[tuple[int, bytes]]:
         """Return the nodes of *level* that are complete only now, with their indexes."""
         old, new = self.before.size >> level, self.size >> level
         return [(index, self.levels[level].nodes[index - self.levels[level].first]) for index in range(old, new)]
+
+
+def _siblings(index: int, levels: Sequence[_Level]) -> list[bytes]:
+    """Return the sibling of the node *index* of the first of *levels*, and of its ancestors in the others, if any."""
+    path = []
+    for level in levels:
+        if (sibling := (index ^ 1) - level.first) < len(level.nodes):
+            path.append(level.nodes[sibling])
+        index //= 2
+    return path
 
 
 def _levels(size: int) -> list[int]:

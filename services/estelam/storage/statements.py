@@ -9,6 +9,7 @@ are read, so that both take one round trip.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
     bindparam,
     insert,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -145,32 +147,40 @@ def _of(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     return kind.dialect_impl(dialect)
 
 
-class RowInsert:
-    """The insertion of any number of rows into *table*, each a tuple in the order of its columns."""
+def start_insert(connection: Connection, rows: Mapping[Table, Sequence[Sequence[Any]]]) -> None:
+    """Run or queue the insertion of *rows*, each a tuple in the order of its table's columns; a table may get none.
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._sql: dict[str, str] = {}
+    PostgreSQL gets one statement for all of them, with one array for each column, in binary form: half the work of one
+    statement for each row, for client and server.
+    """
+    given = {table: some for table, some in rows.items() if some}
+    dialect = connection.dialect
+    if dialect.name == _POSTGRESQL:
+        arrays = [list(column) for some in given.values() for column in zip(*some, strict=True)]
+        execute(connection, _insertion_of_arrays(tuple(given)), arrays, None)
+        return
+    for table, some in given.items():
+        execute(connection, _insertion_of_row(table), some, None, many=True)
 
-    def start(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """Run or queue the insertion of *rows*."""
-        dialect = connection.dialect
-        sql = self._sql.get(dialect.name)
-        if sql is None:
-            sql = self._sql[dialect.name] = self._compile(dialect)
-        if dialect.name == _POSTGRESQL:
-            execute(connection, sql, [*map(list, zip(*rows, strict=True))], None)
-        else:
-            execute(connection, sql, rows, None, many=True)
 
-    def _compile(self, dialect: Dialect) -> str:
-        if dialect.name != _POSTGRESQL:
-            return str(insert(self._table).compile(dialect=dialect))
-        # One statement for all rows, in binary form: half the work of one per row, for client and server.
-        names = ", ".join(dialect.identifier_preparer.format_column(column) for column in self._table.columns)
-        arrays = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in self._table.columns)
-        table = dialect.identifier_preparer.format_table(self._table)
-        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
+@cache
+def _insertion_of_row(table: Table) -> str:
+    return str(insert(table).compile(dialect=sqlite.dialect()))
+
+
+@cache
+def _insertion_of_arrays(tables: Sequence[Table]) -> str:
+    *others, last = map(_array_insertion, tables)
+    parts = ", ".join(f"part_{number} AS ({each})" for number, each in enumerate(others))
+    return f"WITH {parts} {last}" if parts else last
+
+
+def _array_insertion(table: Table) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # it has no types
+    quote = dialect.identifier_preparer
+    names = ", ".join(quote.format_column(column) for column in table.columns)
+    arrays = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in table.columns)
+    return f"INSERT INTO {quote.format_table(table)} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
 
 
 def run_text(connection: Connection, sql: str) -> None:

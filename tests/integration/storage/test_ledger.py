@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,14 +73,11 @@ class Writer:
     def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
         """The same, within a transaction."""
         appended = self._ledger.append_at_once(connection, [self._draft(amount) for amount in amounts])
-        receipts = [Receipt() for _ in amounts]
-        for number, receipt in enumerate(receipts):
-            appended.fill_receipt(number, receipt)
-        return receipts
+        return [*map(Receipt.FromString, appended.receipts())]
 
     def annul(self, index: int) -> None:
         """Append a refusal that annuls entry *index*."""
-        refused = replace(self._draft(1), outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
+        refused = self._draft(1)._replace(outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
         with self.store.transaction() as connection:
             self._ledger.append_at_once(connection, [refused])
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from tools.bench.benchmarks import (
+    append_lock,
     bulk_check,
     dataset_size,
     fastapi,
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "rows": dataset_size.measure,
     "memory": memory.measure,
     "ledger": ledger_length.measure,
+    "lock": append_lock.measure,
     "verify": ledger_verify.measure,
     "receipts": receipts.measure,
     "bulk-check": bulk_check.measure,
