@@ -1,5 +1,7 @@
 """Cosignatures of witnesses on the ledger's checkpoints: stored as they come, and given out with later receipts."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -39,16 +41,24 @@ def cosigned_note(connection: Connection, size: int) -> str | None:
     return None if note is None else note + "".join(connection.execute(lines).scalars())
 
 
-def cosigned_receipt(connection: Connection, receipt: pb.Receipt, *, needed: int) -> pb.Receipt | None:
+def cosigned_receipt(
+    connection: Connection, receipt: pb.Receipt, *, needed: int, archived: Sequence[Connection] = ()
+) -> pb.Receipt | None:
     """Return *receipt* under the first checkpoint that *needed* witnesses cosigned; None if none contains its entry.
 
     The first proves the earliest time, and its key is that of the answer unless the key was replaced in between.
+
+    Args:
+        connection: A connection to the ledger's store.
+        receipt: The receipt.
+        needed: How many witnesses.
+        archived: Connections to the files of archived entries, if the receipt's entry is one (`Archives`).
 
     Raises:
         LedgerCorruptError: the ledger has another entry in its place, or lacks a part of the proof.
     """
     entry = select(entry_table.c.leaf).where(entry_table.c["index"] == receipt.index)
-    if connection.execute(entry).scalar() != receipt.entry:
+    if receipt.entry not in [source.execute(entry).scalar() for source in (connection, *archived)]:
         raise LedgerCorruptError(f"entry {receipt.index} is missing or another one than the receipt proves")
     if (size := first_size(connection, needed=needed, beyond=receipt.index)) is None:
         return None
@@ -56,6 +66,6 @@ def cosigned_receipt(connection: Connection, receipt: pb.Receipt, *, needed: int
         raise LedgerCorruptError(f"the checkpoint of {size} entries, which was cosigned, is missing")
     found = pb.Receipt()
     found.CopyFrom(receipt)
-    found.inclusion_path[:] = prove_inclusion(receipt.index, size, StoredNodes(connection))
+    found.inclusion_path[:] = prove_inclusion(receipt.index, size, StoredNodes(connection, archived))
     found.checkpoint = note
     return found

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, select
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.tables import checkpoint_table, entry_table
+from estelam.ledger.errors import LedgerUncheckedError
+from estelam.ledger.tables import archive_table, checkpoint_table, entry_table
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 from quality import histogram, ledger_states, repository
@@ -93,6 +94,8 @@ def collect_batch(
         if (end := _end_of_batch(ledger, first, until)) is None:
             return CollectedBatch(0, more=False)
         leaves = _leaves(ledger, first, end.size)
+        if len(leaves) < end.size - first:
+            _check_not_archived(ledger, first, end.size)
         grown = witness.extend(verified, leaves.values(), end.note, end.signed_at_micros)
     except Contradiction as found:
         alarm = LedgerAlarm(service, found.kind, now, verified.note, found.note, witness.name)
@@ -134,6 +137,14 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
     if declared is None:
         return None
     return Freshness(now, service, max(now - minute_of(declared.as_of), 0), declared.since)
+
+
+def _check_not_archived(ledger: Connection, first: int, end: int) -> None:
+    """Raise a LedgerUncheckedError if entries from *first* to before *end* are archived, and so not in the store."""
+    ranges = archive_table.c
+    overlaps = select(ranges.end_index).where(ranges.end_index > first, ranges.first_index < end)
+    if ledger.execute(overlaps.limit(1)).first():
+        raise LedgerUncheckedError(f"entries from {first} on were archived before they were collected")
 
 
 def _leaves(ledger: Connection, first: int, end: int) -> dict[int, bytes]:

@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from estelam.ledger import partitions
+from estelam.core.clock import Clock
+from estelam.ledger import cosignatures, partitions
+from estelam.ledger.errors import LedgerUncheckedError
+from estelam.ledger.tables import last_checkpoint
+from estelam.receipts import checkpoint
+from estelam.receipts.archive import read_archive, write_archive
+from quality.monitor import ledger_collector
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
+from tests.guarantees.recorded_ledger import receipt_of
+from tests.integration.quality.monitored_services import NOTES, settings_of
 from tests.integration.storage.test_ledger import Writer
+from tests.integration.test_witnessing import ask as ask_for_receipt
+from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tools.env.postgres import PostgresCluster
 from tools.env.sandbox import Sandbox
 
@@ -142,3 +152,38 @@ def test_open_partition_is_not_archived(small: Sandbox, tmp_path: Path) -> None:
     few = command("ledger", "archive", "promissory", str(tmp_path / "archive"), "--before", "1023", "--json").json
 
     assert [str(tmp_path / "archive" / "promissory-000000000000.ledger")] == few["archived"]
+
+
+def test_refreshed_receipt(archived: tuple[CommandLine, Path], small: Sandbox, tmp_path: Path, start: Start) -> None:
+    """The receipt of an archived entry is refreshed with its file; without it nobody is accused."""
+    command, folder = archived
+    service = start(promissory_opening(small, shutdown_delay_seconds=0))
+    saved = str(tmp_path / "saved.json")
+    record = ask_for_receipt(small, service.address)
+    service.close()
+    write_archive(Path(saved), [record])
+    writer = Writer(small)
+    with closing(writer.store):
+        for _ in range(10):
+            writer.write(*range(59))
+        with writer.store.transaction() as connection:
+            size = checkpoint.parse(last_checkpoint(connection) or "").checkpoint.size
+            cosignatures.store(connection, size, "witness.example/w1", cosigner().cosign("x\n", SECONDS))
+    assert 1 == len(command(*ARCHIVE, str(folder), "--json").json["archived"])
+    refresh = "receipt", "refresh", saved, "--out", str(tmp_path / "new.json")
+    without, done = command(*refresh), command(*refresh, "--archive", str(folder))
+
+    assert (21, True) == (without.code, "give the folder of their files with --archive" in without.err)
+    assert (0, "") == (done.code, done.err)
+    (renewed,) = read_archive(tmp_path / "new.json")
+    assert size == checkpoint.parse(receipt_of(renewed).checkpoint).checkpoint.size
+
+
+def test_monitor_accuses_nobody(archived: tuple[CommandLine, Path], tmp_path: Path) -> None:
+    """A monitor that comes after its entries were archived counts nothing, and raises no alarm."""
+    command, _ = archived
+    settings = settings_of(command.sandbox, tmp_path, {}, probe=())
+    with pytest.raises(LedgerUncheckedError, match="archived before they were collected"):
+        ledger_collector.collect_ledger(settings, NOTES, Clock())
+
+    assert not ledger_collector.standing_alarms(settings)

@@ -1,7 +1,10 @@
 """`estelam receipt refresh`: the provider's command that puts receipts under cosigned checkpoints."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from estelam.cli import output
 from estelam.cli.stores import settings_of
@@ -11,16 +14,17 @@ from estelam.core.files import open_atomic
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import cosignatures
+from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError
-from estelam.receipts import archive, receipt
-from estelam.receipts.archive import ReceiptRecord, read_archive
+from estelam.receipts import receipt
+from estelam.receipts.archive import ReceiptRecord, encode, read_archive
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.storage.store import Store
 
 
-def refresh(file: Path, out: Path, witnesses: int, *, force: bool, as_json: bool) -> None:
+def refresh(file: Path, out: Path, witnesses: int, *, archive: Path | None, force: bool, as_json: bool) -> None:
     """Write each reply of *file* to *out*, its receipt under the first checkpoint that enough witnesses cosigned."""
-    count, ledgers = 0, _Ledgers(witnesses)
+    count, ledgers = 0, _Ledgers(witnesses, archive)
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         output.check_readable(file)
         output.check_writable(out, "--out", force=force)
@@ -28,7 +32,7 @@ def refresh(file: Path, out: Path, witnesses: int, *, force: bool, as_json: bool
             with open_atomic(out, durable=True) as written, contextlib.closing(ledgers):
                 for item in output.track(read_archive(file), "replies refreshed", as_json=as_json):
                     ledgers.refresh(item)
-                    written.write(archive.encode(item))
+                    written.write(encode(item))
                     count += 1
         except InvalidReceipt as error:
             exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
@@ -40,8 +44,12 @@ def refresh(file: Path, out: Path, witnesses: int, *, force: bool, as_json: bool
 class _Ledgers:
     """The ledgers of the services whose replies a file holds."""
 
-    def __init__(self, witnesses: int) -> None:
+    def __init__(self, witnesses: int, archive: Path | None) -> None:
         self._witnesses = witnesses
+        self._archive = archive
+        self._archived: dict[str, tuple[int, Archives]] = {}
+        """The open files of each area's archived entries, and the index from which on they are open."""
+        self._open = contextlib.ExitStack()
         self._by_area: dict[str, tuple[receipt.Verifier, Store]] = {}
 
     def refresh(self, item: ReceiptRecord) -> None:
@@ -50,6 +58,7 @@ class _Ledgers:
         Raises:
             InvalidReceipt: it is not valid before or after.
             LedgerCorruptError: the ledger lacks the entry.
+            StoreError: the entry is archived, and its file not given.
             UserFacingError: no such checkpoint is there, or its key was not valid at the time of the answer.
         """
         area = item.method.split(".")[1]
@@ -61,7 +70,8 @@ class _Ledgers:
         found: pb.Receipt = item.reply.receipt  # type: ignore[attr-defined]
         verifier.verify_receipt(found)
         with store.transaction() as connection:
-            renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses)
+            archived = self._archives(connection, area, found.index)
+            renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses, archived=archived)
         by = output.counted(self._witnesses, "witness", "witnesses")
         if renewed is None:
             raise UserFacingError(
@@ -80,7 +90,14 @@ class _Ledgers:
             ) from None
         found.CopyFrom(renewed)
 
+    def _archives(self, connection: Connection, area: str, index: int) -> Sequence[Connection]:
+        if area not in self._archived or index < self._archived[area][0]:
+            opened = self._open.enter_context(Archives(connection, area, self._archive, index))
+            self._archived[area] = index, opened
+        return self._archived[area][1].connections
+
     def close(self) -> None:
-        """Close the stores."""
+        """Close the stores and the files of archived entries."""
+        self._open.close()
         for _, store in self._by_area.values():
             store.close()

@@ -7,7 +7,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Certificates, ProofFormat, RetiredKeys, whole_number
+from estelam.cli.options import Archive, AsJson, Certificates, ProofFormat, RetiredKeys, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -79,6 +79,7 @@ def refresh(
         int,
         typer.Option(parser=whole_number(1), metavar="N", help="How many witnesses must have cosigned the checkpoint."),
     ] = 1,
+    archive: Archive = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
