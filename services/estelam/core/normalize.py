@@ -82,13 +82,14 @@ def parse_amount(text: str) -> int:
 
 
 def amount_rule(text: str) -> str | None:
-    """Return the rule of `estelam.core.rule_texts` that *text* violates as an amount; None if it is one above 0."""
+    """Return the rule of `estelam.core.rule_texts` that *text* violates; None if a request can hold it."""
     try:
-        return None if parse_amount(text) else "amount.form"
+        parse_amount(text)
     except TooLargeError:
         return "amount.large"
     except ValueError:
         return "amount.form"
+    return None
 
 
 def _is_invisible(character: str) -> bool:
