@@ -15,7 +15,7 @@ from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import basis, confirmations, key_use
+from estelam.ledger import basis, confirmations, key_use, partitions
 from estelam.ledger.basis import Basis
 from estelam.ledger.tables import (
     NODE_LEVELS,
@@ -254,6 +254,7 @@ class LedgerWriter:
                 confirmation_table: appended.confirmations,
             },
         )
+        partitions.extend(connection, before.size, tree.size)
         for annulled, _ in appended.annulments:
             confirmations.start_deletion(connection, annulled, annulled)
         if expired := head.read_expired():
