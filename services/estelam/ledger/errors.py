@@ -1,13 +1,14 @@
 """The errors of everything that reads a ledger: that it was changed, or that it can't be verified."""
 
+from estelam.core.exceptions import UserFacingError
 from estelam.receipts.problems import InvalidReceipt, Verdict
 
 
-class LedgerCorruptError(Exception):
+class LedgerCorruptError(UserFacingError):
     """The ledger is corrupt; the text states where and how."""
 
 
-class LedgerUncheckedError(Exception):
+class LedgerUncheckedError(UserFacingError):
     """A checkpoint can't be verified with the given certificates: the ledger may be corrupt or not."""
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -30,7 +31,9 @@ from sqlalchemy import (
 from estelam.core.clock import to_datetime
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts import receipt
+from estelam.receipts.problems import END_OF_TIME
 from estelam.storage.base import LEDGER
 
 _METADATA = MetaData(schema=LEDGER)
@@ -157,8 +160,30 @@ class StoredEntry:
 
     @classmethod
     def parse(cls, index: int, leaf: bytes, search_keys: bytes) -> "StoredEntry":
-        """Return the entry in a row of the entry table."""
-        return cls(index, leaf, pb.Entry.FromString(leaf), pb.SearchKeys.FromString(search_keys))
+        """Return the entry in a row of the entry table.
+
+        Raises:
+            LedgerCorruptError: it can't be read.
+        """
+        try:
+            return cls(index, leaf, parse_entry(index, leaf), pb.SearchKeys.FromString(search_keys))
+        except (DecodeError, TypeError):  # SQLite stores a value of any type
+            raise LedgerCorruptError(f"entry {index} of the ledger can't be read") from None
+
+
+def parse_entry(index: int, leaf: bytes) -> pb.Entry:
+    """Return the entry *index*, whose bytes are *leaf*.
+
+    Raises:
+        LedgerCorruptError: it can't be read, or states a time that no calendar here has.
+    """
+    try:
+        entry = pb.Entry.FromString(leaf)
+    except (DecodeError, TypeError):
+        raise LedgerCorruptError(f"entry {index} of the ledger can't be read") from None
+    if entry.answered_at_micros >= END_OF_TIME:
+        raise LedgerCorruptError(f"entry {index} of the ledger states a time after the year 9999")
+    return entry
 
 
 STORED_COLUMNS = entry_table.c["index", "leaf", "search_keys"]

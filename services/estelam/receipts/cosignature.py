@@ -16,7 +16,7 @@ from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.pem import KeyFileError, read_private_key
 from estelam.receipts import checkpoint
 from estelam.receipts.note import signature_line
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.problems import END_OF_TIME, InvalidReceipt, ReceiptProblem
 
 _TIME = Struct(">Q")
 _SIGNATURE_BYTES = 64
@@ -84,6 +84,8 @@ def _verified_time(key: NoteKey, signature: bytes, body: str) -> int:
     if len(signature) != _TIME.size + _SIGNATURE_BYTES:
         raise InvalidReceipt(ReceiptProblem.WRONG_COSIGNATURE)
     seconds: int = _TIME.unpack_from(signature)[0]
+    if seconds * 1_000_000 >= END_OF_TIME:
+        raise InvalidReceipt(ReceiptProblem.WRONG_COSIGNATURE)
     try:
         key.public.verify(signature[_TIME.size :], _signed_text(body, seconds))
     except InvalidSignature:

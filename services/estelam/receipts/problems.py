@@ -4,6 +4,9 @@ from enum import Enum, StrEnum
 
 from estelam.core.keys import VerifyingKey
 
+END_OF_TIME = 253_402_300_800_000_000
+"""The year 10000 in microseconds since 1970: no calendar here has later times."""
+
 
 class Verdict(StrEnum):
     """How a verification ends that does not find the receipt valid."""
@@ -143,8 +146,10 @@ def check_key(key: VerifyingKey, micros: int, *, is_time_proven: bool = False) -
     """Check that a signature of *key* made at *micros* is valid, as `VerifyingKey.invalidity` does.
 
     Raises:
-        InvalidReceipt: KEY_RETIRED, KEY_COMPROMISED or OUTSIDE_CERTIFICATES.
+        InvalidReceipt: KEY_RETIRED, KEY_COMPROMISED or OUTSIDE_CERTIFICATES; DAMAGED if there is no such time.
     """
+    if not 0 <= micros < END_OF_TIME:
+        raise InvalidReceipt(ReceiptProblem.DAMAGED, "it states a time that is not between the years 1970 and 9999")
     if found := key.invalidity(micros, is_time_proven=is_time_proven):
         problem = ReceiptProblem[found.kind]
         advice = "; give the certificate that was" if problem is ReceiptProblem.OUTSIDE_CERTIFICATES else ""

@@ -15,14 +15,12 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosignature
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, check_key
+from estelam.receipts.problems import END_OF_TIME, InvalidReceipt, ReceiptProblem, check_key
 from estelam.receipts.tree import leaf_hash, root_from_path
 
 SALT_BYTES = 16
 _LENGTH_DELIMITED = 2
 """Protobuf's wire type of messages and texts."""
-END_OF_TIME = 253_402_300_800_000_000
-"""The year 10000 in microseconds since 1970: no calendar here has later times."""
 
 
 def canonical(message: Message) -> bytes:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from estelam.core.clock import Clock, to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.errors import LedgerUncheckedError
-from estelam.ledger.tables import archive_table, checkpoint_table, entry_table
+from estelam.ledger.tables import archive_table, checkpoint_table, entry_table, parse_entry
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 from quality import histogram, ledger_states, repository
@@ -82,7 +82,7 @@ def collect_batch(
     *until* or later are left for a later call.
 
     Raises:
-        LedgerCorruptError, LedgerUncheckedError: a checkpoint is damaged, or not signed by a known key.
+        LedgerCorruptError, LedgerUncheckedError: an entry or a checkpoint is damaged, or not signed by a known key.
     """
     alarms = ledger_states.all_alarms(quality)
     if service in ledger_states.standing(alarms):
@@ -154,7 +154,7 @@ def _leaves(ledger: Connection, first: int, end: int) -> dict[int, bytes]:
 
 
 def _parse(leaves: Mapping[int, bytes]) -> dict[int, pb.Entry]:
-    return {place: pb.Entry.FromString(leaf) for place, leaf in leaves.items()}
+    return {place: parse_entry(place, leaf) for place, leaf in leaves.items()}
 
 
 def _observations(

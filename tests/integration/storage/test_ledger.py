@@ -28,6 +28,7 @@ from estelam.ledger.tables import (
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.receipts.checkpoint import Checkpoint, sign
+from estelam.receipts.problems import END_OF_TIME
 from estelam.receipts.receipt import Verifier
 from estelam.receipts.tree import (
     HASH_BYTES,
@@ -269,6 +270,29 @@ def test_later_change_is_detected(writer: Writer, change: str) -> None:
 
     with pytest.raises(LedgerCorruptError):
         writer.heads()
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (Entry(answered_at_micros=END_OF_TIME).SerializeToString(), "states a time after the year 9999"),
+        (Entry(answered_at_micros=2**64 - 1).SerializeToString(), "states a time after the year 9999"),
+        (b"\xa2\x06\x01", "can't be read"),
+    ],
+    ids=["year 10000", "largest", "cut off"],
+)
+def test_entry_that_cannot_be_read(writer: Writer, more: bytes, problem: str) -> None:
+    """A signed entry that can't be read, or states a time of no calendar, is corrupt for every reader."""
+    writer.write(1)
+    with writer.store.transaction() as connection:
+        leaf = connection.execute(select(entry_table.c.leaf)).scalar_one()
+        connection.execute(update(entry_table).values(leaf=leaf + more))
+        writer.sign_anew(connection)
+
+    with pytest.raises(LedgerCorruptError, match=f"the commit after entry 0: entry 0 of the ledger {problem}"):
+        writer.heads()
+    with writer.store.transaction() as connection, pytest.raises(LedgerCorruptError, match=problem):
+        list(search.entries_about(connection, writer.keyring, person_subject("9990000018")))
 
 
 def test_entries_are_found_by_each_subject_only(writer: Writer) -> None:

@@ -16,7 +16,7 @@ from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosignature, Cosigner
 from estelam.receipts.note import SignatureLine
-from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
+from estelam.receipts.problems import END_OF_TIME, InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import is_consistent
 from tests.support import go_log
 
@@ -109,8 +109,9 @@ def test_wrong_cosignature(note: str, place: int) -> None:
     damaged = f"— {witness.key.name} {base64.b64encode(content).decode()}\n"
     short = f"— {witness.key.name} {base64.b64encode(content[:-1]).decode()}\n"
     other = witness.cosign(replace(HEAD, size=HEAD.size - 1).body, SECONDS)
+    late = witness.cosign(HEAD.body, END_OF_TIME // 1_000_000)
 
-    for wrong in (damaged, short, other):
+    for wrong in (damaged, short, other, late):
         with pytest.raises(InvalidReceipt) as caught:
             cosignature.verify(note + line + wrong, [witness.key])
         assert caught.value.problem is ReceiptProblem.WRONG_COSIGNATURE

@@ -19,7 +19,7 @@ from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.verify import verify_ledger
 from estelam.receipts import archive
 from estelam.receipts.archive import ReceiptRecord, write_archive
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.problems import END_OF_TIME, InvalidReceipt, ReceiptProblem, check_key
 from estelam.storage.store import Store
 from sataad_adapter.web.receipts import verify_archive
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
@@ -202,6 +202,16 @@ def test_ledger(recorded: RecordedLedger, tmp_path: Path) -> None:
             problem(list_file),
             "" if "later" in name else "LedgerCorruptError: the commit after entry 0: the signing key was retired at",
         )
+
+
+@pytest.mark.parametrize("micros", [-1, END_OF_TIME, 2**63 - 1])
+def test_no_such_time(recorded: RecordedLedger, micros: int) -> None:
+    """A time that no calendar here has is damage, and no question of certificates."""
+    (key,) = recorded.keys.values()
+    with pytest.raises(InvalidReceipt, match="not between the years 1970 and 9999") as caught:
+        check_key(key, micros)
+
+    assert caught.value.problem is ReceiptProblem.DAMAGED
 
 
 def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: ReceiptRecord, tmp_path: Path) -> None:
