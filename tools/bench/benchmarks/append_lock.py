@@ -1,5 +1,6 @@
 """How long a full batch holds the append lock, which bounds all workers of a service together."""
 
+import gc
 import statistics
 import time
 from collections.abc import Iterator
@@ -55,6 +56,9 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
         requests = [
             pb.CheckNoteRequest.FromString(note.as_message()) for note in notes.sample_requests(environment.scale.notes)
         ]
+        # As the server does; the benchmark's own objects are many.
+        gc.collect()
+        gc.freeze()
         end = time.monotonic() + environment.scale.rounds * environment.scale.seconds
         for turn in range(1_000_000):
             if time.monotonic() > end and turn > 2 * WARM_UP:
