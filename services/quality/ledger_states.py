@@ -33,6 +33,7 @@ _verified_ledger = Table(
     Column("note", Text, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("counted_until_micros", BigInteger, nullable=False),
+    Column("restored_until_micros", BigInteger, nullable=False),
     Column("cosignature", Text, nullable=False),
 )
 _ledger_alarm = Table(
@@ -69,6 +70,7 @@ def save_verified(connection: Connection, verified: VerifiedLedger) -> None:
         "note": verified.note,
         "frontier": verified.tree.serialize(),
         "counted_until_micros": verified.counted_until_micros,
+        "restored_until_micros": verified.restored_until_micros,
         "cosignature": verified.cosignature,
     }
     upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(_verified_ledger).values(row)
@@ -107,7 +109,8 @@ def acknowledge(connection: Connection, number: int, *, minute: int, operator: s
 
 def _verified(row: Any) -> VerifiedLedger:
     tree = Frontier.parse(row.size, row.frontier)
-    return VerifiedLedger(row.service, row.note, tree, row.counted_until_micros, row.cosignature)
+    times = row.counted_until_micros, row.restored_until_micros
+    return VerifiedLedger(row.service, row.note, tree, *times, row.cosignature)
 
 
 def _alarm(row: Any) -> LedgerAlarm:

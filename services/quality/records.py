@@ -120,6 +120,9 @@ class VerifiedLedger:
     tree: Frontier = field(default_factory=Frontier)
     counted_until_micros: int = 0
     """When the newest entry that was ever counted was signed, in microseconds since 1970."""
+    restored_until_micros: int = 0
+    """`counted_until_micros` when a restore was acknowledged last: entries up to then are not counted again, should
+    the lost ones come back."""
     cosignature: str = ""
     """The line by which the monitor cosigned the checkpoint; empty if it did not."""
 

@@ -22,7 +22,7 @@ from estelam.storage.store import AccessMode, Store
 from quality import histogram, ledger_states, repository
 from quality.attribution import Attribution, attribution_of
 from quality.periods import minute_of
-from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally
+from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally, VerifiedLedger
 from quality.settings import QualitySettings
 from quality.witness import continuity
 from quality.witness.continuity import Contradiction, LedgerWitness
@@ -102,11 +102,11 @@ def collect_batch(
         number = ledger_states.raise_alarm(quality, alarm)
         log.error("ledger.contradiction", service=service, kind=found.kind.value, alarm=number)
         return CollectedBatch(0, more=False)
-    entries = _parse(leaves)
+    entries = {index: entry for index, entry in _parse(leaves).items() if _is_new(entry, verified)}
     own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
-    # Entries of earlier batches that are annulled now: they were counted.
+    # Entries that were counted before and are annulled now.
     annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
-    counted = [_parse(_leaves(ledger, index, index + 1))[index] for index in annulled if index < first]
+    counted = [_parse(_leaves(ledger, index, index + 1))[index] for index in annulled if index not in entries]
     current = [entry for index, entry in entries.items() if index not in annulled]
     repository.add_observations(quality, _observations(current, own, counted))
     contradicted = {alarm.witness for alarm in alarms if alarm.service == service}
@@ -115,6 +115,11 @@ def collect_batch(
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
     return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)
+
+
+def _is_new(entry: pb.Entry, verified: VerifiedLedger) -> bool:
+    """Whether *entry* can't have been counted before a restore of the ledger was acknowledged."""
+    return entry.answered_at_micros > verified.restored_until_micros
 
 
 def _end_of_batch(ledger: Connection, first: int, until: int | None) -> Any:

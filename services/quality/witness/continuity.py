@@ -80,7 +80,8 @@ class LedgerWitness:
         grown = verified.tree.append(hashes) if hashes and is_same_ledger else None
         if grown is None or (grown.size, grown.root) != (head.size, head.root):
             raise Contradiction(AlarmKind.FORK, note)
-        return VerifiedLedger(verified.service, note, grown.frontier, max(micros, verified.counted_until_micros))
+        counted_until = max(micros, verified.counted_until_micros)
+        return replace(verified, note=note, tree=grown.frontier, counted_until_micros=counted_until, cosignature="")
 
     def cosign(self, verified: VerifiedLedger) -> VerifiedLedger:
         """Return *verified* with a cosignature of its checkpoint, if there is a key for that."""
@@ -92,7 +93,8 @@ class LedgerWitness:
     def accept(self, ledger: Connection, verified: VerifiedLedger) -> VerifiedLedger:
         """Return the *ledger* as it was when entries were counted last, to go on from there after a restore.
 
-        Entries were counted if they are not newer than the last one that was: none is counted twice, whatever was lost.
+        Entries were counted if they are not newer than the last one that was: none is counted twice, whatever was lost,
+        and whatever of it comes back.
 
         Raises:
             LedgerCorruptError, LedgerUncheckedError: its checkpoint then is damaged, or not signed by a known key.
@@ -100,14 +102,15 @@ class LedgerWitness:
         columns = checkpoint_table.c
         counted = select(checkpoint_table).where(columns.signed_at_micros <= verified.counted_until_micros)
         row = ledger.execute(counted.order_by(columns.size.desc()).limit(1)).first()
+        times = verified.counted_until_micros, verified.counted_until_micros
         if row is None:
-            return VerifiedLedger(verified.service, counted_until_micros=verified.counted_until_micros)
+            return VerifiedLedger(verified.service, "", Frontier(), *times)
         head, tree = self._verify(row.note, row.signed_at_micros), None
         with contextlib.suppress(ValueError):
             tree = Frontier.parse(row.size, row.frontier)
         if tree is None or (tree.size, tree.root) != (head.size, head.root):
             raise LedgerCorruptError(f"the checkpoint of {row.size} entries is damaged")
-        return VerifiedLedger(verified.service, row.note, tree, verified.counted_until_micros)
+        return VerifiedLedger(verified.service, row.note, tree, *times)
 
     def _verify(self, note: str, micros: int) -> Checkpoint:
         try:

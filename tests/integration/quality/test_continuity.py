@@ -271,3 +271,15 @@ def _report(monitored: Monitored) -> str:
     assert CHECK_NOTE in (written.folder / "figures.csv").read_text("utf-8")
     assert "ledger,promissory-note-inquiry,," in (written.folder / "figures.csv").read_text("utf-8")
     return (written.folder / "report.en.html").read_text("utf-8")
+
+
+def test_lost_entries_come_back(monitored: Monitored) -> None:
+    """A store that was lost and comes back after its loss was acknowledged: nothing in it is counted again."""
+    monitored.back_up("lost")
+    monitored.restore("backup")
+    monitored.collect()
+    assert 0 == monitored.acknowledge().exit_code
+    monitored.restore("lost")
+    monitored.answer(4)
+
+    assert (9, 1) == (monitored.collect(), len(monitored.alarms()))

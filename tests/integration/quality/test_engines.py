@@ -26,7 +26,7 @@ from tests.conftest import both_engines
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
 from tools.commands.report import quality_home
 
-VERIFIED = VerifiedLedger("s", "note", Frontier().append([bytes(32)] * 5).frontier, 9, "line")
+VERIFIED = VerifiedLedger("s", "note", Frontier().append([bytes(32)] * 5).frontier, 9, 7, "line")
 
 
 @both_engines

@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.Column("note", sa.Text, nullable=False),
         sa.Column("frontier", sa.LargeBinary, nullable=False),
         sa.Column("counted_until_micros", sa.BigInteger, nullable=False),
+        sa.Column("restored_until_micros", sa.BigInteger, nullable=False),
         sa.Column("cosignature", sa.Text, nullable=False),
         schema="facts",
     )
