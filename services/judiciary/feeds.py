@@ -29,6 +29,13 @@ def _not_linked(row: Any, declared: Claims) -> ColumnElement[bool]:
     return and_(row.tracking_id.is_(None), row.filed_on >= declared.tracking_since)
 
 
+def _not_covered(row: Any, declared: Claims) -> ColumnElement[bool]:
+    """Return the condition that no answer takes account of a case, perhaps because its filing date is mistyped."""
+    if declared.complete_since is None:
+        return false()
+    return row.filed_on < declared.complete_since  # type: ignore[no-any-return]  # a column of any table
+
+
 CASES = Feed(
     name="cases",
     table=case_table,
@@ -46,7 +53,7 @@ CASES = Feed(
         Check("tracking_id", "NEITHER_CHEQUE_NOR_PERSON", _without_cheque_and_person),
         Check("role", "ROLE_WITHOUT_PERSON", _role_without_person),
     ),
-    warnings={"cases_without_tracking_id": _not_linked},
+    warnings={"cases_without_tracking_id": _not_linked, "cases_filed_before_coverage": _not_covered},
     key=("case_number", "national_id", "role"),
     consistent=("kind", "filed_on", "registered_at", "tracking_id", "sayad_id"),
     subjects={"tracking": "tracking_id", "cheque": "sayad_id", "person": "national_id"},

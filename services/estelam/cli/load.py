@@ -32,7 +32,7 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
         declared = _declaration(settings, feed, file, options)
         output.check_readable(file)
         store = stack.enter_context(contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)))
-        rejects = options.rejects or file.with_name(f"{file.name}.rejects.csv")
+        rejects = options.rejects or file.parent / f"{file.name}.rejects.csv"
         if options.dry_run and not options.rejects:
             rejects = Path(stack.enter_context(tempfile.TemporaryDirectory())) / rejects.name
         show = stack.enter_context(output.progress(f"{file.name}: bytes read", as_json=as_json, total=_size(file)))

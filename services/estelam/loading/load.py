@@ -37,7 +37,7 @@ from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
 ALWAYS_ALLOWED = 10
-"""Rows that a load may change or remove whatever their share of the stored rows, so that a small store stays usable."""
+"""Rows that a load may change, if it removes none, whatever their share: so that a small store stays usable."""
 
 
 def load(
@@ -178,6 +178,7 @@ class LoadJob:
                 planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
                 raise _RolledBack(planned)
             merge.run()  # 6
+            self._check_taken_feed(merge)
         stands = {**declared_dates._asdict(), "optional_columns": " ".join(sorted(optional_columns))}
         self._record(connection, number, feed_number, file.content_sha256, staging.count, changes, stands)  # 7
         return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)
@@ -240,10 +241,19 @@ class LoadJob:
         if not file.is_unchanged():
             raise LoadError(f"{self.path}: was changed while it was read; load it again")
 
+    def _check_taken_feed(self, merge: Merge) -> None:
+        """Raise LoadError if a feed that the settings no longer name keeps records: coverage would leave them out."""
+        taken_feed = self.policy.taken_feed
+        if taken_feed and taken_feed not in self.policy.required_feeds and merge.has_records_of(taken_feed):
+            raise LoadError(
+                f"--take-over {taken_feed}: {self.path} lacks records of {taken_feed}, which the setting feeds no "
+                "longer names: coverage would leave them out; deliver them too, or name the feed again"
+            )
+
     def _check_changes(self, merge: Merge, changes: Changes) -> None:
         """Raise LoadError if more rows would be changed or removed than the policy allows."""
         affected = changes.changed + changes.removed
-        if affected <= max(ALWAYS_ALLOWED, self.policy.allow_removals):
+        if affected <= max(self.policy.allow_removals, 0 if changes.removed else ALWAYS_ALLOWED):
             return
         if merge.has_rows_of_feed(affected / self.policy.change_limit - changes.taken_over):
             return

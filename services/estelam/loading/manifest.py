@@ -122,12 +122,12 @@ _EXPECTED: Mapping[str, str] = {
 
 def manifest_path(data: Path) -> Path:
     """Return the path of the manifest of the file *data*."""
-    return data.with_name(data.name + MANIFEST)
+    return data.parent / f"{data.name}{MANIFEST}"
 
 
 def signature_path(manifest: Path) -> Path:
     """Return the path of the signature of the file *manifest*."""
-    return manifest.with_name(manifest.name + SIGNATURE)
+    return manifest.parent / f"{manifest.name}{SIGNATURE}"
 
 
 def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | None = None) -> Manifest:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, or_, select, true
 
 from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
 from estelam.core.parties import Parties
@@ -172,25 +172,28 @@ def _check_claims_for_both(feed: Feed, declared: Declaration, before: Claims, ta
 def check_dropped_feeds(connection: Connection, feed: Feed, declared: Declaration, policy: Policy) -> None:
     """Check that coverage, which the load derives anew, still stands for every feed that was loaded.
 
-    A feed that the settings no longer name has ended when a whole file of another one has taken over its records: that
-    file declares the dates from which the records of both are complete.
+    A feed that the settings no longer name has ended when a whole file of another one has taken over all its records:
+    that file declares the dates from which the records of both are complete.
 
     Raises:
-        LoadError: a feed was taken out of the settings, and none has taken over its records since its last file.
+        LoadError: a feed was taken out of the settings, and none has taken over all its records since its last file.
     """
     newest = select(load_table.c.feed, func.max(load_table.c.number).label("number")).group_by(load_table.c.feed)
     last = newest.where(load_table.c.feed.not_in((*policy.required_feeds, *feed.full_snapshot_kinds))).subquery()
     taken = exists().where(
         load_table.c.taken_feed == last.c.feed, load_table.c.whole, load_table.c.number > last.c.number
     )
-    dropped = set(connection.execute(select(last.c.feed).where(~taken)).scalars())
+    loads = select(load_table.c.number).where(load_table.c.feed == last.c.feed)
+    keeps = exists().where(feed.table.c.load_number.in_(loads))
+    dropped = set(connection.execute(select(last.c.feed).where(or_(~taken, keeps))).scalars())
     if declared.whole:
         dropped.discard(policy.taken_feed)
     if dropped:
         names = ", ".join(sorted(dropped))
         raise LoadError(
-            f"the setting feeds no longer names {names}, whose records are stored: coverage would leave them out; name "
-            "it again, or, if it has ended, load a whole file of another feed with --take-over first"
+            f"the setting feeds no longer names {names}, whose records are stored: coverage would leave them out; "
+            "name it again, or, if it has ended, first load a whole file of another feed with all its records and "
+            "--take-over"
         )
 
 

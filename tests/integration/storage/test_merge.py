@@ -235,10 +235,10 @@ def many(count: int, state: str = "A") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("stored", "kept", "allowed"), [(2000, 1980, True), (2000, 1979, False), (20, 10, True), (20, 9, False)]
+    ("stored", "kept", "allowed"), [(2000, 1980, True), (2000, 1979, False), (100, 99, True), (20, 19, False)]
 )
 def test_large_changes_are_refused(notes: LoadedTable, stored: int, kept: int, *, allowed: bool) -> None:
-    """A load that would remove more than the limit and more than ten rows is refused with the number to allow."""
+    """A load that would remove more than the limit, of however small a feed, is refused with the number to allow."""
     notes.load(MEMBERS, *many(stored))
     removed = stored - kept
     limit = {"change_limit": 0.01}
@@ -391,5 +391,15 @@ def test_unlinked_cases_that_a_whole_file_removes_are_not_counted(cases: LoadedT
 
     assert (result.changes, result.warnings) == (
         Changes(added=0, changed=0, unchanged=2, removed=2, parties_dropped=1),
-        {"cases_without_tracking_id": 0},
+        {"cases_without_tracking_id": 0, "cases_filed_before_coverage": 0},
     )
+
+
+def test_cases_filed_before_coverage_are_counted(cases: LoadedTable) -> None:
+    """Cases of the file that no answer takes account of are counted: their filing dates may be mistyped."""
+    old = f"7,{CIVIL.replace('2024-05-01,', '1925-05-01,')},707,,"
+
+    whole = cases.load(CASES, FIRST, old, whole=True, complete_since=date(2024, 1, 1)).warnings
+    changes = cases.load(CASES, old.replace("7,", "8,", 1)).warnings
+
+    assert [1, 1] == [found["cases_filed_before_coverage"] for found in (whole, changes)]

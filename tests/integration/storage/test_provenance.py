@@ -360,3 +360,17 @@ def test_a_feed_that_delivers_again_has_not_ended(cases: LoadedTable) -> None:
     cases.load(CASES, f"5,{CIVIL},703,,", feed="court-b")
 
     refuse(cases, "no longer names court-b", FIRST, policy={"required_feeds": ("cases",)})
+
+
+def test_a_feed_that_keeps_a_record_has_not_ended(cases: LoadedTable) -> None:
+    """A whole file ends another feed only if it takes over all of its records: coverage would leave the others out."""
+    both: dict[str, Any] = {"whole": True, "complete_since": FIRST_DATE}
+    kept = f"5,{CIVIL},703,,"
+    cases.load(CASES, FOURTH, kept, feed="court-b", whole=True)
+    without: dict[str, Any] = {"required_feeds": ("cases",)}
+
+    refuse(cases, "lacks records of court-b", *WHOLE, FOURTH, policy=without | {"taken_feed": "court-b"}, **both)
+    cases.load(CASES, *WHOLE, FOURTH, policy={"taken_feed": "court-b"}, **both)
+    refuse(cases, "no longer names court-b", FIRST, policy=without)
+    cases.load(CASES, *WHOLE, FOURTH, kept, policy=without | {"taken_feed": "court-b"}, **both)
+    assert cases.coverage() == Coverage(FIRST_DATE, START + cases.hours * HOUR)
