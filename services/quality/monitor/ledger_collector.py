@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, select
 
-from estelam.core.clock import Clock, to_datetime
+from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_datetime, to_micros
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.errors import LedgerUncheckedError
 from estelam.ledger.tables import archive_table, checkpoint_table, entry_table, parse_entry
@@ -21,7 +21,7 @@ from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 from quality import histogram, ledger_states, repository
 from quality.attribution import Attribution, attribution_of
-from quality.periods import minute_of
+from quality.periods import instant_of, minute_of
 from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally, VerifiedLedger
 from quality.settings import QualitySettings
 from quality.witness import continuity
@@ -82,7 +82,8 @@ def collect_batch(
     *until* or later are left for a later call.
 
     Raises:
-        LedgerCorruptError, LedgerUncheckedError: an entry or a checkpoint is damaged, or not signed by a known key.
+        LedgerCorruptError, LedgerUncheckedError: an entry or a checkpoint is damaged, or not signed by a known key, or
+            the next commit states a time in the future.
     """
     alarms = ledger_states.all_alarms(quality)
     if service in ledger_states.standing(alarms):
@@ -92,6 +93,7 @@ def collect_batch(
     try:
         continuity.check_end(ledger, verified)
         if (end := _end_of_batch(ledger, first, until)) is None:
+            _check_not_future(ledger, first, now)
             return CollectedBatch(0, more=False)
         leaves = _leaves(ledger, first, end.size)
         if len(leaves) < end.size - first:
@@ -134,6 +136,22 @@ def _end_of_batch(ledger: Connection, first: int, until: int | None) -> Any:
                 break
             end = row
     return end
+
+
+def _check_not_future(ledger: Connection, first: int, now: int) -> None:
+    """Raise a LedgerUncheckedError if the commit after entry *first* is not collected because of a time in the future.
+
+    Otherwise a ledger whose clock is ahead would silently not be verified until then.
+    """
+    columns = checkpoint_table.c
+    micros = ledger.execute(
+        select(columns.signed_at_micros).where(columns.size > first).order_by(columns.size).limit(1)
+    ).scalar()
+    if micros is not None and micros > to_micros(instant_of(now + 1) + CLOCK_TOLERANCE):
+        raise LedgerUncheckedError(
+            f"the commit after entry {first} states a time in the future, and is not verified before it; check the "
+            "clocks of the provider and of this host"
+        )
 
 
 def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:

@@ -50,11 +50,11 @@ class Monitored:
             sandbox, folder, {}, probe=(), witness_key=witness.private_key, witness_name=witness.name
         )
 
-    def answer(self, count: int) -> None:
+    def answer(self, count: int, clock: Clock | None = None) -> None:
         """Run the service until it has answered so many inquiries; a restored host has no kept checkpoint."""
         self.ledger.with_name("promissory.checkpoint").unlink(missing_ok=True)
         with (
-            RunningService(promissory_opening(self.sandbox, shutdown_delay_seconds=0)) as service,
+            RunningService(promissory_opening(self.sandbox, clock, shutdown_delay_seconds=0)) as service,
             plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as channel,
         ):
             stub = PromissoryNoteInquiryServiceStub(channel)
@@ -271,6 +271,16 @@ def _report(monitored: Monitored) -> str:
     assert CHECK_NOTE in (written.folder / "figures.csv").read_text("utf-8")
     assert "ledger,promissory-note-inquiry,," in (written.folder / "figures.csv").read_text("utf-8")
     return (written.folder / "report.en.html").read_text("utf-8")
+
+
+def test_time_in_the_future(monitored: Monitored) -> None:
+    """A ledger that states times in the future is not verified before them, and this is reported each time."""
+    clock = Clock(lambda: Clock().micros() + 86_400_000_000)
+    monitored.answer(1, clock)
+
+    with pytest.raises(LedgerUncheckedError, match="states a time in the future"):
+        ledger_collector.collect_ledger(monitored.settings, NOTES, Clock(), until=Clock().micros())
+    assert not monitored.alarms()
 
 
 def test_lost_entries_come_back(monitored: Monitored) -> None:
