@@ -91,7 +91,7 @@ def collect_batch(
     verified = ledger_states.verified_ledger(quality, service)
     first = verified.tree.size
     try:
-        continuity.check_end(ledger, verified)
+        continuity.check_end(ledger, verified.note)
         if (end := _end_of_batch(ledger, first, until)) is None:
             _check_not_future(ledger, first, now)
             return CollectedBatch(0, more=False)

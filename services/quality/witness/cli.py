@@ -34,5 +34,6 @@ def acknowledge(
     """Accept a ledger as it is now, and go on from there; reports show the alarm for ever.
 
     Nothing that was counted is counted again. The key that cosigned the lost state never cosigns this ledger again.
-    Exit 0: acknowledged; 1: INVALID, the ledger can't be accepted; 2: no such alarm; 21: a store can't be read.
+    Exit 0: acknowledged; 1: INVALID, the ledger can't be accepted, or changed again and has a new alarm; 2: no such
+    alarm; 21: a store can't be read.
     """

@@ -3,6 +3,8 @@
 import contextlib
 from typing import Any
 
+from sqlalchemy import Connection
+
 from estelam.cli import output
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
@@ -14,7 +16,8 @@ from quality import ledger_states, repository
 from quality.periods import instant_of, minute_of
 from quality.records import LedgerAlarm, ObservedHead
 from quality.settings import QualitySettings
-from quality.witness.continuity import LedgerWitness
+from quality.witness import continuity
+from quality.witness.continuity import Contradiction, LedgerWitness
 
 MAX_TEXT = 200
 """Characters of an operator's name or a reason, which the reports keep for ever."""
@@ -54,6 +57,7 @@ def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> No
             try:
                 with contextlib.closing(Store(settings.ledgers[service])) as source, source.transaction() as ledger:
                     accepted = witness.accept(ledger, verified)
+                    again = _contradiction(ledger, found, now)
             except LedgerUncheckedError as error:
                 code = output.EXIT_UNAVAILABLE
                 output.exit_error(f"NOT CHECKED: the ledger of {service}: {error}", as_json=as_json, code=code)
@@ -62,8 +66,24 @@ def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> No
             ledger_states.save_verified(connection, accepted)
             repository.save_heads(connection, [ObservedHead(now, service, accepted.tree.size, accepted.tree.root)])
             ledger_states.acknowledge(connection, number, minute=now, operator=operator, reason=reason)
+            raised = ledger_states.raise_alarm(connection, again) if again else 0
+    if raised:
+        output.exit_error(
+            f"INVALID: the ledger of {service} changed again after alarm {number}, which is acknowledged; this is "
+            f"alarm {raised}: ask the provider again",
+            as_json=as_json,
+        )
     head = f"{accepted.tree.size}:{accepted.tree.root.hex()}"
     output.print_record({"number": number, "service": service, "goes_on_from": head}, as_json=as_json)
+
+
+def _contradiction(ledger: Connection, alarm: LedgerAlarm, minute: int) -> LedgerAlarm | None:
+    """Return the alarm that *ledger* does not even continue what was found with *alarm*; None if it does."""
+    try:
+        continuity.check_end(ledger, alarm.found)
+    except Contradiction as again:
+        return LedgerAlarm(alarm.service, again.kind, minute, alarm.found, again.note, witness="")
+    return None
 
 
 def _facts(alarm: LedgerAlarm) -> dict[str, Any]:

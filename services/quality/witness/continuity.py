@@ -122,20 +122,20 @@ class LedgerWitness:
         return head
 
 
-def check_end(ledger: Connection, verified: VerifiedLedger) -> None:
-    """Check that *ledger* still has the checkpoint that was verified last, and entries up to it.
+def check_end(ledger: Connection, note: str) -> None:
+    """Check that *ledger* still has the checkpoint in *note*, which was seen before, and ends no earlier.
 
     Raises:
         Contradiction: it has not.
         LedgerCorruptError: a checkpoint is damaged.
     """
-    if not verified.note:
+    if not note:
         return
-    newest = last_checkpoint(ledger) or ""
-    if not newest or _parse(newest).size < verified.tree.size:
+    seen, newest = _parse(note), last_checkpoint(ledger) or ""
+    if not newest or _parse(newest).size < seen.size:
         raise Contradiction(AlarmKind.ROLLBACK, newest)
-    same = note_of_size(ledger, verified.tree.size)
-    if same is None or _parse(same) != _parse(verified.note):
+    same = note_of_size(ledger, seen.size)
+    if same is None or _parse(same) != seen:
         raise Contradiction(AlarmKind.FORK, newest)
 
 

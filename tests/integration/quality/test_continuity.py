@@ -273,6 +273,22 @@ def _report(monitored: Monitored) -> str:
     return (written.folder / "report.en.html").read_text("utf-8")
 
 
+def test_changed_between_alarm_and_acknowledgement(monitored: Monitored) -> None:
+    """A ledger that was changed again after its alarm is a second alarm, also if the first is acknowledged by then."""
+    monitored.restore("backup")
+    monitored.collect()
+    monitored.restore("empty")
+    monitored.answer(5)
+    first = monitored.acknowledge()
+    standing = [alarm for alarm in monitored.alarms() if alarm.acknowledged_minute is None]
+    second = monitored.acknowledge(2)
+
+    assert (1, 0) == (first.exit_code, second.exit_code)
+    assert "changed again after alarm 1, which is acknowledged; this is alarm 2" in first.stderr
+    assert [(2, AlarmKind.FORK)] == [(alarm.number, alarm.kind) for alarm in standing]
+    assert 10 == monitored.collect()
+
+
 def test_time_in_the_future(monitored: Monitored) -> None:
     """A ledger that states times in the future is not verified before them, and this is reported each time."""
     clock = Clock(lambda: Clock().micros() + 86_400_000_000)
