@@ -323,8 +323,8 @@ ENTRY = f"- case: a\n  reason: b\n  expires: {date(2099, 1, 1)}\n"
 @pytest.mark.parametrize(
     ("text", "run"),
     [
-        ("- case: a\n  expires: 2099-01-01\n", "entry 1: reason: Field required"),
-        ("- case: a\n  reason: b\n", "entry 1: expires: Field required"),
+        ("- case: a\n  expires: 2099-01-01\n", "entry 1: reason: is missing"),
+        ("- case: a\n  reason: b\n", "entry 1: expires: is missing"),
         ("- case: a\n  reason: ''\n  expires: 2099-01-01\n", "entry 1: reason: "),
         ("- case: a\n  reason: b\n  expires: soon\n", "entry 1: expires: is not a date"),
         ("- case: a\n  reason: b\n  expires: 99-01-01\n", "entry 1: expires: has a year that is not of four digits"),
