@@ -209,12 +209,16 @@ def execute(
     failures = connection.dialect.loaded_dbapi.Error
     try:
         cursor = connection.connection.cursor()
-        (cursor.executemany if many else cursor.execute)(sql, *(() if parameters is None else (parameters,)))
+        try:
+            (cursor.executemany if many else cursor.execute)(sql, *(() if parameters is None else (parameters,)))
+        except failures:
+            # An open cursor holds a lock as long as anything refers to it, such as the traceback of an error.
+            cursor.close()
+            raise
     except failures as error:
         raise driver_error(connection, error, sql) from error
     if connection.dialect.name != _SQLITE:
         return read
-    # An open cursor holds a lock as long as anything refers to it, such as the traceback of an error.
     rows = read()
     return lambda: rows
 
