@@ -16,6 +16,7 @@ from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosignature
 from estelam.receipts.tree import leaf_hash
+from estelam.telemetry import logs
 from tests.support.transparency_log import Log, witness_settings
 from tools.env.processes import LaunchedProcess, spawn_command
 
@@ -91,8 +92,11 @@ def test_killed(tmp_path: Path, environ: dict[str, str]) -> None:
         ('state = "state"', 'listen = "x"', "witness.state: is missing"),
     ],
 )
-def test_wrong_settings(tmp_path: Path, environ: dict[str, str], old: str, new: str, problem: str) -> None:
+def test_wrong_settings(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, old: str, new: str, problem: str
+) -> None:
     """With wrong settings it does not start, and names the setting."""
+    monkeypatch.setattr(logs, "configure_logging", lambda _level: None)
     file = tmp_path / "estelam.toml"
     file.write_text(file.read_text().replace(old, new, 1))
     done = CliRunner().invoke(application(), ["witness", "serve"])

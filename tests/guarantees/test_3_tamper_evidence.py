@@ -36,6 +36,7 @@ from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     annulment_table,
+    archive_table,
     checkpoint_table,
     confirmation_table,
     cosignature_table,
@@ -118,7 +119,7 @@ def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
     with engine.connect() as connection:
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
-        for table in (*TABLES, annulment_table, cosignature_table, node_table):
+        for table in (*TABLES, annulment_table, archive_table, cosignature_table, node_table):
             connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(map(quoted, columns_of(table)))})")
             connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM source.{table.name}")
         yield LedgerTampering(connection, recorded.keys)

@@ -48,8 +48,9 @@ class Provider:
     def __init__(self, folder: Path) -> None:
         self.folder, self.pki = folder, folder / "pki"
         authority = DevCertificateAuthority.create(self.pki)
-        self.certificate = authority.issue_signing("receipts", ORGANIZATION)
-        self.other = authority.issue_signing("other", ORGANIZATION)
+        validity: Any = {"since": ANSWERED - timedelta(minutes=5), "lifetime": timedelta(days=3650)}
+        self.certificate = authority.issue_signing("receipts", ORGANIZATION, **validity)
+        self.other = authority.issue_signing("other", ORGANIZATION, **validity)
         signer = SigningKey.load(self.certificate.with_suffix(".key"), [self.certificate])
         self.public = signer.key.public_key()
         self._signer = signer

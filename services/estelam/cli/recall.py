@@ -17,6 +17,7 @@ from estelam.core.keys import HmacKeyring
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.ledger import key_use, recall, search
 from estelam.ledger.archives import Archives
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
 from estelam.storage.coverage import check_feeds
@@ -85,5 +86,5 @@ def _snapshot(settings: StoreSettings, settle: float) -> Iterator[Snapshot]:
         raise StoreError(
             f"{settings.SECTION}: the store failed while it was read; check the database and run the command again"
         ) from error
-    except (DecodeError, ValueError) as error:
+    except (LedgerCorruptError, DecodeError, ValueError) as error:
         raise StoreError(f"an entry of the ledger is damaged; run: estelam ledger verify {settings.SECTION}") from error

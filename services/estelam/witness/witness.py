@@ -79,7 +79,7 @@ class Witness:
             try:
                 self._check(proof, found)
             except Rejection as rejection:
-                log.warning("witness.rejected", origin=found.origin, checkpoint=str(found), status=rejection.status)
+                log.warning("witness.rejected", origin=found.origin, offered=str(found), status=rejection.status)
                 raise
             cosignature = self._cosigner.cosign(parsed.body, self._clock.micros() // 1_000_000)
             self._state.store(found.origin, f"{parsed.body}\n{signatures}{cosignature}")  # 6

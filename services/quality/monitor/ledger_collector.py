@@ -102,7 +102,7 @@ def collect_batch(
     except Contradiction as found:
         alarm = LedgerAlarm(service, found.kind, now, verified.note, found.note, witness.name)
         number = ledger_states.raise_alarm(quality, alarm)
-        log.error("ledger.contradiction", service=service, kind=found.kind.value, alarm=number)
+        log.error("ledger.contradiction", service=service, contradiction=found.kind.value, alarm=number)
         return CollectedBatch(0, more=False)
     entries = {index: entry for index, entry in _parse(leaves).items() if _is_new(entry, verified)}
     own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
