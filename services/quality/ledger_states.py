@@ -17,10 +17,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from estelam.receipts.tree import Frontier
 from estelam.storage.base import FACTS
+from quality import repository
 from quality.records import AlarmKind, LedgerAlarm, VerifiedLedger
 
 _TABLES = MetaData(schema=FACTS)
@@ -73,8 +73,7 @@ def save_verified(connection: Connection, verified: VerifiedLedger) -> None:
         "restored_until_micros": verified.restored_until_micros,
         "cosignature": verified.cosignature,
     }
-    upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(_verified_ledger).values(row)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["service"], set_=row))
+    repository.upsert(connection, _verified_ledger, [row])
 
 
 def all_alarms(connection: Connection) -> list[LedgerAlarm]:

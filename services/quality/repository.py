@@ -142,27 +142,27 @@ def save_probes(connection: Connection, probes: Iterable[Probe]) -> None:
         {"minute": p.minute, "method": p.method, "consumer": p.consumer, "fault": p.fault or "", "reason": p.reason}
         for p in probes
     ]
-    _upsert(connection, _probe, rows)
+    upsert(connection, _probe, rows)
 
 
 def save_freshness(connection: Connection, records: Iterable[Freshness]) -> None:
     """Store the age of services' data."""
-    _upsert(connection, _freshness, [_row_of(_freshness, one) for one in records])
+    upsert(connection, _freshness, [_row_of(_freshness, one) for one in records])
 
 
 def save_heads(connection: Connection, heads: Iterable[ObservedHead]) -> None:
     """Store the *heads* of ledgers."""
-    _upsert(connection, _head, [_row_of(_head, head) for head in heads])
+    upsert(connection, _head, [_row_of(_head, head) for head in heads])
 
 
 def save_metrics_samples(connection: Connection, samples: Iterable[MetricsSample]) -> None:
     """Store *samples*."""
-    _upsert(connection, _metrics_sample, [_row_of(_metrics_sample, one) for one in samples])
+    upsert(connection, _metrics_sample, [_row_of(_metrics_sample, one) for one in samples])
 
 
 def save_own_inquiries(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
     """Store the ids of inquiries that probes made, each with its minute, until the ledgers contain them."""
-    _upsert(connection, _own_inquiry, [{"id": one, "minute": minute} for one, minute in ids])
+    upsert(connection, _own_inquiry, [{"id": one, "minute": minute} for one, minute in ids])
 
 
 def take_own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
@@ -259,7 +259,8 @@ def _stream(connection: Connection, table: Table, first: int, end: int) -> Itera
         yield from rows
 
 
-def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Store *rows* in *table*, in place of those with the same keys."""
     if not rows:
         return
     keys = [column.name for column in table.primary_key]

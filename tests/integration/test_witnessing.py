@@ -286,7 +286,7 @@ def test_cosignature_of_nothing(ledger: Store, loaded: Sandbox) -> None:
 
 
 def test_ledger_behind_its_witness(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:
-    """A ledger that lost its end is told so, and gets no cosignature."""
+    """A ledger that lost its end is rejected with the reason, and gets no cosignature."""
     with witness_of(loaded, tmp_path) as witness:
         submit(ledger, witness.client)
         with ledger.transaction() as connection:

@@ -79,20 +79,12 @@ class Basis(NamedTuple):
     @property
     def newest_load(self) -> LoadId | None:
         """The newest load; None if there is none."""
-        return (
-            None
-            if self.newest_number is None or self.newest_sha256 is None
-            else LoadId(self.newest_number, self.newest_sha256)
-        )
+        return _load_id(self.newest_number, self.newest_sha256)
 
     @property
     def noted_load(self) -> LoadId | None:
         """The load that the ledger noted last; None if there is none."""
-        return (
-            None
-            if self.noted_number is None or self.noted_sha256 is None
-            else LoadId(self.noted_number, self.noted_sha256)
-        )
+        return _load_id(self.noted_number, self.noted_sha256)
 
     def coverage(self, required: Collection[str]) -> Coverage | None:
         """The declared coverage, if it is that of the *required* feeds: other settings would declare another."""
