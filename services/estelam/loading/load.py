@@ -174,11 +174,11 @@ class LoadJob:
             stored = merge.is_of_feed if says_more and not self.declared.whole else None
             warnings |= self._warnings(connection, staging.rows, declared_dates, stored)
             self._check_changes(merge, changes)  # 5
+            self._check_taken_feed(merge)
             if self.policy.dry_run:
                 planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
                 raise _RolledBack(planned)
             merge.run()  # 6
-            self._check_taken_feed(merge)
         stands = {**declared_dates._asdict(), "optional_columns": " ".join(sorted(optional_columns))}
         self._record(connection, number, feed_number, file.content_sha256, staging.count, changes, stands)  # 7
         return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)

@@ -369,7 +369,9 @@ def test_a_feed_that_keeps_a_record_has_not_ended(cases: LoadedTable) -> None:
     cases.load(CASES, FOURTH, kept, feed="court-b", whole=True)
     without: dict[str, Any] = {"required_feeds": ("cases",)}
 
-    refuse(cases, "lacks records of court-b", *WHOLE, FOURTH, policy=without | {"taken_feed": "court-b"}, **both)
+    for dry_run in (True, False):
+        taking = without | {"taken_feed": "court-b", "dry_run": dry_run}
+        refuse(cases, "lacks records of court-b", *WHOLE, FOURTH, policy=taking, **both)
     cases.load(CASES, *WHOLE, FOURTH, policy={"taken_feed": "court-b"}, **both)
     refuse(cases, "no longer names court-b", FIRST, policy=without)
     cases.load(CASES, *WHOLE, FOURTH, kept, policy=without | {"taken_feed": "court-b"}, **both)
