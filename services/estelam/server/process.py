@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from estelam.core.files import write_atomic
+from estelam.server.signals import SignalWakeup
 from estelam.telemetry import logs
 
 
@@ -32,11 +33,12 @@ def run_until_shutdown(
 
 def wait_for_shutdown() -> None:
     """Wait, in the main thread, for SIGTERM or SIGINT; in a worker, also for the end of the parent process."""
-    reader, writer = multiprocessing.Pipe(duplex=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: writer.send_bytes(b"!"))
+    received: list[int] = []
+    wakeup = SignalWakeup(received.append, signal.SIGTERM, signal.SIGINT)
     parent = multiprocessing.parent_process()
-    wait([reader, parent.sentinel] if parent else [reader])  # without its parent, nothing would stop a worker
+    sentinels = [parent.sentinel] if parent else []  # without its parent, nothing would stop a worker
+    while not received and wait([wakeup.socket, *sentinels]) == [wakeup.socket]:
+        wakeup.clear()
 
 
 def write_port(path: Path | None, port: int) -> None:

@@ -22,6 +22,7 @@ from estelam.core import addresses
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.process import write_port
+from estelam.server.signals import SignalWakeup
 from estelam.storage.store import is_single_process
 from estelam.telemetry import logs
 
@@ -57,12 +58,11 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
         )
     with reserve_port(settings.origin("listen"), settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
         pool = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, pool.on_signal)
+        wakeup = SignalWakeup(pool.on_signal, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         try:
             pool.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
-            pool.watch()
+            pool.watch(wakeup)
         finally:
             pool.stop()
 
@@ -94,13 +94,11 @@ class WorkerPool:
         self._started = 0
         self._stopping = False
         self._restarting = False
-        self._reader, self._writer = _SPAWN.Pipe(duplex=False)
 
-    def on_signal(self, number: int, _frame: object) -> None:
+    def on_signal(self, number: int) -> None:
         """Note a signal: SIGHUP restarts the workers, any other stops them."""
         self._stopping = self._stopping or number != signal.SIGHUP
         self._restarting = self._restarting or number == signal.SIGHUP
-        self._writer.send_bytes(b"!")
 
     def start(self, workers: int) -> None:
         """Start *workers* processes, and wait until all listen.
@@ -111,12 +109,11 @@ class WorkerPool:
         for process, port_file in [self._start_worker() for _ in range(workers)]:
             self._wait_until_ready(process, port_file)
 
-    def watch(self) -> None:
-        """Replace workers that exit, and restart all on SIGHUP, until a signal to stop."""
+    def watch(self, wakeup: SignalWakeup) -> None:
+        """Replace workers that exit, and restart all on SIGHUP, until a signal to stop; *wakeup* ends each wait."""
         while not self._stopping:
-            found = wait([self._reader, *(process.sentinel for process in self._workers)])
-            if self._reader in found:
-                self._reader.recv_bytes()
+            wait([wakeup.socket, *(process.sentinel for process in self._workers)])
+            wakeup.clear()
             if self._restarting and not self._stopping:
                 self._restarting = False
                 self._rolling_restart()
