@@ -1,12 +1,20 @@
 """`estelam keyring`: rotation, and destruction of a key, after which no search claims that nothing was there."""
 
+import errno
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from estelam.core import keyring_file
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
-from tests.conftest import Start, promissory_opening
+from estelam.ledger import key_destructions
+from estelam.storage.store import Store
+from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import LIVE, CommandLine, caller
 from tools.env.sandbox import Sandbox
 
+BY = ("--operator", "Operations", "--reason", "retention period over")
 REPORT = ("ledger", "subject-report", "promissory", LIVE["obligor"])
 
 
@@ -38,7 +46,7 @@ def test_rotation(rotated: CommandLine) -> None:
 
 def test_destroyed_key(rotated: CommandLine, start: Start) -> None:
     """After the destruction of a key its entries are named as not searched; the ledger stays valid, and goes on."""
-    assert 0 == rotated("keyring", "destroy", "promissory", "k1", "--irreversibly").code
+    assert 0 == rotated("keyring", "destroy", "promissory", "k1", "--irreversibly", *BY).code
     found = rotated(*REPORT, "--json").json
     shown, recalled = rotated(*REPORT).out, rotated("promissory", "recall", "--since", "1", "--settle", "0")
     [gap] = found["not_searched"]
@@ -57,15 +65,58 @@ def test_destroyed_key(rotated: CommandLine, start: Start) -> None:
     assert 2 == len(rotated(*REPORT, "--json").json["inquiries"])
     assert 0 == rotated("ledger", "verify", "promissory").code
     keys = rotated("keyring", "show", "promissory", "--json").json
-    assert [("k1", "destroyed"), ("k2", "in use")] == [(key["key"], key["state"]) for key in keys]
+    assert [("k1", "destroyed", "Operations"), ("k2", "in use", None)] == [
+        (key["key"], key["state"], key["destroyed_by"]) for key in keys
+    ]
+
+
+def notes(sandbox: Sandbox) -> list[tuple[str, str]]:
+    """Return key and reason of each destruction that the ledger notes."""
+    with closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
+        return [(note.key_id, note.reason) for note in key_destructions.notes(connection)]
+
+
+def test_destruction_is_noted_first(rotated: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger notes who destroys a key before it is erased; after a crash in between the command is repeated."""
+
+    def crash(*_: object) -> None:
+        raise OSError(errno.EIO, "crash")
+
+    destroy, path = ("keyring", "destroy", "promissory", "k1", "--irreversibly", *BY), keyring_path(rotated.sandbox)
+    before = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(keyring_file, "write", crash)
+        crashed = rotated(*destroy)
+    after_crash = path.read_bytes(), notes(rotated.sandbox)
+    again = rotated(*destroy)
+
+    assert (21, (before, [("k1", "retention period over")])) == (crashed.code, after_crash)
+    assert (0, 2) == (again.code, len(notes(rotated.sandbox)))
+    assert 0 == rotated("ledger", "verify", "promissory").code
+
+
+@both_engines
+def test_key_stays_without_a_note(rotated: CommandLine) -> None:
+    """Where the ledger can't be written, the key is not destroyed."""
+    signing_key = rotated.sandbox.promissory().signing_key
+    signing_key.rename(signing_key.with_suffix(".away"))
+    before = keyring_path(rotated.sandbox).read_bytes()
+    result = rotated("keyring", "destroy", "promissory", "k1", "--irreversibly", *BY)
+
+    assert (21, before) == (result.code, keyring_path(rotated.sandbox).read_bytes())
+
+
+def keyring_path(sandbox: Sandbox) -> Path:
+    """Return the file of the keyring."""
+    return sandbox.promissory().hmac_keyring
 
 
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("destroy", "promissory", "k2", "--irreversibly"), "new entries are hashed with it"),
-        (("destroy", "promissory", "k1"), "give --irreversibly"),
-        (("destroy", "promissory", "k9", "--irreversibly"), "has the keys k1, k2"),
+        (("destroy", "promissory", "k2", "--irreversibly", *BY), "new entries are hashed with it"),
+        (("destroy", "promissory", "k1", *BY), "give --irreversibly"),
+        (("destroy", "promissory", "k9", "--irreversibly", *BY), "has the keys k1, k2"),
         (("add", "promissory", "k1"), "has a key of this id"),
         (("add", "promissory", "k 3"), "give an id of letters"),
         (("use", "promissory", "k9"), "has the keys k1, k2"),

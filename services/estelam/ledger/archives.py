@@ -1,8 +1,8 @@
 """Archived entries: closed partitions of a ledger on PostgreSQL, each in a file (SQLite) with its checkpoints.
 
-The table `archive` says which entries are archived. A search that needs them is given the folder of the files, and
-refuses if one is missing: what it did not read, it does not report as absent. Notes of loads and of the catalogue stay
-in the store too, since the service reads them.
+The table `archive` says which entries are archived. What needs them is given the folder of the files, and
+refuses if one is missing: what a search did not read, it does not report as absent. Notes of loads and of the catalogue
+stay in the store too, since the service reads them.
 """
 
 import contextlib
@@ -49,11 +49,11 @@ class Archives:
                 raise StoreError(f"{which} are archived; give the folder of their files with --archive")
             path = file_of(folder, service, first)
             if not path.is_file():
-                raise StoreError(f"{path}: the file with {which} is missing; nothing was searched")
+                raise StoreError(f"{path}: the file with {which} is missing; nothing was done")
             opened = self._open.enter_context(_opened(path, "ro"))
             bounds = opened.execute(select(func.min(_entry["index"]), func.max(_entry["index"]), func.count())).one()
             if bounds != (first, end - 1, end - first):
-                raise StoreError(f"{path}: does not hold {which}; nothing was searched")
+                raise StoreError(f"{path}: does not hold {which}; nothing was done")
             self.connections.append(opened)
 
     def __enter__(self) -> Self:

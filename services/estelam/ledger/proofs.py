@@ -52,7 +52,7 @@ class StoredNodes:
         rows = next((rows for each in sources if len(rows := each.execute(query).scalars().all()) == count), ())
         if len(rows) != count or not all(isinstance(row, bytes) for row in rows):
             if level == 0 and self._connection.execute(_ARCHIVED.where(archive_table.c.end_index > first)).first():
-                raise StoreError(f"the entries from {first} on are archived, and their file is needed")
+                raise StoreError(f"the entries from {first} on are archived, and their file is needed (--archive)")
             kind = "entry" if level == 0 else f"node of level {level}"
             raise LedgerCorruptError(f"a {kind} from {first} on is missing or corrupt")
         return [leaf_hash(row) for row in rows] if level == 0 else list(rows)
@@ -66,17 +66,18 @@ def note_of_size(connection: Connection, size: int) -> str | None:
     return found
 
 
-def inclusion(connection: Connection, index: int, size: int, note: str) -> str:
+def inclusion(connection: Connection, index: int, size: int, note: str, archived: Sequence[Connection] = ()) -> str:
     """Return the proof that entry *index* is in the ledger of *size* entries, whose checkpoint is *note* (tlog-proof).
 
     Raises:
         ValueError: *size* entries have no entry *index*.
         LedgerCorruptError: a node is missing.
+        StoreError: an entry that is needed is archived, and its file not among *archived*.
     """
-    return inclusion_text(index, prove_inclusion(index, size, StoredNodes(connection)), note)
+    return inclusion_text(index, prove_inclusion(index, size, StoredNodes(connection, archived)), note)
 
 
-def consistency(connection: Connection, old: int, size: int, note: str) -> str:
+def consistency(connection: Connection, old: int, size: int, note: str, archived: Sequence[Connection] = ()) -> str:
     """Return the proof that the ledger of *old* entries is the beginning of that of *size*, whose checkpoint is *note*.
 
     The form is that in which C2SP's tlog-witness takes a new checkpoint.
@@ -84,5 +85,6 @@ def consistency(connection: Connection, old: int, size: int, note: str) -> str:
     Raises:
         ValueError: *old* is greater than *size*.
         LedgerCorruptError: a node is missing.
+        StoreError: an entry that is needed is archived, and its file not among *archived*.
     """
-    return consistency_text(old, prove_consistency(old, size, StoredNodes(connection)), note)
+    return consistency_text(old, prove_consistency(old, size, StoredNodes(connection, archived)), note)

@@ -47,14 +47,17 @@ class NoteKind(StrEnum):
     LOAD = "load"
     RECALL = "recall"
     RESTORE = "restore"
+    KEY_DESTRUCTION = "key_destruction"
 
 
 SUBJECTS_OF_NOTES = {
     NoteKind.LOAD: hashlib.sha256(b"estelam loads v1").digest(),
     NoteKind.RECALL: hashlib.sha256(b"estelam recalls v1").digest(),
     NoteKind.RESTORE: hashlib.sha256(b"estelam restores v1").digest(),
+    NoteKind.KEY_DESTRUCTION: hashlib.sha256(b"estelam key destructions v1").digest(),
 }
-"""The subject of every note of each kind (`estelam.ledger.loads`, `.recall_runs`, `.restores`)."""
+"""The subject of every note of each kind (`estelam.ledger.loads`, `.recall_runs`, `.restores`,
+`.key_destructions`)."""
 _INDEX_KEY = Struct(">q")
 SUBJECT_COLUMNS = ("subject_1", "subject_2", "subject_3")
 

@@ -9,7 +9,7 @@ There are no bundles of entries: an entry states who asked and when, and leaves 
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -23,14 +23,14 @@ from estelam.ledger.verify import verify_heads
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.tree import node_hash, subtree_root
+from estelam.receipts.tree import EMPTY_ROOT, node_hash, subtree_root
 
 WIDTH = 256
 _LEVELS_OF_TILE = 8
 
 
 def export(
-    connection: Connection, folder: Path, note: str, end: Checkpoint, keys: Mapping[str, VerifyingKey]
+    connection: Connection, folder: Path, note: str, end: Checkpoint, before: Checkpoint, archived: Sequence[Connection]
 ) -> Iterator[Path]:
     """Write what *folder* lacks of the tree that the checkpoint *end* describes; yield the path of each tile written.
 
@@ -42,23 +42,20 @@ def export(
         folder: The folder of this ledger's tiles; it is created.
         note: The signed note of *end*.
         end: The ledger's newest checkpoint, verified.
-        keys: The signing keys, present and past, by their ids.
+        before: The checkpoint that was exported before (`exported`).
+        archived: Connections to the files of archived entries from *before* on, oldest first.
 
     Raises:
-        UsageError: the folder holds something else, or an export of another ledger.
         LedgerCorruptError: the ledger does not continue what was exported, or its nodes do not match the checkpoint.
         OSError: a file can't be written.
     """
-    before = _exported(folder, end.origin, keys)
-    if before:
-        verify_heads(connection, end, [(before.size, before.root)])
-    old = before.size if before else 0
-    nodes = StoredNodes(connection)
+    verify_heads(connection, end, [(before.size, before.root)], archived)
+    nodes = StoredNodes(connection, archived)
     if subtree_root(0, end.size, nodes) != end.root:
         raise LedgerCorruptError(f"its nodes do not match the root of its checkpoint of {end.size} entries")
     replaced = []
     for level in range(_depth(end.size)):
-        size, known = (each >> level * _LEVELS_OF_TILE for each in (end.size, old))
+        size, known = (each >> level * _LEVELS_OF_TILE for each in (end.size, before.size))
         for index in range(known // WIDTH, -(-size // WIDTH)):
             width = min(WIDTH, size - index * WIDTH)
             if known - index * WIDTH == width:
@@ -79,14 +76,24 @@ def export(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _exported(folder: Path, origin: str, keys: Mapping[str, VerifyingKey]) -> Checkpoint | None:
+def exported(folder: Path, origin: str, keys: Mapping[str, VerifyingKey]) -> Checkpoint:
+    """Return the checkpoint whose tiles *folder* holds; that of the empty tree before the first export.
+
+    Args:
+        folder: The folder.
+        origin: The name of the ledger.
+        keys: The signing keys, present and past, by their ids.
+
+    Raises:
+        UsageError: the folder holds something else, or an export of another ledger.
+    """
     try:
         found, _ = checkpoint.verify((folder / "checkpoint").read_text("utf-8"), keys)
     except FileNotFoundError:
         # Tiles without a checkpoint are of an export that did not end.
         if folder.exists() and {each.name for each in folder.iterdir()} - {"tile"}:
             raise UsageError(f"{folder}: holds something else than tiles; name a folder of their own") from None
-        return None
+        return Checkpoint(origin, 0, EMPTY_ROOT)
     except (ValueError, InvalidReceipt) as error:
         raise UsageError(f"{folder / 'checkpoint'}: {error}; name the folder of this ledger's tiles") from None
     if found.origin != origin:

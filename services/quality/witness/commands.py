@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from estelam.cli import output
+from estelam.cli.ledger_notes import check_texts
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.settings import load_settings
@@ -18,9 +19,6 @@ from quality.records import LedgerAlarm, ObservedHead
 from quality.settings import QualitySettings
 from quality.witness import continuity
 from quality.witness.continuity import Contradiction, LedgerWitness
-
-MAX_TEXT = 200
-"""Characters of an operator's name or a reason, which the reports keep for ever."""
 
 
 def alarms(*, as_json: bool, everything: bool) -> None:
@@ -37,9 +35,7 @@ def alarms(*, as_json: bool, everything: bool) -> None:
 def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> None:
     """Accept the ledger of the alarm *number* as it is now."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        for option, text in (("--operator", operator), ("--reason", reason)):
-            if not (text.strip() and text.isprintable() and len(text) <= MAX_TEXT):
-                raise UsageError(f"{option}: give 1 to {MAX_TEXT} printable characters")
+        check_texts(operator=operator, reason=reason)
         settings, clock = load_settings(QualitySettings), Clock()
         now = minute_of(clock.now())
         with (

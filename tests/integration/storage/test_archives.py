@@ -1,5 +1,6 @@
 """PostgreSQL: closed partitions move to files, which searches and verification read, and never miss in silence."""
 
+import base64
 import importlib
 import shutil
 import sqlite3
@@ -15,12 +16,15 @@ from estelam.ledger.errors import LedgerUncheckedError
 from estelam.ledger.tables import last_checkpoint
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import read_archive, write_archive
+from estelam.receipts.proofs import parse_consistency
+from estelam.receipts.tree import is_consistent, root_from_path
 from quality.monitor import ledger_collector
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.guarantees.recorded_ledger import receipt_of
 from tests.integration.quality.monitored_services import NOTES, settings_of
 from tests.integration.storage.test_ledger import Writer
+from tests.integration.storage.test_tiles import read as read_tiles
 from tests.integration.test_witnessing import ask as ask_for_receipt
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tools.env.postgres import PostgresCluster
@@ -33,6 +37,7 @@ PERSON = "9990000018"
 REPORT = ("ledger", "subject-report", "promissory", PERSON)
 VERIFY = ("ledger", "verify", "promissory")
 RECALL = ("promissory", "recall", "--since", "1", "--settle", "0")
+TILES = ("ledger", "export-tiles", "promissory", "tiles")
 ARCHIVE = ("ledger", "archive", "promissory", "--before", "1000000")
 
 
@@ -99,9 +104,43 @@ def _kept(folder: Path, note: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", [REPORT, RECALL, VERIFY], ids=lambda words: words[1])
-def test_missing_files_are_an_error(archived: tuple[CommandLine, Path], words: tuple[str, ...]) -> None:
+def test_proofs_and_tiles(archived: tuple[CommandLine, Path], tmp_path: Path) -> None:
+    """Proofs and tiles of archived entries are made from the files, and lead to the signed root."""
+    command, folder = archived
+    note = command("ledger", "checkpoint", "promissory", "--json").json["note"]
+    last = checkpoint.parse(note).checkpoint
+    files = "--archive", str(folder)
+    tiles = command("ledger", "export-tiles", "promissory", str(tmp_path / "tiles"), *files)
+    inclusion = command("ledger", "prove", "inclusion", "promissory", "300", *files)
+    old = command("ledger", "prove", "inclusion", "promissory", "0", "--size", "61", *files).out.partition("\n\n")[2]
+    consistency = parse_consistency(command("ledger", "prove", "consistency", "promissory", "61", *files).out)
+
+    size, root, hashes = read_tiles(tmp_path / "tiles")
+    path = [base64.b64decode(line) for line in inclusion.out.partition("\n\n")[0].splitlines()[2:]]
+    assert ([0, 0], (last.size, last.root)) == ([tiles.code, inclusion.code], (size, root))
+    assert last.root == root_from_path(hashes[300], 300, size, path)
+    assert is_consistent(61, checkpoint.parse(old).checkpoint.root, size, root, consistency.path)
+
+
+def test_proof_of_what_the_store_has(archived: tuple[CommandLine, Path], tmp_path: Path) -> None:
+    """A proof that needs no archived entry needs no file; one that does is refused, and no tiles are begun."""
+    command, _ = archived
+    kept = command("ledger", "prove", "inclusion", "promissory", "1200")
+    refused = command("ledger", "prove", "inclusion", "promissory", "300")
+    tiles = command("ledger", "export-tiles", "promissory", str(tmp_path / "tiles"))
+
+    assert [0, 21, 21] == [kept.code, refused.code, tiles.code]
+    assert "are archived" in refused.err
+    assert "--archive" in refused.err
+    assert not (tmp_path / "tiles").exists()
+
+
+@pytest.mark.parametrize("words", [REPORT, RECALL, VERIFY, TILES], ids=lambda words: words[1])
+def test_missing_files_are_an_error(
+    archived: tuple[CommandLine, Path], words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Without the files, or with one missing or another in its place, nothing is searched and that is said."""
+    monkeypatch.chdir(tmp_path)
     command, folder = archived
     without = command(*words)
     first, second = sorted(folder.iterdir())
@@ -113,7 +152,7 @@ def test_missing_files_are_an_error(archived: tuple[CommandLine, Path], words: t
     assert [21, 21, 21] == [result.code for result in (without, other, missing)]
     assert "give the folder of their files with --archive" in without.err
     assert "does not hold the entries 512 to 1,023" in other.err
-    assert "is missing; nothing was searched" in missing.err
+    assert "is missing; nothing was done" in missing.err
 
 
 def test_changed_file_is_invalid(archived: tuple[CommandLine, Path]) -> None:

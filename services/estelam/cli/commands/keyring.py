@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from estelam.cli import output
+from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core import keyring_file
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.keyring_file import KeyLine
-from estelam.ledger import key_use
+from estelam.ledger import key_destructions, key_use
 from estelam.storage.store import Store
 
 
@@ -23,12 +24,16 @@ def show_keys(service: str, *, as_json: bool) -> None:
         lines = keyring_file.read(settings.hmac_keyring)
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             uses = {use.key_id: use for use in key_use.uses(connection)}
+            destroyed_by = {note.key_id: note.operator for note in key_destructions.notes(connection)}
     rows: list[tuple[Any, ...]] = []
     for line in lines:
         use = uses.get(line.key_id)
         state = "destroyed" if line.key is None else "in use" if line is lines[-1] else "known"
-        rows.append((line.key_id, state, line.destroyed_on, use and use.first_index, use and use.first_used_at))
-    output.print_rows(("key", "state", "destroyed_on", "first_index", "first_used_at"), rows, as_json=as_json)
+        used = (use.first_index, use.first_used_at) if use else (None, None)
+        operator = destroyed_by.get(line.key_id) if line.key is None else None
+        rows.append((line.key_id, state, line.destroyed_on, operator, *used))
+    columns = ("key", "state", "destroyed_on", "destroyed_by", "first_index", "first_used_at")
+    output.print_rows(columns, rows, as_json=as_json)
 
 
 def add_key(service: str, key_id: str, *, as_json: bool) -> None:
@@ -52,16 +57,26 @@ def use_key(service: str, key_id: str, *, as_json: bool) -> None:
     output.print_record({"service": service, "key": key_id, "state": "in use"}, as_json=as_json)
 
 
-def destroy_key(service: str, key_id: str, *, irreversibly: bool, as_json: bool) -> None:
-    """Replace a key in the keyring of *service* by the date of its destruction."""
+def destroy_key(
+    service: str, key_id: str, operator: str, reason: str, *, irreversibly: bool, as_json: bool
+) -> None:
+    """Replace a key in the keyring of *service* by the date of its destruction, which its ledger notes.
+
+    The note is committed first: a crash in between leaves the key, and the command run again writes a second note.
+    """
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
+        check_texts(operator=operator, reason=reason)
+        settings, clock = settings_of(service), Clock()
         path, lines = _keyring(service)
         line = _known(path, lines, key_id)
         if line is lines[-1]:
             raise UsageError(f"{key_id}: new entries are hashed with it; let another key be used first")
         if not irreversibly:
             raise UsageError(f"{key_id}: nobody can find its entries again; if that is meant, give --irreversibly")
-        destroyed = KeyLine(key_id, None, Clock().now().date())
+        with ledger_writer(settings, clock) as (connection, writer):
+            note = key_destructions.fact_note(key_id, micros=clock.micros(), operator=operator, reason=reason)
+            writer.append_at_once(connection, notes=[note])
+        destroyed = KeyLine(key_id, None, clock.now().date())
         keyring_file.write(path, [destroyed if other is line else other for other in lines])
     facts = {"service": service, "key": key_id, "state": "destroyed", "destroyed_on": destroyed.destroyed_on}
     output.print_record(facts, as_json=as_json)

@@ -110,41 +110,69 @@ def print_checkpoint(service: str, *, as_json: bool) -> None:
     output.print_record(facts, as_json=True)
 
 
-def export_tiles(service: str, folder: Path, *, as_json: bool) -> None:
+def export_tiles(service: str, folder: Path, archive: Path | None, *, as_json: bool) -> None:
     """Write the tree of the ledger of *service* as tiles to *folder*."""
     with ledger_of(service, as_json=as_json) as connection:
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         note, end = newest_checkpoint(connection, service, None, keys)
-        written = tiles.export(connection, folder, note, end, keys)
-        count = sum(1 for _ in output.track(written, f"{service}: tiles written", as_json=as_json))
+        before = tiles.exported(folder, end.origin, keys)
+        with Archives(connection, service, archive, before.size) as archives:
+            written = tiles.export(connection, folder, note, end, before, archives.connections)
+            count = sum(1 for _ in output.track(written, f"{service}: tiles written", as_json=as_json))
     output.print_record({"service": service, "head": str(end), "tiles": count, "folder": str(folder)}, as_json=as_json)
 
 
-def prove_inclusion(service: str, index: int, size: int | None, *, as_json: bool) -> None:
+def prove_inclusion(service: str, index: int, size: int | None, archive: Path | None, *, as_json: bool) -> None:
     """Print the proof that entry *index* is in the ledger of *service*, as it was after *size* entries."""
-    _prove(service, size, partial(proofs.inclusion, index=index), f"there is no entry {index} in it", as_json=as_json)
+    prove, problem = partial(proofs.inclusion, index=index), f"there is no entry {index} in it"
+    _prove(service, size, prove, problem, archive, index, as_json=as_json)
 
 
-def prove_consistency(service: str, old: int, size: int | None, *, as_json: bool) -> None:
+def prove_consistency(service: str, old: int, size: int | None, archive: Path | None, *, as_json: bool) -> None:
     """Print the proof that the ledger of *old* entries is the beginning of that of *size* entries."""
-    problem = f"there were never {old} entries before it"
-    _prove(service, size, partial(proofs.consistency, old=old), problem, as_json=as_json)
+    prove, problem = partial(proofs.consistency, old=old), f"there were never {old} entries before it"
+    _prove(service, size, prove, problem, archive, old, as_json=as_json)
 
 
-def _prove(service: str, size: int | None, prove: Callable[..., str], problem: str, *, as_json: bool) -> None:
+def _prove(
+    service: str,
+    size: int | None,
+    prove: Callable[..., str],
+    problem: str,
+    archive: Path | None,
+    start: int,
+    *,
+    as_json: bool,
+) -> None:
     with ledger_of(service, as_json=as_json) as connection:
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         note, end = newest_checkpoint(connection, service, size, keys)
         try:
-            proof = prove(connection, size=end.size, note=note)
+            with _given_files(connection, service, archive, start) as files:
+                proof = prove(connection, size=end.size, note=note, archived=files)
         except ValueError:
             raise UsageError(f"the ledger of {service} at its checkpoint of {end.size} entries: {problem}") from None
     if as_json:
         output.print_record({"service": service, "size": end.size, "proof": proof}, as_json=True)
     else:
         typer.echo(proof, nl=False)
+
+
+@contextlib.contextmanager
+def _given_files(
+    connection: Connection, service: str, archive: Path | None, start: int
+) -> Iterator[Sequence[Connection]]:
+    """Yield connections to the files of archived entries from *start* on, if their folder is given.
+
+    Most proofs need none of these entries, so the folder may be missing: where one is needed, the proof is refused.
+    """
+    if archive is None:
+        yield ()
+    else:
+        with Archives(connection, service, archive, start) as archives:
+            yield archives.connections
 
 
 @contextlib.contextmanager

@@ -3,17 +3,13 @@
 import contextlib
 
 from estelam.cli import output
+from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.exceptions import UsageError
-from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.keys import verifying_keys
 from estelam.ledger import kept, restores
-from estelam.ledger.writer import LedgerWriter
-from estelam.storage.migrate import check_schema
-from estelam.storage.store import AccessMode, Store
-
-MAX_TEXT = 200
-"""Characters of an operator's name or a reason, which the ledger keeps for ever."""
+from estelam.storage.store import Store
 
 
 def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bool) -> None:
@@ -23,24 +19,18 @@ def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bo
     """
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings, clock = settings_of(service), Clock()
-        for option, text in (("--operator", operator), ("--reason", reason)):
-            if not (text.strip() and text.isprintable() and len(text) <= MAX_TEXT):
-                raise UsageError(f"{option}: give 1 to {MAX_TEXT} printable characters")
-        keyring = HmacKeyring.load(settings.hmac_keyring)
-        signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
-        writer = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
+        check_texts(operator=operator, reason=reason)
         path = kept.kept_path(settings)
-        with contextlib.closing(Store(settings.store, ledger=AccessMode.WRITE)) as store, store.single_writer_lock():
-            check_schema(store, settings.MIGRATIONS)
-            with store.transaction() as connection:
-                found = kept.mismatch(connection, path, signer.known_keys, writer.origin) if path else None
-                if path is None or found is None:
-                    raise UsageError(
-                        f"the ledger of {service} continues the checkpoint that was kept, if any; nothing is done"
-                    )
-                note = restores.fact_note(found, micros=clock.micros(), operator=operator, reason=reason)
-                writer.append_at_once(connection, notes=[note])
-            aside = kept.set_aside(path)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        with ledger_writer(settings, clock) as (connection, writer):
+            found = kept.mismatch(connection, path, keys, writer.origin) if path else None
+            if path is None or found is None:
+                raise UsageError(
+                    f"the ledger of {service} continues the checkpoint that was kept, if any; nothing is done"
+                )
+            note = restores.fact_note(found, micros=clock.micros(), operator=operator, reason=reason)
+            writer.append_at_once(connection, notes=[note])
+        aside = kept.set_aside(path)
     output.print_record(
         {
             "service": service,

@@ -15,7 +15,7 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, for exam
 @app.command("show")
 @implemented
 def show_keys(service: Service, as_json: AsJson = False) -> None:
-    """List the keys of a service: which one hashes new entries, which are destroyed, and since when each was used.
+    """List the keys of a service: which one hashes new entries, which are destroyed and by whom, and their first uses.
 
     Exit 0: listed; 21: the keyring or the ledger can't be read.
     """
@@ -44,6 +44,8 @@ def use_key(service: Service, key_id: KeyId, as_json: AsJson = False) -> None:
 def destroy_key(
     service: Service,
     key_id: KeyId,
+    operator: Annotated[str, typer.Option(metavar="NAME", help="Who destroys it, by an official name.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is destroyed. Name no person asked for.")],
     irreversibly: Annotated[
         bool, typer.Option("--irreversibly", help="Confirm that nobody shall find its entries by an identifier again.")
     ] = False,
@@ -51,6 +53,7 @@ def destroy_key(
 ) -> None:
     """Destroy a key: its entries stay in the ledger and prove what they prove, but no identifier leads to them.
 
-    Destroy every copy and backup of the keyring too. Exit 0: destroyed; 2: there is no such key, it is the one in use,
-    or --irreversibly is missing; 21: the keyring can't be written.
+    The ledger notes it for ever, before the key is erased; on SQLite the service must not run. Destroy every copy and
+    backup of the keyring too. Exit 0: destroyed; 2: there is no such key, it is the one in use, or --irreversibly is
+    missing; 21: the ledger or the keyring can't be written.
     """

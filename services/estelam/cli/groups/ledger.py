@@ -70,12 +70,13 @@ def print_checkpoint(service: Service, as_json: AsJson = False) -> None:
 def export_tiles(
     service: Service,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder, of this ledger alone; it is created.")],
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the ledger's tree as static files of hashes (C2SP tlog-tiles), without entries; later runs add what is new.
 
     Exit 0: written; 1: the ledger is INVALID, or does not continue what was written; 2: it is empty, or DIR holds
-    something else; 21: it can't be read.
+    something else; 21: it or an archived entry can't be read.
     """
 
 
@@ -99,11 +100,12 @@ def prove_inclusion(
         int, typer.Argument(parser=whole_number(0, MAX_SIZE), help="The index of the entry, as a receipt states it.")
     ],
     size: Size = None,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the proof that the ledger contains an entry (C2SP tlog-proof).
 
-    Exit 0: printed; 2: there is no such entry or checkpoint; 21: the ledger can't be read.
+    Exit 0: printed; 2: there is no such entry or checkpoint; 21: the ledger or an archived entry can't be read.
     """
 
 
@@ -113,11 +115,12 @@ def prove_consistency(
     service: Service,
     old: Annotated[int, typer.Argument(parser=whole_number(0, MAX_SIZE), help="The size of the earlier checkpoint.")],
     size: Size = None,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the proof that the ledger continues an earlier checkpoint, as C2SP's tlog-witness takes it.
 
-    Exit 0: printed; 2: there is no such checkpoint; 21: the ledger can't be read.
+    Exit 0: printed; 2: there is no such checkpoint; 21: the ledger or an archived entry can't be read.
     """
 
 
@@ -170,8 +173,9 @@ def archive_entries(
 ) -> None:
     """Move closed partitions of entries from PostgreSQL to files, verified, as the role that owns the tables.
 
-    Searches and `ledger verify` need the files from then on (--archive DIR). Exit 0: done, also where no partition ends
-    before INDEX; 1: the ledger is INVALID; 2: it is not on PostgreSQL, or empty; 21: the store or DIR can't be used.
+    Searches, proofs, tiles and `ledger verify` need the files from then on (--archive DIR). Exit 0: done, also where no
+    partition ends before INDEX; 1: the ledger is INVALID; 2: it is not on PostgreSQL, or empty; 21: the store or DIR
+    can't be used.
     """
 
 

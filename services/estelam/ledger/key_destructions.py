@@ -1,0 +1,32 @@
+"""Notes of destroyed HMAC keys: which key, who destroyed it and why, so that no search can be shortened unnoticed."""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from estelam.ledger.tables import FactNote, NoteKind, note_entries
+
+
+class KeyDestructionNote(NamedTuple):
+    """The note that a key is destroyed: the index of its entry, and when it was written, before the key was erased."""
+
+    index: int  # type: ignore[assignment]  # it hides the method of tuples
+    noted_at_micros: int
+    key_id: str
+    operator: str
+    reason: str
+
+
+def fact_note(key_id: str, *, micros: int, operator: str, reason: str) -> FactNote:
+    """Return the note that *operator* destroys the key *key_id* at *micros* (microseconds since 1970), and why."""
+    return FactNote(NoteKind.KEY_DESTRUCTION, micros, {"key": key_id, "operator": operator, "reason": reason})
+
+
+def notes(connection: Connection) -> Iterator[KeyDestructionNote]:
+    """Yield the note of each destroyed key, in the order of the ledger."""
+    for stored in note_entries(connection, NoteKind.KEY_DESTRUCTION):
+        facts = json.loads(stored.entry.notice)
+        texts = (facts["key"], facts["operator"], facts["reason"])
+        yield KeyDestructionNote(stored.index, stored.entry.answered_at_micros, *texts)
