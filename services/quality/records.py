@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
+from estelam.receipts import checkpoint
 from estelam.receipts.tree import Frontier
 from quality.attribution import Attribution
 
@@ -107,7 +108,10 @@ class AlarmKind(StrEnum):
     ROLLBACK = "rollback"
     """It ends before: a backup was restored, or its end was cut off."""
     FORK = "fork"
-    """It contains something else in that place: a restored ledger that has grown since, or a rewritten one."""
+    """It contains something else in that place: a restored ledger that has grown since, or a rewritten one. Two signed
+    checkpoints prove it."""
+    DAMAGED = "damaged"
+    """It is not what its key has signed, so that nothing is proven: rows of its store were lost or changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +144,9 @@ class LedgerAlarm:
     kind: AlarmKind
     found_minute: int
     verified: str
-    """The checkpoint that was verified last, a signed note."""
+    """The checkpoint that was verified last, or cosigned, a signed note."""
     found: str
-    """The newest checkpoint then, a signed note; empty if there was none."""
+    """The newest checkpoint then, a signed note, verified unless the kind is DAMAGED; empty if there was none."""
     witness: str
     """The verifier key that cosigned before; empty if none did. It never cosigns this ledger again."""
     number: int = 0
@@ -152,6 +156,23 @@ class LedgerAlarm:
     """Who acknowledged it."""
     reason: str = ""
     """Why."""
+
+    @property
+    def verified_head(self) -> str:
+        """`verified` as SIZE:ROOT; "none" if there was none, "damaged" if it can't be read."""
+        return _head(self.verified)
+
+    @property
+    def found_head(self) -> str:
+        """`found` in the same form."""
+        return _head(self.found)
+
+
+def _head(note: str) -> str:
+    try:
+        return str(checkpoint.parse(note).checkpoint) if note else "none"
+    except ValueError:
+        return "damaged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,10 @@ class QualitySettings(SettingsSection):
     cosigned."""
     witness_name: str = Field(default="exchange/monitor", pattern=f"^{NAME}$")
     """The name under which it cosigns: a URL without its scheme, as witness.example/w1."""
+    kept_checkpoints: Path | None = None
+    """The folder in which the monitor keeps the newest checkpoint that it cosigned of each ledger, so that it cosigns
+    nothing else in its place after its store was restored; apart from the store's backup. On SQLite by default
+    FOLDER.cosigned; on PostgreSQL, without it, none is kept."""
     outages: Path | None = None
     """The file (TOML) that announced outages are written to, which the services read; without it, they are not."""
     listen: Loopback = ""

@@ -1,5 +1,6 @@
 """A witness over HTTP: it never cosigns two checkpoints that contradict each other, whatever happens."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -224,6 +225,33 @@ def test_restart(settings: WitnessSettings) -> None:
             assert 200 == submit(client, LOG.submission(old, new)).status_code
     with served(settings) as client:
         assert 422 == submit(client, LOG.rewritten(3).submission(8, 16)).status_code
+
+
+@pytest.mark.parametrize("restored", ["state", "state.kept"])
+def test_restored_state(settings: WitnessSettings, restored: str) -> None:
+    """A state that is restored from a backup, in either folder, makes the witness forget nothing."""
+    folder = settings.state.with_name(restored)
+    with served(settings) as client:
+        submit(client, LOG.submission(0, 5))
+        shutil.copytree(folder, folder.with_name("backup"))
+        submit(client, LOG.submission(5, 8))
+    shutil.rmtree(folder)
+    folder.with_name("backup").rename(folder)
+    with served(settings) as client:
+        other = submit(client, LOG.rewritten(6).submission(5, 8))
+        continued = submit(client, LOG.submission(8, 16))
+
+    assert ((409, "8\n"), 200) == ((other.status_code, other.text), continued.status_code)
+
+
+def test_two_states(settings: WitnessSettings) -> None:
+    """Where the two folders contradict each other, nothing is cosigned."""
+    with served(settings) as client:
+        submit(client, LOG.submission(0, 5))
+        (file,) = settings.state.glob("*.checkpoint")
+        file.write_text(LOG.rewritten(0).note(5))
+
+        assert 500 == submit(client, LOG.submission(5, 8)).status_code
 
 
 def test_one_process(settings: WitnessSettings) -> None:

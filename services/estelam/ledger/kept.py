@@ -48,12 +48,15 @@ class Mismatch:
 
 def kept_path(settings: StoreSettings) -> Path | None:
     """Return the file in which the service keeps its newest checkpoint; None if it keeps none."""
-    if settings.kept_checkpoint is not None:
-        return settings.kept_checkpoint
-    if not settings.store.startswith(SQLITE):
+    return settings.kept_checkpoint or beside(settings.store, "checkpoint")
+
+
+def beside(store: str, ending: str) -> Path | None:
+    """Return the path FOLDER.*ending* beside the folder of a store on SQLite; None on PostgreSQL, which has none."""
+    if not store.startswith(SQLITE):
         return None
-    folder = Path(settings.store.removeprefix(SQLITE))
-    return folder.with_name(f"{folder.name}.checkpoint")
+    folder = Path(store.removeprefix(SQLITE))
+    return folder.with_name(f"{folder.name}.{ending}")
 
 
 def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey], origin: str) -> Mismatch | None:

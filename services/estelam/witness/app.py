@@ -32,7 +32,7 @@ async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[
         ServerError: the state is in use, or the port is.
         OSError: a file can't be read.
     """
-    state = WitnessState(settings.state)
+    state = WitnessState(settings.state, settings.kept_state or settings.state.with_name(f"{settings.state.name}.kept"))
     cosigner = Cosigner.load(settings.name, settings.private_key)
     logs = {each.origin: [NoteKey.parse(key, KeyKind.NOTE) for key in each.keys] for each in settings.logs}
     app = create_app(Witness(cosigner, logs, state, clock))

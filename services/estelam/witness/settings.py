@@ -33,8 +33,11 @@ class WitnessSettings(SettingsSection):
     private_key: Path
     """The Ed25519 private key (PEM) that cosigns, used for nothing else."""
     state: Path
-    """The folder of the last checkpoint that was cosigned of each log. It belongs to the key: never restore it from a
-    backup, and never use the key without it."""
+    """The folder of the last checkpoint that was cosigned of each log. It belongs to the key: never use the key without
+    it."""
+    kept_state: Path | None = None
+    """A second folder with the same checkpoints, best on another disk: the newer of both counts, so that restoring one
+    of them makes the witness forget nothing. Default: STATE.kept."""
     logs: tuple[WitnessedLog, ...] = Field(min_length=1)
     """The logs whose checkpoints are cosigned."""
     listen: HostPort = "127.0.0.1:8100"

@@ -1,4 +1,8 @@
-"""What a witness remembers: the last checkpoint that it cosigned of each log, in a file of its own."""
+"""What a witness remembers: the last checkpoint that it cosigned of each log, in a file of its own.
+
+The files stand in one folder or in two. Of two, the newer file counts: a folder that was restored from a backup makes
+the witness forget nothing, as long as the other one was not.
+"""
 
 import fcntl
 import hashlib
@@ -13,10 +17,16 @@ from estelam.receipts.checkpoint import Checkpoint
 
 
 class WitnessState:
-    """The files of a folder, which one process at a time uses."""
+    """The files, which one process at a time uses.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Their folder.
+        kept: A second folder with the same files; it is created.
+    """
+
+    def __init__(self, folder: Path, kept: Path | None = None) -> None:
         self._folder = folder
+        self._folders = [folder, kept] if kept else [folder]
 
     @contextmanager
     def single_process_lock(self) -> Iterator[None]:
@@ -33,30 +43,55 @@ class WitnessState:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ServerError(f"witness.state: another witness uses the folder {self._folder}") from error
+            self.create()
             yield
+
+    def create(self) -> None:
+        """Create the folders where there are none yet.
+
+        Raises:
+            OSError: one can't be created.
+        """
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def last(self, origin: str) -> Checkpoint | None:
         """Return the last checkpoint that was cosigned of the log *origin*; None if none was.
 
         Raises:
-            ValueError: its file is damaged.
-            OSError: its file can't be read.
+            ValueError: a file of it is damaged, or two contradict each other.
+            OSError: a file of it can't be read.
         """
-        path = self._path(origin, "checkpoint")
-        if not path.exists():
-            return None
-        found = checkpoint.parse(path.read_text("utf-8"), extensible=True).checkpoint
-        if found.origin != origin:
-            raise ValueError("the file is of another log")
-        return found
+        note = self.last_note(origin)
+        return None if note is None else checkpoint.parse(note, extensible=True).checkpoint
+
+    def last_note(self, origin: str) -> str | None:
+        """Return the note of the last checkpoint that was cosigned of the log *origin*, with its cosignature.
+
+        Raises:
+            ValueError: a file of it is damaged, or two contradict each other.
+            OSError: a file of it can't be read.
+        """
+        found: dict[int, tuple[bytes, str]] = {}
+        for path in (folder / _name(origin, "checkpoint") for folder in self._folders):
+            if not path.exists():
+                continue
+            note = path.read_text("utf-8")
+            parsed = checkpoint.parse(note, extensible=True).checkpoint
+            if parsed.origin != origin:
+                raise ValueError("the file is of another log")
+            if found.setdefault(parsed.size, (parsed.root, note))[0] != parsed.root:
+                raise ValueError("the files of both folders contradict each other")
+        return found[max(found)][1] if found else None
 
     def store(self, origin: str, note: str) -> None:
         """Store *note* as the last checkpoint of the log *origin*; it is on the disk when this returns.
 
         Raises:
-            OSError: it could not be written; the earlier one is kept.
+            OSError: it could not be written.
         """
-        write_atomic(self._path(origin, "checkpoint"), note, durable=True)
+        for folder in self._folders:
+            write_atomic(folder / _name(origin, "checkpoint"), note, durable=True)
 
     def store_evidence(self, origin: str, note: str) -> None:
         """Store the first *note* by which the log *origin* contradicts a cosigned checkpoint, as evidence.
@@ -64,9 +99,10 @@ class WitnessState:
         Raises:
             OSError: it could not be written.
         """
-        path = self._path(origin, "contradiction")
+        path = self._folder / _name(origin, "contradiction")
         if not path.exists():
             write_atomic(path, note, durable=True)
 
-    def _path(self, origin: str, ending: str) -> Path:
-        return self._folder / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.{ending}"
+
+def _name(origin: str, ending: str) -> str:
+    return f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.{ending}"

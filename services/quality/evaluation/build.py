@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
-from estelam.receipts import checkpoint
 from quality import histogram
 from quality.attribution import Attribution
 from quality.evaluation import incidents, slo_results
@@ -108,7 +107,7 @@ def _alarm(alarm: LedgerAlarm) -> LedgerAlarmReport:
         service=alarm.service,
         kind=alarm.kind.value,
         found=instant_of(alarm.found_minute),
-        verified=str(checkpoint.parse(alarm.verified).checkpoint),
+        verified=alarm.verified_head,
         acknowledged=None if alarm.acknowledged_minute is None else instant_of(alarm.acknowledged_minute),
         reason=alarm.reason,
     )

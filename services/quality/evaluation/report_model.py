@@ -157,7 +157,7 @@ class LedgerAlarmReport:
 
     service: str
     kind: str
-    """rollback or fork"""
+    """rollback, fork or damaged"""
     found: datetime
     verified: str
     """The head that was verified last, SIZE:ROOT."""

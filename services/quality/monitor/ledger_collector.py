@@ -12,19 +12,20 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_datetime, to_micros
+from estelam.core.pem import KeyFileError
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.errors import LedgerUncheckedError
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.tables import archive_table, checkpoint_table, entry_table, parse_entry
 from estelam.storage import coverage
-from estelam.storage.store import AccessMode, Store
+from estelam.storage.store import AccessMode, Store, StoreError
 from quality import histogram, ledger_states, repository
 from quality.attribution import Attribution, attribution_of
 from quality.periods import instant_of, minute_of
 from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally, VerifiedLedger
 from quality.settings import QualitySettings
-from quality.witness import continuity
 from quality.witness.continuity import Contradiction, LedgerWitness
 
 log = structlog.get_logger()
@@ -32,6 +33,33 @@ log = structlog.get_logger()
 BATCH_ENTRIES = 20_000
 PROBE_SETTLE_MICROS = 120_000_000
 """After this time the ids of probe inquiries are stored, so that their entries can be excluded."""
+
+
+class FutureCommitError(LedgerUncheckedError):
+    """A commit states a time in the future."""
+
+
+class ArchivedEntriesError(LedgerUncheckedError):
+    """Entries were archived before they were collected."""
+
+
+_REASONS: Mapping[type[Exception], str] = {
+    FutureCommitError: "a commit states a time in the future; check the clocks of the provider and of this host",
+    ArchivedEntriesError: "entries were archived before they were collected; ask the provider for them",
+    LedgerUncheckedError: "no certificate in ledger_certificates is of its signing key and was valid then; add it",
+    LedgerCorruptError: "a checkpoint or an entry is damaged; ask the provider to run: estelam ledger verify",
+    KeyFileError: "a certificate, key or list of keys in the settings can't be used; run: estelam quality check",
+    StoreError: "a store can't be opened; check its address in the settings, and that its database runs",
+    SQLAlchemyError: "a database can't be reached, or refused the role; check it, its address and the provider's role",
+    OSError: "a file can't be read or written; check the files in the settings and their permissions",
+    Exception: "an unexpected error; run: estelam quality collect",
+}
+"""What an operator can do, by the kind of failure: the first that fits. The texts are constant: they name nobody."""
+
+
+def failure_reason(error: Exception) -> str:
+    """Return why a ledger could not be collected, as a text for the log."""
+    return next(text for kind, text in _REASONS.items() if isinstance(error, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +118,22 @@ def collect_batch(
         return CollectedBatch(0, more=False)
     verified = ledger_states.verified_ledger(quality, service)
     first = verified.tree.size
+    may_cosign = witness.name not in {alarm.witness for alarm in alarms if alarm.service == service}
     try:
-        continuity.check_end(ledger, verified.note)
+        witness.check_end(ledger, verified.note)
+        if may_cosign:
+            witness.check_cosigned(ledger)
         if (end := _end_of_batch(ledger, first, until)) is None:
             _check_not_future(ledger, first, now)
             return CollectedBatch(0, more=False)
         leaves = _leaves(ledger, first, end.size)
         if len(leaves) < end.size - first:
             _check_not_archived(ledger, first, end.size)
-        grown = witness.extend(verified, leaves.values(), end.note, end.signed_at_micros)
+        grown = witness.extend(ledger, verified, leaves.values(), end.note, end.signed_at_micros)
+        if may_cosign:
+            grown = witness.cosign(ledger, grown)
     except Contradiction as found:
-        alarm = LedgerAlarm(service, found.kind, now, verified.note, found.note, witness.name)
+        alarm = LedgerAlarm(service, found.kind, now, found.seen, found.note, witness.name)
         number = ledger_states.raise_alarm(quality, alarm)
         log.error("ledger.contradiction", service=service, contradiction=found.kind.value, alarm=number)
         return CollectedBatch(0, more=False)
@@ -111,9 +144,6 @@ def collect_batch(
     counted = [_parse(_leaves(ledger, index, index + 1))[index] for index in annulled if index not in entries]
     current = [entry for index, entry in entries.items() if index not in annulled]
     repository.add_observations(quality, _observations(current, own, counted))
-    contradicted = {alarm.witness for alarm in alarms if alarm.service == service}
-    if witness.name not in contradicted:
-        grown = witness.cosign(grown)
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
     return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)
@@ -139,7 +169,7 @@ def _end_of_batch(ledger: Connection, first: int, until: int | None) -> Any:
 
 
 def _check_not_future(ledger: Connection, first: int, now: int) -> None:
-    """Raise a LedgerUncheckedError if the commit after entry *first* is not collected because of a time in the future.
+    """Raise a FutureCommitError if the commit after entry *first* is not collected because of a time in the future.
 
     Otherwise a ledger whose clock is ahead would silently not be verified until then.
     """
@@ -148,7 +178,7 @@ def _check_not_future(ledger: Connection, first: int, now: int) -> None:
         select(columns.signed_at_micros).where(columns.size > first).order_by(columns.size).limit(1)
     ).scalar()
     if micros is not None and micros > to_micros(instant_of(now + 1) + CLOCK_TOLERANCE):
-        raise LedgerUncheckedError(
+        raise FutureCommitError(
             f"the commit after entry {first} states a time in the future, and is not verified before it; check the "
             "clocks of the provider and of this host"
         )
@@ -163,11 +193,11 @@ def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | 
 
 
 def _check_not_archived(ledger: Connection, first: int, end: int) -> None:
-    """Raise a LedgerUncheckedError if entries from *first* to before *end* are archived, and so not in the store."""
+    """Raise an ArchivedEntriesError if entries from *first* to before *end* are archived, and so not in the store."""
     ranges = archive_table.c
     overlaps = select(ranges.end_index).where(ranges.end_index > first, ranges.first_index < end)
     if ledger.execute(overlaps.limit(1)).first():
-        raise LedgerUncheckedError(f"entries from {first} on were archived before they were collected")
+        raise ArchivedEntriesError(f"entries from {first} on were archived before they were collected")
 
 
 def _leaves(ledger: Connection, first: int, end: int) -> dict[int, bytes]:

@@ -155,7 +155,8 @@ class Monitor:
                 entries = ledger_collector.collect_ledger(self._settings, service, self._clock, until=until)
                 log.debug("ledger.collected", service=service, entries=entries)
             except Exception as error:  # noqa: BLE001 - one ledger must not stop the collection of others
-                log.error("ledger.collection_failed", service=service, error=type(error).__name__)
+                reason = ledger_collector.failure_reason(error)
+                log.error("ledger.collection_failed", service=service, error=type(error).__name__, reason=reason)
                 failed += 1
         if not failed:
             end = minute_of(self._clock.now()) - OWN_INQUIRY_MINUTES

@@ -11,13 +11,11 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.settings import load_settings
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
-from estelam.receipts import checkpoint
 from estelam.storage.store import AccessMode, Store
 from quality import ledger_states, repository
 from quality.periods import instant_of, minute_of
-from quality.records import LedgerAlarm, ObservedHead
+from quality.records import AlarmKind, LedgerAlarm, ObservedHead
 from quality.settings import QualitySettings
-from quality.witness import continuity
 from quality.witness.continuity import Contradiction, LedgerWitness
 
 
@@ -53,7 +51,7 @@ def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> No
             try:
                 with contextlib.closing(Store(settings.ledgers[service])) as source, source.transaction() as ledger:
                     accepted = witness.accept(ledger, verified)
-                    again = _contradiction(ledger, found, now)
+                    again = _contradiction(witness, ledger, found, now)
             except LedgerUncheckedError as error:
                 code = output.EXIT_UNAVAILABLE
                 output.exit_error(f"NOT CHECKED: the ledger of {service}: {error}", as_json=as_json, code=code)
@@ -73,12 +71,14 @@ def acknowledge(number: int, operator: str, reason: str, *, as_json: bool) -> No
     output.print_record({"number": number, "service": service, "goes_on_from": head}, as_json=as_json)
 
 
-def _contradiction(ledger: Connection, alarm: LedgerAlarm, minute: int) -> LedgerAlarm | None:
+def _contradiction(witness: LedgerWitness, ledger: Connection, alarm: LedgerAlarm, minute: int) -> LedgerAlarm | None:
     """Return the alarm that *ledger* does not even continue what was found with *alarm*; None if it does."""
+    if alarm.kind is AlarmKind.DAMAGED:
+        return None  # what was found then proves nothing
     try:
-        continuity.check_end(ledger, alarm.found)
+        witness.check_end(ledger, alarm.found)
     except Contradiction as again:
-        return LedgerAlarm(alarm.service, again.kind, minute, alarm.found, again.note, witness="")
+        return LedgerAlarm(alarm.service, again.kind, minute, again.seen, again.note, witness="")
     return None
 
 
@@ -89,13 +89,9 @@ def _facts(alarm: LedgerAlarm) -> dict[str, Any]:
         "service": alarm.service,
         "kind": alarm.kind.value,
         "found_at": instant_of(alarm.found_minute),
-        "verified": _head(alarm.verified),
-        "found": _head(alarm.found),
+        "verified": alarm.verified_head,
+        "found": alarm.found_head,
         "acknowledged_at": None if acknowledged is None else instant_of(acknowledged),
         "operator": alarm.operator or None,
         "reason": alarm.reason or None,
     }
-
-
-def _head(note: str) -> str:
-    return str(checkpoint.parse(note).checkpoint) if note else "none"

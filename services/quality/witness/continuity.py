@@ -13,15 +13,21 @@ from sqlalchemy import Connection, select
 from estelam.core.clock import Clock
 from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.ledger.errors import LedgerCorruptError, fault_of
-from estelam.ledger.proofs import note_of_size
+from estelam.ledger.kept import beside
+from estelam.ledger.proofs import StoredNodes, note_of_size
 from estelam.ledger.tables import checkpoint_table, last_checkpoint
+from estelam.ledger.verify import verify_heads
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosigner
 from estelam.receipts.problems import InvalidReceipt, check_key
-from estelam.receipts.tree import Frontier, leaf_hash
+from estelam.receipts.tree import EMPTY_ROOT, Frontier, is_consistent, leaf_hash, prove_consistency, subtree_root
+from estelam.storage.base import StoreError
+from estelam.witness.state import WitnessState
 from quality.records import AlarmKind, VerifiedLedger
 from quality.settings import QualitySettings
+
+_NEWEST = select(checkpoint_table).order_by(checkpoint_table.c.size.desc()).limit(1)
 
 
 class Contradiction(Exception):  # noqa: N818 - an outcome, not a fault of the program
@@ -29,12 +35,14 @@ class Contradiction(Exception):  # noqa: N818 - an outcome, not a fault of the p
 
     Args:
         kind: How.
+        seen: The checkpoint that it does not continue, a signed note.
         note: Its newest checkpoint, a signed note; empty if it has none.
     """
 
-    def __init__(self, kind: AlarmKind, note: str) -> None:
+    def __init__(self, kind: AlarmKind, seen: str, note: str) -> None:
         super().__init__(kind.value)
         self.kind = kind
+        self.seen = seen
         self.note = note
 
 
@@ -45,6 +53,8 @@ class LedgerWitness:
     keys: Mapping[str, VerifyingKey]
     clock: Clock
     cosigner: Cosigner | None = None
+    cosigned: WitnessState | None = None
+    """The newest checkpoint of each ledger that *cosigner* cosigned, kept beside the monitor's store."""
 
     @classmethod
     def of(cls, settings: QualitySettings, service: str, clock: Clock) -> "LedgerWitness":
@@ -55,39 +65,100 @@ class LedgerWitness:
             OSError: a file can't be read.
         """
         retired = settings.ledger_retired_keys.get(service)
-        key = settings.witness_key
-        return cls(
-            verifying_keys([settings.ledger_certificates[service]], retired),
-            clock,
-            Cosigner.load(settings.witness_name, key) if key else None,
-        )
+        keys = verifying_keys([settings.ledger_certificates[service]], retired)
+        if settings.witness_key is None:
+            return cls(keys, clock)
+        cosigner = Cosigner.load(settings.witness_name, settings.witness_key)
+        folder = settings.kept_checkpoints or beside(settings.store, "cosigned")
+        # What one key cosigned does not bind the next.
+        state = WitnessState(folder / cosigner.key.hash.hex()) if folder else None
+        if state:
+            state.create()
+        return cls(keys, clock, cosigner, state)
 
     @property
     def name(self) -> str:
         """The verifier key that cosigns; empty if none does."""
         return str(self.cosigner.key) if self.cosigner else ""
 
-    def extend(self, verified: VerifiedLedger, leaves: Iterable[bytes], note: str, micros: int) -> VerifiedLedger:
-        """Return the ledger after *leaves*, serialized entries that *note* covers and that were signed at *micros*.
+    def check_end(self, ledger: Connection, seen: str | None) -> None:
+        """Check that *ledger* still has the checkpoint in the note *seen*, and ends no earlier.
+
+        Raises:
+            Contradiction: it has not.
+            LedgerUncheckedError: its newest checkpoint, which contradicts *seen*, is not signed by a known key.
+        """
+        if not seen:
+            return
+        before = _parse(seen)
+        newest = ledger.execute(_NEWEST).first()
+        if newest is None:
+            raise Contradiction(AlarmKind.ROLLBACK, seen, "")
+        same = note_of_size(ledger, before.size)
+        if newest.size >= before.size and _is_of(same, before):
+            return
+        note = newest.note if isinstance(newest.note, str) else ""  # SQLite stores a value of any type
+        try:
+            head = self._verify(note, newest.signed_at_micros)
+        except LedgerCorruptError:
+            raise Contradiction(AlarmKind.DAMAGED, seen, note) from None
+        kind = AlarmKind.ROLLBACK if head.size < before.size else _kind_of_difference(ledger, before, head)
+        raise Contradiction(kind, seen, note)
+
+    def check_cosigned(self, ledger: Connection) -> None:
+        """Check that *ledger* continues what this key cosigned of it, also where the monitor's store forgot it.
+
+        Raises:
+            Contradiction, LedgerUncheckedError: as `check_end`.
+            LedgerCorruptError: a checkpoint is damaged.
+            ValueError, OSError: the kept checkpoint can't be read.
+        """
+        newest = last_checkpoint(ledger)
+        if self.cosigned and newest:
+            self.check_end(ledger, self.cosigned.last_note(_parse(newest).origin))
+
+    def extend(
+        self, ledger: Connection, verified: VerifiedLedger, leaves: Iterable[bytes], note: str, micros: int
+    ) -> VerifiedLedger:
+        """Return the *ledger* after *leaves*, entries as bytes that *note* covers and that were signed at *micros*.
 
         Raises:
             Contradiction: they and what was verified before do not give the root that the note states.
             LedgerCorruptError, LedgerUncheckedError: the note is not signed by a key that was valid then.
         """
         head = self._verify(note, micros)
+        before = _parse(verified.note) if verified.note else Checkpoint(head.origin, 0, EMPTY_ROOT)
         hashes = [leaf_hash(leaf) for leaf in leaves]
-        is_same_ledger = not verified.note or _parse(verified.note).origin == head.origin
-        grown = verified.tree.append(hashes) if hashes and is_same_ledger else None
-        if grown is None or (grown.size, grown.root) != (head.size, head.root):
-            raise Contradiction(AlarmKind.FORK, note)
+        grown = verified.tree.append(hashes) if hashes else None
+        if before.origin != head.origin or grown is None or (grown.size, grown.root) != (head.size, head.root):
+            raise Contradiction(_kind_of_difference(ledger, before, head), verified.note, note)
         counted_until = max(micros, verified.counted_until_micros)
         return replace(verified, note=note, tree=grown.frontier, counted_until_micros=counted_until, cosignature="")
 
-    def cosign(self, verified: VerifiedLedger) -> VerifiedLedger:
-        """Return *verified* with a cosignature of its checkpoint, if there is a key for that."""
+    def cosign(self, ledger: Connection, verified: VerifiedLedger) -> VerifiedLedger:
+        """Return *verified* with a cosignature of its checkpoint, if there is a key for that.
+
+        There is none as long as *verified* is behind what the key has cosigned: the monitor's store was restored.
+
+        Raises:
+            Contradiction: the *ledger* up to there does not continue what the key has cosigned of it.
+            ValueError, OSError: the kept checkpoint can't be read or written.
+        """
         if self.cosigner is None:
             return verified
-        line = self.cosigner.cosign(checkpoint.parse(verified.note).body, self.clock.micros() // 1_000_000)
+        parsed = checkpoint.parse(verified.note)
+        head = parsed.checkpoint
+        seen = self.cosigned.last_note(head.origin) if self.cosigned else None
+        if seen and (before := _parse(seen)) != head:
+            if before.size > head.size:
+                return verified
+            try:
+                verify_heads(ledger, head, [(before.size, before.root)])
+            except LedgerCorruptError:
+                raise Contradiction(_kind_of_difference(ledger, before, head), seen, verified.note) from None
+        line = self.cosigner.cosign(parsed.body, self.clock.micros() // 1_000_000)
+        if self.cosigned:
+            self.cosigned.store(head.origin, verified.note + line)
         return replace(verified, cosignature=line)
 
     def accept(self, ledger: Connection, verified: VerifiedLedger) -> VerifiedLedger:
@@ -122,21 +193,29 @@ class LedgerWitness:
         return head
 
 
-def check_end(ledger: Connection, note: str) -> None:
-    """Check that *ledger* still has the checkpoint in *note*, which was seen before, and ends no earlier.
+def _is_of(note: object, seen: Checkpoint) -> bool:
+    try:
+        return isinstance(note, str) and checkpoint.parse(note).checkpoint == seen
+    except ValueError:
+        return False
 
-    Raises:
-        Contradiction: it has not.
-        LedgerCorruptError: a checkpoint is damaged.
+
+def _kind_of_difference(ledger: Connection, seen: Checkpoint, head: Checkpoint) -> AlarmKind:
+    """Return FORK if what *head* signs has another beginning than *seen*, both verified; DAMAGED if that is not proven.
+
+    The proof is one of consistency between *head* and the other beginning, from the *ledger*'s nodes.
     """
-    if not note:
-        return
-    seen, newest = _parse(note), last_checkpoint(ledger) or ""
-    if not newest or _parse(newest).size < seen.size:
-        raise Contradiction(AlarmKind.ROLLBACK, newest)
-    same = note_of_size(ledger, seen.size)
-    if same is None or _parse(same) != seen:
-        raise Contradiction(AlarmKind.FORK, newest)
+    if seen.size == 0:
+        return AlarmKind.DAMAGED
+    if seen.origin != head.origin or (seen.size == head.size and seen.root != head.root):
+        return AlarmKind.FORK
+    nodes = StoredNodes(ledger)
+    try:
+        root, proof = subtree_root(0, seen.size, nodes), prove_consistency(seen.size, head.size, nodes)
+    except (LedgerCorruptError, StoreError):
+        return AlarmKind.DAMAGED
+    is_other = root != seen.root and is_consistent(seen.size, root, head.size, head.root, proof)
+    return AlarmKind.FORK if is_other else AlarmKind.DAMAGED
 
 
 def _parse(note: str) -> Checkpoint:

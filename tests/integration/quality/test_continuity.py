@@ -1,13 +1,16 @@
 """The monitor as a witness: a restored or rewritten ledger raises an alarm, and no inquiry is counted twice."""
 
+import asyncio
 import contextlib
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from estelam.cli import application
@@ -16,12 +19,14 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.ledger.errors import LedgerUncheckedError
+from estelam.ledger.tables import checkpoint_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosigner
 from estelam.storage.store import AccessMode, Store
 from quality import ledger_states, repository
 from quality.monitor import ledger_collector
+from quality.monitor.monitor import Monitor
 from quality.periods import Month, minute_of
 from quality.records import AlarmKind, LedgerAlarm, VerifiedLedger
 from quality.report.generate import generate_reports
@@ -68,11 +73,23 @@ class Monitored:
         shutil.rmtree(self.ledger)
         shutil.copytree(self.folder / name, self.ledger)
 
-    def change(self, statement: str) -> None:
+    def restore_monitor(self) -> None:
+        """Restore the monitor's store as it was after three inquiries; what it keeps beside the store stays."""
+        store = self.folder / "quality"
+        shutil.rmtree(store)
+        shutil.copytree(self.folder / "quality-backup", store)
+
+    def time_of_commit(self, size: int) -> int:
+        """Return the time of the first commit of at least *size* entries."""
+        found = select(checkpoint_table.c.signed_at_micros).where(checkpoint_table.c.size >= size)
+        with contextlib.closing(Store(self.sandbox.promissory().store)) as store, store.transaction() as connection:
+            return int(connection.execute(found.order_by(checkpoint_table.c.size).limit(1)).scalar_one())
+
+    def change(self, statement: str, **values: str | int) -> None:
         """Change the ledger behind the service's back."""
         url = self.sandbox.promissory().store
         with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store, store.transaction() as connection:
-            assert connection.execute(text(statement)).rowcount
+            assert connection.execute(text(statement), values).rowcount
 
     def collect(self) -> int:
         """Collect the ledger; return how many inquiries were ever counted."""
@@ -107,6 +124,7 @@ def monitored(loaded: Sandbox, tmp_path: Path) -> Monitored:
     found.answer(3)
     assert 3 == found.collect()
     found.back_up("backup")
+    shutil.copytree(tmp_path / "quality", tmp_path / "quality-backup")
     found.answer(2)
     assert (5, []) == (found.collect(), found.alarms())
     return found
@@ -165,11 +183,77 @@ def test_rewritten(monitored: Monitored) -> None:
     ],
 )
 def test_changed_entry(monitored: Monitored, statement: str) -> None:
-    """An entry that does not match the signed root is not counted."""
+    """An entry that does not match the signed root is not counted, and accuses nobody of a second history."""
     monitored.answer(2)
     monitored.change(statement)
 
-    assert (5, [AlarmKind.FORK]) == (monitored.collect(), [alarm.kind for alarm in monitored.alarms()])
+    assert (5, [AlarmKind.DAMAGED]) == (monitored.collect(), [alarm.kind for alarm in monitored.alarms()])
+
+
+@pytest.mark.parametrize(
+    "forge", [lambda note: note.replace(note.splitlines()[2], "A" * 43 + "="), lambda _: "nonsense"]
+)
+def test_unsigned_contradiction(monitored: Monitored, forge: Callable[[str], str]) -> None:
+    """Only two signed checkpoints prove a fork: where the later one is not signed, the store is damaged."""
+    newest = "UPDATE ledger.checkpoint SET note = :note WHERE size = (SELECT max(size) FROM ledger.checkpoint)"
+    monitored.change(newest, note=forge(monitored.verified().note))
+    monitored.collect()
+    listed = monitored.run("witness", "alarms", "--json")
+
+    assert ([AlarmKind.DAMAGED], 0) == ([alarm.kind for alarm in monitored.alarms()], listed.exit_code)
+    assert "is not what its key has signed" in _report(monitored)
+
+
+def test_lost_end_is_no_fork(monitored: Monitored) -> None:
+    """A ledger whose checkpoints were removed, some or all, ends before what was verified: that is a rollback."""
+    monitored.change("DELETE FROM ledger.checkpoint WHERE size = (SELECT max(size) FROM ledger.checkpoint)")
+    monitored.collect()
+    monitored.change("DELETE FROM ledger.checkpoint")
+
+    assert "changed again" in monitored.acknowledge().stderr
+    assert [AlarmKind.ROLLBACK] * 2 == [alarm.kind for alarm in monitored.alarms()]
+
+
+def test_lost_checkpoint_is_no_fork(monitored: Monitored) -> None:
+    """A checkpoint that is missing from the store of a ledger that continues it proves no second history."""
+    size = monitored.verified().tree.size
+    monitored.answer(2)
+    monitored.change("DELETE FROM ledger.checkpoint WHERE size = :size", size=size)
+    monitored.collect()
+
+    assert [AlarmKind.DAMAGED] == [alarm.kind for alarm in monitored.alarms()]
+
+
+@pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
+def test_restored_monitor_remembers_what_it_cosigned(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
+    """A monitor and a ledger that were both restored: no second history is cosigned, and the alarm shows the first."""
+    cosigned = monitored.verified().cosigned_note
+    monitored.restore("backup")
+    monitored.restore_monitor()
+    if answers:
+        monitored.answer(answers)
+    monitored.collect()
+    (alarm,) = monitored.alarms()
+    assert (kind, cosigned) == (alarm.kind, alarm.verified)
+
+    assert 0 == monitored.acknowledge().exit_code
+    monitored.answer(9)
+    monitored.collect()
+    assert not monitored.verified().cosignature
+
+
+def test_restored_monitor_goes_on(monitored: Monitored) -> None:
+    """A restored monitor cosigns again once the ledger has passed, provably, what it had cosigned before."""
+    monitored.restore_monitor()
+    until = monitored.time_of_commit(monitored.verified().tree.size + 1)
+    ledger_collector.collect_ledger(monitored.settings, NOTES, Clock(), until=until + 1)
+    behind = monitored.verified()
+    monitored.answer(1)
+    counted = monitored.collect()
+
+    assert "" == behind.cosignature
+    assert (6, []) == (counted, monitored.alarms())
+    assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
 
 
 def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -> None:
@@ -215,6 +299,26 @@ def test_unknown_signing_key(monitored: Monitored) -> None:
     with pytest.raises(LedgerUncheckedError, match="key of none of the given certificates"):
         monitored.collect()
     assert not monitored.alarms()
+
+
+def test_failure_is_logged_with_a_remedy(monitored: Monitored) -> None:
+    """The log states what to do about a ledger that can't be collected, in a constant text, by the kind of failure."""
+    found = []
+    for changed in (
+        {"ledger_certificates": {NOTES: monitored.sandbox.pki / "judiciary-receipts.crt"}},
+        {"ledger_certificates": {NOTES: monitored.folder / "missing.crt"}},
+        {"ledgers": {NOTES: f"sqlite:///{monitored.folder / 'missing'}"}},
+    ):
+        monitored.answer(1)
+        with capture_logs() as logs:
+            asyncio.run(Monitor(monitored.settings.model_copy(update=changed), Clock()).collect())
+        found += [
+            one["reason"] for one in logs if one["event"] == "ledger.collection_failed" and one["service"] == NOTES
+        ]
+
+    assert 3 == len(found)
+    for reason, remedy in zip(found, ("add it", "check the files", "its address"), strict=True):
+        assert remedy in reason
 
 
 def test_commands(monitored: Monitored) -> None:

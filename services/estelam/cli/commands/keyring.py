@@ -57,9 +57,7 @@ def use_key(service: str, key_id: str, *, as_json: bool) -> None:
     output.print_record({"service": service, "key": key_id, "state": "in use"}, as_json=as_json)
 
 
-def destroy_key(
-    service: str, key_id: str, operator: str, reason: str, *, irreversibly: bool, as_json: bool
-) -> None:
+def destroy_key(service: str, key_id: str, operator: str, reason: str, *, irreversibly: bool, as_json: bool) -> None:
     """Replace a key in the keyring of *service* by the date of its destruction, which its ledger notes.
 
     The note is committed first: a crash in between leaves the key, and the command run again writes a second note.
