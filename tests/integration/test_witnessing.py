@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import ssl
 import threading
 import time
@@ -22,16 +23,16 @@ from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.core.settings import WitnessAddress
-from estelam.ledger import cosignatures
-from estelam.ledger.tables import checkpoint_table, last_checkpoint
+from estelam.ledger import cosignatures, search
+from estelam.ledger.tables import checkpoint_table, cosignature_table, last_checkpoint
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, read_archive, write_archive
 from estelam.receipts.checkpoint import origin_of
 from estelam.receipts.cosignature import Cosigner
-from estelam.server.witnessing import submit_newest
+from estelam.server.witnessing import submit_checkpoint
 from estelam.storage.store import AccessMode, Store
-from estelam.witness.client import WitnessClient, WitnessError
+from estelam.witness.client import TIMEOUT_SECONDS, WitnessClient, WitnessError
 from estelam.witness.settings import WitnessSettings
 from tests.conftest import Start, both_engines, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
@@ -134,6 +135,63 @@ def test_witness_down(loaded: Sandbox, tmp_path: Path, start: Start, capsys: pyt
         wait_for(lambda: any(witness.settings.state.glob("*.checkpoint")))
 
 
+def cosigned(sandbox: Sandbox, client: WitnessClient) -> list[int]:
+    """Return the sizes of the checkpoints that the ledger has a cosignature of."""
+    with contextlib.closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
+        sizes = select(cosignature_table.c.size).where(cosignature_table.c.witness == client.key.name)
+        return list(connection.scalars(sizes.order_by(cosignature_table.c.size)))
+
+
+def newest_size(sandbox: Sandbox) -> int:
+    """Return the size of the ledger's newest checkpoint."""
+    with contextlib.closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
+        return search.size(connection)
+
+
+@both_engines
+def test_last_checkpoint_is_submitted(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """Whatever was answered before the end of a service is cosigned, however long the interval."""
+    with witness_of(loaded, tmp_path) as witness:
+        service = start(promissory_opening(loaded, witnesses=(witness.address,), shutdown_delay_seconds=0))
+        wait_for(lambda: any(witness.settings.state.glob("*.checkpoint")))
+        for _ in range(3):
+            ask(loaded, service.address)
+        service.close()
+
+        assert newest_size(loaded) == cosigned(loaded, witness.client)[-1]
+
+
+def test_end_without_witnesses(loaded: Sandbox, start: Start) -> None:
+    """Witnesses that accept a connection and never reply hold up the end of a service for one timeout in all."""
+    with contextlib.ExitStack() as open_sockets:
+        addresses = []
+        for number in range(3):
+            silent = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            key = cosigner(f"witness.example/w{number}").key
+            addresses.append(WitnessAddress(url=url, key=str(key)))
+        service = start(promissory_opening(loaded, witnesses=tuple(addresses), shutdown_delay_seconds=0))
+        ask(loaded, service.address)
+        began = time.monotonic()
+        service.close()
+
+        assert time.monotonic() - began < 3 * TIMEOUT_SECONDS
+
+
+def test_checkpoint_before_a_rotation(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+    """A service that was killed is cosigned up to its end, by its own key, before what its successor signs."""
+    with RunningService(promissory_opening(loaded, shutdown_delay_seconds=0)) as service:
+        ask(loaded, service.address)
+    before = newest_size(loaded)
+    with witness_of(loaded, tmp_path) as witness:
+        service = start(promissory_opening(loaded, witnesses=(witness.address,), shutdown_delay_seconds=0))
+        ask(loaded, service.address)
+        service.close()
+        sizes = cosigned(loaded, witness.client)
+
+    assert before == sizes[0] < sizes[-1] == newest_size(loaded)
+
+
 @pytest.fixture
 def ledger(loaded: Sandbox) -> Iterator[Store]:
     """The ledger of a service that has answered once, to read and to write."""
@@ -148,7 +206,7 @@ def submit(ledger: Store, client: WitnessClient, seen: int | None = None) -> int
         with ledger.transaction() as connection:
             work(connection)
 
-    return submit_newest(client, ledger, write, seen)
+    return submit_checkpoint(client, ledger, write, seen)
 
 
 def cosigned_size(ledger: Store, client: WitnessClient) -> int:

@@ -19,7 +19,7 @@ from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.ledger import kept
 from estelam.ledger.key_use import require_same_keys
-from estelam.ledger.tables import last_checkpoint_time
+from estelam.ledger.tables import last_checkpoint, last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
 from estelam.pipeline.handler import InquiryHandler
@@ -73,7 +73,7 @@ def run_recording_service(
             path = kept.kept_path(settings)
             if path and (found := kept.mismatch(connection, path, signer.known_keys, ledger.origin)):
                 raise found.refusal(settings.SECTION, path)
-            last_sealed = last_checkpoint_time(connection)
+            last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
         recorder = InquiryRecorder(
             store=store,
             ledger=ledger,
@@ -115,16 +115,19 @@ def run_recording_service(
             batcher.run_exclusive(partial(_in_transaction, store, work), CLOSE_SECONDS)
 
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
+        ending = threading.Event()
         for witness in map(WitnessClient.of, settings.witnesses):
             submit = partial(
                 submit_checkpoints,
                 witness,
                 settings.store,
                 write,
+                first=last_note,
                 interval_seconds=settings.witness_interval_seconds,
                 count_failure=metrics.record_witness_failure,
             )
-            running.enter_context(_thread(f"witness {witness.key.name}", submit))
+            running.enter_context(_thread(f"witness {witness.key.name}", submit, ending))
+        running.callback(ending.set)  # all witnesses get the last checkpoint at the same time
         ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
         yield running.enter_context(
             run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages, batcher=batcher)
@@ -142,9 +145,11 @@ def _close(batcher: Batcher[Inquiry, Answer | Refusal], recorder: InquiryRecorde
 
 
 @contextlib.contextmanager
-def _thread(name: str, run: Callable[[threading.Event], None]) -> Iterator[None]:
+def _thread(
+    name: str, run: Callable[[threading.Event], None], stopping: threading.Event | None = None
+) -> Iterator[None]:
     """Run *run* in a thread, until the context ends and the event passed to it is set; wait for it for a while."""
-    stopping = threading.Event()
+    stopping = stopping or threading.Event()
     thread = threading.Thread(target=run, args=(stopping,), name=name, daemon=True)
     thread.start()
     try:
