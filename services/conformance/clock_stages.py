@@ -49,10 +49,10 @@ class StageClock:
         """Return the target's time at *at* of this machine's clock; None without steering files."""
         return self._steering.at(at) if self._steering else None
 
-    def deny(self, fingerprint: str) -> None:
-        """Put a certificate on the target's deny list."""
+    def deny(self, key: str) -> None:
+        """Put the certificates of a public key (SHA-256) on the target's deny list."""
         if self._steering:
-            self._steering.deny(fingerprint)
+            self._steering.deny(key)
 
     def endorse(self, serial: str) -> None:
         """Endorse the note *serial* in the target's data."""

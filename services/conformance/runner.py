@@ -191,7 +191,7 @@ class _Run:
     def _run_step(self, run: _CaseRun, step: Step) -> None:
         time.sleep(step.after)
         if step.deny is not None:
-            self._stages.deny(self._target.fingerprint(step.deny))
+            self._stages.deny(self._target.key(step.deny))
         if step.endorse is not None:
             self._stages.endorse(step.endorse)
         if step.call is None and step.health is None:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from conformance.case import Instance
 from estelam.client.channel import ClientIdentity
 from estelam.core.exceptions import UserFacingError, describe_error
-from estelam.core.keys import verifying_keys
+from estelam.core.keys import key_fingerprint, verifying_keys
 from estelam.core.model_files import read_text
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.receipts.receipt import Verifier
@@ -101,9 +100,9 @@ class Target:
         ids = self._certificate(caller).subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
         return str(ids[0].value) if len(ids) == 1 else ""
 
-    def fingerprint(self, caller: str) -> str:
-        """Return the SHA-256 of *caller*'s certificate in hexadecimal, as deny lists have it."""
-        return self._certificate(caller).fingerprint(SHA256()).hex()
+    def key(self, caller: str) -> str:
+        """Return the SHA-256 of *caller*'s public key in hexadecimal, as deny lists have it."""
+        return key_fingerprint(self._certificate(caller).public_key())
 
     def _certificate(self, caller: str) -> x509.Certificate:
         return read_certificates(self.pki / f"{caller}.crt")[0]

@@ -17,8 +17,8 @@ class TargetControlError(UserFacingError):
 class TargetControl:
     """The steering folder, which the target reads at least once a second.
 
-    `offset` is added to its machine's clock; `denied` lists certificates to refuse; `endorsed` lists the serials of
-    notes that have been endorsed.
+    `offset` is added to its machine's clock; `denied` lists the keys of certificates to refuse; `endorsed` lists the
+    serials of notes that have been endorsed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,9 +43,9 @@ class TargetControl:
             self._seconds += int(ahead) + 1
             self._write(self._offset, f"{self._seconds}\n")
 
-    def deny(self, fingerprint: str) -> None:
-        """Add the certificate with *fingerprint* to the target's deny list."""
-        self._append(self._denied, fingerprint)
+    def deny(self, key: str) -> None:
+        """Add the certificates of a public key (SHA-256) to the target's deny list."""
+        self._append(self._denied, key)
 
     def endorse(self, serial: str) -> None:
         """Add *serial* to the notes that have been endorsed."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from conformance import case_loader, fixtures
 from conformance.fixtures.grants import ORGANIZATIONS
 from estelam.auth.grants import Grant
 from estelam.core.clock import TEHRAN
+from estelam.core.keys import key_fingerprint
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import valid_legal, valid_national
@@ -148,12 +148,12 @@ def test_not_yet_valid(written: Path) -> None:
 
 def test_denied_and_key_modes(written: Path) -> None:
     """`denied` is on the deny list, and private keys have mode 0600."""
-    fingerprint = certificate(written, "denied").fingerprint(SHA256()).hex()
+    key = key_fingerprint(certificate(written, "denied").public_key())
 
     denied = json.loads((written / "data" / "denied.json").read_text("utf-8"))
     modes = {path.stat().st_mode & 0o777 for path in (written / "pki").glob("*.key")}
 
-    assert [{"fingerprint": fingerprint}] == denied
+    assert [{"key_sha256": key}] == denied
     assert {0o600} == modes
 
 

@@ -25,7 +25,8 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
-from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
+from tests.support.certificates import key_sha256
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS, Envoy, render, validate
@@ -59,7 +60,7 @@ def deployment(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactor
     sandbox = suite.create_sandbox(tmp_path_factory.mktemp("deployment"), stores=store)
     suite.load_samples(sandbox)
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
-    proxy = {"ESTELAM_PROMISSORY_TRUSTED_PROXIES": fingerprint((sandbox.pki / "proxy.crt").read_bytes())}
+    proxy = {"ESTELAM_PROMISSORY_TRUSTED_PROXY_KEYS": key_sha256(sandbox.pki / "proxy.crt")}
     with ExitStack() as stack:
         workers = [stack.enter_context(ServiceProcess("promissory", sandbox, environ=proxy)) for _ in range(2)]
         envoys = {
@@ -144,7 +145,7 @@ def test_denied_caller_is_refused_behind_proxy(deployment: EnvoyDeployment) -> N
     with caller(deployment.sandbox, deployment.envoys[KINDS[1]].address) as ask:
         before = ask()
         suite.write_access(
-            deployment.sandbox, GRANTS, rate=1000, burst=2000, denied=[fingerprint(deployment.pem("setad"))]
+            deployment.sandbox, GRANTS, rate=1000, burst=2000, denied=[key_sha256(deployment.sandbox.pki / "setad.crt")]
         )
         time.sleep(1.2)
         try:

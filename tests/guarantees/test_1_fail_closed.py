@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy.exc import OperationalError
 
-from estelam.auth import certificate
+from estelam.auth import trust
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
@@ -62,7 +62,7 @@ FRONT = (
     "estelam/telemetry/metrics.py",
     *(
         f"estelam/auth/{name}.py"
-        for name in ("authentication", "authorization", "certificate", "rate_limit", "revocation")
+        for name in ("authentication", "authorization", "certificate", "rate_limit", "revocation", "trust")
     ),
     "estelam/catalogue/access_source.py",
     *(f"estelam/pipeline/{name}.py" for name in ("batcher", "handler", "metadata", "outages", "timers")),
@@ -151,6 +151,7 @@ REFUSED = {
 # Files where an error is how a library reports invalid bytes of the caller: it may become this refusal.
 CALLER_ERRORS = {
     "estelam/auth/certificate.py": Reason.CERTIFICATE_UNUSABLE,
+    "estelam/auth/trust.py": Reason.CERTIFICATE_UNUSABLE,
     "estelam/core/validation.py": Reason.REQUEST_MALFORMED,
 }
 # Functions where the right answer is returned in spite of a fault, and why that is sound.
@@ -163,6 +164,11 @@ TOLERATED = {
     "Entry.settle": "the recorded result has been passed on before this line",
     "Timer.cancel": "the same",
     "Timers.cancel": "the same",
+    "ClientTrust.verify": "unreadable authorities leave the last ones in force",
+    "ClientTrust.__init__": "the same: the line that names the file",
+    "ClientTrust._load": "the same",
+    "verifier": "the same",
+    "_is_issued_by_any": "the same",
     "Revocation._current": "unreadable lists leave the last valid ones in force",
     "Revocation.__init__": "the same: the line that names the files",
     "Authorizer.refresh": "an unreadable table leaves the last valid one in force",
@@ -228,7 +234,6 @@ class ServiceUnderTest:
     def ask(self, question: Question) -> Message | grpc.RpcError:
         """Return the reply or error, once the service is idle again."""
         self._store_down = question.store_down
-        certificate.parse_certificate.cache_clear()
         if question.table_changed:
             os.utime(self._box.access)
         now = Clock().now()
@@ -330,6 +335,7 @@ def _traced(activity: Activity, database: DatabaseFaults) -> Iterator[None]:
     logging = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trust, "CACHED_CERTIFICATES", 0)
         patch.setattr(Server, "_serve", activity.followed(Server._serve))
         patch.setattr(Batcher, "_run_batch", activity.followed(Batcher._run_batch))
         patch.setattr(Batcher, "__init__", activity.counted(Batcher.__init__))

@@ -23,11 +23,13 @@ from tests.guarantees.test_1_fail_closed import (
     faulty,
     points,
 )
-from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
+from tests.support.certificates import key_sha256
 from tests.support.faults import DatabaseFaults, Faults
 from tools.env import sandbox as suite
 
 XFCC = "estelam/auth/xfcc.py"
+VERIFYING = (XFCC, "estelam/auth/trust.py")
 
 
 class ProxiedService(ServiceUnderTest):
@@ -44,8 +46,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceUnd
     box = suite.create_sandbox(tmp_path_factory.mktemp("proxied"))
     suite.load_samples(box)
     DevCertificateAuthority(box.pki).issue("proxy", [])
-    proxy, setad = ((box.pki / f"{name}.crt").read_bytes() for name in ("proxy", "setad"))
-    settings = box.promissory(listen="127.0.0.1:0", trusted_proxies=[fingerprint(proxy)])
+    setad = (box.pki / "setad.crt").read_bytes()
+    settings = box.promissory(listen="127.0.0.1:0", trusted_proxy_keys=[key_sha256(box.pki / "proxy.crt")])
     faults = Faults(SERVICES, (*FILES, XFCC))
     activity = Activity(faults)
     question = replace(ANSWERED["a note, YES"], caller="proxy", metadata=((HEADER, forwarded(setad)),))
@@ -63,12 +65,7 @@ def test_error_while_verifying_xfcc_is_a_refusal(
     """An error at any line that verifies a proxy's header becomes a refusal."""
     service, question = asked
     monkeypatch.setitem(whole.CALLER_ERRORS, XFCC, Reason.CERTIFICATE_UNUSABLE)
-    for function in ("XfccVerifier._current_verifier", "XfccVerifier._load"):
-        monkeypatch.setitem(whole.TOLERATED, function, "unreadable authorities leave the last ones in force")
-    known = {point.place for point in points(service, replace(question, metadata=()))}
-    passed = [point for point in points(service, question) if point.place not in known]
+    passed = [point for point in points(service, question) if point.file in VERIFYING]
 
     assert faulty(service, question, passed) == []
-    assert {"XfccVerifier._current_verifier", "XfccVerifier.client_certificate", "_verify_header"} <= {
-        point.function for point in passed
-    }
+    assert {"ClientTrust.verify", "_verify", "forwarded_certificate"} <= {point.function for point in passed}

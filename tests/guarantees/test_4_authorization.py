@@ -29,6 +29,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
+from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import (
@@ -254,11 +255,9 @@ def test_grid_matches_grants() -> None:
 def test_denied_certificate_is_refused_on_open_connection(rewritten: Deployment, method: str) -> None:
     """A certificate that is put on the deny list is refused on its open connection."""
     denied = rewritten.spare(method)
-    fingerprint = x509.load_pem_x509_certificate(denied.certificate.read_bytes()).fingerprint(SHA256()).hex()
-
     with plain_channel(rewritten.addresses[method], denied) as channel:
         before, _ = ask(channel, method)
-        rewritten.rewrite(denied=[fingerprint])
+        rewritten.rewrite(denied=[key_sha256(denied.certificate)])
         after, _ = ask(channel, method)
 
     assert (OK, DENIED) == (before, after)
@@ -337,8 +336,7 @@ def test_changed_table_applies_to_open_connection(sandbox: Sandbox, start: Start
 @pytest.mark.parametrize("broken", ["", "[[grant", "grant = []", "\0", None])
 def test_invalid_table_keeps_last_one(rewritten: Deployment, broken: str | None) -> None:
     """An invalid or missing table leaves the last valid one in force until it is repaired."""
-    denied = x509.load_pem_x509_certificate((rewritten.sandbox.pki / "agency.crt").read_bytes())
-    rewritten.rewrite(denied=[denied.fingerprint(SHA256()).hex()])
+    rewritten.rewrite(denied=[key_sha256(rewritten.sandbox.pki / "agency.crt")])
     with rewritten.channel("setad", CHECK_NOTE) as setad, rewritten.channel("agency", CHECK_NOTE) as agency:
         ask(setad, CHECK_NOTE)
         if broken is None:

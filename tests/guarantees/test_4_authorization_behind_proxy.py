@@ -28,6 +28,7 @@ from tests.guarantees.test_4_authorization import (
     ask,
     self_sign,
 )
+from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
@@ -67,7 +68,7 @@ class ProxiedService:
         return ask(channel, CHECK_NOTE, metadata=[(HEADER, header) for header in headers])[0]
 
     def deny(self, *names: str) -> None:
-        denied = [fingerprint(self.pem(name)) for name in names]
+        denied = [key_sha256(self.sandbox.pki / f"{name}.crt") for name in names]
         suite.write_access(self.sandbox, GRANTS, rate=1, burst=2000, denied=denied)
         self.time.seconds += 2
 
@@ -78,8 +79,8 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedService
     sandbox, clock = suite.create_sandbox(folder / "suite"), Time()
     suite.load_samples(sandbox)
     issue(sandbox, folder)
-    proxies = [fingerprint((sandbox.pki / f"{name}.crt").read_bytes()) for name in ("proxy", "other proxy", "brief")]
-    opening = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0, trusted_proxies=proxies)
+    proxies = [key_sha256(sandbox.pki / f"{name}.crt") for name in ("proxy", "other proxy", "brief")]
+    opening = promissory_opening(sandbox, clock.clock, shutdown_delay_seconds=0, trusted_proxy_keys=proxies)
     with RunningService(opening) as service:
         yield ProxiedService(sandbox, clock, service.address)
 
@@ -290,7 +291,7 @@ def test_expired_proxy_is_refused(changed: ProxiedService) -> None:
 
 
 def test_changed_authorities_apply_soon(changed: ProxiedService) -> None:
-    """An authority is trusted from when it is added to the file until it is removed."""
+    """An authority is trusted from when it is added to the file until it is removed; so is the proxy's own."""
     elsewhere = changed.sandbox.folder.parent / "elsewhere" / "ca.crt"
     setad, other = forwarded(changed.pem("setad")), forwarded(changed.pem("another authority"))
     trust, old = changed.sandbox.pki / "ca.crt", changed.pem("ca")
@@ -301,7 +302,7 @@ def test_changed_authorities_apply_soon(changed: ProxiedService) -> None:
             changed.time.seconds += 2
             seen.append((changed.call(channel, setad), changed.call(channel, other)))
 
-    assert [(OK, UNUSABLE), (OK, OK), (UNUSABLE, OK), (UNUSABLE, OK), (OK, UNUSABLE)] == seen
+    assert [(OK, UNUSABLE), (OK, OK), (UNUSABLE, UNUSABLE), (UNUSABLE, UNUSABLE), (OK, UNUSABLE)] == seen
 
 
 def test_no_proxy_is_trusted_by_default(sandbox: Sandbox) -> None:

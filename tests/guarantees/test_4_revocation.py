@@ -10,18 +10,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from estelam.auth.certificate import parse_certificate
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.revocation import Revocation, read_lists
+from estelam.auth.trust import ClientTrust
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.pem import KeyFileError, read_certificates
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.test_4_authorization import OK, Outcome, Time, ask
-from tests.guarantees.test_4_authorization_behind_proxy import HEADER, fingerprint, forwarded
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
-from tests.support.certificates import DAY, NOW, concatenate, crl_pem, write_authority
+from tests.support.certificates import DAY, NOW, concatenate, crl_pem, key_sha256, write_authority
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_NOTE, Sandbox
@@ -68,7 +68,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Revoking]:
         sandbox,
         clock.clock,
         shutdown_delay_seconds=0,
-        trusted_proxies=[fingerprint((sandbox.pki / "proxy.crt").read_bytes())],
+        trusted_proxy_keys=[key_sha256(sandbox.pki / "proxy.crt")],
         revocation_lists=(sandbox.folder / "ca.crl",),
     )
     with RunningService(opening) as running:
@@ -239,7 +239,7 @@ def test_whole_chain_is_checked(tmp_path: Path, revoked: str, listed: tuple[str,
     trust = concatenate(tmp_path / "trust.crt", [middle / "ca.crt", root / "ca.crt"])
     revocation = Revocation([tmp_path / "lists.pem"], trust, Clock())
     with nullcontext() if reason is None else pytest.raises(Refusal) as refused:
-        revocation.check(parse_certificate(leaf.read_bytes()))
+        revocation.check(ClientTrust(trust, Clock()).verify(leaf.read_bytes()))
 
     assert reason == (refused and refused.value.reason)
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from estelam.core.keys import key_fingerprint
 from estelam.core.pem import read_certificates, read_private_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def certificate_pem(
@@ -51,14 +53,25 @@ def certificate_pem(
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
 
 
-def write_authority(folder: Path, *, above: Path | None = None, signs_lists: bool = True) -> Path:
+def write_authority(
+    folder: Path,
+    *,
+    above: Path | None = None,
+    signs_lists: bool = True,
+    path_length: int | None = None,
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+    organization_id: str | None = None,
+) -> Path:
     """Write an authority, named after *folder*, to ca.crt and ca.key in it, issued by the one in the folder *above*.
 
     Without *above* it issues itself.
     """
     folder.mkdir()
-    key = generate_private_key(SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+    key = key or generate_private_key(SECP256R1())
+    named = [x509.NameAttribute(NameOID.COMMON_NAME, folder.name)]
+    if organization_id:
+        named.append(x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, organization_id))
+    name = x509.Name(named)
     issuer = read_certificates(above / "ca.crt")[0].subject if above else name
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -73,7 +86,7 @@ def write_authority(folder: Path, *, above: Path | None = None, signs_lists: boo
     )
     certificate = (
         x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number(), NOW - DAY, NOW + DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
         .sign(read_private_key(above / "ca.key") if above else key, SHA256())  # type: ignore[arg-type]
     )
@@ -82,10 +95,37 @@ def write_authority(folder: Path, *, above: Path | None = None, signs_lists: boo
     return folder
 
 
+def write_client(
+    folder: Path,
+    name: str,
+    organization_id: str,
+    key: CertificateIssuerPrivateKeyTypes,
+    *,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
+) -> Path:
+    """Write a certificate *name*.crt of *key*, and the key, issued by the authority in *folder*; return its path."""
+    issuer, issuer_key = read_certificates(folder / "ca.crt")[0], read_private_key(folder / "ca.key")
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, organization_id)])
+    serial = x509.random_serial_number()
+    certificate = (
+        x509.CertificateBuilder(issuer.subject, subject, key.public_key(), serial, NOW - DAY, NOW + DAY)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .sign(issuer_key, SHA256())  # type: ignore[arg-type]
+    )
+    path = folder / f"{name}.crt"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    path.with_suffix(".key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def key_sha256(file: Path) -> str:
+    """Return the SHA-256 of the public key of the certificate in *file*, as deny lists have it."""
+    return key_fingerprint(read_certificates(file)[0].public_key())
+
+
 def write_retirement(path: Path, certificate: Path, at: datetime, reason: str) -> Path:
     """Write to *path* that the key of *certificate* was retired *at*."""
-    key = key_fingerprint(read_certificates(certificate)[0].public_key())
-    row = {"key": key, "retired_at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "reason": reason}
+    row = {"key": key_sha256(certificate), "retired_at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "reason": reason}
     path.write_text(json.dumps({"retired": [row]}), "ascii")
     return path
 
@@ -115,3 +155,15 @@ def crl_pem(
     if extension is not None:
         builder = builder.add_extension(extension, critical=True)
     return builder.sign(key, SHA256()).public_bytes(encoding)  # type: ignore[arg-type]
+
+
+def flip_signature(pem: bytes) -> bytes:
+    """Return the certificate with its ECDSA P-256 signature (r, s) rewritten as (r, n - s), which is valid as well."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    r, s = decode_dss_signature(certificate.signature)
+    flipped = encode_dss_signature(r, P256_ORDER - s)
+    tbs, whole = certificate.tbs_certificate_bytes, certificate.public_bytes(Encoding.DER)
+    algorithm = whole[whole.index(tbs) + len(tbs) : -len(certificate.signature) - 3]
+    body = tbs + algorithm + bytes((3, len(flipped) + 1, 0)) + flipped
+    der = b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)

@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from hpack import Encoder
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
+from estelam.core.keys import key_fingerprint
+from estelam.core.pem import read_certificates
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tools.chaos.fuzz import NOTE, TARGETS, headers_of
 from tools.chaos.raw_http2 import (
@@ -113,8 +113,8 @@ def run(task: Task, kind: str, whole: int) -> Result:
 
 def _trust_proxy(sandbox: Sandbox) -> dict[str, str]:
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
-    certificate = x509.load_pem_x509_certificate((sandbox.pki / "proxy.crt").read_bytes())
-    return {"ESTELAM_PROMISSORY_TRUSTED_PROXIES": certificate.fingerprint(SHA256()).hex()}
+    (certificate,) = read_certificates(sandbox.pki / "proxy.crt")
+    return {"ESTELAM_PROMISSORY_TRUSTED_PROXY_KEYS": key_fingerprint(certificate.public_key())}
 
 
 @contextmanager

@@ -198,7 +198,7 @@ class SimulatedService:
             Inquiry(
                 uuid_utils.uuid7(),
                 question.method,
-                Caller(question.caller, ""),
+                Caller(question.caller),
                 self.time.monotonic,
                 request=request(question),
             )

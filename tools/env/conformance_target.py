@@ -67,10 +67,10 @@ def write_access(folder: Path, table: Path) -> str:
     """Write the access table of the fixtures in *folder*; returns the text of the controlled deny list."""
     steered = (folder / "steering" / "denied").read_text("ascii")
     with (folder / "data" / "denied.csv").open(encoding="utf-8", newline="") as file:
-        denied = {row["fingerprint"] for row in csv.DictReader(file)}.union(steered.split())
+        denied = {row["key_sha256"] for row in csv.DictReader(file)}.union(steered.split())
     with (folder / "data" / "grants.csv").open(encoding="utf-8", newline="") as file:
         lines = [*_grants(csv.DictReader(file))]
-    lines += [f'[[deny]]\ncertificate = "{fingerprint}"\nreason = "lost key"\n' for fingerprint in sorted(denied)]
+    lines += [f'[[deny]]\nkey = "{key}"\nreason = "lost key"\n' for key in sorted(denied)]
     write_atomic(table, "\n".join(lines))
     return steered
 

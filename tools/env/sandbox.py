@@ -227,7 +227,7 @@ def write_access(
     miss_cost: int = 1,
     required_metadata: Sequence[str] = (),
 ) -> None:
-    """Write the access table: (certificate name, method, clause) for each grant, and *denied* fingerprints."""
+    """Write the access table: (certificate name, method, clause) for each grant, and *denied* public keys (SHA-256)."""
     table = [
         textwrap.dedent(f"""\
             [[grant]] # {name}
@@ -240,7 +240,7 @@ def write_access(
             """)
         for name, method, clause in grants
     ]
-    table += [f'[[deny]]\ncertificate = "{fingerprint}"\nreason = "lost key"\n' for fingerprint in denied]
+    table += [f'[[deny]]\nkey = "{key}"\nreason = "lost key"\n' for key in denied]
     write_atomic(sandbox.access, "\n".join(table))
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from estelam.auth.certificate import ClientCertificate
 from estelam.auth.grants import AccessConfigError, AccessTable, Grant
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
@@ -70,19 +71,18 @@ class Authorizer:
         """Return the grant under which *caller* may call *method* today, by Iran's calendar day.
 
         Raises:
-            Refusal: CERTIFICATE_DENIED or NOT_GRANTED.
+            Refusal: NOT_GRANTED.
         """
-        if self.is_denied(caller.certificate):
-            raise Refusal(Reason.CERTIFICATE_DENIED)
+        self.refresh()
         for grant in self._reloader.value.grants.get((caller.organization_id, method.name), ()):
             if grant.in_force(self._today()):
                 return grant
         raise Refusal(Reason.NOT_GRANTED)
 
-    def is_denied(self, fingerprint: str) -> bool:
-        """Whether the certificate with this SHA-256 *fingerprint* is on the deny list."""
+    def is_denied(self, certificate: ClientCertificate) -> bool:
+        """Whether *certificate* is on the deny list."""
         self.refresh()
-        return fingerprint in self._reloader.value.denied
+        return not certificate.denial_names.isdisjoint(self._reloader.value.denied)
 
     def _today(self) -> date:
         if not self._day.begins_micros <= (now := self._clock.micros()) < self._day.ends_micros:
@@ -104,4 +104,4 @@ class Authorizer:
             key = grant.caller, grant.method
             grants[key] = (*grants.get(key, ()), grant)
         log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))
-        return _Table(grants, frozenset(denial.certificate for denial in table.deny))
+        return _Table(grants, frozenset(denial.name for denial in table.deny))

@@ -16,6 +16,7 @@ from estelam.core.files import write_atomic
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
+_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _CLOCK_SLACK = timedelta(minutes=5)
 
 
@@ -75,9 +76,10 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=3650),
         since: datetime | None = None,
     ) -> Path:
-        """Issue an Ed25519 certificate *name*.crt with its key, for signing checkpoints."""
+        """Issue an Ed25519 certificate *name*.crt with its key, for signing checkpoints and for nothing else."""
         key = Ed25519PrivateKey.generate()
         builder = self._leaf(name, [organization_id], key, since or datetime.now(UTC), lifetime)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([_DOCUMENT_SIGNING]), critical=True)
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
     def _leaf(

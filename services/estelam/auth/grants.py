@@ -2,13 +2,15 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from estelam.auth.certificate import issued_name
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
+from estelam.core.pem import name_text, parse_name
 from estelam.core.settings import Fingerprint
 
 RequiredMetadata = Literal["x-inquiry-id", "x-case-reference", "x-operator"]
@@ -51,12 +53,35 @@ class Grant(BaseModel):
 
 
 class Denial(BaseModel):
-    """A certificate on the deny list."""
+    """A certificate on the deny list: any of a public key, or the one with a serial number of an issuer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    certificate: Fingerprint
-    reason: str = Field(min_length=1)
+    key: Fingerprint | None = None
+    """SHA-256 of the public key (SubjectPublicKeyInfo)."""
+    issuer: Annotated[str, AfterValidator(lambda text: name_text(parse_name(text)))] | None = None
+    """The issuer's name (RFC 4514)."""
+    serial: Annotated[str, Field(pattern="^[0-9A-Fa-f]{1,40}$")] | None = None
+    """The serial number, hexadecimal."""
+    reason: str = Field(min_length=1, max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_form(cls, values: Any) -> Any:
+        if isinstance(values, dict) and {"key", "issuer", "serial"} & values.keys() not in _DENIAL_FORMS:
+            raise ValueError(
+                "give the key, or the issuer and the serial, as `estelam pki show --details FILE` prints them; the hash"
+                " of a certificate bars nobody, since its holder can rewrite the signature in it"
+            )
+        return values
+
+    @property
+    def name(self) -> str:
+        """The name by which a certificate is found, as in `ClientCertificate.denial_names`."""
+        return self.key or issued_name(self.issuer or "", int(self.serial or "", 16))
+
+
+_DENIAL_FORMS = ({"key"}, {"issuer", "serial"})
 
 
 class AccessTable(BaseModel):

@@ -62,6 +62,8 @@ class Item:
     key_sha256: str | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    serial: str | None = None
+    """The serial number, hexadecimal."""
     sha256: str | None = None
     problem: str | None = None
     """Why it can't be used now, or not much longer."""
@@ -173,6 +175,7 @@ def _certificates(use: str, file: Path) -> Iterator[Item]:
             key_fingerprint(certificate.public_key()),
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
+            f"{certificate.serial_number:x}",
             certificate.fingerprint(SHA256()).hex(),
         )
 

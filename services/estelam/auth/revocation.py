@@ -6,12 +6,12 @@ followed. A file that can't be used prevents the start; later it leaves the list
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
@@ -23,14 +23,10 @@ from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
 
-MAX_CHAIN, MAX_CHAINS = 8, 1024
 _TOLERANCE_MICROS = int(CLOCK_TOLERANCE.total_seconds() * 1e6)
 _UNDERSTOOD = {x509.AuthorityKeyIdentifier.oid, x509.CRLNumber.oid}
 # A list of some certificates, of another authority's, or of changes only, would pass what it does not cover.
 _INCOMPLETE = {x509.IssuingDistributionPoint.oid, x509.DeltaCRLIndicator.oid}
-
-IssuedSerial = tuple[str, int]
-"""What a certificate is revoked by: the fingerprint of its issuer's key, and its serial number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +40,6 @@ class IssuerList:
     def is_current(self, now_micros: int) -> bool:
         """Whether the list is in force at *now_micros* (microseconds since 1970)."""
         return self.this_update_micros - _TOLERANCE_MICROS <= now_micros <= self.next_update_micros
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The lists by the fingerprint of their authority's key, and the chains of the certificates that were checked."""
-
-    authorities: Sequence[x509.Certificate]
-    lists: Mapping[str, IssuerList]
-    chains: dict[str, tuple[IssuedSerial, ...]] = field(default_factory=dict)
-    """By the certificate's fingerprint, which is looked up much faster than the certificate."""
-
-    def chain(self, certificate: ClientCertificate) -> tuple[IssuedSerial, ...]:
-        """Return what *certificate* and the authorities above it are revoked by; empty if no authority issued it."""
-        if (known := self.chains.get(certificate.fingerprint)) is not None:
-            return known
-        if len(self.chains) >= MAX_CHAINS:
-            self.chains.clear()
-        found = self.chains[certificate.fingerprint] = _chain(certificate.parsed, self.authorities)
-        return found
 
 
 class Revocation:
@@ -85,27 +62,24 @@ class Revocation:
             self._reloader.refresh()
 
     def check(self, certificate: ClientCertificate) -> None:
-        """Check that *certificate*, whose chain has been verified, is not revoked now.
+        """Check that *certificate*, and each authority in its chain, is not revoked now.
 
         Raises:
             Refusal: CERTIFICATE_REVOKED, or REVOCATION_UNKNOWN if that can't be decided.
         """
         if not self._lists:
             return
-        state, now = self._current(), self._clock.micros()
-        chain = state.chain(certificate)
-        if any(issuer in state.lists and serial in state.lists[issuer].serials for issuer, serial in chain):
+        lists, now, chain = self._current(), self._clock.micros(), certificate.issued_serials
+        if any(issuer in lists and serial in lists[issuer].serials for issuer, serial in chain):
             raise Refusal(Reason.CERTIFICATE_REVOKED)
-        if not chain or any(
-            issuer not in state.lists or not state.lists[issuer].is_current(now) for issuer, _ in chain
-        ):
+        if not chain or not all(issuer in lists and lists[issuer].is_current(now) for issuer, _ in chain):
             raise Refusal(Reason.REVOCATION_UNKNOWN)
 
     def expires_at(self) -> float:
         """Return when the first list runs out, in seconds since 1970."""
-        return min(one.next_update_micros for one in self._reloader.value.lists.values()) / 1e6
+        return min(one.next_update_micros for one in self._reloader.value.values()) / 1e6
 
-    def _current(self) -> _State:
+    def _current(self) -> Mapping[str, IssuerList]:
         try:
             self._reloader.refresh()
         except (OSError, KeyFileError) as error:
@@ -113,15 +87,15 @@ class Revocation:
             log.error("revocation.unreadable", error=type(error).__name__, problem=describe_error(error))
         return self._reloader.value
 
-    def _load(self) -> _State:
+    def _load(self) -> Mapping[str, IssuerList]:
         authorities = read_certificates(self._authorities)
         lists = read_lists(self._lists, authorities)
         if self._reloader.is_loaded:
-            for issuer, known in self._reloader.value.lists.items():
+            for issuer, known in self._reloader.value.items():
                 if issuer in lists and lists[issuer].this_update_micros < known.this_update_micros:
                     raise KeyFileError("a revocation list is older than the one in force; fetch it again")
         log.info("revocation.loaded", lists=len(lists), revoked=sum(len(one.serials) for one in lists.values()))
-        return _State(authorities, lists)
+        return lists
 
 
 def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -> dict[str, IssuerList]:
@@ -175,23 +149,3 @@ def _issuer_list(path: Path, crl: x509.CertificateRevocationList) -> IssuerList:
         raise KeyFileError(f"{path}: does not state when the next list comes (nextUpdate)")
     serials = frozenset(revoked.serial_number for revoked in crl)
     return IssuerList(serials, to_micros(crl.last_update_utc), to_micros(crl.next_update_utc))
-
-
-def _chain(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> tuple[IssuedSerial, ...]:
-    chain: list[IssuedSerial] = []
-    while len(chain) < MAX_CHAIN and (issuer := _issued_by(certificate, authorities)) is not None:
-        chain.append((key_fingerprint(issuer.public_key()), certificate.serial_number))
-        if issuer.subject == issuer.issuer:
-            return tuple(chain)
-        certificate = issuer
-    return tuple(chain)
-
-
-def _issued_by(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    for authority in authorities:
-        try:
-            certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            continue
-        return authority
-    return None

@@ -13,7 +13,7 @@ KEY_FIELDS: Mapping[str, str] = {
     "services": "slug",
     "grants": "id",
     "agreements": "id",
-    "denied": "certificate",
+    "denied": "name",
 }
 
 

@@ -5,7 +5,7 @@ from datetime import date
 from enum import StrEnum
 
 from estelam.auth import grants
-from estelam.auth.grants import AccessTable, Denial
+from estelam.auth.grants import AccessTable
 from estelam.catalogue.model import Approval, Catalogue, Grant
 
 
@@ -13,7 +13,7 @@ def access_table(catalogue: Catalogue) -> AccessTable:
     """Return the access table that *catalogue* yields."""
     return AccessTable(
         grant=tuple(derived for grant in catalogue.grants for derived in effective_grants(catalogue, grant)),
-        deny=tuple(Denial(certificate=denied.certificate, reason=denied.reason) for denied in catalogue.denied),
+        deny=tuple(catalogue.denied),
     )
 
 

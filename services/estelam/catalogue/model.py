@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estelam.auth.grants import Quota, RequiredMetadata
+from estelam.auth.grants import Denial, Quota, RequiredMetadata
 from estelam.core.date_fields import Day
-from estelam.core.settings import Fingerprint
 
 Slug = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Clause = Annotated[str, Field(pattern=r"^R[1-9](\.[0-9]+)+$")]
@@ -164,11 +163,9 @@ class Duty(Record):
     """The evidence that the duty is done."""
 
 
-class Denied(Record):
+class Denied(Record, Denial):
     """A denied certificate."""
 
-    certificate: Fingerprint
-    reason: Text
     party: Slug | None = None
 
 

@@ -32,7 +32,7 @@ def _names_are_unique(catalogue: Catalogue) -> Iterator[Violation]:
     yield from _duplicates("grants", catalogue.grants, "id")
     yield from _duplicates("agreements", catalogue.agreements, "id")
     yield from _duplicates("duties", catalogue.duties, "id")
-    yield from _duplicates("denied", catalogue.denied, "certificate")
+    yield from _duplicates("denied", catalogue.denied, "name")
     for index, service in enumerate(catalogue.services):
         for found in _duplicates("methods", service.methods, "name"):
             yield Violation(("services", index, *found.location), found.message)

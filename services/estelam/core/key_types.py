@@ -1,4 +1,4 @@
-"""Kinds of public keys, and which of them TLS with gRPC accepts (measured with gRPC 1.85, in both roles)."""
+"""Kinds of public keys, and which are accepted for TLS: those that gRPC takes (measured with 1.85, in both roles)."""
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 _CURVES = {SECP256R1.name: "P-256", SECP384R1.name: "P-384", "secp521r1": "P-521"}
+MIN_RSA_BITS = 2048
 TLS_CURVES = (SECP256R1.name, SECP384R1.name)
 
 
@@ -25,11 +26,12 @@ def key_type(certificate: x509.Certificate) -> str:
 
 
 def works_with_tls(certificate: x509.Certificate) -> bool:
-    """Whether a TLS handshake with gRPC accepts the certificate's kind of key. Its authorities' keys may be of any."""
+    """Whether a TLS handshake with gRPC accepts the certificate's kind of key, and it is no RSA key below 2048 bits."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return False
     if isinstance(key, RSAPublicKey):
-        return certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS
+        is_pss = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+        return not is_pss and key.key_size >= MIN_RSA_BITS
     return isinstance(key, EllipticCurvePublicKey) and key.curve.name in TLS_CURVES

@@ -19,8 +19,6 @@ class Caller:
 
     organization_id: str
     """The 11-digit legal id (OID 2.5.4.97)."""
-    certificate: str
-    """SHA-256 of the certificate, hexadecimal, as in the deny list."""
 
 
 class Subject(NamedTuple):

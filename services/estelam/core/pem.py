@@ -53,6 +53,18 @@ def name_text(name: x509.Name) -> str:
     return name.rfc4514_string({NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier"})
 
 
+def parse_name(text: str) -> x509.Name:
+    """Return the subject or issuer whose `name_text` is *text*.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    try:
+        return x509.Name.from_rfc4514_string(text, {"organizationIdentifier": NameOID.ORGANIZATION_IDENTIFIER})
+    except ValueError:
+        raise ValueError("give the name as `estelam pki show --details FILE` prints it, as CN=authority") from None
+
+
 def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Return all certificates of a PEM file, in its order.
 
@@ -107,8 +119,8 @@ def read_key_pair(certificate: Path, private_key: Path) -> KeyPair:
         )
     if not works_with_tls(chain[0]):
         raise KeyFileError(
-            f"{certificate}: TLS with gRPC does not accept {key_type(chain[0])} keys; use ECDSA P-256 or P-384, or RSA:"
-            f" openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW.key"
+            f"{certificate}: TLS with gRPC does not accept {key_type(chain[0])} keys; use ECDSA P-256 or P-384, or RSA"
+            f" 2048: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW.key"
         )
     return KeyPair(chain, key, chain_pem, key_pem)
 

@@ -98,7 +98,8 @@ class ServingSettings(SettingsSection):
     private_key: Path
     """The key of the server's certificate (PEM). A changed file is used from the next handshake on."""
     ca_certificates: Path
-    """The authorities (PEM) that may issue callers' certificates. A changed file is used from the next handshake on."""
+    """The authorities (PEM) that may issue callers' certificates, with those between. A change is in force within a
+    second, for open connections too."""
     revocation_lists: tuple[Path, ...] = ()
     """Revocation lists (CRL). With any, each authority of a caller's certificate needs a current one. A change is in
     force within a second."""
@@ -106,8 +107,9 @@ class ServingSettings(SettingsSection):
     """Grants and deny list: a catalogue folder, or an access table (TOML). A change is in force within a second."""
     outages: Path | None = None
     """The file (TOML) of announced outages, during which the service refuses; without it, there are none."""
-    trusted_proxies: tuple[Fingerprint, ...] = ()
-    """SHA-256 fingerprints of the certificates of TLS-terminating proxies that may forward callers' certificates."""
+    trusted_proxy_keys: tuple[Fingerprint, ...] = ()
+    """Public keys (key_sha256 of `estelam pki show --details`) of the TLS-terminating proxies that may forward callers'
+    certificates."""
     request_timeout_seconds: float = Field(default=10.0, gt=0)
     """Longest time for one inquiry, in seconds, whatever deadline the caller sets."""
     drain_seconds: float = Field(default=5.0, ge=0)

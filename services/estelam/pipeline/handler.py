@@ -183,7 +183,7 @@ class InquiryHandler:
         certificate = self._authenticator.authenticate(call.certificates(), call.metadata)  # 1 authenticate
         caller = certificate.caller()
         inquiry = exchange.inquiry = Inquiry(uuid_utils.uuid7(), method, caller, exchange.arrived_at)
-        self._authenticator.revocation.check(certificate)
+        self._authenticator.check_revocation(certificate)
         grant = exchange.grant = self._authorizer.authorize(caller, method)  # 2 authorize
         inquiry.purpose = parse_purpose(call.metadata, grant)  # 3 validate
         if call.request is None:

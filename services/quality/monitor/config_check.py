@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from estelam.auth import certificate
 from estelam.catalogue import loader
 from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
@@ -131,16 +130,11 @@ def _certificate_problem(identity: ClientIdentity, legal_id: str, clock: Clock) 
     """What is wrong with *identity* as that of *legal_id*; empty if nothing is."""
     try:
         identity.credentials()
-        named = certificate.parse_certificate(identity.certificate.read_bytes()).organization_id
+        named = certificate_check.verified(identity, clock).organization_id
     except (OSError, KeyFileError) as error:
         return describe_error(error)
     except Refusal as refusal:
-        return f"{identity.certificate}: {refusal.spec.en}"
-    if named != legal_id:
-        return f"{identity.certificate}: the certificate names another organisation"
-    match certificate_check.rejection_reason(identity, clock):
-        case Reason.CERTIFICATE_EXPIRED:
+        if refusal.reason is Reason.CERTIFICATE_EXPIRED:
             return f"{identity.certificate}: the certificate is not valid now"
-        case Reason.CERTIFICATE_UNUSABLE:
-            return f"{identity.certificate}: the certificate is not from an authority in ca_certificates"
-    return ""
+        return f"{identity.certificate}: the certificate is no client's, or not from an authority in ca_certificates"
+    return "" if named == legal_id else f"{identity.certificate}: the certificate names another organisation"

@@ -36,7 +36,7 @@ class Authorizer:
 
     def authorize(self, caller: Caller, method: str) -> Grant:
         """Return the grant that lets *caller* call *method* today, by Iran's calendar."""
-        if self._is_denied(caller.fingerprint):
+        if self._is_denied(caller.key):
             raise Refused(Reason.CERTIFICATE_DENIED)
         grant = self._grants.get((caller.organization, method))
         if grant is None:
@@ -48,6 +48,6 @@ class Authorizer:
             raise Refused(Reason.NOT_GRANTED)
         return grant
 
-    def _is_denied(self, fingerprint: str) -> bool:
+    def _is_denied(self, key: str) -> bool:
         listed = self._denied_file.read_text("ascii").split() if self._denied_file.exists() else []
-        return fingerprint in self._denied or fingerprint in listed
+        return key in self._denied or key in listed

@@ -81,7 +81,7 @@ class Fixtures:
             max_staleness=timedelta(seconds=manifest["max_staleness_seconds"]),
             window=timedelta(seconds=manifest["window_seconds"]),
             grants=tuple(_grant(row) for row in rows("grants")),
-            denied=frozenset(row["fingerprint"] for row in rows("denied")),
+            denied=frozenset(row["key_sha256"] for row in rows("denied")),
         )
 
 

@@ -1,6 +1,5 @@
 """Authentication: the one organisation in the client certificate of the TLS connection."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,16 +7,17 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from estelam.core.errors import Reason
+from estelam.core.keys import key_fingerprint
 
 from .refusal import Refused
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An organisation and the fingerprint of its certificate."""
+    """An organisation and the SHA-256 of its certificate's public key."""
 
     organization: str
-    fingerprint: str
+    key: str
 
 
 def authenticate(certificate: bytes | None, now: datetime, *, forwarded: bool) -> Caller:
@@ -33,7 +33,7 @@ def authenticate(certificate: bytes | None, now: datetime, *, forwarded: bool) -
         raise Refused(Reason.CERTIFICATE_UNUSABLE)
     if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
         raise Refused(Reason.CERTIFICATE_EXPIRED)
-    return Caller(names[0], hashlib.sha256(certificate).hexdigest())
+    return Caller(names[0], key_fingerprint(parsed.public_key()))
 
 
 def is_legal_id(text: str) -> bool:

@@ -98,7 +98,7 @@ def test_invalid_settings(complete_sandbox: Sandbox, overrides: dict[str, object
         ("cbi", "setad", "setad.crt: the certificate names another organisation"),
         ("cbi", "none", "none.crt: no such file or directory"),
         ("cbi", "old", "old.crt: the certificate is not valid now"),
-        ("cbi", "foreign", "foreign.crt: the certificate is not from an authority in ca_certificates"),
+        ("cbi", "foreign", "foreign.crt: the certificate is no client's, or not from an authority in ca_certificates"),
     ],
 )
 def test_invalid_probe_certificate(

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from google.protobuf import json_format
 
 from estelam.core.errors import ERROR_CATALOGUE, Reason
@@ -19,6 +17,7 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import ministry_replies
 from sataad_adapter.web import problem_details
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client, https_client_named, running_adapter
+from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import GRANTS, Sandbox
@@ -223,10 +222,9 @@ def test_unreachable_ministry(shared: Sandbox, offline: Adapter) -> None:
 
 def test_denied_certificate_on_open_connection(sandbox: Sandbox, promissory: RunningService) -> None:
     """A certificate that is denied meanwhile is refused on a connection that it has open."""
-    fingerprint = x509.load_pem_x509_certificate((sandbox.pki / "setad.crt").read_bytes()).fingerprint(SHA256()).hex()
     with running_adapter(sandbox, promissory.address) as adapter, https_client_named(sandbox, "setad") as setad:
         setad.get(f"{adapter.api}/openapi.json")
-        suite.write_access(sandbox, GRANTS, rate=10, burst=10, denied=[fingerprint])
+        suite.write_access(sandbox, GRANTS, rate=10, burst=10, denied=[key_sha256(sandbox.pki / "setad.crt")])
         response = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
     assert (401, "CERTIFICATE_DENIED") == (response.status_code, response.json()["reason"])

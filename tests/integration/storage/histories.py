@@ -140,7 +140,7 @@ class History:
             clock=self.clock,
             last_sealed=to_datetime(0),
         )
-        inquiries = [Inquiry(_id(), method, Caller(caller, "0" * 64), 0.0, request=each) for method, each in asked]
+        inquiries = [Inquiry(_id(), method, Caller(caller), 0.0, request=each) for method, each in asked]
         for inquiry, answer in zip(inquiries, registrar.answer_batch(inquiries), strict=True):
             if isinstance(answer, Answer):
                 self.given[str(inquiry.id)] = Given(
@@ -196,7 +196,7 @@ class History:
             for method in {method for method, _ in self.asked}:
                 look_up = self.questions[method]
                 inquiries = [
-                    Inquiry(_id(), method, Caller(CALLERS[0], ""), 0.0, request=request)
+                    Inquiry(_id(), method, Caller(CALLERS[0]), 0.0, request=request)
                     for found, request in self.asked
                     if found is method
                 ]

@@ -35,7 +35,7 @@ from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 pytestmark = loads_on_both_engines
 
-CALLER = Caller("99001187852", "0" * 64)
+CALLER = Caller("99001187852")
 PERSON = "9990000042"
 
 

@@ -46,7 +46,7 @@ from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
 
-CALLER = Caller("99001187852", "0" * 64)
+CALLER = Caller("99001187852")
 
 
 class Writer:

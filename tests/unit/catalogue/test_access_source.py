@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from estelam.auth.authorization import Authorizer
+from estelam.auth.certificate import ClientCertificate
 from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.explain import explain
@@ -57,7 +58,7 @@ def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: San
             for method in methods:
                 explanation = explain(catalogue, consumer=party.slug, method=method.name, day=day)
                 try:
-                    authorizer.authorize(Caller(party.legal_id or "", "0" * 64), method)
+                    authorizer.authorize(Caller(party.legal_id or ""), method)
                 except Refusal:
                     assert explanation.denial_reasons
                 else:
@@ -182,16 +183,20 @@ def test_running_service_reloads(start: Start, loaded: Sandbox, folder: Path, ed
     assert first == broken
 
 
+def certificate(key: str) -> ClientCertificate:
+    return ClientCertificate(key, frozenset({key}), (), None, 0, 0)
+
+
 def test_denied_certificate(folder: Path) -> None:
     """A certificate denied in the catalogue is on the deny list, another is not."""
     denied = "ab" * 32
-    line = f"denied:\n  - {{ certificate: {denied}, party: setad, reason: lost key }}\n"
+    line = f"denied:\n  - {{ key: {denied}, party: setad, reason: lost key }}\n"
     (folder / "certificates.yaml").write_text(line, "utf-8")
 
     authorizer = Authorizer(AccessSource(folder), Clock())
 
-    assert authorizer.is_denied(denied)
-    assert not authorizer.is_denied("cd" * 32)
+    assert authorizer.is_denied(certificate(denied))
+    assert not authorizer.is_denied(certificate("cd" * 32))
 
 
 def test_watches_every_file(folder: Path) -> None:
@@ -245,7 +250,7 @@ def test_empty_access_table(folder: Path, edit: Edit) -> None:
 @pytest.mark.parametrize("since", ["2027-03-21", "1406-01-01", '"1406/01/01"'])
 def test_grant_begins_on_its_jalali_day(tmp_path: Path, since: str) -> None:
     """A grant of an access table whose first day is Jalali begins on that day, not centuries ago."""
-    cbi, method = Caller(ORGANIZATIONS["cbi"], "0" * 64), next(iter(LOOKUPS))
+    cbi, method = Caller(ORGANIZATIONS["cbi"]), next(iter(LOOKUPS))
     path = tmp_path / "access.toml"
     path.write_text(
         f'[[grant]]\ncaller = "{cbi.organization_id}"\nmethod = "{method.name}"\nclause = "R3.1.1"\n'
@@ -270,8 +275,7 @@ def test_quota_of_a_grant(folder: Path, shared: Sandbox) -> None:
     by_name = {method.name: method for method in lookups(shared.promissory())}
 
     admitted = [
-        authorizer.authorize(Caller(ORGANIZATIONS["setad"], ""), by_name[name])
-        for name in (CHECK_NOTE, GET_NOTE_PARTIES)
+        authorizer.authorize(Caller(ORGANIZATIONS["setad"]), by_name[name]) for name in (CHECK_NOTE, GET_NOTE_PARTIES)
     ]
 
     assert [(200, 400, 20), (100, 200, 1)] == [

@@ -52,7 +52,7 @@ def test_authorized_call(estelam: CommandLine) -> None:
 
 def test_denied_certificates(estelam: CommandLine, folder: Path) -> None:
     """The consumer's denied certificates are listed, another party's are not."""
-    line = f"denied: [{{ certificate: {'ab' * 32}, party: setad, reason: lost key }}]"
+    line = f"denied: [{{ key: {'ab' * 32}, party: setad, reason: lost key }}]"
     (folder / "certificates.yaml").write_text(line, "utf-8")
     command = ("catalogue", "explain", "--catalogue", str(folder), "--method", "CheckNote", "--json", "--consumer")
 

@@ -19,13 +19,12 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.auth.xfcc import XfccVerifier
+from estelam.auth.trust import ClientTrust
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.pem import KeyFileError, read_certificates, read_crls, read_key_pair, read_private_key
 from estelam.core.tls import server_context
 from quality.monitor import certificate_check
-from tests.guarantees.test_4_authorization_behind_proxy import forwarded
 
 BOM = b"\xef\xbb\xbf"
 PASSPHRASE = BestAvailableEncryption(b"secret")
@@ -178,12 +177,10 @@ def test_all_authorities(pki: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.crt"
     both.write_bytes((pki / "ca.crt").read_bytes() + (other.folder / "ca.crt").read_bytes())
     clock = Clock()
-    verifier = XfccVerifier((), both, clock)
+    trust = ClientTrust(both, clock)
     for folder in (pki, other.folder):
         identity = ClientIdentity(folder / "caller.crt", folder / "caller.key", both)
 
         assert "" == certificate_check.rejection_reason(identity, clock)
-        assert (
-            "99001504616" == verifier.client_certificate([forwarded(identity.certificate.read_bytes())]).organization_id
-        )
+        assert "99001504616" == trust.verify(identity.certificate.read_bytes()).organization_id
     assert 2 == len(server_context(pki / "one.crt", pki / "one.key", both).get_ca_certs())

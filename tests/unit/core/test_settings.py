@@ -63,16 +63,16 @@ def test_unknown_variable(sandbox: Sandbox, variable: str) -> None:
 
 def test_list_in_variable(sandbox: Sandbox) -> None:
     """A list in a variable is separated as paths are."""
-    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_TRUSTED_PROXIES": f"{'0' * 64}:{'f' * 64}"}
+    environ = {**sandbox.environ, "ESTELAM_PROMISSORY_TRUSTED_PROXY_KEYS": f"{'0' * 64}:{'f' * 64}"}
 
-    assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).trusted_proxies
+    assert ("0" * 64, "f" * 64) == load_settings(PromissorySettings, environ=environ).trusted_proxy_keys
 
 
 @pytest.mark.parametrize("proxy", ["", "0" * 63, "0" * 65, "F" * 64, "۰" * 64, "0" * 63 + "\n", ":".join(["00"] * 32)])
 def test_bad_fingerprint(sandbox: Sandbox, proxy: str) -> None:
-    """A proxy is named by the 64 lowercase hexadecimal digits of its fingerprint and in no other form."""
-    with pytest.raises(SettingsError, match=r"--trusted-proxies\.0: "):
-        load_settings(PromissorySettings, environ=sandbox.environ, trusted_proxies=[proxy])
+    """A proxy is named by the 64 lowercase hexadecimal digits of its key's hash and in no other form."""
+    with pytest.raises(SettingsError, match=r"--trusted-proxy-keys\.0: "):
+        load_settings(PromissorySettings, environ=sandbox.environ, trusted_proxy_keys=[proxy])
 
 
 FILE = ("listen =", 'listen = "nowhere"\n# was =')

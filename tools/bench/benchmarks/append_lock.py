@@ -91,7 +91,7 @@ def _recorder(settings: PromissorySettings, store: Store) -> InquiryRecorder:
 
 
 def _answer(recorder: InquiryRecorder, requests: list[pb.CheckNoteRequest]) -> None:
-    caller = Caller(ORGANIZATIONS["setad"], "")
+    caller = Caller(ORGANIZATIONS["setad"])
     inquiries = [
         Inquiry(uuid_utils.uuid7(), CHECK_NOTE, caller, time.monotonic(), request=request) for request in requests
     ]

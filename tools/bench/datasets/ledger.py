@@ -46,7 +46,7 @@ def fill(settings: PromissorySettings, entries: int) -> None:
 
 
 def _draft(number: int) -> EntryDraft:
-    inquiry = Inquiry(uuid_utils.uuid7(), CHECK_NOTE, Caller(ORGANIZATIONS["agency"], ""), received_at=0.0)
+    inquiry = Inquiry(uuid_utils.uuid7(), CHECK_NOTE, Caller(ORGANIZATIONS["agency"]), received_at=0.0)
     # The permutation spreads inquiries about one note over the whole ledger.
     inquiry.request = pb.CheckNoteRequest.FromString(Note.numbered(number * 1_000_003 % _NUMBERS).as_message())
     outcome, answer = (Outcome.YES, ANSWER_YES) if number % 2 else (Outcome.NO, ANSWER_NO)

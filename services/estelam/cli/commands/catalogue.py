@@ -157,7 +157,7 @@ def _recorded(service: str) -> Iterator[_RecordedChange]:
 
 def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str, Any]:
     target, grant, access = explained.target, explained.grant, explained.effective_grant
-    denied = [f"{d.certificate}: {d.reason}" for d in catalogue.denied if d.party == target.party.slug]
+    denied = [f"{d.name}: {d.reason}" for d in catalogue.denied if d.party == target.party.slug]
     return {
         "admitted": explained.admitted,
         "why_not": list(explained.denial_reasons) or None,

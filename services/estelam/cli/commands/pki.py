@@ -58,6 +58,7 @@ def _facts(section: str | None, item: Item, now: datetime) -> dict[str, Any]:
         "file": str(item.file),
         "subject": item.subject,
         "issuer": item.issuer,
+        "serial": item.serial,
         "organization_identifier": list(item.organizations) or None,
         "key": item.key,
         "key_sha256": item.key_sha256,

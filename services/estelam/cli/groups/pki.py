@@ -32,7 +32,7 @@ def show(
         typer.Option(parser=whole_number(0, MAX_DAYS), metavar="N", help="Report what expires within so many days."),
     ] = 30,
     details: Annotated[
-        bool, typer.Option("--details", help="Print issuer, key, dates and fingerprints of each.")
+        bool, typer.Option("--details", help="Print issuer, serial number, key, dates and hashes of each.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -1,0 +1,219 @@
+"""Guarantee 4, certificates: which certificate is a client's, and which is denied, is decided alike on every face."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.core.errors import Reason
+from estelam.core.pem import name_text, read_certificates, read_private_key
+from tests.conftest import promissory_opening
+from tests.guarantees.test_4_authorization import Time, ask
+from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
+from tests.integration.setad.adapter_process import GENUINE, Adapter, running_adapter
+from tests.support.certificates import concatenate, crl_pem, flip_signature, key_sha256, write_authority, write_client
+from tests.support.service import RunningService
+from tools.env import sandbox as suite
+from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
+
+SETAD = ORGANIZATIONS["setad"]
+FACES = ("gRPC", "behind a terminating proxy", "JSON")
+NO_CONNECTION = "no connection"
+
+
+@dataclass
+class Faces:
+    """A service with a trusted proxy, and an adapter with its JSON API; both trust several authorities."""
+
+    sandbox: Sandbox
+    time: Time
+    address: str
+    adapter: Adapter
+    trust: Path
+    lists: Path
+
+    def outcomes(self, certificate: Path) -> dict[str, str]:
+        """Return the outcome of a call with *certificate* on each face: OK, a reason, or NO_CONNECTION."""
+        proxy, header = self.sandbox.pki / "proxy.crt", forwarded(certificate.read_bytes())
+        return dict(
+            zip(FACES, (self._call(certificate), self._call(proxy, header), self._post(certificate)), strict=True)
+        )
+
+    def write(self, *, denied: str = "", revoked: tuple[Path, ...] = ()) -> None:
+        """Replace the deny list and the revocation list of the sandbox's authority, and let both be read again."""
+        suite.write_access(self.sandbox, GRANTS, rate=1000, burst=2000)
+        if denied:
+            self.sandbox.access.write_text(f"{self.sandbox.access.read_text('utf-8')}\n[[deny]]\n{denied}\n", "utf-8")
+        lists = [crl_pem(self.sandbox.pki, revoked), *(crl_pem(folder) for folder in authorities(self.sandbox))]
+        concatenate(self.lists, lists)
+        self.time.seconds += 2
+
+    def _call(self, certificate: Path, *headers: str) -> str:
+        files = (self.sandbox.pki / "ca.crt", certificate.with_suffix(".key"), certificate)
+        credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
+        with grpc.secure_channel(self.address, credentials, options=[("grpc.enable_retries", 0)]) as channel:
+            (status, reason), _ = ask(channel, CHECK_NOTE, metadata=[(HEADER, header) for header in headers])
+        return reason.value if reason else "OK" if status is grpc.StatusCode.OK else NO_CONNECTION
+
+    def _post(self, certificate: Path) -> str:
+        tls = ssl.create_default_context(cafile=self.sandbox.pki / "ca.crt")
+        tls.set_ciphers("DEFAULT:@SECLEVEL=0")  # else this client itself refuses a short key
+        tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        with httpx.Client(verify=tls, trust_env=False) as client:
+            try:
+                answer: dict[str, Any] = client.post(f"{self.adapter.api}/v1/notes:verify", json=GENUINE).json()
+            except httpx.TransportError:
+                return NO_CONNECTION
+        return str(answer.get("reason", "OK"))
+
+
+def authorities(sandbox: Sandbox) -> list[Path]:
+    """Return the folders of the trusted authorities beside the sandbox's own."""
+    return sorted(folder for folder in (sandbox.folder / "authorities").iterdir() if folder.name != "short key")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
+    sandbox, clock = suite.create_sandbox(tmp_path_factory.mktemp("faces") / "suite"), Time()
+    suite.load_samples(sandbox)
+    DevCertificateAuthority(sandbox.pki).issue("other", [SETAD])  # the adapter calls the ministry as "setad"
+    folder = sandbox.folder / "authorities"
+    folder.mkdir()
+    write_authority(folder / "RSA", key=rsa.generate_private_key(65537, 2048))
+    write_authority(folder / "short key", key=short_key())
+    for length in (0, 1):
+        root = write_authority(folder / f"root {length}", path_length=length)
+        write_authority(folder / f"below {length}", above=root, organization_id=SETAD)
+    trust = concatenate(sandbox.folder / "trust.crt", [sandbox.pki / "ca.crt", *sorted(folder.glob("*/ca.crt"))])
+    more: dict[str, Any] = {
+        "ca_certificates": trust,
+        "trusted_proxy_keys": [key_sha256(sandbox.pki / "proxy.crt")],
+        "revocation_lists": (sandbox.folder / "lists.pem",),
+        "shutdown_delay_seconds": 0,
+    }
+    faces = Faces(sandbox, clock, "", Adapter("", "", None), trust, sandbox.folder / "lists.pem")  # type: ignore[arg-type]
+    faces.write()
+    with (
+        RunningService(promissory_opening(sandbox, clock.clock, **more)) as service,
+        running_adapter(sandbox, service.address, clock.clock, **more) as adapter,
+    ):
+        faces.address, faces.adapter = service.address, adapter
+        yield faces
+
+
+def short_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 1024)  # noqa: S505 - too short on purpose
+
+
+def other(name: str) -> Callable[[Sandbox], Path]:
+    """Return what makes a client's certificate of the authority *name*."""
+    return lambda box: write_client(
+        box.folder / "authorities" / name, "it", SETAD, ec.generate_private_key(ec.SECP256R1())
+    )
+
+
+def own(key: Callable[[], Any], **more: Any) -> Callable[[Sandbox], Path]:
+    """Return what makes a certificate of a *key* by the sandbox's authority."""
+    return lambda box: write_client(box.pki, "it", SETAD, key(), **more)
+
+
+def authority(box: Sandbox) -> Path:
+    folder = box.folder / "authorities" / "below 1"
+    (folder / "as client.crt").write_bytes((folder / "ca.crt").read_bytes())
+    (folder / "as client.key").write_bytes((folder / "ca.key").read_bytes())
+    return folder / "as client.crt"
+
+
+def flipped(certificate: Path) -> Path:
+    path = certificate.with_name(f"flipped {certificate.name}")
+    path.write_bytes(flip_signature(certificate.read_bytes()))
+    path.with_suffix(".key").write_bytes(certificate.with_suffix(".key").read_bytes())
+    return path
+
+
+CLIENTS: dict[str, Callable[[Sandbox], Path]] = {
+    "ECDSA P-256": own(lambda: ec.generate_private_key(ec.SECP256R1())),
+    "RSA 2048": own(lambda: rsa.generate_private_key(65537, 2048)),
+    "RSA authority": other("RSA"),
+    "authority below one with path length 1": other("below 1"),
+    "rewritten signature": lambda box: flipped(box.pki / "other.crt"),
+}
+NO_CLIENTS: dict[str, Callable[[Sandbox], Path]] = {
+    "RSA 1024": own(short_key),
+    "RSA 1024 authority": other("short key"),
+    "ECDSA P-521": own(lambda: ec.generate_private_key(ec.SECP521R1())),
+    "authority below one with path length 0": other("below 0"),
+    "an authority's own": authority,
+    "signing": lambda box: DevCertificateAuthority(box.pki).issue_signing("it", SETAD),
+    "server": own(lambda: ec.generate_private_key(ec.SECP256R1()), usage=ExtendedKeyUsageOID.SERVER_AUTH),
+}
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_clients(faces: Faces, kind: str) -> None:
+    """Each of these certificates is a client's on every face."""
+    assert dict.fromkeys(FACES, "OK") == faces.outcomes(CLIENTS[kind](faces.sandbox))
+
+
+@pytest.mark.parametrize("kind", NO_CLIENTS)
+def test_no_clients(faces: Faces, kind: str) -> None:
+    """None of these certificates is a client's on any face."""
+    outcomes = faces.outcomes(NO_CLIENTS[kind](faces.sandbox))
+
+    assert set(outcomes.values()) <= {Reason.CERTIFICATE_UNUSABLE, NO_CONNECTION}
+
+
+def by_key(certificate: Path) -> str:
+    return f'key = "{key_sha256(certificate)}"\nreason = "lost key"'
+
+
+def by_serial(certificate: Path) -> str:
+    (parsed,) = read_certificates(certificate)
+    return f'issuer = "{name_text(parsed.issuer)}"\nserial = "{parsed.serial_number:X}"\nreason = "issued by mistake"'
+
+
+@pytest.mark.parametrize("form", [by_key, by_serial])
+@pytest.mark.parametrize("authority", ["ECDSA", "RSA"])
+def test_denied(faces: Faces, form: Callable[[Path], str], authority: str) -> None:
+    """A denied certificate is refused on every face, also with its signature rewritten; another one is not."""
+    certificate = faces.sandbox.pki / "other.crt" if authority == "ECDSA" else other("RSA")(faces.sandbox)
+    faces.write(denied=form(certificate))
+    denied = [certificate] if authority == "RSA" else [certificate, flipped(certificate)]
+    seen = [faces.outcomes(one) for one in denied]
+    spare = faces.outcomes(CLIENTS["RSA 2048"](faces.sandbox))
+    faces.write()
+
+    assert [dict.fromkeys(FACES, Reason.CERTIFICATE_DENIED)] * len(denied) == seen
+    assert dict.fromkeys(FACES, "OK") == spare == faces.outcomes(certificate)
+
+
+def test_denied_serial_leaves_renewed(faces: Faces) -> None:
+    """A serial number denies one certificate; a key denies all of the key, also one that was issued later."""
+    certificate = faces.sandbox.pki / "other.crt"
+    key = certificate.with_suffix(".key")
+    renewed = write_client(faces.sandbox.pki, "renewed", SETAD, read_private_key(key))  # type: ignore[arg-type]
+    seen = []
+    for form in (by_serial, by_key):
+        faces.write(denied=form(certificate))
+        seen.append(faces.outcomes(renewed)["gRPC"])
+    faces.write()
+
+    assert ["OK", Reason.CERTIFICATE_DENIED] == seen
+
+
+def test_revoked(faces: Faces) -> None:
+    """A revoked certificate is refused on every face with its signature rewritten too."""
+    certificate = faces.sandbox.pki / "other.crt"
+    faces.write(revoked=(certificate,))
+    seen = [faces.outcomes(one) for one in (certificate, flipped(certificate))]
+    faces.write()
+
+    assert [dict.fromkeys(FACES, Reason.CERTIFICATE_REVOKED)] * 2 == seen
