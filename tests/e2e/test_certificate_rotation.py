@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
+from estelam.core.reload import CREDENTIALS_STILL_SECONDS
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
@@ -58,6 +59,11 @@ def shown(service: RunningService, sandbox: Sandbox) -> bytes:
         return tls.getpeercert(binary_form=True) or b""
 
 
+def settle() -> None:
+    """Wait until changed files have been still for so long that the server reads them."""
+    time.sleep(CREDENTIALS_STILL_SECONDS + 0.1)
+
+
 def der(path: Path) -> bytes:
     """The certificate in the PEM file *path*, DER encoded."""
     return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
@@ -77,6 +83,7 @@ def test_new_certificate_is_used_without_restart(
         ask()
         replace(loaded, successor, "key")
         replace(loaded, successor, "crt")
+        settle()
 
         assert der(successor.folder / "promissory-server.crt") == shown(server, loaded)
         assert ask() == ANSWER_YES
@@ -89,14 +96,17 @@ def test_new_certificate_is_used_without_restart(
 def test_incomplete_rotation_keeps_old_certificate(
     server: RunningService, loaded: Sandbox, successor: DevCertificateAuthority, first: str, second: str
 ) -> None:
-    """While key and certificate do not match, the old certificate stays in use."""
+    """While key and certificate do not match, or have just changed, the old certificate stays in use."""
     old = der(loaded.pki / "promissory-server.crt")
 
     replace(loaded, successor, first)
+    settle()
     half_way = shown(server, loaded)
     replace(loaded, successor, second)
+    changing = shown(server, loaded)
+    settle()
 
-    assert old == half_way
+    assert old == half_way == changing
     assert der(successor.folder / "promissory-server.crt") == shown(server, loaded)
 
 
@@ -109,6 +119,7 @@ def test_damaged_ca_file_is_ignored(
         trusted.unlink()
     else:
         trusted.write_bytes(content)
+    settle()
 
     with caller(loaded, server.address) as ask:
         assert ask() == ANSWER_YES
@@ -125,10 +136,12 @@ def test_ca_rotation(
     with caller(loaded, server.address, new) as ask:
         assert (grpc.StatusCode.UNAVAILABLE, None) == refusal(ask)
     trusted.write_bytes(trusted.read_bytes() + certificate)
+    settle()
     for identity in (old, new):
         with caller(loaded, server.address, identity) as ask:
             assert ask() == ANSWER_YES
     trusted.write_bytes(certificate)
+    settle()
     with caller(loaded, server.address, new) as ask:
         assert ask() == ANSWER_YES
     with caller(loaded, server.address, old) as ask:
@@ -147,6 +160,7 @@ def test_expired_server_certificate(start: Start, loaded: Sandbox) -> None:
             refused = refusal(late)
         after = connected()
     authority.issue("promissory-server", [MINISTRY], hosts=HOSTS)
+    settle()
     with caller(loaded, server.address) as renewed:
         assert ANSWER_YES == before == after == renewed()
     assert (grpc.StatusCode.UNAVAILABLE, None) == refused

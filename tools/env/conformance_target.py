@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,8 +17,9 @@ from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.files import write_atomic
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.grpc_server import Server
-from estelam.server.process import wait_for_shutdown
+from estelam.server.process import wait_for_signal
 from estelam.server.service import run_recording_service
+from estelam.server.signals import Signals
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry import logs
 from judiciary.methods import LOOKUPS
@@ -98,7 +100,7 @@ def _main(folder: Path, members: Mapping[Instance, ServingSettings], ready_file:
         if isinstance(ministry := members.get(Instance.PROMISSORY), PromissorySettings):
             _start(_follow_endorsed_file, folder, ministry)
         write_atomic(ready_file, json.dumps({member: server.port for member, server in servers.items()}))
-        wait_for_shutdown()
+        wait_for_signal(Signals(signal.SIGTERM, signal.SIGINT))
 
 
 def _start(follow: Callable[..., None], *arguments: object) -> None:

@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+CREDENTIALS_STILL_SECONDS = 1.0
+"""A server reads certificates and keys again once none of their files has changed for so long."""
+
 Stamp = tuple[int, int, int, int] | None
 """Modification and change time in nanoseconds, size in bytes and inode of a file; None where there is no file."""
 
@@ -37,6 +40,8 @@ class FileReloader(Generic[T]):
         interval_seconds: The least time between two checks.
         monotonic: The clock of the interval, in seconds.
         initial: A value to begin with where the files are missing. Without it the first check loads the value.
+        still_seconds: Changed files are loaded once none has changed for so long, by the time of the file system. So
+            files that are written one after the other are loaded together, and many changes are one load.
     """
 
     def __init__(
@@ -47,11 +52,13 @@ class FileReloader(Generic[T]):
         interval_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
         initial: T | None = None,
+        still_seconds: float = 0.0,
     ) -> None:
         self._files = files
         self._load = load
         self._interval_seconds = interval_seconds
         self._monotonic = monotonic
+        self._still_seconds = still_seconds
         self._lock = threading.Lock()
         self._next_check = 0.0
         self._value = initial
@@ -93,7 +100,7 @@ class FileReloader(Generic[T]):
                 return False
             self._next_check = now + self._interval_seconds
         stamps = tuple(file_stamp(path) for path in self._files())
-        if self._value is not None and stamps == self._known(stamps):
+        if self._value is not None and (stamps == self._known(stamps) or not self._are_still(stamps)):
             return False
         self._value = self._load()
         self._stamps = stamps
@@ -102,3 +109,8 @@ class FileReloader(Generic[T]):
     def _known(self, stamps: tuple[Stamp, ...]) -> tuple[Stamp, ...]:
         # An initial value stands for missing files.
         return self._stamps if self._stamps is not None else (None,) * len(stamps)
+
+    def _are_still(self, stamps: tuple[Stamp, ...]) -> bool:
+        newest = max((stamp[1] for stamp in stamps if stamp), default=0)
+        # After a step of the clock the newest change may lie in the future.
+        return not 0 <= time.time() - newest / 1e9 < self._still_seconds

@@ -94,9 +94,10 @@ class ServingSettings(SettingsSection):
     metrics_listen: HostPort = "127.0.0.1:0"
     """host:port of the metrics and `/ready`, over plain HTTP; each of several workers takes the next port."""
     certificate: Path
-    """The server's certificate chain (PEM). A changed file is used from the next handshake on."""
+    """The server's certificate chain (PEM). Changed files are used for handshakes once none has changed for
+    a second."""
     private_key: Path
-    """The key of the server's certificate (PEM). A changed file is used from the next handshake on."""
+    """The key of the server's certificate (PEM). Reloaded like the certificate."""
     ca_certificates: Path
     """The authorities (PEM) that may issue callers' certificates, with those between. A change is in force within a
     second, for open connections too."""

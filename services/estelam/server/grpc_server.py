@@ -21,7 +21,7 @@ from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
-from estelam.core.reload import FileReloader
+from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.settings import ServingSettings
 from estelam.pipeline.batcher import Batcher
 from estelam.pipeline.handler import Handler
@@ -75,7 +75,7 @@ class ReloadingCredentials:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
         files = settings.private_key, settings.certificate, settings.ca_certificates
-        self._reloader = FileReloader(lambda: files, self._read)
+        self._reloader = FileReloader(lambda: files, self._read, still_seconds=CREDENTIALS_STILL_SECONDS)
         self._reloader.refresh()
         self.first = self._reloader.value
 

@@ -22,7 +22,7 @@ from estelam.core import addresses
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.process import write_port
-from estelam.server.signals import SignalWakeup
+from estelam.server.signals import Signals
 from estelam.storage.store import is_single_process
 from estelam.telemetry import logs
 
@@ -57,12 +57,13 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
             f"{settings.SECTION}.metrics_listen: {workers} workers take the ports from {port} on, past 65535"
         )
     with reserve_port(settings.origin("listen"), settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
-        pool = WorkerPool(main, settings.model_copy(update={"listen": listen, "shares_port": True}), Path(folder))
-        wakeup = SignalWakeup(pool.on_signal, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        shared = settings.model_copy(update={"listen": listen, "shares_port": True})
+        pool = WorkerPool(main, shared, Path(folder), signals)
         try:
             pool.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
-            pool.watch(wakeup)
+            pool.watch()
         finally:
             pool.stop()
 
@@ -85,20 +86,18 @@ def reserve_port(setting: str, listen: str) -> Iterator[str]:
 class WorkerPool:
     """The worker processes, and the signals that their parent has received."""
 
-    def __init__(self, main: Callable[[Any, Path | None], None], settings: ServingSettings, folder: Path) -> None:
+    def __init__(
+        self, main: Callable[[Any, Path | None], None], settings: ServingSettings, folder: Path, signals: Signals
+    ) -> None:
         self._main = main
         self._settings = settings
         self._folder = folder
+        self._signals = signals
         self._workers: dict[BaseProcess, int] = {}
         """Each process with its slot: 0, 1, 2, …"""
         self._started = 0
-        self._stopping = False
-        self._restarting = False
-
-    def on_signal(self, number: int) -> None:
-        """Note a signal: SIGHUP restarts the workers, any other stops them."""
-        self._stopping = self._stopping or number != signal.SIGHUP
-        self._restarting = self._restarting or number == signal.SIGHUP
+        self._is_stopping = False
+        self._must_restart = False
 
     def start(self, workers: int) -> None:
         """Start *workers* processes, and wait until all listen.
@@ -109,20 +108,20 @@ class WorkerPool:
         for process, port_file in [self._start_worker() for _ in range(workers)]:
             self._wait_until_ready(process, port_file)
 
-    def watch(self, wakeup: SignalWakeup) -> None:
-        """Replace workers that exit, and restart all on SIGHUP, until a signal to stop; *wakeup* ends each wait."""
-        while not self._stopping:
-            wait([wakeup.socket, *(process.sentinel for process in self._workers)])
-            wakeup.clear()
-            if self._restarting and not self._stopping:
-                self._restarting = False
+    def watch(self) -> None:
+        """Replace workers that exit, and restart all on SIGHUP, until a signal to stop."""
+        while not self._stopping():
+            if not self._must_restart:
+                wait([self._signals.socket, *(process.sentinel for process in self._workers)])
+            if not self._stopping() and self._must_restart:
+                self._must_restart = False
                 self._rolling_restart()
             for process in [process for process in self._workers if not process.is_alive()]:
                 self._replace(process)
 
     def stop(self) -> None:
         """Terminate all workers, and wait for their orderly shutdown; kill those that take too long."""
-        self._stopping = True
+        self._is_stopping = True
         for process in self._workers:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
@@ -130,18 +129,25 @@ class WorkerPool:
             process.join(max(0.0, deadline - time.monotonic()))
             process.kill()
 
+    def _stopping(self) -> bool:
+        """Return whether a signal to stop has arrived; a SIGHUP is noted for `watch`."""
+        received = self._signals.take()
+        self._must_restart |= signal.SIGHUP in received
+        self._is_stopping |= bool(received - {signal.SIGHUP})
+        return self._is_stopping
+
     def _replace(self, exited: BaseProcess) -> None:
-        if self._stopping:
+        if self._stopping():
             return
         log.error("worker.exited", status=exited.exitcode)
         del self._workers[exited]
         time.sleep(RESTART_DELAY_SECONDS)
-        if not self._stopping:
+        if not self._stopping():
             self._start_worker()
 
     def _rolling_restart(self) -> None:
         for old in list(self._workers):
-            if self._stopping:
+            if self._stopping():
                 return
             process, port_file = self._start_worker()
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.core.reload import CREDENTIALS_STILL_SECONDS
 from tests.integration.setad.adapter_process import GENUINE, https_client, running_adapter
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, Sandbox
@@ -56,7 +57,7 @@ def test_rotation(sandbox: Sandbox, promissory: RunningService, tmp_path: Path) 
         assert not connects(adapter.api, old_trust, old)
 
         install(successor, "certificate")
-        time.sleep(1.5)
+        time.sleep(2 * CREDENTIALS_STILL_SECONDS + 0.5)
         assert connects(adapter.api, old_trust, new)  # the key does not match yet
 
         install(successor, "private_key")

@@ -13,7 +13,14 @@ from estelam.core.reload import FileReloader, file_stamp
 class Reading:
     """A file's reloader, its time and the number of loads."""
 
-    def __init__(self, path: Path, *, interval_seconds: float = 0.0, initial: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        interval_seconds: float = 0.0,
+        initial: str | None = None,
+        still_seconds: float = 0.0,
+    ) -> None:
         self.now = 100.0
         self.loads = 0
         self.during: Callable[[], object] = lambda: None
@@ -24,6 +31,7 @@ class Reading:
             interval_seconds=interval_seconds,
             monotonic=lambda: self.now,
             initial=initial,
+            still_seconds=still_seconds,
         )
 
     def _load(self) -> str:
@@ -89,6 +97,17 @@ def test_interval_bounds_checks(file: Path) -> None:
     reading.now += 1
     assert reading.reloader.refresh()
     assert reading.reloader.value == "two"
+
+
+def test_only_still_files_are_loaded(file: Path) -> None:
+    """A file that has just changed is not loaded, one that has been still is."""
+    changing, still = Reading(file, still_seconds=3600.0), Reading(file, still_seconds=1e-9)
+    for reading in (changing, still):
+        reading.reloader.refresh()
+    write_atomic(file, "two")
+
+    assert [False, True] == [changing.reloader.refresh(), still.reloader.refresh()]
+    assert changing.reloader.value == "one"
 
 
 def test_first_load_begins_no_interval(file: Path) -> None:

@@ -1,21 +1,81 @@
-"""The shutdown of a service's process."""
+"""Signals to the process of a service."""
 
 import subprocess
 import sys
 
 WAIT = """
 import signal, threading, time
-from estelam.server.process import wait_for_shutdown
+from estelam.server.process import wait_for_signal
+from estelam.server.signals import Signals
 
 def signal_this_thread():
     time.sleep(0.5)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
+signals = Signals(signal.SIGTERM)
 threading.Thread(target=signal_this_thread).start()
-wait_for_shutdown()
+assert wait_for_signal(signals)
 """
+
+FLOOD = """
+import os, signal, subprocess, sys
+from estelam.server.signals import Signals
+
+SEND = "import os, sys\\nfor _ in range(50_000): os.kill(int(sys.argv[1]), int(sys.argv[2]))"
+signals = Signals(signal.SIGHUP, signal.SIGTERM)
+for number in (signal.SIGHUP, signal.SIGTERM):
+    sender = subprocess.Popen([sys.executable, "-c", SEND, str(os.getpid()), str(int(number))])
+    seen = set()
+    while sender.poll() is None:
+        sorted(range(1000))
+        seen |= signals.take()
+    assert sender.returncode == 0 and seen | signals.take() == {number}, seen
+"""
+
+# Each run of the service is signalled during its start and once it listens.
+RESTART = """
+import contextlib, os, signal, threading
+from types import SimpleNamespace
+from estelam.server.process import run_until_shutdown
+
+DURING_START = [[signal.SIGHUP], [], [signal.SIGHUP], [signal.SIGTERM]]
+LATER = [[], [signal.SIGHUP] * 3, [], []]
+runs = []
+
+def send(numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+@contextlib.contextmanager
+def service():
+    number = len(runs)
+    runs.append(f"{number}")
+    send(DURING_START[number])
+    threading.Timer(0.2, send, [LATER[number]]).start()
+    yield SimpleNamespace(port=1)
+    runs[number] += " has ended"
+
+run_until_shutdown(service, log_level="critical")
+print(*runs, sep=", ")
+"""
+
+
+def run(script: str) -> tuple[int, str, str]:
+    """Run *script* in a process; return its status, output and errors."""
+    ended = subprocess.run([sys.executable, "-c", script], timeout=60, check=False, capture_output=True, text=True)
+    return ended.returncode, ended.stdout.strip(), ended.stderr
 
 
 def test_signal_that_interrupts_no_system_call() -> None:
     """A signal ends the wait also when it does not interrupt it, as one that arrives just before the wait begins."""
-    assert subprocess.run([sys.executable, "-c", WAIT], timeout=60, check=False).returncode == 0
+    assert (0, "", "") == run(WAIT)
+
+
+def test_flood_of_signals() -> None:
+    """50,000 signals in a row end nothing, and are noted."""
+    assert (0, "", "") == run(FLOOD)
+
+
+def test_restart() -> None:
+    """SIGHUP restarts a service once, when it arrives during a start too; SIGTERM ends it."""
+    assert (0, "0 has ended, 1 has ended, 2 has ended, 3 has ended", "") == run(RESTART)
