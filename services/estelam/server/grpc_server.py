@@ -220,30 +220,25 @@ def run_server(
         ServerError: the port is taken, or the certificate can't be used.
     """
     server = Server(settings, handlers, metrics, batcher)
-    try:
-        metrics_port, http = metrics.listen(*addresses.split(settings.metrics_listen))
-    except OSError as error:
-        raise addresses.bind_error(settings.origin("metrics_listen"), settings.metrics_listen, error) from error
-    server.start()
-    stopping = threading.Event()
-    checking = threading.Thread(
-        target=_watch_health, args=(server, metrics, ping, outages, stopping), name="health", daemon=True
-    )
-    checking.start()
-    # All objects so far live as long as the process: the garbage collector need not scan them again.
-    gc.collect()
-    gc.freeze()
-    log.info("server.started", port=server.port, metrics_port=metrics_port)
-    try:
-        yield server
-    finally:
-        stopping.set()
-        metrics.set_serving(healthy=False)
-        server.shutdown()
-        checking.join()
-        http.shutdown()
-        http.server_close()
-        log.info("server.stopped")
+    with metrics.serve(settings.metrics_listen, setting=settings.origin("metrics_listen")) as listener:
+        server.start()
+        stopping = threading.Event()
+        checking = threading.Thread(
+            target=_watch_health, args=(server, metrics, ping, outages, stopping), name="health", daemon=True
+        )
+        checking.start()
+        # All objects so far live as long as the process: the garbage collector need not scan them again.
+        gc.collect()
+        gc.freeze()
+        log.info("server.started", port=server.port, metrics_port=listener.port)
+        try:
+            yield server
+        finally:
+            stopping.set()
+            metrics.set_serving(healthy=False)
+            server.shutdown()
+            checking.join()
+    log.info("server.stopped")
 
 
 def _watch_health(

@@ -1,17 +1,23 @@
 """Prometheus metrics: methods and outcomes, never people. Served over HTTP, together with the probe `/ready`."""
 
-import socket
-import threading
-from collections.abc import Callable, Iterable
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+from starlette.types import Message, Receive, Scope, Send
 
 from estelam.core.errors import Refusal
 from estelam.core.model import Outcome
+from estelam.web.event_loop import run_in_event_loop
+from estelam.web.listener import Listener, ListenerLimits, run_listener
+
+MAX_CONNECTIONS: Final = 64
+REQUEST_GAP_SECONDS: Final = 0.01
+"""The time between two requests for metrics; more requests wait for their turn."""
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -60,6 +66,7 @@ class Metrics:
             registry=self.registry,
         )
         self._ready = False
+        self._next_turn = 0.0
 
     def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
         """Count an answer of *method* that took *seconds*."""
@@ -97,30 +104,30 @@ class Metrics:
         self._in_outage.set(in_outage)
         self._ready = healthy or in_outage
 
-    def listen(self, host: str, port: int) -> tuple[int, WSGIServer]:
-        """Serve the metrics and `/ready` over HTTP in a thread; return the bound port and the server to shut down."""
-        metrics: Callable[[dict[str, Any], Any], Iterable[bytes]] = make_wsgi_app(self.registry)
+    @contextlib.contextmanager
+    def serve(self, listen: str, *, setting: str) -> Iterator[Listener]:
+        """Serve the metrics and `/ready` over HTTP at *listen*, the value of *setting*, within the context.
 
-        def respond(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            if environ["PATH_INFO"] != "/ready":
-                return metrics(environ, start_response)
-            start_response("200 OK" if self._ready else "503 Service Unavailable", [("Content-Length", "0")])
-            return []
+        Raises:
+            ServerError: the address can't be bound.
+        """
+        serving = run_listener("metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS), setting=setting)
+        with run_in_event_loop(serving) as listener:
+            yield listener
 
-        kind = _IPv6Server if ":" in host else _Server
-        server = make_server(host, port, respond, kind, _QuietHandler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server.server_port, server
+    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        # Requests are spaced, so that many of them do not take the interpreter from the service.
+        now = time.monotonic()
+        self._next_turn = max(now, self._next_turn) + REQUEST_GAP_SECONDS
+        await asyncio.sleep(self._next_turn - REQUEST_GAP_SECONDS - now)
+        if scope["path"] == "/ready":
+            status = 200 if self._ready else 503
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+        else:
+            await make_asgi_app(self.registry)(scope, _no_body, send)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _IPv6Server(_Server):
-    address_family = socket.AF_INET6
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, *_words: object) -> None:
-        """Log no requests for metrics."""
+async def _no_body() -> Message:
+    """Stand for a request's body, which is not waited for."""
+    return {"type": "http.request"}

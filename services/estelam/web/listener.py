@@ -1,12 +1,16 @@
-"""HTTP listeners in the event loop of the process: bound before anything is served, with a graceful shutdown."""
+"""HTTP listeners in the event loop of the process: limits for connections and requests, and a graceful shutdown.
+
+uvicorn parses HTTP and runs the application. It bounds neither handshakes nor the time of a request nor the connections
+of one client; the classes here do.
+"""
 
 import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
@@ -14,17 +18,76 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from estelam.core import addresses
+from estelam.core.fair_share import displaced
 
 log = structlog.get_logger()
 
+IDLE_SECONDS: Final = 15
+"""How long a connection may wait for the first byte of its next request."""
+RECEIVE_SECONDS: Final = 10.0
+"""How long a request may take to arrive whole, from its first byte on."""
+RESPOND_SECONDS: Final = 60.0
+"""How long a response may take to be made and sent."""
+# The pause after a failed accept: there is no file descriptor left, or memory.
+ACCEPT_PAUSE_SECONDS: Final = 0.1
+BACKLOG: Final = 1024
 
-class IdleTimeoutProtocol(H11Protocol):
-    """HTTP/1.1 that closes idle connections, also those on which no request was ever sent."""
+
+class DeadlineProtocol(H11Protocol):
+    """HTTP/1.1 with deadlines: for an idle connection, for a request as a whole, and for its response."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.on_request = self.on_lost = _ignore
+        """Called when a request has arrived whole and when it has its response; when the connection has ended."""
+        self._deadline: asyncio.TimerHandle | None = None
+        self._is_responding = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the idle timeout of a new connection."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop the deadline."""
+        self._set_deadline(None)
+        super().connection_lost(exc)
+        self.on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Begin the deadline of a request with its first byte; later bytes do not move it."""
+        if self._deadline is None:
+            self._set_deadline(RECEIVE_SECONDS)
+        super().data_received(data)
+        self._check_arrival()
+
+    def on_response_complete(self) -> None:
+        """End the deadline of a response that has left; the next request may have arrived already."""
+        if not self.transport.get_write_buffer_size():
+            self._set_deadline(None)
+        self._is_responding = False
+        self.on_request()
+        super().on_response_complete()
+        if not self.cycle.response_complete and self._deadline is None:
+            self._set_deadline(RECEIVE_SECONDS)
+            self._check_arrival()
+
+    def _check_arrival(self) -> None:
+        cycle = self.cycle
+        if cycle is not None and not (cycle.more_body or cycle.response_complete or self._is_responding):
+            self._is_responding = True
+            self._set_deadline(RESPOND_SECONDS)
+            self.on_request()
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        # Not an orderly end: it would wait for a client that does not read.
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
+
+
+def _ignore() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +95,13 @@ class ListenerLimits:
     """Limits of a listener."""
 
     max_connections: int = 512
-    """Most concurrent connections; requests on more receive 503."""
+    """Most concurrent connections; one more displaces the oldest of the client that has most."""
     drain_seconds: float = 5.0
     """Seconds that requests in progress may take to finish during shutdown."""
     shares_port: bool = False
     """Whether other processes may listen on the same port."""
+    handshake_seconds: float = 5.0
+    """Seconds that a TLS handshake may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +140,22 @@ async def run_listener(
     """
     config = uvicorn.Config(
         cast("Any", app),
+        interface="asgi3",
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         log_level="critical",  # a stack trace may quote a request
         server_header=False,
-        limit_concurrency=limits.max_connections,
-        timeout_keep_alive=15,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(1, round(limits.drain_seconds)),
         h11_max_incomplete_event_size=16384,
-        **({"http": IdleTimeoutProtocol} | more),
+        **({"http": DeadlineProtocol} | more),
     )
     config.load()
     config.ssl = tls
     with addresses.bind(setting, listen, shares_port=limits.shares_port) as bound:
-        server = _Server(config)
+        server = _Server(config, bound, limits)
         port = bound.getsockname()[1]
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         await server.is_listening.wait()
@@ -103,15 +168,120 @@ async def run_listener(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, bound: socket.socket, limits: ListenerLimits) -> None:
         super().__init__(config)
+        self._bound = bound
+        self._limits = limits
         self.is_listening = asyncio.Event()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - it is the bound one
+        """Accept connections by our own acceptor in place of asyncio's, which has no limits."""
+        acceptor = _Acceptor(self._bound, self.config.ssl, self._limits, self._protocol)
+        self.servers = [cast("Any", acceptor)]
+        self.started = True
         self.is_listening.set()
+
+    def _protocol(self) -> DeadlineProtocol:
+        kind = cast("type[DeadlineProtocol]", self.config.http_protocol_class)
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers: the process has its own."""
         yield
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """A connection from its first packet on: TLS and HTTP come later."""
+
+    accepted: socket.socket
+    owner: str | bytes
+    """The client's address or, after a TLS handshake, its certificate."""
+    transport: asyncio.BaseTransport | None = None
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+        else:
+            with contextlib.suppress(OSError):
+                self.accepted.shutdown(socket.SHUT_RDWR)
+
+
+class _Acceptor:
+    """Accepts connections, and drops those that are too many.
+
+    It has the methods of `asyncio.Server` that uvicorn calls.
+    """
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        tls: ssl.SSLContext | None,
+        limits: ListenerLimits,
+        protocol: Callable[[], DeadlineProtocol],
+    ) -> None:
+        self._tls = tls
+        self._limits = limits
+        self._protocol = protocol
+        self._connections: dict[_Connection, None] = {}
+        """From the one whose last request is the longest ago, or never came, to the newest."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        bound.settimeout(0)
+        bound.listen(BACKLOG)
+        self._start(self._accept(bound))
+
+    def close(self) -> None:
+        """Accept no more, and end unfinished handshakes."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until everything that was closed has ended."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, bound: socket.socket) -> None:
+        while True:
+            try:
+                accepted, address = await self._loop.sock_accept(bound)
+            except OSError as error:
+                log.warning("http.accept_failed", error=type(error).__name__)
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
+            connection = _Connection(accepted, address[0])
+            self._connections[connection] = None
+            for least in displaced(self._connections, lambda each: each.owner, self._limits.max_connections):
+                del self._connections[least]
+                least.drop()
+            self._start(self._serve(connection))
+
+    async def _serve(self, connection: _Connection) -> None:
+        def create() -> DeadlineProtocol:
+            protocol = self._protocol()
+            protocol.on_request = lambda: self._renew(connection)
+            protocol.on_lost = lambda: self._connections.pop(connection, None)
+            return protocol
+
+        seconds = self._limits.handshake_seconds if self._tls else None
+        try:
+            connection.transport, _ = await self._loop.connect_accepted_socket(
+                create, connection.accepted, ssl=self._tls, ssl_handshake_timeout=seconds
+            )
+        except OSError:  # the handshake failed or took too long
+            self._connections.pop(connection, None)
+            return
+        tls = connection.transport.get_extra_info("ssl_object")
+        if tls is not None:
+            connection.owner = tls.getpeercert(binary_form=True) or connection.owner
+
+    def _renew(self, connection: _Connection) -> None:
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None

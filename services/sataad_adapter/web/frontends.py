@@ -24,7 +24,9 @@ async def frontends(
     Raises:
         ServerError: a port can't be bound, or the certificate can't be used.
     """
-    limits = ListenerLimits(settings.max_connections, settings.drain_seconds, settings.shares_port)
+    limits = ListenerLimits(
+        settings.max_connections, settings.drain_seconds, settings.shares_port, settings.handshake_seconds
+    )
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
             app = rest_app(handler.handler(VERIFY_NOTE, json_body.from_json))

@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 
 from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.pem import KeyFileError
-from estelam.core.reload import FileReloader
+from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.tls import server_context
-from estelam.web.listener import IdleTimeoutProtocol, Listener, ListenerLimits, run_listener
+from estelam.web.listener import DeadlineProtocol, Listener, ListenerLimits, run_listener
 from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerL
             await asyncio.gather(reloading, return_exceptions=True)
 
 
-class _ClientCertificateProtocol(IdleTimeoutProtocol):
+class _ClientCertificateProtocol(DeadlineProtocol):
     """A connection that puts the client's certificate (PEM) into each request's state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,7 +63,7 @@ class _ReloadingTls:
     def __init__(self, settings: SetadSettings) -> None:
         self._files = (settings.certificate, settings.private_key, settings.ca_certificates)
         try:
-            self._reloader = FileReloader(lambda: self._files, self._load)
+            self._reloader = FileReloader(lambda: self._files, self._load, still_seconds=CREDENTIALS_STILL_SECONDS)
             self._reloader.refresh()
             self.context = self._load()
         except (OSError, KeyFileError) as error:

@@ -12,10 +12,8 @@ from estelam.telemetry.metrics import Metrics
 @pytest.fixture
 def page() -> Iterator[tuple[Metrics, str]]:
     metrics = Metrics()
-    port, server = metrics.listen("127.0.0.1", 0)
-    yield metrics, f"127.0.0.1:{port}"
-    server.shutdown()
-    server.server_close()
+    with metrics.serve("127.0.0.1:0", setting="metrics_listen") as listener:
+        yield metrics, f"127.0.0.1:{listener.port}"
 
 
 def status(address: str) -> int:
