@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from estelam.core.files import write_atomic
+from estelam.core.files import PRIVATE_FILE, write_atomic
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -143,6 +143,6 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _write(folder: Path, name: str, key: PrivateKey, certificate: x509.Certificate) -> Path:
     secret, path = folder / f"{name}.key", folder / f"{name}.crt"
-    write_atomic(secret, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
+    write_atomic(secret, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=PRIVATE_FILE)
     write_atomic(path, certificate.public_bytes(Encoding.PEM))
     return path

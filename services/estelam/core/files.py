@@ -1,4 +1,4 @@
-"""Atomic, durable writes of files."""
+"""Atomic, durable writes of files, and files that only their owner may read."""
 
 import contextlib
 import os
@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""The permissions of what holds personal data or secrets, whatever the umask."""
 
 
 @contextlib.contextmanager
@@ -19,7 +22,7 @@ def open_atomic(
 ) -> Iterator[IO[Any]]:
     """Open a draft in *path*'s folder; a clean exit renames it to *path*, an exception removes it.
 
-    A reader of *path* finds the earlier file or the complete new one.
+    A reader of *path* finds the earlier file or the complete new one. Where root replaces a file, its owner stays.
 
     Args:
         path: The file to create or replace.
@@ -34,14 +37,17 @@ def open_atomic(
     """
     path = path.resolve()  # a symbolic link stays one; its target is replaced
     draft = path.with_name(f".{secrets.token_hex(8)}.new")
-    exact_mode = _permissions(path) if mode is None else mode
+    replaced = _stat(path)
+    exact_mode = replaced.st_mode & 0o777 if replaced and mode is None else mode
     descriptor = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if exact_mode is None else 0o600
+        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if exact_mode is None else PRIVATE_FILE
     )
     try:
         with os.fdopen(descriptor, "wb" if encoding is None else "w", encoding=encoding, newline=newline) as file:
             if exact_mode is not None:
                 os.fchmod(descriptor, exact_mode)
+            if replaced and os.geteuid() == 0:
+                os.fchown(descriptor, replaced.st_uid, replaced.st_gid)
             yield file
             file.flush()
             if durable:
@@ -73,8 +79,35 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _permissions(path: Path) -> int | None:
+def create_private_folder(folder: Path) -> None:
+    """Create *folder* with PRIVATE_FOLDER, and what it is in by the umask, unless it exists.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(PRIVATE_FOLDER)
+
+
+def create_private_file(path: Path) -> None:
+    """Create the empty file *path* with PRIVATE_FILE, unless it exists.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            os.fchmod(descriptor, PRIVATE_FILE)
+        finally:
+            os.close(descriptor)
+
+
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_mode & 0o777
+        return path.stat()
     except FileNotFoundError:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from estelam.core.files import write_atomic
+from estelam.core.files import PRIVATE_FILE, write_atomic
 from estelam.core.pem import KeyFileError
 
 ID = "[0-9A-Za-z][0-9A-Za-z._-]{0,31}"
@@ -49,12 +49,12 @@ def read(path: Path) -> list[KeyLine]:
 
 
 def write(path: Path, lines: Sequence[KeyLine]) -> None:
-    """Replace the keyring file durably; its permissions stay.
+    """Replace the keyring file durably; only its owner may read the new one, whatever the permissions were.
 
     Raises:
         OSError: the file can't be written; it is unchanged.
     """
-    write_atomic(path, "".join(f"{line}\n" for line in lines), durable=True)
+    write_atomic(path, "".join(f"{line}\n" for line in lines), durable=True, mode=PRIVATE_FILE)
 
 
 def _parse(line: str) -> KeyLine:

@@ -182,6 +182,8 @@ class LedgerWriter:
         self._clock = clock
         # The last checkpoint that this process signed or verified, and its tree.
         self._known: tuple[_Head, Frontier] | None = None
+        # The size and the note of the newest checkpoint of which this process has sent receipts.
+        self._committed: tuple[int, str] | None = None
         self._expiry = confirmations.Expiry()
 
     def check_signing_key(self) -> None:
@@ -262,6 +264,15 @@ class LedgerWriter:
         self._known = state, tree.frontier
         return appended
 
+    def keep_committed(self, appended: Appended) -> None:
+        """Remember what was committed, before its receipts are sent: the ledger must not be shorter from then on."""
+        self._committed = appended.tree.size, appended.note
+
+    @property
+    def committed_note(self) -> str | None:
+        """The newest checkpoint of which this process has sent receipts; None: it has sent none."""
+        return self._committed and self._committed[1]
+
     def append_at_once(
         self,
         connection: Connection,
@@ -278,8 +289,11 @@ class LedgerWriter:
         """Return the tree that the last checkpoint describes: the only one of *rows*, if any.
 
         Raises:
-            StoreError: it describes another one, so that the next checkpoint would contradict it.
+            StoreError: it describes another one, so that the next checkpoint would contradict it, or an earlier one.
         """
+        stored, committed = rows[0].size if rows else 0, self._committed[0] if self._committed else 0
+        if stored < committed:
+            raise StoreError(f"the ledger has {stored} entries, fewer than the {committed} that were answered from it")
         if not rows:
             return Frontier()
         head = _Head(*rows[0])

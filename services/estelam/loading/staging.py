@@ -20,6 +20,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from estelam.core.files import create_private_file
 from estelam.loading.feed import Feed
 
 SCHEMA = "loading"
@@ -145,6 +146,7 @@ class Staging:
     def _ingest(self, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
         path = self._staging_file()
         path.unlink(missing_ok=True)  # Left over from a load that was killed.
+        create_private_file(path)
         try:
             unique = self._fill_file(path, batches, keyed=keyed)
             self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))

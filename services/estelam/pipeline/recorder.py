@@ -130,6 +130,7 @@ class InquiryRecorder:
                 results, prepared = self._prepare(connection, read_basis, inquiries)
             appended = self._ledger.append(connection, prepared, head)  # 6 record
             self._undecided = _undecided(inquiries, appended)
+        self._ledger.keep_committed(appended)
         answers = [
             Answer(result.outcome, with_receipt(type(result.reply), record.reply, receipt))
             if isinstance(result, LookupResult)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -17,10 +18,11 @@ log = structlog.get_logger()
 KEEP_SECONDS = 1.0
 
 
-def keep_checkpoints(url: str, path: Path, stopping: threading.Event) -> None:
+def keep_checkpoints(url: str, path: Path, committed_note: Callable[[], str | None], stopping: threading.Event) -> None:
     """Write the newest checkpoint of the ledger at *url* to *path* every second, and once more at the end.
 
-    It reads commits by a connection of its own, so that no inquiry waits for the file.
+    It reads commits by a connection of its own, so that no inquiry waits for the file. Where the store can't be read,
+    it may have lost what was answered from it: then *committed_note* returns the newest checkpoint.
     """
     last = None
     with contextlib.closing(Store(url)) as store:
@@ -29,12 +31,13 @@ def keep_checkpoints(url: str, path: Path, stopping: threading.Event) -> None:
             try:
                 with store.transaction() as connection:
                     newest = last_checkpoint(connection)
+            except (SQLAlchemyError, StoreError, OSError):  # health reports it
+                newest = committed_note()
+            try:
                 if newest is not None and newest != last:
                     kept.keep(path, newest)
                     last = newest
             except OSError as error:
                 log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
-            except (SQLAlchemyError, StoreError):
-                pass  # health reports it
             if is_last:
                 return

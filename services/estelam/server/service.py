@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+import structlog
 from sqlalchemy import Connection
 
 from estelam.auth.authentication import Authenticator
@@ -36,6 +37,8 @@ from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
 from estelam.witness.client import WitnessClient
 
+log = structlog.get_logger()
+
 # How long a ping of the store may take before the service counts as unhealthy, and a hung store may hold up the end.
 PING_SECONDS = 3.0
 CLOSE_SECONDS = 10.0
@@ -59,7 +62,15 @@ def run_recording_service(
     signer.check_validity(clock.micros())
     metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
-    store = Store(settings.store, ledger=AccessMode.WRITE)
+
+    def report_changed_files(change: str | None) -> None:
+        if change is None:
+            log.info("store.files_restored")
+        else:
+            log.error("store.files_changed", change=change)
+        metrics.set_changed_files(changed=change is not None)
+
+    store = Store(settings.store, ledger=AccessMode.WRITE, on_changed_files=report_changed_files)
     with (
         store.single_writer_lock(),
         contextlib.closing(store),
@@ -85,7 +96,8 @@ def run_recording_service(
             last_sealed=last_sealed,
         )
         if path:
-            running.enter_context(_thread("checkpoint", partial(keep_checkpoints, settings.store, path)))
+            keep = partial(keep_checkpoints, settings.store, path, lambda: ledger.committed_note)
+            running.enter_context(_thread("checkpoint", keep))
         recorder.note_facts()
         limits = BatchLimits(settings.batch_size, settings.batch_queue)
         batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(

@@ -31,6 +31,12 @@ class Backend(Protocol):
 
     engine: Engine
 
+    def close(self) -> None:
+        """Close the files or the connection."""
+
+    def disconnect(self) -> None:
+        """Close the connection after a failure; the next transaction opens a new one."""
+
     def check_before_begin(self) -> None:
         """Raise StoreError if a transaction must not begin."""
 
@@ -44,7 +50,7 @@ class Backend(Protocol):
         """Take or queue the append lock."""
 
     def check_after_commit(self) -> None:
-        """Raise StoreError if the commit that has just returned is not known to be durable."""
+        """Raise StoreError if the commit that has just returned is not known to be durable and in the store."""
 
     def single_writer_lock(self) -> AbstractContextManager[None]:
         """Hold the lock of the only serving process, if the engine allows only one."""

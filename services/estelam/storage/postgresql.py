@@ -54,6 +54,14 @@ class PostgreSQL:
         event.listen(self.engine, "do_connect", _connect)
         event.listen(self.engine, "connect", self._on_connect)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self.engine.dispose()
+
+    def disconnect(self) -> None:
+        """Close the connection after a failure."""
+        self.engine.dispose()
+
     def check_before_begin(self) -> None:
         """Do nothing: a lost connection makes the transaction itself fail."""
 

@@ -4,44 +4,102 @@ With two files a load does not block inquiries, each file has one writing proces
 its file read-only.
 """
 
+import ctypes
 import fcntl
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine
 
-from estelam.storage.base import LEDGER, AccessMode, StoreError
+from estelam.core.files import create_private_file, create_private_folder
+from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
 from estelam.storage.statements import run_text
+from estelam.storage.watched_files import WatchedHalf, Writers, announced_writer
 
 LOCK_TIMEOUT_SECONDS = 5
 _URI_MODES = {AccessMode.READ: "ro", AccessMode.WRITE: "rw", AccessMode.APPEND: "rw", AccessMode.CREATE: "rwc"}
 
 
 class SQLite:
-    """The two files of a folder, and one connection to both."""
+    """The two files of a folder, and one connection to both.
 
-    def __init__(self, folder: Path, modes: Mapping[str, AccessMode]) -> None:
+    While something else than the processes that use the store has changed its files, no transaction begins: what is
+    stored can't be known. That ends where they are put back as they were; else the store must be opened again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        modes: Mapping[str, AccessMode],
+        on_changed_files: Callable[[str | None], None] = lambda _change: None,
+    ) -> None:
         self._modes = modes
         self._folder = folder
-        self._files: dict[Path, int] = {}
+        self._on_changed_files = on_changed_files
+        self._halves = {
+            schema: WatchedHalf(self._path(schema), _writers(schema, mode)) for schema, mode in modes.items()
+        }
+        self._change: str | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._has_failed = False
+        self._announcing = ExitStack()
         if AccessMode.CREATE in modes.values():
-            self._folder.mkdir(parents=True, exist_ok=True)
+            create_private_folder(self._folder)
         self.engine: Engine = create_engine("sqlite://", creator=self._connect, poolclass=StaticPool)
 
+    def close(self) -> None:
+        """Close the files. Those that this process has written and something else has changed stay as they are.
+
+        To close them would write the log to the database, whatever both hold now. Only a log that was just removed is
+        complete: SQLite has it open, and nothing is lost.
+        """
+        is_writer = set(self._modes.values()) != {AccessMode.READ}
+        if self._change and is_writer and not all(half.keeps_content for half in self._halves.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # open until the process ends
+        else:
+            self._disconnect()
+        self._announcing.close()
+
+    def disconnect(self) -> None:
+        """Close the connection after a failure; where files were changed by something else, once they are put back."""
+        self._has_failed = True
+        self._look(half.other_file() for half in self._halves.values())
+        if self._change is None:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self.engine.dispose()
+        for half in self._halves.values():
+            half.release()
+        self._has_failed = False
+
     def check_before_begin(self) -> None:
-        """Raise StoreError if a file was removed or replaced: SQLite would continue to write to the lost file."""
-        for path, inode in self._files.items():
-            try:
-                same = path.stat().st_ino == inode
-            except FileNotFoundError:
-                same = False
-            if not same:
-                self._files.clear()
-                self.engine.dispose()
-                raise StoreError("a file of the store was removed or replaced")
+        """Raise StoreError while files of the store are changed by something else than the processes that use it."""
+        self._require_no_change(half.change() for half in self._halves.values())
+        if self._has_failed:
+            self._disconnect()
+
+    def check_after_commit(self) -> None:
+        """Raise StoreError if a file was changed meanwhile; else the commit is on the disk (`synchronous=FULL`)."""
+        self._require_no_change(half.change_by_commit() for half in self._halves.values())
+
+    def _require_no_change(self, changes: Iterable[str | None]) -> None:
+        self._look(changes)
+        if self._change is not None:
+            raise StoreError(
+                f"{self._change} while the store was in use; put it back as it was, or find out why and restart"
+            )
+
+    def _look(self, changes: Iterable[str | None]) -> None:
+        change = next(filter(None, changes), None)
+        if change != self._change:
+            self._change = change
+            self._on_changed_files(change)
+
+    def _path(self, schema: str) -> Path:
+        return self._folder / f"{schema}.db"
 
     def begin(self, connection: Connection) -> None:
         """Take the write locks of the writable halves at once, and fix the snapshot of the read-only ones."""
@@ -56,18 +114,21 @@ class SQLite:
     def lock(self, connection: Connection) -> None:
         """Do nothing: the transaction has the lock."""
 
-    def check_after_commit(self) -> None:
-        """Do nothing: a commit that has returned is on the disk (`synchronous=FULL`)."""
-
     @contextmanager
     def single_writer_lock(self) -> Iterator[None]:
-        """Hold the lock of the only serving process.
+        """Hold the lock of the only serving process: on the ledger's file itself, which nobody can remove unnoticed.
+
+        It is independent of SQLite's own locks, but closing the file would release those: so the connection is closed
+        before.
 
         Raises:
             StoreError: another process serves from this store, or there is none.
         """
+        path = self._path(LEDGER)
         try:
-            lock: IO[Any] = (self._folder / "serving.lock").open("w")
+            if AccessMode.CREATE in self._modes.values():
+                create_private_file(path)
+            lock = path.open("rb")
         except OSError as error:
             raise StoreError("the store can't be opened; run: estelam migrate") from error
         with lock:
@@ -75,9 +136,17 @@ class SQLite:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise StoreError("another process serves from this store; SQLite allows one: stop it first") from error
-            yield
+            if self._modes[LEDGER] is AccessMode.WRITE:
+                self._halves[LEDGER].writers = Writers.SELF
+            try:
+                yield
+            finally:
+                self.close()
 
     def _connect(self) -> sqlite3.Connection:
+        if self._modes[FACTS] is not AccessMode.READ:
+            self._announcing.close()
+            self._announcing.enter_context(announced_writer(self._path(FACTS)))
         connection = sqlite3.connect(
             "file::memory:",
             uri=True,
@@ -87,11 +156,16 @@ class SQLite:
             factory=_Connection,
         )
         self._attach(connection)
+        for half in self._halves.values():
+            half.adopt()
+        self._connection = connection
         return connection
 
     def _attach(self, connection: sqlite3.Connection) -> None:
         for schema, mode in self._modes.items():
-            path = (self._folder / f"{schema}.db").resolve()
+            path = self._path(schema).resolve()
+            if mode is AccessMode.CREATE:
+                create_private_file(path)
             connection.execute("ATTACH ? AS " + schema, (f"{path.as_uri()}?mode={_URI_MODES[mode]}",))
             if mode is not AccessMode.READ:
                 connection.execute(f"PRAGMA {schema}.journal_mode=WAL")
@@ -100,8 +174,11 @@ class SQLite:
                 # After a failed sync the kernel may report pages as written that are not, and a write-ahead log with a
                 # gap loses everything after it. So the log is checkpointed before anything is added to it.
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
-            self._files[path] = path.stat().st_ino
         connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _writers(schema: str, mode: AccessMode) -> Writers:
+    return Writers.ANNOUNCED if (schema, mode) == (FACTS, AccessMode.READ) else Writers.ANY
 
 
 class _Connection(sqlite3.Connection):

@@ -5,7 +5,7 @@ database on PostgreSQL (`storage.postgresql`). A transaction sees one snapshot o
 time writes to each half, so that the ledger does not fork and a load does not block inquiries.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -26,13 +26,22 @@ class Store:
         url: sqlite:///FOLDER or postgresql+psycopg://USER@HOST/DATABASE.
         facts: How the facts are opened.
         ledger: How the ledger is opened.
+        on_changed_files: Called with the cause, when the store's files are found to be changed by something else than
+            the processes that use it; and with None, when they are put back as they were.
 
     Raises:
         StoreError: *url* names no store of a known kind.
     """
 
-    def __init__(self, url: str, *, facts: AccessMode = AccessMode.READ, ledger: AccessMode = AccessMode.READ) -> None:
-        self._backend = _open(url, {FACTS: facts, LEDGER: ledger})
+    def __init__(
+        self,
+        url: str,
+        *,
+        facts: AccessMode = AccessMode.READ,
+        ledger: AccessMode = AccessMode.READ,
+        on_changed_files: Callable[[str | None], None] = lambda _change: None,
+    ) -> None:
+        self._backend = _open(url, {FACTS: facts, LEDGER: ledger}, on_changed_files)
         self.engine = self._backend.engine
 
     @contextmanager
@@ -74,7 +83,7 @@ class Store:
             self._backend.check_after_commit()
         except Exception:
             # A connection that failed once is not reused: the next transaction opens a new one.
-            self.engine.dispose()
+            self._backend.disconnect()
             raise
 
     def single_writer_lock(self) -> AbstractContextManager[None]:
@@ -93,17 +102,17 @@ class Store:
 
     def close(self) -> None:
         """Close the files or the connection."""
-        self.engine.dispose()
+        self._backend.close()
 
 
-def _open(url: str, modes: Mapping[str, AccessMode]) -> Backend:
+def _open(url: str, modes: Mapping[str, AccessMode], on_changed_files: Callable[[str | None], None]) -> Backend:
     try:
         check_store_url(url)
     except ValueError as error:
         raise StoreError(f"the address of the store {error}") from None
     if url.startswith(SQLITE):
         # Not by make_url: it reads `?` and what follows as options, and two stores would share a folder.
-        return SQLite(Path(url.removeprefix(SQLITE)), modes)
+        return SQLite(Path(url.removeprefix(SQLITE)), modes, on_changed_files)
     return PostgreSQL(make_url(url), modes)
 
 

@@ -65,6 +65,11 @@ class Metrics:
             ["witness"],
             registry=self.registry,
         )
+        self._changed_files = Gauge(
+            "estelam_store_files_changed",
+            "1 while the store's files are changed by something else than the processes that use it: no answers.",
+            registry=self.registry,
+        )
         self._ready = False
         self._next_turn = 0.0
 
@@ -93,6 +98,10 @@ class Metrics:
     def record_witness_failure(self, witness: str) -> None:
         """Count a checkpoint that the witness of this name did not cosign."""
         self._witness_failures.labels(witness).inc()
+
+    def set_changed_files(self, *, changed: bool) -> None:
+        """Set whether the store's files are changed by something else than the processes that use it."""
+        self._changed_files.set(changed)
 
     def watch_expiry(self, use: str, expires_at: Callable[[], float]) -> None:
         """Show when what is in use as *use* expires: *expires_at* returns it in seconds since 1970, at any time."""

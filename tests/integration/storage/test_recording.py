@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uuid_utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
@@ -20,7 +20,7 @@ from estelam.core.parties import Parties
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import confirmations, search, verify
-from estelam.ledger.tables import checkpoint_table, confirmation_table
+from estelam.ledger.tables import checkpoint_table, confirmation_table, entry_table
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
@@ -224,3 +224,19 @@ def test_fault_while_rows_are_read(workers: tuple[NoteWorker, NoteWorker]) -> No
 
     assert [Reason.STORE_UNAVAILABLE] == refused
     assert Reason.STORE_UNAVAILABLE == recorded.entry.refusal
+
+
+@both_engines
+def test_shorter_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """From a ledger that lost its newest answers while the service ran, nothing is answered: it would be forked."""
+    first, _ = workers
+    first.ask(NOTE)
+    with first.store.transaction() as connection:
+        size = search.size(connection)
+    answered = first.ask(NOTE)
+    with first.store.transaction() as connection:
+        connection.execute(delete(entry_table).where(entry_table.c["index"] >= size))
+        connection.execute(delete(checkpoint_table).where(checkpoint_table.c.size > size))
+
+    assert [Outcome.YES] == answered
+    assert [Reason.STORE_UNAVAILABLE] == first.ask(NOTE)
