@@ -15,6 +15,7 @@ from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import Clock
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.timers import Timers
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server.grpc_server import Server, run_server
@@ -58,12 +59,13 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         metrics.watch_expiry("client", lambda: client_expires_at)
         if settings.revocation_lists:
             metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
+        pacer = Pacer(timers, clock)
         handler = InquiryHandler(
             authenticator=authenticator,
             authorizer=access,
             outages=outages,
             backend=VerificationBackend(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
-            timers=timers,
+            pacer=pacer,
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
@@ -72,7 +74,7 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         )
         handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
         with (
-            run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages) as server,
+            run_server(settings, handlers, metrics=metrics, pacer=pacer, ping=ping, outages=outages) as server,
             run_in_event_loop(frontends(settings, handler, keys, clock)),
         ):
             yield server

@@ -5,11 +5,16 @@ Calls are admitted in one thread, and charged for the cost of a NO in another.
 
 import math
 import threading
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Final
 
 from estelam.auth.grants import Quota
 from estelam.core.clock import Clock
 from estelam.core.errors import QuotaState, Reason, Refusal
+
+# Callers who have had their turn are forgotten once a throttle knows so many.
+MAX_CALLERS: Final = 1024
 
 
 @dataclass(slots=True)
@@ -60,25 +65,29 @@ class RateLimiter:
         return bucket
 
 
-class RefusalThrottle:
-    """Spaces the refusals of one caller: a refusal costs about as much as an answer.
+class Throttle:
+    """Spaces what a caller gets without a quota, as refusals: each costs about as much as an answer.
 
-    A caller who keeps sending after a refusal, on any number of connections, gets one refusal per *gap_seconds*.
+    A caller who keeps sending, on any number of connections, gets *burst* at once, and then one per *gap_seconds*.
     """
 
-    def __init__(self, clock: Clock, *, gap_seconds: float = 0.01) -> None:
+    def __init__(self, clock: Clock, *, gap_seconds: float = 0.01, burst: int = 20) -> None:
         self._clock = clock
         self._gap = gap_seconds
+        self._ahead = burst * gap_seconds
         self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
+        self._next: dict[Hashable, float] = {}
+        """When the next turn of each caller would be, if there were no bursts."""
 
-    def delay(self, caller: str, most: float) -> float:
-        """Return the seconds, at *most*, by which to delay the next refusal of *caller*."""
+    def delay(self, caller: Hashable, most: float) -> float:
+        """Return the seconds, at *most*, by which to delay the next reply to *caller*."""
         with self._lock:
             now = self._clock.monotonic()
-            turn = min(max(now, self._next.get(caller, now)), now + most)
+            if len(self._next) >= MAX_CALLERS:
+                self._next = {each: turn for each, turn in self._next.items() if turn > now}
+            turn = min(max(now, self._next.get(caller, now)), now + most + self._ahead)
             self._next[caller] = turn + self._gap
-        return turn - now
+        return max(0.0, turn - self._ahead - now)
 
 
 def acquire(bucket: TokenBucket, policy: str) -> None:
@@ -91,6 +100,12 @@ def acquire(bucket: TokenBucket, policy: str) -> None:
         if bucket.tokens < 1:
             raise Refusal(Reason.QUOTA_EXHAUSTED, quota=bucket_state(bucket, policy))
         bucket.tokens -= 1
+
+
+def charge_refusal(bucket: TokenBucket) -> None:
+    """Take one token, if there is one, for a request that was refused before it was to be answered."""
+    with bucket.lock:
+        bucket.tokens = min(bucket.tokens, max(0.0, bucket.tokens - 1))
 
 
 def charge_miss(bucket: TokenBucket) -> None:

@@ -118,13 +118,13 @@ class ServingSettings(SettingsSection):
     shutdown_delay_seconds: float = Field(default=0.5, ge=0)
     """Seconds to report NOT_SERVING after SIGTERM before refusing new calls, so that load balancers can drain."""
     refusal_record_rate_per_second: float = Field(default=10.0, gt=0)
-    """Refusals of one caller recorded per second; refusals beyond the rate are only counted."""
+    """Refusals of one caller recorded, and logged, per second; refusals beyond the rate are only counted."""
     refusal_record_burst: int = Field(default=100, ge=1)
-    """Refusals of one caller recorded at once, before the rate applies."""
+    """Refusals of one caller recorded, and logged, at once, before the rate applies."""
     handshake_seconds: float = Field(default=5.0, gt=0)
     """Longest time for a TLS handshake, in seconds."""
     max_connections: int = Field(default=512, ge=1)
-    """Most connections at a time; more are refused."""
+    """Most connections at a time; one more ends the oldest of the certificate that has most."""
     connection_age_seconds: float = Field(default=300.0, gt=0)
     """Age in seconds at which the server closes a connection, so that callers spread over new workers."""
     log_level: LogLevel = "info"

@@ -21,15 +21,15 @@ from estelam.auth import rate_limit
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Grant, Quota
-from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, TokenBucket
+from estelam.auth.rate_limit import RateLimiter, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Answer, Inquiry, Method, Outcome
 from estelam.pipeline.metadata import parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import refusal_for
-from estelam.pipeline.timers import Timers
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -44,8 +44,6 @@ TRANSIENT_REASONS = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
 # of a service that forwards, since it has retried already and the attempts would multiply.
 THROTTLED_REASONS = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
 MAX_RETRY_HINT_SECONDS = 5.0
-# The longest delay of a throttled refusal to a caller who keeps sending.
-MAX_REFUSAL_DELAY_SECONDS = 2.0
 # How long a refusal during an announced outage waits for its record: the store may be what is out of operation.
 OUTAGE_RECORD_TIMEOUT_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -115,6 +113,8 @@ class Exchange:
     inquiry: Inquiry | None = None
     grant: Grant | None = None
     bucket: TokenBucket | None = None
+    is_charged: bool = False
+    """Whether a token of the bucket has been taken, or step 4 has refused."""
     submitted: bool = False
     """Whether step 5 has begun: from here on the backend records both answers and refusals."""
 
@@ -133,7 +133,7 @@ class InquiryHandler:
         authorizer: Authorizer,
         outages: OutageSchedule,
         backend: AnswerBackend,
-        timers: Timers,
+        pacer: Pacer,
         metrics: Metrics,
         clock: Clock,
         request_timeout_seconds: float,
@@ -144,16 +144,17 @@ class InquiryHandler:
         self._authorizer = authorizer
         self._outages = outages
         self._backend = backend
-        self._timers = timers
+        self._pacer = pacer
         self._metrics = metrics
         self._clock = clock
         self._request_timeout_seconds = request_timeout_seconds
         self._is_forwarding = is_forwarding
         self._rate_limiter = RateLimiter(clock)
-        # Refusals are recorded too, limited for each caller, so that no caller can fill the disk with them.
+        # Refusals are recorded and logged, limited for each caller, so that no caller can fill the disk with them.
         self._refusal_record_quota = refusal_record_quota
-        self._refusal_record_limiter = RateLimiter(clock)
-        self._refusal_throttle = RefusalThrottle(clock)
+        self._refusal_limiter = RateLimiter(clock)
+        self._unlogged = 0
+        """Refusals since the last one that was logged."""
 
     def handler(self, method: Method, parse: RequestParser = validation.parse_request) -> Handler:
         """Return the function that serves *method*.
@@ -185,11 +186,12 @@ class InquiryHandler:
         inquiry = exchange.inquiry = Inquiry(uuid_utils.uuid7(), method, caller, exchange.arrived_at)
         self._authenticator.check_revocation(certificate)
         grant = exchange.grant = self._authorizer.authorize(caller, method)  # 2 authorize
+        bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
         inquiry.purpose = parse_purpose(call.metadata, grant)  # 3 validate
         if call.request is None:
             raise Refusal(Reason.REQUEST_MALFORMED)
         inquiry.request = parse(method.request, call.request)
-        bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
+        exchange.is_charged = True
         rate_limit.acquire(bucket, method.short_name)  # 4 rate-limit
         self._outages.check(method.service)  # an announced outage ends the pipeline here
         exchange.submitted = True
@@ -214,6 +216,8 @@ class InquiryHandler:
         method = exchange.method
         try:
             refusal = refusal_for(error)
+            if exchange.bucket is not None and not exchange.is_charged:
+                rate_limit.charge_refusal(exchange.bucket)
             if not isinstance(error, Refusal):
                 log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
             if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.inquiry):
@@ -229,11 +233,15 @@ class InquiryHandler:
             _fail(exchange.call, method, fault)
 
     def _may_record(self, inquiry: Inquiry) -> bool:
+        if self._is_within_quota(inquiry.caller.organization_id, "records"):
+            return True
+        self._metrics.record_unrecorded_refusal()
+        return False
+
+    def _is_within_quota(self, caller: str, use: str) -> bool:
         try:
-            caller = inquiry.caller.organization_id
-            self._refusal_record_limiter.acquire(caller, "refusals", self._refusal_record_quota)
+            self._refusal_limiter.acquire(caller, use, self._refusal_record_quota)
         except Refusal:
-            self._metrics.record_unrecorded_refusal()
             return False
         return True
 
@@ -249,17 +257,24 @@ class InquiryHandler:
             _fail(exchange.call, exchange.method, fault)
 
     def _conclude(self, exchange: Exchange, refusal: Refusal) -> None:
-        """Count *refusal* and send it: to a caller who is refused for too many calls, in turn."""
+        """Count *refusal*, log it if its caller is not refused too often, and send it in the caller's turn."""
         inquiry, method = exchange.inquiry, exchange.method.short_name
+        # Without an inquiry it is the certificate that was refused.
+        caller = inquiry.caller.organization_id if inquiry else repr(exchange.call.certificates())
         self._metrics.record_refusal(method, refusal)
-        log.info("inquiry.refused", inquiry_id=inquiry and str(inquiry.id), method=method, reason=refusal.reason.value)
-        if inquiry is not None and refusal.reason in THROTTLED_REASONS:
-            left = exchange.seconds - (self._clock.monotonic() - exchange.arrived_at)
-            most = min(max(0.0, left) / 2, MAX_REFUSAL_DELAY_SECONDS)
-            if delay := self._refusal_throttle.delay(inquiry.caller.organization_id, most):
-                self._timers.after(delay, partial(self._send, exchange, refusal))
-                return
-        self._send(exchange, refusal)
+        if self._is_within_quota(caller, "logs"):
+            unlogged, self._unlogged = self._unlogged, 0
+            log.info(
+                "inquiry.refused",
+                inquiry_id=inquiry and str(inquiry.id),
+                method=method,
+                reason=refusal.reason.value,
+                unlogged=unlogged,
+            )
+        else:
+            self._unlogged += 1
+        seconds_left = exchange.seconds - (self._clock.monotonic() - exchange.arrived_at)
+        self._pacer.run_in_turn(caller, seconds_left, partial(self._send, exchange, refusal))
 
     def _send(self, exchange: Exchange, refusal: Refusal) -> None:
         try:

@@ -33,6 +33,9 @@ Notify = Callable[[], None]
 CALLS_AHEAD: Final = 64
 """So many calls may arrive between two polls before any waits inside gRPC."""
 
+MAX_OPEN_CALLS: Final = 2048
+"""So many calls may be open, of 23 kB each; one more displaces the newest of the certificate that has most."""
+
 _FAILED: Final = to_grpc(Refusal(Reason.SERVICE_FAILED))
 _OK: Final = cygrpc.StatusCode.ok
 
@@ -42,6 +45,7 @@ class Call:
 
     __slots__ = (
         "_answered",
+        "_certificates",
         "_core",
         "_on_end",
         "_server",
@@ -57,6 +61,7 @@ class Call:
         self._server = server
         self._core = event.call
         self._answered = threading.Lock()
+        self._certificates: tuple[bytes, ...] | None = None
         self._on_end: Notify | None = None
         self._started = False
         self.method: bytes = event.call_details.method
@@ -69,10 +74,11 @@ class Call:
         self.has_ended = False
         """Whether the reply has left, or the caller has given up."""
 
-    def certificates(self) -> Sequence[bytes]:
+    def certificates(self) -> tuple[bytes, ...]:
         """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
-        found: Sequence[bytes] = cygrpc.auth_context(self._core).get(b"x509_pem_cert", ())
-        return found
+        if self._certificates is None:
+            self._certificates = tuple(cygrpc.auth_context(self._core).get(b"x509_pem_cert", ()))
+        return self._certificates
 
     def on_end(self, notify: Notify) -> None:
         """Call *notify* in the polling thread when the call has ended, perhaps before any reply."""
@@ -124,6 +130,8 @@ class Call:
 
     def _received(self, event: Any) -> None:
         self.request = event.batch_operations[0].message()
+        if self._answered.locked():
+            return  # displaced by other calls
         if self.request is not None:
             self._server.serve(self)
         elif event.success:
@@ -136,6 +144,7 @@ class Call:
 
     def _ended(self, _event: Any) -> None:
         self.has_ended = True
+        self._server.remove(self)
         notify, self._on_end = self._on_end, None
         if notify is not None:
             notify()
@@ -154,6 +163,9 @@ class PolledServer:
         self._queue = cygrpc.CompletionQueue()
         self._core.register_completion_queue(self._queue)
         self._changing = threading.Lock()
+        self._open: dict[tuple[bytes, ...], dict[Call, None]] = {}
+        """The open calls of each certificate, from the oldest to the newest."""
+        self._open_calls = 0
         self._requested = 0
         self._stopping = self.has_ended = False
 
@@ -181,6 +193,15 @@ class PolledServer:
         event.tag(event)
         return True
 
+    def remove(self, call: Call) -> None:
+        """Forget *call*, which has ended or is being refused."""
+        owned = self._open.get(call.certificates(), {})
+        if call in owned:
+            del owned[call]
+            self._open_calls -= 1
+            if not owned:
+                del self._open[call.certificates()]
+
     def stop(self) -> None:
         """Accept no more connections and calls, and tell callers so (GOAWAY). Polling ends with the last open call."""
         with self._changing:
@@ -202,7 +223,15 @@ class PolledServer:
     def _arrived(self, event: Any) -> None:
         self._requested -= 1
         if event.success:
-            Call(self, event).receive()
+            call = Call(self, event)
+            self._open.setdefault(call.certificates(), {})[call] = None
+            self._open_calls += 1
+            call.receive()
+            if self._open_calls > MAX_OPEN_CALLS:
+                greediest = max(self._open.values(), key=len)
+                newest = next(reversed(greediest))
+                self.remove(newest)
+                newest.refuse(Refusal(Reason.OVERLOADED))
 
     def _ended(self, _event: Any) -> None:
         with self._changing:

@@ -10,6 +10,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -26,7 +27,9 @@ from estelam.core.settings import ServingSettings
 from estelam.pipeline.batcher import Batcher
 from estelam.pipeline.handler import Handler
 from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.pacer import Pacer
 from estelam.server.completion_queue import Call, PolledServer
+from estelam.server.connections import ConnectionLimit, headroom
 from estelam.server.health import CHECK, WATCH, HealthService
 from estelam.telemetry.metrics import Metrics
 
@@ -54,7 +57,7 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", 16384),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 8192),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections + headroom(settings.max_connections)),
         # Calls not yet accepted: gRPC would drop some at random, of any caller, before they reach our own queue, which
         # is fair. Streams and connections bound them.
         ("grpc.server.max_pending_requests", 100 * settings.max_connections),
@@ -65,7 +68,8 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", 30_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
-        ("grpc.enable_channelz", 0),
+        ("grpc.enable_channelz", 1),
+        ("grpc.max_channel_trace_event_memory_per_node", 0),
     ]
 
 
@@ -112,6 +116,15 @@ def _unknown_method(call: Call) -> None:
     call.refuse(Refusal(Reason.METHOD_UNKNOWN))
 
 
+def _in_turn(pacer: Pacer, handler: Callable[[Call], None]) -> Callable[[Call], None]:
+    """Return *handler*, called in the turn of the caller's certificate."""
+
+    def handle(call: Call) -> None:
+        pacer.run_in_turn(tuple(call.certificates()), call.seconds_left, partial(handler, call))
+
+    return handle
+
+
 class Server:
     """A listening server."""
 
@@ -120,6 +133,7 @@ class Server:
         settings: ServingSettings,
         handlers: Mapping[str, Handler],
         metrics: Metrics,
+        pacer: Pacer,
         batcher: Batcher[Any, Any] | None = None,
     ) -> None:
         if api_implementation.Type() != "upb":
@@ -133,11 +147,20 @@ class Server:
         self._batcher = batcher
         self.services = frozenset(name.partition("/")[0] for name in handlers)
         self._health = HealthService()
-        self._handlers: dict[bytes, Callable[[Call], None]] = {CHECK: self._health.check, WATCH: self._health.watch}
+        self._unknown_method = _in_turn(pacer, _unknown_method)
+        self._handlers: dict[bytes, Callable[[Call], None]] = {
+            CHECK: _in_turn(pacer, self._health.check),
+            WATCH: _in_turn(pacer, self._health.watch),
+        }
         self._handlers |= {f"/{name}".encode(): handler for name, handler in handlers.items()}
         self._polled = PolledServer(options(settings), self._serve)
         self._loop = threading.Thread(target=self._run, name="loop", daemon=True)
-        changed: Any = credentials.changed  # gRPC accepts None, its types do not
+        self._connections = ConnectionLimit(settings.max_connections)
+
+        def changed() -> Any:  # gRPC accepts None, its types do not
+            self._connections.note_arrival()  # it asks for each connection, before the handshake
+            return credentials.changed()
+
         tls = grpc.dynamic_ssl_server_credentials(credentials.first, changed, require_client_authentication=True)
         self.port = self._polled.listen(settings.listen, tls)
         if not self.port:
@@ -150,6 +173,7 @@ class Server:
         self.set_health(healthy=False)
         self._polled.start()
         self._loop.start()
+        self._connections.start(self.port)
 
     def set_health(self, *, healthy: bool, in_outage: frozenset[str] = frozenset()) -> None:
         """Set the grpc.health.v1 status of each service, and of the whole server, which load balancers read.
@@ -176,6 +200,7 @@ class Server:
         if self._loop.is_alive():
             self._polled.cancel_calls()
             self._loop.join(CANCEL_SECONDS)
+        self._connections.stop()
 
     def _run(self) -> None:
         """Poll until the server has been shut down, whatever goes wrong with one call."""
@@ -195,7 +220,7 @@ class Server:
 
     def _serve(self, call: Call) -> None:
         try:
-            self._handlers.get(call.method, _unknown_method)(call)
+            self._handlers.get(call.method, self._unknown_method)(call)
         except BaseException:
             call.fail()
             raise
@@ -207,6 +232,7 @@ def run_server(
     handlers: Mapping[str, Handler],
     *,
     metrics: Metrics,
+    pacer: Pacer,
     ping: Callable[[], object],
     outages: OutageSchedule,
     batcher: Batcher[Any, Any] | None = None,
@@ -219,7 +245,7 @@ def run_server(
     Raises:
         ServerError: the port is taken, or the certificate can't be used.
     """
-    server = Server(settings, handlers, metrics, batcher)
+    server = Server(settings, handlers, metrics, pacer, batcher)
     with metrics.serve(settings.metrics_listen, setting=settings.origin("metrics_listen")) as listener:
         server.start()
         stopping = threading.Event()

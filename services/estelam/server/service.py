@@ -25,6 +25,7 @@ from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
+from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
@@ -62,15 +63,8 @@ def run_recording_service(
     signer.check_validity(clock.micros())
     metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
-
-    def report_changed_files(change: str | None) -> None:
-        if change is None:
-            log.info("store.files_restored")
-        else:
-            log.error("store.files_changed", change=change)
-        metrics.set_changed_files(changed=change is not None)
-
-    store = Store(settings.store, ledger=AccessMode.WRITE, on_changed_files=report_changed_files)
+    on_changed_files = partial(_report_changed_files, metrics)
+    store = Store(settings.store, ledger=AccessMode.WRITE, on_changed_files=on_changed_files)
     with (
         store.single_writer_lock(),
         contextlib.closing(store),
@@ -104,6 +98,7 @@ def run_recording_service(
             recorder.answer_batch, limits, timers, observe=metrics.record_batch
         )
         running.callback(_close, batcher, recorder)
+        pacer = Pacer(timers, clock)
         authenticator = Authenticator(settings, is_denied=authorizer.is_denied, clock=clock)
         if settings.revocation_lists:
             metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
@@ -112,7 +107,7 @@ def run_recording_service(
             authorizer=authorizer,
             outages=outages,
             backend=BatchedBackend(batcher),
-            timers=timers,
+            pacer=pacer,
             metrics=metrics,
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
@@ -142,8 +137,16 @@ def run_recording_service(
         running.callback(ending.set)  # all witnesses get the last checkpoint at the same time
         ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
         yield running.enter_context(
-            run_server(settings, handlers, metrics=metrics, ping=ping, outages=outages, batcher=batcher)
+            run_server(settings, handlers, metrics=metrics, pacer=pacer, ping=ping, outages=outages, batcher=batcher)
         )
+
+
+def _report_changed_files(metrics: Metrics, change: str | None) -> None:
+    if change is None:
+        log.info("store.files_restored")
+    else:
+        log.error("store.files_changed", change=change)
+    metrics.set_changed_files(changed=change is not None)
 
 
 def _in_transaction(store: Store, work: Callable[[Connection], None]) -> None:

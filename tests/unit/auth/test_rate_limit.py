@@ -3,7 +3,7 @@
 import pytest
 
 from estelam.auth.grants import Quota
-from estelam.auth.rate_limit import RateLimiter, RefusalThrottle, bucket_state, charge_miss
+from estelam.auth.rate_limit import MAX_CALLERS, RateLimiter, Throttle, bucket_state, charge_miss, charge_refusal
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 
@@ -85,19 +85,48 @@ def test_changed_quota_starts_full() -> None:
     assert bucket_state(limiter.acquire("caller", "CheckNote", Quota(rate=1, burst=9)), "CheckNote").remaining == 8
 
 
-def test_refusals_are_spaced_per_caller() -> None:
-    """Refusals of one caller are spaced by the gap, and delay no other caller."""
+def test_charged_refusals_leave_no_debt() -> None:
+    """A refusal takes a token where there is one; a debt, of a NO, stays as it is."""
+    limiter, quota = RateLimiter(ManualTime().clock), Quota(rate=1, burst=2, miss_cost=20)
+    bucket = limiter.bucket("caller", "CheckNote", quota)
+    tokens = []
+    for charge in (charge_refusal, charge_refusal, charge_refusal, charge_miss, charge_refusal):
+        charge(bucket)
+        tokens.append(bucket.tokens)
+
+    assert [1, 0, 0, -19, -19] == tokens
+
+
+def test_replies_are_spaced_per_caller() -> None:
+    """Replies to one caller are spaced by the gap once the burst is used up, and delay no other caller."""
     time = ManualTime()
-    throttle = RefusalThrottle(time.clock, gap_seconds=0.25)
+    throttle = Throttle(time.clock, gap_seconds=0.25, burst=2)
 
-    assert [throttle.delay("busy", 10) for _ in range(4)] == [0, 0.25, 0.5, 0.75]
+    assert [throttle.delay("busy", 10) for _ in range(6)] == [0, 0, 0, 0.25, 0.5, 0.75]
     assert throttle.delay("other", 10) == 0
-    time.now += 2
-    assert throttle.delay("busy", 10) == 0
+    time.now += 1.25
+    assert [throttle.delay("busy", 10) for _ in range(2)] == [0, 0.0]
+    time.now += 10
+    assert [throttle.delay("busy", 10) for _ in range(4)] == [0, 0, 0, 0.25]
 
 
-def test_refusal_delay_is_bounded() -> None:
-    """No refusal is delayed longer than the given maximum."""
-    throttle = RefusalThrottle(ManualTime().clock, gap_seconds=0.25)
+def test_delay_is_bounded() -> None:
+    """No reply is delayed longer than the given maximum."""
+    throttle = Throttle(ManualTime().clock, gap_seconds=0.25, burst=0)
 
     assert [throttle.delay("busy", 0.5) for _ in range(5)] == [0, 0.25, 0.5, 0.5, 0.5]
+
+
+def test_callers_are_forgotten() -> None:
+    """A throttle that knows many callers forgets those who have had their turn, and no other."""
+    time = ManualTime()
+    throttle = Throttle(time.clock, gap_seconds=1, burst=0)
+    for number in range(MAX_CALLERS):
+        throttle.delay(number, 10)
+    time.now += 0.5
+    throttle.delay(0, 10)
+    time.now += 0.75
+    throttle.delay("new", 10)
+
+    assert throttle.delay(0, 10) == 0.75
+    assert throttle.delay(1, 10) == 0

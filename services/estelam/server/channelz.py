@@ -1,0 +1,57 @@
+"""The connections of a gRPC server and their certificates, from channelz: the statistics that gRPC keeps of itself.
+
+The functions are grpcio's private ones; `grpcio-channelz` stands on them too. Channelz numbers servers and connections
+in ascending order. It knows a connection once its handshake has ended, and forgets it when it has been closed.
+"""
+
+import base64
+import ipaddress
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
+
+
+class Peer(NamedTuple):
+    """The other end of a connection."""
+
+    host: bytes
+    port: int
+
+    @classmethod
+    def of(cls, host: str | bytes, port: int) -> "Peer":
+        """Return the peer with the address *host*, as text or packed; an IPv4 address in IPv6 is that IPv4 address."""
+        address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
+        return cls((getattr(address, "ipv4_mapped", None) or address).packed, port)
+
+
+class ServerConnections:
+    """The connections of the server that was created last in this process, with channelz enabled."""
+
+    def __init__(self) -> None:
+        servers = [0]
+        while len(page := json.loads(cygrpc.channelz_get_servers(servers[-1] + 1)).get("server", ())):
+            servers += [int(each["ref"]["serverId"]) for each in page]
+        self._server = servers[-1]
+        self._next = 0
+
+    def take_new(self) -> Mapping[Peer, bytes]:
+        """Return the certificates (PEM) of the connections whose handshakes have ended since the last time."""
+        found: dict[Peer, bytes] = {}
+        while page := json.loads(cygrpc.channelz_get_server_sockets(self._server, self._next, 0)).get("socketRef", ()):
+            for reference in page:
+                found |= _certificate(int(reference["socketId"]))
+            self._next = int(page[-1]["socketId"]) + 1
+        return found
+
+
+def _certificate(number: int) -> dict[Peer, bytes]:
+    """Return the certificate of the connection with this number; nothing if it has been closed meanwhile."""
+    try:
+        found = json.loads(cygrpc.channelz_get_socket(number))["socket"]
+        remote = found["remote"]["tcpipAddress"]
+        certificate = base64.b64decode(found["security"]["tls"]["remoteCertificate"])
+        return {Peer.of(base64.b64decode(remote["ipAddress"]), remote["port"]): certificate}
+    except (KeyError, ValueError):
+        return {}

@@ -1,0 +1,113 @@
+"""Refusals of every kind are paced and charged to their caller, and logged within a limit."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable
+from datetime import timedelta
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+
+from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.auth.rate_limit import Throttle
+from estelam.client.channel import ClientIdentity
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
+from tests.conftest import Start, plain_channel, promissory_opening
+from tests.e2e.conftest import NOTE
+from tools.env import sandbox as suite
+from tools.env.sandbox import Sandbox
+
+CHECK_NOTE, HEALTH = f"/{suite.CHECK_NOTE}", "/grpc.health.v1.Health/Check"
+BURST = 5
+TIMES = 4
+
+Kind = tuple[str, str, bytes, tuple[tuple[str, str], ...], Reason | None]
+KINDS: dict[str, Kind] = {
+    "no grant": ("stranger", CHECK_NOTE, NOTE.SerializeToString(), (), Reason.NOT_GRANTED),
+    "malformed": ("setad", CHECK_NOTE, b"\xff", (), Reason.REQUEST_MALFORMED),
+    "invalid": ("setad", CHECK_NOTE, b"", (), Reason.FIELD_INVALID),
+    "too large": ("setad", CHECK_NOTE, bytes(5000), (), Reason.REQUEST_TOO_LARGE),
+    "bad metadata": (
+        "setad",
+        CHECK_NOTE,
+        NOTE.SerializeToString(),
+        (("x-inquiry-id", "="),),
+        Reason.METADATA_MALFORMED,
+    ),
+    "no organisation": ("nobody", CHECK_NOTE, NOTE.SerializeToString(), (), Reason.CERTIFICATE_UNUSABLE),
+    "forged proxy": (
+        "stranger",
+        CHECK_NOTE,
+        NOTE.SerializeToString(),
+        (("x-forwarded-client-cert", "Hash=1"),),
+        Reason.CERTIFICATE_UNUSABLE,
+    ),
+    "unknown method": ("stranger", "/estelam.Unknown/Method", b"", (), Reason.METHOD_UNKNOWN),
+    "health": ("stranger", HEALTH, HealthCheckRequest(service="unknown").SerializeToString(), (), None),
+}
+
+
+def refusals(sandbox: Sandbox, address: str, kind: Kind, times: int) -> list[Reason | None]:
+    """The reasons of *times* refusals of a *kind*, one after the other."""
+    name, method, request, metadata, _ = kind
+    found = []
+    with plain_channel(address, ClientIdentity.named(sandbox.pki, name)) as opened:
+        call: Callable[..., bytes] = opened.unary_unary(method)
+        for _ in range(times):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(request, timeout=30, metadata=metadata)
+            refusal = from_grpc(caught.value)
+            found.append(refusal.reason if refusal else None)
+    return found
+
+
+@pytest.fixture
+def with_nobody(loaded: Sandbox) -> Sandbox:
+    """A sandbox with a certificate that names no organisation."""
+    DevCertificateAuthority(loaded.pki).issue("nobody", [], lifetime=timedelta(days=1))
+    return loaded
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_refusal_is_paced(
+    with_nobody: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """A refusal of any kind takes its turn among those of its caller, and so does the health of the service."""
+    turns: Counter[Hashable] = Counter()
+    delay = Throttle.delay
+
+    def counted(throttle: Throttle, caller: Hashable, most: float) -> float:
+        turns[caller] += 1
+        return delay(throttle, caller, most)
+
+    monkeypatch.setattr(Throttle, "delay", counted)
+    service = start(promissory_opening(with_nobody))
+
+    assert [kind[-1]] * TIMES == refusals(with_nobody, service.address, kind, TIMES)
+    assert [TIMES] == list(turns.values())
+
+
+@pytest.mark.parametrize("name", ["malformed", "invalid", "too large", "bad metadata"])
+def test_refused_requests_are_charged(with_nobody: Sandbox, start: Start, name: str) -> None:
+    """A granted caller pays for requests that are refused, and has no debt after many of them."""
+    suite.write_access(with_nobody, suite.GRANTS, rate=0.001, burst=BURST)
+    service = start(promissory_opening(with_nobody))
+    refused = refusals(with_nobody, service.address, KINDS[name], 2 * BURST)
+    valid: Kind = ("setad", CHECK_NOTE, NOTE.SerializeToString(), (), None)
+
+    assert [KINDS[name][-1]] * 2 * BURST == refused
+    assert [Reason.QUOTA_EXHAUSTED] == refusals(with_nobody, service.address, valid, 1)
+
+
+def test_logged_refusals_are_limited(loaded: Sandbox, start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beyond the limit of a caller refusals are counted, and the next line of the log states how many."""
+    service = start(promissory_opening(loaded, refusal_record_rate_per_second=0.001, refusal_record_burst=BURST))
+    refusals(loaded, service.address, KINDS["no grant"], 3 * BURST)
+    refusals(loaded, service.address, KINDS["malformed"], 1)
+    output = capsys.readouterr()
+    lines = [line for line in (output.out + output.err).splitlines() if "inquiry.refused" in line]
+
+    assert len(lines) == BURST + 1
+    assert f"unlogged={2 * BURST}" in lines[-1] or json.loads(lines[-1])["unlogged"] == 2 * BURST
