@@ -73,7 +73,7 @@ def test_destroyed_key(rotated: CommandLine, start: Start) -> None:
 def notes(sandbox: Sandbox) -> list[tuple[str, str]]:
     """Return key and reason of each destruction that the ledger notes."""
     with closing(Store(sandbox.promissory().store)) as store, store.transaction() as connection:
-        return [(note.key_id, note.reason) for note in key_destructions.notes(connection)]
+        return [(note.key_id, note.reason) for note in key_destructions.notes(connection, iter)]
 
 
 def test_destruction_is_noted_first(rotated: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,14 @@ from estelam.cli.options import Format
 from estelam.cli.recall_export import Lists
 from estelam.core import dates
 from estelam.core.clock import Clock, to_micros
-from estelam.core.keys import HmacKeyring
+from estelam.core.keys import HmacKeyring, verifying_keys
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.ledger import key_use, recall, search
 from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import Store, StoreError
@@ -49,13 +50,15 @@ def recall_answers(
         if out:
             output.check_new_folder(out, "--out")
         keyring = HmacKeyring.load(settings.hmac_keyring)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         with (
             _snapshot(settings, settle) as snapshot,
             Archives(snapshot.connection, settings.SECTION, archive) as archives,
         ):
             searched, gaps = search.size(snapshot.connection), key_use.unsearchable(snapshot.connection, keyring)
             after = recall.load_before(snapshot, moment, now)
-            recalled = recall.recall(snapshot, keyring, facts, after, archives.connections)
+            rows = VerifiedRows.of(snapshot.connection, keys, archives.connections)
+            recalled = recall.recall(snapshot, keyring, facts, after, rows, archives.connections)
             lists.fill(output.track(recalled, "answers to recall", as_json=as_json or form is not Format.TABLE))
         answers = sum(lists.counts().values())
         store_run(settings.store, RecallRun(to_micros(now), after, snapshot.newest, answers))

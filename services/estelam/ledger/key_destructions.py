@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from estelam.ledger.tables import FactNote, NoteKind, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, note_entries
 
 
 class KeyDestructionNote(NamedTuple):
@@ -24,9 +24,9 @@ def fact_note(key_id: str, *, micros: int, operator: str, reason: str) -> FactNo
     return FactNote(NoteKind.KEY_DESTRUCTION, micros, {"key": key_id, "operator": operator, "reason": reason})
 
 
-def notes(connection: Connection) -> Iterator[KeyDestructionNote]:
+def notes(connection: Connection, verified: PassOn) -> Iterator[KeyDestructionNote]:
     """Yield the note of each destroyed key, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.KEY_DESTRUCTION):
+    for stored in note_entries(connection, NoteKind.KEY_DESTRUCTION, verified):
         facts = json.loads(stored.entry.notice)
         texts = (facts["key"], facts["operator"], facts["reason"])
         yield KeyDestructionNote(stored.index, stored.entry.answered_at_micros, *texts)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from estelam.core.clock import to_datetime
 from estelam.ledger.basis import Basis
-from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, fact_note_table, note_entries
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
@@ -76,9 +76,9 @@ def _is_noted(connection: Connection, load: Any) -> bool:
     return [row.sha256 for row in _NOTED.rows(connection, number=load.number)] == [load.sha256]
 
 
-def notes(connection: Connection) -> Iterator[LoadNote]:
+def notes(connection: Connection, verified: PassOn) -> Iterator[LoadNote]:
     """Yield the note of each load, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.LOAD):
+    for stored in note_entries(connection, NoteKind.LOAD, verified):
         facts = json.loads(stored.entry.notice)
         yield LoadNote(stored.index, stored.entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
 

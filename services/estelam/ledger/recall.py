@@ -24,7 +24,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import basis, key_use, loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
-from estelam.ledger.tables import StoredEntry, index_key
+from estelam.ledger.tables import PassOn, StoredEntry, index_key
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
@@ -129,7 +129,7 @@ def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
     seen: dict[int, float] = {}
     while True:
         with store.transaction() as connection:
-            notes = list(loads.notes(connection))
+            notes = list(loads.notes(connection, iter))  # `recall` verifies them
             newest, unnoted = (
                 _last(connection),
                 frozenset(note.number for note in loads.unnoted(connection, basis.start(connection)())),
@@ -173,30 +173,34 @@ def recall(
     keyring: HmacKeyring,
     facts: RecallSource,
     after: int,
+    verified: PassOn,
     archived: Sequence[Connection] = (),
 ) -> Iterator[Recalled]:
     """Yield every answer that would be different now, among those that a load after load *after* may have changed.
 
-    *archived* are connections to the files of archived entries.
+    *archived* are connections to the files of archived entries, *verified* passes on the entries that may be believed.
 
     Answers whose stated coverage was deeper than today's come last; one of them may have been yielded before.
 
     Raises:
         StoreError: the keyring lacks a key that entries were written with, or holds another one under its id.
+        LedgerCorruptError: an entry is not covered by the ledger's newest checkpoint.
     """
     connection = snapshot.connection
     key_use.require_all_keys(connection, keyring)
+    for _ in loads.notes(connection, verified):
+        pass  # those of the snapshot, which say what data an answer is from
     annulled = search.annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))
         sources = (*archived, connection)
         entries = chain.from_iterable(search.entries_by_subject(source, changed, keys) for source in sources)
-        for asked in _batched(_past_answers(entries, changed, keyring), ENTRIES_AT_ONCE):
+        for asked in _batched(_past_answers(verified(entries), changed, keyring), ENTRIES_AT_ONCE):
             outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
             for (_, stored), now in zip(asked, outcomes, strict=True):
                 if now != _ANSWERED[stored.entry.outcome]:
                     yield _recalled(stored, now, annulled)
-    yield from _uncovered(snapshot, facts, after, annulled, archived)
+    yield from _uncovered(snapshot, facts, after, annulled, verified, archived)
 
 
 def _past_answers(
@@ -217,6 +221,7 @@ def _uncovered(
     facts: RecallSource,
     after: int,
     annulled: Mapping[int, int],
+    verified: PassOn,
     archived: Sequence[Connection],
 ) -> Iterator[Recalled]:
     """Yield each NO that stated deeper coverage than today's, unless it did so before load *after* already."""
@@ -237,7 +242,8 @@ def _uncovered(
         earlier = base if note.load < after else None
         first, end = note.index + 1, following and following.index
         sources = (*archived, connection)
-        for stored in chain.from_iterable(search.entries_between(source, first, end) for source in sources):
+        found = chain.from_iterable(search.entries_between(source, first, end) for source in sources)
+        for stored in verified(found):
             entry = stored.entry
             if entry.outcome != pb.OUTCOME_NO or not is_deeper(entry.method, declared, today):
                 continue

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.core.clock import to_datetime
-from estelam.ledger.tables import FactNote, NoteKind, fact_note_table, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, fact_note_table, note_entries
 from estelam.storage.facts import recall_run_table
 from estelam.storage.statements import Statement
 from estelam.storage.store import AccessMode, Store, StoreError
@@ -63,9 +63,9 @@ def unnoted(connection: Connection) -> list[FactNote]:
     return [_fact_note(RecallRun(*row)) for row in _UNNOTED.rows(connection)]
 
 
-def notes(connection: Connection) -> Iterator[RecallNote]:
+def notes(connection: Connection, verified: PassOn) -> Iterator[RecallNote]:
     """Yield the note of each run of recall, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.RECALL):
+    for stored in note_entries(connection, NoteKind.RECALL, verified):
         facts = json.loads(stored.entry.notice)
         run = RecallRun(facts["recall"], facts["after"], facts["newest"], facts["answers"])
         yield RecallNote(stored.index, stored.entry.answered_at_micros, run)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from estelam.ledger.kept import Mismatch
-from estelam.ledger.tables import FactNote, NoteKind, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, note_entries
 
 
 class RestoreNote(NamedTuple):
@@ -29,9 +29,9 @@ def fact_note(found: Mismatch, *, micros: int, operator: str, reason: str) -> Fa
     return FactNote(NoteKind.RESTORE, micros, facts)
 
 
-def notes(connection: Connection) -> Iterator[RestoreNote]:
+def notes(connection: Connection, verified: PassOn) -> Iterator[RestoreNote]:
     """Yield the note of each acknowledged restore, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.RESTORE):
+    for stored in note_entries(connection, NoteKind.RESTORE, verified):
         facts = json.loads(stored.entry.notice)
         texts = (facts["kept"], facts["ledger"], facts["operator"], facts["reason"])
         yield RestoreNote(stored.index, stored.entry.answered_at_micros, *texts)

@@ -6,7 +6,7 @@ keys, to which it commits, and its index keys, 8 bytes each as a number: one for
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -252,12 +252,16 @@ def noted_fact(entry: pb.Entry, keys: pb.SearchKeys) -> tuple[str, int, str | No
     return kind, int(stated[kind]), stated.get("sha256")
 
 
-def note_entries(connection: Connection, kind: NoteKind) -> Iterator[StoredEntry]:
+PassOn = Callable[[Iterable[StoredEntry]], Iterator[StoredEntry]]
+"""Passes on entries, or raises an error for one that is not to be believed (`estelam.ledger.verified_rows`)."""
+
+
+def note_entries(connection: Connection, kind: NoteKind, verified: PassOn) -> Iterator[StoredEntry]:
     """Yield the entries that note rows of *kind*, in the order of the ledger."""
     note = fact_note_table.c
     query = select(*STORED_COLUMNS).join(fact_note_table, note["index"] == entry_table.c["index"])
-    for row in connection.execute(query.where(note.kind == kind.value).order_by(note["index"])):
-        yield StoredEntry.parse(*row)
+    rows = connection.execute(query.where(note.kind == kind.value).order_by(note["index"]))
+    yield from verified(StoredEntry.parse(*row) for row in rows)
 
 
 def request_subject(method: str, request: bytes) -> Subject:

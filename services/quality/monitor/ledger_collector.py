@@ -19,6 +19,8 @@ from estelam.core.pem import KeyFileError
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
 from estelam.ledger.tables import archive_table, checkpoint_table, entry_table, parse_entry
+from estelam.ledger.verified_rows import VerifiedRows
+from estelam.receipts import checkpoint
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store, StoreError
 from quality import histogram, ledger_states, repository
@@ -141,12 +143,24 @@ def collect_batch(
     own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
     # Entries that were counted before and are annulled now.
     annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
-    counted = [_parse(_leaves(ledger, index, index + 1))[index] for index in annulled if index not in entries]
+    counted = [_counted_before(ledger, grown, index) for index in annulled if index not in entries]
     current = [entry for index, entry in entries.items() if index not in annulled]
     repository.add_observations(quality, _observations(current, own, counted))
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
     return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)
+
+
+def _counted_before(ledger: Connection, verified: VerifiedLedger, index: int) -> pb.Entry:
+    """Return entry *index*, an earlier one, read again; it must still be what was verified.
+
+    Raises:
+        LedgerCorruptError: it is not.
+        StoreError: it is archived.
+    """
+    leaf = _leaves(ledger, index, index + 1).get(index, b"")
+    VerifiedRows(ledger, checkpoint.parse(verified.note).checkpoint).check(index, leaf)
+    return parse_entry(index, leaf)
 
 
 def _is_new(entry: pb.Entry, verified: VerifiedLedger) -> bool:

@@ -13,12 +13,13 @@ from google.protobuf.message import Message
 from uuid_utils import UUID
 
 from estelam.core.clock import Clock, to_datetime
-from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Answer, Caller, Inquiry, LookupResult, Method
 from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
 from estelam.ledger.recall import Recalled, RecallSource
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, Policy
 from estelam.loading.load import load
@@ -150,7 +151,8 @@ class History:
     def recalled(self, after: int) -> list[Recalled]:
         with recall.settled_snapshot(self.store, 0) as snapshot:
             assert after == recall.load_before(snapshot, after, self.clock.now())
-            found = list(recall.recall(snapshot, self.keyring, self.facts, after))
+            rows = VerifiedRows.of(snapshot.connection, verifying_keys(self.settings.signing_certificates))
+            found = list(recall.recall(snapshot, self.keyring, self.facts, after, rows))
         return list({each.index: each for each in reversed(found)}.values())
 
     def different(self) -> dict[str, tuple[str, str]]:

@@ -74,8 +74,8 @@ class Worker:
         """Every entry, verified: an outcome, or what it notes."""
         with self.store.transaction() as connection:
             assert list(verify.verify_ledger(connection, self.keys))
-            noted = {note.index: f"load {note.load}" for note in loads.notes(connection)}
-            noted |= {note.index: "recall" for note in recall_runs.notes(connection)}
+            noted = {note.index: f"load {note.load}" for note in loads.notes(connection, iter)}
+            noted |= {note.index: "recall" for note in recall_runs.notes(connection, iter)}
             stored = search.entries_since(connection, 0)
             return [noted.get(each.index) or inquiry_pb2.Outcome.Name(each.entry.outcome)[8:] for each in stored]
 
@@ -142,7 +142,7 @@ def test_note_states_the_load(workers: tuple[Worker, Worker]) -> None:
     """A note holds the load's feed, number in it and counts, and the coverage after it."""
     workers[0].ask()
     with workers[0].store.transaction() as connection:
-        (note,) = loads.notes(connection)
+        (note,) = loads.notes(connection, iter)
 
     assert (1, "cases", 1) == (note.load, note.facts["feed"], note.facts["feed_number"])
     assert {"rows", "whole", "coverage"} <= set(note.facts)
@@ -184,7 +184,7 @@ def test_rebuilt_facts_are_noted(
         str(number): hashlib.sha256((tmp_path / f"{number}.csv").read_bytes()).hexdigest() for number in (1, 2, 3, 4)
     }
     with worker.store.transaction() as connection:
-        noted = [note.facts["sha256"] for note in loads.notes(connection)]
+        noted = [note.facts["sha256"] for note in loads.notes(connection, iter)]
 
     assert ["load 1", "load 2", "load 3", "NO", "load 2", "load 3", "recall", "YES"] == worker.chain()
     assert [hashes[number] for number in ("1", "2", "3", "4")] == noted[1:]

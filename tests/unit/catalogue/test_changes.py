@@ -51,7 +51,7 @@ class Recorder:
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, keys))
             found = [from_notice(stored.entry.notice) for stored in search.catalogue_notices(connection)]
-            noted = len(list(loads.notes(connection)))
+            noted = len(list(loads.notes(connection, iter)))
         assert len(found) + noted == (heads[-1].size if heads else 0)
         return found
 

@@ -1,12 +1,12 @@
 """Commands of `estelam keyring`: show, add, use and destroy the HMAC keys of a service."""
 
-import contextlib
 import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 from estelam.cli import output
+from estelam.cli.commands.ledger import verified_rows_of
 from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core import keyring_file
@@ -14,17 +14,14 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.keyring_file import KeyLine
 from estelam.ledger import key_destructions, key_use
-from estelam.storage.store import Store
 
 
-def show_keys(service: str, *, as_json: bool) -> None:
+def show_keys(service: str, archive: Path | None, *, as_json: bool) -> None:
     """Print the keys of *service*, oldest first."""
-    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        settings = settings_of(service)
-        lines = keyring_file.read(settings.hmac_keyring)
-        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            uses = {use.key_id: use for use in key_use.uses(connection)}
-            destroyed_by = {note.key_id: note.operator for note in key_destructions.notes(connection)}
+    with verified_rows_of(service, archive, as_json=as_json) as (connection, rows_of):
+        lines = keyring_file.read(settings_of(service).hmac_keyring)
+        uses = {use.key_id: use for use in key_use.uses(connection)}
+        destroyed_by = {note.key_id: note.operator for note in key_destructions.notes(connection, rows_of)}
     rows: list[tuple[Any, ...]] = []
     for line in lines:
         use = uses.get(line.key_id)

@@ -24,10 +24,11 @@ from estelam.core.note_keys import NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import key_use, loads, proofs, recall_runs, search, tiles, verify
+from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, search, tiles, verify
 from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
@@ -64,13 +65,15 @@ def verify_ledger(
                 with Archives(connection, service, archive, start.size) as archives:
                     files = archives.connections
                     commits, end = _verified(connection, service, keys, start, kept, files, as_json=as_json)
+                are_indexes_verified = since is None and indexes.check_indexes(connection)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
                 _exit_not_valid(service, error, as_json=as_json)
             note = proofs.note_of_size(connection, end.size)
         if progress is not None and note is not None:
             write_atomic(progress, note, durable=True)
     facts = {"valid": True, "service": service, "commits": commits, "entries": end.size, "head": str(end)}
-    output.print_record(facts | ({"from": f"{since[0]}:{since[1].hex()}"} if since else {}), as_json=as_json)
+    facts |= {"from": f"{since[0]}:{since[1].hex()}"} if since else {"indexes_verified": are_indexes_verified}
+    output.print_record(facts, as_json=as_json)
 
 
 def _verified(
@@ -187,6 +190,15 @@ def ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
                 _exit_not_valid(service, error, as_json=as_json)
 
 
+@contextlib.contextmanager
+def verified_rows_of(service: str, archive: Path | None, *, as_json: bool) -> Iterator[tuple[Connection, VerifiedRows]]:
+    """Yield a connection to the ledger of *service*, and what passes on its rows that may be believed."""
+    with ledger_of(service, as_json=as_json) as connection, _given_files(connection, service, archive, 0) as files:
+        settings = settings_of(service)
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        yield connection, VerifiedRows.of(connection, keys, files)
+
+
 def _exit_not_valid(service: str, error: LedgerCorruptError | LedgerUncheckedError, *, as_json: bool) -> NoReturn:
     if isinstance(error, LedgerUncheckedError):
         output.exit_error(f"NOT CHECKED: {service}: {error}", as_json=as_json, code=output.EXIT_UNAVAILABLE)
@@ -219,13 +231,11 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Pa
         settings = settings_of(service)
         subject = _subject(service, settings.SUBJECTS, kind, identifier)
         keyring = HmacKeyring.load(settings.hmac_keyring)
-        with (
-            contextlib.closing(Store(settings.store)) as store,
-            store.transaction() as connection,
-            Archives(connection, service, archive) as archives,
-        ):
+        keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        with ledger_of(service, as_json=as_json) as connection, Archives(connection, service, archive) as archives:
             searched = search.size(connection)
-            found = search.entries_about(connection, keyring, subject, archives.connections)
+            rows_of = VerifiedRows.of(connection, keys, archives.connections)
+            found = rows_of(search.entries_about(connection, keyring, subject, archives.connections))
             tracked = output.track(found, f"{service}: entries found", as_json=as_json)
             annulled = search.annulments(connection)
             rows = [(*_row(stored), annulled.get(stored.index)) for stored in tracked]
@@ -244,12 +254,11 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Pa
         typer.echo(f"NOT SEARCHED: {gap}")
 
 
-def list_loads(service: str, index: int | None, *, as_json: bool) -> None:
+def list_loads(service: str, index: int | None, archive: Path | None, *, as_json: bool) -> None:
     """Print the loads that the ledger of *service* notes, or the one that entry *index* was answered from."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        settings = settings_of(service)
-        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            entries, noted = search.size(connection), list(loads.notes(connection))
+        with verified_rows_of(service, archive, as_json=as_json) as (connection, rows_of):
+            entries, noted = search.size(connection), list(loads.notes(connection, rows_of))
         if index is not None:
             if index >= entries:
                 raise UsageError(f"--index {index}: the ledger of {service} has {entries} entries, numbered from 0")
@@ -259,12 +268,10 @@ def list_loads(service: str, index: int | None, *, as_json: bool) -> None:
     output.print_rows(columns, rows, as_json=as_json)
 
 
-def list_recalls(service: str, *, as_json: bool) -> None:
+def list_recalls(service: str, archive: Path | None, *, as_json: bool) -> None:
     """Print the runs of recall that the ledger of *service* notes."""
-    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        settings = settings_of(service)
-        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            noted = list(recall_runs.notes(connection))
+    with verified_rows_of(service, archive, as_json=as_json) as (connection, rows_of):
+        noted = list(recall_runs.notes(connection, rows_of))
     columns = ("run_at", "after_load", "newest_load", "answers", "noted_at", "index")
     rows = [
         (

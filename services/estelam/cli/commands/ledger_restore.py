@@ -1,15 +1,15 @@
 """Commands of `estelam ledger` about restored ledgers: acknowledge a restore, and list the acknowledged ones."""
 
-import contextlib
+from pathlib import Path
 
 from estelam.cli import output
+from estelam.cli.commands.ledger import verified_rows_of
 from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.exceptions import UsageError
 from estelam.core.keys import verifying_keys
 from estelam.ledger import kept, restores
-from estelam.storage.store import Store
 
 
 def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bool) -> None:
@@ -43,12 +43,10 @@ def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bo
     )
 
 
-def list_restores(service: str, *, as_json: bool) -> None:
+def list_restores(service: str, archive: Path | None, *, as_json: bool) -> None:
     """Print the acknowledged restores that the ledger of *service* notes."""
-    with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
-        settings = settings_of(service)
-        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
-            noted = list(restores.notes(connection))
+    with verified_rows_of(service, archive, as_json=as_json) as (connection, rows_of):
+        noted = list(restores.notes(connection, rows_of))
     columns = ("noted_at", "operator", "reason", "kept", "ledger", "index")
     rows = [
         (to_datetime(note.noted_at_micros), note.operator, note.reason, note.kept, note.ledger, note.index)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Service
+from estelam.cli.options import Archive, AsJson, Service
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.keyring")
@@ -14,10 +14,10 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, for exam
 
 @app.command("show")
 @implemented
-def show_keys(service: Service, as_json: AsJson = False) -> None:
+def show_keys(service: Service, archive: Archive = None, as_json: AsJson = False) -> None:
     """List the keys of a service: which one hashes new entries, which are destroyed and by whom, and their first uses.
 
-    Exit 0: listed; 21: the keyring or the ledger can't be read.
+    Exit 0: listed; 1: the ledger is INVALID; 21: the keyring, the ledger or an archived note can't be read.
     """
 
 

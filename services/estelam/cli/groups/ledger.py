@@ -51,8 +51,9 @@ def verify_ledger(
 ) -> None:
     """Verify the ledger, by default all of it. A checkpoint that was kept shows whether it was signed anew since.
 
-    Exit 0: it is valid; 1: it is INVALID; 2: a given checkpoint is malformed or another ledger's; 21: it can't be read,
-    or is NOT CHECKED: a certificate of a signing key is not in the settings.
+    All of it includes the indexes that searches read; on PostgreSQL by the extension amcheck, where this role may use
+    it (`indexes_verified`). Exit 0: it is valid; 1: it is INVALID; 2: a given checkpoint is malformed or another
+    ledger's; 21: it can't be read, or is NOT CHECKED: a certificate of a signing key is not in the settings.
     """
 
 
@@ -135,8 +136,8 @@ def subject_report(
 ) -> None:
     """List every inquiry about one identifier, for the person concerned.
 
-    Exit 0: the ledger was searched, and what was searched is printed; 2: the identifier is malformed; 21: the ledger
-    can't be searched.
+    Exit 0: the ledger was searched, and what was searched is printed; 1: an entry that was found is not what the ledger
+    has signed; 2: the identifier is malformed; 21: the ledger can't be searched.
     """
 
 
@@ -152,11 +153,12 @@ def list_loads(
             help="Print only the load from which this entry was answered, the newest then.",
         ),
     ] = None,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """List the loads that the ledger notes: every entry after a note was answered from data that includes its load.
 
-    Exit 0: listed; 2: there is no such entry; 21: the ledger can't be read.
+    Exit 0: listed; 1: the ledger is INVALID; 2: there is no such entry; 21: it or an archived note can't be read.
     """
 
 
@@ -181,10 +183,10 @@ def archive_entries(
 
 @app.command("restores")
 @implemented_in("estelam.cli.commands.ledger_restore")
-def list_restores(service: Service, as_json: AsJson = False) -> None:
+def list_restores(service: Service, archive: Archive = None, as_json: AsJson = False) -> None:
     """List the restores of the ledger that were acknowledged: after each, entries that had been signed were lost.
 
-    Exit 0: listed; 21: the ledger can't be read.
+    Exit 0: listed; 1: the ledger is INVALID; 21: it or an archived note can't be read.
     """
 
 
@@ -207,8 +209,9 @@ def acknowledge_restore(
 
 @app.command("recalls")
 @implemented
-def list_recalls(service: Service, as_json: AsJson = False) -> None:
+def list_recalls(service: Service, archive: Archive = None, as_json: AsJson = False) -> None:
     """List the runs of recall that the ledger notes, with the number of answers each listed.
 
-    A run is noted when the service starts or at its next health check. Exit 0: listed; 21: the ledger can't be read.
+    A run is noted when the service starts or at its next health check. Exit 0: listed; 1: the ledger is INVALID; 21:
+    it or an archived note can't be read.
     """
