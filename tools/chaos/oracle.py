@@ -36,6 +36,11 @@ class File(NamedTuple):
     taken_feed: str | None = None
     """The feed whose records in the file become records of the file's feed."""
 
+    @property
+    def content(self) -> list[list[tuple[str, str]]]:
+        """The rows in whatever order."""
+        return sorted(sorted(row.items()) for row in self.rows)
+
 
 class OracleClock(NamedTuple):
     """A service's view of time: monotonic while it runs, and doubted if its ledger is ahead of it."""
@@ -108,7 +113,7 @@ class Oracle:
         # A whole file corrects a cut-off that a wrong clock has let into the future.
         corrects = file.whole and last > now + TOLERANCE
         late = file.cut_at > now + TOLERANCE or (file.cut_at < last and not corrects)
-        known = any(old.rows == file.rows for old in self.files)
+        known = any(old.content == file.content for old in self.files)
         declared = ((file.since, self.complete_since), (file.tracking_since, self.tracking_since))
         reduces = any(since and file.feed in before and since > before[file.feed] for since, before in declared)
         return late or known or (reduces and not file.whole) or bool(file.taken_feed and self._takes_too_much(file))

@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from estelam.loading.manifest import manifest_path, read_manifest, signed_feed
 from estelam.loading.reject_texts import reject_text
 from estelam.loading.rejects import Reject
 from estelam.loading.rounding import MAYBE_ROUNDED
+from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
 
 
@@ -85,6 +87,7 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
         return read_manifest(manifest, settings.feed_signers, taken_feed=options.take_over).declaration()
     name = parse_feed(options.feed or feed.name)
     if options.cut_at is None:
+        output.check_readable(file)
         raise UsageError(
             f"{manifest}: no such file; get the manifest from the file's source, or give --cut-at and the instant at "
             "which the source cut the file"
@@ -118,7 +121,7 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
     facts |= {warning: count for warning, count in result.warnings.items() if count}
     if not result.rejected:
         facts |= {"feed": declared.feed, "number": result.feed_number}
-        facts |= {"cut_at": declared.cut_at, "load": result.number}
+        facts |= {"cut_at": declared.cut_at, "load": result.number} | _coverage_facts(result.coverage)
     title = ""
     if options.dry_run:
         facts["dry_run"] = True
@@ -136,7 +139,18 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
         raise typer.Exit(output.EXIT_FAILED)
 
 
+def _coverage_facts(coverage: Coverage | None) -> dict[str, Any]:
+    """Return from which filing dates on the store is complete, where it has cases, and up to which instant."""
+    facts: dict[str, Any] = dict.fromkeys(("covered_since", "tracking_since", "data_as_of"))
+    if coverage:
+        facts |= {"tracking_since": coverage.tracking_since, "data_as_of": coverage.as_of}
+        facts |= {"covered_since": coverage.since if coverage.since > date.min else None}
+    return facts
+
+
 def _warnings(result: LoadResult, declared: Declaration) -> Iterator[str]:
+    if not (result.rejected or result.coverage):
+        yield "no coverage is declared yet: until every required feed is loaded and complete, no NO is given"
     if not (result.rows or result.rejected or result.already_loaded) and declared.rows is None:
         yield "has no row below its header: only the cut-off of the feed is new"
     for name, count in result.warnings.items():

@@ -122,7 +122,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             bool,
             typer.Option(
-                "--allow-known-file", help="Accept a file that was loaded before, because its rows are to hold again."
+                "--allow-known-file", help="Accept a file whose rows were loaded before, because they are to hold now."
             ),
         ],
         False,

@@ -12,6 +12,7 @@ from estelam.core.parties import Parties
 from estelam.loading.checks import Check
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.rejects import Reject
+from estelam.storage.coverage import Coverage
 
 
 class Claims(NamedTuple):
@@ -155,5 +156,7 @@ class LoadResult:
     """The number of the file in its feed."""
     warnings: Mapping[str, int] = field(default_factory=dict)
     """The number of records of the file that each warning of the feed is about."""
+    coverage: Coverage | None = None
+    """The coverage of the store after the load or, in a dry run, after a load like it; None: none is declared."""
     already_loaded: bool = False
     """Whether this very file was loaded earlier as the same number of the feed; then nothing was done."""

@@ -19,8 +19,10 @@ from estelam.loading.formats import true_indices
 from estelam.loading.manifest import FileIdentity, identify
 from estelam.loading.merge import Merge
 from estelam.loading.provenance import (
+    FileContent,
     check_declaration,
     check_dropped_feeds,
+    check_repeated,
     check_take_over,
     claims,
     claims_before,
@@ -32,7 +34,9 @@ from estelam.loading.provenance import (
 from estelam.loading.reader import add_lines, batches, present_columns
 from estelam.loading.rejects import Reject, RejectFile
 from estelam.loading.rounding import RoundingCheck
+from estelam.loading.rows_digest import RowsDigest
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
+from estelam.storage.coverage import Coverage, read_coverage
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
@@ -139,15 +143,19 @@ class LoadJob:
         self, connection: Connection, file: FileIdentity, rejects: RejectFile, *, direct_copy: bool
     ) -> LoadResult:
         if loaded := find_load(connection, self.feed, self.declared, file.content_sha256):  # 2
-            return LoadResult(loaded.rows, number=loaded.number, feed_number=loaded.feed_number, already_loaded=True)
+            coverage = read_coverage(connection)
+            return LoadResult(
+                loaded.rows,
+                number=loaded.number,
+                feed_number=loaded.feed_number,
+                coverage=coverage,
+                already_loaded=True,
+            )
         taken_feed = self.policy.taken_feed
-        feed_number = next_number(
-            connection, self.feed, self.declared, file.content_sha256, self.clock.now(), self.policy
-        )
+        feed_number = next_number(connection, self.feed, self.declared, file.content_sha256, self.clock.now())
         before = claims_before(connection, self.declared)
         if taken_feed:
             check_take_over(connection, self.feed, self.declared, before, taken_feed)
-        check_dropped_feeds(connection, self.feed, self.declared, self.policy)
         declared_dates = claims(before, self.feed, self.declared)
         says_more = declared_dates != before
         optional_columns = self._check_columns(connection)
@@ -155,33 +163,42 @@ class LoadJob:
         staging = Staging(connection, self.feed)
         merge = Merge(connection, self.feed, self.declared, staging, number=number)
         rounding = RoundingCheck(self.feed.key[0], () if self.policy.allow_round_identifiers else self.feed.identifiers)
-        if direct_copy and merge.can_copy_directly:
-            if not merge.copy_directly(self._valid_rows(rejects, rounding, direct_copy=True)):  # 3, 6
-                raise _DirectCopyFailedError
-            self._check_file(staging.count, file, says_more=says_more)  # 5
-            changes = Changes(added=staging.count, changed=0, unchanged=0, removed=0)
-            warnings = rounding.doubtful(connection, self.feed.table)
-            warnings |= self._warnings(connection, self.feed.table, declared_dates)
-        else:
-            staging.fill(self._valid_rows(rejects, rounding, direct_copy=False), keyed=not merge.table_is_empty)  # 3
-            warnings = rounding.doubtful(connection, staging.rows)
+        digest = RowsDigest()
+        direct_copy = direct_copy and merge.can_copy_directly
+        rows = self._valid_rows(rejects, rounding, digest, direct_copy=direct_copy)
+        if not direct_copy:
+            staging.fill(rows, keyed=not merge.table_is_empty)  # 3
+        elif not merge.copy_directly(rows):  # 3, 6
+            raise _DirectCopyFailedError
+        content = FileContent(file.content_sha256, digest.hexdigest(), staging.count)
+        read_rows = self.feed.table if direct_copy else staging.rows
+        check_repeated(connection, self.feed, self.declared, self.policy, content)
+        warnings = rounding.doubtful(connection, read_rows)
+        if not direct_copy:
             rejects.add(add_lines(merge.conflicts(taken_feed, self.clock.now()), self._batches()))
-            if rejects.count:
-                raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
-            self._check_file(staging.count, file, says_more=says_more)
-            taken = merge.take_over(taken_feed) if taken_feed else 0
-            changes = replace(merge.compare(), taken_over=taken)  # 4
-            stored = merge.is_of_feed if says_more and not self.declared.whole else None
-            warnings |= self._warnings(connection, staging.rows, declared_dates, stored)
-            self._check_changes(merge, changes)  # 5
-            self._check_taken_feed(merge)
-            if self.policy.dry_run:
-                planned = LoadResult(staging.count, changes=changes, feed_number=feed_number, warnings=warnings)
-                raise _RolledBack(planned)
-            merge.run()  # 6
+        if rejects.count:
+            raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
+        self._check_file(staging.count, file, says_more=says_more)
+        taken = merge.take_over(taken_feed) if taken_feed and not merge.table_is_empty else 0
+        changes = replace(merge.compare(), taken_over=taken)  # 4
+        deepens = says_more and not self.declared.whole and not merge.table_is_empty
+        warnings |= self._warnings(connection, read_rows, declared_dates, merge.is_of_feed if deepens else None)
+        self._check_changes(merge, changes)  # 5
         stands = {**declared_dates._asdict(), "optional_columns": " ".join(sorted(optional_columns))}
-        self._record(connection, number, feed_number, file.content_sha256, staging.count, changes, stands)  # 7
-        return LoadResult(staging.count, changes=changes, number=number, feed_number=feed_number, warnings=warnings)
+        if not (direct_copy or self.policy.dry_run):
+            merge.run()  # 6
+        coverage = self._record(connection, number, feed_number, changes, {**content._asdict(), **stands})  # 7
+        result = LoadResult(
+            staging.count,
+            changes=changes,
+            number=number,
+            feed_number=feed_number,
+            warnings=warnings,
+            coverage=coverage,
+        )
+        if self.policy.dry_run:
+            raise _RolledBack(replace(result, number=None))
+        return result
 
     def _warnings(
         self, connection: Connection, rows: Table, declared_dates: Claims, stored: ColumnElement[bool] | None = None
@@ -204,7 +221,9 @@ class LoadJob:
     def _batches(self) -> Iterator[Batch]:
         return batches(self.path, self.feed.columns, self.feed.ignored)
 
-    def _valid_rows(self, rejects: RejectFile, rounding: RoundingCheck, *, direct_copy: bool) -> Source:
+    def _valid_rows(
+        self, rejects: RejectFile, rounding: RoundingCheck, digest: RowsDigest, *, direct_copy: bool
+    ) -> Source:
         now = self.clock.now()
         for batch in self._batches():
             numbers, columns, failed = apply_checks(batch, self.feed, now)
@@ -212,6 +231,7 @@ class LoadJob:
                 raise _DirectCopyFailedError
             rejects.add(failed)
             rounding.add(columns)
+            digest.add(columns.values())
             yield numbers, columns
             self.progress(batch.read)
 
@@ -241,15 +261,6 @@ class LoadJob:
         if not file.is_unchanged():
             raise LoadError(f"{self.path}: was changed while it was read; load it again")
 
-    def _check_taken_feed(self, merge: Merge) -> None:
-        """Raise LoadError if a feed that the settings no longer name keeps records: coverage would leave them out."""
-        taken_feed = self.policy.taken_feed
-        if taken_feed and taken_feed not in self.policy.required_feeds and merge.has_records_of(taken_feed):
-            raise LoadError(
-                f"--take-over {taken_feed}: {self.path} lacks records of {taken_feed}, which the setting feeds no "
-                "longer names: coverage would leave them out; deliver them too, or name the feed again"
-            )
-
     def _check_changes(self, merge: Merge, changes: Changes) -> None:
         """Raise LoadError if more rows would be changed or removed than the policy allows."""
         affected = changes.changed + changes.removed
@@ -265,25 +276,20 @@ class LoadJob:
         )
 
     def _record(
-        self,
-        connection: Connection,
-        number: int,
-        feed_number: int,
-        sha256: str,
-        rows: int,
-        changes: Changes,
-        stands: Mapping[str, Any],
-    ) -> None:
-        """Record the load with what the feed has declared so far, *stands*, and derive the coverage."""
+        self, connection: Connection, number: int, feed_number: int, changes: Changes, found: Mapping[str, Any]
+    ) -> Coverage | None:
+        """Record the load, with what was *found* of its file and of its feed, and return the coverage that follows.
+
+        Raises:
+            LoadError: the coverage would leave out a feed that was loaded.
+        """
         load = {
             "number": number,
             "feed": self.declared.feed,
             "feed_number": feed_number,
             "file": self.path.name,
-            "sha256": sha256,
             "cut_at_micros": to_micros(self.declared.cut_at),
             "whole": self.declared.whole,
-            "rows": rows,
             "added": changes.added,
             "changed": changes.changed,
             "unchanged": changes.unchanged,
@@ -292,11 +298,15 @@ class LoadJob:
             "parties": self.feed.parties(self.declared),
             "covered_since": self.feed.first_date,
             "taken_feed": self.policy.taken_feed,
-            **stands,
+            **found,
         }
         connection.execute(insert(load_table).values(load))
-        if since := declare_coverage(connection, self.policy.required_feeds):
-            connection.execute(update(load_table).where(load_table.c.number == number).values(covered_since=since))
+        check_dropped_feeds(connection, self.feed, self.policy.required_feeds)
+        coverage = declare_coverage(connection, self.policy.required_feeds)
+        if coverage:
+            since = {"covered_since": coverage.since}
+            connection.execute(update(load_table).where(load_table.c.number == number).values(since))
+        return coverage
 
 
 def apply_checks(batch: Batch, feed: Feed, now: datetime) -> tuple[Any, dict[str, Any], list[Reject]]:

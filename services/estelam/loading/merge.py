@@ -109,10 +109,6 @@ class Merge:
         """
         return number <= 0 or self._has_stored_rows(number, self.is_of_feed)
 
-    def has_records_of(self, feed: str) -> bool:
-        """Return whether a record of *feed* is stored."""
-        return self._has_stored_rows(1, _is_of_loads(self._feed.table, load_table.c.feed == feed))
-
     @property
     def rows_of_feed(self) -> int:
         """The number of stored rows of the file's feed, those that it takes over apart; counting reads an index."""

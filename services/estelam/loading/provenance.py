@@ -6,18 +6,31 @@ delivered again or was cut from an older register can't overwrite newer rows.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, or_, select, true
 
-from estelam.core.clock import CLOCK_TOLERANCE, TEHRAN, to_datetime, to_micros
+from estelam.core.clock import CLOCK_TOLERANCE, to_datetime, to_micros
+from estelam.core.dates import format_both, format_second
 from estelam.core.parties import Parties
 from estelam.loading.errors import LoadError
 from estelam.loading.feed import Claims, Declaration, Feed, Policy
+from estelam.storage.coverage import Coverage, read_coverage
 from estelam.storage.facts import coverage_table, load_table
 
 Load = Row[Any]
 """A row of facts.load."""
+
+
+class FileContent(NamedTuple):
+    """What a load records of the content of its file."""
+
+    sha256: str
+    """The SHA-256 of the decompressed content."""
+    rows_digest: str
+    """The digest of the rows, whatever their form and order."""
+    rows: int
+    """The number of rows."""
 
 
 def check_declaration(feed: Feed, declared: Declaration, required_feeds: Sequence[str], now: datetime) -> None:
@@ -34,7 +47,7 @@ def check_declaration(feed: Feed, declared: Declaration, required_feeds: Sequenc
         )
     if declared.cut_at > now + CLOCK_TOLERANCE:
         raise LoadError(
-            f"the cut-off {_instant(declared.cut_at)} is in the future: give the instant of the source's data"
+            f"the cut-off {format_second(declared.cut_at)} is in the future: give the instant of the source's data"
         )
     if not feed.is_dated and (declared.complete_since or declared.tracking_since or declared.parties):
         raise LoadError(f"a file of {feed.name} declares no first date and no parties")
@@ -64,52 +77,70 @@ def _differences(connection: Connection, load: Load, feed: Feed, declared: Decla
     return [name for name, old, new in zip(names, was, now, strict=True) if old != new]
 
 
-def next_number(
-    connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime, policy: Policy
-) -> int:
+def next_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, now: datetime) -> int:
     """Return the number of a new file in its feed.
 
-    It may have the content of the last file of the feed whose records it takes over. A cut-off that lies in the
-    future, because it was loaded while a clock was wrong, is corrected by a whole file.
+    A cut-off that lies in the future, because it was loaded while a clock was wrong, is corrected by a whole file.
 
     Raises:
-        LoadError: it is not the next file: its number or cut-off is out of order, or it was loaded as another one.
+        LoadError: it is not the next file: its number or cut-off is out of order.
     """
     last = _newest(connection, load_table.c.feed == declared.feed)
     expected = last.feed_number + 1 if last else None
     if declared.number is not None and declared.number != expected:
         _check_number(connection, feed, declared, sha256, expected)
-    # Any number of files may be empty.
-    taken_feed = policy.taken_feed
-    taken = _newest(connection, load_table.c.feed == taken_feed, load_table.c.rows > 0)
-    counts = load_table.c.feed != taken_feed if taken and taken.sha256 == sha256 else true()
-    known = _newest(connection, load_table.c.sha256 == sha256, load_table.c.rows > 0, counts)
-    if known and not policy.allow_known_content and not _corrects(connection, known, feed, declared):
-        raise LoadError(
-            f"this file was already loaded as {_name(known)}; if nothing has changed since then, load a file of "
-            "changes that has no rows; if its rows are to hold again, load it with --allow-known-file"
-        )
     before = to_datetime(last.cut_at_micros) if last else None
     if last and before and declared.cut_at < before and not (declared.whole and before > now + CLOCK_TOLERANCE):
         raise LoadError(
-            f"the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, {_instant(before)}: "
+            f"the cut-off {format_second(declared.cut_at)} is before that of {_name(last)}, {format_second(before)}: "
             "the file is older than what is loaded"
         )
     return declared.number or expected or 1
 
 
-def _corrects(connection: Connection, known: Load, feed: Feed, declared: Declaration) -> bool:
-    """Return whether a file with the content of the *known* load only corrects what was declared of it.
+def check_repeated(
+    connection: Connection,
+    feed: Feed,
+    declared: Declaration,
+    policy: Policy,
+    content: FileContent,
+) -> None:
+    """Check that a file with this *content* was not loaded before, unless it may be loaded again.
 
-    No file with rows has been loaded for the feed since then, and it is declared to be whole, to replace the parties of
-    its cases, or with other dates.
+    Older rows would bring an older state back, and rows that are not new would make the data seem newer than it is. Any
+    number of files may be empty. A file may have the rows of the last file of the feed whose records it takes over.
+
+    Raises:
+        LoadError: a file with the same rows, in whatever form and order, or with the same content was loaded before.
+    """
+    load, taken_feed = load_table.c, policy.taken_feed
+    # The content too: another release may have normalized the same rows otherwise.
+    same = or_(load.rows_digest == content.rows_digest, load.sha256 == content.sha256)
+    taken = _newest(connection, load.feed == taken_feed, load.rows > 0)
+    counts = load.feed != taken_feed if taken and taken.rows_digest == content.rows_digest else true()
+    known = _newest(connection, same, load.rows > 0, counts)
+    if known and not policy.allow_known_content and not _may_follow(connection, known, feed, declared):
+        unchanged = "if nothing has changed since then, load a file of changes that has no rows; "
+        raise LoadError(
+            f"the rows of this file were already loaded as {_name(known)}; {'' if feed.full_snapshot else unchanged}"
+            "if they are to hold now, load it with --allow-known-file"
+        )
+
+
+def _may_follow(connection: Connection, known: Load, feed: Feed, declared: Declaration) -> bool:
+    """Return whether a file with the rows of the *known* load may be loaded after it.
+
+    No file with rows has been loaded for the feed since then, and either the file corrects what was declared of the
+    rows: that they are all of the feed's, that they replace the parties of their cases, or other dates. Or they are all
+    of the feed's again, and its source says so by the next number: nothing has changed.
     """
     last = _newest(connection, load_table.c.feed == declared.feed, load_table.c.rows > 0)
     if last is None or last.number != known.number:
         return False
     stands = claims_before(connection, declared)
     replaces = feed.parties(declared) is Parties.REPLACED and known.parties == Parties.MERGED
-    return (declared.whole and not known.whole) or replaces or _with_declared(stands, feed, declared) != stands
+    is_whole = declared.whole and (declared.number is not None or not known.whole)
+    return is_whole or replaces or _with_declared(stands, feed, declared) != stands
 
 
 def _check_number(connection: Connection, feed: Feed, declared: Declaration, sha256: str, expected: int | None) -> None:
@@ -144,8 +175,8 @@ def check_take_over(connection: Connection, feed: Feed, declared: Declaration, b
     cut_at = to_datetime(last.cut_at_micros) if last else None
     if last and cut_at and declared.cut_at < cut_at:
         raise LoadError(
-            f"--take-over {taken_feed}: the cut-off {_instant(declared.cut_at)} is before that of {_name(last)}, "
-            f"{_instant(cut_at)}: the file is older than the records that it would take over"
+            f"--take-over {taken_feed}: the cut-off {format_second(declared.cut_at)} is before that of {_name(last)}, "
+            f"{format_second(cut_at)}: the file is older than the records that it would take over"
         )
     _check_claims_for_both(feed, declared, before, _claims_of(last), taken_feed)
 
@@ -165,12 +196,12 @@ def _check_claims_for_both(feed: Feed, declared: Declaration, before: Claims, ta
             remedy = f"the file must declare {name}" if feed.is_dated else "load a whole file of the feed"
             raise LoadError(
                 f"--take-over {taken_feed}: {remedy}, as it holds for the records of both feeds; so far "
-                f"{declared.feed} has declared {own or 'none'}, and {taken_feed} {other or 'none'}"
+                f"{declared.feed} has declared {_day(own)}, and {taken_feed} {_day(other)}"
             )
 
 
-def check_dropped_feeds(connection: Connection, feed: Feed, declared: Declaration, policy: Policy) -> None:
-    """Check that coverage, which the load derives anew, still stands for every feed that was loaded.
+def check_dropped_feeds(connection: Connection, feed: Feed, required_feeds: Sequence[str]) -> None:
+    """Check that the coverage of *required_feeds* stands for every feed of the recorded loads, this one included.
 
     A feed that the settings no longer name has ended when a whole file of another one has taken over all its records:
     that file declares the dates from which the records of both are complete.
@@ -179,21 +210,17 @@ def check_dropped_feeds(connection: Connection, feed: Feed, declared: Declaratio
         LoadError: a feed was taken out of the settings, and none has taken over all its records since its last file.
     """
     newest = select(load_table.c.feed, func.max(load_table.c.number).label("number")).group_by(load_table.c.feed)
-    last = newest.where(load_table.c.feed.not_in((*policy.required_feeds, *feed.full_snapshot_kinds))).subquery()
+    last = newest.where(load_table.c.feed.not_in((*required_feeds, *feed.full_snapshot_kinds))).subquery()
     taken = exists().where(
         load_table.c.taken_feed == last.c.feed, load_table.c.whole, load_table.c.number > last.c.number
     )
     loads = select(load_table.c.number).where(load_table.c.feed == last.c.feed)
     keeps = exists().where(feed.table.c.load_number.in_(loads))
-    dropped = set(connection.execute(select(last.c.feed).where(or_(~taken, keeps))).scalars())
-    if declared.whole:
-        dropped.discard(policy.taken_feed)
-    if dropped:
-        names = ", ".join(sorted(dropped))
+    if dropped := connection.execute(select(last.c.feed).where(or_(~taken, keeps))).scalars().all():
         raise LoadError(
-            f"the setting feeds no longer names {names}, whose records are stored: coverage would leave them out; "
-            "name it again, or, if it has ended, first load a whole file of another feed with all its records and "
-            "--take-over"
+            f"the setting feeds no longer names {', '.join(sorted(dropped))}, whose records are stored: coverage would "
+            "leave them out; name it again, or, if it has ended, load a whole file of another feed with all its "
+            "records and --take-over"
         )
 
 
@@ -220,7 +247,9 @@ def claims(before: Claims, feed: Feed, declared: Declaration) -> Claims:
     """
     for name, new, old in zip(before._fields, (declared.complete_since, declared.tracking_since), before, strict=True):
         if new and old and new > old and not declared.whole:
-            raise LoadError(f"{name} {new}: the feed has declared {old} before; only a whole file may reduce it")
+            raise LoadError(
+                f"{name} {_day(new)}: the feed has declared {_day(old)} before; only a whole file may reduce it"
+            )
     return _with_declared(before, feed, declared)
 
 
@@ -229,8 +258,8 @@ def _with_declared(before: Claims, feed: Feed, declared: Declaration) -> Claims:
     return Claims(since, declared.tracking_since or before.tracking_since)
 
 
-def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> date | None:
-    """Store the coverage that the last loads of *required_feeds* give together, and return its first date.
+def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> Coverage | None:
+    """Store the coverage that the last loads of *required_feeds* give together, and return it.
 
     There is none if one of them has not been loaded, or has not declared that it is complete.
     """
@@ -239,7 +268,7 @@ def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> d
     connection.execute(delete(coverage_table))
     if not known or len(known) < len(required_feeds):
         return None
-    since: date = max(load.complete_since for load in known)
+    since = max(load.complete_since for load in known)
     tracking = [load.tracking_since for load in known]
     values = {
         "since": since,
@@ -248,7 +277,7 @@ def declare_coverage(connection: Connection, required_feeds: Sequence[str]) -> d
         "feeds": " ".join(sorted(required_feeds)),
     }
     connection.execute(insert(coverage_table).values(id=1, **values))
-    return since
+    return read_coverage(connection)
 
 
 def _newest(connection: Connection, *conditions: ColumnElement[bool]) -> Load | None:
@@ -260,5 +289,5 @@ def _name(load: Load) -> str:
     return f"number {load.feed_number} of the feed {load.feed}"
 
 
-def _instant(instant: datetime) -> str:
-    return instant.astimezone(TEHRAN).isoformat(timespec="seconds")
+def _day(day: date | None) -> str:
+    return format_both(day) if day else "none"

@@ -36,6 +36,8 @@ load_table = Table(
     Column("file", Text, nullable=False),
     # The SHA-256 of the decompressed content.
     Column("sha256", Text, nullable=False),
+    # The digest of its rows, by which they are recognized in another form (`estelam.loading.rows_digest`).
+    Column("rows_digest", Text, nullable=False),
     # The instant at which the source cut the file from its register.
     Column("cut_at_micros", BigInteger, nullable=False),
     # Whether the file held all rows of its feed, so that stored rows it lacked were removed.

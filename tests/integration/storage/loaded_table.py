@@ -1,8 +1,7 @@
 """The facts of one service, and loads into them."""
 
 import csv
-import gzip
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,16 +48,18 @@ class LoadedTable:
         /,
         *rows: str,
         policy: Mapping[str, Any] | None = None,
-        compressed: bool = False,
+        form: Callable[[bytes], bytes] = bytes,
         absent: Collection[str] = ABSENT,
         **declared: Any,
     ) -> LoadResult:
-        """Load *rows* as a file of changes that replace the parties of their cases, cut an hour after the last one."""
+        """Load *rows* as a file of changes that replace the parties of their cases, cut an hour after the last one.
+
+        *form* brings its content into another form.
+        """
         self.hours += 1
         path = self.folder / "rows.csv"
         header = ",".join(name for name in kind.columns if name not in absent)
-        content = "\n".join([header, *rows, ""]).encode()
-        path.write_bytes(gzip.compress(content) if compressed else content)
+        path.write_bytes(form("\n".join([header, *rows, ""]).encode()))
         what: dict[str, Any] = {
             "feed": kind.name,
             "cut_at": START + timedelta(hours=self.hours),

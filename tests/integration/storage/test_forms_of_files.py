@@ -65,7 +65,7 @@ class FeedInStore:
                 self.feed,
                 path,
                 declared=Declaration(feed=self.feed.name, cut_at=CUT_AT),
-                policy=Policy((self.feed.name,), change_limit=1),
+                policy=Policy((self.feed.name,), change_limit=1, allow_known_content=True),
                 rejects=self.folder / "rejects.csv",
                 clock=clock or Clock(),
                 progress=lambda _bytes: None,

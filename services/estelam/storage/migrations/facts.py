@@ -25,6 +25,7 @@ def create_shared_tables() -> None:
         sa.Column("feed_number", sa.Integer, nullable=False),
         sa.Column("file", sa.Text, nullable=False),
         sa.Column("sha256", sa.Text, nullable=False),
+        sa.Column("rows_digest", sa.Text, nullable=False),
         sa.Column("cut_at_micros", sa.BigInteger, nullable=False),
         sa.Column("whole", sa.Boolean, nullable=False),
         *(
