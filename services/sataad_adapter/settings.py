@@ -33,4 +33,5 @@ class SetadSettings(ServingSettings):
     page_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Host names that a request for the page may carry; any other is refused (DNS rebinding)."""
     page_officer_header: str = ""
-    """The header in which the login proxy names the officer; if set, requests without it are refused."""
+    """The header in which the login proxy names the officer, in 1 to 64 characters; if set, requests without it are
+    refused."""

@@ -199,18 +199,20 @@ def test_connection_error(estelam: CommandLine) -> None:
 
     assert address in printed.err
     assert "setad.crt (" in printed.err
-    assert 2 == printed.err.count("\n")
+    assert 3 == printed.err.count("\n")
+    assert "سرویس در دسترس نیست" in as_json["message_fa"]
+    assert as_json["message_fa"] in printed.err
     assert (address, None, []) == (as_json["address"], as_json["reason"], as_json["fields"])
 
 
 def test_wrong_port_has_no_grpc_log(running: Sandbox) -> None:
-    """A TLS handshake that fails prints two lines to stderr, and none of gRPC's log."""
+    """A TLS handshake that fails prints three lines to stderr, and none of gRPC's log."""
     with socket.create_server(("127.0.0.1", 0)) as plain:
         Thread(target=_close_connections, args=[plain], daemon=True).start()
         address = f"127.0.0.1:{plain.getsockname()[1]}"
         done = processes.run_command(running, *CHECK, *options(**LIVE), "--address", address)
 
-    assert (21, "", 2) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert (21, "", 3) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert address in done.stderr
 
 

@@ -129,11 +129,11 @@ FAULTS: dict[str, tuple[str, Callable[[Sandbox], object]]] = {
         lambda box: [copy(box, f"promissory-receipts.{one}", f"promissory-server.{one}") for one in ("crt", "key")],
     ),
     "signing expired": (
-        "can't sign: the signing certificate had expired at",
+        "can't sign: the signing certificate was no longer valid at",
         lambda box: (box.pki / "promissory-receipts.crt").write_bytes(sign_until(box, -9)),
     ),
     "signing expires soon": (
-        "can't sign: the signing certificate had expired at",
+        "can't sign: the signing certificate was no longer valid at",
         lambda box: (box.pki / "promissory-receipts.crt").write_bytes(sign_until(box, 9)),
     ),
     "signing key of another": (

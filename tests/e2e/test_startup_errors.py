@@ -162,7 +162,7 @@ def test_mismatched_key_is_refused(serve: CommandLine, sandbox: Sandbox) -> None
 @pytest.mark.parametrize(
     ("since", "until", "usage", "words"),
     [
-        (-9, -6, True, "promissory-receipts.key: can't sign: the signing certificate had expired at"),
+        (-9, -6, True, "promissory-receipts.key: can't sign: the signing certificate was no longer valid at"),
         (6, 9, True, "promissory-receipts.key: can't sign: the signing certificate was not yet valid at"),
         (-1, 1, False, "promissory-receipts.crt: may not sign, its key usage has no digitalSignature"),
     ],

@@ -136,13 +136,15 @@ def _call(
         refusal = from_grpc(error)
         if isinstance(refusal, Refusal):
             output.exit_refused(refusal, as_json=options.as_json, address=address)
-        cause, certificate = describe_transport_error(error), describe_certificate(identity)
+        problem, certificate = describe_transport_error(error), describe_certificate(identity)
+        persian = f"پاسخی از {options.service} در {address} دریافت نشد: {problem.fa}"
+        english = f"No answer from {options.service} at {address}: {problem.en}"
         output.exit_error(
-            f"No answer from {options.service} at {address}: {cause}\nclient certificate: {certificate}",
+            "\n".join([english, *([] if options.as_json else [persian]), f"client certificate: {certificate}"]),
             as_json=options.as_json,
             code=output.EXIT_UNAVAILABLE,
             address=address,
-            more={"answer": None, "certificate": certificate},
+            more={"answer": None, "message_fa": persian, "certificate": certificate},
         )
     return reply
 

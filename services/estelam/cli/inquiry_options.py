@@ -11,8 +11,7 @@ from estelam.cli import complete
 from estelam.cli.options import AsJson, number
 from estelam.cli.shared_options import Command, shared_options
 from estelam.core.exceptions import UsageError
-from estelam.core.normalize import normalize_text
-from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
+from estelam.core.purpose import MAX_CHARACTERS, check_purpose, encode_purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Options:
                 continue
             option = name.replace("_", "-")
             try:
-                found.append((f"x-{option}", encode_purpose(normalize_text(text))))
+                found.append((f"x-{option}", encode_purpose(" ".join(check_purpose(text).split()))))
             except ValueError as error:
                 raise UsageError(f"--{option}: {error}; give 1 to {MAX_CHARACTERS} characters") from None
         return tuple(found)

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
@@ -79,17 +80,33 @@ class ClientIdentity:
         return client_context(self.certificate, self.private_key, self.ca_certificates, alpn=alpn)
 
 
-def describe_transport_error(error: grpc.RpcError) -> str:
-    """Return a constant text for a call that failed without a refusal by a service of estelam."""
+class TransportProblem(NamedTuple):
+    """Constant texts, in English and Persian, for a call that failed without a refusal by a service of estelam."""
+
+    en: str
+    fa: str
+
+
+_UNRESOLVED = TransportProblem("UNAVAILABLE: the address can't be resolved", "نشانی سرویس یافت نشد")
+_HANDSHAKE = TransportProblem(
+    "UNAVAILABLE: the TLS handshake failed; one side does not accept the other's certificate",
+    "اتصال TLS برقرار نشد؛ یکی از دو طرف گواهی طرف دیگر را نمی‌پذیرد",
+)
+_UNREACHABLE = TransportProblem(
+    "UNAVAILABLE: the server can't be reached, or does not accept this certificate",
+    "سرویس در دسترس نیست یا این گواهی را نمی‌پذیرد",
+)
+
+
+def describe_transport_error(error: grpc.RpcError) -> TransportProblem:
+    """Return what to say of a call that failed without a refusal by a service of estelam."""
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
     details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else ""
     if code is not grpc.StatusCode.UNAVAILABLE:
-        return f"{code.name}: no answer"
+        return TransportProblem(f"{code.name}: no answer", f"پاسخی دریافت نشد ({code.name})")
     if "resolving" in details:
-        return "UNAVAILABLE: the address can't be resolved"
-    if "handshake" in details:
-        return "UNAVAILABLE: the TLS handshake failed; one side does not accept the other's certificate"
-    return "UNAVAILABLE: the server can't be reached, or does not accept this certificate"
+        return _UNRESOLVED
+    return _HANDSHAKE if "handshake" in details else _UNREACHABLE
 
 
 Options = Sequence[tuple[str, str | int]]

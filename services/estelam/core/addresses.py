@@ -132,6 +132,8 @@ def _check_postgresql(rest: str) -> None:
 
 
 def _check(text: str, *, lowest_port: int) -> str:
+    if "/" in text:
+        raise ValueError("is a URL or a path: give host:port alone")
     host, colon, port = text.rpartition(":")
     if _is_ip(text) and ":" in text:
         raise ValueError("an IPv6 address is written in brackets, with a port: [::1]:50051")
@@ -146,6 +148,8 @@ def _check(text: str, *, lowest_port: int) -> str:
 def _check_host(host: str) -> None:
     if not host:
         raise ValueError("the host is missing: give host:port")
+    if ":" in host and not re.search(r"[\[\]]|::", host) and not _is_ip(host):
+        raise ValueError("has more than one colon: give host:port")
     if host.startswith("[") or ":" in host:
         if not (host.startswith("[") and host.endswith("]") and ":" in host and _is_ip(host[1:-1])):
             raise ValueError("an IPv6 address is written in brackets: [::1]:50051")

@@ -31,8 +31,8 @@ CELL_TEXTS = {
         "نرم‌افزار صفحه‌گسترده مقدار را تغییر داده است؛ ستون را به صورت متن خروجی بگیرید",
     ),
     INVISIBLE_CHARACTER: RuleText(
-        "has an invisible character, such as a control character or a direction mark",
-        "نویسه‌ای ناپیدا دارد، مانند نویسه کنترلی یا نشانه جهت متن",
+        "has an invisible or unassigned character, such as a control character or a direction mark",
+        "نویسه‌ای ناپیدا یا تعریف‌نشده دارد، مانند نویسه کنترلی یا نشانه جهت متن",
     ),
     REPLACEMENT_CHARACTER: RuleText(
         "has a replacement character (U+FFFD), where a wrong conversion lost one",

@@ -151,7 +151,7 @@ class VerifyingKey:
         at = _text(seconds)
         periods = " and ".join(f"from {_text(first)} to {_text(last)}" for first, last in self.periods)
         if all(last < seconds for _, last in self.periods):
-            text = f"the signing certificate had expired at {at}; it was valid {periods}"
+            text = f"the signing certificate was no longer valid at {at}; it was valid {periods}"
         elif all(seconds < first for first, _ in self.periods):
             text = f"the signing certificate was not yet valid at {at}; it is valid {periods}"
         else:

@@ -12,6 +12,12 @@ _JOINERS = "\u200c\u200d"
 """The zero-width non-joiner and joiner: invisible, and part of Persian spelling."""
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 """Unicode categories without a glyph: control and format characters, line and paragraph separators."""
+_UNDEFINED = {"Cn", "Co", "Cs"}
+"""Unicode categories of what is no defined character: unassigned and private-use code points, and surrogates."""
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What Unicode's Default_Ignorable_Code_Point has beside these categories: fillers, joiners, variation selectors."""
 _BLANKS_AND_DASHES = {"Zs", "Pd", "Pc"}
 _AMOUNT = re.compile(r"[0-9]+|[1-9][0-9]{0,2}([ _,'])[0-9]{3}(?:\1[0-9]{3})*")
 """Digits alone, or in groups of three with one kind of separator. A point, slash or sign would change the amount."""
@@ -50,14 +56,15 @@ def normalize_text(text: str) -> str:
 
 
 def find_invisible(text: str) -> int | None:
-    """Return the index of the first character that has no glyph and no place in a text of one line; None without one.
+    """Return the index of the first character that a text of one line can't show for what it is; None without one.
 
     These are control characters, direction marks and other format characters except the joiners of Persian spelling,
-    line and paragraph separators, and variation selectors. They make a text look different from what it is.
+    line and paragraph separators, characters that Unicode shows as nothing, and code points that it has assigned to no
+    character. They make a text look different from what it is, or mean something else to each reader.
     """
-    if text.isprintable() and not any(map(_is_variation_selector, text)):
+    if text.isprintable() and not _IGNORABLE.search(text):
         return None
-    found = (index for index, character in enumerate(text) if _is_invisible(character) and character not in _JOINERS)
+    found = (index for index, character in enumerate(text) if _is_unreadable(character) and character not in _JOINERS)
     return next(found, None)
 
 
@@ -92,9 +99,9 @@ def amount_rule(text: str) -> str | None:
     return None
 
 
+def _is_unreadable(character: str) -> bool:
+    return unicodedata.category(character) in _UNDEFINED or _is_invisible(character)
+
+
 def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) in _INVISIBLE or _is_variation_selector(character)
-
-
-def _is_variation_selector(character: str) -> bool:
-    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+    return unicodedata.category(character) in _INVISIBLE or _IGNORABLE.match(character) is not None

@@ -29,7 +29,7 @@ def check_purpose(text: str) -> str:
         raise ValueError("is empty")
     if len(plain) > MAX_CHARACTERS:
         raise ValueError(f"is longer than {MAX_CHARACTERS} characters")
-    if find_invisible(plain) is not None or any(unicodedata.category(character) == "Cs" for character in plain):
+    if find_invisible(plain) is not None:
         raise ValueError("has an invisible character, such as a line break or a direction mark")
     return plain
 

@@ -93,10 +93,10 @@ class _CsvReader:
         yield from self._strict_batches(block, first, line)
 
     def _parse_simple(self, block: bytes) -> dict[str, Any] | None:
-        """Parse *block* if every line is one row without quotes; return None if it needs the full CSV grammar."""
+        """Parse *block* if every line is one row without quotes and not blank; None if it needs the full grammar."""
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
-        if b'"' in block or b"\r" in block or not block.endswith(b"\n"):
+        if b'"' in block or b"\r" in block or not block.endswith(b"\n") or self._may_have_blank_row(block):
             return None
         names = [str(position) for position in range(len(self.header.names))]
         try:
@@ -116,6 +116,14 @@ class _CsvReader:
         cells = {name: table.column(position).combine_chunks() for name, position in self.header.positions.items()}
         return complete(cells, self.columns, table.num_rows)
 
+    def _may_have_blank_row(self, block: bytes) -> bool:
+        """Return whether a line of *block* may have separators and blanks alone, which makes it no row.
+
+        A blank may be any that Unicode has, so every line without an ASCII letter or digit is suspect.
+        """
+        blank = rb"[\t\v\f\x1c-\x20\x80-\xff%b]+\n" % re.escape(self.header.separator.encode())
+        return bool(re.match(blank, block) or re.search(b"\n" + blank, block))
+
     def _strict_batches(self, block: bytes, first: int, line: int) -> Iterator[Batch]:
         records = self._records(block, line)
         while rows := list(islice(records, ROWS)):
@@ -123,18 +131,19 @@ class _CsvReader:
             first += len(rows)
 
     def _records(self, block: bytes, line: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows that are not blank, each with the line in which it begins; *block* begins with *line*."""
+        """Yield the rows that have a value, each with the line in which it begins; *block* begins with *line*."""
         lines = _Lines(block, self.source.file)
         reader = csv.reader(lines, delimiter=self.header.separator, strict=True)
         start = line
         try:
             for fields in reader:
-                if len(fields) > 1 or "".join(fields).strip():
-                    if not lines.ended:
-                        raise self._error(
-                            start,
-                            "the file ends within this row, so it may be cut off; if it is complete, add a line end",
-                        )
+                has_value = bool("".join(fields).strip())
+                if (has_value or len(fields) > 1) and not lines.ended:
+                    raise self._error(
+                        start,
+                        "the file ends within this row, so it may be cut off; if it is complete, add a line end",
+                    )
+                if has_value:
                     yield start, fields
                 start = line + reader.line_num
         except csv.Error as error:

@@ -26,6 +26,7 @@ from estelam.data_model import export, model
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
+from estelam.web.query import QueryError, read_query
 from estelam.web.rendering import SiteRenderer, messages_for
 from quality.dashboard import sparklines
 from quality.dashboard.change_feed import RecordedChange
@@ -108,6 +109,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         exception_handlers={
             404: _error_page("missing", 404),
             405: _error_page("missing", 405),
+            QueryError: _wrong_query,
             DataUnavailable: _error_page("unavailable", 503),
             Exception: _error_page("failed", 500),
         },
@@ -166,7 +168,7 @@ class _Pages:
 
     async def changes_json(self, request: Request) -> Response:
         """Return the changes of the catalogue as JSON: all, or those recorded at or after `since`."""
-        given = request.query_params.get("since")
+        given = read_query(request, "since").get("since")
         try:
             since = dates.parse_start(given, self._data.now()) if given is not None else None
         except DateError as error:
@@ -201,8 +203,9 @@ class _Pages:
             raise HTTPException(404)
         return PlainTextResponse(found)
 
-    async def status_json(self, _request: Request) -> Response:
+    async def status_json(self, request: Request) -> Response:
         """Return the current status as JSON."""
+        read_query(request)
         return Response(_as_json(_status_json(await self._data.status())), media_type="application/json")
 
 
@@ -241,6 +244,10 @@ def _render(request: Request, language: str, template: str, *, status: int = 200
     response = RENDERER.page(template, language, root=root, place=place, status=status, l10n=l10n, **context)
     response.headers.update(_PAGE_HEADERS)
     return response
+
+
+async def _wrong_query(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"refused": str(error)}, 400)
 
 
 def _error_page(key: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:

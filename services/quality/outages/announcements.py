@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -15,6 +15,9 @@ from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, Ou
 from quality import repository
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
+
+MAX_AHEAD = timedelta(days=366)
+"""How far ahead an outage is announced: a year at most, so that a mistyped year is noticed."""
 
 
 class AnnouncementError(UsageError):
@@ -44,6 +47,8 @@ def create_outage(
         raise AnnouncementError(f"an outage ends after it begins, and within {MAX_DURATION.days} days")
     if minute_of(end) <= minute_of(now):
         raise AnnouncementError("the end is in the past")
+    if first - now > MAX_AHEAD:
+        raise AnnouncementError(f"an outage begins within {MAX_AHEAD.days} days; check the year")
     for reason in (reason_fa, reason_en):
         if not 1 <= len(reason) <= MAX_REASON_LENGTH or find_invisible(reason) is not None:
             raise AnnouncementError(f"a reason has 1 to {MAX_REASON_LENGTH} characters on one line")

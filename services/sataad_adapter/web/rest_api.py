@@ -18,6 +18,7 @@ from estelam.data_model import model, openapi
 from estelam.pipeline.handler import Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import ErrorBoundary
+from estelam.web.query import QueryError, read_query
 from sataad_adapter.web import json_body, problem_details
 from sataad_adapter.web.request_context import CallRefused, call_handler
 
@@ -51,6 +52,7 @@ def rest_app(verify: Handler) -> ASGIApp:
     async def answer(request: Request) -> Response:
         body = b""
         try:
+            read_query(request)
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise Refusal(Reason.REQUEST_MALFORMED)
             body = await json_body.read_body(request, json_body.MAX_JSON_BYTES)
@@ -69,7 +71,8 @@ def rest_app(verify: Handler) -> ASGIApp:
 
     document = openapi.document(model.load())
 
-    async def describe(_request: Request) -> Response:
+    async def describe(request: Request) -> Response:
+        read_query(request)
         return JSONResponse(document)
 
     async def unknown(_request: Request, _error: Any) -> Response:
@@ -78,6 +81,10 @@ def rest_app(verify: Handler) -> ASGIApp:
     async def failed(_request: Request, _error: Any) -> Response:
         return problem_details.response(Refusal(Reason.SERVICE_FAILED))
 
+    async def malformed(_request: Request, _error: Any) -> Response:
+        return problem_details.response(Refusal(Reason.REQUEST_MALFORMED))
+
     routes = [Route(VERIFY, answer, methods=["POST"]), Route(OPENAPI, describe)]
-    app = Starlette(routes=routes, exception_handlers={404: unknown, 405: unknown, Exception: failed})
+    handlers = {404: unknown, 405: unknown, QueryError: malformed, Exception: failed}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     return ErrorBoundary(app, problem_details.response(Refusal(Reason.SERVICE_FAILED)))

@@ -171,6 +171,7 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
     ({"service": "tax-debt"}, 2, "no monitored service is named"),
     ({"service": "x" * 10_000}, 2, "no monitored service is named"),
     ({"until": "1400-01-01 10:00"}, 2, "ends after it begins"),
+    ({"from": "2099-01-01 10:00", "until": "2099-01-01 11:00"}, 2, "begins within 366 days; check the year"),
     ({"until": "2199-01-01 10:00"}, 2, "within 31 days"),
     ({"from": "tomorrow"}, 2, "--from tomorrow: is not a time in Tehran"),
     ({"from": "99-01-01 10:00"}, 2, "not of four digits"),

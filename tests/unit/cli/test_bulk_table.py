@@ -59,7 +59,7 @@ def test_forms(tmp_path: Path, text: str) -> None:
         ("serial", "", "FIELD_INVALID"),
         ("serial", "1.404E+15", "SPREADSHEET_VALUE: serial"),
         ("serial", "۱٫۴۰۴e+15", "SPREADSHEET_VALUE: serial"),
-        ("serial", "14040000\x000000017", "INVISIBLE_CHARACTER: serial has an invisible character"),
+        ("serial", "14040000\x000000017", "INVISIBLE_CHARACTER: serial has an invisible or unassigned character"),
         ("obligor_id", "9990000019", "FIELD_INVALID"),
         *(("obligor_id", f'"{value}"', "SPREADSHEET_VALUE: obligor_id") for value in SPREADSHEET_VALUES),
         ("amount_rials", "2500000000.0", "SPREADSHEET_VALUE: amount_rials"),

@@ -56,6 +56,6 @@ def listed(folder: Path, question: Question, **cells: str) -> dict[str, object]:
     """Return the fields of the row with *cells* in the list of a bulk check; none if it is refused."""
     path = folder / "list.csv"
     quoted = ('"' + cell.replace('"', '""') + '"' for cell in cells.values())
-    path.write_text(f"{','.join(cells)},note\n{','.join(quoted)},\n", "utf-8")
+    path.write_text(f"{','.join(cells)},note\n{','.join(quoted)},x\n", "utf-8")
     (row,) = read_rows(path, question, NOW)
     return dict(row.cells)

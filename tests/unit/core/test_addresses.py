@@ -41,7 +41,10 @@ BAD = [
     ("-host:1", "not a name"),
     ("host..name:1", "not a name"),
     ("مثال:1", "not a name"),
-    ("http://host:1", "in brackets"),
+    ("http://host:1", "is a URL or a path: give host:port alone"),
+    ("https://[::1]:1/", "is a URL or a path"),
+    ("host:1/path", "is a URL or a path"),
+    ("localhost:8080:1", "more than one colon"),
     ("x" * 64 + ":1", "not a name"),
 ]
 

@@ -1,5 +1,6 @@
 """Normalization of human input."""
 
+import re
 import sys
 import unicodedata
 
@@ -64,8 +65,10 @@ INVISIBLE = [
     character
     for character in map(chr, range(sys.maxunicode + 1))
     if unicodedata.category(character) in {"Cf", "Cc", "Zl", "Zp"}
-    or "VARIATION SELECTOR-" in unicodedata.name(character, "")
+    or re.search("VARIATION SELECTOR|HANGUL .*FILLER|GRAPHEME JOINER", unicodedata.name(character, ""))
 ]
+UNDEFINED = "\u0378\ue000\uf8ff\ufdd0\ufffe\uffff\U0003fffe\U000f0000\U0010fffd\udc80"
+"""Unassigned and private-use code points, noncharacters, and a surrogate."""
 
 
 def test_every_invisible_character() -> None:
@@ -101,4 +104,6 @@ def test_invisible_in_name() -> None:
     for character in INVISIBLE:
         found = normalize.find_invisible(f"آرش{character}نمونه\u200cای")
         assert (None if character in "\u200c\u200d" else 3) == found
+    for character in UNDEFINED:
+        assert normalize.find_invisible(f"آرش{character}") == 3
     assert normalize.find_invisible("شرکت نمونه\u00a0۲، پلاک ۱ (تهران)") is None

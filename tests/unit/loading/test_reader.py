@@ -59,9 +59,10 @@ def by_python(content: bytes) -> tuple[Rows, list[Reject]] | str:
     number, line = 0, 2
     try:
         for fields in reader:
-            if len(fields) > 1 or "".join(fields).strip():
-                if not lines[reader.line_num - 1].endswith(("\n", "\r")):
-                    return f"line {line}"
+            filled = bool("".join(fields).strip())
+            if (filled or len(fields) > 1) and not lines[reader.line_num - 1].endswith(("\n", "\r")):
+                return f"line {line}"
+            if filled:
                 number += 1
                 wrong = [name for name, cell in zip(COLUMNS, fields, strict=False) if cell != clean(cell)]
                 if len(fields) != 2:
@@ -80,7 +81,25 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-PIECES = ["x", "ب", ",", "\n", '"', '""', "\r\n", "\r", " ", "\x00", "\udc93", "1,2\n", "3,4\r\n", '"5,5","6"\n', ",\n"]
+PIECES = [
+    "x",
+    "ب",
+    ",",
+    "\n",
+    " , \n",
+    "\u00a0,\n",
+    '"',
+    '""',
+    "\r\n",
+    "\r",
+    " ",
+    "\x00",
+    "\udc93",
+    "1,2\n",
+    "3,4\r\n",
+    '"5,5","6"\n',
+    ",\n",
+]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -107,6 +126,15 @@ def test_csv_matches_standard_library(
     if isinstance(found, str) and "is longer than" in found and block < len(content):
         return
     assert (found.partition(":")[0] if isinstance(found, str) else found) == expected
+
+
+@pytest.mark.parametrize("blank", ["", ",", " , ", ",,,", "\u00a0,", '"",""', "\t"])
+@pytest.mark.parametrize("quoted", ["3", '"3"'])
+def test_rows_of_empty_cells_are_blank(tmp_path: Path, blank: str, quoted: str) -> None:
+    """Whatever row has no value, as spreadsheets leave below a table, is no row, wherever it stands."""
+    content = f"a,b\n{blank}\n1,x\n{blank}\n{quoted},y\n{blank}\n{blank}\n".encode()
+
+    assert read_content(tmp_path / "rows.csv", content) == ([(1, ("1", "x")), (2, ("3", "y"))], [])
 
 
 @pytest.mark.parametrize(

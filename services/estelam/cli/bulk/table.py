@@ -73,10 +73,11 @@ def _rows_below(
     number, start = 0, line + 1
     try:
         for cells in reader:
-            if len(cells) > 1 or "".join(cells).strip():
-                if not lines.ended:
-                    reason = "the file ends within this row, so it may be cut off; if it is complete, add a line end"
-                    raise LoadError(f"{path}: line {start}: {reason}")
+            has_value = bool("".join(cells).strip())
+            if (has_value or len(cells) > 1) and not lines.ended:
+                reason = "the file ends within this row, so it may be cut off; if it is complete, add a line end"
+                raise LoadError(f"{path}: line {start}: {reason}")
+            if has_value:
                 number += 1
                 yield _row(Place(number, start), header, cells, question, now)
             start = line + reader.line_num + 1

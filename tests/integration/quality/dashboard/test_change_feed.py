@@ -152,6 +152,23 @@ def test_changes_json(ledgers: Ledgers, tmp_path: Path) -> None:
     assert [{"refused": f"since: {reason}"} for reason in reasons] == [one.json() for one in wrong]
 
 
+def test_unknown_and_repeated_parameters(tmp_path: Path) -> None:
+    """A query with an unknown or a repeated parameter gets no JSON: an ignored one would change its meaning."""
+    store = QualityStore(quality_home(tmp_path / "quality"))
+    queries = {
+        "/changes.json?from=1405-09-01": "unknown parameter from; known: since",
+        "/changes.json?since=1405-09-01&since=1400-01-01": "since: is given more than once",
+        "/changes.json?since=1405-09-01&Since=1400-01-01": "unknown parameter Since; known: since",
+        "/status.json?since=1405-09-01": "unknown parameter since; known: none",
+        "/status.json?%E2%80%AE=": "unknown parameter; known: none",
+    }
+    with open_dashboard(store) as running, running.client() as client:
+        refused = {query: client.get(query) for query in queries}
+
+    assert {400} == {one.status_code for one in refused.values()}
+    assert queries == {query: one.json()["refused"] for query, one in refused.items()}
+
+
 def test_unreadable_ledger(tmp_path: Path) -> None:
     """An unreadable ledger yields 503 without details."""
     nowhere = {NOTES: f"sqlite:///{tmp_path / 'nowhere'}"}
