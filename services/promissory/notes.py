@@ -92,6 +92,7 @@ def _confirmed(
     confirmed = confirmations.recent(
         context.connection,
         wanted,
+        context.commits,
         since_micros=to_micros(context.now - window),
         until_micros=to_micros(context.now + CLOCK_TOLERANCE),
     )

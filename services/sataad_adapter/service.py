@@ -64,7 +64,9 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
             authenticator=authenticator,
             authorizer=access,
             outages=outages,
-            backend=VerificationBackend(PromissoryNoteInquiryServiceStub(ministry), keys, clock),
+            backend=VerificationBackend(
+                PromissoryNoteInquiryServiceStub(ministry), keys, identity.organization_id(), clock
+            ),
             pacer=pacer,
             metrics=metrics,
             clock=clock,

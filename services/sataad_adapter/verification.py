@@ -1,6 +1,7 @@
 """VerifyNote as two calls to the ministry: CheckNote and, after YES, GetNoteParties, within one deadline.
 
-Each reply is passed on only if its receipt verifies, and parties only if they are the persons whom the request names.
+Each reply is passed on only if its receipt verifies and is of this very call, and parties only if they are the persons
+whom the request names.
 No thread waits for the ministry: gRPC calls back with each reply.
 """
 
@@ -12,7 +13,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
-from estelam.core.clock import Clock
+from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import VerifyingKey
@@ -22,6 +23,7 @@ from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
+from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 
@@ -37,20 +39,21 @@ class VerificationBackend:
     """Answer backend that forwards to the ministry's service, which looks up and records."""
 
     def __init__(
-        self, ministry: PromissoryNoteInquiryServiceStub, keys: Mapping[str, VerifyingKey], clock: Clock
+        self, ministry: PromissoryNoteInquiryServiceStub, keys: Mapping[str, VerifyingKey], caller: str, clock: Clock
     ) -> None:
         self._ministry = ministry
         self._keys = keys
+        self._caller = caller
         self._clock = clock
 
     def answer(self, inquiry: Inquiry, seconds: float, done: Done) -> Callable[[], None]:
         """Pass the ministry's answer about the note to *done* within *seconds*, with the parties if it is YES.
 
         In place of an answer it is a Refusal: the ministry's own, by its reason; PROVIDER_UNAVAILABLE; ANSWER_LATE;
-        PROVIDER_UNPROVEN if a reply's receipt is invalid; or PROVIDER_CONTRADICTS if the parties are others than those
-        confirmed. Return what cancels the calls to the ministry.
+        PROVIDER_UNPROVEN if a reply's receipt is invalid or of another call; or PROVIDER_CONTRADICTS if the parties are
+        others than those confirmed. Return what cancels the calls to the ministry.
         """
-        verification = _Verification(self._ministry, self._keys, self._clock, inquiry, seconds, done)
+        verification = _Verification(self._ministry, self._keys, self._caller, self._clock, inquiry, seconds, done)
         verification.check()
         return verification.cancel
 
@@ -66,6 +69,7 @@ class _Verification:
         self,
         ministry: PromissoryNoteInquiryServiceStub,
         keys: Mapping[str, VerifyingKey],
+        caller: str,
         clock: Clock,
         inquiry: Inquiry,
         seconds: float,
@@ -73,6 +77,7 @@ class _Verification:
     ) -> None:
         self._ministry = ministry
         self._keys = keys
+        self._caller = caller
         self._clock = clock
         self._inquiry = inquiry
         self._deadline = clock.monotonic() + seconds
@@ -114,12 +119,14 @@ class _Verification:
         if self._is_cancelled:
             return
         timeout = max(0.0, self._deadline - self._clock.monotonic())
-        self._call = rpc.future(request, timeout=timeout, metadata=_purpose_metadata(self._inquiry))
+        own = OwnCall(self._caller, self._clock.micros())
+        metadata = (*_purpose_metadata(self._inquiry), *own.metadata)
+        self._call = rpc.future(request, timeout=timeout, metadata=metadata)
         if self._is_cancelled:  # since, in another thread, while the call before was still the one to cancel
             self._call.cancel()
-        self._call.add_done_callback(partial(self._replied, name, request, then))
+        self._call.add_done_callback(partial(self._replied, name, request, own, then))
 
-    def _replied(self, name: str, request: Message, then: Callable[[Any], None], call: Any) -> None:
+    def _replied(self, name: str, request: Message, own: OwnCall, then: Callable[[Any], None], call: Any) -> None:
         """Go on in gRPC's thread; whatever goes wrong there is the result."""
         if self._is_cancelled:
             return
@@ -129,7 +136,8 @@ class _Verification:
             except grpc.RpcError as error:
                 raise _forwarded_refusal(error) from None
             try:
-                receipt.verify(f"{_MINISTRY}/{name}", request, reply, self._keys)
+                proven = receipt.verify(f"{_MINISTRY}/{name}", request, reply, self._keys)
+                own.check(proven.entry, self._clock.micros(), CLOCK_TOLERANCE)
             except InvalidReceipt as error:
                 log.error("receipt.rejected", method=name, step=str(error))
                 raise Refusal(Reason.PROVIDER_UNPROVEN) from None

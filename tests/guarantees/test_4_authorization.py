@@ -364,7 +364,7 @@ def test_required_metadata(rewritten: Deployment) -> None:
     assert OK == with_metadata
 
 
-@pytest.mark.parametrize("key", ["x-inquiry-id", "x-case-reference", "x-operator"])
+@pytest.mark.parametrize("key", ["x-inquiry-id", "x-case-reference", "x-operator", "x-nonce"])
 @pytest.mark.parametrize("values", [[""], ["two words"], ["a" * 65], ["a", "a"], ["a", "b"], ["a,b"], ["{}"], ["a "]])
 def test_malformed_metadata_is_refused(deployment: Deployment, key: str, values: list[str]) -> None:
     """Malformed or repeated purpose metadata is refused with its key."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+from cryptography.x509.oid import NameOID
 
-from estelam.core.pem import KeyPair, read_key_pair, read_trust
+from estelam.core.pem import KeyFileError, KeyPair, read_key_pair, read_trust
 from estelam.core.tls import client_context
 
 _SERVICE_CONFIG = json.dumps(
@@ -69,6 +70,19 @@ class ClientIdentity:
             OSError: a file can't be read.
         """
         return read_key_pair(self.certificate, self.private_key), read_trust(self.ca_certificates)
+
+    def organization_id(self) -> str:
+        """Return the legal id of the organisation that the certificate names, as services read it.
+
+        Raises:
+            KeyFileError: it does not name exactly one, or a file can't be used.
+            OSError: a file can't be read.
+        """
+        subject = self.read()[0].certificate.subject
+        named = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)]
+        if len(named) != 1:
+            raise KeyFileError(f"{self.certificate}: must have one organizationIdentifier, it has {len(named)}")
+        return named[0]
 
     def ssl_context(self, *, alpn: Sequence[str] = ("h2",)) -> ssl.SSLContext:
         """Return a TLS context with these files for a connection that gRPC does not open.

@@ -130,6 +130,8 @@ class Inquiry:
     received_at: float
     """Monotonic time in seconds."""
     purpose: Purpose = field(default_factory=Purpose)
+    nonce: bytes = b""
+    """The hash of the nonce that the caller sent; empty without one."""
     request: Any = None
     """The validated request; None before step 3."""
     refusal: Refusal | None = None

@@ -51,6 +51,10 @@ RULE_TEXTS: dict[str, RuleText] = {
         "must be given once, as 1 to 64 characters, percent-encoded in UTF-8 except for 0-9 A-Z a-z . _ ~ : / -",
         "باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود",
     ),
+    "metadata.nonce": RuleText(
+        "must be given once, as 22 to 64 random characters of 0-9 A-Z a-z _ -",
+        "باید یک بار و با ۲۲ تا ۶۴ نویسه تصادفی از 0-9 A-Z a-z _ - ارسال شود",
+    ),
     "metadata.required": RuleText("is required by the grant", "طبق مجوز الزامی است و ارسال نشده است"),
     "agency.member": RuleText(
         "is not a registered member of Setad: check the id, with its upper and lower case",

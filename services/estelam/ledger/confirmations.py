@@ -4,18 +4,38 @@ The table has one row for each YES of the last hours, written with the entry. Ge
 what that costs depends neither on the length of the ledger nor on how often the caller has asked. A row is deleted when
 its entry is annulled and, a few in each commit, when it has expired. A caller's older YES counts while a newer one is
 from a clock that was ahead.
+
+A row proves nothing: whoever can write to the store could add one. It counts only if its entry states the same, and the
+checkpoint that was signed with that entry is of a tree that contains it.
 """
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import takewhile
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, select
+import structlog
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
-from estelam.ledger.tables import confirmation_table
+from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.tables import (
+    STORED_COLUMNS,
+    StoredEntry,
+    checkpoint_table,
+    confirmation_table,
+    entry_table,
+    keys_commitment,
+)
+from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.tree import Frontier, leaf_hash
 from estelam.storage.statements import Statement, each
+
+log = structlog.get_logger()
 
 Asked = tuple[str, bytes]
 """A caller, and the keyed hash of a whole question."""
@@ -24,16 +44,35 @@ KEPT = MAX_CONFIRMATION_WINDOW + timedelta(hours=1)
 """How long a confirmation is stored: clocks of several hosts may differ."""
 KEPT_MICROS = KEPT // timedelta(microseconds=1)
 _KEY_DIGITS = 32
+KEPT_COMMITS = 64
 
 _columns = confirmation_table.c
 _keys = each("keys")
 _RECENT = Statement(
-    select(_keys.c.value).where(
-        exists(_columns.key).where(
+    select(
+        _keys.c.value,
+        select(_columns["index"])
+        .where(
             _columns.key == _keys.c.value,
             _columns.confirmed_at_micros.between(bindparam("since"), bindparam("until")),
         )
+        .order_by(_columns.confirmed_at_micros.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label("index"),
     )
+)
+_size, _entries = checkpoint_table.c.size, entry_table.c
+_ENTRY = Statement(select(*STORED_COLUMNS).where(_entries["index"] == bindparam("index")))
+_BEGIN = select(func.coalesce(func.max(_size), 0)).where(_size <= bindparam("index")).scalar_subquery()
+# The checkpoint before an entry, if any, and the one that was signed with it.
+_CHECKPOINTS = Statement(
+    select(_size, checkpoint_table.c.note, checkpoint_table.c.frontier).where(_size >= _BEGIN).order_by(_size).limit(2)
+)
+_LEAVES = Statement(
+    select(_entries.leaf)
+    .where(_entries["index"] >= bindparam("begin"), _entries["index"] < bindparam("end"))
+    .order_by(_entries["index"])
 )
 _OLDEST = Statement(
     select(_columns["index"], _columns.confirmed_at_micros)
@@ -49,11 +88,84 @@ def key_of(caller: str, question: bytes) -> str:
     return hashlib.sha256(f"{caller}\0".encode() + question).hexdigest()[:_KEY_DIGITS]
 
 
-def recent(connection: Connection, asked: Collection[Asked], *, since_micros: int, until_micros: int) -> set[Asked]:
+class ProvenCommits:
+    """The commits whose entries have been proven to be under the checkpoints that were signed with them.
+
+    Confirmed are the entries of the last seconds, so few commits are kept.
+
+    Args:
+        verify: Returns the checkpoint in a signed note of the ledger, or raises InvalidReceipt.
+    """
+
+    def __init__(self, verify: Callable[[str], Checkpoint]) -> None:
+        self._verify = verify
+        self._hashes: dict[str, list[bytes]] = {}
+
+    def contain(self, connection: Connection, index: int, leaf: bytes, checkpoints: Sequence[Any]) -> bool:
+        """Whether *leaf* is the entry *index* of the commit that the second of *checkpoints* (rows) was signed with.
+
+        Raises:
+            InvalidReceipt: that one has no valid signature.
+            ValueError: there are no such checkpoints, or a frontier is malformed.
+            TypeError: a column is of another type.
+        """
+        before = next((one for one in checkpoints if one.size <= index), None)
+        after = next((one for one in checkpoints if one.size > index), None)
+        if after is None:
+            raise ValueError("no checkpoint was signed with the entry")
+        begin = before.size if before else 0
+        if after.note not in self._hashes:
+            hashes = [leaf_hash(row.leaf) for row in _LEAVES.rows(connection, begin=begin, end=after.size)]
+            grown = (Frontier.parse(begin, before.frontier) if before else Frontier()).append(hashes)
+            head = self._verify(after.note)
+            if (grown.size, grown.root) != (head.size, head.root):
+                return False
+            if len(self._hashes) >= KEPT_COMMITS:
+                self._hashes.clear()
+            self._hashes[after.note] = hashes
+        return self._hashes[after.note][index - begin] == leaf_hash(leaf)
+
+
+def recent(
+    connection: Connection,
+    asked: Collection[Asked],
+    commits: ProvenCommits,
+    *,
+    since_micros: int,
+    until_micros: int,
+) -> set[Asked]:
     """Return those of *asked* that were answered YES within the window, whose bounds are inclusive."""
     keys = {key_of(*pair): pair for pair in asked}
     found = _RECENT.rows(connection, keys=list(keys), since=since_micros, until=until_micros) if keys else ()
-    return {keys[row.value] for row in found}
+    indexes = {keys[row.value]: row.index for row in found if row.index is not None}
+    reading = {
+        pair: (_ENTRY.start(connection, index=index), _CHECKPOINTS.start(connection, index=index))
+        for pair, index in indexes.items()
+    }
+    confirmed = set()
+    for pair, (read_entry, read_checkpoints) in reading.items():
+        entries, checkpoints = read_entry(), read_checkpoints()
+        with suppress(LedgerCorruptError, InvalidReceipt, ValueError, TypeError):
+            if (
+                entries
+                and _is_yes(entries[0], pair, since_micros, until_micros)
+                and commits.contain(connection, indexes[pair], entries[0].leaf, checkpoints)
+            ):
+                confirmed.add(pair)
+                continue
+        log.error("confirmation.unproven", index=indexes[pair])
+    return confirmed
+
+
+def _is_yes(row: Any, asked: Asked, since_micros: int, until_micros: int) -> bool:
+    """Whether the entry in *row* states that *asked* was answered YES within the window."""
+    stored, (caller, question) = StoredEntry.parse(*row), asked
+    entry = stored.entry
+    return (
+        (entry.caller, entry.outcome, stored.keys.question) == (caller, pb.OUTCOME_YES, question)
+        and entry.keys_commitment == keys_commitment(row.search_keys)
+        and since_micros <= entry.answered_at_micros <= until_micros
+    )
 
 
 def start_deletion(connection: Connection, first: int, last: int) -> None:

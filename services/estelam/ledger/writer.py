@@ -34,7 +34,7 @@ from estelam.ledger.tables import (
 )
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint, origin_of
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import Frontier, Growth, leaf_hash
 from estelam.storage.base import StoreError
 from estelam.storage.statements import RowReader, Statement, start_insert
@@ -185,6 +185,17 @@ class LedgerWriter:
         # The size and the note of the newest checkpoint of which this process has sent receipts.
         self._committed: tuple[int, str] | None = None
         self._expiry = confirmations.Expiry()
+
+    def verify(self, note: str) -> Checkpoint:
+        """Return the checkpoint in *note*, which a known key signed, if it is of this ledger.
+
+        Raises:
+            InvalidReceipt: it is not, or has no valid signature.
+        """
+        found, _ = checkpoint.verify(note, self._signer.known_keys)
+        if found.origin != self.origin:
+            raise InvalidReceipt(ReceiptProblem.OTHER_LEDGER)
+        return found
 
     def check_signing_key(self) -> None:
         """Raise a KeyFileError unless the signing key's certificate is valid now."""
@@ -350,6 +361,7 @@ class LedgerWriter:
             latency_micros=min(max(int((monotonic - inquiry.received_at) * 1e6), 0), 2**32 - 1),
             commitment=receipt.commitment(salt, request, reply) if draft.reply else b"",
             annuls=draft.annuls,
+            nonce=inquiry.nonce,
         )
         is_yes = outcome == pb.OUTCOME_YES
         confirmation = confirmations.key_of(inquiry.caller.organization_id, keys.question) if is_yes else ""

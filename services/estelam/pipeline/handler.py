@@ -26,7 +26,7 @@ from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Answer, Inquiry, Method, Outcome
-from estelam.pipeline.metadata import parse_purpose, reply_metadata
+from estelam.pipeline.metadata import parse_nonce, parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import refusal_for
@@ -188,6 +188,7 @@ class InquiryHandler:
         grant = exchange.grant = self._authorizer.authorize(caller, method)  # 2 authorize
         bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
         inquiry.purpose = parse_purpose(call.metadata, grant)  # 3 validate
+        inquiry.nonce = parse_nonce(call.metadata)
         if call.request is None:
             raise Refusal(Reason.REQUEST_MALFORMED)
         inquiry.request = parse(method.request, call.request)

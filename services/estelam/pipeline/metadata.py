@@ -12,6 +12,7 @@ from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
 from estelam.core.purpose import decode_purpose
+from estelam.receipts.own_call import NONCE, nonce_hash
 
 
 def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
@@ -37,6 +38,22 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
         if PURPOSE_KEYS[key] not in given:
             raise Refusal(Reason.METADATA_REQUIRED, [Violation.of(key, "metadata.required")])
     return Purpose(**given, echo=echo)
+
+
+def parse_nonce(metadata: Metadata) -> bytes:
+    """Return the hash of the nonce in the request *metadata*, to which the entry commits; empty without one.
+
+    Raises:
+        Refusal: METADATA_MALFORMED.
+    """
+    values = [value for key, value in metadata if key == NONCE]
+    if not values:
+        return b""
+    try:
+        (value,) = values
+        return nonce_hash(str(value))
+    except ValueError:
+        raise Refusal(Reason.METADATA_MALFORMED, [Violation.of(NONCE, "metadata.nonce")]) from None
 
 
 def reply_metadata(

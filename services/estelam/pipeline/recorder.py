@@ -23,6 +23,7 @@ from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
 from estelam.ledger import loads, recall_runs, search
 from estelam.ledger.basis import Basis
+from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import with_receipt
@@ -44,6 +45,8 @@ class LookupContext:
     max_staleness: timedelta
     last_sealed: datetime
     """The time of the ledger's last checkpoint at the start of the service."""
+    commits: ProvenCommits
+    """Proves the entries that confirm an inquiry."""
 
     @cached_property
     def coverage(self) -> Coverage | None:
@@ -101,6 +104,7 @@ class InquiryRecorder:
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
+        self._commits = ProvenCommits(ledger.verify)
         # The inquiries of a commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: dict[int, _Undecided] = {}
 
@@ -176,6 +180,7 @@ class InquiryRecorder:
             self._clock.now(),
             self._max_staleness,
             self._last_sealed,
+            self._commits,
         )
         found: dict[UUID, LookupResult | Refusal] = {i.id: i.refusal for i in inquiries if i.refusal}
         for name, lookup in self._lookups.items():

@@ -64,6 +64,11 @@ class ReceiptProblem(Enum):
         "the receipt is of another request or another reply",
         "رسید از پرسش یا پاسخ دیگری است، یا پرسش یا پاسخ تغییر کرده است",
     )
+    OTHER_CALL = (
+        Verdict.INVALID,
+        "the receipt is of another call: of another caller, nonce or time",
+        "رسید از فراخوانی دیگری است: استعلام‌کننده، نشانه یکتا یا زمان آن دیگر است",
+    )
     NOT_IN_TREE = (
         Verdict.INVALID,
         "the entry is not in the ledger that the checkpoint describes",

@@ -11,10 +11,10 @@ import pytest
 
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason
+from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
-from estelam.core.model import Purpose
+from estelam.core.model import Outcome, Purpose
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -27,7 +27,7 @@ from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import VerificationBackend, _Verification, ministry_replies
 from tests.conftest import plain_channel
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
+from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 GENUINE = pb.VerifyNoteRequest(
     serial="1404000000000017",
@@ -147,10 +147,42 @@ def test_caller_gives_up_between_the_calls(
         ministry = PromissoryNoteInquiryServiceStub(channel)
         stub: Any = SimpleNamespace(CheckNote=ministry.CheckNote, GetNoteParties=SimpleNamespace(future=start))
         results: list[object] = []
-        backend = VerificationBackend(stub, verifying_keys(settings_of(shared).provider_certificates), Clock())
+        keys = verifying_keys(settings_of(shared).provider_certificates)
+        backend = VerificationBackend(stub, keys, ORGANIZATIONS["setad"], Clock())
         cancel = backend.answer(inquiry, 20.0, results.append)
         assert ended.wait(20)
 
     assert [] == results
     assert all(call.cancelled() for call in calls)
     assert len(calls) == (moment != "before the second call")
+
+
+@pytest.mark.parametrize("kind", ["its own", "an earlier call's", "another caller's", "of another time"])
+def test_receipts_of_other_calls(shared: Sandbox, promissory: RunningService, kind: str) -> None:
+    """A genuine receipt of another call, as whoever holds the ministry's TLS key could replay it, proves nothing."""
+    caller = "agency" if kind == "another caller's" else "setad"
+    clock = Clock(micros=lambda: Clock().micros() + (120_000_000 if kind == "of another time" else 0))
+    results: list[Any] = []
+    ended = threading.Event()
+
+    def done(result: object) -> None:
+        results.append(result)
+        ended.set()
+
+    with plain_channel(promissory.address, ClientIdentity.named(shared.pki, caller)) as channel:
+        ministry = PromissoryNoteInquiryServiceStub(channel)
+
+        def replay(request: Any, *, metadata: Any, **options: Any) -> Any:
+            metadata = [] if kind == "an earlier call's" else metadata
+            return ministry.CheckNote.future(request, metadata=metadata, **options)
+
+        stub: Any = SimpleNamespace(CheckNote=SimpleNamespace(future=replay), GetNoteParties=ministry.GetNoteParties)
+        keys = verifying_keys(settings_of(shared).provider_certificates)
+        inquiry: Any = SimpleNamespace(id=uuid4(), purpose=Purpose(), request=changed(amount_rials=1))
+        VerificationBackend(stub, keys, ORGANIZATIONS["setad"], clock).answer(inquiry, 20.0, done)
+        assert ended.wait(20)
+
+    (result,) = results
+    assert (Outcome.NO if kind == "its own" else Reason.PROVIDER_UNPROVEN) == (
+        result.reason if isinstance(result, Refusal) else result.outcome
+    )

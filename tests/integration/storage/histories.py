@@ -18,6 +18,7 @@ from estelam.core.model import Answer, Caller, Inquiry, LookupResult, Method
 from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
 from estelam.ledger import recall
+from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.recall import Recalled, RecallSource
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.ledger.writer import LedgerWriter
@@ -130,11 +131,10 @@ class History:
 
     def ask(self, asked: Sequence[tuple[Method, Message]], caller: str) -> None:
         self.micros += 2 * HOUR
-        keyring, signer = self.keyring, SigningKey.load(self.settings.signing_key, self.settings.signing_certificates)
         registrar = InquiryRecorder(
             store=self.store,
-            ledger=LedgerWriter(self.settings.SECTION, keyring=keyring, signer=signer, clock=self.clock),
-            keyring=keyring,
+            ledger=self._ledger(),
+            keyring=self.keyring,
             lookups={method.name: lookup for method, lookup in self.questions.items()},
             feeds=self.settings.feeds,
             max_staleness=timedelta(days=365),
@@ -188,12 +188,24 @@ class History:
             )
         }
 
+    def _ledger(self) -> LedgerWriter:
+        signer = SigningKey.load(self.settings.signing_key, self.settings.signing_certificates)
+        return LedgerWriter(self.settings.SECTION, keyring=self.keyring, signer=signer, clock=self.clock)
+
     def _words(self) -> dict[Question, str]:
         with self.store.transaction() as connection:
             covered = coverage.read_coverage(connection)
             self.covered.append(covered.since if covered else date.max)
             now = covered.as_of if covered else to_datetime(self.micros)
-            reading = LookupContext(connection, lambda: covered, self.keyring, now, timedelta(days=1), to_datetime(0))
+            reading = LookupContext(
+                connection,
+                lambda: covered,
+                self.keyring,
+                now,
+                timedelta(days=1),
+                to_datetime(0),
+                ProvenCommits(self._ledger().verify),
+            )
             words: dict[Question, str] = {}
             for method in {method for method, _ in self.asked}:
                 look_up = self.questions[method]

@@ -1,12 +1,13 @@
 """The ledger on every database: one tree for all writers; verification detects every change."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 import uuid_utils
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -15,8 +16,11 @@ from estelam.core.model import Caller, Inquiry, Outcome, person_subject
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import confirmations, proofs, search, verify
+from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import (
+    STORED_COLUMNS,
+    StoredEntry,
     annulment_table,
     checkpoint_table,
     confirmation_table,
@@ -65,15 +69,15 @@ class Writer:
             clock=Clock(),
         )
 
-    def write(self, *amounts: int, fault: bool = False) -> list[Receipt]:
+    def write(self, *amounts: int, fault: bool = False, caller: Caller = CALLER) -> list[Receipt]:
         """Append one commit with a YES for each of *amounts*; return the receipts. *fault* prevents the commit."""
         with self.store.transaction() as connection:
-            receipts = self.append(connection, *amounts)
+            receipts = self.append(connection, *amounts, caller=caller)
             return receipts if 1 // (not fault) else []
 
-    def append(self, connection: Connection, *amounts: int) -> list[Receipt]:
+    def append(self, connection: Connection, *amounts: int, caller: Caller = CALLER) -> list[Receipt]:
         """The same, within a transaction."""
-        appended = self._ledger.append_at_once(connection, [self._draft(amount) for amount in amounts])
+        appended = self._ledger.append_at_once(connection, [self._draft(amount, caller) for amount in amounts])
         return [*map(Receipt.FromString, appended.receipts())]
 
     def annul(self, index: int) -> None:
@@ -100,16 +104,19 @@ class Writer:
             changed = update(checkpoint_table).where(columns.size == row.size)
             connection.execute(changed.values(note=note, frontier=tree.serialize()))
 
+    def commits(self) -> ProvenCommits:
+        return ProvenCommits(self._ledger.verify)
+
     def heads(self, start: Frontier | None = None) -> list[Checkpoint]:
         with self.store.transaction() as connection:
             return list(verify.verify_ledger(connection, self.keys, start))
 
     @staticmethod
-    def _draft(amount: int) -> EntryDraft:
+    def _draft(amount: int, caller: Caller = CALLER) -> EntryDraft:
         request = pb.CheckNoteRequest(
             serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=amount
         )
-        inquiry = Inquiry(uuid_utils.uuid7(), METHOD, CALLER, 0.0, request=request)
+        inquiry = Inquiry(uuid_utils.uuid7(), METHOD, caller, 0.0, request=request)
         return EntryDraft(inquiry, Outcome.YES, pb.CheckNoteResponse(answer=ANSWER_YES))
 
 
@@ -317,7 +324,67 @@ def test_older_confirmation(writer: Writer, *, is_annulled: bool) -> None:
         older, newer, *_ = search.entries_between(connection, 0, None)
         asked = (CALLER.organization_id, older.keys.question)
         until = older.entry.answered_at_micros
-        found = confirmations.recent(connection, [asked], since_micros=0, until_micros=until)
+        found = confirmations.recent(connection, [asked], writer.commits(), since_micros=0, until_micros=until)
 
     assert older.entry.answered_at_micros < newer.entry.answered_at_micros
     assert (set() if is_annulled else {asked}) == found
+
+
+def forged(connection: Connection, _writer: Writer) -> int:
+    """Claim the YES of another caller."""
+    return 0
+
+
+def of_another_question(connection: Connection, _writer: Writer) -> int:
+    return 2
+
+
+def of_no_entry(connection: Connection, _writer: Writer) -> int:
+    return 99
+
+
+def of_a_changed_entry(connection: Connection, _writer: Writer) -> int:
+    """Rewrite an entry, so that it is what the row claims, with the search keys of a genuine one."""
+    index, stored = entry_table.c["index"], StoredEntry.parse(*connection.execute(select(*STORED_COLUMNS)).all()[1])
+    connection.execute(
+        update(entry_table).where(index == 2).values(leaf=stored.leaf, search_keys=stored.keys.SerializeToString())
+    )
+    return 2
+
+
+def of_an_unsigned_checkpoint(connection: Connection, writer: Writer) -> int:
+    """Rewrite an entry and the checkpoint over it, without the signing key."""
+    index = of_a_changed_entry(connection, writer)
+    leaves = connection.execute(select(entry_table.c.leaf).order_by(entry_table.c["index"])).scalars().all()
+    tree = Frontier().append([leaf_hash(leaf) for leaf in leaves])
+    rows = connection.execute(select(checkpoint_table).order_by(checkpoint_table.c.size)).all()
+    signed = rows[-1].note.split("\n")
+    note = "\n".join([signed[0], str(tree.size), b64encode(tree.root).decode(), *signed[3:]])
+    connection.execute(update(checkpoint_table).where(checkpoint_table.c.size == tree.size).values(note=note))
+    return index
+
+
+@pytest.mark.parametrize(
+    "forge", [forged, of_another_question, of_no_entry, of_a_changed_entry, of_an_unsigned_checkpoint]
+)
+def test_forged_confirmation(writer: Writer, forge: Callable[[Connection, Writer], int]) -> None:
+    """A row that no signed entry backs confirms nothing; one that the same entry backs still does."""
+    writer.write(7, caller=Caller("14003633688"))
+    writer.write(7)
+    writer.write(8)
+    columns = confirmation_table.c
+    with writer.store.transaction() as connection:
+        question = next(iter(search.entries_between(connection, 1, None))).keys.question
+        asked, key = (CALLER.organization_id, question), confirmations.key_of(CALLER.organization_id, question)
+        until = Clock().micros()
+
+        def confirmed() -> set[confirmations.Asked]:
+            return confirmations.recent(connection, [asked], writer.commits(), since_micros=0, until_micros=until)
+
+        before = confirmed()
+        index = forge(connection, writer)
+        connection.execute(delete(confirmation_table).where(columns["index"].in_([1, index])))
+        connection.execute(insert(confirmation_table).values((index, key, until)))
+        after = confirmed()
+
+    assert ({asked}, set()) == (before, after)

@@ -32,7 +32,8 @@ def begin(loaded: Sandbox, start: Start, tmp_path: Path, time: Time) -> Begin:
     def opened(left: timedelta) -> Bank:
         now = time.clock.now()
         publish(loaded.folder / "outages.toml", outage(JUDICIARY, now - HOUR, now + left))
-        bank = Bank(loaded, tmp_path, start(judiciary_opening(loaded, time.clock, shutdown_delay_seconds=0)).address)
+        service = start(judiciary_opening(loaded, time.clock, shutdown_delay_seconds=0))
+        bank = Bank(loaded, tmp_path, service.address, clock=time.clock)
         bank.write_ids(many(40))
         return bank
 

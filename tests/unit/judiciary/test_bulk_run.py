@@ -20,6 +20,7 @@ from estelam.cli.bulk.question import Answer, Place, Question, Row
 from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
 from estelam.client.bulk import Stop, StopReason
 from estelam.client.channel import ClientIdentity
+from estelam.core.clock import Clock
 from estelam.core.dates import DateProblem
 from estelam.core.exceptions import UsageError
 from estelam.core.keys import verifying_keys
@@ -28,6 +29,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.errors import LoadError
 from estelam.receipts.archive import decode, encode
 from estelam.receipts.journal import JournalError, OtherInputError
+from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.receipt import Verifier
 from judiciary.bulk.cheques import CHEQUES
@@ -50,6 +52,7 @@ class Bank:
     caller: str = "cbi"
     trusted: str = "judiciary-receipts"
     question: Question = CHEQUES
+    clock: Clock | None = None
 
     @property
     def source(self) -> Path:
@@ -71,7 +74,7 @@ class Bank:
 
     def open_check(self) -> BulkCheck:
         verifier = Verifier(verifying_keys([self.sandbox.pki / f"{self.trusted}.crt"]))
-        return BulkCheck(self.question, self.source, self.out, verifier)
+        return BulkCheck(self.question, self.source, self.out, verifier, clock=self.clock)
 
     def run(
         self, options: BulkOptions = DEFAULT_OPTIONS, *, stop_after: int | None = None
@@ -84,8 +87,8 @@ class Bank:
             if stop_after is not None:
                 on_reply = check._on_reply
 
-                def stop_after_some(key: bytes, wire: bytes) -> Stop | None:
-                    return on_reply(key, wire) or (
+                def stop_after_some(own: OwnCall, key: bytes, wire: bytes) -> Stop | None:
+                    return on_reply(own, key, wire) or (
                         Stop(StopReason.INTERRUPTED, "enough") if check.answered - before >= stop_after else None
                     )
 
@@ -340,6 +343,16 @@ def untrusted_server(sandbox: Sandbox, reply: bytes) -> Iterator[int]:
         yield port
     finally:
         server.stop(None).wait()
+
+
+def test_replies_of_other_calls(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply with a valid receipt of another call, which lacks the run's nonce, is not stored and ends the run."""
+    bank.write_ids(many(1))
+    monkeypatch.setattr(OwnCall, "metadata", (("x-nonce", "another-nonce-of-another-call"),))
+    stop, summary, answered = bank.run()
+
+    assert (StopReason.UNPROVEN, 0) == (stop and stop.reason, answered)
+    assert {"UNANSWERED": 1} == summary.answers
 
 
 def test_list_changed_during_run(bank: Bank) -> None:

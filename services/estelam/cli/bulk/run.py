@@ -4,7 +4,7 @@ The journal of verified replies is the source of truth. The answers are written 
 run, so a row without a receipt never appears as answered. The steps:
 
 1 read the list, 2 replay the journal and verify its receipts again, 3 call the method for the remaining rows and verify
-each reply before it is stored, 4 write the answers.
+each reply, which must be of this run, before it is stored, 4 write the answers.
 """
 
 import asyncio
@@ -26,11 +26,12 @@ from estelam.cli.bulk.question import NO, UNANSWERED, Answer, Question, Row
 from estelam.cli.bulk.table import MAYBE_ROUNDED, Rounding, read_rows
 from estelam.client.bulk import BulkCaller, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
-from estelam.core.clock import Clock
+from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.journal import OtherInputError, ReceiptJournal, damaged_line
+from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
 from estelam.receipts.receipt import Verifier, canonical
 
@@ -84,12 +85,15 @@ class Summary:
 class BulkCheck:
     """One list, its answers and its journal; only one process at a time can open it."""
 
-    def __init__(self, question: Question, source: Path, out: Path, verifier: Verifier) -> None:
+    def __init__(
+        self, question: Question, source: Path, out: Path, verifier: Verifier, *, clock: Clock | None = None
+    ) -> None:
         self._question, self._source, self.out, self._verifier = question, source, out, verifier
         if source.exists() and not source.is_file():
             raise UsageError(f"{source}: is not a regular file; a list is read several times, so write it to a file")
         self._digest = _digest(source)
-        self._now = Clock().now()
+        self._clock = clock or Clock()
+        self._now = self._clock.now()
         self.rounding = Rounding()
         # A request that occurs twice is sent once.
         self._answers: dict[bytes, Answer | None] = {}
@@ -159,14 +163,22 @@ class BulkCheck:
     async def ask(
         self, address: str, identity: ClientIdentity, options: BulkOptions, progress: Progress
     ) -> Stop | None:
-        """Call the service at *address* for every unanswered request; return why the run stopped early, or None."""
+        """Call the service at *address* for every unanswered request; return why the run stopped early, or None.
+
+        Raises:
+            KeyFileError: the certificate can't be used.
+            OSError: a file can't be read.
+        """
+        own = OwnCall(identity.organization_id(), self._clock.micros())
         async with AsyncExitStack() as stack:
             channels = aio_connections(address, identity, -(-options.window // CALLS_PER_CONNECTION))
             for channel in channels:
                 await stack.enter_async_context(channel)
             calls: list[UnaryCall] = [
                 partial(
-                    channel.unary_unary(f"/{self._question.method}"), timeout=options.timeout, metadata=options.metadata
+                    channel.unary_unary(f"/{self._question.method}"),
+                    timeout=options.timeout,
+                    metadata=(*options.metadata, *own.metadata),
                 )
                 for channel in channels
             ]
@@ -174,7 +186,7 @@ class BulkCheck:
                 calls,
                 window=options.window,
                 idle_timeout=options.idle_timeout,
-                on_reply=self._on_reply,
+                on_reply=partial(self._on_reply, own),
                 on_refusal=self._reasons.__setitem__,
             )
             if options.deadline is not None:
@@ -238,11 +250,11 @@ class BulkCheck:
     def _unanswered(self) -> Iterator[bytes]:
         return (request for request, answer in self._answers.items() if answer is None)
 
-    def _on_reply(self, key: bytes, wire: bytes) -> Stop | None:
+    def _on_reply(self, own: OwnCall, key: bytes, wire: bytes) -> Stop | None:
         request = self._question.request.FromString(key)
         try:
             reply = self._question.reply.FromString(wire)
-            answer = self._verify(request, reply)
+            answer = self._verify(own, request, reply)
         except (DecodeError, InvalidReceipt) as error:
             self._reasons[key] = f"UNPROVEN: {error}"
             return Stop(StopReason.UNPROVEN, f"a reply failed verification: {error}")
@@ -252,8 +264,9 @@ class BulkCheck:
         self.answered += 1
         return None
 
-    def _verify(self, request: Message, reply: Message) -> Answer:
-        self._verifier.verify(self._question.method, request, reply)
+    def _verify(self, own: OwnCall, request: Message, reply: Message) -> Answer:
+        proven = self._verifier.verify(self._question.method, request, reply)
+        own.check(proven.entry, self._clock.micros(), CLOCK_TOLERANCE)
         return Answer.from_reply(reply)
 
     def _output(self, row: Row, stop: Stop | None) -> dict[str, Any]:

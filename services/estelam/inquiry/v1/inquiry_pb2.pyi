@@ -203,6 +203,7 @@ class Entry(_message.Message):
     KEYS_COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     ANNULS_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
     inquiry_id: _builtins.bytes
     """inquiry_id is the UUID of the inquiry, 16 bytes."""
     answered_at_micros: _builtins.int
@@ -237,6 +238,10 @@ class Entry(_message.Message):
     """annuls is the index of an earlier entry of the same inquiry whose reply the caller never got, because the outcome of
     its commit was unknown; absent if there is none. An annulled entry permits nothing and is not counted.
     """
+    nonce: _builtins.bytes
+    """nonce is the SHA-256 of the nonce that the caller sent with the request (metadata x-nonce): its own receipts bear it,
+    and no other. Empty without one.
+    """
     def __init__(
         self,
         *,
@@ -252,10 +257,11 @@ class Entry(_message.Message):
         keys_commitment: _builtins.bytes = ...,
         notice: _builtins.str = ...,
         annuls: _builtins.int | None = ...,
+        nonce: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_annuls", b"_annuls", "annuls", b"annuls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_annuls", b"_annuls", "agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "commitment", b"commitment", "inquiry_id", b"inquiry_id", "keys_commitment", b"keys_commitment", "latency_micros", b"latency_micros", "method", b"method", "notice", b"notice", "outcome", b"outcome", "refusal", b"refusal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_annuls", b"_annuls", "agency", b"agency", "annuls", b"annuls", "answered_at_micros", b"answered_at_micros", "caller", b"caller", "commitment", b"commitment", "inquiry_id", b"inquiry_id", "keys_commitment", b"keys_commitment", "latency_micros", b"latency_micros", "method", b"method", "nonce", b"nonce", "notice", b"notice", "outcome", b"outcome", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__annuls: _TypeAlias = _typing.Literal["annuls"]  # noqa: Y015
     _WhichOneofArgType__annuls: _TypeAlias = _typing.Literal["_annuls", b"_annuls"]  # noqa: Y015
