@@ -216,7 +216,10 @@ def _check_trailers(call: SentCall, result: CallResult, reply: Any) -> Iterator[
     elif not call.is_forwarded and inquiry_id != reply.receipt.inquiry_id:
         yield "the receipt's inquiry_id in the trailer estelam-inquiry-id", "a different one"
     name = re.escape(call.path.rpartition("/")[2])
-    for key, form in (("ratelimit", rf'"{name}";r=\d{{9}};t=\d{{9}}'), ("ratelimit-policy", rf'"{name}";q=\d+;w=\d+')):
+    for key, form in (
+        ("ratelimit", rf'"{name}";r=\d{{9}};t=\d{{9}}(?:;p=\d{{18}})?'),
+        ("ratelimit-policy", rf'"{name}";q=\d+;w=\d+'),
+    ):
         if not re.fullmatch(form, result.text(key), re.ASCII):
             yield f"trailer {key} of the form {form}", repr(result.text(key)[:64])
 

@@ -8,13 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from hpack.huffman_constants import REQUEST_CODES_LENGTH
 
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.contract import find_method
@@ -22,7 +25,10 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conftest import Start, judiciary_opening, promissory_opening
+from tests.support.certificates import key_sha256
+from tests.support.service import RunningService
 from tools.env import sandbox as suite
+from tools.env.envoy import Envoy
 from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 
 CALLS = 120
@@ -117,7 +123,7 @@ class Relay:
             self._rest = self._rest[end:]
 
 
-Ask = Callable[..., Any]
+Ask = Any
 
 
 @contextlib.contextmanager
@@ -201,6 +207,47 @@ def test_yes_and_no_have_equal_length(sandbox: Sandbox, start: Start, pair: Pair
     assert 1 == len(without_pings(measured[ANSWER_YES]))
 
 
+RARE = 60
+"""One NO in so many calls, after which the quota differs from that of the calls before."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pass-through.yaml", "terminating.yaml"])
+def test_rare_no_behind_envoy(tmp_path: Path, kind: str) -> None:
+    """Behind either Envoy a rare NO, whose cost the trailers show, and the YES after it are as long as any other."""
+    box = suite.create_sandbox(tmp_path / "suite")
+    suite.load_samples(box)
+    DevCertificateAuthority(box.pki).issue("server", [suite.MINISTRY], hosts=["localhost", "127.0.0.1"])
+    # What remains goes from 33333332 to 21111111, which is a byte shorter in HPACK's Huffman code.
+    suite.write_access(box, GRANTS, rate=1e9, burst=33_333_333, miss_cost=12_222_222)
+    now, pair = time.time_ns() // 1000, PAIRS[0]
+    trust = {"trusted_proxy_keys": [key_sha256(box.pki / "proxy.crt")], "shutdown_delay_seconds": 0}
+    seen: dict[str, Counter[int]] = {"YES": Counter(), "NO": Counter(), "YES after it": Counter()}
+    with (
+        RunningService(promissory_opening(box, Clock(micros=lambda: now), **trust)) as service,
+        Envoy(kind, tmp_path / "envoy", pki=box.pki, workers=[service.port]) as envoy,
+        relayed(envoy.port, ClientIdentity.named(box.pki, pair.caller), pair.method) as (ask, relay),
+    ):
+        for number in range(-WARM_UP, 4 * RARE):
+            is_no = number % RARE == RARE // 2
+            relay.take()
+            reply, call = ask.with_call(pair.no if is_no else pair.yes, timeout=10)
+            size = relay.take() - state_bytes(reply) - (noise_bytes(call) if kind == "terminating.yaml" else 0)
+            if number >= 0:
+                name = "NO" if is_no else "YES after it" if number % RARE == RARE // 2 + 1 else "YES"
+                seen[name][size] += 1
+
+    (usual,) = without_pings(seen["YES"])
+    assert {usual: 4} == seen["NO"] == seen["YES after it"]
+
+
+def noise_bytes(call: grpc.Call) -> int:
+    """Return the bytes of the metadata that depend on the time or chance alone, as HPACK encodes them."""
+    found = dict((*call.initial_metadata(), *call.trailing_metadata()))
+    values = [str(found[key]).encode() for key in ("estelam-inquiry-id", "date") if key in found]
+    return sum(-(-sum(REQUEST_CODES_LENGTH[byte] for byte in value) // 8) for value in values)
+
+
 def test_relay_detects_one_byte(sandbox: Sandbox, start: Start) -> None:
     """The measurement would detect a difference of one byte."""
     pair = PAIRS[0]
@@ -210,7 +257,7 @@ def test_relay_detects_one_byte(sandbox: Sandbox, start: Start) -> None:
     with relayed(port, ClientIdentity.named(sandbox.pki, pair.caller), pair.method) as (ask, relay):
         for echoed in ["a", "ab"] * 20:
             relay.take()
-            reply = ask(pair.yes, timeout=10, metadata=[("x-inquiry-id", echoed)])
+            reply = ask(pair.yes, timeout=10, metadata=(("x-inquiry-id", echoed),))
             measured[echoed][relay.take() - state_bytes(reply)] += 1
 
     assert without_pings(measured["ab"]) == {size + 1 for size in without_pings(measured["a"])}

@@ -14,6 +14,10 @@ from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
 from estelam.core.purpose import decode_purpose
 from estelam.receipts.own_call import NONCE, nonce_hash
 
+# A proxy may send the trailers in HPACK's Huffman code (RFC 7541), where 0, 1 and 2 have 5 bits, other digits 6. What
+# remains depends on the answer, so each digit has a counterpart of the other length.
+_COMPLEMENT = str.maketrans("0123456789", "3330000000")
+
 
 def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
     """Parse the purpose of an inquiry from the request *metadata*.
@@ -74,7 +78,9 @@ def reply_metadata(
         name = inquiry.method.short_name
         state = rate_limit.bucket_state(bucket, name)
         found.append(("ratelimit-policy", _policy(name, bucket.quota)))
-        found.append(("ratelimit", f'"{name}";r={state.remaining:09d};t={state.reset_seconds:09d}'))
+        remaining, reset = f"{state.remaining:09d}", f"{state.reset_seconds:09d}"
+        padding = (remaining + reset).translate(_COMPLEMENT)
+        found.append(("ratelimit", f'"{name}";r={remaining};t={reset};p={padding}'))
     return tuple(found)
 
 
