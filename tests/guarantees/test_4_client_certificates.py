@@ -1,7 +1,7 @@
 """Guarantee 4, certificates: which certificate is a client's, and which is denied, is decided alike on every face."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
@@ -43,9 +44,9 @@ class Faces:
     def outcomes(self, certificate: Path) -> dict[str, str]:
         """Return the outcome of a call with *certificate* on each face: OK, a reason, or NO_CONNECTION."""
         proxy, header = self.sandbox.pki / "proxy.crt", forwarded(certificate.read_bytes())
-        return dict(
-            zip(FACES, (self._call(certificate), self._call(proxy, header), self._post(certificate)), strict=True)
-        )
+        with self.channel(certificate) as own, self.channel(proxy) as proxied, self.client(certificate) as client:
+            found = self.call(own), self.call(proxied, header), self.post(client)
+        return dict(zip(FACES, found, strict=True))
 
     def write(self, *, denied: str = "", revoked: tuple[Path, ...] = ()) -> None:
         """Replace the deny list and the revocation list of the sandbox's authority, and let both be read again."""
@@ -56,22 +57,31 @@ class Faces:
         concatenate(self.lists, lists)
         self.time.seconds += 2
 
-    def _call(self, certificate: Path, *headers: str) -> str:
+    def channel(self, certificate: Path, options: Sequence[tuple[str, Any]] = ()) -> grpc.Channel:
+        """Return a channel to the service, with any kind of certificate."""
         files = (self.sandbox.pki / "ca.crt", certificate.with_suffix(".key"), certificate)
         credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
-        with grpc.secure_channel(self.address, credentials, options=[("grpc.enable_retries", 0)]) as channel:
-            (status, reason), _ = ask(channel, CHECK_NOTE, metadata=[(HEADER, header) for header in headers])
+        return grpc.secure_channel(self.address, credentials, options=[("grpc.enable_retries", 0), *options])
+
+    def call(self, channel: grpc.Channel, *headers: str) -> str:
+        """Return the outcome of a call on *channel*."""
+        (status, reason), _ = ask(channel, CHECK_NOTE, metadata=[(HEADER, header) for header in headers])
         return reason.value if reason else "OK" if status is grpc.StatusCode.OK else NO_CONNECTION
 
-    def _post(self, certificate: Path) -> str:
+    def client(self, certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> httpx.Client:
+        """Return a client of the JSON API, with any kind of certificate, that offers no newer TLS than *version*."""
         tls = ssl.create_default_context(cafile=self.sandbox.pki / "ca.crt")
+        tls.maximum_version = version
         tls.set_ciphers("DEFAULT:@SECLEVEL=0")  # else this client itself refuses a short key
         tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        with httpx.Client(verify=tls, trust_env=False) as client:
-            try:
-                answer: dict[str, Any] = client.post(f"{self.adapter.api}/v1/notes:verify", json=GENUINE).json()
-            except httpx.TransportError:
-                return NO_CONNECTION
+        return httpx.Client(verify=tls, trust_env=False)
+
+    def post(self, client: httpx.Client) -> str:
+        """Return the outcome of a request by *client*."""
+        try:
+            answer: dict[str, Any] = client.post(f"{self.adapter.api}/v1/notes:verify", json=GENUINE).json()
+        except httpx.TransportError:
+            return NO_CONNECTION
         return str(answer.get("reason", "OK"))
 
 
@@ -169,6 +179,39 @@ def test_no_clients(faces: Faces, kind: str) -> None:
     outcomes = faces.outcomes(NO_CLIENTS[kind](faces.sandbox))
 
     assert set(outcomes.values()) <= {Reason.CERTIFICATE_UNUSABLE, NO_CONNECTION}
+
+
+def test_removed_authority(faces: Faces) -> None:
+    """Once an authority has been removed, its callers are refused: on open connections and in resumed sessions too."""
+    certificate, trust = other("RSA")(faces.sandbox), faces.trust.read_bytes()
+    gone = (faces.sandbox.folder / "authorities" / "RSA" / "ca.crt").read_bytes()
+    sessions: Any = (("grpc.ssl_session_cache", cygrpc.SSLSessionCacheLRU(4)), ("grpc.use_local_subchannel_pool", 1))
+    with faces.channel(certificate, sessions) as channel, faces.client(certificate) as client:
+        before = [faces.call(channel), faces.post(client)]
+        faces.trust.write_bytes(trust.replace(gone, b""))
+        faces.time.seconds += 2
+        on_open_connections = [faces.call(channel), faces.post(client)]
+    with faces.channel(certificate, sessions) as channel, faces.client(certificate) as client:
+        later = [faces.call(channel), faces.post(client)]
+    faces.trust.write_bytes(trust)
+    faces.write()
+
+    assert ["OK", "OK"] == before
+    assert [Reason.CERTIFICATE_UNUSABLE] * 2 == on_open_connections
+    assert set(later) <= {Reason.CERTIFICATE_UNUSABLE, NO_CONNECTION}
+    assert dict.fromkeys(FACES, "OK") == faces.outcomes(certificate)
+
+
+def test_json_takes_tls_1_3_alone(faces: Faces) -> None:
+    """The JSON API completes no handshake of TLS 1.2, whose sessions outlive the trust that they began with."""
+    certificate = faces.sandbox.pki / "other.crt"
+
+    outcomes = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with faces.client(certificate, version) as client:
+            outcomes.append(faces.post(client))
+
+    assert [NO_CONNECTION, "OK"] == outcomes
 
 
 def by_key(certificate: Path) -> str:
