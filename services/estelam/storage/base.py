@@ -32,7 +32,11 @@ class Backend(Protocol):
     engine: Engine
 
     def close(self) -> None:
-        """Close the files or the connection."""
+        """Close the files or the connection.
+
+        Raises:
+            StoreError: files were changed by something else, so that they can't be closed before the process ends.
+        """
 
     def disconnect(self) -> None:
         """Close the connection after a failure; the next transaction opens a new one."""

@@ -44,6 +44,7 @@ class SQLite:
         self._change: str | None = None
         self._connection: sqlite3.Connection | None = None
         self._has_failed = False
+        self._is_abandoned = False
         self._announcing = ExitStack()
         if AccessMode.CREATE in modes.values():
             create_private_folder(self._folder)
@@ -54,13 +55,20 @@ class SQLite:
 
         To close them would write the log to the database, whatever both hold now. Only a log that was just removed is
         complete: SQLite has it open, and nothing is lost.
+
+        Raises:
+            StoreError: files stay open, so that this process must end before the store is opened again.
         """
-        is_writer = set(self._modes.values()) != {AccessMode.READ}
-        if self._change and is_writer and not all(half.keeps_content for half in self._halves.values()):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # open until the process ends
-        else:
-            self._disconnect()
         self._announcing.close()
+        if self._is_abandoned:
+            return
+        is_writer = set(self._modes.values()) != {AccessMode.READ}
+        if self._change is None or not is_writer or all(half.keeps_content for half in self._halves.values()):
+            self._disconnect()
+            return
+        self._is_abandoned = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # open until the process ends
+        raise StoreError(f"{self._change} while the store was in use; the files are left as they are: find out why")
 
     def disconnect(self) -> None:
         """Close the connection after a failure; where files were changed by something else, once they are put back."""

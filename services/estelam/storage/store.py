@@ -101,7 +101,11 @@ class Store:
                 connection.execute(select(func.count()).select_from(table("alembic_version", schema=schema)))
 
     def close(self) -> None:
-        """Close the files or the connection."""
+        """Close the files or the connection.
+
+        Raises:
+            StoreError: files were changed by something else, so that they can't be closed before the process ends.
+        """
         self._backend.close()
 
 
