@@ -1,8 +1,10 @@
 """Atomic, durable writes of files, and files that only their owner may read."""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -68,6 +70,19 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False, mod
     """
     with open_atomic(path, durable=durable, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open the regular file *path* to read: never one that blocks, or that has no end.
+
+    Raises:
+        OSError: it can't be opened, or is a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for its writer
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a regular file; write its content to one first", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def sync_folder(folder: Path) -> None:

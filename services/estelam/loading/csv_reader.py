@@ -18,11 +18,12 @@ from estelam.loading.batch import MAX_FIELD, ROWS, Batch
 from estelam.loading.errors import LoadError
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import Header, complete, parse_header
+from estelam.loading.lines import LINE, LONG_HEADER, MAX_HEADER, Lines, LongRowError
 from estelam.loading.rejects import Reject
 from estelam.loading.source import Source, check_encoding, check_windows_1256, is_before_header
 
-BLOCK = 1 << 20
-"""Bytes of a file that are parsed at a time, and the greatest length of a line."""
+BLOCK = LINE
+"""Bytes of a file that are parsed at a time."""
 VALUE_WITHOUT_COLUMN = "VALUE_WITHOUT_COLUMN"
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -63,6 +64,8 @@ def _first_line(source: Source, block: bytes) -> tuple[str, int, bytes, bytes]:
     while (end := _LINE_END.search(block)) and is_before_header(block[: end.start()].decode("latin-1")):
         block, line = block[end.end() :], line + 1
     content, line_end, rest = (block[: end.start()], end[0], block[end.end() :]) if end else (block, b"", b"")
+    if len(content) > MAX_HEADER:
+        raise LoadError(f"{source.path}: line {line}: {LONG_HEADER}")
     if not content.strip():
         raise LoadError(f"{source.path}: is empty; the first line must name the columns")
     try:
@@ -132,7 +135,7 @@ class _CsvReader:
 
     def _records(self, block: bytes, line: int) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows that have a value, each with the line in which it begins; *block* begins with *line*."""
-        lines = _Lines(block, self.source.file)
+        lines = Lines(_Joined(block, self.source.file), errors="surrogateescape")
         reader = csv.reader(lines, delimiter=self.header.separator, strict=True)
         start = line
         try:
@@ -146,10 +149,11 @@ class _CsvReader:
                 if has_value:
                     yield start, fields
                 start = line + reader.line_num
+                lines.begin_row()
         except csv.Error as error:
             raise self._error(start, _LONG_FIELD if "field larger" in str(error) else _QUOTE) from None
-        except _LongLineError:
-            raise self._error(start, f"is longer than {BLOCK} characters") from None
+        except LongRowError as error:
+            raise self._error(start, str(error)) from None
 
     def _error(self, line: int, text: str) -> LoadError:
         return LoadError(f"{self.source.path}: line {line}: {text}")
@@ -174,29 +178,6 @@ class _CsvReader:
     ) -> Batch:
         rows = pa.array(numbers, pa.int64())
         return Batch(rows, texts, rejects, self.source.position, first, lines).without_invalid_text()
-
-
-class _LongLineError(Exception):
-    """A line is longer than a block, so it is not read further."""
-
-
-class _Lines(Iterator[str]):
-    """The lines of *block* and of *file* after it, with their ends: LF, CR or CRLF."""
-
-    def __init__(self, block: bytes, file: BinaryIO) -> None:
-        # Bytes that are not UTF-8 are decoded to surrogates, so that their row can be reported.
-        self._text = io.TextIOWrapper(_Joined(block, file), "utf-8", "surrogateescape", newline="")  # type: ignore[type-var]
-        self.ended = True
-        """Whether the last line had a line end."""
-
-    def __next__(self) -> str:
-        line = self._text.readline(BLOCK)
-        if not line:
-            raise StopIteration
-        self.ended = line[-1] in "\r\n"
-        if len(line) == BLOCK and line[-1] != "\n":  # After CR, the LF of the same line end may follow.
-            raise _LongLineError
-        return line
 
 
 class _Joined(io.BufferedIOBase):

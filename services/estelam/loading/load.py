@@ -132,7 +132,7 @@ class LoadJob:
         return file
 
     def _attempt(self, file: FileIdentity, *, direct_copy: bool) -> LoadResult:
-        with RejectFile(self.rejects) as rejects:
+        with RejectFile(self.rejects, self.path) as rejects:
             try:
                 with self.store.transaction() as connection:
                     return self._load(connection, file, rejects, direct_copy=direct_copy)

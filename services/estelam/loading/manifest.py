@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from estelam.core import dates
 from estelam.core.clock import to_micros
 from estelam.core.exceptions import describe_error
+from estelam.core.files import open_regular
 from estelam.core.keys import verifying_keys
 from estelam.core.normalize import normalize_identifier
 from estelam.core.parties import Parties
@@ -183,7 +184,7 @@ def _problem(found: Any) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise LoadError(describe_error(error)) from None

@@ -1,7 +1,7 @@
 """Read data files in batches of text columns, whatever their format, and reject the rows that have no right form."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from estelam.loading.errors import LoadError
 from estelam.loading.feed import Feed
 from estelam.loading.formats import ColumnFormat
 from estelam.loading.header import NotTheHeaderError, match_header
+from estelam.loading.memory import MAX_BYTES, limited_memory
 from estelam.loading.parquet_reader import parquet_batches
 from estelam.loading.rejects import Reject
 from estelam.loading.source import Source, open_source
@@ -70,8 +71,12 @@ def _kind(path: Path, kinds: Sequence[Feed]) -> Feed:
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
     try:
-        with open_source(path) as source:
+        with open_source(path) as source, limited_memory() if source.is_parquet else nullcontext():
             yield source
+    except MemoryError as error:
+        raise LoadError(
+            f"{path}: takes more than {MAX_BYTES >> 20:,} MiB of memory to be read; write row groups of fewer rows"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         # Without an operating system error, the Parquet reader failed; its message may quote the file.
         cause: str | None = getattr(error, "strerror", None)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 from estelam.core.exceptions import UsageError, describe_error
+from estelam.core.files import open_regular
 from estelam.loading.reject_texts import reject_text
 
 MAX_LISTED = 100
@@ -31,12 +32,17 @@ class Reject(NamedTuple):
 class RejectFile:
     """The file of rejected rows; it is created with the first one, and that of an earlier load is deleted at the start.
 
-    Entering it raises UsageError where the path has another file, or no folder. If the block raises, the file is
-    incomplete, and is deleted.
+    Entering it raises UsageError where the path has another file, such as the data, or no folder. If the block raises,
+    the file is incomplete, and is deleted.
+
+    Args:
+        path: Where it is written.
+        data: The file that is loaded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: Path) -> None:
         self.path = path
+        self._data = data
         self.count = 0
         self.first: list[Reject] = []
         """The first MAX_LISTED of them."""
@@ -53,7 +59,9 @@ class RejectFile:
             raise UsageError(f"{self.path}: there is no folder for the rejected rows")
         header = ",".join(_HEADER).encode()
         try:
-            with self.path.open("rb") as file:
+            if self.path.samefile(self._data):
+                raise UsageError(f"{self.path}: is the file that is loaded; name another one with --rejects")
+            with open_regular(self.path) as file:
                 if file.readline(len(header) + 2).rstrip() == header:
                     return
         except FileNotFoundError:
@@ -74,7 +82,7 @@ class RejectFile:
             if len(self.first) < MAX_LISTED:
                 self.first.append(reject)
             if self._file is None:
-                self._file = self.path.open("w", encoding="utf-8", newline="")
+                self._file = self.path.open("x", encoding="utf-8", newline="")
                 self._writer = csv.writer(self._file)
                 self._writer.writerow(_HEADER)
             text = reject_text(reject.reason)

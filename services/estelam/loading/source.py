@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from estelam.core.files import open_regular
 from estelam.loading.errors import LoadError
 
 PARQUET = b"PAR1"
@@ -93,7 +94,7 @@ def open_source(path: Path) -> Iterator[Source]:
     # Before opening it: opening a pipe without a writer would wait.
     if reason := _KINDS.get(stat.S_IFMT(path.stat().st_mode)):
         raise LoadError(f"{path}: {reason}")
-    with path.open("rb") as raw:
+    with cast("BinaryIO", open_regular(path)) as raw:
         compressed = raw.read(len(_GZIP)) == _GZIP
         raw.seek(0)
         file = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if compressed else raw

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
 from estelam.cli.bulk.question import Place, Question, Row
 from estelam.core import dates, validation
@@ -28,6 +27,7 @@ from estelam.core.errors import Refusal
 from estelam.core.normalize import TooLargeError, normalize_identifier, parse_amount
 from estelam.core.rounding import RoundingCount, may_be_rounded
 from estelam.loading.errors import LoadError
+from estelam.loading.lines import LINE, LONG_HEADER, MAX_HEADER, Lines, LongRowError
 from estelam.loading.source import SAVE_AS_CSV, check_encoding, check_windows_1256, is_before_header, open_source
 from estelam.receipts.receipt import canonical
 
@@ -53,22 +53,22 @@ def read_rows(path: Path, question: Question, now: datetime) -> Iterator[Row]:
         source.file.seek(0)
         check_encoding(path, start)
         try:
-            file = io.TextIOWrapper(source.file, "utf-8-sig", newline="")
-            line, first = _first_line(file)
+            lines = Lines(source.file, "utf-8-sig")
+            line, first = _first_line(path, lines)
             header, separator = _header(path, line, first, question)
-            yield from _rows_below(path, file, line, header, separator, question, now)
+            yield from _rows_below(path, lines, line, header, separator, question, now)
         except UnicodeDecodeError:
-            _, first = _first_line(io.StringIO(start.decode("latin-1"), newline=""))
+            _, first = _first_line(path, Lines(io.BytesIO(start), "latin-1"))
             separator = max(SEPARATORS, key=first.count)
             check_windows_1256(path, start, 1, _names(first, separator) if first.isascii() else (), separator)
             raise LoadError(f"{path}: line {_undecodable_line(path)}: is not UTF-8; {SAVE_AS_CSV}") from None
 
 
 def _rows_below(
-    path: Path, file: TextIO, line: int, header: list[str], separator: str, question: Question, now: datetime
+    path: Path, lines: Lines, line: int, header: list[str], separator: str, question: Question, now: datetime
 ) -> Iterator[Row]:
     """Yield the rows below the header, which is the given *line*."""
-    lines = _Lines(file)
+    lines.begin_row()
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number, start = 0, line + 1
     try:
@@ -81,7 +81,8 @@ def _rows_below(
                 number += 1
                 yield _row(Place(number, start), header, cells, question, now)
             start = line + reader.line_num + 1
-    except csv.Error as error:
+            lines.begin_row()
+    except (csv.Error, LongRowError) as error:
         raise LoadError(f"{path}: line {start}: {error}") from None
 
 
@@ -89,7 +90,7 @@ def _undecodable_line(path: Path) -> int:
     """Return the number of the first line of the file *path* that is not UTF-8."""
     number = 1
     with open_source(path) as source:
-        for raw in source.file:
+        for raw in iter(lambda: source.file.readline(LINE), b""):
             try:
                 text = raw.decode()
             except UnicodeDecodeError as error:
@@ -102,22 +103,21 @@ def _line_ends(text: str) -> list[str]:
     return re.findall("\r\n|\r|\n", text)
 
 
-@dataclass(slots=True)
-class _Lines:
-    """The lines of a file, and whether the last one that was read has a line end."""
-
-    file: TextIO
-    ended: bool = True
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self.file:
-            self.ended = line.endswith(("\n", "\r"))
-            yield line
-
-
-def _first_line(file: TextIO) -> tuple[int, str]:
+def _first_line(path: Path, lines: Lines) -> tuple[int, str]:
     """Return the line with the header, and its number."""
-    return next(((number, line) for number, line in enumerate(file, start=1) if not is_before_header(line)), (1, ""))
+    number = 1
+    try:
+        for number, line in enumerate(lines, 1):
+            if not is_before_header(line):
+                if len(line) > MAX_HEADER:
+                    break
+                return number, line
+            lines.begin_row()
+        else:
+            return 1, ""
+    except LongRowError:
+        pass
+    raise LoadError(f"{path}: line {number}: {LONG_HEADER}")
 
 
 def _header(path: Path, number: int, line: str, question: Question) -> tuple[list[str], str]:

@@ -1,0 +1,122 @@
+"""Reading takes bounded memory and time whatever the file, and deletes and overwrites nothing but its own files."""
+
+import os
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from estelam.cli.bulk.table import read_rows
+from estelam.core.exceptions import UsageError
+from estelam.loading import reader
+from estelam.loading.errors import LoadError
+from estelam.loading.formats import text
+from estelam.loading.lines import LINE
+from estelam.loading.manifest import read_manifest
+from estelam.loading.memory import limited_memory
+from estelam.loading.rejects import Reject, RejectFile
+from promissory.bulk import NOTES
+
+COLUMNS = {"a": text(), "b": text()}
+REJECTS_HEADER = "row,line,column,reason,message,message_fa\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a,b\n" + b"x" * (3 * LINE), "line 2: is longer than 1048576 characters"),
+        (b'a,b\n"' + b"\n" * (3 * LINE), "line 2: a quoted field"),
+        (b'a,b\n"' + b'\n","' * LINE, "line 2: is longer than 1048576 characters"),
+        (b"a," * LINE + b"b\nx,y\n", "line 1: is longer than 16,384 characters"),
+        (b"a," * LINE, "line 1: is longer than 16,384 characters"),
+    ],
+    ids=["line", "field of many lines", "row of many lines", "header", "header without an end"],
+)
+def test_long_csv(tmp_path: Path, content: bytes, words: str) -> None:
+    """A line, a row of many lines and a header are not read beyond a limit."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(LoadError, match=words):
+        list(reader.batches(path, COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"x" * (3 * LINE), "line 1: is longer than 16,384 characters"),
+        (b"serial," * 3000 + b"\n", "line 1: is longer than 16,384 characters"),
+        (",".join(NOTES.fields).encode() + b"\n" + b"x" * (3 * LINE), "line 2: is longer than 1048576 characters"),
+        (",".join(NOTES.fields).encode() + b"\n" + b"\xff" + b"x" * (3 * LINE), "line 2: is not UTF-8"),
+    ],
+    ids=["line", "header", "row", "encoding"],
+)
+def test_long_list(tmp_path: Path, content: bytes, words: str) -> None:
+    """The list of a bulk check is bounded alike."""
+    path = tmp_path / "list.csv"
+    path.write_bytes(content)
+
+    with pytest.raises(LoadError, match=words):
+        list(read_rows(path, NOTES, datetime(2026, 11, 30, tzinfo=UTC)))
+
+
+def test_small_file_of_much_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Parquet file of some kilobytes that holds gigabytes is refused, and the limit is lifted afterwards."""
+    path = tmp_path / "rows.parquet"
+    # A long value to which every row refers.
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 30_000]))
+    pq.write_table(pa.table({"a": rows, "b": rows}), path, compression="zstd", store_schema=False)
+    monkeypatch.setattr(reader, "limited_memory", partial(limited_memory, 64 << 20))
+    with pytest.raises(LoadError, match="more than 512 MiB of memory"):
+        list(reader.batches(path, COLUMNS))
+
+    assert path.stat().st_size < 10_000
+    assert bytearray(256 << 20)
+
+
+def test_pipe_as_manifest(tmp_path: Path) -> None:
+    """A pipe in the place of a manifest is refused: opening it would wait for ever."""
+    os.mkfifo(tmp_path / "rows.csv.manifest.json")
+
+    with pytest.raises(LoadError, match="is not a regular file"):
+        read_manifest(tmp_path / "rows.csv.manifest.json", {})
+
+
+def hard_link(path: Path, data: Path) -> None:
+    path.hardlink_to(data)
+
+
+def symbolic_link(path: Path, data: Path) -> None:
+    path.symlink_to(data)
+
+
+def pipe(path: Path, _data: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [hard_link, symbolic_link, pipe])
+def test_rejects_never_replace_the_data(tmp_path: Path, make: object) -> None:
+    """The file of rejected rows does not replace the data under any name, nor a pipe."""
+    assert callable(make)
+    data, path = tmp_path / "data.csv", tmp_path / "rejects.csv"
+    data.write_text(REJECTS_HEADER, "utf-8")
+    make(path, data)
+    with pytest.raises(UsageError, match=r"rejects.csv: is (the file that is loaded|not a regular file)"):
+        RejectFile(path, data).__enter__()
+
+    assert data.read_text("utf-8") == REJECTS_HEADER
+    assert os.path.lexists(path)
+
+
+def test_rejects_do_not_replace_a_file_made_meanwhile(tmp_path: Path) -> None:
+    """A file that appears at the path during a load is not overwritten."""
+    path = tmp_path / "rejects.csv"
+    with RejectFile(path, tmp_path / "data.csv") as rejects:
+        path.write_text("mine", "utf-8")
+        with pytest.raises(FileExistsError):
+            rejects.add([Reject(1, "a", "TOO_LONG")])
+
+    assert "mine" == path.read_text("utf-8")
