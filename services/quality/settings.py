@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from estelam.core.note_keys import NAME
-from estelam.core.settings import LogLevel, Loopback, SettingsSection, StoreUrl, Target, Url
+from estelam.core.settings import FeedName, LogLevel, Loopback, SettingsSection, StoreUrl, Target, Url
 
 
 class ProbeIdentity(BaseModel):
@@ -48,6 +48,9 @@ class QualitySettings(SettingsSection):
     """The file of the signing certificates (PEM), present and past, of each service in `ledgers`."""
     ledger_retired_keys: dict[str, Path] = Field(default_factory=dict)
     """The list (JSON) of signing keys that a service uses no more, by its name; without it, none is retired."""
+    feeds: dict[str, tuple[FeedName, ...]] = Field(default_factory=dict)
+    """The feeds that a service with a ledger requires by its own setting `feeds`, by the service's name: its data has
+    an age only where the coverage is that of exactly these feeds. Without an entry, of any."""
     witness_key: Path | None = None
     """The Ed25519 private key (PEM) that cosigns the ledgers' checkpoints, and nothing else; without it, none is
     cosigned."""

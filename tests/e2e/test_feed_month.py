@@ -104,11 +104,13 @@ def court(sandbox: Sandbox, tmp_path: Path) -> Iterator[Court]:
     made = Court(sandbox, folder, began, began)
     clock = Clock(lambda: int(made.now.timestamp() * 1e6), time.monotonic)
     since, lifetime = began - timedelta(days=1), timedelta(days=2 * DAYS)
-    DevCertificateAuthority(sandbox.pki).issue("court-month", [ORGANIZATIONS["cbi"]], since=since, lifetime=lifetime)
-    with (
-        RunningService(judiciary_opening(sandbox, clock, shutdown_delay_seconds=0)) as service,
-        plain_channel(service.address, ClientIdentity.named(sandbox.pki, "court-month")) as channel,
-    ):
+    # The sandbox's own authority is not valid yet on these days.
+    authority = DevCertificateAuthority.create(tmp_path / "callers", since=since)
+    caller = authority.issue("cbi", [ORGANIZATIONS["cbi"]], since=since, lifetime=lifetime)
+    identity = ClientIdentity(caller, caller.with_suffix(".key"), sandbox.pki / "ca.crt")
+    callers = caller.with_name("ca.crt")
+    opening = judiciary_opening(sandbox, clock, shutdown_delay_seconds=0, ca_certificates=callers)
+    with RunningService(opening) as service, plain_channel(service.address, identity) as channel:
         made.stub = ChequeCaseInquiryServiceStub(channel)
         yield made
 
@@ -146,6 +148,21 @@ def repeated_file(court: Court) -> None:
     assert (again.code, "Already loaded" in again.out) == (0, True)
 
 
+def file_saved_again(court: Court) -> None:
+    """A clerk saves the whole register of day 0 with a spreadsheet, and loads it as that of day 4."""
+    court.day(4)
+    path = court.folder / "register.csv"
+    rows = (court.folder / "cases-00.csv").read_text("utf-8")
+    path.write_text(rows.replace(",", ";").replace("\n", "\r\n"), "utf-8-sig")
+    cut = ("--replace", "--cut-at", court.now.isoformat(), "--allow-removals", "9")
+    refused = court.load(path, *cut)
+    assert (refused.code, "already loaded as number 1 of the feed cases" in refused.err) == (1, True)
+    court.manifest(path, 4, "--whole")
+    refused = court.load(path, "--allow-removals", "9")
+    assert (refused.code, "already loaded as number 1 of the feed cases" in refused.err) == (1, True)
+    assert (court.answer(3), court.answer(5)) == ("YES", "DATA_STALE")
+
+
 def truncated_file(court: Court) -> None:
     """The file of day 4 arrives a day late, and cut off."""
     court.day(5)
@@ -181,6 +198,7 @@ def test_month_of_a_feed(court: Court) -> None:
     first_days(court)
     late_file(court)
     repeated_file(court)
+    file_saved_again(court)
     truncated_file(court)
     file_in_windows_1256(court)
     for day in range(7, DAYS + 1):

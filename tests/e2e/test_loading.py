@@ -399,7 +399,7 @@ def test_dry_run_leaves_no_rejects(command: CommandLine, tmp_path: Path) -> None
 
     assert (1, 1) == (result.code, result.json["rejected"])
     assert result.json["first_reject"].startswith(
-        "row 7, line 8, column state: NOT_A_KNOWN_WORD: give GRADUALLY_SETTLED or"
+        "row 7, line 8, column state: is none of the known words; give GRADUALLY_SETTLED or"
     )
     assert before == sorted(tmp_path.iterdir())
 
@@ -416,6 +416,30 @@ def test_file_without_rows_gets_a_warning(command: CommandLine, tmp_path: Path) 
 
     assert (0, True) == warned
     assert (0, "") == (declared.code, declared.err)
+
+
+def test_a_missing_file_is_named(command: CommandLine, tmp_path: Path) -> None:
+    """A data file that does not exist is what the message is about, not its manifest."""
+    path = tmp_path / "notes.csv"
+    for cut_at in ((), ("--cut-at", NOW)):
+        result = command("promissory", "load-notes", path, *cut_at)
+        assert (2, f"{path}: no such file or directory\n") == (result.code, result.err)
+
+
+def test_a_load_states_the_coverage_after_it(command: CommandLine, tmp_path: Path) -> None:
+    """A load, a dry run and a repeated load print from when on and up to when the store is complete, if it is."""
+    path = file(tmp_path / "cases.csv", CASES, ROWS)
+    words = ("judiciary", "load-cases", path, "--cut-at", NOW, "--json")
+    shown = ("covered_since", "tracking_since", "data_as_of")
+    undeclared = command(*words)
+    given = ("--replace", "--since", "1399-01-01", "--tracking-since", "1400-01-01")
+    dry, loaded, again = (command(*words, *given, *more) for more in (["--dry-run"], [], []))
+
+    assert [None] * len(shown) == [undeclared.json[name] for name in shown]
+    assert "no coverage is declared yet" in undeclared.err
+    for result in (dry, loaded, again):
+        assert (0, "") == (result.code, result.err)
+        assert ["2020-03-20", "2021-03-21", "2026-06-01T08:30:00Z"] == [result.json[name] for name in shown]
 
 
 def test_rejects_in_json(command: CommandLine, tmp_path: Path) -> None:

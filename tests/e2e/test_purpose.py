@@ -76,10 +76,10 @@ def test_login_name(shared: Sandbox, adapter: Adapter, officer: str) -> None:
     assert hashed(shared, "operator", officer) == recorded(shared).keys.operator
 
 
-@pytest.mark.parametrize("text", ["", " ", "م" * 65, "\u200f"])
+@pytest.mark.parametrize("text", ["", " ", "م" * 65, "\u200f", "a\u202eb", "a\nb", "a\ue000"])
 @pytest.mark.parametrize("option", ["case-reference", "operator", "inquiry-id"])
 def test_refused_before_it_is_sent(shared: Sandbox, option: str, text: str) -> None:
-    """A text that is empty or too long is refused before it is sent, and its option is named."""
+    """A text that is empty, too long or not visible is refused before it is sent, and its option is named."""
     found = CommandLine(shared)(
         "promissory", "check", *options(**LIVE), f"--{option}", text, "--address", "127.0.0.1:9", "--json"
     )

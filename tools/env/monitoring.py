@@ -38,6 +38,10 @@ PROBE_REQUESTS: dict[str, dict[str, str]] = {
 """One request per method, about a genuine ISSUED note and a recorded case of the samples."""
 
 
+FEEDS = {"promissory": ["notes"], "judiciary": ["cases"]}
+"""The feeds that each service with a store requires."""
+
+
 def catalogue_with_agreements(folder: Path, catalogue: Path) -> None:
     """Make *folder* a view of *catalogue* (symbolic links) with the sample agreements in place of its own."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +76,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
     certificates = {SLUGS[name]: f"pki/{name}-receipts.crt" for name in STORING}
     lines += ["[quality.ledger_certificates]", *_pairs(certificates)]
+    lines += ["[quality.feeds]", *_pairs({SLUGS[name]: FEEDS[name] for name in STORING})]
     lines += ["[quality.addresses]", *_pairs(addresses), "[quality.metrics]", *_pairs(metrics)]
     for consumer, name in PROBED_AS.items():
         own = {"consumer": consumer, "certificate": f"pki/{name}.crt", "private_key": f"pki/{name}.key"}

@@ -43,7 +43,7 @@ class Options:
             try:
                 found.append((f"x-{option}", encode_purpose(" ".join(check_purpose(text).split()))))
             except ValueError as error:
-                raise UsageError(f"--{option}: {error}; give 1 to {MAX_CHARACTERS} characters") from None
+                raise UsageError(f"--{option}: {error}; give 1 to {MAX_CHARACTERS} characters on one line") from None
         return tuple(found)
 
 

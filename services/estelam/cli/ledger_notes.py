@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring, SigningKey
+from estelam.core.normalize import check_line
 from estelam.core.settings import StoreSettings
 from estelam.ledger.writer import LedgerWriter
 from estelam.storage.migrate import check_schema
@@ -21,11 +22,13 @@ def check_texts(*, operator: str, reason: str) -> None:
     """Check who states a note and why.
 
     Raises:
-        UsageError: a text is empty, too long, or holds a character that can't be printed.
+        UsageError: a text is empty, too long, or has a character that is not visible.
     """
     for option, text in (("--operator", operator), ("--reason", reason)):
-        if not (text.strip() and text.isprintable() and len(text) <= MAX_TEXT):
-            raise UsageError(f"{option}: give 1 to {MAX_TEXT} printable characters")
+        try:
+            check_line(text, MAX_TEXT)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}; give 1 to {MAX_TEXT} characters on one line") from None
 
 
 @contextlib.contextmanager

@@ -68,6 +68,21 @@ def find_invisible(text: str) -> int | None:
     return next(found, None)
 
 
+def check_line(text: str, at_most: int) -> str:
+    """Return *text* if it is one line of 1 to *at_most* characters that all show what they are.
+
+    Raises:
+        ValueError: it is blank, longer, or has a character that `find_invisible` finds.
+    """
+    if not text.strip():
+        raise ValueError("is empty")
+    if len(text) > at_most:
+        raise ValueError(f"is longer than {at_most} characters")
+    if find_invisible(text) is not None:
+        raise ValueError("has an invisible character, such as a line break or a direction mark")
+    return text
+
+
 class TooLargeError(ValueError):
     """A whole number is more than INT64_MAX."""
 

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from urllib.parse import quote, unquote_to_bytes
 
-from estelam.core.normalize import find_invisible
+from estelam.core.normalize import check_line
 
 MAX_CHARACTERS = 64
 PATTERN = "^(?:[0-9A-Za-z._~:/-]|%[0-9A-Fa-f]{2}){1,768}$"
@@ -24,14 +24,7 @@ def check_purpose(text: str) -> str:
     Raises:
         ValueError: it is blank, longer than 64 characters, or has a character that is not visible.
     """
-    plain = unicodedata.normalize("NFC", text)
-    if not plain.strip():
-        raise ValueError("is empty")
-    if len(plain) > MAX_CHARACTERS:
-        raise ValueError(f"is longer than {MAX_CHARACTERS} characters")
-    if find_invisible(plain) is not None:
-        raise ValueError("has an invisible character, such as a line break or a direction mark")
-    return plain
+    return check_line(unicodedata.normalize("NFC", text), MAX_CHARACTERS)
 
 
 def encode_purpose(text: str) -> str:

@@ -51,7 +51,7 @@ def reject_text(reason: str) -> RuleText:
     if code in DateProblem.__members__:
         return RuleText(DateProblem[code].en, DateProblem[code].fa)
     if (text := _TEXTS.get(code)) is None:
-        return RuleText(reason, _of_contract().get(reason, UNKNOWN_RULE).fa)
+        return _of_contract().get(reason, RuleText(reason, UNKNOWN_RULE.fa))
     if not advice:
         return text
     words = advice.removeprefix("give ").replace("or nothing", "یا هیچ").replace(" or ", " یا ")

@@ -24,9 +24,10 @@ class Reject(NamedTuple):
     """The line of the file in which the row begins, from 1 as an editor counts; None in Parquet."""
 
     def place(self) -> str:
-        """Return where the row is, and why it was rejected."""
+        """Return where the row is, and why it was rejected, in both languages."""
         places = {"row": self.row, "line": self.line, "column": self.column}
-        return f"{', '.join(f'{name} {value}' for name, value in places.items() if value)}: {self.reason}"
+        where, text = ", ".join(f"{name} {value}" for name, value in places.items() if value), reject_text(self.reason)
+        return f"{where}: {text.en} / {text.fa}"
 
 
 class RejectFile:

@@ -13,8 +13,7 @@ from estelam.storage.base import StoreError
 from estelam.storage.facts import coverage_table
 from estelam.storage.statements import Statement
 
-_COLUMNS = (coverage_table.c.since, coverage_table.c.as_of_micros, coverage_table.c.tracking_since)
-_READ = Statement(select(*_COLUMNS))
+_READ = Statement(select(coverage_table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,17 @@ class Coverage:
         return (self.tracking_since or latest) < (other.tracking_since or latest)
 
 
-def read_coverage(connection: Connection) -> Coverage | None:
-    """Return the coverage declared in this transaction's snapshot, or None if none was ever declared."""
+def read_coverage(connection: Connection, required: Collection[str] | None = None) -> Coverage | None:
+    """Return the coverage declared in this transaction's snapshot, or None if none is.
+
+    Args:
+        connection: The connection.
+        required: The feeds that it must have been derived for; None: any.
+    """
     rows = _READ.rows(connection)
-    return Coverage(rows[0].since, to_datetime(rows[0].as_of_micros), rows[0].tracking_since) if rows else None
+    if not rows or (required is not None and not is_of(rows[0].feeds, required)):
+        return None
+    return Coverage(rows[0].since, to_datetime(rows[0].as_of_micros), rows[0].tracking_since)
 
 
 def check_feeds(connection: Connection, required: Collection[str]) -> None:

@@ -61,7 +61,7 @@ def _has_grant(catalogue: Catalogue, agreement: Agreement) -> bool:
 
 def _check_services(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
     known = {service.slug for service in catalogue.services if service.wire}
-    for table in ("ledgers", "ledger_certificates", "ledger_retired_keys", "addresses", "metrics"):
+    for table in ("ledgers", "ledger_certificates", "ledger_retired_keys", "feeds", "addresses", "metrics"):
         for name in sorted(set(getattr(settings, table)) - known):
             yield f"{table}.{name}: no service of that name is provided here"
 

@@ -6,7 +6,7 @@ not collected until somebody acknowledges the alarm.
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, unt
             with quality.transaction() as opened, source.transaction() as ledger:
                 now = minute_of(clock.now())
                 found = collect_batch(opened, ledger, service, witness, now=now, until=until)
-                fresh = read_freshness(ledger, service, now=now)
+                fresh = read_freshness(ledger, service, now=now, required=settings.feeds.get(service))
                 repository.save_freshness(opened, [fresh] if fresh else [])
             entries, more = entries + found.entries, found.more
     return entries
@@ -198,9 +198,15 @@ def _check_not_future(ledger: Connection, first: int, now: int) -> None:
         )
 
 
-def read_freshness(facts: Connection, service: str, *, now: int) -> Freshness | None:
-    """Age of the data of *service*, from the coverage declared in its store; None if none is declared."""
-    declared = coverage.read_coverage(facts)
+def read_freshness(
+    facts: Connection, service: str, *, now: int, required: Collection[str] | None = None
+) -> Freshness | None:
+    """Age of the data of *service*, from the coverage declared in its store; None if none is declared.
+
+    Nor is one where it was derived for other feeds than the *required* ones, if they are given: the service gives no NO
+    from it.
+    """
+    declared = coverage.read_coverage(facts, required)
     if declared is None:
         return None
     return Freshness(now, service, max(now - minute_of(declared.as_of), 0), declared.since)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from estelam.catalogue.model import Catalogue
 from estelam.core.exceptions import UsageError
 from estelam.core.names import unknown_name
-from estelam.core.normalize import find_invisible
+from estelam.core.normalize import check_line
 from estelam.pipeline.outages import MAX_DURATION, MAX_REASON_LENGTH, Outage, OutageTable
 from quality import repository
 from quality.periods import instant_of, minute_of
@@ -50,8 +50,10 @@ def create_outage(
     if first - now > MAX_AHEAD:
         raise AnnouncementError(f"an outage begins within {MAX_AHEAD.days} days; check the year")
     for reason in (reason_fa, reason_en):
-        if not 1 <= len(reason) <= MAX_REASON_LENGTH or find_invisible(reason) is not None:
-            raise AnnouncementError(f"a reason has 1 to {MAX_REASON_LENGTH} characters on one line")
+        try:
+            check_line(reason, MAX_REASON_LENGTH)
+        except ValueError as error:
+            raise AnnouncementError(f"a reason {error}; give 1 to {MAX_REASON_LENGTH} characters on one line") from None
     return PlannedOutage(service, minute_of(now), minute_of(first), minute_of(end), reason_fa, reason_en)
 
 

@@ -49,6 +49,9 @@ def collect(quality_store: QualityStore, sandbox: Sandbox) -> int:
         fresh = ledger_collector.read_freshness(entries, SERVICE, now=now)
         assert fresh is not None
         assert 0 <= fresh.age_minutes <= 24 * 60
+        assert fresh == ledger_collector.read_freshness(entries, SERVICE, now=now, required=("cases",))
+        for others in (("court-a",), ("cases", "court-b"), ()):
+            assert ledger_collector.read_freshness(entries, SERVICE, now=now, required=others) is None
         return ledger_collector.collect_batch(quality, entries, SERVICE, witness, now=now).entries
 
 

@@ -107,3 +107,16 @@ def test_invisible_in_name() -> None:
     for character in UNDEFINED:
         assert normalize.find_invisible(f"آرش{character}") == 3
     assert normalize.find_invisible("شرکت نمونه\u00a0۲، پلاک ۱ (تهران)") is None
+
+
+def test_line() -> None:
+    """A text of one line may have Persian joiners, and is refused if it is blank, too long or not visible."""
+    assert normalize.check_line("جابه\u200cجایی", 9) == "جابه\u200cجایی"
+    for text, why in (
+        ("\u00a0", "empty"),
+        ("ab" * 5, "longer than 9"),
+        ("a\u202eb", "invisible"),
+        ("a\nb", "invisible"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            normalize.check_line(text, 9)
