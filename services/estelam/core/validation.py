@@ -1,11 +1,14 @@
 """Validation of requests by the rules in the contract (protovalidate), for clients and servers alike."""
 
-from typing import TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import protovalidate
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from estelam.core import field_rules
 from estelam.core.errors import Reason, Refusal, Violation
 
 MAX_REQUEST_BYTES = 4096
@@ -31,8 +34,14 @@ def parse_request(kind: type[M], wire: bytes) -> M:
         raise Refusal(Reason.REQUEST_MALFORMED) from None
     if len(UnknownFieldSet(message)):
         raise Refusal(Reason.FIELD_UNKNOWN)
-    validate(message)
+    if not _predicate(cast("Any", kind))(message):
+        validate(message)
     return message
+
+
+@cache
+def _predicate(kind: type[Message]) -> Callable[[Message], bool]:
+    return field_rules.compile_predicate(kind)
 
 
 def validate(message: Message) -> None:

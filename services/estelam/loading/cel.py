@@ -1,27 +1,24 @@
-"""Compile CEL expressions to functions over whole columns: the subset that the contract's string rules use.
+"""Compile CEL expressions to functions over whole columns.
 
 `this` is the column. An evaluation error (`int` of a text that is not a number) is null. Arrow's three-valued logic
 then behaves as CEL does: `true || null` is true.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from estelam.core.cel import parse
+
 Env = Mapping[str, Any]
 Node = Callable[[Env], Any]
 
-_TOKEN = re.compile(r"\s*('[^'\\]*'|\"[^\"\\]*\"|\d+|\w+|\|\||&&|[=!<>]=|[^\s])")
 _DIGITS = re.compile(r"\^\[0-9]\{([1-9]\d*)(?:,(\d+))?}\$")
 _MAX_DIGITS = 18  # Every number with this many digits fits int64.
-
-
-class UnsupportedExpressionError(Exception):
-    """The expression uses a part of CEL that is not supported here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +36,7 @@ def compile_rule(expression: str) -> Callable[[Any], Any]:
     Raises:
         UnsupportedExpressionError: the expression uses a part of CEL that is not supported.
     """
-    parser = _Parser(expression)
-    node = parser.expression()
-    parser.expect("")
+    node = parse(expression, _Columns())
     return lambda column: node({"this": column})
 
 
@@ -69,128 +64,63 @@ def _choose(condition: Any, then: Any, otherwise: Any) -> Any:
     return pc.if_else(condition, then, otherwise)
 
 
-# Operators with their precedence.
-_BINARY: Mapping[str, tuple[int, Callable[[Any, Any], Any]]] = {
-    "||": (2, pc.or_kleene),
-    "&&": (3, pc.and_kleene),
-    "==": (4, pc.equal),
-    "!=": (4, pc.not_equal),
-    "<": (4, pc.less),
-    "<=": (4, pc.less_equal),
-    ">": (4, pc.greater),
-    ">=": (4, pc.greater_equal),
-    "in": (4, _is_in),
-    "+": (5, pc.add_checked),
-    "-": (5, pc.subtract_checked),
-    "*": (6, pc.multiply_checked),
-    "/": (6, pc.divide_checked),
-    "%": (6, _remainder),
+_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
+    "||": pc.or_kleene,
+    "&&": pc.and_kleene,
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+    "in": _is_in,
+    "+": pc.add_checked,
+    "-": pc.subtract_checked,
+    "*": pc.multiply_checked,
+    "/": pc.divide_checked,
+    "%": _remainder,
 }
 
 
-class _Parser:
-    """Recursive-descent parser; the result of each method is a function of the environment."""
+class _Columns:
+    """Functions of the environment, which holds a column for each variable."""
 
-    def __init__(self, text: str) -> None:
-        self._symbols: list[str] = [*_TOKEN.findall(text), ""]
-        self._scope = {"this"}
+    def variable(self, name: str) -> Node:
+        return lambda env: env[name]
 
-    def expression(self, min_precedence: int = 0) -> Node:
-        left = self._operand()
-        while (precedence := self._precedence()) > min_precedence:
-            operator = self._take()
-            left = (
-                self._conditional(left)
-                if operator == "?"
-                else self._binary(operator, left, self.expression(precedence))
-            )
-        return left
+    def text(self, value: str) -> Node:
+        scalar = pa.scalar(value)
+        return lambda _env: scalar
 
-    def expect(self, symbol: str) -> None:
-        if self._take() != symbol:
-            raise UnsupportedExpressionError
+    def number(self, value: int) -> Node:
+        scalar = pa.scalar(value, pa.int64())
+        return lambda _env: scalar
 
-    def _precedence(self) -> int:
-        symbol = self._symbols[0]
-        return 1 if symbol == "?" else _BINARY[symbol][0] if symbol in _BINARY else 0
+    def listed(self, items: Sequence[Node]) -> Node:
+        return lambda env: [item(env) for item in items]
 
-    def _take(self) -> str:
-        return self._symbols.pop(0)
+    def inverted(self, operand: Node) -> Node:
+        return lambda env: pc.invert(operand(env))
 
-    def _binary(self, operator: str, left: Node, right: Node) -> Node:
-        compute = _BINARY[operator][1]
+    def binary(self, operator: str, left: Node, right: Node) -> Node:
+        compute = _BINARY[operator]
         if operator == "||":
             return lambda env: _or(left(env), right, env)
         return lambda env: compute(left(env), right(env))
 
-    def _conditional(self, condition: Node) -> Node:
-        then = self.expression()
-        self.expect(":")
-        otherwise = self.expression()
+    def conditional(self, condition: Node, then: Node, otherwise: Node) -> Node:
         return lambda env: _choose(condition(env), then(env), otherwise(env))
 
-    def _operand(self) -> Node:
-        symbol = self._take()
-        if symbol == "!":
-            negated = self._operand()
-            return lambda env: pc.invert(negated(env))
-        if symbol == "(":
-            node = self.expression()
-            self.expect(")")
-        elif symbol == "[":
-            node = self._list()
-        elif symbol == "int":
-            node = self._int()
-        elif symbol in self._scope:
-            node = lambda env: env[symbol]  # noqa: E731
-        elif symbol[:1] in {"'", '"'} and symbol[1:]:
-            text = pa.scalar(symbol[1:-1])
-            node = lambda _env: text  # noqa: E731
-        elif symbol.isdecimal():
-            number = pa.scalar(int(symbol), pa.int64())
-            node = lambda _env: number  # noqa: E731
-        else:
-            raise UnsupportedExpressionError
-        while self._symbols[0] == ".":
-            node = self._method(node)
-        return node
-
-    def _list(self) -> Node:
-        items = [self.expression()]
-        while self._symbols[0] == ",":
-            self._take()
-            items.append(self.expression())
-        self.expect("]")
-        return lambda env: [item(env) for item in items]
-
-    def _int(self) -> Node:
-        self.expect("(")
-        text = self.expression()
-        self.expect(")")
+    def integer(self, text: Node) -> Node:
         return lambda env: _int(text(env))
 
-    def _method(self, owner: Node) -> Node:
-        self.expect(".")
-        name = self._take()
-        self.expect("(")
-        if name == "size":
-            self.expect(")")
-            return lambda env: pc.cast(pc.utf8_length(owner(env)), pa.int64())
-        if name == "matches":
-            pattern = self._take()[1:-1]
-            self.expect(")")
-            return lambda env: _matches(owner(env), pattern)
-        if name == "all":
-            return self._all(owner)
-        raise UnsupportedExpressionError
+    def size(self, owner: Node) -> Node:
+        return lambda env: pc.cast(pc.utf8_length(owner(env)), pa.int64())
 
-    def _all(self, owner: Node) -> Node:
-        variable = self._take()
-        self.expect(",")
-        self._scope.add(variable)
-        predicate = self.expression()
-        self.expect(")")
+    def matches(self, owner: Node, pattern: str) -> Node:
+        return lambda env: _matches(owner(env), pattern)
 
+    def every(self, owner: Node, variable: str, predicate: Node) -> Node:
         def run(env: Env) -> Any:
             result: Any = pa.scalar(value=True)
             for item in owner(env):

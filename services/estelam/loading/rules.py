@@ -5,21 +5,21 @@ Values that fail the filter, and all values if a rule is written in CEL that the
 by protovalidate one by one. Its verdict is final.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.protobuf.descriptor_pb2 import FieldOptions
 from google.protobuf.message import Message
 
-from buf.validate import validate_pb2
 from estelam.core import validation
+from estelam.core.cel import UnsupportedExpressionError
+from estelam.core.field_rules import Bound, rules_of
 from estelam.loading import cel
 
 ColumnPredicate = Callable[[Any], Any]
 
-_BOUNDS = {"gt": pc.greater, "gte": pc.greater_equal, "lt": pc.less, "lte": pc.less_equal}
+_BOUNDS = {">": pc.greater, ">=": pc.greater_equal, "<": pc.less, "<=": pc.less_equal}
 
 
 class FieldRules:
@@ -50,27 +50,11 @@ class FieldRules:
 
 def _predicates(message: type[Message], name: str) -> list[ColumnPredicate] | None:
     """Return the column-wise form of the rules; None if some rule has none."""
-    descriptor = message.DESCRIPTOR
-    if descriptor.GetOptions().HasExtension(validate_pb2.message):
-        return None
     try:
-        return list(_field_predicates(descriptor.fields_by_name[name].GetOptions()))
-    except cel.UnsupportedExpressionError:
+        return [_bound(rule) if isinstance(rule, Bound) else cel.compile_rule(rule) for rule in rules_of(message, name)]
+    except UnsupportedExpressionError:
         return None
 
 
-def _field_predicates(options: FieldOptions) -> Iterator[ColumnPredicate]:
-    for kind, rules in options.Extensions[validate_pb2.field].ListFields():
-        if kind.name not in {"string", "int64"}:
-            raise cel.UnsupportedExpressionError
-        for rule, value in rules.ListFields():
-            if kind.name == "int64" and rule.name in _BOUNDS:
-                yield _bound(rule.name, value)
-            elif value is True and (found := rule.GetOptions().Extensions[validate_pb2.predefined].cel):
-                yield from (cel.compile_rule(each.expression) for each in found)
-            else:
-                raise cel.UnsupportedExpressionError
-
-
-def _bound(name: str, limit: int) -> ColumnPredicate:
-    return lambda column: _BOUNDS[name](column, limit)
+def _bound(bound: Bound) -> ColumnPredicate:
+    return lambda column: _BOUNDS[bound.operator](column, bound.limit)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estelam.core.cel import UnsupportedExpressionError
 from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest, CheckByTrackingIdRequest
 from estelam.loading import cel
 from estelam.loading.rules import FieldRules
@@ -134,7 +135,7 @@ def test_all_rules_are_compiled() -> None:
 )
 def test_unsupported_expression(expression: str) -> None:
     """An expression outside the supported subset of CEL raises an error."""
-    with pytest.raises(cel.UnsupportedExpressionError):
+    with pytest.raises(UnsupportedExpressionError):
         cel.compile_rule(expression)
 
 
@@ -142,7 +143,7 @@ def test_fallback_to_protovalidate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules without a column-wise form are validated value by value."""
 
     def fail(_expression: str) -> Callable[[object], object]:
-        raise cel.UnsupportedExpressionError
+        raise UnsupportedExpressionError
 
     monkeypatch.setattr(cel, "compile_rule", fail)
     rules = FieldRules(CheckByNationalIdRequest, "national_id")
