@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 
 from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
-from estelam.storage.statements import driver_error, run_text
+from estelam.storage.statements import PackedArray, driver_error, run_text
 
 # Longest time that a hanging worker may hold the write lock. A commit that waits for its standby has no limit: no reply
 # is sent meanwhile, and health reports NOT_SERVING.
@@ -87,9 +89,10 @@ class PostgreSQL:
         if committed.statusmessage != "COMMIT":
             raise StoreError("a commit failed")
 
-    def lock(self, connection: Connection) -> None:
-        """Queue the append lock."""
+    def lock(self, connection: Connection) -> bool:
+        """Queue the append lock, before which others may have committed."""
         run_text(connection, _LOCK.format(schema=LEDGER))
+        return True
 
     def check_after_commit(self) -> None:
         """Raise StoreError if the commit came with a warning: it did not wait for the standby to confirm."""
@@ -102,6 +105,7 @@ class PostgreSQL:
         yield
 
     def _on_connect(self, connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.adapters.register_dumper(PackedArray, _PackedArrayDumper)
         connection.add_notice_handler(self._on_notice)
         row = connection.execute("SELECT current_setting('fsync'), current_setting('server_encoding')").fetchone()
         if row != ("on", "UTF8"):
@@ -110,6 +114,15 @@ class PostgreSQL:
     def _on_notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.sqlstate or "")
+
+
+class _PackedArrayDumper(Dumper):
+    """Sends an array as it is; its type is that to which the statement casts the parameter."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: PackedArray) -> PackedArray:
+        return obj
 
 
 def _connect(_dialect: Any, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
