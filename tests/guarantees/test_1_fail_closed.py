@@ -152,6 +152,8 @@ REFUSED = {
 CALLER_ERRORS = {
     "estelam/auth/certificate.py": Reason.CERTIFICATE_UNUSABLE,
     "estelam/auth/trust.py": Reason.CERTIFICATE_UNUSABLE,
+    "estelam/core/clock.py": Reason.CERTIFICATE_UNUSABLE,  # the times and the key of a certificate
+    "estelam/core/keys.py": Reason.CERTIFICATE_UNUSABLE,
     "estelam/core/validation.py": Reason.REQUEST_MALFORMED,
 }
 # Functions where the right answer is returned in spite of a fault, and why that is sound.
@@ -183,6 +185,7 @@ TOLERATED = {
     "Outage._check_duration": "the same",
     "FileReloader.refresh": "the same",
     "FileReloader._refresh": "the same",
+    "FileReloader._is_fresh": "the same",
     "FileReloader._known": "the same",
     "FileReloader._are_still": "the same",
     "file_stamp": "the same",

@@ -1,7 +1,7 @@
 """Domain model shared by all packages: values without behaviour that can fail."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -79,6 +79,8 @@ class Purpose:
     """The correlation id as the caller encoded it, which the reply returns."""
 
 
+NO_PURPOSE = Purpose()
+"""The purpose of an inquiry that states none."""
 PURPOSE_KEYS = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 """The metadata keys that state an inquiry's purpose, each with its attribute of `Purpose`."""
 
@@ -129,7 +131,7 @@ class Inquiry:
     caller: Caller
     received_at: float
     """Monotonic time in seconds."""
-    purpose: Purpose = field(default_factory=Purpose)
+    purpose: Purpose = NO_PURPOSE
     nonce: bytes = b""
     """The hash of the nonce that the caller sent; empty without one."""
     request: Any = None

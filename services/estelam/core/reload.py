@@ -90,15 +90,19 @@ class FileReloader(Generic[T]):
             OSError: the status of a file can't be read. The last value stays.
             Exception: whatever the load function raises. The last value stays.
         """
+        if self._is_fresh():
+            return False
         with self._lock:
             return self._refresh()
 
+    def _is_fresh(self) -> bool:
+        return self._value is not None and self._monotonic() < self._next_check
+
     def _refresh(self) -> bool:
+        if self._is_fresh():
+            return False
         if self._value is not None:
-            now = self._monotonic()
-            if now < self._next_check:
-                return False
-            self._next_check = now + self._interval_seconds
+            self._next_check = self._monotonic() + self._interval_seconds
         stamps = tuple(file_stamp(path) for path in self._files())
         if self._value is not None and (stamps == self._known(stamps) or not self._are_still(stamps)):
             return False

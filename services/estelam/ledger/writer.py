@@ -132,8 +132,9 @@ class Appended:
         answered_at.FromMicroseconds(prepared.micros)
         # What all have in common comes last, and a message's bytes may be joined from those of its fields.
         common = receipt.canonical(pb.Receipt(inclusion_path=self.tree.upper_path, checkpoint=self.note))
-        for place, record in enumerate(prepared.records, len(prepared.notes)):
-            index = self.first + place
+        places = range(len(prepared.notes), len(prepared.notes) + len(prepared.records))
+        paths = self.tree.lower_paths(self.first + places.start, len(places))
+        for place, record, path in zip(places, prepared.records, paths, strict=True):
             own = pb.Receipt(
                 inquiry_id=str(record.inquiry_id),
                 answered_at=answered_at,
@@ -141,8 +142,8 @@ class Appended:
                 reply=record.reply,
                 entry=prepared.rows[place].leaf,
                 salt=record.salt,
-                index=index,
-                inclusion_path=self.tree.lower_path(index),
+                index=self.first + place,
+                inclusion_path=path,
             )
             yield receipt.canonical(own) + common
 
@@ -221,9 +222,11 @@ class LedgerWriter:
             StoreError: the ledger was written with another HMAC key under the id of the current one.
         """
         micros, monotonic = self._clock.micros(), self._clock.monotonic()
-        noted = [self._note(SUBJECTS_OF_NOTES[note.kind], note.notice, micros) for note in notes]
-        records = [self._record(draft, micros, monotonic) for draft in drafts]
-        entries = [*noted, *(each.entry for each in records), *(self._note(NOTICES, one, micros) for one in notices)]
+        salts = _salts(len(notes) + 2 * len(drafts) + len(notices))
+        noted = [self._note(SUBJECTS_OF_NOTES[note.kind], note.notice, micros, salts) for note in notes]
+        records = [self._record(draft, micros, monotonic, salts) for draft in drafts]
+        noticed = [self._note(NOTICES, notice, micros, salts) for notice in notices]
+        entries = [*noted, *(each.entry for each in records), *noticed]
         first_use = self._first_use(found)
         for key_check_value in first_use.values():
             entries[0][1].key_check_value = key_check_value
@@ -326,13 +329,13 @@ class LedgerWriter:
         self._known = head, tree
         return tree
 
-    def _note(self, subject: bytes, notice: str, micros: int) -> _KeyedEntry:
+    def _note(self, subject: bytes, notice: str, micros: int, salts: Iterator[bytes]) -> _KeyedEntry:
         entry = pb.Entry(
             inquiry_id=uuid_utils.uuid7().bytes, answered_at_micros=micros, outcome=pb.OUTCOME_NOTED, notice=notice
         )
-        return entry, self._search_keys(subjects=[subject])
+        return entry, self._search_keys(next(salts), subjects=[subject])
 
-    def _record(self, draft: EntryDraft, micros: int, monotonic: float) -> _Record:
+    def _record(self, draft: EntryDraft, micros: int, monotonic: float, salts: Iterator[bytes]) -> _Record:
         inquiry, hashed = draft.inquiry, self._keyring.hash
         method, purpose = inquiry.method, inquiry.purpose
         is_valid = inquiry.request is not None
@@ -341,8 +344,9 @@ class LedgerWriter:
         outcome = _WIRE_OUTCOME.get(draft.outcome, pb.OUTCOME_REFUSED)
         subjects = method.subjects(inquiry.request) if is_valid else ()
         disclosed = method.disclosed(draft.reply) if draft.reply else ()
-        salt = secrets.token_bytes(receipt.SALT_BYTES)
+        salt = next(salts)
         keys = self._search_keys(
+            next(salts),
             subjects=[hashed(subject) for subject in (*subjects, *disclosed)],
             question=hashed(request_subject(method.name, request)) if is_valid else b"",
             correlation=hashed(Subject("correlation", purpose.correlation)) if purpose.correlation else b"",
@@ -369,6 +373,7 @@ class LedgerWriter:
 
     def _search_keys(
         self,
+        salt: bytes,
         *,
         subjects: Sequence[bytes],
         question: bytes = b"",
@@ -377,7 +382,7 @@ class LedgerWriter:
         operator: bytes = b"",
     ) -> pb.SearchKeys:
         return pb.SearchKeys(
-            salt=secrets.token_bytes(receipt.SALT_BYTES),
+            salt=salt,
             key_id=self._keyring.current,
             subjects=subjects,
             question=question,
@@ -385,6 +390,13 @@ class LedgerWriter:
             case_reference=case_reference,
             operator=operator,
         )
+
+
+def _salts(count: int) -> Iterator[bytes]:
+    """Yield *count* salts, for which the system is asked once."""
+    size = receipt.SALT_BYTES
+    drawn = secrets.token_bytes(count * size)
+    return (drawn[start : start + size] for start in range(0, len(drawn), size))
 
 
 def _completed_nodes(tree: Growth) -> list[tuple[int, int, bytes]]:

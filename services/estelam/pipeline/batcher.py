@@ -89,7 +89,7 @@ class FairQueue(Generic[T, R]):
         return sum(map(len, self._queues.values()))
 
     def __bool__(self) -> bool:
-        return any(self._queues.values())
+        return bool(self._queues)  # a queue that is empty is removed
 
     def append(self, key: str, entry: Entry[T, R]) -> Entry[T, R] | None:
         """Add *entry* to the queue of *key*; if all is full, remove and return the last entry of the longest queue.
@@ -137,9 +137,9 @@ class Batcher(Generic[T, R]):
         self._limits = limits
         self._timers = timers
         self._observe = observe
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)
-        self._batch_ended = threading.Condition(lock)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._batch_ended = threading.Condition(self._lock)
         self._batches = 0
         self._queue: FairQueue[T, R] = FairQueue(limits.queue)
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -163,7 +163,7 @@ class Batcher(Generic[T, R]):
         entry: Entry[T, R] = Entry(item, done)
         entry.expire_after(seconds, self._timers)
         try:
-            with self._changed:
+            with self._lock:
                 last = self._queue.append(queue_key, entry)
         except BaseException:
             entry.abandon()
@@ -246,7 +246,7 @@ class Batcher(Generic[T, R]):
     def _run_batch(self) -> None:
         batch: list[Entry[T, R]] = []
         try:
-            with self._changed:
+            with self._lock:
                 self._take(batch)
             if batch:
                 self._observe(len(batch))

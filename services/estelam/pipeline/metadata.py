@@ -10,7 +10,7 @@ from estelam.auth.grants import Grant, Quota
 from estelam.auth.rate_limit import TokenBucket
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
-from estelam.core.model import PURPOSE_KEYS, Inquiry, Purpose
+from estelam.core.model import NO_PURPOSE, PURPOSE_KEYS, Inquiry, Purpose
 from estelam.core.purpose import decode_purpose
 from estelam.receipts.own_call import NONCE, nonce_hash
 
@@ -41,6 +41,8 @@ def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
     for key in grant.required_metadata:
         if PURPOSE_KEYS[key] not in given:
             raise Refusal(Reason.METADATA_REQUIRED, [Violation.of(key, "metadata.required")])
+    if not given:
+        return NO_PURPOSE
     return Purpose(**given, echo=echo)
 
 

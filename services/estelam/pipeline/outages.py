@@ -126,8 +126,10 @@ class OutageSchedule:
     def remaining_seconds(self, service: str) -> float | None:
         """Return the seconds until *service* is in operation, or None if it is. Adjacent outages count as one."""
         self._refresh()
+        if not (spans := self._reloader.value.get(service)):
+            return None
         now = end = self._clock.micros()
-        for since, until in self._reloader.value.get(service, ()):
+        for since, until in spans:
             if since <= end < until:
                 end = until
         return (end - now) / 1e6 if end > now else None

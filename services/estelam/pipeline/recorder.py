@@ -75,10 +75,15 @@ Lookup = Callable[[LookupContext, Sequence[Inquiry]], Sequence[LookupResult | Re
 
 
 class _Undecided(NamedTuple):
-    """An inquiry whose entry may be committed, and the leaf that this entry then has."""
+    """A batch of which it is not known whether it is committed. Nothing is computed of it before that is needed."""
 
-    inquiry: Inquiry
-    leaf: bytes
+    inquiries: Sequence[Inquiry]
+    appended: Appended
+
+    @property
+    def by_index(self) -> dict[int, Inquiry]:
+        """The inquiry of each entry, by the index that the entry has if it is committed."""
+        return dict(zip(self.appended.leaves, self.inquiries, strict=True))
 
 
 class InquiryRecorder:
@@ -105,8 +110,8 @@ class InquiryRecorder:
         self._clock = clock
         self._last_sealed = last_sealed
         self._commits = ProvenCommits(ledger.verify)
-        # The inquiries of a commit whose outcome is not known, until what it wrote is annulled.
-        self._undecided: dict[int, _Undecided] = {}
+        # The commit whose outcome is not known, until what it wrote is annulled.
+        self._undecided: _Undecided | None = None
 
     def answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
         """Look up and record *inquiries* in one transaction; return an answer or a refusal for each, in order.
@@ -129,11 +134,14 @@ class InquiryRecorder:
             results, prepared = self._prepare(connection, read_basis, inquiries)  # 5 look up
             self._store.lock(connection)
             head = self._ledger.start_head(connection, len(inquiries))
-            while (read_again := self._ledger.start_basis(connection))() != read_basis():
+            while (
+                not self._store.locks_at_begin
+                and (read_again := self._ledger.start_basis(connection))() != read_basis()
+            ):
                 read_basis = read_again
                 results, prepared = self._prepare(connection, read_basis, inquiries)
             appended = self._ledger.append(connection, prepared, head)  # 6 record
-            self._undecided = _undecided(inquiries, appended)
+            self._undecided = _Undecided(inquiries, appended)
         self._ledger.keep_committed(appended)
         answers = [
             Answer(result.outcome, with_receipt(type(result.reply), record.reply, receipt))
@@ -141,7 +149,7 @@ class InquiryRecorder:
             else result
             for result, record, receipt in zip(results, prepared.records, appended.receipts(), strict=True)
         ]
-        self._undecided = {}
+        self._undecided = None
         return answers
 
     def _prepare(
@@ -197,7 +205,7 @@ class InquiryRecorder:
                     EntryDraft(i, (i.refusal or refusal).reason, annuls=written.pop(str(i.id), None)) for i in inquiries
                 ]
                 self._ledger.append_at_once(connection, [*drafts, *self._annulments(written)])
-            self._undecided = {}
+            self._undecided = None
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
             log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
 
@@ -206,7 +214,7 @@ class InquiryRecorder:
         try:
             self._annul_undecided()
         except Exception as error:  # noqa: BLE001 - the process ends, with or without the annulments
-            inquiry_ids = [str(inquiry.id) for inquiry, _ in self._undecided.values()]
+            inquiry_ids = [str(inquiry.id) for inquiry in self._undecided.inquiries] if self._undecided else []
             log.error("undecided.abandoned", error=type(error).__name__, inquiry_ids=inquiry_ids)
 
     def _annul_undecided(self) -> None:
@@ -216,14 +224,15 @@ class InquiryRecorder:
         with self._store.transaction() as connection:
             if drafts := self._annulments(self._written(connection)):
                 self._ledger.append_at_once(connection, drafts)
-        self._undecided = {}
+        self._undecided = None
 
     def _annulments(self, written: Mapping[str, int]) -> list[EntryDraft]:
         """Return the drafts that annul *written*: the indexes of undecided inquiries' entries, by inquiry id."""
+        by_index = self._undecided.by_index if self._undecided else {}
         return [
             EntryDraft(inquiry, (inquiry.refusal or Refusal(Reason.STORE_UNAVAILABLE)).reason, annuls=index)
             for index in written.values()
-            for inquiry in [self._undecided[index].inquiry]
+            for inquiry in [by_index[index]]
         ]
 
     def _written(self, connection: Connection) -> dict[str, int]:
@@ -231,8 +240,10 @@ class InquiryRecorder:
         # Read under the append lock, which the other transaction no longer holds: its outcome is decided.
         if not self._undecided:
             return {}
-        found = search.committed(connection, {index: leaf for index, (_, leaf) in self._undecided.items()})
-        return {str(self._undecided[index].inquiry.id): index for index in found}
+        by_index = self._undecided.by_index
+        return {
+            str(by_index[index].id): index for index in search.committed(connection, self._undecided.appended.leaves)
+        }
 
     def ping(self) -> None:
         """Raise an error unless the store can be read and the signing key's certificate is valid."""
@@ -243,11 +254,6 @@ class InquiryRecorder:
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
             log.error("facts.note_failed", error=type(error).__name__)
         self._ledger.check_signing_key()
-
-
-def _undecided(inquiries: Sequence[Inquiry], appended: Appended) -> dict[int, _Undecided]:
-    leaves = appended.leaves.items()
-    return {index: _Undecided(inquiry, leaf) for inquiry, (index, leaf) in zip(inquiries, leaves, strict=True)}
 
 
 def refusal_for(error: BaseException) -> Refusal:

@@ -17,19 +17,13 @@ MAX_CANCELLED = 64
 
 
 class Timer:
-    """A function to be called at a monotonic instant; `cancel` drops it."""
+    """A function to be called later; `cancel` drops it."""
 
-    __slots__ = ("at", "function", "number", "timers")
+    __slots__ = ("function", "timers")
 
-    def __init__(self, timers: "Timers", at: float, number: int, function: Callable[[], None]) -> None:
+    def __init__(self, timers: "Timers", function: Callable[[], None]) -> None:
         self.timers = timers
-        self.at = at
-        self.number = number
         self.function: Callable[[], None] | None = function
-
-    def __lt__(self, other: "Timer") -> bool:
-        """Order by time, then by age."""
-        return (self.at, self.number) < (other.at, other.number)
 
     def cancel(self) -> None:
         """Do not call the function, unless it has been called already."""
@@ -42,7 +36,8 @@ class Timers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._heap: list[Timer] = []
+        # By monotonic time, then by age.
+        self._heap: list[tuple[float, int, Timer]] = []
         self._cancelled = 0
         self._numbers = count()
         self._wakes_at = math.inf
@@ -52,10 +47,10 @@ class Timers:
 
     def after(self, seconds: float, function: Callable[[], None]) -> Timer:
         """Call *function* in *seconds*; at once, if they are negative."""
-        timer = Timer(self, time.monotonic() + seconds, next(self._numbers), function)
+        timer, at = Timer(self, function), time.monotonic() + seconds
         with self._lock:
-            heapq.heappush(self._heap, timer)
-            if timer.at < self._wakes_at:
+            heapq.heappush(self._heap, (at, next(self._numbers), timer))
+            if at < self._wakes_at:
                 self._changed.notify()
         return timer
 
@@ -67,7 +62,7 @@ class Timers:
             timer.function = None
             self._cancelled += 1
             if self._cancelled > max(MAX_CANCELLED, len(self._heap) // 2):
-                self._heap = [left for left in self._heap if left.function]
+                self._heap = [left for left in self._heap if left[2].function]
                 heapq.heapify(self._heap)
                 self._cancelled = 0
 
@@ -93,14 +88,14 @@ class Timers:
         """Wait until a timer is due, and return its function; None once the timers are closed."""
         with self._changed:
             while not self._closing:
-                if self._heap and self._heap[0].function is None:
+                self._wakes_at, _, first = self._heap[0] if self._heap else (math.inf, 0, None)
+                if first is not None and first.function is None:
                     heapq.heappop(self._heap)
                     self._cancelled -= 1
                     continue
                 now = time.monotonic()
-                self._wakes_at = self._heap[0].at if self._heap else math.inf
-                if self._wakes_at <= now:
-                    function, self._heap[0].function = self._heap[0].function, None
+                if first is not None and self._wakes_at <= now:
+                    function, first.function = first.function, None
                     heapq.heappop(self._heap)
                     return function
                 self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)

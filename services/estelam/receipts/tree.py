@@ -6,8 +6,9 @@ sibling moves up unchanged.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of the tree without leaves."""
@@ -80,8 +81,7 @@ class Frontier:
             first, nodes = first // 2, pairs + nodes[len(nodes) - len(nodes) % 2 :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
+class _Level(NamedTuple):
     """The nodes of one level from index *first* on, to the last one."""
 
     first: int
@@ -114,11 +114,12 @@ class Growth:
 
     def path(self, index: int) -> list[bytes]:
         """Return the inclusion path of the new leaf *index*, nearest sibling first (RFC 9162, section 2.1.3)."""
-        return [*self.lower_path(index), *self.upper_path]
+        return _siblings(index, self.levels[:-1])
 
-    def lower_path(self, index: int) -> list[bytes]:
-        """Return the part of the path that differs among the new leaves."""
-        return _siblings(index, self.levels[: self._meeting_level])
+    def lower_paths(self, first: int, count: int) -> Iterator[list[bytes]]:
+        """Yield the part of the path that differs among the new leaves, of *count* of them from *first* on."""
+        levels = self.levels[: self._meeting_level]
+        return (_siblings(index, levels) for index in range(first, first + count))
 
     @property
     def upper_path(self) -> list[bytes]:
@@ -139,10 +140,10 @@ class Growth:
 def _siblings(index: int, levels: Sequence[_Level]) -> list[bytes]:
     """Return the sibling of the node *index* of the first of *levels*, and of its ancestors in the others, if any."""
     path = []
-    for level in levels:
-        if (sibling := (index ^ 1) - level.first) < len(level.nodes):
-            path.append(level.nodes[sibling])
-        index //= 2
+    for first, nodes in levels:
+        if (sibling := (index ^ 1) - first) < len(nodes):
+            path.append(nodes[sibling])
+        index >>= 1
     return path
 
 

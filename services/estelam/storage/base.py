@@ -30,6 +30,8 @@ class Backend(Protocol):
     """What differs between the engines."""
 
     engine: Engine
+    locks_at_begin: bool
+    """Whether a transaction that appends has the append lock from its beginning on."""
 
     def close(self) -> None:
         """Close the files or the connection.

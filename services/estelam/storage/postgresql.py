@@ -41,6 +41,8 @@ _CONNECTION_PARAMETERS = {
 class PostgreSQL:
     """One connection to the primary, opened again after any error."""
 
+    locks_at_begin = False
+
     def __init__(self, address: URL, modes: Mapping[str, AccessMode]) -> None:
         self._creates = AccessMode.CREATE in modes.values()
         self._begin = _begin_statement(modes)
@@ -89,10 +91,9 @@ class PostgreSQL:
         if committed.statusmessage != "COMMIT":
             raise StoreError("a commit failed")
 
-    def lock(self, connection: Connection) -> bool:
-        """Queue the append lock, before which others may have committed."""
+    def lock(self, connection: Connection) -> None:
+        """Queue the append lock."""
         run_text(connection, _LOCK.format(schema=LEDGER))
-        return True
 
     def check_after_commit(self) -> None:
         """Raise StoreError if the commit came with a warning: it did not wait for the standby to confirm."""

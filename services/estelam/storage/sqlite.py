@@ -29,6 +29,8 @@ class SQLite:
     stored can't be known. That ends where they are put back as they were; else the store must be opened again.
     """
 
+    locks_at_begin = True
+
     def __init__(
         self,
         folder: Path,

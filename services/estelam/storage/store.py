@@ -70,6 +70,11 @@ class Store:
         with self._connected() as connection, self._backend.append(connection):
             yield connection
 
+    @property
+    def locks_at_begin(self) -> bool:
+        """Whether a transaction of `append` has the append lock, and one snapshot, from its beginning on."""
+        return self._backend.locks_at_begin
+
     def lock(self, connection: Connection) -> None:
         """Take the append lock: no other transaction writes to the ledger until this one ends."""
         self._backend.lock(connection)
