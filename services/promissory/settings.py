@@ -26,6 +26,6 @@ class PromissorySettings(StoreSettings):
     feeds: tuple[FeedName, ...] = ("notes",)
     """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
     Files of other feeds are refused."""
-    parties_window: timedelta = Field(default=timedelta(hours=24), le=MAX_CONFIRMATION_WINDOW)
+    parties_window: timedelta = Field(default=timedelta(hours=24), ge=timedelta(seconds=1), le=MAX_CONFIRMATION_WINDOW)
     """How long after YES from CheckNote the caller may call GetNoteParties for the serial (R2.2); ISO 8601 duration,
     at most 24 hours."""

@@ -76,9 +76,9 @@ class QualitySettings(SettingsSection):
     """The consumers in whose names the services are probed."""
     probe_requests: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The harmless request of each method's probe, as proto3 JSON, by the method's name (package.Service/Method)."""
-    probe_interval_seconds: float = Field(default=60.0, gt=0)
+    probe_interval_seconds: float = Field(default=60.0, ge=0.01, le=86_400)
     """Seconds between two probes; the indicators count minutes, so change it in trials only."""
-    probe_seconds: float = Field(default=12.0, gt=0)
+    probe_seconds: float = Field(default=12.0, ge=0.01, le=3600)
     """Timeout of each probe call in seconds: longer than `request_timeout_seconds`, so that refusals arrive."""
     log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""

@@ -13,6 +13,7 @@ from estelam.core.exceptions import UserFacingError
 from estelam.core.model_files import load_model
 
 Value = float | date
+_Number = Annotated[float, Field(ge=0, le=1e9)]
 
 
 def _parse_bound(value: object) -> object:
@@ -48,8 +49,8 @@ class Objective(_Record):
     """One bound on one indicator."""
 
     metric: Sli
-    at_least: float | None = None
-    at_most: Annotated[Value | None, BeforeValidator(_parse_bound)] = None
+    at_least: _Number | None = None
+    at_most: Annotated[_Number | date | None, BeforeValidator(_parse_bound)] = None
 
     @model_validator(mode="after")
     def _check_bound(self) -> Self:
@@ -90,8 +91,8 @@ class RuleSet(_Record):
 class Rulebook(_Record):
     """The whole rules file."""
 
-    notice_hours: float = Field(ge=0)
-    shortest_outage_minutes: int = Field(ge=1)
+    notice_hours: float = Field(ge=0, le=100_000)
+    shortest_outage_minutes: int = Field(ge=1, le=1_000_000)
     entering: str
     leaving: str
     depends_on: dict[str, str] = {}

@@ -244,8 +244,12 @@ def write_access(
     write_atomic(sandbox.access, "\n".join(table))
 
 
+SINCE, LIFETIME = datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=60 * 365)
+"""The authority and the signing certificates are valid for the whole time that clocks of tests may show."""
+
+
 def _issue(sandbox: Sandbox) -> None:
-    authority = DevCertificateAuthority.create(sandbox.pki)
+    authority = DevCertificateAuthority.create(sandbox.pki, since=SINCE, lifetime=LIFETIME)
     for name, organization_id in ORGANIZATIONS.items():
         authority.issue(name, [organization_id])
     authority.issue("proxy", [])
@@ -257,9 +261,7 @@ def _issue(sandbox: Sandbox) -> None:
 
 
 def _issue_signing(pki: Path, name: str, organization_id: str) -> None:
-    """Issue a signing certificate for the whole time that clocks of tests may show."""
-    since, lifetime = datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=60 * 365)
-    DevCertificateAuthority(pki).issue_signing(name, organization_id, since=since, lifetime=lifetime)
+    DevCertificateAuthority(pki).issue_signing(name, organization_id, since=SINCE, lifetime=LIFETIME)
 
 
 def _write_settings(

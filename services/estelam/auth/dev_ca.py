@@ -33,13 +33,18 @@ class DevCertificateAuthority:
 
     @classmethod
     def create(
-        cls, folder: Path, name: str = "estelam development CA", *, since: datetime | None = None
+        cls,
+        folder: Path,
+        name: str = "estelam development CA",
+        *,
+        since: datetime | None = None,
+        lifetime: timedelta = timedelta(days=3650),
     ) -> "DevCertificateAuthority":
         """Create a new authority in *folder*, valid from *since* (default: now)."""
         folder.mkdir(parents=True, exist_ok=True)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, subject, key, key, since or datetime.now(UTC), timedelta(days=3650))
+        builder = _builder(subject, subject, key, key, since or datetime.now(UTC), lifetime)
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)

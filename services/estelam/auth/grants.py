@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -20,14 +20,24 @@ class AccessConfigError(UserFacingError):
     """The access table is invalid; the text is for the operator."""
 
 
+MAX_SHOWN = 999_999_999
+"""Replies state the tokens left, and the seconds until the bucket is full, in nine digits."""
+
+
 class Quota(BaseModel):
     """A token bucket: *burst* tokens at most, refilled at *rate* per second; an answer NO costs *miss_cost* tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rate: float = Field(gt=0)
-    burst: int = Field(ge=1)
-    miss_cost: int = Field(ge=1, default=1)
+    rate: float = Field(ge=0.000_001, le=1e9)
+    burst: int = Field(ge=1, le=MAX_SHOWN)
+    miss_cost: int = Field(ge=1, le=MAX_SHOWN, default=1)
+
+    @model_validator(mode="after")
+    def _refills(self) -> Self:
+        if (self.burst + self.miss_cost) / self.rate > MAX_SHOWN:
+            raise ValueError(f"rate: refills the bucket in more than {MAX_SHOWN:,} seconds; raise it, or lower burst")
+        return self
 
 
 class Grant(BaseModel):

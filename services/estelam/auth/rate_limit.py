@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
-from estelam.auth.grants import Quota
+from estelam.auth.grants import MAX_SHOWN, Quota
 from estelam.core.clock import Clock
 from estelam.core.errors import QuotaState, Reason, Refusal
 
@@ -121,6 +121,6 @@ def bucket_state(bucket: TokenBucket, policy: str) -> QuotaState:
         policy=policy,
         limit=quota.burst,
         remaining=max(0, math.floor(bucket.tokens)),
-        reset_seconds=math.ceil((quota.burst - bucket.tokens) / quota.rate),
+        reset_seconds=min(MAX_SHOWN, math.ceil((quota.burst - bucket.tokens) / quota.rate)),
         retry_seconds=max(0.0, (1 - bucket.tokens) / quota.rate),
     )

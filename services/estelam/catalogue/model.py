@@ -39,7 +39,7 @@ class Party(Record):
 class Registry(Record):
     """One of the base registries of the table in resolution 5 (R5.T)."""
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=10_000)
     slug: Slug
     fa: Text
     en: Text

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from estelam.core import keyring_file
 from estelam.core.model import Subject
-from estelam.core.model_files import MAX_FILE_BYTES, validation_summary
+from estelam.core.model_files import MAX_FILE_BYTES, repeated_keys, validation_summary
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_private_key
 
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
@@ -86,6 +86,8 @@ class RetirementList(BaseModel):
             found = cls.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
         except ValidationError as error:
             raise KeyFileError(f"{path}: {validation_summary(error)}") from None
+        if repeated := repeated_keys(content):
+            raise KeyFileError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
         keys = [retirement.key for retirement in found.retired]
         if len(set(keys)) != len(keys):
             raise KeyFileError(f"{path}: a key is named twice; keep the row with the earliest time")

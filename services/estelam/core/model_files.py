@@ -1,7 +1,9 @@
 """TOML files that are loaded into pydantic models, with one form of error: `path: key: message`."""
 
+import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,6 +81,18 @@ def _is_of_date(text: str, fault: str) -> bool:
     lines = text.splitlines()
     line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
     return "date" in fault or re.search(r"=\s*[0-9]{1,4}[-/][0-9]{1,2}[-/]", line) is not None
+
+
+def repeated_keys(content: bytes) -> list[str]:
+    """Return the keys that an object in *content* (JSON) gives more than once; readers differ in which one holds."""
+    repeated: list[str] = []
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return dict(pairs)
+
+    json.loads(content.decode("utf-8-sig"), object_pairs_hook=read)
+    return repeated
 
 
 def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> str:

@@ -53,7 +53,7 @@ RULE_TEXTS: dict[str, RuleText] = {
     ),
     "metadata.nonce": RuleText(
         "must be given once, as 22 to 64 random characters of 0-9 A-Z a-z _ -",
-        "باید یک بار و با ۲۲ تا ۶۴ نویسه تصادفی از 0-9 A-Z a-z _ - ارسال شود",
+        "باید یک بار و با ۲۲ تا ۶۴ نویسه تصادفی از رقم‌ها و حروف لاتین، خط تیره و زیرخط ارسال شود",
     ),
     "metadata.required": RuleText("is required by the grant", "طبق مجوز الزامی است و ارسال نشده است"),
     "agency.member": RuleText(

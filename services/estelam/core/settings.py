@@ -111,21 +111,21 @@ class ServingSettings(SettingsSection):
     trusted_proxy_keys: tuple[Fingerprint, ...] = ()
     """Public keys (key_sha256 of `estelam pki show --details`) of the TLS-terminating proxies that may forward callers'
     certificates."""
-    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    request_timeout_seconds: float = Field(default=10.0, ge=0.01, le=3600)
     """Longest time for one inquiry, in seconds, whatever deadline the caller sets."""
-    drain_seconds: float = Field(default=5.0, ge=0)
+    drain_seconds: float = Field(default=5.0, ge=0, le=3600)
     """Seconds that calls in progress may take to finish during shutdown."""
-    shutdown_delay_seconds: float = Field(default=0.5, ge=0)
+    shutdown_delay_seconds: float = Field(default=0.5, ge=0, le=3600)
     """Seconds to report NOT_SERVING after SIGTERM before refusing new calls, so that load balancers can drain."""
-    refusal_record_rate_per_second: float = Field(default=10.0, gt=0)
+    refusal_record_rate_per_second: float = Field(default=10.0, ge=0.001, le=1_000_000)
     """Refusals of one caller recorded, and logged, per second; refusals beyond the rate are only counted."""
-    refusal_record_burst: int = Field(default=100, ge=1)
+    refusal_record_burst: int = Field(default=100, ge=1, le=1_000_000)
     """Refusals of one caller recorded, and logged, at once, before the rate applies."""
-    handshake_seconds: float = Field(default=5.0, gt=0)
+    handshake_seconds: float = Field(default=5.0, ge=0.01, le=3600)
     """Longest time for a TLS handshake, in seconds."""
-    max_connections: int = Field(default=512, ge=1)
+    max_connections: int = Field(default=512, ge=1, le=1_000_000)
     """Most connections at a time; one more ends the oldest of the certificate that has most."""
-    connection_age_seconds: float = Field(default=300.0, gt=0)
+    connection_age_seconds: float = Field(default=300.0, ge=0.01, le=86_400)
     """Age in seconds at which the server closes a connection, so that callers spread over new workers."""
     log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""
@@ -151,6 +151,8 @@ def _check_witnesses(witnesses: tuple[WitnessAddress, ...]) -> tuple[WitnessAddr
     return witnesses
 
 
+MAX_DURATION = timedelta(days=36_500)
+"""The longest time that a setting may state."""
 MAX_CONFIRMATION_WINDOW = timedelta(hours=24)
 """The longest time for which a YES may permit its caller another method: confirmations are stored no longer."""
 
@@ -186,20 +188,20 @@ class StoreSettings(ServingSettings):
     """The file of HMAC keys that pseudonymize the subjects of ledger entries: one key a line, the last one writes."""
     witnesses: Annotated[tuple[WitnessAddress, ...], AfterValidator(_check_witnesses)] = ()
     """The witnesses that are asked to cosign the ledger's checkpoints; no answer waits for them."""
-    witness_interval_seconds: float = Field(default=60.0, gt=0)
+    witness_interval_seconds: float = Field(default=60.0, ge=0.01, le=86_400)
     """Seconds between two checkpoints that are sent to a witness; after a failure twice as many, up to an hour."""
-    max_staleness: timedelta = timedelta(hours=24)
+    max_staleness: timedelta = Field(default=timedelta(hours=24), ge=timedelta(seconds=1), le=MAX_DURATION)
     """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
     feeds: tuple[FeedName, ...] = Field(min_length=1)
     """The feeds that must be loaded and complete for a NO, which is as of the earliest of their cut-offs.
     Files of other feeds are refused."""
     feed_signers: dict[FeedName, Path] = {}
     """The certificate (PEM) of the Ed25519 key that signs the manifests of a feed, by the feed's name."""
-    change_limit: float = Field(default=0.01, gt=0, le=1)
+    change_limit: float = Field(default=0.01, ge=0.000_001, le=1)
     """The share of the feed's stored rows that a load may change or remove without --allow-removals."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, le=10_000)
     """Most inquiries in one transaction."""
-    batch_queue: int = Field(default=8192, ge=1)
+    batch_queue: int = Field(default=8192, ge=1, le=1_000_000)
     """Most inquiries waiting for a transaction; more are refused as OVERLOADED."""
 
 

@@ -6,9 +6,7 @@ bytes, 64 bytes in a file with the further ending `.sig`, as `openssl pkeyutl -s
 
 import hashlib
 import io
-import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from estelam.core.clock import to_micros
 from estelam.core.exceptions import describe_error
 from estelam.core.files import open_regular
 from estelam.core.keys import verifying_keys
+from estelam.core.model_files import repeated_keys
 from estelam.core.normalize import normalize_identifier
 from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError, read_private_key
@@ -148,7 +147,7 @@ def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | 
         manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
         raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
-    if repeated := _repeated_keys(content):
+    if repeated := repeated_keys(content):
         raise LoadError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
     if feed := signed_feed(signers, manifest.feed, taken_feed):
         _verify(path, content, feed, signers[feed], manifest.cut_at)
@@ -158,12 +157,6 @@ def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | 
 def signed_feed(signers: Mapping[str, Path], feed: str, taken_feed: str | None) -> str | None:
     """Return the feed whose signer in *signers* must sign a file of *feed* that takes over *taken_feed*; None: none."""
     return next((name for name in (feed, taken_feed) if name in signers), None)
-
-
-def _repeated_keys(content: bytes) -> list[str]:
-    """Return the keys that *content*, a manifest, gives more than once; readers of JSON differ in which one holds."""
-    pairs: list[tuple[str, Any]] = json.loads(content.decode("utf-8-sig"), object_pairs_hook=list)
-    return [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
 def _problem(found: Any) -> str:

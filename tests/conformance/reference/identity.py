@@ -1,15 +1,18 @@
 """Authentication: the one organisation in the client certificate of the TLS connection."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from estelam.core.errors import Reason
-from estelam.core.keys import key_fingerprint
 
 from .refusal import Refused
+
+SPKI = PublicFormat.SubjectPublicKeyInfo
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def authenticate(certificate: bytes | None, now: datetime, *, forwarded: bool) -
         raise Refused(Reason.CERTIFICATE_UNUSABLE)
     if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
         raise Refused(Reason.CERTIFICATE_EXPIRED)
-    return Caller(names[0], key_fingerprint(parsed.public_key()))
+    return Caller(names[0], hashlib.sha256(parsed.public_key().public_bytes(Encoding.DER, SPKI)).hexdigest())
 
 
 def is_legal_id(text: str) -> bool:

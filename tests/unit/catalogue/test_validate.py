@@ -155,7 +155,7 @@ def test_provider_ids_match_the_sandbox() -> None:
         ),
         ("grants.yaml", "id: G02", "id: G01", "grants.1.id", "G01 is used twice"),
         ("grants.yaml", "clause: R1.1", "claus: R1.1", "grants.0.clause", "is missing"),
-        ("grants.yaml", "rate: 200,", "rate: 0,", "grants.12.quota.rate", "must be more than 0"),
+        ("grants.yaml", "rate: 200,", "rate: 0,", "grants.12.quota.rate", "must be at least 1e-06"),
         ("grants.yaml", "    quota: { rate: 200, burst: 400, miss_cost: 20 }\n", "", "grants.12", "needs a quota"),
         (
             "grants.yaml",

@@ -225,6 +225,16 @@ def test_certificate_that_may_not_sign(recorded: RecordedLedger, record: Receipt
         verifying_keys([folder / "promissory-receipts.crt"])
 
 
+def test_repeated_key_in_list(recorded: RecordedLedger, tmp_path: Path) -> None:
+    """A list of retired keys with a repeated JSON key is refused: of two times, readers would take one or the other."""
+    certificate = recorded.sandbox.pki / "promissory-receipts.crt"
+    file = write_retirement(tmp_path / "list.json", certificate, NOW, "superseded")
+    content = file.read_text("ascii")
+    file.write_text(content.replace('"reason"', '"retired_at": "2199-01-01T00:00:00Z", "reason"'), "ascii")
+    with pytest.raises(KeyFileError, match="retired_at: is given twice"):
+        verifying_keys([certificate], file)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
