@@ -32,13 +32,19 @@ import java.util.Base64;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Scanner;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import javax.naming.NamingException;
+import javax.naming.directory.Attribute;
+import javax.naming.ldap.LdapName;
+import javax.naming.ldap.Rdn;
 
 public final class Check {
     static final Map<String, Integer> EXITS = Map.of("INVALID", 1, "MALFORMED", 2, "NOT CHECKED", 21);
@@ -53,7 +59,7 @@ public final class Check {
     static final Pattern
             LINE = Pattern.compile("\\{\"format\": \"estelam-receipt/1\", \"receipt\": \"([A-Za-z0-9+/]+=*)\"}"),
             NOTE = Pattern.compile("(([^\\s+]+)\n(0|[1-9][0-9]*)\n(\\S+)\n)\n((?:\u2014 [^\n]+\n)+)"),
-            LEDGER = Pattern.compile("estelam/([^/.]+)/"),
+            LEDGER = Pattern.compile("estelam/([^/.]+)/(.*)"),
             SIGNATURE = Pattern.compile("\u2014 ([^\\s+]+) (\\S+)"),
             CERTIFICATE = Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Pattern.DOTALL),
             ROW = Pattern.compile("\\{([^{}]*)}"),
@@ -91,6 +97,7 @@ public final class Check {
         String id;
         Retirement retirement;
         final List<Instant[]> periods = new ArrayList<>();
+        final Set<String> organizations = new HashSet<>();
     }
 
     static Problem malformed(String text) {
@@ -248,9 +255,26 @@ public final class Check {
             key.id = HexFormat.of().formatHex(sha256(der));
             Instant since = certificate.getNotBefore().toInstant(), until = certificate.getNotAfter().toInstant();
             key.periods.add(new Instant[] {since, until});
+            List<String> named = organizations(certificate);
+            if (named.size() == 1) key.organizations.add(named.get(0));
         }
         if (keys.isEmpty()) throw malformed(file + ": holds no signing certificate");
         return List.copyOf(keys.values());
+    }
+
+    /** The organizationIdentifiers (OID 2.5.4.97) in the subject. */
+    static List<String> organizations(X509Certificate certificate) {
+        String subject = certificate.getSubjectX500Principal().getName("RFC2253", Map.of("2.5.4.97", "ORGANIZATION"));
+        List<String> found = new ArrayList<>();
+        try {
+            for (Rdn part : new LdapName(subject).getRdns()) {
+                Attribute named = part.toAttributes().get("ORGANIZATION");
+                for (int i = 0; named != null && i < named.size(); i++) found.add(named.get(i).toString());
+            }
+        } catch (NamingException error) {
+            found.clear(); // a subject that can't be read names nobody
+        }
+        return found;
     }
 
     static void retire(List<Key> keys, String file) {
@@ -374,7 +398,8 @@ public final class Check {
         if (!Arrays.equals(root, checkpoint.root))
             throw invalid("3: the entry is not in the ledger of the checkpoint");
         Instant at = Instant.ofEpochSecond(seconds);
-        checkTime(signer(checkpoint, keys), at); // 4
+        Key signer = signer(checkpoint, keys); // 4
+        checkTime(signer, at);
         byte[] uuid = last(entry, 1, BYTES).bytes; // 5
         if (uuid.length != 16) throw malformed("the receipt is damaged");
         String stated = HexFormat.of().formatHex(uuid).replaceFirst("(.{8})(.{4})(.{4})(.{4})", "$1-$2-$3-$4-");
@@ -386,6 +411,9 @@ public final class Check {
         Matcher ledger = LEDGER.matcher(checkpoint.origin);
         if (!ledger.lookingAt() || !method.startsWith("estelam." + ledger.group(1) + "."))
             throw invalid("5: the ledger is not of the service whose method the entry names");
+        if (signer.organizations.isEmpty()) throw notChecked("5: no given certificate names one organisation");
+        if (!signer.organizations.contains(ledger.group(2)))
+            throw invalid("5: the ledger is not of the organisation that the signing certificate names");
         if (outcome == 3 ? all(answered, 1, BYTES).isEmpty() : last(answered, 1, VARINT).value != outcome)
             throw invalid("5: the answer differs from the entry");
 

@@ -51,7 +51,7 @@ var (
 	line      = regexp.MustCompile(`^\{"format": "estelam-receipt/1", "receipt": "([A-Za-z0-9+/]+=*)"\}$`)
 	signed    = regexp.MustCompile(`^(([^\s+]+)\n(0|[1-9][0-9]*)\n(\S+)\n)\n((?:— [^\n]+\n)+)$`)
 	signature = regexp.MustCompile(`^— [^\s+]+ (\S+)$`)
-	ledger    = regexp.MustCompile(`^estelam/([^/.]+)/`)
+	ledger    = regexp.MustCompile(`^estelam/([^/.]+)/(.*)`)
 	control   = regexp.MustCompile(`[\x00-\x09\x0b-\x1f]`)
 	hexKey    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
@@ -187,11 +187,12 @@ func sum(parts ...[]byte) []byte {
 
 func instant(seconds uint64) time.Time { return time.Unix(int64(seconds), 0).UTC() }
 
-// A key is a public key with the validity of its certificates, and its retirement if there is one.
+// A key is a public key with the validity and the organisations of its certificates, and its retirement if there is one.
 type key struct {
-	public  ed25519.PublicKey
-	periods [][2]time.Time
-	gone    *retirement
+	public        ed25519.PublicKey
+	periods       [][2]time.Time
+	organizations map[string]bool
+	gone          *retirement
 }
 
 type retirement struct {
@@ -214,12 +215,25 @@ func signingKeys(file string) map[string]*key {
 		require(isEd25519 && maySign, "MALFORMED", "%s: holds a certificate that does not sign receipts", file)
 		id := hex.EncodeToString(sum(certificate.RawSubjectPublicKeyInfo))
 		if keys[id] == nil {
-			keys[id] = &key{public: public}
+			keys[id] = &key{public: public, organizations: map[string]bool{}}
+		}
+		if named := organizations(certificate); len(named) == 1 {
+			keys[id].organizations[named[0]] = true
 		}
 		keys[id].periods = append(keys[id].periods, [2]time.Time{certificate.NotBefore, certificate.NotAfter})
 	}
 	require(len(keys) > 0, "MALFORMED", "%s: holds no signing certificate", file)
 	return keys
+}
+
+// organizations returns the organizationIdentifiers (OID 2.5.4.97) in the subject.
+func organizations(certificate *x509.Certificate) (found []string) {
+	for _, each := range certificate.Subject.Names {
+		if each.Type.String() == "2.5.4.97" {
+			found = append(found, fmt.Sprint(each.Value))
+		}
+	}
+	return found
 }
 
 func retire(keys map[string]*key, file string) {
@@ -344,8 +358,9 @@ func check(content string, keys map[string]*key) string {
 	require(head.size <= 1<<62, "NOT CHECKED", "3: tlog does not end on a ledger of more than 2^62 entries")
 	require(head.contains(part(5), last(receipt, 7, fixed64).value, all(receipt, 8, byteString)),
 		"INVALID", "3: the entry is not in the ledger of the checkpoint")
-	head.signer(keys).check(instant(seconds)) // 4
-	uuid := last(entry, 1, byteString).bytes  // 5
+	signer := head.signer(keys) // 4
+	signer.check(instant(seconds))
+	uuid := last(entry, 1, byteString).bytes // 5
 	require(len(uuid) == 16, "MALFORMED", "the receipt is damaged")
 	stated := fmt.Sprintf("%x-%x-%x-%x-%x", uuid[:4], uuid[4:6], uuid[6:8], uuid[8:10], uuid[10:])
 	require(areKnown(receipt, receiptOf) && areKnown(stamp, timeOf) && id == stated &&
@@ -354,6 +369,9 @@ func check(content string, keys map[string]*key) string {
 	service := ledger.FindStringSubmatch(head.origin)
 	require(service != nil && strings.HasPrefix(method, "estelam."+service[1]+"."),
 		"INVALID", "5: the ledger is not of the service whose method the entry names")
+	require(len(signer.organizations) > 0, "NOT CHECKED", "5: no given certificate names one organisation")
+	require(signer.organizations[service[2]],
+		"INVALID", "5: the ledger is not of the organisation that the signing certificate names")
 	if outcome == 3 {
 		require(len(all(answered, 1, byteString)) > 0, "INVALID", "5: the answer differs from the entry")
 	} else {

@@ -100,7 +100,10 @@ function signingKeys(file) {
       unusable(file, "holds a certificate that does not sign receipts");
     const der = certificate.publicKey.export({ type: "spki", format: "der" });
     const name = der.subarray(-32).toString("hex");
-    const known = keys.get(name) ?? { public: certificate.publicKey, id: sha256(der).toString("hex"), periods: [] };
+    const known = keys.get(name) ??
+      { public: certificate.publicKey, id: sha256(der).toString("hex"), periods: [], organizations: new Set() };
+    const named = [...certificate.subject.matchAll(/^organizationIdentifier=(.*)$/gm)];
+    if (named.length === 1) known.organizations.add(named[0][1]);
     known.periods.push([certificate.validFrom, certificate.validTo].map((text) => BigInt(Date.parse(text) / 1000)));
     keys.set(name, known);
   }
@@ -196,7 +199,8 @@ function check(text, keys) {
   const checkpoint = parseCheckpoint(noteText); // 3
   const root = rootAbove(leaf, last(receipt, 7, FIXED64), checkpoint.size, all(receipt, 8, BYTES));
   if (!root?.equals(checkpoint.root)) fail("INVALID", "3: the entry is not in the ledger of the checkpoint");
-  checkTime(signer(checkpoint, keys), seconds); // 4
+  const key = signer(checkpoint, keys); // 4
+  checkTime(key, seconds);
   const hex = last(entry, 1, BYTES).toString("hex"); // 5
   const uuid = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   if (uuid.length !== 36) fail("MALFORMED", "the receipt is damaged");
@@ -205,9 +209,12 @@ function check(text, keys) {
   if (!known || idText !== uuid || last(time, 1, VARINT) !== seconds ||
       last(time, 2, VARINT) !== (micros % 1000000n) * 1000n)
     fail("INVALID", "5: the plain fields differ from the entry");
-  const service = /^estelam\/([^/.]+)\//.exec(checkpoint.origin)?.[1];
+  const [, service, organization] = /^estelam\/([^/.]+)\/(.*)/.exec(checkpoint.origin) ?? [];
   if (!service || !method.startsWith(`estelam.${service}.`))
     fail("INVALID", "5: the ledger is not of the service whose method the entry names");
+  if (!key.organizations.size) fail("NOT CHECKED", "5: no given certificate names one organisation");
+  if (!key.organizations.has(organization))
+    fail("INVALID", "5: the ledger is not of the organisation that the signing certificate names");
   if (outcome === 3 ? !all(answered, 1, BYTES).length : last(answered, 1, VARINT) !== BigInt(outcome))
     fail("INVALID", "5: the answer differs from the entry");
 

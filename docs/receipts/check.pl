@@ -72,13 +72,17 @@ sub signing_keys {
   for (text($file) =~ /(-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----)/sg) {
     my $x = temporary("$_\n");
     my $o = `openssl x509 -in $x -noout -pubkey -dates -dateopt iso_8601 -ext keyUsage,basicConstraints 2>&1`;
+    my $subject = `openssl x509 -in $x -noout -subject -nameopt RFC2253,-sep_comma_plus,sep_multiline,oid 2>&1`;
     my ($pem, $der) = $o =~ /(-----BEGIN PUBLIC KEY-----\n(.*?)-----END PUBLIC KEY-----\n)/s
       or fail("MALFORMED", "$file: holds a damaged certificate");
     next if $o =~ /CA:TRUE/;
     $der = decode_base64 $der;   # of an Ed25519 key: the same 12 bytes, and 32 of the key
     $der =~ /^\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00/ && !($o =~ /Key Usage/ && $o !~ /Digital Signature/)
       or fail("MALFORMED", "$file: holds a certificate that does not sign receipts");
-    my $known = $keys{substr $der, -32} //= { pem => temporary($pem), id => sha256_hex($der), periods => [] };
+    my $known = $keys{substr $der, -32} //=
+      { pem => temporary($pem), id => sha256_hex($der), periods => [], organizations => {} };
+    my @organizations = $subject =~ /^\s*2\.5\.4\.97=(.*)$/mg;
+    $known->{organizations}{$organizations[0]} = 1 if @organizations == 1;
     push @{$known->{periods}}, [map { tr/ /T/r } $o =~ /^not(?:Before|After)=(\S+ \S+)$/mg];
   }
   %keys or fail("MALFORMED", "$file: holds no signing certificate");
@@ -177,16 +181,20 @@ sub check {
   my $checkpoint = parse_checkpoint($note);   # 3
   my $root = root_above($leaf, last_of($receipt, 7, $FIXED64), $checkpoint->{size}, all($receipt, 8, $BYTES));
   $root eq $checkpoint->{root} or fail("INVALID", "3: the entry is not in the ledger of the checkpoint");
-  check_time(signer($checkpoint, $keys), instant($seconds));   # 4
+  my $signer = signer($checkpoint, $keys);   # 4
+  check_time($signer, instant($seconds));
   my $uuid = last_of($entry, 1, $BYTES);   # 5
   length $uuid == 16 or fail("MALFORMED", "the receipt is damaged");
   $uuid = join "-", unpack "H8H4H4H4H12", $uuid;
   is_known($receipt, \%RECEIPT) && is_known($time, \%TIMESTAMP) && $id eq $uuid
     && last_of($time, 1, $VARINT) == $seconds && last_of($time, 2, $VARINT) == $micros % 1000000 * 1000
     or fail("INVALID", "5: the plain fields differ from the entry");
-  my ($service) = $checkpoint->{origin} =~ m!^estelam/([^/.]+)/!;
+  my ($service, $organization) = $checkpoint->{origin} =~ m!^estelam/([^/.]+)/(.*)!;
   defined $service && index($method, "estelam.$service.") == 0
     or fail("INVALID", "5: the ledger is not of the service whose method the entry names");
+  %{$signer->{organizations}} or fail("NOT CHECKED", "5: no given certificate names one organisation");
+  $signer->{organizations}{$organization}
+    or fail("INVALID", "5: the ledger is not of the organisation that the signing certificate names");
   ($outcome == 3 ? all($answered, 1, $BYTES) : last_of($answered, 1, $VARINT) == $outcome)
     or fail("INVALID", "5: the answer differs from the entry");
 

@@ -28,10 +28,13 @@ def certificate_pem(
     since: datetime = NOW - DAY,
     until: datetime = NOW + DAY,
     digital_signature: bool | None = True,
+    organizations: Sequence[str] = ("99001504616",),
+    common_names: Sequence[str] = (),
 ) -> bytes:
     """Return a certificate of *public_key* by the CA in *pki*; without key usage if *digital_signature* is None."""
     authority, key = read_certificates(pki / "ca.crt")[0], read_private_key(pki / "ca.key")
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, "99001504616")])
+    named = [x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, each) for each in organizations]
+    name = x509.Name([*named, *(x509.NameAttribute(NameOID.COMMON_NAME, each) for each in common_names)])
     builder = (
         x509.CertificateBuilder(authority.subject, name, public_key, x509.random_serial_number(), since, until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)

@@ -28,7 +28,7 @@ from tests.support.certificates import DAY, certificate_pem, write_retirement
 from tools.env.receipt_maker import SALT, ReceiptMaker
 from tools.env.sandbox import CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES
 
-ORGANIZATION = "99001504616"
+ORGANIZATION, ANOTHER, OID = "99001504616", "99001187852", "2.5.4.97"
 ANSWERED = datetime.now(UTC).replace(microsecond=250_000)
 SECOND = timedelta(seconds=1)
 YES = notes.CheckNoteRequest(
@@ -73,6 +73,13 @@ class Provider:
         """Return certificates of the signing key that are valid in *periods*."""
         pems = [certificate_pem(self.pki, self.public, since=a, until=b, digital_signature=usage) for a, b in periods]
         return b"".join(pems)
+
+    def certificate_for(self, *organizations: str) -> bytes:
+        """Return a certificate of the signing key that names these organisations; the right one, but as a name only."""
+        named = [f"receipts{end}{oid}={ORGANIZATION}" for end in ("\n", ",") for oid in (OID, "organizationIdentifier")]
+        return certificate_pem(
+            self.pki, self.public, since=PAST, until=FUTURE, organizations=organizations, common_names=named
+        )
 
 
 def line(receipt: pb.Receipt | bytes) -> bytes:
@@ -228,6 +235,10 @@ REPLIES: dict[str, tuple[str, Change]] = {
     "ledger with a part of the service's name": (INVALID, signed(origin=origin_of("promissor", ORGANIZATION))),
     "ledger without organisation": (INVALID, signed(origin="estelam/promissory")),
     "ledger without service": (INVALID, signed(origin=origin_of("", ORGANIZATION))),
+    "ledger of another organisation": (INVALID, signed(origin=origin_of("promissory", ANOTHER))),
+    "ledger of no organisation": (INVALID, signed(origin=origin_of("promissory", ""))),
+    "ledger of more than an organisation": (INVALID, signed(origin=origin_of("promissory", f"{ORGANIZATION}/1"))),
+    "ledger of a part of an organisation": (INVALID, signed(origin=origin_of("promissory", ORGANIZATION[:-1]))),
     "ledger of another system": (INVALID, signed(origin="log.example/promissory/1")),
     "ledger with a name that is a pattern": (INVALID, signed(origin=origin_of("p.*", ORGANIZATION))),
     "method of another service": (INVALID, entry_with(method=CHECK_BY_TRACKING_ID)),
@@ -325,6 +336,17 @@ CERTIFICATES: dict[str, tuple[str, Callable[[Provider], bytes]]] = {
         lambda provider: (provider.pki / "ca.crt").read_bytes() + provider.certificate_of((PAST, FUTURE)),
     ),
     "without key usage": (VALID, lambda provider: provider.certificate_of((PAST, FUTURE), usage=None)),
+    "of another organisation": (INVALID, lambda provider: provider.certificate_for(ANOTHER)),
+    "of no organisation": (UNCHECKED, lambda provider: provider.certificate_for()),
+    "of two organisations": (UNCHECKED, lambda provider: provider.certificate_for(ORGANIZATION, ANOTHER)),
+    "of two organisations, one each": (
+        VALID,
+        lambda provider: provider.certificate_for(ANOTHER) + provider.certificate_for(ORGANIZATION),
+    ),
+    "of no organisation and the right one": (
+        VALID,
+        lambda provider: provider.certificate_for() + provider.certificate_for(ORGANIZATION),
+    ),
     "that may not sign": (UNUSABLE, lambda provider: provider.certificate_of((PAST, FUTURE), usage=False)),
     "of an authority alone": (UNUSABLE, lambda provider: (provider.pki / "ca.crt").read_bytes()),
     "of another kind of key": (

@@ -125,7 +125,9 @@ class VerifyingKey:
     """The validity of each of its certificates: first and last second since 1970."""
     retirement: Retirement | None = None
     organization_id: str = ""
-    """The organizationIdentifier of its newest certificate."""
+    """The organizationIdentifier of its newest certificate; empty if that has none, or several."""
+    organizations: frozenset[str] = frozenset()
+    """The organizationIdentifiers of all its certificates."""
 
     def verify(self, signature: bytes, content: bytes) -> None:
         """Verify the *signature* of *content*, whenever it was made.
@@ -196,7 +198,12 @@ def verifying_keys(certificates: Sequence[Path], retired_keys: Path | None = Non
             known = keys.setdefault(key_id(public), VerifyingKey(public, ()))
             named = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
             organization_id = str(named[0].value) if len(named) == 1 else ""
-            keys[key_id(public)] = replace(known, periods=(*known.periods, period), organization_id=organization_id)
+            keys[key_id(public)] = replace(
+                known,
+                periods=(*known.periods, period),
+                organization_id=organization_id,
+                organizations=known.organizations | ({organization_id} - {""}),
+            )
     if retired_keys is not None:
         for retirement in RetirementList.load(retired_keys).retired:
             if (key := keys.get(retirement.key[:16])) and key_fingerprint(key.public) == retirement.key:

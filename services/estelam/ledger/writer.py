@@ -14,6 +14,7 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Inquiry, Outcome, Subject
+from estelam.core.pem import KeyFileError
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import basis, confirmations, key_use, partitions
 from estelam.ledger.basis import Basis
@@ -174,10 +175,18 @@ class LedgerWriter:
         keyring: The keys that pseudonymize what entries are found by.
         signer: The key that signs checkpoints.
         clock: The time of entries and checkpoints.
+
+    Raises:
+        KeyFileError: the newest certificate of the signing key does not name one organisation.
     """
 
     def __init__(self, service: str, *, keyring: HmacKeyring, signer: SigningKey, clock: Clock) -> None:
-        self.origin = origin_of(service, signer.verifying_key.organization_id)
+        if not (organization_id := signer.verifying_key.organization_id):
+            raise KeyFileError(
+                f"{signer.path}: its newest certificate must name one organizationIdentifier (OID 2.5.4.97): "
+                "the ledger is named by it"
+            )
+        self.origin = origin_of(service, organization_id)
         self._keyring = keyring
         self._signer = signer
         self._clock = clock

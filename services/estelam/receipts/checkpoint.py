@@ -26,7 +26,7 @@ _NOTE = re.compile(
     rf"(?P<body>(?P<origin>{NAME})\n(?P<size>0|[1-9][0-9]*)\n(?P<root>\S+)\n(?P<extension>(?:.+\n)*))"
     r"\n(?P<lines>(?:— .+\n)+)"
 )
-_ORIGIN = re.compile(r"estelam/([^/.]+)/")
+_ORIGIN = re.compile(r"estelam/([^/.]+)/(.*)")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
@@ -67,6 +67,12 @@ def is_of_method(origin: str, method: str) -> bool:
     """Return whether the ledger *origin* is of the service of *method*: estelam/SERVICE and estelam.SERVICE."""
     service = _ORIGIN.match(origin)
     return service is not None and method.startswith(f"estelam.{service[1]}.")
+
+
+def organization_of(origin: str) -> str:
+    """Return the organisation of the ledger *origin*: estelam/SERVICE/ORGANIZATION; empty if it names none."""
+    named = _ORIGIN.match(origin)
+    return named[2] if named else ""
 
 
 def sign(checkpoint: Checkpoint, signer: SigningKey, micros: int) -> str:

@@ -79,6 +79,16 @@ class ReceiptProblem(Enum):
         "the ledger is not of the service whose method the entry names",
         "دفتر از سرویسی نیست که متد این رکورد از آن است",
     )
+    OTHER_ORGANIZATION = (
+        Verdict.INVALID,
+        "the ledger is not of the organisation that the signing certificate names",
+        "دفتر از سازمانی نیست که گواهی امضا نام می‌برد",
+    )
+    UNNAMED_ORGANIZATION = (
+        Verdict.UNCHECKED,
+        "no given certificate of the signing key names one organisation; give the one that does",
+        "هیچ گواهی داده‌شده‌ای از کلید امضا یک سازمان را نام نمی‌برد؛ گواهی دارای نام سازمان را بدهید",
+    )
     WRONG_SIGNATURE = (
         Verdict.INVALID,
         "the signature does not match the checkpoint",

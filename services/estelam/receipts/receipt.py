@@ -123,7 +123,8 @@ class Verifier:
 
         1 The entry is an answer, 2 it commits to the request and the reply, 3 the checkpoint's tree contains it, 4 the
         checkpoint is signed by a key that was valid at the time of the answer, and cosigned by as many witnesses as are
-        needed, 5 the plain fields agree with the entry, and the ledger is of the service whose method the entry names.
+        needed, 5 the plain fields agree with the entry, and the ledger is of the service whose method the entry names
+        and of the organisation that a certificate of the key names.
 
         Raises:
             InvalidReceipt: a step fails.
@@ -147,6 +148,10 @@ class Verifier:
         _check_plain_fields(receipt, entry)  # 5
         if not checkpoint.is_of_method(head.origin, entry.method):
             raise InvalidReceipt(ReceiptProblem.OTHER_LEDGER)
+        if checkpoint.organization_of(head.origin) not in (organizations := self._keys[key_id].organizations):
+            raise InvalidReceipt(
+                ReceiptProblem.OTHER_ORGANIZATION if organizations else ReceiptProblem.UNNAMED_ORGANIZATION
+            )
         return VerifiedReceipt(entry, receipt.index, head, key_id, cosignatures)
 
     def _verify_checkpoint(self, note: str) -> tuple[str, tuple[Cosignature, ...]]:

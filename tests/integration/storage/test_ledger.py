@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Caller, Inquiry, Outcome, person_subject
+from estelam.core.pem import KeyFileError
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Receipt
 from estelam.inquiry.v1.inquiry_pb2 import Outcome as WireOutcome
 from estelam.ledger import confirmations, proofs, search, verify
@@ -46,6 +48,7 @@ from estelam.receipts.tree import (
 from estelam.storage.store import AccessMode, Store, StoreError
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines
+from tests.support.certificates import certificate_pem, concatenate
 from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines
@@ -125,6 +128,17 @@ def writer(sandbox: Sandbox) -> Iterator[Writer]:
     writer = Writer(sandbox)
     with closing(writer.store):
         yield writer
+
+
+def test_ledger_of_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Nothing is signed with a key whose certificate names no organisation: no receipt could be verified."""
+    settings = sandbox.promissory()
+    public = verifying_keys(settings.signing_certificates).popitem()[1].public
+    certificate = concatenate(tmp_path / "receipts.crt", [certificate_pem(sandbox.pki, public, organizations=())])
+    signer = SigningKey.load(settings.signing_key, [certificate])
+
+    with pytest.raises(KeyFileError, match="must name one organizationIdentifier"):
+        LedgerWriter("promissory", keyring=HmacKeyring.load(settings.hmac_keyring), signer=signer, clock=Clock())
 
 
 def test_commits_of_any_size_form_one_tree(writer: Writer) -> None:
