@@ -26,7 +26,7 @@ from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
-from tests.support.certificates import key_sha256
+from tests.support.certificates import flip_signature, key_sha256
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS, Envoy, render, validate
@@ -140,21 +140,28 @@ def test_untrusted_certificate_is_rejected(deployment: EnvoyDeployment, kind: st
             assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
 
 
-def test_denied_caller_is_refused_behind_proxy(deployment: EnvoyDeployment) -> None:
-    """A certificate on the deny list is refused also where the proxy terminates TLS."""
-    with caller(deployment.sandbox, deployment.envoys[KINDS[1]].address) as ask:
-        before = ask()
-        suite.write_access(
-            deployment.sandbox, GRANTS, rate=1000, burst=2000, denied=[key_sha256(deployment.sandbox.pki / "setad.crt")]
-        )
+@each_kind
+def test_denied_caller_is_refused(deployment: EnvoyDeployment, kind: str) -> None:
+    """A denied certificate is refused by either configuration, also with its issuer's signature rewritten."""
+    pki = deployment.sandbox.pki
+    (pki / "flipped.crt").write_bytes(flip_signature(deployment.pem("setad")))
+    (pki / "flipped.key").write_bytes((pki / "setad.key").read_bytes())
+    flipped = ClientIdentity.named(pki, "flipped")
+    with (
+        caller(deployment.sandbox, deployment.envoys[kind].address) as ask,
+        caller(deployment.sandbox, deployment.envoys[kind].address, flipped) as ask_flipped,
+    ):
+        before = ask(), ask_flipped()
+        suite.write_access(deployment.sandbox, GRANTS, rate=1000, burst=2000, denied=[key_sha256(pki / "setad.crt")])
         time.sleep(1.2)
         try:
-            during = refusal(ask)
+            during = refusal(ask), refusal(ask_flipped)
         finally:
             suite.write_access(deployment.sandbox, GRANTS, rate=1000, burst=2000)
             time.sleep(1.2)
 
-    assert (ANSWER_YES, (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_DENIED)) == (before, during)
+    assert (ANSWER_YES, ANSWER_YES) == before
+    assert ((grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_DENIED),) * 2 == during
 
 
 @each_kind
