@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tools.chaos import failover, flood, fuzz, kill, overload, rolling_restart, simulation
+from tools.chaos import failover, files, flood, fuzz, kill, overload, rolling_restart, simulation
 from tools.chaos.scenario import Result, Scenario, Task
 
 SCENARIOS: Sequence[Scenario] = (
     kill.SCENARIO,
     kill.POSTGRESQL,
+    files.SCENARIO,
     failover.SCENARIO,
     rolling_restart.SCENARIO,
     overload.SCENARIO,

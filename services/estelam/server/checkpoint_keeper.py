@@ -33,11 +33,17 @@ def keep_checkpoints(url: str, path: Path, committed_note: Callable[[], str | No
                     newest = last_checkpoint(connection)
             except (SQLAlchemyError, StoreError, OSError):  # health reports it
                 newest = committed_note()
-            try:
-                if newest is not None and newest != last:
-                    kept.keep(path, newest)
-                    last = newest
-            except OSError as error:
-                log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+            if newest is not None and newest != last and keep_checkpoint(path, newest):
+                last = newest
             if is_last:
                 return
+
+
+def keep_checkpoint(path: Path, note: str) -> bool:
+    """Write the checkpoint *note* to *path*; return whether that could be done."""
+    try:
+        kept.keep(path, note)
+    except OSError as error:
+        log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+        return False
+    return True

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
-from estelam.server.checkpoint_keeper import keep_checkpoints
+from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints
 from estelam.server.grpc_server import Server, run_server
 from estelam.server.witnessing import submit_checkpoints
 from estelam.storage.coverage import check_feeds
@@ -63,7 +64,8 @@ def run_recording_service(
     signer.check_validity(clock.micros())
     metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
-    on_changed_files = partial(_report_changed_files, metrics)
+    path = kept.kept_path(settings)
+    on_changed_files = partial(_report_changed_files, metrics, path, ledger)
     store = Store(settings.store, ledger=AccessMode.WRITE, on_changed_files=on_changed_files)
     with (
         store.single_writer_lock(),
@@ -75,7 +77,6 @@ def run_recording_service(
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
-            path = kept.kept_path(settings)
             if path and (found := kept.mismatch(connection, path, signer.known_keys, ledger.origin)):
                 raise found.refusal(settings.SECTION, path)
             last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
@@ -141,11 +142,13 @@ def run_recording_service(
         )
 
 
-def _report_changed_files(metrics: Metrics, change: str | None) -> None:
+def _report_changed_files(metrics: Metrics, path: Path | None, ledger: LedgerWriter, change: str | None) -> None:
     if change is None:
         log.info("store.files_restored")
     else:
         log.error("store.files_changed", change=change)
+        if path and ledger.committed_note:  # at once: the process may end, and the next one would not miss the answers
+            keep_checkpoint(path, ledger.committed_note)
     metrics.set_changed_files(changed=change is not None)
 
 
