@@ -13,9 +13,10 @@ from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
 from conformance.case import Title
-from conformance.reports.labels import OUTCOME_LABELS, STATUS_LABELS, escape, outcome, status_counts
+from conformance.reports.labels import OUTCOME_LABELS, STATUS_LABELS, outcome, status_counts
 from conformance.results import CaseResult, CaseStatus, RunResult
 from estelam.core.clock import TEHRAN
+from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -82,4 +83,4 @@ def _jalali(instant: datetime) -> str:
 
 def _final(value: object) -> object:
     """Escape control and direction characters in every text, since targets may send them."""
-    return escape(value) if type(value) is str else value
+    return visible_lines(value) if type(value) is str else value

@@ -4,8 +4,8 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from conformance.reports.labels import escape
 from conformance.results import CaseResult, CaseStatus, RunResult
+from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 
 
@@ -19,7 +19,7 @@ def write(path: Path, run: RunResult) -> None:
     if run.error:
         suite = SubElement(root, "testsuite", name="run")
         case = SubElement(suite, "testcase", classname="run", name="run")
-        SubElement(case, "error", message=escape(run.error))
+        SubElement(case, "error", message=visible_lines(run.error))
     for element in (*root, root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors")):
             element.set(name, str(len(element.findall(f".//{tag}"))))
@@ -42,5 +42,6 @@ def _add(suite: Element, result: CaseResult) -> None:
     failure.set("type", result.status)
     failure.set("message", result.case.title.en)
     failure.text = "\n".join(
-        f"step {one.step}: expected {escape(one.expected)}; actual {escape(one.actual)}" for one in result.failures
+        f"step {one.step}: expected {visible_lines(one.expected)}; actual {visible_lines(one.actual)}"
+        for one in result.failures
     )

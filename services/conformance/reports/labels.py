@@ -1,12 +1,9 @@
 """Texts that all reports share, and the escaping of texts that a target sent."""
 
-import unicodedata
 from enum import StrEnum
 
 from conformance.case import Title
 from conformance.results import CaseStatus, RunResult
-
-ZWNJ = "\N{ZERO WIDTH NON-JOINER}"
 
 STATUS_LABELS = {
     CaseStatus.PASSED: Title(en="passed", fa="پذیرفته‌شده"),
@@ -43,15 +40,3 @@ def status_counts(run: RunResult) -> dict[CaseStatus, int]:
     """Return the number of cases of each status that any case has."""
     counts = {status: len(run.with_status(status)) for status in CaseStatus}
     return {status: count for status, count in counts.items() if count}
-
-
-def escape(text: str) -> str:
-    """Escape the characters in *text* that could control a terminal or change the direction of reading."""
-    return "".join(map(_escape, text))
-
-
-def _escape(character: str) -> str:
-    # Control, format (which includes direction marks), surrogate and private-use characters.
-    if unicodedata.category(character).startswith("C") and character not in {"\n", ZWNJ}:
-        return character.encode("unicode_escape").decode("ascii")
-    return character

@@ -10,8 +10,9 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from conformance import case_loader
-from conformance.reports.labels import Outcome, escape, outcome, status_counts
+from conformance.reports.labels import Outcome, outcome, status_counts
 from conformance.results import CaseResult, CaseStatus, RunResult
+from estelam.core.escape import visible_lines
 
 _STYLES = {Outcome.CONFORMS: "bold green", Outcome.FAILS: "bold red", Outcome.NOT_RUN: "bold yellow"}
 
@@ -53,7 +54,7 @@ class Progress:
 def show(run: RunResult, console: Console) -> None:
     """Print every case that did not pass, with its clause, and then the outcome."""
     if run.error:  # no case ran, all for the same reason
-        console.print(Text(escape(run.error)))
+        console.print(Text(visible_lines(run.error)))
     else:
         for result in run.results:
             if result.status is not CaseStatus.PASSED:
@@ -62,7 +63,7 @@ def show(run: RunResult, console: Console) -> None:
     counts = ", ".join(f"{count} {status}" for status, count in status_counts(run).items())
     console.print(Text.assemble((overall, _STYLES[overall]), f"  {counts or 'no case ran'}, in {run.seconds:.1f} s"))
     for name, address in run.targets.items():
-        console.print(Text(f"  {name:18}{escape(address)}", style="dim"))
+        console.print(Text(f"  {name:18}{visible_lines(address)}", style="dim"))
     if run.left_out:
         console.print(Text(f"  {run.left_out} cases were excluded: nothing is known about them", style="dim"))
 
@@ -75,5 +76,7 @@ def _show_case(result: CaseResult, console: Console) -> None:
     for failure in result.failures:
         console.print(Padding(Text(f"step {failure.step}"), (0, 0, 0, 2), expand=False))
         for name, text in (("expected", failure.expected), ("actual", failure.actual)):
-            console.print(Padding(Text.assemble((f"{name:10}", "dim"), escape(text)), (0, 0, 0, 4), expand=False))
+            console.print(
+                Padding(Text.assemble((f"{name:10}", "dim"), visible_lines(text)), (0, 0, 0, 4), expand=False)
+            )
     console.print()

@@ -53,9 +53,15 @@ def _exit_error(message: str, code: int) -> NoReturn:
 
             output.print_error(message)
         else:
-            print(message, file=sys.stderr, flush=True)
+            _print_error(message)
     except UserFacingError:  # `output` can't be imported where the time-zone data is wrong
-        print(message, file=sys.stderr, flush=True)
+        _print_error(message)
     finally:
         # What stdout still buffers can't be written either; a second attempt at exit would print a traceback.
         os._exit(code)
+
+
+def _print_error(message: str) -> None:
+    from estelam.core.escape import visible_lines  # noqa: PLC0415 - imports what the help does without
+
+    print(visible_lines(message), file=sys.stderr, flush=True)

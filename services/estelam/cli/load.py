@@ -134,7 +134,7 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
         shown = [_described(reject) for reject in result.first_rejects[:SHOWN_REJECTS]]
         output.print_rows(_SHOWN, [[reject[name] for name in _SHOWN] for reject in shown], as_json=False)
     for warning in _warnings(result, declared):
-        typer.secho(f"{file}: {warning}", fg="yellow", err=True)
+        output.warn(f"{file}: {warning}")
     if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
 

@@ -31,6 +31,7 @@ from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
 from estelam.core.errors import Refusal, with_field
+from estelam.core.escape import visible, visible_json, visible_lines
 from estelam.core.exceptions import UsageError, UserFacingError, describe_error
 
 EXIT_YES = 0
@@ -60,13 +61,23 @@ def print_record(facts: Mapping[str, Any], *, as_json: bool, title: str = "") ->
         _print_json(facts)
         return
     if title:
-        typer.echo(title)
+        print_line(title)
     lines = [(_label(name), _plain(value)) for name, value in facts.items() if value is not None]
     width = max((len(name) for name, _ in lines), default=0)
     for name, text in lines:
         # Not wrapped here: an identifier or a ledger head is copied in one piece.
         for label, line in zip([name, *[""] * text.count("\n")], text.split("\n"), strict=True):
-            typer.echo(f"{label:<{width}}  {line}".rstrip())
+            print_line(f"{label:<{width}}  {line}".rstrip())
+
+
+def print_line(text: str, *, to_stderr: bool = False, color: str | None = None) -> None:
+    """Print *text*, made harmless for a terminal, and a line break."""
+    typer.secho(visible_lines(text), fg=color, err=to_stderr)
+
+
+def warn(text: str) -> None:
+    """Print a warning to stderr."""
+    print_line(text, to_stderr=True, color="yellow")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
@@ -133,14 +144,15 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None,
         )
         raise typer.Exit(code)
     title = "No answer" if asked else "Not asked"
-    typer.echo(f"{title}: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", err=True)
+    print_line(f"{title}: {refusal.reason} ({spec.layer})\n{spec.en}\n{spec.fa}", to_stderr=True)
     for violation in refusal.violations:
-        typer.echo(f"  {violation.field}: {violation.description}\n    {violation.text.fa}", err=True)
+        field, description = visible(violation.field), visible(violation.description)
+        print_line(f"  {field}: {description}\n    {violation.text.fa}", to_stderr=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
         then = after(refusal.retry_seconds or 0)
         day, hour = dates.format_jalali(then.date()).replace("-", "/"), f"{then:%H:%M}"
         persian = digits.en_to_fa(f"پس از {day} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
-        typer.echo(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", err=True)
+        print_line(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", to_stderr=True)
     raise typer.Exit(code)
 
 
@@ -171,7 +183,7 @@ def exit_error(
     if as_json:
         print_error(message, address=address, fields=fields, more=more)
     else:
-        typer.secho(message, fg="red", err=True)
+        print_line(message, to_stderr=True, color="red")
     raise typer.Exit(code)
 
 
@@ -325,20 +337,20 @@ def progress(name: str, *, as_json: bool, total: int | None = None) -> Iterator[
 @contextlib.contextmanager
 def _progress_bar(name: str, total: int | None) -> Iterator[Callable[..., None]]:
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn() if total else MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=err,
         transient=True,
     )
-    task = bar.add_task(name, total=total)
+    task = bar.add_task(visible(name), total=total)
     start = threading.Timer(QUIET_SECONDS, bar.start)
     start.daemon = True
     start.start()
 
     def show(count: int, now: str = name) -> None:
-        bar.update(task, completed=count, description=now)
+        bar.update(task, completed=count, description=visible(now))
 
     try:
         yield show
@@ -360,7 +372,7 @@ def _progress_lines(name: str, total: int | None, *, quiet: bool) -> Iterator[Ca
         wait = QUIET_SECONDS
         while not ended.wait(wait):
             count, now = state
-            typer.echo(f"{now}: {count:,}{f' of {total:,}' if total else ''}", err=True)
+            print_line(f"{now}: {count:,}{f' of {total:,}' if total else ''}", to_stderr=True)
             wait = LINE_SECONDS
 
     printer = threading.Thread(target=print_lines, daemon=True)
@@ -377,7 +389,7 @@ def _progress_lines(name: str, total: int | None, *, quiet: bool) -> Iterator[Ca
 def _print_json(value: Any) -> None:
     # Escaped by JSON's own rules where stdout can't show all characters.
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    typer.echo(json.dumps(value, ensure_ascii=not unicode, default=_json_value))
+    typer.echo(visible_json(json.dumps(value, ensure_ascii=not unicode, default=_json_value)))
 
 
 def _json_value(value: Any) -> str:
@@ -406,4 +418,4 @@ def _plain(value: Any) -> str:
         return ", ".join(map(_plain, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return visible_lines(str(value))

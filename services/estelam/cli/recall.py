@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import typer
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,9 +70,11 @@ def recall_answers(
             lists.show(form)
             callers = output.counted(len(lists.counts()), "caller")
             found = f"{output.counted(answers, 'answer')} to {callers} would be different now" if answers else "none"
-            typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", err=True)
+            output.print_line(
+                f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", to_stderr=True
+            )
         for gap in gaps:
-            typer.echo(f"NOT SEARCHED: {gap}", err=True)
+            output.print_line(f"NOT SEARCHED: {gap}", to_stderr=True)
 
 
 @contextlib.contextmanager

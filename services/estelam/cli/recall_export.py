@@ -16,6 +16,7 @@ import typer
 
 from estelam.cli import output
 from estelam.cli.options import Format
+from estelam.core.escape import spreadsheet_cell, visible_json
 from estelam.ledger.recall import Recalled
 from estelam.storage.store import StoreError
 
@@ -105,10 +106,10 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 def _write(file: IO[str], form: Format, rows: Iterator[Sequence[Any]]) -> None:
     if form is Format.CSV:
-        csv.writer(file, lineterminator="\n").writerows(chain([COLUMNS], rows))
+        csv.writer(file, lineterminator="\n").writerows([*map(spreadsheet_cell, row)] for row in chain([COLUMNS], rows))
         return
     separator = "[\n"
     for row in rows:
-        file.write(separator + json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False))
+        file.write(separator + visible_json(json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False)))
         separator = ",\n"
     file.write("[]\n" if separator == "[\n" else "\n]\n")

@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from estelam.core.escape import spreadsheet_cell
 from estelam.data_model.json_schema import json_name
 from estelam.data_model.model import Field, Message, Model, sensitivity_levels
 
 # A spreadsheet interprets a cell that begins with one of these as a formula.
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def to_csv(rows: Iterable[Row]) -> str:
     out.write("\ufeff")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__dataclass_fields__)
-    writer.writerows([_escape_formula(getattr(row, name)) for name in Row.__dataclass_fields__] for row in rows)
+    writer.writerows([spreadsheet_cell(getattr(row, name)) for name in Row.__dataclass_fields__] for row in rows)
     return out.getvalue()
 
 
@@ -75,7 +75,3 @@ def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]
         sensitivity_fa=level.fa,
         rules=field.rule_names,
     )
-
-
-def _escape_formula(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA_PREFIXES) else value

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from estelam.core.escape import spreadsheet_cell
 from quality.evaluation.report_model import Counts, Minutes, Named, Outage, Report, SloResult
 
 COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
@@ -83,9 +84,7 @@ def _plain(value: Any) -> Any:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = str(value)
-    # A spreadsheet would evaluate a value with such a first character as a formula.
-    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return spreadsheet_cell(value)
 
 
 def _text(value: Any) -> str:

@@ -1,11 +1,13 @@
 """Output of commands: records, tables, errors, progress and output paths."""
 
+import contextlib
 import errno
 import io
 import json
 import os
 import ssl
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from rich.console import Console
 from estelam.cli import output
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.escape import spreadsheet_cell
 from estelam.core.exceptions import UserFacingError, describe_error
 
 HEAD = f"1234:{'0123456789abcdef' * 4}"
@@ -204,3 +207,51 @@ def test_progress_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     assert ("", "blocks verified: 2 of 3\n") == (lines.out, lines.err)
     assert ("", "") == tuple(capsys.readouterr())
+
+
+HOSTILE = "a\x1b[2Jb\x9bc\x7fd\u202ee\u2028f\u200bg\th\ue000i"
+"""An escape sequence, a C1 control, DEL, a direction mark, a line separator, a zero-width space, private use."""
+SHOWN = r"a\x1b[2Jb\x9bc\x7fd\u202ee\u2028f\u200bg\th\ue000i"
+PERSIAN = "می\u200cخواهم"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: output.print_record({HOSTILE: HOSTILE, "list": [HOSTILE]}, as_json=False, title=HOSTILE),
+        lambda: output.print_rows(("a",), [(HOSTILE,)], as_json=False),
+        lambda: output.warn(HOSTILE),
+        lambda: output.exit_error(HOSTILE, as_json=False),
+        lambda: output.exit_refused(
+            Refusal(Reason.FIELD_INVALID, violations=[Violation(HOSTILE, "rule", HOSTILE)]), as_json=False
+        ),
+    ],
+    ids=["record", "rows", "warning", "error", "refusal"],
+)
+def test_hostile_text_is_shown(capsys: pytest.CaptureFixture[str], show: Callable[[], object]) -> None:
+    """Nothing that a command prints can control a terminal or mislead a reader: such characters are escaped."""
+    with contextlib.suppress(typer.Exit):
+        show()
+    printed = "".join(capsys.readouterr())
+
+    assert SHOWN in printed
+    assert not {*HOSTILE} & {*printed} - {*SHOWN}
+
+
+def test_hostile_text_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON escapes the same characters by its own rules, and keeps the joiners of Persian."""
+    output.print_record({"value": HOSTILE + PERSIAN + "\U000e0001"}, as_json=True)
+    printed = capsys.readouterr().out
+
+    assert {"value": HOSTILE + PERSIAN + "\U000e0001"} == json.loads(printed)
+    assert PERSIAN in printed
+    assert printed.rstrip("\n").replace("\u200c", "").isprintable()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d"])
+def test_formula_in_a_cell(start: str) -> None:
+    """A text that a spreadsheet would take for a formula is marked as text; numbers and other texts stay."""
+    shown = spreadsheet_cell(f"{start}1+1")
+
+    assert shown.startswith("'")
+    assert [-1, "1-1", PERSIAN, None] == [*map(spreadsheet_cell, (-1, "1-1", PERSIAN, None))]

@@ -67,13 +67,13 @@ def check_list(
         keys = named or service_keys(question.service, retired_keys)
         with BulkCheck(question, file, out, Verifier(keys)) as check:
             for warning in check.rounding.warnings():
-                _warn(warning)
+                output.warn(warning)
             if not check.rows:
-                _warn(f"{file}: has no row below its header; nothing is asked")
+                output.warn(f"{file}: has no row below its header; nothing is asked")
             with output.progress("rows answered", as_json=options.as_json, total=check.distinct) as show:
                 check.resume(lambda done: show(done, "receipts of an earlier run verified"))
                 if check.set_aside:
-                    _warn(
+                    output.warn(
                         f"{check.receipts}: its end was damaged by a crash and is now in {check.set_aside};"
                         " the rows of the replies in it are asked again"
                     )
@@ -100,10 +100,6 @@ async def _ask(
         interrupted = Stop(StopReason.INTERRUPTED, f"interrupted by {number.name}")
         asyncio.get_running_loop().add_signal_handler(number, check.stop, interrupted)
     return await check.ask(address, identity, options, progress)
-
-
-def _warn(text: str) -> None:
-    typer.secho(text, fg="yellow", err=True)
 
 
 def _earlier(check: BulkCheck) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from estelam.cli.bulk.table import MAYBE_ROUNDED, Rounding, read_rows
 from estelam.client.bulk import BulkCaller, Stop, StopReason, UnaryCall
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import CLOCK_TOLERANCE, Clock
+from estelam.core.escape import spreadsheet_cell
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.files import open_atomic
 from estelam.receipts.archive import ReceiptRecord
@@ -215,7 +216,7 @@ class BulkCheck:
             for row in read_rows(self._source, self._question, self._now):  # 4
                 output = self._output(row, stop)
                 summary.count(output, self._question.counted)
-                writer.writerow(output)
+                writer.writerow({name: spreadsheet_cell(value) for name, value in output.items()})
             if _digest(self._source) != self._digest:
                 raise BulkCheckError(f"{self._source} was changed during the run; restore it and start again")
         return summary

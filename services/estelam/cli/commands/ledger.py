@@ -249,9 +249,9 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Pa
     if rows:
         output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
     found_text = f"{output.counted(len(rows), 'inquiry', 'inquiries')} found" if rows else "none"
-    typer.echo(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found_text}")
+    output.print_line(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found_text}")
     for gap in gaps:
-        typer.echo(f"NOT SEARCHED: {gap}")
+        output.print_line(f"NOT SEARCHED: {gap}")
 
 
 def list_loads(service: str, index: int | None, archive: Path | None, *, as_json: bool) -> None:
