@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import make_url, select, text
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
@@ -19,10 +19,12 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.ledger.errors import LedgerUncheckedError
+from estelam.ledger.kept import beside
 from estelam.ledger.tables import checkpoint_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosigner
+from estelam.storage.grants import Role, grant
 from estelam.storage.store import AccessMode, Store
 from quality import ledger_states, repository
 from quality.monitor import ledger_collector
@@ -31,13 +33,15 @@ from quality.periods import Month, minute_of
 from quality.records import AlarmKind, LedgerAlarm, VerifiedLedger
 from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
-from tests.conftest import plain_channel, promissory_opening
+from tests.conftest import both_engines, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.integration.quality.conftest import CHECK_NOTE, QualityStore
 from tests.integration.quality.dashboard.conftest import open_dashboard
 from tests.integration.quality.monitored_services import ALWAYS, NOTES, settings_of
+from tests.support import store_copies
 from tests.support.service import RunningService
 from tests.support.transparency_log import Log, witness_settings
+from tools.env.postgres import PostgresCluster
 from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
@@ -46,18 +50,36 @@ pytestmark = pytest.mark.timeout(180)
 class Monitored:
     """The ministry's ledger, which can be restored and changed, and the monitor that collects it."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, cluster: PostgresCluster | None) -> None:
         self.sandbox = sandbox
         self.folder = folder
-        self.ledger = Path(sandbox.promissory().store.removeprefix("sqlite:///"))
+        self._cluster = cluster
+        self._restore: dict[str, Callable[[], None]] = {}
+        self._url = sandbox.promissory().store
         witness = witness_settings(folder / "witness", Log([]), name="exchange.example/monitor")
-        self.settings = settings_of(
-            sandbox, folder, {}, probe=(), witness_key=witness.private_key, witness_name=witness.name
-        )
+        cosigns = {"witness_key": witness.private_key, "witness_name": witness.name}
+        on_cluster = self._on_cluster(cluster) if cluster else {}
+        self.settings = settings_of(sandbox, folder, {}, probe=(), **cosigns, **on_cluster)
+
+    def _on_cluster(self, cluster: PostgresCluster) -> dict[str, Any]:
+        """A store of the monitor on PostgreSQL, and the ledger's address with the monitor's role."""
+        role = f"monitor_of_{make_url(self._url).database}"
+        with cluster.connect() as connection:
+            connection.execute(f"CREATE ROLE {role} LOGIN")
+        writable = Store(self._url, facts=AccessMode.WRITE, ledger=AccessMode.WRITE)
+        with contextlib.closing(writable) as store, store.transaction() as connection:
+            grant(connection, {Role.MONITORING: role})
+        address = make_url(self._url).set(username=role).render_as_string(hide_password=False)
+        return {
+            "store": cluster.url(cluster.database()),
+            "kept_checkpoints": self.folder / "quality.cosigned",
+            "ledgers": {NOTES: address},
+        }
 
     def answer(self, count: int, clock: Clock | None = None) -> None:
         """Run the service until it has answered so many inquiries; a restored host has no kept checkpoint."""
-        self.ledger.with_name("promissory.checkpoint").unlink(missing_ok=True)
+        if kept := beside(self._url, "checkpoint"):
+            kept.unlink(missing_ok=True)
         with (
             RunningService(promissory_opening(self.sandbox, clock, shutdown_delay_seconds=0)) as service,
             plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as channel,
@@ -67,28 +89,29 @@ class Monitored:
                 stub.CheckNote(NOTE, timeout=20)
 
     def back_up(self, name: str) -> None:
-        shutil.copytree(self.ledger, self.folder / name)
+        self._restore[name] = store_copies.back_up(self._url, self.folder / name, self._cluster)
 
     def restore(self, name: str) -> None:
-        shutil.rmtree(self.ledger)
-        shutil.copytree(self.folder / name, self.ledger)
+        self._restore[name]()
+
+    def back_up_monitor(self) -> None:
+        """Back up the monitor's store."""
+        folder = self.folder / "quality-backup"
+        self._restore["monitor"] = store_copies.back_up(self.settings.store, folder, self._cluster)
 
     def restore_monitor(self) -> None:
-        """Restore the monitor's store as it was after three inquiries; what it keeps beside the store stays."""
-        store = self.folder / "quality"
-        shutil.rmtree(store)
-        shutil.copytree(self.folder / "quality-backup", store)
+        """Restore the monitor's store; what it keeps beside the store stays."""
+        self._restore["monitor"]()
 
     def time_of_commit(self, size: int) -> int:
         """Return the time of the first commit of at least *size* entries."""
         found = select(checkpoint_table.c.signed_at_micros).where(checkpoint_table.c.size >= size)
-        with contextlib.closing(Store(self.sandbox.promissory().store)) as store, store.transaction() as connection:
+        with contextlib.closing(Store(self._url)) as store, store.transaction() as connection:
             return int(connection.execute(found.order_by(checkpoint_table.c.size).limit(1)).scalar_one())
 
     def change(self, statement: str, **values: str | int) -> None:
         """Change the ledger behind the service's back."""
-        url = self.sandbox.promissory().store
-        with contextlib.closing(Store(url, ledger=AccessMode.WRITE)) as store, store.transaction() as connection:
+        with contextlib.closing(Store(self._url, ledger=AccessMode.WRITE)) as store, store.transaction() as connection:
             assert connection.execute(text(statement), values).rowcount
 
     def collect(self) -> int:
@@ -108,6 +131,8 @@ class Monitored:
     def run(self, *words: str) -> Result:
         """Run `estelam quality WORDS` with the monitor's settings."""
         own = {"STORE": self.settings.store, "WITNESS_KEY": str(self.settings.witness_key)}
+        if self.settings.kept_checkpoints:
+            own["KEPT_CHECKPOINTS"] = str(self.settings.kept_checkpoints)
         environ = {**self.sandbox.environ, **{f"ESTELAM_QUALITY_{name}": value for name, value in own.items()}}
         return CliRunner().invoke(application(), ["quality", *words], env=environ)
 
@@ -117,14 +142,14 @@ class Monitored:
 
 
 @pytest.fixture
-def monitored(loaded: Sandbox, tmp_path: Path) -> Monitored:
+def monitored(engine: str, request: pytest.FixtureRequest, loaded: Sandbox, tmp_path: Path) -> Monitored:
     """A ledger of which three inquiries were collected, with a backup; two more were collected after it."""
-    found = Monitored(loaded, tmp_path)
+    found = Monitored(loaded, tmp_path, request.getfixturevalue("cluster") if engine == "postgresql" else None)
     found.back_up("empty")
     found.answer(3)
     assert 3 == found.collect()
     found.back_up("backup")
-    shutil.copytree(tmp_path / "quality", tmp_path / "quality-backup")
+    found.back_up_monitor()
     found.answer(2)
     assert (5, []) == (found.collect(), found.alarms())
     return found
@@ -144,6 +169,7 @@ def test_cosigned(monitored: Monitored) -> None:
     assert cosignature.verify(verified.cosigned_note, [cosigner(monitored.settings)])
 
 
+@both_engines
 @pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
 def test_restored(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     """A restored ledger stands as an alarm and is not counted; once accepted, only what is new in it is counted."""
@@ -167,6 +193,7 @@ def test_restored(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     assert ("Exchange operations", "the provider restored a backup") == (alarm.operator, alarm.reason)
 
 
+@both_engines
 def test_rewritten(monitored: Monitored) -> None:
     """A ledger that was written anew from its beginning, with the real signing key, is no continuation."""
     monitored.restore("empty")
@@ -214,6 +241,7 @@ def test_lost_end_is_no_fork(monitored: Monitored) -> None:
     assert [AlarmKind.ROLLBACK] * 2 == [alarm.kind for alarm in monitored.alarms()]
 
 
+@both_engines
 def test_lost_checkpoint_is_no_fork(monitored: Monitored) -> None:
     """A checkpoint that is missing from the store of a ledger that continues it proves no second history."""
     size = monitored.verified().tree.size
@@ -224,6 +252,7 @@ def test_lost_checkpoint_is_no_fork(monitored: Monitored) -> None:
     assert [AlarmKind.DAMAGED] == [alarm.kind for alarm in monitored.alarms()]
 
 
+@both_engines
 @pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
 def test_restored_monitor_remembers_what_it_cosigned(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     """A monitor and a ledger that were both restored: no second history is cosigned, and the alarm shows the first."""
@@ -242,6 +271,7 @@ def test_restored_monitor_remembers_what_it_cosigned(monitored: Monitored, answe
     assert not monitored.verified().cosignature
 
 
+@both_engines
 def test_restored_monitor_goes_on(monitored: Monitored) -> None:
     """A restored monitor cosigns again once the ledger has passed, provably, what it had cosigned before."""
     monitored.restore_monitor()
@@ -256,6 +286,7 @@ def test_restored_monitor_goes_on(monitored: Monitored) -> None:
     assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
 
 
+@both_engines
 def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -> None:
     """After an accepted restore the key that cosigned the lost entries cosigns no more; a new one does."""
     monitored.restore("backup")
@@ -274,6 +305,7 @@ def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -
     assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
 
 
+@both_engines
 def test_second_restore(monitored: Monitored) -> None:
     """The lost entries that a second, better restore brings back were counted when they were new."""
     monitored.back_up("better")
@@ -377,6 +409,7 @@ def _report(monitored: Monitored) -> str:
     return (written.folder / "report.en.html").read_text("utf-8")
 
 
+@both_engines
 def test_changed_between_alarm_and_acknowledgement(monitored: Monitored) -> None:
     """A ledger that was changed again after its alarm is a second alarm, also if the first is acknowledged by then."""
     monitored.restore("backup")
@@ -403,6 +436,7 @@ def test_time_in_the_future(monitored: Monitored) -> None:
     assert not monitored.alarms()
 
 
+@both_engines
 def test_lost_entries_come_back(monitored: Monitored) -> None:
     """A store that was lost and comes back after its loss was acknowledged: nothing in it is counted again."""
     monitored.back_up("lost")

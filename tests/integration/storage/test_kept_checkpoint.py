@@ -1,12 +1,12 @@
 """A service does not sign on from a ledger that is not the sequel of the checkpoint that it kept beside its store."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, update
+from sqlalchemy import update
 
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -18,7 +18,7 @@ from estelam.storage.store import Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.integration.storage.test_ledger import Writer
-from tools.env.postgres import PostgresCluster
+from tests.support import store_copies
 from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
@@ -63,31 +63,8 @@ def back_up(
     engine: str, request: pytest.FixtureRequest, service: Service, tmp_path: Path
 ) -> Callable[[], Callable[[], None]]:
     """Copies the store; the returned function restores the copy."""
-    url = service.settings.store
-
-    def sqlite() -> Callable[[], None]:
-        folder = Path(url.removeprefix("sqlite:///"))
-        copy = shutil.copytree(folder, tmp_path / "backup")
-
-        def restore() -> None:
-            shutil.rmtree(folder)
-            shutil.copytree(copy, folder)
-
-        return restore
-
-    def postgresql() -> Callable[[], None]:
-        cluster: PostgresCluster = request.getfixturevalue("cluster")
-        name = str(make_url(url).database)
-        copy = cluster.database(name)
-
-        def restore() -> None:
-            with cluster.connect() as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE {copy}")
-
-        return restore
-
-    return sqlite if engine == "sqlite" else postgresql
+    cluster = request.getfixturevalue("cluster") if engine == "postgresql" else None
+    return partial(store_copies.back_up, service.settings.store, tmp_path / "backup", cluster)
 
 
 @both_engines
