@@ -81,7 +81,7 @@ class Denial(BaseModel):
         if isinstance(values, dict) and {"key", "issuer", "serial"} & values.keys() not in _DENIAL_FORMS:
             raise ValueError(
                 "give the key, or the issuer and the serial, as `estelam pki show --details FILE` prints them; the hash"
-                " of a certificate bars nobody, since its holder can rewrite the signature in it"
+                " of a certificate denies nobody, since its holder can rewrite the signature in it"
             )
         return values
 
