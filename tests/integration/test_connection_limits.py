@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from hpack import Encoder
 
 from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -16,10 +17,12 @@ from estelam.server import completion_queue
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import caller
 from tests.support.service import RunningService
+from tools.chaos.greedy_caller import WATCH, calls
 from tools.chaos.raw_http2 import ConnectionClosed, RawConnection
 from tools.env.sandbox import Sandbox
 
 MOST = 8
+REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 HALF_OPEN = bytes.fromhex("1603010200")
 
 Open = Callable[[int, Sandbox], socket.socket | RawConnection]
@@ -101,12 +104,29 @@ def test_open_calls_exclude_nobody(
         try:
             next(held[-1])
         except grpc.RpcError as error:
-            refused += cast("grpc.Call", error).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            refused += cast("grpc.Call", error).code() in REFUSED
     with caller(loaded, service.address) as ask:
         answers = [ask() for _ in range(3)]
 
     assert [HealthCheckResponse.SERVING] == statuses
     assert MOST <= refused
     assert [ANSWER_YES] * 3 == answers
+    assert isinstance(honest, grpc.Call)
+    assert honest.is_active()
+
+
+def test_connection_with_excess_calls_is_ended(
+    loaded: Sandbox, start: Start, watches: Callable[..., Iterator[HealthCheckResponse]]
+) -> None:
+    """A connection whose calls are too many is ended with all of them."""
+    service = start(promissory_opening(loaded))
+    honest = watches(service.address, ClientIdentity.named(loaded.pki, "setad"))
+    statuses = [next(honest).status]
+    with closing(idle(service.port, loaded)) as greedy:
+        greedy.write(calls(WATCH, HealthCheckRequest().SerializeToString(), 1, Encoder(), count=3 * MOST))
+        with pytest.raises(ConnectionClosed):
+            greedy.read([1])
+
+    assert [HealthCheckResponse.SERVING] == statuses
     assert isinstance(honest, grpc.Call)
     assert honest.is_active()

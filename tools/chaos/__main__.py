@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tools.chaos import failover, files, flood, fuzz, kill, overload, rolling_restart, simulation
+from tools.chaos import failover, files, flood, fuzz, greedy_caller, kill, overload, rolling_restart, simulation
 from tools.chaos.scenario import Result, Scenario, Task
 
 SCENARIOS: Sequence[Scenario] = (
@@ -23,6 +23,7 @@ SCENARIOS: Sequence[Scenario] = (
     overload.SCENARIO,
     flood.PASSED_THROUGH,
     flood.TERMINATED,
+    *greedy_caller.SCENARIOS,
     fuzz.SCENARIO,
     simulation.SCENARIO,
 )

@@ -90,7 +90,7 @@ def run(task: Task, kind: str, whole: int) -> Result:
     sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
     suite.load_samples(sandbox)
     with ExitStack() as at_last:
-        worker = at_last.enter_context(ServiceProcess("promissory", sandbox, environ=_trust_proxy(sandbox)))
+        worker = at_last.enter_context(ServiceProcess("promissory", sandbox, environ=trust_proxy(sandbox)))
         folder = task.folder / "envoy"
         envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
         client = QuietClient(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
@@ -111,7 +111,8 @@ def run(task: Task, kind: str, whole: int) -> Result:
     )
 
 
-def _trust_proxy(sandbox: Sandbox) -> dict[str, str]:
+def trust_proxy(sandbox: Sandbox) -> dict[str, str]:
+    """Return the environment of a worker that trusts the sandbox's proxy."""
     DevCertificateAuthority(sandbox.pki).issue("server", [MINISTRY], hosts=["localhost", "127.0.0.1"])
     (certificate,) = read_certificates(sandbox.pki / "proxy.crt")
     return {"ESTELAM_PROMISSORY_TRUSTED_PROXY_KEYS": key_fingerprint(certificate.public_key())}
@@ -175,7 +176,7 @@ PASSED_THROUGH = Scenario(
     "idle connections and stream resets through the Envoy that passes TLS through",
     2_000,
     100_000,
-    # A worker accepts at most 480 connections through it.
+    # A worker holds 512 connections.
     partial(run, kind="pass-through.yaml", whole=30),
 )
 TERMINATED = Scenario(

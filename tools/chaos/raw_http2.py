@@ -120,6 +120,17 @@ class RawConnection:
         finally:
             self._socket.settimeout(_TIMEOUT_SECONDS)
 
+    def is_closed(self) -> bool:
+        """Read what has arrived, and return whether the server has closed the connection."""
+        self._socket.settimeout(0)
+        try:
+            while True:
+                self._receive()
+        except ConnectionClosed as closed:
+            return not isinstance(closed.__cause__, BlockingIOError | ssl.SSLWantReadError)
+        finally:
+            self._socket.settimeout(_TIMEOUT_SECONDS)
+
     def close(self) -> None:
         """Close the socket without GOAWAY."""
         self._socket.close()

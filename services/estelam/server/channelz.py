@@ -9,6 +9,7 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
@@ -24,6 +25,12 @@ class Peer(NamedTuple):
         """Return the peer with the address *host*, as text or packed; an IPv4 address in IPv6 is that IPv4 address."""
         address = ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
         return cls((getattr(address, "ipv4_mapped", None) or address).packed, port)
+
+    @classmethod
+    def parse(cls, text: str) -> "Peer":
+        """Return the peer of an address as gRPC writes it: ipv4:HOST:PORT or ipv6:[HOST]:PORT, percent-encoded."""
+        host, _, port = unquote(text).partition(":")[2].rpartition(":")
+        return cls.of(host.strip("[]"), int(port))
 
 
 class ServerConnections:

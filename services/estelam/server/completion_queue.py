@@ -33,10 +33,11 @@ Notify = Callable[[], None]
 CALLS_AHEAD: Final = 64
 """So many calls may arrive between two polls before any waits inside gRPC."""
 
-MAX_OPEN_CALLS: Final = 2048
-"""So many calls may be open, of 23 kB each; one more displaces the newest of the certificate that has most."""
+MAX_OPEN_CALLS: Final = 1536
+"""So many calls may be open, of 23 kB each; one more is refused, or displaces the newest of whoever has most."""
 
 _FAILED: Final = to_grpc(Refusal(Reason.SERVICE_FAILED))
+_OVERLOADED: Final = to_grpc(Refusal(Reason.OVERLOADED))
 _OK: Final = cygrpc.StatusCode.ok
 
 
@@ -80,6 +81,10 @@ class Call:
             self._certificates = tuple(cygrpc.auth_context(self._core).get(b"x509_pem_cert", ()))
         return self._certificates
 
+    def peer(self) -> str:
+        """Return the other end's address, as gRPC writes it; nothing once the connection has ended."""
+        return bytes(self._core.peer()).decode("ascii", "replace")
+
     def on_end(self, notify: Notify) -> None:
         """Call *notify* in the polling thread when the call has ended, perhaps before any reply."""
         self._on_end = notify
@@ -109,9 +114,12 @@ class Call:
         """Send one *message* of a stream, which `end` ends. Until the polling thread calls *sent*, send no other."""
         self._start((cygrpc.SendMessageOperation(message, 0),), lambda _event: sent())
 
-    def receive(self) -> None:
-        """Ask gRPC for the caller's message, and for notice of the call's end."""
+    def open(self) -> None:
+        """Ask gRPC for notice of the call's end; else the call would be cancelled once its status has been sent."""
         self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._ended)
+
+    def receive(self) -> None:
+        """Ask gRPC for the caller's message."""
         self._core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
 
     def _end(self, *operations: Any) -> None:
@@ -155,10 +163,19 @@ def _ignore(_event: Any) -> None:
 
 
 class PolledServer:
-    """A server whose calls are passed to *serve*, in the thread that calls `poll`. Any thread may stop it."""
+    """A server whose calls are passed to *serve*, in the thread that calls `poll`. Any thread may stop it.
 
-    def __init__(self, options: Iterable[tuple[str, int]], serve: Callable[[Call], None]) -> None:
+    A call of the certificate that has most open, when there are too many, is refused and passed to *on_excess* instead.
+    """
+
+    def __init__(
+        self,
+        options: Iterable[tuple[str, int]],
+        serve: Callable[[Call], None],
+        on_excess: Callable[[Call], None] = lambda _call: None,
+    ) -> None:
         self.serve = serve
+        self._on_excess = on_excess
         self._core = cygrpc.Server(tuple(options), False)  # noqa: FBT003 - its signature: whether xDS configures it
         self._queue = cygrpc.CompletionQueue()
         self._core.register_completion_queue(self._queue)
@@ -226,12 +243,21 @@ class PolledServer:
             call = Call(self, event)
             self._open.setdefault(call.certificates(), {})[call] = None
             self._open_calls += 1
-            call.receive()
-            if self._open_calls > MAX_OPEN_CALLS:
-                greediest = max(self._open.values(), key=len)
-                newest = next(reversed(greediest))
-                self.remove(newest)
-                newest.refuse(Refusal(Reason.OVERLOADED))
+            call.open()
+            excess = self._excess()
+            if excess is not call:
+                call.receive()
+            if excess is not None:
+                self.remove(excess)
+                excess.end(_OVERLOADED)
+                self._on_excess(excess)
+
+    def _excess(self) -> Call | None:
+        """Return the newest call of the certificate that has most open, if there are too many."""
+        if self._open_calls <= MAX_OPEN_CALLS:
+            return None
+        greediest = max(self._open.values(), key=len)
+        return next(reversed(greediest))
 
     def _ended(self, _event: Any) -> None:
         with self._changing:

@@ -31,7 +31,7 @@ BUSY_RATIO: Final = 4.0
 
 def headroom(most: int) -> int:
     """Return how many connections gRPC accepts beyond *most*, for those that arrive between two looks."""
-    return max(64, most)
+    return max(64, most // 4)
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class ConnectionLimit:
         self._port = 0
         self._connections: dict[int, _Connection | None] = {}
         """By the socket's inode, which no other open socket has; None for other sockets of the process."""
+        self._ending: set[str] = set()
         self._arrived = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
@@ -64,6 +65,11 @@ class ConnectionLimit:
 
     def note_arrival(self) -> None:
         """Look at the connections soon: another one has been accepted."""
+        self._arrived.set()
+
+    def end(self, peer: str) -> None:
+        """End the connection of *peer*, as gRPC writes it, soon."""
+        self._ending.add(peer)
         self._arrived.set()
 
     def stop(self) -> None:
@@ -92,6 +98,11 @@ class ConnectionLimit:
         connections = [each for each in self._connections.values() if each]
         for each in connections:
             each.owner = owners.get(each.peer, each.owner)
+        named, self._ending = self._ending, set()
+        ending = {Peer.parse(each) for each in named}
+        for each in connections:
+            if each.peer in ending:
+                self._end(each)
         for each in displaced(connections, lambda connection: connection.owner, self._most):
             self._end(each)
 

@@ -10,17 +10,19 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import grpc
 import structlog
+from cryptography import x509
 from google.protobuf.internal import api_implementation
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
+from estelam.core.keys import key_fingerprint
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.settings import ServingSettings
@@ -43,6 +45,8 @@ CANCEL_SECONDS = 5.0
 SLOW_BATCH_SECONDS = 0.02
 # So many objects more than before make the garbage collector look for cycles.
 GC_OBJECTS = 50_000
+# Calls open on one connection. gRPC keeps 7 kB for each before we see it; further ones wait in the client.
+MAX_STREAMS = 64
 # Under a flood a batch begins after so many events, of which a call has four.
 MAX_EVENTS = 512
 
@@ -51,7 +55,7 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
     """Return gRPC's limits; the default of each is unlimited or far too large."""
     return [
         ("grpc.so_reuseport", int(settings.shares_port)),
-        ("grpc.max_concurrent_streams", 100),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
         # It counts calls that have ended but are not cleaned up yet, and so refuses a busy caller within the limit.
         ("grpc.http.overload_protection", 0),
         # Our own limit is 4 KiB and gives a reason; this one gives none and only bounds memory.
@@ -62,8 +66,8 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", settings.max_connections + headroom(settings.max_connections)),
         # Calls not yet accepted: gRPC would drop some at random, of any caller, before they reach our own queue, which
         # is fair. Streams and connections bound them.
-        ("grpc.server.max_pending_requests", 100 * settings.max_connections),
-        ("grpc.server.max_pending_requests_hard_limit", 100 * settings.max_connections),
+        ("grpc.server.max_pending_requests", MAX_STREAMS * settings.max_connections),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_STREAMS * settings.max_connections),
         ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
         ("grpc.max_connection_idle_ms", 300_000),
         ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
@@ -118,6 +122,12 @@ def _unknown_method(call: Call) -> None:
     call.refuse(Refusal(Reason.METHOD_UNKNOWN))
 
 
+@lru_cache(maxsize=1024)
+def _key(certificate: bytes) -> str:
+    """Return the SHA-256 of the public key of *certificate* (PEM)."""
+    return key_fingerprint(x509.load_pem_x509_certificate(certificate).public_key())
+
+
 def _in_turn(pacer: Pacer, handler: Callable[[Call], None]) -> Callable[[Call], None]:
     """Return *handler*, called in the turn of the caller's certificate."""
 
@@ -155,7 +165,8 @@ class Server:
             WATCH: _in_turn(pacer, self._health.watch),
         }
         self._handlers |= {f"/{name}".encode(): handler for name, handler in handlers.items()}
-        self._polled = PolledServer(options(settings), self._serve)
+        self._trusted_proxy_keys = frozenset(settings.trusted_proxy_keys)
+        self._polled = PolledServer(options(settings), self._serve, self._end_connection)
         self._loop = threading.Thread(target=self._run, name="loop", daemon=True)
         self._connections = ConnectionLimit(settings.max_connections)
 
@@ -218,6 +229,11 @@ class Server:
             except BaseException as error:  # noqa: BLE001 - the other calls must go on
                 with contextlib.suppress(Exception):
                     log.error("loop.failed", error=type(error).__name__)
+
+    def _end_connection(self, call: Call) -> None:
+        """End the connection of a call too many, with all its calls, unless a proxy shares it among callers."""
+        if call.peer() and not self._trusted_proxy_keys.intersection(map(_key, call.certificates())):
+            self._connections.end(call.peer())
 
     def _serve(self, call: Call) -> None:
         try:

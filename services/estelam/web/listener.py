@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -31,6 +32,8 @@ RESPOND_SECONDS: Final = 60.0
 # The pause after a failed accept: there is no file descriptor left, or memory.
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 BACKLOG: Final = 1024
+TLS_BUFFER_BYTES: Final = 16384
+"""As much as a TLS record holds."""
 
 
 class DeadlineProtocol(H11Protocol):
@@ -154,6 +157,8 @@ async def run_listener(
     )
     config.load()
     config.ssl = tls
+    # asyncio gives each TLS connection a buffer of 256 KiB at once.
+    sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     with addresses.bind(setting, listen, shares_port=limits.shares_port) as bound:
         server = _Server(config, bound, limits)
         port = bound.getsockname()[1]
