@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from estelam.auth import rate_limit
 from estelam.auth.authentication import Metadata
-from estelam.auth.grants import Grant, Quota
+from estelam.auth.grants import Grant
 from estelam.auth.rate_limit import TokenBucket
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
@@ -79,7 +79,7 @@ def reply_metadata(
     if bucket is not None:
         name = inquiry.method.short_name
         state = rate_limit.bucket_state(bucket, name)
-        found.append(("ratelimit-policy", _policy(name, bucket.quota)))
+        found.append(("ratelimit-policy", _policy(name, bucket.quota.burst, bucket.quota.rate)))
         remaining, reset = f"{state.remaining:09d}", f"{state.reset_seconds:09d}"
         padding = (remaining + reset).translate(_COMPLEMENT)
         found.append(("ratelimit", f'"{name}";r={remaining};t={reset};p={padding}'))
@@ -107,6 +107,6 @@ def _start_of(day: date) -> datetime:
 
 
 @lru_cache(maxsize=1024)
-def _policy(name: str, quota: Quota) -> str:
-    window = max(1, round(quota.burst / quota.rate))
-    return f'"{name}";q={quota.burst};w={window}'
+def _policy(name: str, burst: int, rate: float) -> str:
+    # By numbers, not by the quota: the hash of a model costs more than the text.
+    return f'"{name}";q={burst};w={max(1, round(burst / rate))}'
