@@ -35,6 +35,13 @@ class File(NamedTuple):
     tracking_since: date | None = None
     taken_feed: str | None = None
     """The feed whose records in the file become records of the file's feed."""
+    numbered: bool = False
+    """Whether its source has given it the next number of the feed."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it names all parties of its cases."""
+        return self.whole or self.replaces_parties
 
     @property
     def content(self) -> list[list[tuple[str, str]]]:
@@ -105,7 +112,7 @@ class Oracle:
 
     def repeats(self, file: File) -> bool:
         """Whether this very file was loaded before, so that nothing happens."""
-        return file in self.files
+        return not file.numbered and any(old._replace(numbered=False) == file for old in self.files)
 
     def refuses(self, file: File, now: datetime) -> bool:
         """Whether a file is refused: it is known, late, from the future, or takes over what it must not."""
@@ -113,10 +120,30 @@ class Oracle:
         # A whole file corrects a cut-off that a wrong clock has let into the future.
         corrects = file.whole and last > now + TOLERANCE
         late = file.cut_at > now + TOLERANCE or (file.cut_at < last and not corrects)
-        known = any(old.content == file.content for old in self.files)
         declared = ((file.since, self.complete_since), (file.tracking_since, self.tracking_since))
         reduces = any(since and file.feed in before and since > before[file.feed] for since, before in declared)
-        return late or known or (reduces and not file.whole) or bool(file.taken_feed and self._takes_too_much(file))
+        return (
+            late
+            or self._was_loaded(file)
+            or (reduces and not file.whole)
+            or bool(file.taken_feed and self._takes_too_much(file))
+        )
+
+    def _was_loaded(self, file: File) -> bool:
+        """Whether the rows of a file were loaded before, and it states nothing new of them."""
+        filled = [old for old in self.files if old.rows]
+        newest = {old.feed: old for old in filled}
+        taken = newest.get(str(file.taken_feed))
+        ignored = file.taken_feed if taken and taken.content == file.content else None
+        same = [old for old in filled if old.content == file.content and old.feed != ignored]
+        if not same:
+            return False
+        if same[-1] is not newest.get(file.feed):
+            return True
+        known, stands = same[-1], (self.complete_since.get(file.feed), self.tracking_since.get(file.feed))
+        replaces = self.is_dated and file.replaces and not known.replaces
+        unchanged = file.whole and (file.numbered or not known.whole)
+        return not (unchanged or replaces or self._claims(file) != stands)
 
     def _takes_too_much(self, file: File) -> bool:
         """Whether a file takes over records of a feed that has newer ones, or without the dates that hold for both."""

@@ -36,6 +36,8 @@ TEN_YEARS = 3653 * 86400
 STEPS_OF_THE_CLOCK = (0, 0, 3600, -3600, TEN_YEARS, -TEN_YEARS)
 MAX_BATCH = 5
 # A small batch and a load reach about this many points at which they can be interrupted.
+REPEATED = 0.1
+"""The share of files with the rows of an earlier one."""
 BATCH_POINTS, LOAD_POINTS = 12, 30
 CHUNK = 12
 
@@ -175,6 +177,8 @@ class History:
 
     def _delivery(self, first_of: str | None = None) -> Delivery:
         """Make a random file; of the feed *first_of*, its first whole one."""
+        if self.oracle.files and not first_of and self.random.random() < REPEATED:
+            return self._repeated_delivery()
         loads = iter(lambda: self.world.load(self.random), None)
         load = next(each for each in loads if first_of is None or self.world.feeds[first_of].name == each.kind)
         names = [name for name, feed in self.world.feeds.items() if feed.name == load.kind]
@@ -182,9 +186,6 @@ class History:
         others = [each for each in names if each != name]
         taken = self.random.choice(others) if others and not first_of and self.random.random() < 0.3 else None
         kind = self.world.feeds[name]
-        dates_are_past = all(
-            day <= str(latest_past_date(self.time.now)) for row in load.rows for day in past_dates(row)
-        )
         whole = kind.full_snapshot or bool(first_of) or self.random.random() < 0.4
         file = File(
             name,
@@ -196,7 +197,27 @@ class History:
             load.tracking_since,
             taken,
         )
-        return Delivery(file, load.sound and dates_are_past and not self.oracle.rejects(file, self.time.now))
+        return self._checked(file, sound=load.sound)
+
+    def _repeated_delivery(self) -> Delivery:
+        """Make a new file of the rows of one of the last files, in any order, as a spreadsheet saves them."""
+        old = self.random.choice(self.oracle.files[-3:])
+        whole = old.whole or self.random.random() < 0.3
+        file = old._replace(
+            rows=self.random.sample(old.rows, len(old.rows)),
+            cut_at=self.time.now,
+            whole=whole,
+            replaces_parties=old.replaces_parties and not whole,
+            taken_feed=None,
+            numbered=self.random.random() < 0.5,
+        )
+        return self._checked(file, sound=True)
+
+    def _checked(self, file: File, *, sound: bool) -> Delivery:
+        """Return the delivery of *file*, whose rows are *sound* but for their dates and records."""
+        latest = str(latest_past_date(self.time.now))
+        dates_are_past = all(day <= latest for row in file.rows for day in past_dates(row))
+        return Delivery(file, sound and dates_are_past and not self.oracle.rejects(file, self.time.now))
 
     def _rows_of_feed(self, load: Load, kind: Feed, feeds: Collection[str | None]) -> list[Row]:
         """Return the rows of *load*, mostly without those of records that other feeds have delivered."""
@@ -208,8 +229,10 @@ class History:
         file = delivery.file
         repeated = self.oracle.repeats(file)
         refused = not repeated and self.oracle.refuses(file, self.time.now)
+        next_number = 1 + sum(old.feed == file.feed for old in self.oracle.files)
         declared = Declaration(
             feed=file.feed,
+            number=next_number if file.numbered else None,
             cut_at=file.cut_at,
             whole=file.whole,
             complete_since=file.since,
@@ -224,7 +247,8 @@ class History:
             broken = interruption is not None and interruption.happened
             self._must(refused or broken, "a file could not be loaded")
             return False
-        self._must(not refused, "a file was taken that is late, known or takes coverage back")
+        # A row that is rejected today is not read, so that the rows may not be recognized.
+        self._must(not refused or loaded.rejected > 0, "a file was taken that is late, known or takes coverage back")
         self._must(loaded.already_loaded == repeated, "a file was loaded twice")
         self._must(repeated or (loaded.rejected == 0) == delivery.sound, "a bad row was taken, or a good one refused")
         return delivery.sound and not repeated

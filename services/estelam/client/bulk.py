@@ -158,7 +158,7 @@ class BulkCaller:
     def _handle_error(self, request: bytes, error: grpc.RpcError) -> None:
         refusal = from_grpc(error)
         code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        message = refusal.summary() if refusal else describe_transport_error(error).en
+        message = refusal.summary() if refusal else " / ".join(describe_transport_error(error))
         self._on_refusal(request, message)
         if refusal and refusal.reason in _PERMANENT_REASONS:
             self._note_reply()
