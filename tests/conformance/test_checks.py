@@ -109,7 +109,7 @@ def test_duplicate_entry(target: Target) -> None:
 
 
 def test_two_trees(target: Target) -> None:
-    """Two trees of one size, or checkpoints of two ledgers, are a failure."""
+    """Two trees of one size, or the ledger of another organisation, are a failure."""
     checker, ministry = Checker(target), Ministry(target)
 
     assert failures(target, sent_call(), answer_result(ministry.reply()), checker) == []
@@ -119,7 +119,7 @@ def test_two_trees(target: Target) -> None:
         expected for expected, _ in failures(target, sent_call(), answer_result(forked.reply()), checker)
     ]
     ministry.organization = "99000554330"
-    assert ["checkpoints of one ledger"] == [
+    assert ["a receipt that proves the reply"] == [
         expected for expected, _ in failures(target, sent_call(), answer_result(ministry.reply()), checker)
     ]
 
