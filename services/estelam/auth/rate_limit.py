@@ -4,6 +4,7 @@ Calls are admitted in one thread, and charged for the cost of a NO in another.
 """
 
 import math
+import random
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -85,9 +86,11 @@ class Throttle:
             now = self._clock.monotonic()
             if len(self._next) >= MAX_CALLERS:
                 self._next = {each: turn for each, turn in self._next.items() if turn > now}
-            turn = min(max(now, self._next.get(caller, now)), now + most + self._ahead)
-            self._next[caller] = turn + self._gap
-        return max(0.0, turn - self._ahead - now)
+            turn = max(now, self._next.get(caller, now))
+            self._next[caller] = min(turn, now + most + self._ahead) + self._gap
+        delay = max(0.0, turn - self._ahead - now)
+        # Spread, so that not all replies that wait as long as may be are sent at the same time.
+        return delay if delay < most else most * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def acquire(bucket: TokenBucket, policy: str) -> None:
