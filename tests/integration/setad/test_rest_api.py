@@ -203,6 +203,14 @@ def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
     assert {(404, "METHOD_UNKNOWN")} == {(found.status_code, found.json()["reason"]) for found in elsewhere}
 
 
+def test_a_query_is_refused(setad: httpx.Client) -> None:
+    """A parameter in the address, which no resource has, is refused: it would be ignored."""
+    answers = setad.post("/v1/notes:verify?serial=1404000000000017", json=GENUINE), setad.get("/openapi.json?v=1")
+
+    for response in answers:
+        assert (400, "REQUEST_MALFORMED") == (response.status_code, response.json()["reason"])
+
+
 def test_invalid_header_is_named(setad: httpx.Client) -> None:
     """An invalid purpose header is refused and named among the violations."""
     response = setad.post("/v1/notes:verify", json=GENUINE, headers={"x-operator": "100%"})
