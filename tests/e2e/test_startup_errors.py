@@ -132,7 +132,7 @@ def test_settings_variable_error_is_named(
         ("promissory/subjects.keys", ""),
         ("promissory/facts.db", "run: estelam migrate"),
         ("promissory/ledger.db", "run: estelam migrate"),
-        ("pki/ca.crt", "the server's certificate can't be used"),
+        ("pki/ca.crt", "pki/ca.crt"),
         ("pki/promissory-server.crt", "the server's certificate can't be used"),
         ("pki/promissory-server.key", "the server's certificate can't be used"),
         ("pki/promissory-receipts.key", "promissory-receipts.key"),

@@ -1,5 +1,6 @@
 """Runs a service in this process: logs, the bound port for its parent, restart and orderly shutdown on a signal."""
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -34,16 +35,16 @@ def run_until_shutdown(
     """
     logs.configure_logging(log_level)
     # During the first start a SIGHUP already counts, while SIGTERM and SIGINT end the process as by default.
-    signals = Signals(signal.SIGHUP)
-    with service() as running:
-        write_port(port_file, running.port)
-        signals.add(signal.SIGTERM, signal.SIGINT)
-        stopping = wait_for_signal(signals)
-    while not (stopping or signals.take() - {signal.SIGHUP}):
+    with contextlib.closing(Signals(signal.SIGHUP)) as signals:
         with service() as running:
             write_port(port_file, running.port)
-            log.info("service.restarted", port=running.port)
+            signals.add(signal.SIGTERM, signal.SIGINT)
             stopping = wait_for_signal(signals)
+        while not (stopping or signals.take() - {signal.SIGHUP}):
+            with service() as running:
+                write_port(port_file, running.port)
+                log.info("service.restarted", port=running.port)
+                stopping = wait_for_signal(signals)
 
 
 def wait_for_signal(signals: Signals) -> bool:

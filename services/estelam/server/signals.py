@@ -35,6 +35,12 @@ class Signals:
         for number in numbers:
             signal.signal(number, self._received.setdefault)
 
+    def close(self) -> None:
+        """Close the sockets; the signals have no effect from then on."""
+        signal.set_wakeup_fd(-1)
+        self.socket.close()
+        self._writer.close()
+
     def take(self) -> frozenset[int]:
         """Return the signals that have arrived since the last time; the socket is unreadable until the next one."""
         with contextlib.suppress(BlockingIOError):
