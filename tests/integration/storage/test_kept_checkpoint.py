@@ -1,5 +1,7 @@
 """A service does not sign on from a ledger that is not the sequel of the checkpoint that it kept beside its store."""
 
+import shutil
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -13,6 +15,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import kept, search
 from estelam.ledger.tables import entry_table
 from estelam.receipts.checkpoint import parse
+from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.storage.base import StoreError
 from estelam.storage.store import Store
 from tests.conftest import Start, both_engines, promissory_opening
@@ -161,3 +164,17 @@ def test_older_checkpoint_is_not_written(service: Service) -> None:
     kept.keep(service.path, older)
 
     assert newer == service.path.read_text("utf-8") != older
+
+
+def test_answered_checkpoint_is_kept_where_the_store_lost_it(service: Service, tmp_path: Path) -> None:
+    """What receipts were sent of is kept, also where the store can be read and has lost it."""
+    service.answer()
+    older, stopping = tmp_path / "older", threading.Event()
+    shutil.copytree(Path(service.settings.store.removeprefix("sqlite:///")), older)
+    service.answer()
+    newest = service.path.read_text("utf-8")
+    service.path.unlink()
+    stopping.set()
+    keep_checkpoints(f"sqlite:///{older}", service.path, lambda: newest, stopping)
+
+    assert newest == service.path.read_text("utf-8")
