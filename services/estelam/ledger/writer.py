@@ -37,7 +37,7 @@ from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint, origin_of
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import Frontier, Growth, leaf_hash
-from estelam.storage.base import StoreError
+from estelam.storage.base import LostCommitsError, StoreError
 from estelam.storage.statements import RowReader, Statement, start_insert
 
 _checkpoint = checkpoint_table.c
@@ -316,7 +316,9 @@ class LedgerWriter:
         """
         stored, committed = rows[0].size if rows else 0, self._committed[0] if self._committed else 0
         if stored < committed:
-            raise StoreError(f"the ledger has {stored} entries, fewer than the {committed} that were answered from it")
+            raise LostCommitsError(
+                f"the ledger has {stored} entries, fewer than the {committed} that were answered from it"
+            )
         if not rows:
             return Frontier()
         head = _Head(*rows[0])

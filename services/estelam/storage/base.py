@@ -26,6 +26,10 @@ class StoreError(UserFacingError):
     """The store can't be used as requested."""
 
 
+class LostCommitsError(StoreError):
+    """The store lacks what this process has committed to it."""
+
+
 class Backend(Protocol):
     """What differs between the engines."""
 
@@ -42,6 +46,9 @@ class Backend(Protocol):
 
     def disconnect(self) -> None:
         """Close the connection after a failure; the next transaction opens a new one."""
+
+    def abandon(self, problem: str) -> None:
+        """Use the store no more: it may still hold what can't be read of it, and closing it might write to it."""
 
     def check_before_begin(self) -> None:
         """Raise StoreError if a transaction must not begin."""

@@ -66,6 +66,10 @@ class PostgreSQL:
         """Close the connection after a failure."""
         self.engine.dispose()
 
+    def abandon(self, problem: str) -> None:  # noqa: ARG002 - the server has one state for all connections
+        """Close the connection: it writes nothing."""
+        self.engine.dispose()
+
     def check_before_begin(self) -> None:
         """Do nothing: a lost connection makes the transaction itself fail."""
 

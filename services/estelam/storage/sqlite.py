@@ -44,6 +44,7 @@ class SQLite:
             schema: WatchedHalf(self._path(schema), _writers(schema, mode)) for schema, mode in modes.items()
         }
         self._change: str | None = None
+        self._lost: str | None = None
         self._connection: sqlite3.Connection | None = None
         self._has_failed = False
         self._is_abandoned = False
@@ -65,7 +66,8 @@ class SQLite:
         if self._is_abandoned:
             return
         is_writer = set(self._modes.values()) != {AccessMode.READ}
-        if self._change is None or not is_writer or all(half.keeps_content for half in self._halves.values()):
+        keeps_content = self._lost is None and all(half.keeps_content for half in self._halves.values())
+        if self._change is None or not is_writer or keeps_content:
             self._disconnect()
             return
         self._is_abandoned = True
@@ -78,6 +80,11 @@ class SQLite:
         self._look(half.other_file() for half in self._halves.values())
         if self._change is None:
             self._disconnect()
+
+    def abandon(self, problem: str) -> None:
+        """Use the store no more: shared memory that was written over hides commits, which are still in the log."""
+        self._lost = problem
+        self._look(())
 
     def _disconnect(self) -> None:
         self.engine.dispose()
@@ -103,7 +110,7 @@ class SQLite:
             )
 
     def _look(self, changes: Iterable[str | None]) -> None:
-        change = next(filter(None, changes), None)
+        change = self._lost or next(filter(None, changes), None)
         if change != self._change:
             self._change = change
             self._on_changed_files(change)

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, make_url, select, table
 
 from estelam.core.addresses import SQLITE, check_store_url
-from estelam.storage.base import FACTS, LEDGER, AccessMode, Backend, StoreError
+from estelam.storage.base import FACTS, LEDGER, AccessMode, Backend, LostCommitsError, StoreError
 from estelam.storage.postgresql import PostgreSQL
 from estelam.storage.sqlite import SQLite
 
@@ -86,6 +86,9 @@ class Store:
             with self.engine.begin() as connection:
                 yield connection
             self._backend.check_after_commit()
+        except LostCommitsError as error:
+            self._backend.abandon(str(error))
+            raise
         except Exception:
             # A connection that failed once is not reused: the next transaction opens a new one.
             self._backend.disconnect()

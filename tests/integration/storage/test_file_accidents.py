@@ -244,6 +244,28 @@ def test_crash_after_removal(loaded: Sandbox) -> None:
         pass
 
 
+def test_shared_memory_written_over(loaded: Sandbox) -> None:
+    """Shared memory of an earlier state hides commits: nothing is answered, and the next start has all of them."""
+    path = folder(loaded) / "ledger.db-shm"
+    service = ServiceProcess("promissory", loaded).start()
+    with caller(loaded, service.address) as ask:
+        answers = [ask() for _ in range(10)]
+        earlier = path.read_bytes()
+        answers += [ask() for _ in range(10)]
+        with path.open("r+b") as file:
+            file.write(earlier)
+        refused = [refusal(ask) for _ in range(3)]
+    service.stop()
+    with ServiceProcess("promissory", loaded) as service, caller(loaded, service.address) as ask:
+        answers.append(ask())
+    with closing(Store(loaded.promissory().store)) as store, store.transaction() as connection:
+        size = search.size(connection)
+
+    assert [ANSWER_YES] * 21 == answers
+    assert [STORE_UNAVAILABLE] * 3 == refused
+    assert size >= 21
+
+
 def test_second_server(loaded: Sandbox, start: Start) -> None:
     """A second server on one store is refused, whatever lock file was removed."""
     start(promissory_opening(loaded))

@@ -1,7 +1,7 @@
 """Recording on every database: what a look-up before the append lock must not miss, and what expires."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.storage import postgresql
-from estelam.storage.store import AccessMode, Store
+from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from tests.conftest import both_engines
@@ -240,3 +240,5 @@ def test_shorter_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
 
     assert [Outcome.YES] == answered
     assert [Reason.STORE_UNAVAILABLE] == first.ask(NOTE)
+    with suppress(StoreError):  # on SQLite, its files are left open
+        first.store.close()
