@@ -45,7 +45,7 @@ from tools.env import sandbox as suite
 from tools.env.fork_server import ForkServer
 from tools.env.processes import ServiceProcess
 
-STREAMS = 64
+STREAMS = 32
 CONNECTIONS = 16
 SILENCE_SECONDS = 0.02
 PROVEN_IN = 50

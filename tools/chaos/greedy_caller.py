@@ -56,7 +56,7 @@ ENVIRON: Final = {"MALLOC_ARENA_MAX": "2"}
 """As the committed units set it."""
 MAX_LATENCY_RATIO: Final = 3.0
 MIB: Final = 64.0
-STREAMS: Final = 64
+STREAMS: Final = 32
 GREEDY: Final = "stranger"
 WATCH: Final = "grpc.health.v1.Health/Watch"
 JSON_REQUEST: Final = {
@@ -254,7 +254,7 @@ def hold_connections(port: int, pki: Path, count: int, progress: Connection, *, 
 
 
 def hold_streams(port: int, pki: Path, count: int, progress: Connection) -> None:
-    """Hold *count* calls of Health/Watch, 64 on each connection."""
+    """Hold *count* calls of Health/Watch, 32 on each connection."""
     context = ClientIdentity.named(pki, GREEDY).ssl_context()
     held = [_watch(port, context) for _ in range(count // STREAMS)]
     progress.send(len(held))
@@ -273,7 +273,7 @@ def _watch(port: int, context: ssl.SSLContext) -> RawConnection | None:
 
 
 def call_again(port: int, pki: Path, count: int, progress: Connection, *, method: str, request: bytes) -> None:
-    """Keep *count* calls that get no answer under way, 64 on each connection."""
+    """Keep *count* calls that get no answer under way, 32 on each connection."""
     context = ClientIdentity.named(pki, GREEDY).ssl_context()
     threads = [
         threading.Thread(target=_call_for_ever, args=(port, context, method, request), daemon=True)

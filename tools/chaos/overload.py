@@ -18,7 +18,7 @@ from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 
 SERVER_CORE, LOAD_CORE = 0, 1
-CAPACITY, FLOOD, QUIET = Concurrency(8, 16), Concurrency(20, 63), Concurrency(1, 1)
+CAPACITY, FLOOD, QUIET = Concurrency(8, 16), Concurrency(40, 31), Concurrency(1, 1)
 QUIET_RATE = 20.0
 GOODPUT, MAX_LATENCY_RATIO, MIB = 0.9, 3.0, 64.0
 DEADLINE_MS = 10_000.0

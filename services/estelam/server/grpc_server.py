@@ -46,7 +46,7 @@ SLOW_BATCH_SECONDS = 0.02
 # So many objects more than before make the garbage collector look for cycles.
 GC_OBJECTS = 50_000
 # Calls open on one connection. gRPC keeps 7 kB for each before we see it; further ones wait in the client.
-MAX_STREAMS = 64
+MAX_STREAMS = 32
 # Under a flood a batch begins after so many events, of which a call has four.
 MAX_EVENTS = 512
 

@@ -32,6 +32,8 @@ RESPOND_SECONDS: Final = 60.0
 # The pause after a failed accept: there is no file descriptor left, or memory.
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 BACKLOG: Final = 1024
+HANDSHAKES_SHARE: Final = 4
+"""At most a quarter of all connections may be unfinished handshakes, which take 190 kB each."""
 TLS_BUFFER_BYTES: Final = 16384
 """As much as a TLS record holds."""
 
@@ -230,8 +232,11 @@ class _Acceptor:
         self._tls = tls
         self._limits = limits
         self._protocol = protocol
-        self._connections: dict[_Connection, None] = {}
-        """From the one whose last request is the longest ago, or never came, to the newest."""
+        self._handshaking: dict[_Connection, None] = {}
+        self._unused: dict[_Connection, None] = {}
+        """Connections without a whole request so far, from the oldest to the newest; unfinished handshakes too."""
+        self._used: dict[_Connection, None] = {}
+        """The others, from the one whose last request is the longest ago."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         bound.settimeout(0)
@@ -261,17 +266,17 @@ class _Acceptor:
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
             connection = _Connection(accepted, address[0])
-            self._connections[connection] = None
-            for least in displaced(self._connections, lambda each: each.owner, self._limits.max_connections):
-                del self._connections[least]
-                least.drop()
+            self._unused[connection] = None
+            if self._tls:
+                self._handshaking[connection] = None
+            self._drop_displaced()
             self._start(self._serve(connection))
 
     async def _serve(self, connection: _Connection) -> None:
         def create() -> DeadlineProtocol:
             protocol = self._protocol()
             protocol.on_request = lambda: self._renew(connection)
-            protocol.on_lost = lambda: self._connections.pop(connection, None)
+            protocol.on_lost = lambda: self._forget(connection)
             return protocol
 
         seconds = self._limits.handshake_seconds if self._tls else None
@@ -280,13 +285,28 @@ class _Acceptor:
                 create, connection.accepted, ssl=self._tls, ssl_handshake_timeout=seconds
             )
         except OSError:  # the handshake failed or took too long
-            self._connections.pop(connection, None)
+            self._forget(connection)
             return
+        self._handshaking.pop(connection, None)
         tls = connection.transport.get_extra_info("ssl_object")
         if tls is not None:
             connection.owner = tls.getpeercert(binary_form=True) or connection.owner
 
+    def _drop_displaced(self) -> None:
+        most = self._limits.max_connections
+        for connections, bound in (
+            (self._handshaking, max(1, most // HANDSHAKES_SHARE)),
+            ([*self._unused, *self._used], most),
+        ):
+            for each in displaced(connections, lambda connection: connection.owner, bound):
+                self._forget(each)
+                each.drop()
+
     def _renew(self, connection: _Connection) -> None:
-        if connection in self._connections:
-            del self._connections[connection]
-            self._connections[connection] = None
+        if connection in self._unused or connection in self._used:
+            self._forget(connection)
+            self._used[connection] = None
+
+    def _forget(self, connection: _Connection) -> None:
+        for connections in (self._handshaking, self._unused, self._used):
+            connections.pop(connection, None)

@@ -129,6 +129,17 @@ def test_connection_in_use_stays(port: int, connect: Callable[..., socket.socket
     assert {b"ab"} == set(answers)
 
 
+def test_half_requests_end_no_used_connection(port: int, connect: Callable[..., socket.socket]) -> None:
+    """Connections without a whole request, however many come at once, end none that has had one."""
+    used = connect(port)
+    answers = [ask(used)]
+    for _ in range(4 * MOST):
+        connect(port, b"P")
+    answers.append(ask(used))
+
+    assert [b"ab"] * 2 == answers
+
+
 @pytest.mark.parametrize("sent", [b"P", REQUEST[:-1]], ids=["head", "body"])
 def test_request_has_deadline(
     port: int, connect: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch, sent: bytes

@@ -17,7 +17,7 @@ from tools.bench.processes import cpu_seconds
 from tools.env.python_process import SPAWN
 
 _DRAIN_SECONDS = 5.0
-_MOST_STREAMS = 64
+_MOST_STREAMS = 32
 _CONNECTIONS: Mapping[Protocol, type[Connection]] = {Protocol.GRPC: GrpcConnection, Protocol.JSON: JsonConnection}
 
 
