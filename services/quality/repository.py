@@ -161,22 +161,22 @@ def save_metrics_samples(connection: Connection, samples: Iterable[MetricsSample
 
 
 def save_own_inquiries(connection: Connection, ids: Iterable[tuple[bytes, int]]) -> None:
-    """Store the ids of inquiries that probes made, each with its minute, until the ledgers contain them."""
+    """Store the ids of inquiries that probes made, each with its minute."""
     upsert(connection, _own_inquiry, [{"id": one, "minute": minute} for one, minute in ids])
 
 
-def take_own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
-    """Return and delete those of *ids* that probes made."""
+def own_inquiries(connection: Connection, ids: Sequence[bytes]) -> frozenset[bytes]:
+    """Return those of *ids* that probes made."""
     found: set[bytes] = set()
     for first in range(0, len(ids), IDS_PER_STATEMENT):
         some = _own_inquiry.c.id.in_(ids[first : first + IDS_PER_STATEMENT])
-        rows = connection.execute(delete(_own_inquiry).where(some).returning(_own_inquiry.c.id))
+        rows = connection.execute(select(_own_inquiry.c.id).where(some))
         found.update(bytes(one) for one in rows.scalars())
     return frozenset(found)
 
 
 def delete_own_inquiries(connection: Connection, end: int) -> None:
-    """Delete the remaining ids of inquiries that probes made before minute *end*."""
+    """Delete the ids of inquiries that probes made before minute *end*."""
     connection.execute(delete(_own_inquiry).where(_own_inquiry.c.minute < end))
 
 

@@ -33,6 +33,8 @@ from quality.witness.continuity import Contradiction, LedgerWitness
 log = structlog.get_logger()
 
 BATCH_ENTRIES = 20_000
+ANNULLABLE_MINUTES = 31 * 24 * 60
+"""An answer annulled later than that stays counted: whether a probe asked is not known any more."""
 PROBE_SETTLE_MICROS = 120_000_000
 """After this time the ids of probe inquiries are stored, so that their entries can be excluded."""
 
@@ -140,11 +142,12 @@ def collect_batch(
         log.error("ledger.contradiction", service=service, contradiction=found.kind.value, alarm=number)
         return CollectedBatch(0, more=False)
     entries = {index: entry for index, entry in _parse(leaves).items() if _is_new(entry, verified)}
-    own = repository.take_own_inquiries(quality, [entry.inquiry_id for entry in entries.values()])
     # Entries that were counted before and are annulled now.
     annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
-    counted = [_counted_before(ledger, grown, index) for index in annulled if index not in entries]
+    earlier = [_counted_before(ledger, grown, index) for index in annulled if index not in entries]
+    counted = [entry for entry in earlier if _minute(entry) >= now - ANNULLABLE_MINUTES]
     current = [entry for index, entry in entries.items() if index not in annulled]
+    own = repository.own_inquiries(quality, [entry.inquiry_id for entry in (*current, *counted)])
     repository.add_observations(quality, _observations(current, own, counted))
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
@@ -238,18 +241,20 @@ def _observations(
     Probe inquiries, whose ids are *own*, do not count.
     """
     tallies: dict[tuple[int, str, str], Tally] = {}
-    for entry in entries:
-        if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
-            tallies.setdefault(_key(entry), Tally()).add(_tally(entry))
-    for entry in annulled_since:
-        if entry.inquiry_id not in own:
-            tallies.setdefault(_key(entry), Tally()).subtract(_tally(entry))
+    for change, some in ((Tally.add, entries), (Tally.subtract, annulled_since)):
+        for entry in some:
+            if entry.outcome != pb.OUTCOME_NOTED and entry.inquiry_id not in own:
+                change(tallies.setdefault(_key(entry), Tally()), _tally(entry))
     for (minute, method, caller), tally in tallies.items():
         yield Observation(minute, method, caller, tally)
 
 
 def _key(entry: pb.Entry) -> tuple[int, str, str]:
-    return minute_of(to_datetime(entry.answered_at_micros)), entry.method, entry.caller
+    return _minute(entry), entry.method, entry.caller
+
+
+def _minute(entry: pb.Entry) -> int:
+    return minute_of(to_datetime(entry.answered_at_micros))
 
 
 def _tally(entry: pb.Entry) -> Tally:

@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 MAX_BUFFERED = 50_000
 """Records of each kind that are buffered while the store can't be written; beyond that the oldest are dropped."""
-OWN_INQUIRY_MINUTES = 60
-"""After this time an inquiry of a probe is in the ledger or never will be."""
+OWN_INQUIRY_MINUTES = ledger_collector.ANNULLABLE_MINUTES + 24 * 60
+"""How long the ids of probes' inquiries are stored; the provider's clock may differ by the last day."""
 
 
 @dataclass(slots=True)

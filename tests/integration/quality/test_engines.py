@@ -52,9 +52,9 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
             ledger_states.raise_alarm(opened, LedgerAlarm("s", AlarmKind.FORK, 7, "note", "", "key"))
     with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
         repository.delete_own_inquiries(opened, 6)
-        assert [repository.take_own_inquiries(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [
+        assert [repository.own_inquiries(opened, ids) for ids in ([b"1", b"3", b"4"], [b"1"], [])] == [
             {b"1"},
-            set(),
+            {b"1"},
             set(),
         ]
         ledger_states.acknowledge(opened, 1, minute=8, operator="o", reason="r")
