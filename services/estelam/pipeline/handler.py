@@ -202,7 +202,9 @@ class InquiryHandler:
     def _answered(self, exchange: Exchange, result: Answer | Exception) -> None:
         try:
             if isinstance(result, Exception):
-                raise result
+                # Not raised: its traceback would refer to this frame, which refers to it, until garbage is collected.
+                self._refuse(exchange, result)
+                return
             method, bucket = exchange.method.short_name, exchange.bucket
             if result.outcome is Outcome.NO and bucket is not None:
                 rate_limit.charge_miss(bucket)

@@ -67,7 +67,7 @@ class LookupContext:
                 reply, coverage.require_coverage(self.coverage, now=self.now, max_staleness=self.max_staleness)
             )
         except Refusal as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # which keeps everything of this batch
 
 
 Lookup = Callable[[LookupContext, Sequence[Inquiry]], Sequence[LookupResult | Refusal]]
