@@ -67,9 +67,13 @@ class Pipeline:
         inquiry = call_state.inquiry = Inquiry(method, caller, min(seconds, MAX_SECONDS))
         try:
             grant = self._authorizer.authorize(caller, method.name)
-            inquiry.purposes = parse_purposes(metadata, grant.required_metadata)
-            inquiry.request = parse_request(method.request, body)
             call_state.bucket = self._limiter.of(caller.organization, method.name, grant.quota)
+            try:
+                inquiry.purposes = parse_purposes(metadata, grant.required_metadata)
+                inquiry.request = parse_request(method.request, body)
+            except Refused:
+                call_state.bucket.charge_refusal()
+                raise
             call_state.bucket.acquire()
             answer = await method.find(inquiry)
         except Refused as refused:

@@ -39,6 +39,11 @@ class TokenBucket:
             )
         self._tokens -= 1
 
+    def charge_refusal(self) -> None:
+        """Take a token, if there is one, for a request that was not valid."""
+        self._refill()
+        self._tokens = min(self._tokens, max(0.0, self._tokens - 1))
+
     def charge_no(self) -> None:
         """Take the extra cost of a NO; the bucket may become negative."""
         self._tokens -= self.quota.miss_cost - 1

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.cli import application
+from estelam.core.dates import format_jalali
 from estelam.core.keys import verifying_keys
 from estelam.core.pem import read_certificates
 from estelam.core.settings_file import CONFIG
@@ -33,6 +34,8 @@ from tests.integration.quality.conftest import (
     tally,
 )
 from tests.support.certificates import DAY, certificate_pem, concatenate, write_retirement
+
+PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 
 
 def generate(quality_store: QualityStore, audience: str = "working-group", *, force: bool = False) -> GeneratedReport:
@@ -309,7 +312,8 @@ def test_invalid_arguments(command: CliRunner, words: list[str], why: str) -> No
 def test_announce_command(command: CliRunner, quality_store: QualityStore) -> None:
     """The announce command stores a future outage and rejects a past one."""
     words = ["--service", "promissory-note-inquiry", "--reason-fa", "نگهداشت", "--reason-en", "maintenance"]
-    later = ["--from", "1499-01-01 22:00", "--until", "۱۴۹۹-۰۱-۰۲ ۰۲:۰۰"]
+    first, end = (format_jalali(datetime.now(UTC).date() + timedelta(days)) for days in (30, 31))
+    later = ["--from", f"{first} 22:00", "--until", f"{end} 02:00".translate(PERSIAN_DIGITS)]
 
     good = command.invoke(application(), ["quality", "outage", "announce", *words, *later, "--json"])
     past = command.invoke(

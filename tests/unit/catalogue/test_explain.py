@@ -37,7 +37,7 @@ def test_remaining_quota(loaded: Sandbox, folder: Path, edit: Edit) -> None:
                 by_service.append(int(str(dict(call.trailing_metadata())["ratelimit"]).partition("r=")[2][:9]))
                 by_ledger.append(estelam("catalogue", *explain, "--catalogue", str(folder)).json["quota_left"])
 
-    assert [39, 33, 27, 21, 15, 9, 3, 0] == by_service
+    assert [39, 33, 26, 20, 14, 8, 2, 0] == by_service
     assert [f"{tokens} of 40, by the ledger" for tokens in by_service] == by_ledger
 
 

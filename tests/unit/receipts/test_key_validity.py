@@ -67,7 +67,7 @@ def by_kit(folder: Path, record: ReceiptRecord) -> str:
 VERIFIERS = (by_command, by_page, by_kit)
 PERIODS = {
     "now": (NOW - DAY, NOW + DAY, ""),
-    "expired": (NOW - 9 * DAY, NOW - 6 * DAY, "expired at|not valid at"),
+    "expired": (NOW - 9 * DAY, NOW - 6 * DAY, "no longer valid at|not valid at"),
     "not yet valid": (NOW + 6 * DAY, NOW + 9 * DAY, "not yet valid at|not valid at"),
 }
 SECOND = timedelta(seconds=1)
@@ -77,7 +77,7 @@ def edges(answered: datetime) -> dict[str, tuple[datetime, datetime, str]]:
     """Periods that begin or end with the second *answered*, which belongs to them, or beside it."""
     return {
         "to this second": (NOW - DAY, answered, ""),
-        "to the second before": (NOW - DAY, answered - SECOND, "expired at|not valid at"),
+        "to the second before": (NOW - DAY, answered - SECOND, "no longer valid at|not valid at"),
         "from this second on": (answered, NOW + DAY, ""),
         "from the next second on": (answered + SECOND, NOW + DAY, "not yet valid at|not valid at"),
     }

@@ -9,7 +9,7 @@ from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
 
-# Refused before the quota is checked, or by it: these cost nothing.
+# Refused before the grant was known, or because nothing was left.
 FREE_REASONS = frozenset(
     {
         Reason.CERTIFICATE_UNUSABLE,
@@ -18,12 +18,6 @@ FREE_REASONS = frozenset(
         Reason.CERTIFICATE_REVOKED,
         Reason.REVOCATION_UNKNOWN,
         Reason.NOT_GRANTED,
-        Reason.METADATA_REQUIRED,
-        Reason.METADATA_MALFORMED,
-        Reason.REQUEST_MALFORMED,
-        Reason.REQUEST_TOO_LARGE,
-        Reason.FIELD_UNKNOWN,
-        Reason.FIELD_INVALID,
         Reason.METHOD_UNKNOWN,
         Reason.QUOTA_EXHAUSTED,
     }
@@ -41,6 +35,9 @@ def remaining(connection: Connection, grant: Grant, now_micros: int) -> int:
     for entry in (stored.entry for stored in search.entries_since(connection, at)):
         if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in FREE_REASONS:
             tokens = min(quota.burst, tokens + (entry.answered_at_micros - at) * quota.rate / 1e6)
-            tokens -= quota.miss_cost if entry.outcome == pb.OUTCOME_NO else 1
+            if entry.outcome == pb.OUTCOME_REFUSED:
+                tokens = min(tokens, max(0.0, tokens - 1))
+            else:
+                tokens -= quota.miss_cost if entry.outcome == pb.OUTCOME_NO else 1
             at = entry.answered_at_micros
     return max(0, math.floor(min(quota.burst, tokens + (now_micros - at) * quota.rate / 1e6)))
