@@ -33,7 +33,7 @@ RESPOND_SECONDS: Final = 60.0
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 BACKLOG: Final = 1024
 HANDSHAKES_SHARE: Final = 4
-"""At most a quarter of all connections may be unfinished handshakes, which take 190 kB each."""
+"""At most one in so many connections may be an unfinished handshake."""
 TLS_BUFFER_BYTES: Final = 16384
 """As much as a TLS record holds."""
 
