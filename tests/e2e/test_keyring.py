@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ import pytest
 from estelam.core import keyring_file
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import key_destructions
+from estelam.storage.base import StoreError
 from estelam.storage.store import Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import LIVE, CommandLine, caller
 from tools.env.sandbox import Sandbox
 
-BY = ("--operator", "Operations", "--reason", "retention period over")
+BY = ("--operator", "Operations", "--reason", "retention period over", "--within-retention")
+DESTROY = ("keyring", "destroy", "promissory", "k1", "--irreversibly", *BY)
 REPORT = ("ledger", "subject-report", "promissory", LIVE["obligor"])
 
 
@@ -146,3 +149,53 @@ def test_destroyed_key_in_use_is_refused(rotated: CommandLine) -> None:
     result = rotated(*REPORT)
 
     assert (21, True) == (result.code, "the last key, which hashes new entries, is destroyed" in result.err)
+
+
+def test_destroyed_key_that_returns(rotated: CommandLine, start: Start) -> None:
+    """A key that the ledger notes as destroyed is refused wherever it returns, until it is destroyed again."""
+    path = keyring_path(rotated.sandbox)
+    before = path.read_bytes()
+    assert 0 == rotated(*DESTROY).code
+    path.write_bytes(before)
+    searches = [rotated(*REPORT), rotated("promissory", "recall", "--since", "1", "--settle", "0")]
+    with pytest.raises(StoreError, match="the keyring holds the key k1, which Operations destroyed on"):
+        start(promissory_opening(rotated.sandbox))
+    [shown, _] = rotated("keyring", "show", "promissory", "--json").json
+    again = rotated(*DESTROY)
+
+    for search in searches:
+        assert (21, "", True) == (search.code, search.out, "run `estelam keyring destroy` for k1 again" in search.err)
+    assert ("destroyed, but present", "Operations") == (shown["state"], shown["destroyed_by"])
+    assert 0 == again.code
+    answer(rotated.sandbox, start)
+    assert 2 == len(rotated(*REPORT, "--json").json["inquiries"])
+
+
+def test_lost_note(rotated: CommandLine) -> None:
+    """A destroyed key whose note was lost with the end of the ledger is noted anew, once, and its day stays."""
+    path = keyring_path(rotated.sandbox)
+    lines = path.read_text("ascii").splitlines()
+    path.write_text(f"k1 destroyed 2026-01-01\n{lines[1]}\n", "ascii")
+    [lost, _] = rotated("keyring", "show", "promissory", "--json").json
+    noted, again = rotated(*DESTROY), rotated(*DESTROY)
+    [shown, _] = rotated("keyring", "show", "promissory", "--json").json
+
+    assert ("destroyed, not noted", None) == (lost["state"], lost["destroyed_by"])
+    assert (0, 2, [("k1", "retention period over")]) == (noted.code, again.code, notes(rotated.sandbox))
+    assert ("destroyed", "2026-01-01", "Operations") == (shown["state"], shown["destroyed_on"], shown["destroyed_by"])
+
+
+def test_retention(rotated: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key whose newest entries are younger than the retention is destroyed only if that is confirmed."""
+    words, path = tuple(word for word in DESTROY if word != "--within-retention"), keyring_path(rotated.sandbox)
+    before = path.read_bytes()
+    refused = rotated(*words)
+    after = path.read_bytes()
+    monkeypatch.setattr(key_destructions, "RETENTION", timedelta(0))
+    destroyed = rotated(*words, "--json")
+
+    assert (2, before) == (refused.code, after)
+    assert "nobody could find entries under key k1, from 0 (" in refused.err
+    assert "give --within-retention" in refused.err
+    assert 0 == destroyed.code
+    assert destroyed.json["not_searched"].startswith("entries under key k1, from 0 (")

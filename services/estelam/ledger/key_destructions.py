@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from estelam.core.clock import to_datetime
 from estelam.ledger.tables import FactNote, NoteKind, PassOn, note_entries
+
+RETENTION = timedelta(days=3653)
+"""How long after its last entry a key is kept: 10 years (docs/retention.md)."""
 
 
 class KeyDestructionNote(NamedTuple):
@@ -17,6 +22,11 @@ class KeyDestructionNote(NamedTuple):
     key_id: str
     operator: str
     reason: str
+
+    @property
+    def destroyed_on(self) -> date:
+        """The day of the note, UTC."""
+        return to_datetime(self.noted_at_micros).date()
 
 
 def fact_note(key_id: str, *, micros: int, operator: str, reason: str) -> FactNote:

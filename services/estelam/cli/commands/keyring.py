@@ -2,8 +2,11 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection
 
 from estelam.cli import output
 from estelam.cli.commands.ledger import verified_rows_of
@@ -14,6 +17,8 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.keyring_file import KeyLine
 from estelam.ledger import key_destructions, key_use
+from estelam.ledger.key_destructions import KeyDestructionNote
+from estelam.ledger.key_use import KeyUse
 
 
 def show_keys(service: str, archive: Path | None, *, as_json: bool) -> None:
@@ -21,16 +26,23 @@ def show_keys(service: str, archive: Path | None, *, as_json: bool) -> None:
     with verified_rows_of(service, archive, as_json=as_json) as (connection, rows_of):
         lines = keyring_file.read(settings_of(service).hmac_keyring)
         uses = {use.key_id: use for use in key_use.uses(connection)}
-        destroyed_by = {note.key_id: note.operator for note in key_destructions.notes(connection, rows_of)}
+        noted = {note.key_id: note for note in key_destructions.notes(connection, rows_of)}
     rows: list[tuple[Any, ...]] = []
     for line in lines:
-        use = uses.get(line.key_id)
-        state = "destroyed" if line.key is None else "in use" if line is lines[-1] else "known"
-        used = (use.first_index, use.first_used_at) if use else (None, None)
-        operator = destroyed_by.get(line.key_id) if line.key is None else None
-        rows.append((line.key_id, state, line.destroyed_on, operator, *used))
-    columns = ("key", "state", "destroyed_on", "destroyed_by", "first_index", "first_used_at")
+        use, note = uses.get(line.key_id), noted.get(line.key_id)
+        destroyed = (line.destroyed_on or (note.destroyed_on if note else None), note.operator if note else None)
+        used = (use.first_index, use.first_used_at, use.next_used_at) if use else (None, None, None)
+        rows.append((line.key_id, _state(line, lines, note), *destroyed, *used))
+    columns = ("key", "state", "destroyed_on", "destroyed_by", "first_index", "first_used_at", "used_until")
     output.print_rows(columns, rows, as_json=as_json)
+
+
+def _state(line: KeyLine, lines: Sequence[KeyLine], note: KeyDestructionNote | None) -> str:
+    if line.key is None:
+        return "destroyed" if note else "destroyed, not noted"
+    if note:
+        return "destroyed, but present"
+    return "in use" if line is lines[-1] else "known"
 
 
 def add_key(service: str, key_id: str, *, as_json: bool) -> None:
@@ -49,12 +61,23 @@ def use_key(service: str, key_id: str, *, as_json: bool) -> None:
     """Make a key the last one in the keyring of *service*."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         path, lines = _keyring(service)
-        line = _known(path, lines, key_id)
+        line = _line(path, lines, key_id)
+        if line.key is None:
+            raise UsageError(f"{key_id}: the key was destroyed on {line.destroyed_on}")
         keyring_file.write(path, [*(other for other in lines if other is not line), line])
     output.print_record({"service": service, "key": key_id, "state": "in use"}, as_json=as_json)
 
 
-def destroy_key(service: str, key_id: str, operator: str, reason: str, *, irreversibly: bool, as_json: bool) -> None:
+def destroy_key(
+    service: str,
+    key_id: str,
+    operator: str,
+    reason: str,
+    *,
+    irreversibly: bool,
+    within_retention: bool,
+    as_json: bool,
+) -> None:
     """Replace a key in the keyring of *service* by the date of its destruction, which its ledger notes.
 
     The note is committed first: a crash in between leaves the key, and the command run again writes a second note.
@@ -63,18 +86,44 @@ def destroy_key(service: str, key_id: str, operator: str, reason: str, *, irreve
         check_texts(operator=operator, reason=reason)
         settings, clock = settings_of(service), Clock()
         path, lines = _keyring(service)
-        line = _known(path, lines, key_id)
+        line = _line(path, lines, key_id)
         if line is lines[-1]:
             raise UsageError(f"{key_id}: new entries are hashed with it; let another key be used first")
-        if not irreversibly:
-            raise UsageError(f"{key_id}: nobody can find its entries again; if that is meant, give --irreversibly")
         with ledger_writer(settings, clock) as (connection, writer):
+            use = next((use for use in key_use.uses(connection) if use.key_id == key_id), None)
+            if line.key is None:
+                _require_no_note(connection, line)
+            else:
+                _require_consent(line, use, clock, irreversibly=irreversibly, within_retention=within_retention)
             note = key_destructions.fact_note(key_id, micros=clock.micros(), operator=operator, reason=reason)
             writer.append_at_once(connection, notes=[note])
-        destroyed = KeyLine(key_id, None, clock.now().date())
+        destroyed = KeyLine(key_id, None, line.destroyed_on or clock.now().date())
         keyring_file.write(path, [destroyed if other is line else other for other in lines])
     facts = {"service": service, "key": key_id, "state": "destroyed", "destroyed_on": destroyed.destroyed_on}
-    output.print_record(facts, as_json=as_json)
+    output.print_record(facts | {"not_searched": _entries(use)}, as_json=as_json)
+
+
+def _require_no_note(connection: Connection, line: KeyLine) -> None:
+    """Check that the ledger lost the note of a destroyed key, as in a restore: then it is noted anew."""
+    if any(note.key_id == line.key_id for note in key_destructions.notes(connection, iter)):
+        raise UsageError(f"{line.key_id}: the key was destroyed on {line.destroyed_on}")
+
+
+def _require_consent(
+    line: KeyLine, use: KeyUse | None, clock: Clock, *, irreversibly: bool, within_retention: bool
+) -> None:
+    """Check that the options confirm what the destruction of a key cuts off."""
+    cut_off = f"{line.key_id}: nobody could find {_entries(use)} again"
+    if use and (use.next_used_at or clock.now()) > clock.now() - key_destructions.RETENTION and not within_retention:
+        raise UsageError(
+            f"{cut_off}, and the newest of them are not 10 years old; if that is meant, give --within-retention"
+        )
+    if not irreversibly:
+        raise UsageError(f"{cut_off}; if that is meant, give --irreversibly")
+
+
+def _entries(use: KeyUse | None) -> str:
+    return str(use) if use else "no entries"
 
 
 def _keyring(service: str) -> tuple[Path, list[KeyLine]]:
@@ -82,10 +131,8 @@ def _keyring(service: str) -> tuple[Path, list[KeyLine]]:
     return path, keyring_file.read(path)
 
 
-def _known(path: Path, lines: list[KeyLine], key_id: str) -> KeyLine:
+def _line(path: Path, lines: list[KeyLine], key_id: str) -> KeyLine:
     found = next((line for line in lines if line.key_id == key_id), None)
     if found is None:
         raise UsageError(f"{key_id}: {path} has the keys {', '.join(line.key_id for line in lines)}")
-    if found.key is None:
-        raise UsageError(f"{key_id}: the key was destroyed on {found.destroyed_on}")
     return found

@@ -15,9 +15,10 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, for exam
 @app.command("show")
 @implemented
 def show_keys(service: Service, archive: Archive = None, as_json: AsJson = False) -> None:
-    """List the keys of a service: which one hashes new entries, which are destroyed and by whom, and their first uses.
+    """List the keys of a service: which one hashes new entries, which are destroyed and by whom, and their use.
 
-    Exit 0: listed; 1: the ledger is INVALID; 21: the keyring, the ledger or an archived note can't be read.
+    used_until is when the next key was first used; while hosts are restarted, entries of two keys mix. Exit 0: listed;
+    1: the ledger is INVALID; 21: the keyring, the ledger or an archived note can't be read.
     """
 
 
@@ -49,11 +50,15 @@ def destroy_key(
     irreversibly: Annotated[
         bool, typer.Option("--irreversibly", help="Confirm that nobody shall find its entries by an identifier again.")
     ] = False,
+    within_retention: Annotated[
+        bool, typer.Option("--within-retention", help="Confirm that its newest entries are not 10 years old yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Destroy a key: its entries stay in the ledger and prove what they prove, but no identifier leads to them.
 
     The ledger notes it for ever, before the key is erased; on SQLite the service must not run. Destroy every copy and
-    backup of the keyring too. Exit 0: destroyed; 2: there is no such key, it is the one in use, or --irreversibly is
-    missing; 21: the ledger or the keyring can't be written.
+    backup of the keyring too. A destroyed key whose note a restore lost is noted anew. Exit 0: destroyed; 2: there is
+    no such key, it is the one in use or destroyed already, or an option that confirms it is missing; 21: the ledger or
+    the keyring can't be written.
     """
