@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from estelam.core.addresses import SQLITE
 from estelam.core.exceptions import describe_error
-from estelam.core.files import sync_folder, write_atomic
+from estelam.core.files import locked_folder, sync_folder, write_atomic
 from estelam.core.keys import VerifyingKey
 from estelam.core.settings import StoreSettings
 from estelam.ledger.errors import LedgerCorruptError
@@ -99,17 +99,27 @@ def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey
 def keep(path: Path, note: str) -> None:
     """Store the checkpoint *note* in *path*, durably, unless it holds one of as many entries or more already.
 
-    Several processes may do so: one that read an older checkpoint writes nothing.
+    Several processes may do so, one at a time: one that read an older checkpoint writes nothing.
 
     Raises:
         OSError: the file can't be written.
     """
+    with locked_folder(path.parent):
+        if (stored := read(path)) is None or stored[0] < checkpoint.parse(note).checkpoint.size:
+            write_atomic(path, note, durable=True)
+
+
+def read(path: Path) -> tuple[int, str] | None:
+    """Return the size and the note of the checkpoint in *path*, unverified; None: there is none, or it is damaged.
+
+    Raises:
+        OSError: the file can't be read.
+    """
     try:
-        if checkpoint.parse(_text(path)).checkpoint.size >= checkpoint.parse(note).checkpoint.size:
-            return
+        note = _text(path)
+        return checkpoint.parse(note).checkpoint.size, note
     except (FileNotFoundError, ValueError):
-        pass
-    write_atomic(path, note, durable=True)
+        return None
 
 
 def set_aside(path: Path) -> Path:

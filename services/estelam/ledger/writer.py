@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import uuid_utils
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -41,8 +41,15 @@ from estelam.storage.base import LostCommitsError, StoreError
 from estelam.storage.statements import RowReader, Statement, start_insert
 
 _checkpoint = checkpoint_table.c
-_LAST_CHECKPOINT = Statement(
-    select(_checkpoint.size, _checkpoint.note, _checkpoint.frontier).order_by(_checkpoint.size.desc()).limit(1)
+# The last checkpoint, then those that it must continue.
+_CHECKPOINTS = Statement(
+    select(_checkpoint.size, _checkpoint.note, _checkpoint.frontier)
+    .where(
+        _checkpoint.size.in_(
+            [select(func.max(_checkpoint.size)).scalar_subquery(), bindparam("committed"), bindparam("kept")]
+        )
+    )
+    .order_by(_checkpoint.size.desc())
 )
 # Beside twice as many as there are new entries, so that expired confirmations are deleted faster than new ones come.
 _EXPIRED_AT_ONCE = 16
@@ -160,7 +167,7 @@ class _Head(NamedTuple):
 class Head(NamedTuple):
     """What appending needs of the ledger, read or queued."""
 
-    read_checkpoint: RowReader
+    read_checkpoints: RowReader
     read_expired: Callable[[], tuple[int, int] | None]
 
 
@@ -192,8 +199,10 @@ class LedgerWriter:
         self._clock = clock
         # The last checkpoint that this process signed or verified, and its tree.
         self._known: tuple[_Head, Frontier] | None = None
-        # The size and the note of the newest checkpoint of which this process has sent receipts.
+        # Sizes and notes of what was committed to this ledger: the newest checkpoint that this process knows, and the
+        # one in the file. The ledger is appended to only while it has both of them.
         self._committed: tuple[int, str] | None = None
+        self._kept: tuple[int, str] | None = None
         self._expiry = confirmations.Expiry()
 
     def verify(self, note: str) -> Checkpoint:
@@ -254,15 +263,24 @@ class LedgerWriter:
     def start_head(self, connection: Connection, entries: int) -> Head:
         """Read or queue, under the append lock, what appending about so many *entries* needs of the ledger."""
         read_expired = self._expiry.start(connection, self._clock.micros(), 2 * entries + _EXPIRED_AT_ONCE)
-        return Head(_LAST_CHECKPOINT.start(connection), read_expired)
+        return Head(self._start_checkpoints(connection), read_expired)
+
+    def check_continuity(self, connection: Connection) -> None:
+        """Check that the ledger continues what was committed to it.
+
+        Raises:
+            LostCommitsError: it does not.
+        """
+        self._last_row(self._start_checkpoints(connection)())
 
     def append(self, connection: Connection, prepared: Prepared, head: Head) -> Appended:
         """Append *prepared* entries after *head*, which was read under the same lock.
 
         Raises:
             StoreError: the last checkpoint is damaged, not of this ledger, or not signed by a known key.
+            LostCommitsError: the ledger does not continue what was committed to it.
         """
-        before = self._last_tree(head.read_checkpoint())
+        before = self._last_tree(head.read_checkpoints())
         tree = before.append(prepared.leaves)
         note = checkpoint.sign(Checkpoint(self.origin, tree.size, tree.root), self._signer, prepared.micros)
         state = _Head(tree.size, note, tree.frontier.serialize())
@@ -287,13 +305,17 @@ class LedgerWriter:
         self._known = state, tree.frontier
         return appended
 
-    def keep_committed(self, appended: Appended) -> None:
-        """Remember what was committed, before its receipts are sent: the ledger must not be shorter from then on."""
-        self._committed = appended.tree.size, appended.note
+    def keep_committed(self, size: int, note: str) -> None:
+        """Remember the checkpoint *note* of *size* entries, before receipts of it are sent: the ledger must keep it."""
+        self._committed = size, note
+
+    def keep_kept(self, size: int, note: str) -> None:
+        """Remember the checkpoint in the file, which another process may have written: the ledger must keep it too."""
+        self._kept = size, note
 
     @property
     def committed_note(self) -> str | None:
-        """The newest checkpoint of which this process has sent receipts; None: it has sent none."""
+        """The newest checkpoint that this process knows to be committed; None: it knows none."""
         return self._committed and self._committed[1]
 
     def append_at_once(
@@ -308,20 +330,39 @@ class LedgerWriter:
         prepared = self.prepare(self.start_basis(connection)(), drafts, notes=notes, notices=notices)
         return self.append(connection, prepared, self.start_head(connection, len(prepared.rows)))
 
-    def _last_tree(self, rows: Sequence[Any]) -> Frontier:
-        """Return the tree that the last checkpoint describes: the only one of *rows*, if any.
+    def _start_checkpoints(self, connection: Connection) -> RowReader:
+        committed, kept = (known[0] if known else 0 for known in (self._committed, self._kept))
+        return _CHECKPOINTS.start(connection, committed=committed, kept=kept)
+
+    def _last_row(self, rows: Sequence[Any]) -> Any:
+        """Return the first of *rows*, the last checkpoint; None if there is none.
 
         Raises:
-            StoreError: it describes another one, so that the next checkpoint would contradict it, or an earlier one.
+            LostCommitsError: one that was committed is not among them.
         """
-        stored, committed = rows[0].size if rows else 0, self._committed[0] if self._committed else 0
-        if stored < committed:
-            raise LostCommitsError(
-                f"the ledger has {stored} entries, fewer than the {committed} that were answered from it"
-            )
-        if not rows:
+        notes = {row.size: row.note for row in rows}
+        last = rows[0].size if rows else 0
+        for size, note in filter(None, (self._committed, self._kept)):
+            if last < size:
+                raise LostCommitsError(
+                    f"the ledger has {last} entries, fewer than the {size} that were answered from it"
+                )
+            if notes.get(size) != note:
+                raise LostCommitsError(
+                    f"the ledger has {last} entries, and its first {size} are not those that were answered from it"
+                )
+        return rows[0] if rows else None
+
+    def _last_tree(self, rows: Sequence[Any]) -> Frontier:
+        """Return the tree that the last checkpoint describes: the first of *rows*, if any.
+
+        Raises:
+            StoreError: it describes another one, so that the next checkpoint would contradict it, or the ledger does
+                not continue what was committed to it.
+        """
+        if (last := self._last_row(rows)) is None:
             return Frontier()
-        head = _Head(*rows[0])
+        head = _Head(*last)
         if self._known is not None and self._known[0] == head:
             return self._known[1]
         try:

@@ -28,6 +28,7 @@ from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
 from estelam.pipeline.batcher import Batcher
 from estelam.receipts.receipt import with_receipt
 from estelam.storage import coverage
+from estelam.storage.base import LostCommitsError
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import Store, StoreError
 
@@ -142,7 +143,7 @@ class InquiryRecorder:
                 results, prepared = self._prepare(connection, read_basis, inquiries)
             appended = self._ledger.append(connection, prepared, head)  # 6 record
             self._undecided = _Undecided(inquiries, appended)
-        self._ledger.keep_committed(appended)
+        self._ledger.keep_committed(appended.tree.size, appended.note)
         answers = [
             Answer(result.outcome, with_receipt(type(result.reply), record.reply, receipt))
             if isinstance(result, LookupResult)
@@ -168,6 +169,7 @@ class InquiryRecorder:
     def note_facts(self) -> None:
         """Note the loads and the runs of recall that the ledger has not noted."""
         with self._store.transaction() as connection:
+            self._ledger.check_continuity(connection)
             basis = self._ledger.start_basis(connection)()
             noted_loads, noted_recalls = loads.unnoted(connection, basis), recall_runs.unnoted(connection)
             if notes := [*noted_loads, *noted_recalls]:
@@ -246,11 +248,13 @@ class InquiryRecorder:
         }
 
     def ping(self) -> None:
-        """Raise an error unless the store can be read and the signing key's certificate is valid."""
+        """Raise an error unless the store can be read, the ledger can be continued and the signing key is valid."""
         self._store.ping()
         try:
             self._annul_undecided()
             self.note_facts()
+        except LostCommitsError:
+            raise
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
             log.error("facts.note_failed", error=type(error).__name__)
         self._ledger.check_signing_key()

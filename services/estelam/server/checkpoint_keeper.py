@@ -2,14 +2,15 @@
 
 import contextlib
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.ledger import kept
+from estelam.ledger.proofs import note_of_size
 from estelam.ledger.tables import last_checkpoint
+from estelam.ledger.writer import LedgerWriter
 from estelam.receipts import checkpoint
 from estelam.storage.base import StoreError
 from estelam.storage.store import Store
@@ -19,23 +20,30 @@ log = structlog.get_logger()
 KEEP_SECONDS = 1.0
 
 
-def keep_checkpoints(url: str, path: Path, committed_note: Callable[[], str | None], stopping: threading.Event) -> None:
+def keep_checkpoints(url: str, path: Path, ledger: LedgerWriter, stopping: threading.Event) -> None:
     """Write the newest checkpoint of the ledger at *url* to *path* every second, and once more at the end.
 
     It reads commits by a connection of its own, so that no inquiry waits for the file. The store may have lost what was
-    answered from it: the newest checkpoint of which receipts were sent, which *committed_note* returns, is kept too.
+    answered from it: the newest checkpoint that *ledger* knows to be committed is kept too. A checkpoint that another
+    process has written is replaced only by one of a ledger that continues it; until then *ledger* is not appended to.
     """
-    last: str | None = None
+    continued: tuple[int, str] | None = None
     with contextlib.closing(Store(url)) as store:
         while True:
             is_last = stopping.wait(KEEP_SECONDS)
-            notes = [committed_note()]
-            # Health reports a store that can't be read.
-            with contextlib.suppress(SQLAlchemyError, StoreError, OSError), store.transaction() as connection:
-                notes.append(last_checkpoint(connection))
-            newest = max(filter(None, notes), key=_size, default=None)
-            if newest is not None and newest != last and keep_checkpoint(path, newest):
-                last = newest
+            notes, stored = [ledger.committed_note], None
+            # Health reports a store that can't be read, and a ledger that can't be continued.
+            with contextlib.suppress(SQLAlchemyError, StoreError, OSError):
+                if (stored := kept.read(path)) and stored != continued:
+                    ledger.keep_kept(*stored)
+                with store.transaction() as connection:
+                    if stored and stored[1] == note_of_size(connection, stored[0]):
+                        continued = stored
+                    notes.append(last_checkpoint(connection))
+            newest = max((one for one in notes if one), key=_size, default="")
+            is_newer = _size(newest) > (stored[0] if stored else 0)
+            if is_newer and stored in (None, continued) and keep_checkpoint(path, newest):
+                continued = _size(newest), newest
             if is_last:
                 return
 

@@ -19,7 +19,7 @@ from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.ledger import kept
+from estelam.ledger import kept, search
 from estelam.ledger.key_use import require_same_keys
 from estelam.ledger.tables import last_checkpoint, last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
@@ -80,6 +80,8 @@ def run_recording_service(
             if path and (found := kept.mismatch(connection, path, signer.known_keys, ledger.origin)):
                 raise found.refusal(settings.SECTION, path)
             last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
+            if last_note:
+                ledger.keep_committed(search.size(connection), last_note)
         recorder = InquiryRecorder(
             store=store,
             ledger=ledger,
@@ -91,7 +93,7 @@ def run_recording_service(
             last_sealed=last_sealed,
         )
         if path:
-            keep = partial(keep_checkpoints, settings.store, path, lambda: ledger.committed_note)
+            keep = partial(keep_checkpoints, settings.store, path, ledger)
             running.enter_context(_thread("checkpoint", keep))
         recorder.note_facts()
         limits = BatchLimits(settings.batch_size, settings.batch_queue)

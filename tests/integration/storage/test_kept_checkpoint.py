@@ -175,6 +175,8 @@ def test_answered_checkpoint_is_kept_where_the_store_lost_it(service: Service, t
     newest = service.path.read_text("utf-8")
     service.path.unlink()
     stopping.set()
-    keep_checkpoints(f"sqlite:///{older}", service.path, lambda: newest, stopping)
+    with closing((writer := Writer(service.sandbox)).store):
+        writer.ledger.keep_committed(parse(newest).checkpoint.size, newest)
+        keep_checkpoints(f"sqlite:///{older}", service.path, writer.ledger, stopping)
 
     assert newest == service.path.read_text("utf-8")

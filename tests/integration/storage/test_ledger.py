@@ -65,7 +65,7 @@ class Writer:
         self.keys = verifying_keys(settings.signing_certificates)
         self.keyring = HmacKeyring.load(settings.hmac_keyring)
         self._signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
-        self._ledger = LedgerWriter(
+        self.ledger = LedgerWriter(
             settings.SECTION,
             keyring=self.keyring,
             signer=self._signer,
@@ -80,20 +80,20 @@ class Writer:
 
     def append(self, connection: Connection, *amounts: int, caller: Caller = CALLER) -> list[Receipt]:
         """The same, within a transaction."""
-        appended = self._ledger.append_at_once(connection, [self._draft(amount, caller) for amount in amounts])
+        appended = self.ledger.append_at_once(connection, [self._draft(amount, caller) for amount in amounts])
         return [*map(Receipt.FromString, appended.receipts())]
 
     def annul(self, index: int) -> None:
         """Append a refusal that annuls entry *index*."""
         refused = self._draft(1)._replace(outcome=Reason.STORE_UNAVAILABLE, reply=None, annuls=index)
         with self.store.transaction() as connection:
-            self._ledger.append_at_once(connection, [refused])
+            self.ledger.append_at_once(connection, [refused])
 
     def begin_at(self, size: int) -> None:
         """Store a checkpoint of *size* entries, which the ledger does not hold."""
         tree = Frontier(size, (bytes(HASH_BYTES),) * size.bit_count())
         micros = Clock().micros()
-        note = sign(Checkpoint(self._ledger.origin, size, tree.root), self._signer, micros)
+        note = sign(Checkpoint(self.ledger.origin, size, tree.root), self._signer, micros)
         with self.store.transaction() as connection:
             connection.execute(insert(checkpoint_table).values((size, note, tree.serialize(), micros)))
 
@@ -103,12 +103,12 @@ class Writer:
         leaves = [*connection.execute(select(entry_table.c.leaf).order_by(entry_table.c["index"])).scalars()]
         for row in connection.execute(select(checkpoint_table).order_by(columns.size)).all():
             tree = tree.append([leaf_hash(leaf) for leaf in leaves[tree.size : row.size]]).frontier
-            note = sign(Checkpoint(self._ledger.origin, tree.size, tree.root), self._signer, row.signed_at_micros)
+            note = sign(Checkpoint(self.ledger.origin, tree.size, tree.root), self._signer, row.signed_at_micros)
             changed = update(checkpoint_table).where(columns.size == row.size)
             connection.execute(changed.values(note=note, frontier=tree.serialize()))
 
     def commits(self) -> ProvenCommits:
-        return ProvenCommits(self._ledger.verify)
+        return ProvenCommits(self.ledger.verify)
 
     def heads(self, start: Frontier | None = None) -> list[Checkpoint]:
         with self.store.transaction() as connection:

@@ -1,5 +1,6 @@
 """Recording on every database: what a look-up before the append lock must not miss, and what expires."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -19,13 +20,14 @@ from estelam.core.model import Answer, Inquiry, LookupResult, Outcome
 from estelam.core.parties import Parties
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
-from estelam.ledger import confirmations, search, verify
-from estelam.ledger.tables import checkpoint_table, confirmation_table, entry_table
+from estelam.ledger import confirmations, kept, search, verify
+from estelam.ledger.tables import checkpoint_table, confirmation_table, entry_table, last_checkpoint
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
@@ -192,10 +194,48 @@ def test_confirmations_expire_in_steps(workers: tuple[NoteWorker, NoteWorker], m
     assert [5, 2, 0] == left
 
 
+@on_postgresql
+@pytest.mark.parametrize("knows", ["own answers", "the start", "the file"])
+def test_database_restored_under_a_worker(
+    workers: tuple[NoteWorker, NoteWorker], tmp_path: Path, knows: str, sandbox: Sandbox
+) -> None:
+    """A worker appends to no ledger that lacks what it answered, what it started with, or what the file has."""
+    other, worker = workers
+    path, stopping = tmp_path / "kept", threading.Event()
+    stopping.set()
+    other.ask(NOTE)
+    with other.store.transaction() as connection:
+        size = search.size(connection)
+    other.ask(NOTE, NOTE)
+    if knows == "own answers":
+        assert [Outcome.YES] == worker.ask(NOTE)
+    with other.store.transaction() as connection:
+        newest = last_checkpoint(connection)
+        assert newest
+        if knows == "the start":
+            worker.ledger.keep_committed(search.size(connection), newest)
+    kept.keep(path, newest)
+    with other.store.transaction() as connection:  # restored to an earlier point, and continued by an older worker
+        for table in (entry_table, confirmation_table):
+            connection.execute(delete(table).where(table.c["index"] >= size))
+        connection.execute(delete(checkpoint_table).where(checkpoint_table.c.size > size))
+    with closing((restarted := NoteWorker(sandbox)).store):
+        assert [Outcome.YES] * 4 == restarted.ask(*[NOTE] * 4)
+        if knows == "the file":
+            for one in (worker, restarted):
+                keep_checkpoints(one.settings.store, path, one.ledger, stopping)
+            assert [Reason.STORE_UNAVAILABLE] == restarted.ask(NOTE)
+
+    assert [Reason.STORE_UNAVAILABLE] == worker.ask(NOTE)
+    with pytest.raises(StoreError):
+        worker.recorder.ping()
+    assert newest == path.read_text("utf-8")
+
+
 @both_engines
 def test_foreign_checkpoint_is_not_continued(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """Nothing is signed on top of a checkpoint that no key of the service signed."""
-    worker, _ = workers
+    worker, other = workers
     worker.ask(NOTE)
     foreign = replace(worker.signer, key=Ed25519PrivateKey.generate())
     with worker.store.transaction() as connection:
@@ -205,7 +245,7 @@ def test_foreign_checkpoint_is_not_continued(workers: tuple[NoteWorker, NoteWork
         note = checkpoint.sign(Checkpoint(head.origin, head.size, head.root), foreign, worker.micros)
         connection.execute(update(checkpoint_table).where(checkpoint_table.c.size == size).values(note=note))
 
-    assert [Reason.STORE_UNAVAILABLE] == worker.ask(NOTE)
+    assert [Reason.STORE_UNAVAILABLE] == other.ask(NOTE)
 
 
 def test_fault_while_rows_are_read(workers: tuple[NoteWorker, NoteWorker]) -> None:
