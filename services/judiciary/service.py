@@ -1,6 +1,6 @@
 """The judiciary service: its process."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 from estelam.server.process import run_until_shutdown
@@ -9,7 +9,9 @@ from judiciary.methods import LOOKUPS
 from judiciary.settings import JudiciarySettings
 
 
-def main(settings: JudiciarySettings, port_file: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once the service listens."""
-    service = partial(run_recording_service, settings, LOOKUPS)
-    run_until_shutdown(service, log_level=settings.log_level, port_file=port_file)
+def main(load: Callable[[], JudiciarySettings], port_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, and again on SIGHUP, each time with the settings that *load* reads.
+
+    Once the service listens, its port is written to *port_file*.
+    """
+    run_until_shutdown(load, lambda settings: run_recording_service(settings, LOOKUPS), port_file=port_file)

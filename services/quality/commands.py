@@ -1,5 +1,6 @@
 """Commands of `estelam quality`: monthly reports and the monitor."""
 
+from functools import partial
 from pathlib import Path
 
 from estelam.cli import output
@@ -18,7 +19,7 @@ from quality.settings import QualitySettings
 def serve(listen: str | None, port_file: Path | None, *, as_json: bool) -> None:
     """Monitor all services until SIGTERM."""
     with service_errors(as_json=as_json):
-        process.main(load_settings(QualitySettings, listen=listen), port_file)
+        process.main(partial(load_settings, QualitySettings, listen=listen), port_file)
 
 
 def check(*, as_json: bool) -> None:

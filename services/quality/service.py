@@ -1,7 +1,7 @@
 """The quality process: monitor and dashboard in one asyncio loop."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from estelam.core.clock import Clock
@@ -12,12 +12,12 @@ from quality.monitor.monitor import run_monitor
 from quality.settings import QualitySettings
 
 
-def main(settings: QualitySettings, port_file: Path | None = None) -> None:
-    """Run monitor and dashboard until SIGTERM or SIGINT.
+def main(load: Callable[[], QualitySettings], port_file: Path | None = None) -> None:
+    """Run monitor and dashboard until SIGTERM or SIGINT, and again on SIGHUP, with the settings that *load* reads.
 
     Once both run, the port of the dashboard, 0 for none, is written to *port_file*.
     """
-    run_until_shutdown(lambda: run_in_event_loop(_running(settings)), log_level=settings.log_level, port_file=port_file)
+    run_until_shutdown(load, lambda settings: run_in_event_loop(_running(settings)), port_file=port_file)
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,7 @@
 """Composition root of the adapter process."""
 
 import contextlib
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -30,9 +29,12 @@ from sataad_adapter.verification import VerificationBackend
 from sataad_adapter.web.frontends import frontends
 
 
-def main(settings: SetadSettings, port_file: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; write the bound port to *port_file* once the service listens."""
-    run_until_shutdown(partial(run_adapter, settings), log_level=settings.log_level, port_file=port_file)
+def main(load: Callable[[], SetadSettings], port_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, and again on SIGHUP, each time with the settings that *load* reads.
+
+    Once the service listens, its port is written to *port_file*.
+    """
+    run_until_shutdown(load, run_adapter, port_file=port_file)
 
 
 @contextlib.contextmanager

@@ -116,12 +116,12 @@ def _now() -> str:
 
 def promissory_server(suite: Deployment) -> AbstractContextManager[RunningServer]:
     """Run the full promissory service of *suite*."""
-    return run_server(promissory.service.main, suite.promissory(), core=SERVER_CORE)
+    return run_server(promissory.service.main, suite.promissory().model_copy, core=SERVER_CORE)
 
 
 def judiciary_server(suite: Deployment) -> AbstractContextManager[RunningServer]:
     """Run the full judiciary service of *suite*."""
-    return run_server(judiciary.service.main, suite.judiciary(), core=SERVER_CORE)
+    return run_server(judiciary.service.main, suite.judiciary().model_copy, core=SERVER_CORE)
 
 
 def check_note(scale: BenchConfig) -> Requests:

@@ -32,7 +32,7 @@ def run(task: Task) -> Result:
     sandbox = suite.create_sandbox(task.folder, rate=1e7, burst=10**8)
     suite.load_samples(sandbox)
     settings = sandbox.promissory(listen="127.0.0.1:0", log_level="error")
-    with run_server(promissory.service.main, settings, core=SERVER_CORE) as server:
+    with run_server(promissory.service.main, settings.model_copy, core=SERVER_CORE) as server:
         many = _plan(server, ClientIdentity.named(sandbox.pki, "setad"), CAPACITY, task.rounds)
         quiet = replace(many, identity=ClientIdentity.named(sandbox.pki, "agency"), concurrency=QUIET, rate=QUIET_RATE)
         calm, capacity = load(quiet), load(many)  # 1

@@ -145,7 +145,7 @@ Archive = Annotated[
 
 
 def serve(listen: Listen = None, port_file: PortFile = None, workers: Workers = 1, as_json: AsJson = False) -> None:
-    """Serve until SIGTERM; on SIGHUP restart the workers one by one, one alone after it has shut down."""
+    """Serve until SIGTERM; on SIGHUP read the settings anew and restart the workers one by one, or the only one."""
 
 
 def recall(

@@ -3,6 +3,7 @@
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ S = TypeVar("S", bound=ServingSettings)
 
 def run(
     kind: type[S],
-    main: Callable[[S, Path | None], None],
+    main: Callable[[Callable[[], S], Path | None], None],
     *,
     listen: str | None,
     port_file: Path | None,
@@ -26,7 +27,7 @@ def run(
 ) -> None:
     """Serve until SIGTERM; where it can't start, print why on one line and exit 1."""
     with service_errors(as_json=as_json):
-        supervisor.serve(main, load_settings(kind, listen=listen), workers, port_file)
+        supervisor.serve(main, partial(load_settings, kind, listen=listen), workers, port_file)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
+from estelam.core.exceptions import UserFacingError, describe_error
 from estelam.core.files import write_atomic
 from estelam.server.signals import Signals
 from estelam.telemetry import logs
@@ -26,25 +27,67 @@ class Listening(Protocol):
         """The bound port."""
 
 
-def run_until_shutdown(
-    service: Callable[[], AbstractContextManager[Listening]], *, log_level: str, port_file: Path | None = None
-) -> None:
-    """Run *service* until SIGTERM or SIGINT; on SIGHUP shut it down in order and run it again.
+class LogSettings(Protocol):
+    """The settings of a process."""
 
-    Each time it listens, its port is written to *port_file*.
+    @property
+    def log_level(self) -> str:
+        """Least severe level to log."""
+
+
+L = TypeVar("L", bound=LogSettings)
+
+
+def run_until_shutdown(
+    load: Callable[[], L], service: Callable[[L], AbstractContextManager[Listening]], *, port_file: Path | None = None
+) -> None:
+    """Run *service* with the settings that *load* reads, until SIGTERM or SIGINT.
+
+    On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid it
+    goes on as it is, and where it can't start with them, it starts again with the last ones. Each time it listens, its
+    port is written to *port_file*.
+
+    Raises:
+        UserFacingError, OSError: the settings are invalid at the first start, or the service can't start.
     """
-    logs.configure_logging(log_level)
+    settings = load()
+    logs.configure_logging(settings.log_level)
     # During the first start a SIGHUP already counts, while SIGTERM and SIGINT end the process as by default.
     with contextlib.closing(Signals(signal.SIGHUP)) as signals:
-        with service() as running:
+        with service(settings) as running:
             write_port(port_file, running.port)
             signals.add(signal.SIGTERM, signal.SIGINT)
-            stopping = wait_for_signal(signals)
-        while not (stopping or signals.take() - {signal.SIGHUP}):
-            with service() as running:
+            following = _wait_for_restart(signals, load)
+        while following and not signals.take() - {signal.SIGHUP}:
+            with contextlib.ExitStack() as stack:
+                running, settings = _start_again(stack, service, following, settings)
                 write_port(port_file, running.port)
                 log.info("service.restarted", port=running.port)
-                stopping = wait_for_signal(signals)
+                following = _wait_for_restart(signals, load)
+
+
+def _wait_for_restart(signals: Signals, load: Callable[[], L]) -> L | None:
+    """Wait for a signal to restart, with valid settings, and return them; None if the service is to stop."""
+    while not wait_for_signal(signals):
+        try:
+            return load()
+        except (UserFacingError, OSError) as error:
+            log.error("service.restart_failed", error=describe_error(error))
+    return None
+
+
+def _start_again(
+    stack: contextlib.ExitStack,
+    service: Callable[[L], AbstractContextManager[Listening]],
+    settings: L,
+    last: L,
+) -> tuple[Listening, L]:
+    """Start *service* with *settings*, or else with the *last* ones; return it and the settings that it runs with."""
+    try:
+        return stack.enter_context(service(settings)), settings
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with new settings must not end the service
+        log.error("service.restart_failed", error=describe_error(error))
+        return stack.enter_context(service(last)), last
 
 
 def wait_for_signal(signals: Signals) -> bool:

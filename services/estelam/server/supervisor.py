@@ -1,25 +1,27 @@
 """Runs several worker processes on one port: starts, monitors, replaces, restarts and stops them.
 
 Each worker is a complete service; the kernel distributes new connections among them. On SIGHUP each worker in turn is
-replaced by a new one, which listens before the old one shuts down.
+replaced by a new one, which reads the settings anew and listens before the old one shuts down.
 """
 
 import multiprocessing
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from estelam.core import addresses
-from estelam.core.exceptions import ServerError
+from estelam.core.exceptions import ServerError, UserFacingError, describe_error
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.server.process import write_port
 from estelam.server.signals import Signals
@@ -36,18 +38,22 @@ RESTART_DELAY_SECONDS = 1.0
 _SPAWN = multiprocessing.get_context("spawn")
 
 S = TypeVar("S", bound=ServingSettings)
-Main = Callable[[S, Path | None], None]
+Main = Callable[[Callable[[], S], Path | None], None]
 
 
-def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> None:
+def serve(main: Main[S], load: Callable[[], S], workers: int, port_file: Path | None) -> None:
     """Run *workers* processes of *main* on one port until SIGTERM or SIGINT; write the port once all listen.
 
+    Each process reads its settings with *load*, which must be picklable.
+
     Raises:
+        SettingsError: the settings are invalid.
         ServerError: the port is taken, or a worker did not start.
     """
     if workers == 1:
-        main(settings, port_file)
+        main(load, port_file)
         return
+    settings = load()
     if isinstance(settings, StoreSettings) and is_single_process(settings.store):
         raise ServerError("SQLite allows one serving process; --workers needs a postgresql+psycopg:// store")
     logs.configure_logging(settings.log_level)
@@ -58,8 +64,7 @@ def serve(main: Main[S], settings: S, workers: int, port_file: Path | None) -> N
         )
     with reserve_port(settings.origin("listen"), settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        shared = settings.model_copy(update={"listen": listen, "shares_port": True})
-        pool = WorkerPool(main, shared, Path(folder), signals)
+        pool = WorkerPool(partial(_run_worker, main, load, listen), Path(folder), signals)
         try:
             pool.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
@@ -83,14 +88,29 @@ def reserve_port(setting: str, listen: str) -> Iterator[str]:
         yield f"{listen.rpartition(':')[0]}:{reserved.getsockname()[1]}"
 
 
+def _run_worker(main: Main[S], load: Callable[[], S], listen: str, slot: int, port_file: Path) -> None:
+    """Run *main* in the worker process in *slot*, on the port of *listen*; log why it can't start."""
+    logs.configure_logging()  # until the settings are read
+    try:
+        main(partial(_worker_settings, load, listen, slot), port_file)
+    except (UserFacingError, OSError) as error:
+        log.error("worker.failed", error=describe_error(error))
+        sys.exit(1)
+
+
+def _worker_settings(load: Callable[[], S], listen: str, slot: int) -> S:
+    """Load the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any)."""
+    settings = load()
+    host, _, port = settings.metrics_listen.rpartition(":")
+    metrics_listen = f"{host}:{int(port) and int(port) + slot}"
+    return settings.model_copy(update={"listen": listen, "shares_port": True, "metrics_listen": metrics_listen})
+
+
 class WorkerPool:
     """The worker processes, and the signals that their parent has received."""
 
-    def __init__(
-        self, main: Callable[[Any, Path | None], None], settings: ServingSettings, folder: Path, signals: Signals
-    ) -> None:
-        self._main = main
-        self._settings = settings
+    def __init__(self, run: Callable[[int, Path], None], folder: Path, signals: Signals) -> None:
+        self._run = run
         self._folder = folder
         self._signals = signals
         self._workers: dict[BaseProcess, int] = {}
@@ -167,18 +187,10 @@ class WorkerPool:
         self._started += 1
         port_file = self._folder / str(self._started)
         slot = min(set(range(len(self._workers) + 1)) - set(self._workers.values()))
-        process = _SPAWN.Process(
-            target=self._main, args=(self._worker_settings(slot), port_file), name=f"worker-{self._started}"
-        )
+        process = _SPAWN.Process(target=self._run, args=(slot, port_file), name=f"worker-{self._started}")
         process.start()
         self._workers[process] = slot
         return process, port_file
-
-    def _worker_settings(self, slot: int) -> ServingSettings:
-        """Return the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any)."""
-        host, _, port = self._settings.metrics_listen.rpartition(":")
-        metrics_listen = f"{host}:{int(port) and int(port) + slot}"
-        return self._settings.model_copy(update={"metrics_listen": metrics_listen})
 
     def _wait_until_ready(self, process: BaseProcess, port_file: Path) -> None:
         deadline = time.monotonic() + START_SECONDS

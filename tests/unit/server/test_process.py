@@ -1,5 +1,6 @@
 """Signals to the process of a service."""
 
+import json
 import subprocess
 import sys
 
@@ -47,7 +48,7 @@ def send(numbers):
         os.kill(os.getpid(), number)
 
 @contextlib.contextmanager
-def service():
+def service(settings):
     number = len(runs)
     runs.append(f"{number}")
     send(DURING_START[number])
@@ -55,7 +56,37 @@ def service():
     yield SimpleNamespace(port=1)
     runs[number] += " has ended"
 
-run_until_shutdown(service, log_level="critical")
+run_until_shutdown(lambda: SimpleNamespace(log_level="critical"), service)
+print(*runs, sep=", ")
+"""
+
+# What the settings are at each time that they are read; the service can't start with "wrong".
+RELOAD = """
+import contextlib, os, signal, sys, threading
+from types import SimpleNamespace
+from estelam.core.exceptions import UserFacingError
+from estelam.server.process import run_until_shutdown
+
+READ = iter(["first", "invalid", "second", "wrong", "third"])
+runs = []
+
+def load():
+    name = next(READ)
+    if name == "invalid":
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGHUP]).start()
+        raise UserFacingError("a setting is invalid")
+    return SimpleNamespace(name=name, log_level="error")
+
+@contextlib.contextmanager
+def service(settings):
+    if settings.name == "wrong":
+        raise OSError(2, "No such file", "key")
+    runs.append(settings.name)
+    end = signal.SIGTERM if settings.name == "third" else signal.SIGHUP
+    threading.Timer(0.2, os.kill, [os.getpid(), end]).start()
+    yield SimpleNamespace(port=1)
+
+run_until_shutdown(load, service)
 print(*runs, sep=", ")
 """
 
@@ -79,3 +110,13 @@ def test_flood_of_signals() -> None:
 def test_restart() -> None:
     """SIGHUP restarts a service once, when it arrives during a start too; SIGTERM ends it."""
     assert (0, "0 has ended, 1 has ended, 2 has ended, 3 has ended", "") == run(RESTART)
+
+
+def test_restart_reads_settings() -> None:
+    """SIGHUP reads the settings anew; the service goes on with the last ones where it can't use them, and logs why."""
+    status, runs, logged = run(RELOAD)
+
+    assert (0, "first, second, second, third") == (status, runs)
+    events = [json.loads(line) for line in logged.splitlines()]
+    assert ["a setting is invalid", "key: no such file"] == [event["error"] for event in events]
+    assert {"service.restart_failed"} == {event["event"] for event in events}

@@ -18,7 +18,7 @@ def measure(environment: BenchEnvironment) -> Iterator[Metric]:
     suite = environment.with_notes(Engine.POSTGRESQL)
     with ExitStack() as running:
         workers = [
-            running.enter_context(run_server(promissory.service.main, suite.promissory(), core=core))
+            running.enter_context(run_server(promissory.service.main, suite.promissory().model_copy, core=core))
             for core in (SERVER_CORE, LOAD_CORE)
         ]
         ask = (partial(_ask, environment, asked) for asked in (workers, workers[:1]))

@@ -1,5 +1,6 @@
 """Commands of `estelam witness`: serve a witness, and print its key."""
 
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -18,9 +19,10 @@ from estelam.witness.settings import WitnessSettings
 def serve(listen: str | None, port_file: Path | None, *, as_json: bool) -> None:
     """Serve a witness until SIGTERM."""
     with service_errors(as_json=as_json):
-        settings = load_settings(WitnessSettings, listen=listen)
         run_until_shutdown(
-            lambda: run_in_event_loop(run_witness(settings, Clock())), log_level=settings.log_level, port_file=port_file
+            partial(load_settings, WitnessSettings, listen=listen),
+            lambda settings: run_in_event_loop(run_witness(settings, Clock())),
+            port_file=port_file,
         )
 
 
