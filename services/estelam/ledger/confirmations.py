@@ -5,8 +5,8 @@ what that costs depends neither on the length of the ledger nor on how often the
 its entry is annulled and, a few in each commit, when it has expired. A caller's older YES counts while a newer one is
 from a clock that was ahead.
 
-A row proves nothing: whoever can write to the store could add one. It counts only if its entry states the same, and the
-checkpoint that was signed with that entry is of a tree that contains it.
+A row proves nothing: whoever can write to the store could add one. It counts only if its entry states the same and is
+not annulled, and the checkpoint that was signed with that entry is of a tree that contains it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from itertools import takewhile
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, exists, func, select
 
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -25,13 +25,14 @@ from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import (
     STORED_COLUMNS,
     StoredEntry,
+    annulment_table,
     checkpoint_table,
     confirmation_table,
     entry_table,
     keys_commitment,
 )
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.problems import END_OF_TIME, InvalidReceipt
 from estelam.receipts.tree import Frontier, leaf_hash
 from estelam.storage.statements import Statement, each
 
@@ -40,9 +41,10 @@ log = structlog.get_logger()
 Asked = tuple[str, bytes]
 """A caller, and the keyed hash of a whole question."""
 
-KEPT = MAX_CONFIRMATION_WINDOW + timedelta(hours=1)
-"""How long a confirmation is stored: clocks of several hosts may differ."""
-KEPT_MICROS = KEPT // timedelta(microseconds=1)
+CLOCKS_DIFFER_MICROS = 3_600_000_000
+"""By how much the clocks of several hosts may differ; a confirmation of a later time is of one that was ahead."""
+KEPT_MICROS = MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1) + CLOCKS_DIFFER_MICROS
+"""How long a confirmation is stored."""
 _KEY_DIGITS = 32
 KEPT_COMMITS = 64
 
@@ -63,7 +65,12 @@ _RECENT = Statement(
     )
 )
 _size, _entries = checkpoint_table.c.size, entry_table.c
-_ENTRY = Statement(select(*STORED_COLUMNS).where(_entries["index"] == bindparam("index")))
+# A row that names an annulled entry may have been inserted again.
+_ENTRY = Statement(
+    select(*STORED_COLUMNS).where(
+        _entries["index"] == bindparam("index"), ~exists().where(annulment_table.c["index"] == _entries["index"])
+    )
+)
 _BEGIN = select(func.coalesce(func.max(_size), 0)).where(_size <= bindparam("index")).scalar_subquery()
 # The checkpoint before an entry, if any, and the one that was signed with it.
 _CHECKPOINTS = Statement(
@@ -80,7 +87,12 @@ _OLDEST = Statement(
     .order_by(_columns["index"])
     .limit(bindparam("count"))
 )
-_DELETE = Statement(delete(confirmation_table).where(_columns["index"].between(bindparam("first"), bindparam("last"))))
+_DELETE = Statement(
+    delete(confirmation_table).where(
+        _columns["index"].between(bindparam("first"), bindparam("last")),
+        _columns.confirmed_at_micros < bindparam("before"),
+    )
+)
 
 
 def key_of(caller: str, question: bytes) -> str:
@@ -168,36 +180,45 @@ def _is_yes(row: Any, asked: Asked, since_micros: int, until_micros: int) -> boo
     )
 
 
-def start_deletion(connection: Connection, first: int, last: int) -> None:
-    """Delete the confirmations of the entries from *first* to *last*."""
-    _DELETE.start(connection, first=first, last=last)
+def start_deletion(connection: Connection, first: int, last: int, before_micros: int = END_OF_TIME) -> None:
+    """Delete the confirmations of the entries from *first* to *last* whose time is before *before_micros*."""
+    _DELETE.start(connection, first=first, last=last, before=before_micros)
 
 
 class Expiry:
-    """Finds expired confirmations, a few at a time, oldest first."""
+    """Finds expired confirmations, a few at a time, oldest first.
+
+    Those of a clock that was ahead are passed over, so that they do not hold up what comes after them.
+    """
 
     def __init__(self) -> None:
-        # Bounds from the last search, which hold whether or not what it found was deleted.
+        # Bounds from the last search, which hold whether or not what it found was deleted; and its time.
         self._first = 0
         self._next_micros = 0
+        self._micros = 0
 
-    def start(self, connection: Connection, micros: int, count: int) -> Callable[[], tuple[int, int] | None]:
+    def start(self, connection: Connection, micros: int, count: int) -> Callable[[], tuple[int, int, int] | None]:
         """Search the *count* oldest confirmations for those that have expired at *micros*, if there may be any.
 
-        The function that is returned gives the first and the last of their indexes.
+        The function that is returned gives the first and the last of their indexes, and the time before which they are.
         """
-        limit = micros - KEPT_MICROS
+        limit, latest = micros - KEPT_MICROS, micros + CLOCKS_DIFFER_MICROS
+        if latest < self._micros:  # this clock was ahead
+            self._first = self._next_micros = 0
+        self._micros = micros
         if limit < self._next_micros:
             return lambda: None
         read = _OLDEST.start(connection, first=self._first, count=count)
 
-        def expired() -> tuple[int, int] | None:
+        def expired() -> tuple[int, int, int] | None:
             oldest = read()
-            self._first = oldest[0].index if oldest else self._first
-            found = [row.index for row in takewhile(lambda row: row.confirmed_at_micros < limit, oldest)]
+            timely = [row for row in oldest if row.confirmed_at_micros <= latest]
+            if oldest:
+                self._first = timely[0].index if timely else oldest[-1].index + 1
+            found = [row.index for row in takewhile(lambda row: row.confirmed_at_micros < limit, timely)]
             if not found:
-                self._next_micros = oldest[0].confirmed_at_micros if oldest else micros
+                self._next_micros = timely[0].confirmed_at_micros if timely else 0
                 return None
-            return found[0], found[-1]
+            return found[0], found[-1], limit
 
         return expired

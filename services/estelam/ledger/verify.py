@@ -32,7 +32,7 @@ from sqlalchemy.types import NullType
 from estelam.core.keys import VerifyingKey
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.confirmations import key_of
+from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, key_of
 from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
@@ -143,13 +143,14 @@ _ANNULLED_CONFIRMATION = (
     .join(annulment_table, annulment_table.c["index"] == confirmation_table.c["index"])
     .limit(1)
 )
-_NEWEST_TIME = select(func.max(checkpoint_table.c.signed_at_micros))
+_LAST_TIME = select(checkpoint_table.c.signed_at_micros).order_by(checkpoint_table.c.size.desc()).limit(1)
 
 
-def _required_since(connection: Connection) -> int:
-    """Return the time from which on every YES must have its confirmation."""
-    newest = connection.execute(_NEWEST_TIME).scalar()
-    return (newest if isinstance(newest, int) else 0) - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1)
+def _required_times(connection: Connection) -> range:
+    """Return the times at which every YES must have its confirmation: not those of a clock that was ahead."""
+    found = connection.execute(_LAST_TIME).scalar()
+    last = found if isinstance(found, int) else 0
+    return range(last - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1), last + CLOCKS_DIFFER_MICROS + 1)
 
 
 class _Confirmations:
@@ -158,10 +159,10 @@ class _Confirmations:
     An entry that is a YES and not annulled has its row; one that is older than any window may have had it deleted.
     """
 
-    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required_since: int) -> None:
+    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required: range) -> None:
         self._rows = rows
         self._annulled = annulled
-        self._required_since = required_since
+        self._required = required
         self._row = next(rows, None)
 
     def check(self, stored: StoredEntry) -> None:
@@ -179,7 +180,7 @@ class _Confirmations:
             is_right = is_confirmed and type(index) is type(micros) is int and micros == entry.answered_at_micros
             is_right = is_right and key == key_of(entry.caller, stored.keys.question)
         else:
-            is_right = not is_confirmed or entry.answered_at_micros < self._required_since
+            is_right = not is_confirmed or entry.answered_at_micros not in self._required
         if not is_right:
             raise LedgerCorruptError(f"the confirmation of entry {stored.index} does not match it")
 
@@ -204,7 +205,7 @@ def _verified(
     confirmations_after = [confirmation_table.c["index"] >= start.size] if start.size else []
     stored_entries = _as_stored(entry_table, *entries_after)
     stored_checkpoints = _as_stored(checkpoint_table, *checkpoints_after)
-    required_since, annulled = _required_since(connection), {index for index, *_ in connection.execute(_ANNULLED)}
+    required, annulled = _required_times(connection), {index for index, *_ in connection.execute(_ANNULLED)}
     with (
         streamed.execute(stored_entries) as entries,
         streamed.execute(stored_checkpoints) as checkpoints,
@@ -212,7 +213,7 @@ def _verified(
         closing(_archived_rows(connection, archived, start.size)) as files,
     ):
         derived = _Derived(
-            start.size, _Confirmations(chain.from_iterable(confirmations.partitions()), annulled, required_since)
+            start.size, _Confirmations(chain.from_iterable(confirmations.partitions()), annulled, required)
         )
         rows = chain(files, chain.from_iterable(entries.partitions()))
         yield from _checkpoints(rows, checkpoints, keys, start, derived)

@@ -168,7 +168,7 @@ class Head(NamedTuple):
     """What appending needs of the ledger, read or queued."""
 
     read_checkpoints: RowReader
-    read_expired: Callable[[], tuple[int, int] | None]
+    read_expired: Callable[[], tuple[int, int, int] | None]
 
 
 class LedgerWriter:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uuid_utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
@@ -21,6 +21,7 @@ from estelam.core.parties import Parties
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.ledger import confirmations, kept, search, verify
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import checkpoint_table, confirmation_table, entry_table, last_checkpoint
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder, LookupContext
@@ -146,6 +147,24 @@ def test_annulment_during_the_lookups(workers: tuple[NoteWorker, NoteWorker], mo
     assert [] == first.confirmed()
 
 
+@both_engines
+def test_confirmation_put_back_after_its_annulment(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """A row that is inserted again for an annulled YES permits no disclosure; an annulment deletes no other row."""
+    worker, _ = workers
+    assert [Outcome.YES] * 2 == worker.ask(NOTE, NOTE)
+    first, second = worker.confirmed()
+    with worker.store.transaction() as connection:
+        row = connection.execute(select(confirmation_table).where(confirmation_table.c["index"] == first)).one()
+    worker.annul(first)
+    assert [second] == worker.confirmed()
+    assert [Outcome.DISCLOSED] == worker.ask(PARTIES)
+    worker.annul(second)
+    with worker.store.transaction() as connection:
+        connection.execute(insert(confirmation_table).values(tuple(row)))
+
+    assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
+
+
 @on_postgresql
 def test_lock_is_not_held_during_the_lookups(
     workers: tuple[NoteWorker, NoteWorker], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -177,6 +196,28 @@ def test_confirmations_expire(workers: tuple[NoteWorker, NoteWorker]) -> None:
 
     assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
     assert [] == worker.confirmed()
+
+
+@both_engines
+def test_confirmations_expire_after_a_clock_was_ahead(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """Answers of a clock that was ahead keep no other confirmation, and verification misses each that is gone."""
+    worker, _ = workers
+    worker.ask(NOTE)
+    real, worker.micros = worker.micros, worker.micros + 400 * 86_400 * 10**6
+    worker.ask(*[NOTE] * 40)
+    worker.micros = real
+    left = []
+    for _ in range(4):
+        worker.micros += 2 * confirmations.KEPT_MICROS
+        worker.ask(*[NOTE] * 8)
+        left.append(len(worker.confirmed()))
+    assert [48] * 3 == left[1:]
+
+    with worker.store.transaction() as connection:
+        newest = select(func.max(confirmation_table.c["index"])).scalar_subquery()
+        connection.execute(delete(confirmation_table).where(confirmation_table.c["index"] == newest))
+    with pytest.raises(LedgerCorruptError):
+        worker.confirmed()
 
 
 @both_engines
