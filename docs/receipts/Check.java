@@ -61,11 +61,15 @@ public final class Check {
             NOTE = Pattern.compile("(([^\\s+]+)\n(0|[1-9][0-9]*)\n(\\S+)\n)\n((?:\u2014 [^\n]+\n)+)"),
             LEDGER = Pattern.compile("estelam/([^/.]+)/(.*)"),
             SIGNATURE = Pattern.compile("\u2014 ([^\\s+]+) (\\S+)"),
-            CERTIFICATE = Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Pattern.DOTALL),
-            ROW = Pattern.compile("\\{([^{}]*)}"),
-            LIST = Pattern.compile("(?:\u00ef\u00bb\u00bf)?\\s*\\{\\s*\"retired\"\\s*:\\s*\\[\\s*((?:ROW(?:,\\s*ROW)*)?)]\\s*}\\s*"
-                    .replace("ROW", ROW + "\\s*")),
-            PAIR = Pattern.compile("\\G\\s*\"(key|retired_at|reason)\"\\s*:\\s*\"([^\"\\\\]*)\"\\s*(,(?!\\s*$)|$)"),
+            BEGIN = Pattern.compile("-----BEGIN CERTIFICATE-----"),
+            // A certificate stands on lines of its own; what is before, between and after is passed over.
+            CERTIFICATE = Pattern.compile("(?dm)^" + BEGIN + "[ \t]*\r?\n(?:[A-Za-z0-9+/=]+[ \t]*\r?\n)+"
+                    + "-----END CERTIFICATE-----[ \t]*\r?$"),
+            // A list of retired keys has no other text, and no escapes.
+            PAIR = Pattern.compile("STRING:STRING".replace("STRING", "[ \t\r\n]*\"([0-9A-Za-z_:-]*)\"[ \t\r\n]*")),
+            ROW = Pattern.compile("[ \t\r\n]*\\{(PAIR(?:,PAIR){2})}[ \t\r\n]*".replace("PAIR", PAIR.pattern())),
+            LIST = Pattern.compile("(?:\u00ef\u00bb\u00bf)?_\\{_\"retired\"_:_\\[(ROW(?:,ROW)*|_)]_}_"
+                    .replace("_", "[ \t\r\n]*").replace("ROW", ROW.pattern())),
             INSTANT = Pattern.compile("(19|20|21)\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ");
 
     @SuppressWarnings("serial")
@@ -235,7 +239,10 @@ public final class Check {
     /** The public keys of all signing certificates in a file; authorities are left out. */
     static List<Key> signingKeys(String file) throws GeneralSecurityException {
         Map<String, Key> keys = new HashMap<>();
-        for (Matcher pem = CERTIFICATE.matcher(read(file)); pem.find(); ) {
+        String text = read(file);
+        if (CERTIFICATE.matcher(text).results().count() != BEGIN.matcher(text).results().count())
+            throw malformed(file + ": holds a damaged certificate");
+        for (Matcher pem = CERTIFICATE.matcher(text); pem.find(); ) {
             X509Certificate certificate;
             try {
                 certificate = (X509Certificate) CertificateFactory.getInstance("X.509")
@@ -284,13 +291,12 @@ public final class Check {
         Map<String, Retirement> retired = new HashMap<>();
         for (Matcher row = ROW.matcher(list.group(1)); row.find(); ) {
             Map<String, String> pairs = new HashMap<>();
-            Matcher pair = PAIR.matcher(row.group(1));
-            int end = 0;
-            for (; pair.find() && pairs.put(pair.group(1), pair.group(2)) == null; end = pair.end()) {}
+            for (Matcher pair = PAIR.matcher(row.group(1)); pair.find(); ) pairs.put(pair.group(1), pair.group(2));
             String at = pairs.getOrDefault("retired_at", ""), reason = pairs.getOrDefault("reason", "");
             try {
-                if (end < row.group(1).length() || pairs.size() != 3 || !pairs.get("key").matches("[0-9a-f]{64}")
-                        || !INSTANT.matcher(at).matches() || !reason.matches("superseded|compromised")
+                if (!pairs.keySet().equals(Set.of("key", "retired_at", "reason"))
+                        || !pairs.get("key").matches("[0-9a-f]{64}") || !INSTANT.matcher(at).matches()
+                        || !Instant.parse(at).toString().equals(at) || !reason.matches("superseded|compromised")
                         || retired.put(pairs.get("key"), new Retirement(Instant.parse(at), reason)) != null)
                     throw problem;
             } catch (DateTimeException error) {
@@ -437,8 +443,8 @@ public final class Check {
         System.setErr(new PrintStream(System.err, true, UTF_8));
         int number = 0;
         try {
-            if (arguments.length < 2)
-                throw malformed("give the saved replies, the certificates and, if any, the retired keys");
+            if (arguments.length < 2 || arguments.length > 3)
+                throw malformed("give the saved replies, one file of certificates and, if any, the retired keys");
             List<Key> keys = signingKeys(arguments[1]);
             if (arguments.length > 2) retire(keys, arguments[2]);
             try (Scanner lines = new Scanner(Path.of(arguments[0]), ISO_8859_1).useDelimiter("\n")) {

@@ -195,16 +195,35 @@ type key struct {
 	gone          *retirement
 }
 
-type retirement struct {
-	Key       string
-	RetiredAt string `json:"retired_at"`
-	Reason    string
-}
+type retirement struct{ retiredAt, reason string }
+
+const (
+	space   = `[ \t\r\n]*`
+	word    = space + `"[0-9A-Za-z_:-]*"` + space
+	row     = space + `\{` + word + `:` + word + `(?:,` + word + `:` + word + `){2}\}` + space
+	rows    = `\[(?:` + row + `(?:,` + row + `)*|` + space + `)\]`
+	begin   = "-----BEGIN CERTIFICATE-----"
+	endLine = `[ \t]*\r?`
+)
+
+var (
+	// A list of retired keys has no other text, and no escapes.
+	listForm = regexp.MustCompile(
+		`^` + space + `\{` + space + `"retired"` + space + `:` + space + rows + space + `\}` + space + `$`)
+	// A certificate stands on lines of its own; what is before, between and after is passed over.
+	certificateForm = regexp.MustCompile(
+		`(?m)^` + begin + endLine + `\n(?:[A-Za-z0-9+/=]+` + endLine + `\n)+-----END CERTIFICATE-----` + endLine + `$`)
+)
 
 // signingKeys returns the keys of all signing certificates in a file by their ids; authorities are left out.
 func signingKeys(file string) map[string]*key {
 	keys := map[string]*key{}
-	for block, rest := pem.Decode(read(file)); block != nil; block, rest = pem.Decode(rest) {
+	content := read(file)
+	blocks := certificateForm.FindAll(content, -1)
+	require(len(blocks) == bytes.Count(content, []byte(begin)), "MALFORMED", "%s: holds a damaged certificate", file)
+	for _, each := range blocks {
+		block, _ := pem.Decode(bytes.TrimSpace(each))
+		require(block != nil, "MALFORMED", "%s: holds a damaged certificate", file)
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		require(err == nil, "MALFORMED", "%s: holds a damaged certificate", file)
 		if certificate.IsCA {
@@ -237,22 +256,17 @@ func organizations(certificate *x509.Certificate) (found []string) {
 }
 
 func retire(keys map[string]*key, file string) {
-	var list struct{ Retired *[]*retirement }
-	decoder := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(read(file), []byte("\ufeff"))))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&list)
-	_, more := decoder.Token()
-	right := err == nil && list.Retired != nil && errors.Is(more, io.EOF)
+	var list struct{ Retired []map[string]string }
+	content := bytes.TrimPrefix(read(file), []byte("\ufeff"))
+	right := listForm.Match(content) && json.Unmarshal(content, &list) == nil
 	named := map[string]bool{}
-	for i := 0; right && i < len(*list.Retired); i++ {
-		row := (*list.Retired)[i]
-		right = row != nil && hexKey.MatchString(row.Key) && !named[row.Key] && isInstant(row.RetiredAt) &&
-			(row.Reason == "superseded" || row.Reason == "compromised")
-		if right {
-			named[row.Key] = true
-			if known := keys[row.Key]; known != nil {
-				known.gone = row
-			}
+	for _, row := range list.Retired {
+		id, at, reason := row["key"], row["retired_at"], row["reason"]
+		right = right && len(row) == 3 && hexKey.MatchString(id) && !named[id] && isInstant(at) &&
+			(reason == "superseded" || reason == "compromised")
+		named[id] = true
+		if known := keys[id]; known != nil {
+			known.gone = &retirement{at, reason}
 		}
 	}
 	require(right, "MALFORMED", "%s: is no list of retired keys, or names one twice", file)
@@ -260,7 +274,7 @@ func retire(keys map[string]*key, file string) {
 
 func isInstant(text string) bool {
 	at, err := time.Parse("2006-01-02T15:04:05Z", text)
-	return err == nil && at.Year() >= 1900 && at.Year() < 2200
+	return err == nil && at.Format("2006-01-02T15:04:05Z") == text && at.Year() >= 1900 && at.Year() < 2200
 }
 
 // A checkpoint holds what is signed, the ledger's name, size and root, and the signature lines, none of them verified.
@@ -324,9 +338,9 @@ func (c checkpoint) signer(keys map[string]*key) (found *key) {
 func (k *key) check(at time.Time) {
 	stated := at.Format(time.RFC3339)
 	if k.gone != nil {
-		then := k.gone.RetiredAt
+		then := k.gone.retiredAt
 		require(stated < then, "INVALID", "4: the signing key was retired at %s, not after %s", then, stated)
-		require(k.gone.Reason == "superseded", "NOT CHECKED",
+		require(k.gone.reason == "superseded", "NOT CHECKED",
 			"4: the signing key was compromised at %s: alone this proves nothing", then)
 	}
 	for _, period := range k.periods {
@@ -429,7 +443,7 @@ func main() {
 			os.Exit(exits[why.verdict])
 		}
 	}()
-	require(len(os.Args) > 2, "MALFORMED", "give the saved replies, the certificates and, if any, the retired keys")
+	require(len(os.Args) == 3 || len(os.Args) == 4, "MALFORMED", "give the saved replies, one file of certificates and, if any, the retired keys")
 	keys := signingKeys(os.Args[2])
 	if len(os.Args) > 3 {
 		retire(keys, os.Args[3])

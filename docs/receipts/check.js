@@ -80,6 +80,15 @@ function base64(text, problem) {
   return bytes.toString("base64") === text ? bytes : fail("MALFORMED", problem);
 }
 
+// A certificate stands on lines of its own; what is before, between and after is passed over.
+const PEM =
+  /(?<![^\n])-----BEGIN CERTIFICATE-----[ \t]*\r?\n(?:[A-Za-z0-9+/=]+[ \t]*\r?\n)+-----END CERTIFICATE-----[ \t]*\r?(?![^\n])/g;
+
+// A list of retired keys has no other text, and no escapes.
+const TEXT = '_"[0-9A-Za-z_:-]*"_', ROW = `_\\{${TEXT}:${TEXT}(?:,${TEXT}:${TEXT}){2}\\}_`;
+const LIST = new RegExp(
+  `^_\\{_"retired"_:_\\[(?:${ROW}(?:,${ROW})*|_)\\]_\\}_$`.replace(/_(?!:-)/g, "[ \\t\\r\\n]*"));
+
 const unusable = (file, problem) => fail("MALFORMED", `${file}: ${problem}`);
 
 function read(file) {
@@ -89,8 +98,10 @@ function read(file) {
 
 // The public keys of all signing certificates in a file, 32 bytes each in hexadecimal; authorities are left out.
 function signingKeys(file) {
-  const keys = new Map();
-  for (const [pem] of read(file).matchAll(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs)) {
+  const keys = new Map(), text = read(file), blocks = [...text.matchAll(PEM)];
+  if (blocks.length !== text.split("-----BEGIN CERTIFICATE-----").length - 1)
+    unusable(file, "holds a damaged certificate");
+  for (const [pem] of blocks) {
     let certificate;
     try { certificate = new X509Certificate(pem); }
     catch { unusable(file, "holds a damaged certificate"); }
@@ -118,8 +129,9 @@ function isRetirement({ key, retired_at: at, reason, ...more }) {
 function retire(keys, file) {
   let rows, right = false;
   try {
-    rows = JSON.parse(read(file).replace(/^\ufeff/, "")).retired;
-    right = new Set(rows.map(({ key }) => key)).size === rows.length && rows.every(isRetirement);
+    const text = read(file).replace(/^\ufeff/, "");
+    rows = JSON.parse(text).retired;
+    right = LIST.test(text) && new Set(rows.map(({ key }) => key)).size === rows.length && rows.every(isRetirement);
   } catch { /* not right */ }
   if (!right) unusable(file, "is no list of retired keys, or names one twice");
   for (const known of keys.values()) known.retirement = rows.find(({ key }) => key === known.id);
@@ -246,10 +258,11 @@ function* lines(file) {
   yield rest;
 }
 
-function main(saved, certificates, retired) {
+function main(saved, certificates, retired, ...more) {
   let number = 0;
   try {
-    if (!certificates) unusable("check.js", "give the saved replies, the certificates and, if any, the retired keys");
+    if (!certificates || more.length)
+      unusable("check.js", "give the saved replies, one file of certificates and, if any, the retired keys");
     const keys = signingKeys(certificates);
     if (retired) retire(keys, retired);
     for (const line of lines(saved)) {

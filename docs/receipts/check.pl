@@ -12,6 +12,13 @@ my ($VARINT, $FIXED64, $BYTES, $FIXED32) = (0, 1, 2, 5);
 my %RECEIPT = (1 => 2, 2 => 2, 3 => 2, 4 => 2, 5 => 2, 6 => 2, 7 => 1, 8 => 2, 9 => 2);   # field => type
 my %TIMESTAMP = (1 => 0, 2 => 0);
 my $MAX_LINE = 65536;
+# A certificate stands on lines of its own; what is before, between and after is passed over.
+my $END = qr/[ \t]*\r?/;
+my $PEM = qr{^-----BEGIN CERTIFICATE-----$END\n(?:[A-Za-z0-9+/=]+$END\n)+-----END CERTIFICATE-----$END$}m;
+# A list of retired keys has no other text, and no escapes.
+my $SPACE = qr/[ \t\r\n]*/; my $TEXT = qr/$SPACE"[0-9A-Za-z_:-]*"$SPACE/;
+my $ROW = qr/$SPACE\{$TEXT:$TEXT(?:,$TEXT:$TEXT){2}\}$SPACE/;
+my $LIST = qr/$SPACE\{$SPACE"retired"$SPACE:$SPACE\[(?:$ROW(?:,$ROW)*|$SPACE)\]$SPACE\}$SPACE/;
 my $END_OF_TIME = 253402300800;   # seconds, the year 10000
 
 sub fail { my ($verdict, $text) = @_; die { verdict => $verdict, text => $text } }
@@ -69,7 +76,9 @@ sub is_known { my ($fields, $types) = @_; !grep { ($types->{$_->{number}} // -1)
 # The public keys of all signing certificates in a file, 32 bytes each; authorities are left out.
 sub signing_keys {
   my ($file, %keys) = @_;
-  for (text($file) =~ /(-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----)/sg) {
+  my $text = text($file); my @blocks = $text =~ /($PEM)/g;
+  @blocks == (() = $text =~ /-----BEGIN CERTIFICATE-----/g) or fail("MALFORMED", "$file: holds a damaged certificate");
+  for (@blocks) {
     my $x = temporary("$_\n");
     my $o = `openssl x509 -in $x -noout -pubkey -dates -dateopt iso_8601 -ext keyUsage,basicConstraints 2>&1`;
     my $subject = `openssl x509 -in $x -noout -subject -nameopt RFC2253,-sep_comma_plus,sep_multiline,oid 2>&1`;
@@ -100,7 +109,7 @@ sub is_retirement {
 
 sub retire {
   my ($keys, $file) = @_; my $json = text($file); $json =~ s/^\xef\xbb\xbf//;
-  my $rows = eval { my $found = decode_json($json)->{retired}; ref $found eq "ARRAY" or die;
+  my $rows = eval { $json =~ /^$LIST\z/ or die; my $found = decode_json($json)->{retired};
     my %ids = map { $_->{key} => 1 } @$found;
     keys %ids == @$found && !(grep { !is_retirement($_) } @$found) ? $found : undef }
     or fail("MALFORMED", "$file: is no list of retired keys, or names one twice");
@@ -211,7 +220,7 @@ sub coverage {
 
 my ($saved, $certificates, $retired) = @ARGV; my $number = 0; $| = 1;
 eval {
-  $certificates // fail("MALFORMED", "give the saved replies, the certificates and, if any, the retired keys");
+  @ARGV == 2 || @ARGV == 3 or fail("MALFORMED", "give the saved replies, one file of certificates and, if any, the retired keys");
   my $keys = signing_keys($certificates); retire($keys, $retired) if defined $retired;
   -d $saved and fail("MALFORMED", "$saved: is a directory");
   open my $in, "<:raw", $saved or fail("MALFORMED", "$saved: $!");

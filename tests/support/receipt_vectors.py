@@ -5,6 +5,7 @@ Some are forged by a caller, who has no key; others by a provider, who signs wha
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -316,6 +317,12 @@ REPLIES: dict[str, tuple[str, Change]] = {
 }
 """What is in the file, and the verdict on it."""
 
+
+def pem(change: Callable[[bytes], bytes]) -> Callable[[Provider], bytes]:
+    """The genuine file of certificates changed."""
+    return lambda provider: change(provider.certificate.read_bytes())
+
+
 PAST, FUTURE, WHOLE = ANSWERED - 9 * DAY, ANSWERED + 9 * DAY, ANSWERED.replace(microsecond=0)
 CERTIFICATES: dict[str, tuple[str, Callable[[Provider], bytes]]] = {
     "valid": (VALID, lambda provider: provider.certificate_of((PAST, FUTURE))),
@@ -353,6 +360,29 @@ CERTIFICATES: dict[str, tuple[str, Callable[[Provider], bytes]]] = {
         UNUSABLE,
         lambda provider: certificate_pem(provider.pki, generate_private_key(SECP256R1()).public_key()),
     ),
+    "after a byte order mark": (UNUSABLE, pem(lambda text: b"\xef\xbb\xbf" + text)),
+    "after a byte order mark and a line": (VALID, pem(lambda text: b"\xef\xbb\xbf\n" + text)),
+    "two without a line end between": (UNUSABLE, pem(lambda text: text.rstrip() + text)),
+    "two with a return alone between": (UNUSABLE, pem(lambda text: text.rstrip() + b"\r" + text)),
+    "on indented lines": (UNUSABLE, pem(lambda text: text.replace(b"\n", b"\n  "))),
+    "with an indented first line": (UNUSABLE, pem(lambda text: b" " + text)),
+    "with blanks at line ends": (VALID, pem(lambda text: text.replace(b"\n", b" \t\n"))),
+    "with line ends of Windows": (VALID, pem(lambda text: text.replace(b"\n", b"\r\n"))),
+    "without a last line end": (VALID, pem(bytes.rstrip)),
+    "with an empty line in it": (UNUSABLE, pem(lambda text: text.replace(b"\n", b"\n\n"))),
+    "with a header in it": (UNUSABLE, pem(lambda text: text.replace(b"-\nM", b"-\nName: value\n\nM", 1))),
+    "of the label TRUSTED CERTIFICATE": (UNUSABLE, pem(lambda text: text.replace(b"CERT", b"TRUSTED CERT"))),
+    "of the label X509 CERTIFICATE": (UNUSABLE, pem(lambda text: text.replace(b"CERT", b"X509 CERT"))),
+    "beside one of the label X509 CERTIFICATE": (
+        VALID,
+        pem(lambda text: text.replace(b"CERT", b"X509 CERT") + text),
+    ),
+    "cut off after a whole one": (UNUSABLE, pem(lambda text: text + text[:200])),
+    "between other text": (VALID, pem(lambda text: b"Subject: receipts\n" + text + b"the end\n")),
+    "after its private key": (
+        VALID,
+        lambda provider: provider.certificate.with_suffix(".key").read_bytes() + provider.certificate.read_bytes(),
+    ),
     "that is damaged": (UNUSABLE, lambda provider: provider.certificate.read_bytes().replace(b"MII", b"MIJ")),
     "that is none": (UNUSABLE, lambda _provider: b"receipts.crt\n"),
     "that is empty": (UNUSABLE, lambda _provider: b""),
@@ -383,6 +413,11 @@ def listed(change: Callable[[dict[str, Any]], object], times: int = 1) -> Callab
     return make
 
 
+def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Provider], bytes]:
+    """A list with a row that is right, its text changed."""
+    return lambda provider: change(listed(dict.copy)(provider))
+
+
 RETIRED: dict[str, tuple[str, Callable[[Provider], bytes]]] = {
     "nothing": (VALID, lambda _provider: b'{"retired": []}'),
     "byte order mark": (VALID, lambda _provider: b'\xef\xbb\xbf{"retired": []}'),
@@ -395,6 +430,37 @@ RETIRED: dict[str, tuple[str, Callable[[Provider], bytes]]] = {
     "compromised later": (UNCHECKED, retirement(FUTURE, "compromised")),
     "compromised earlier": (INVALID, retirement(PAST, "compromised")),
     "another key": (VALID, retirement(PAST, "compromised", other=True)),
+    "list named twice": (UNUSABLE, rewritten(lambda text: text[:-1] + b', "retired": []}')),
+    "reason named twice": (UNUSABLE, rewritten(lambda text: text.replace(b'"reason"', b'"reason": "lost", "reason"'))),
+    "time named twice": (
+        UNUSABLE,
+        rewritten(lambda text: text.replace(b'"reason": "superseded"', b'"retired_at": ""')),
+    ),
+    "further key": (UNUSABLE, rewritten(lambda text: text[:-1] + b', "published": ""}')),
+    "list in capitals": (UNUSABLE, rewritten(lambda text: text.replace(b'"retired"', b'"Retired"'))),
+    "key in capitals": (UNUSABLE, rewritten(lambda text: text.replace(b'"key"', b'"KEY"'))),
+    "escape": (UNUSABLE, rewritten(lambda text: text.replace(b"superseded", rb"\u0073uperseded"))),
+    "escape in a name": (UNUSABLE, rewritten(lambda text: text.replace(b'"key"', rb'"k\u0065y"'))),
+    "form feed": (UNUSABLE, rewritten(lambda text: text + b"\f")),
+    "space of another kind": (UNUSABLE, rewritten(lambda text: text + b"\xc2\xa0")),
+    "more after it": (UNUSABLE, rewritten(lambda text: text + b"{}")),
+    "comma too many": (UNUSABLE, rewritten(lambda text: text.replace(b"}]", b"},]"))),
+    "blanks everywhere": (
+        VALID,
+        rewritten(lambda text: b"\n" + re.sub(rb'([{}:,]|\[|\])(?=["\s\[\]{}]|$)', rb"\t\1\r\n", text)),
+    ),
+    "null as a row": (UNUSABLE, lambda _provider: b'{"retired": [null]}'),
+    "null as the list": (UNUSABLE, lambda _provider: b'{"retired": null}'),
+    "number as the reason": (UNUSABLE, listed(lambda row: row.update(reason=1))),
+    "part of a second": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21T00:00:00.5Z"))),
+    "leap second": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21T23:59:60Z"))),
+    "hour 24": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21T24:00:00Z"))),
+    "time with a small t": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21t00:00:00Z"))),
+    "time with a small z": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21T00:00:00z"))),
+    "year in Persian digits": (
+        UNUSABLE,
+        rewritten(lambda text: re.sub(rb'"[0-9]{4}-', '"\u06f2\u06f0\u06f2\u06f6-'.encode(), text)),
+    ),
     "key named twice": (UNUSABLE, listed(dict.copy, 2)),
     "day alone": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21"))),
     "local time": (UNUSABLE, listed(lambda row: row.update(retired_at="2026-03-21T00:00:00+03:30"))),

@@ -28,6 +28,9 @@ from estelam.core.pem import KeyFileError, name_text, read_certificates, read_pr
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 
+_INSTANT_FORM = re.compile("(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+
+
 def key_fingerprint(public: CertificatePublicKeyTypes) -> str:
     """Return the SHA-256 of the key's SubjectPublicKeyInfo (DER), hexadecimal: the same for all its certificates."""
     return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
@@ -41,7 +44,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 def _is_instant(text: str) -> str:
     with contextlib.suppress(ValueError):
         # Verifiers in other languages compare the text, so a Jalali year is refused and not converted.
-        if len(text) == 20 and 1900 <= datetime.strptime(text, INSTANT).year < 2200:  # noqa: DTZ007 - the Z is part of the form
+        if _INSTANT_FORM.fullmatch(text) and datetime.strptime(text, INSTANT):  # noqa: DTZ007 - the Z is part of the form
             return text
     raise ValueError("give a Gregorian instant in UTC, as 2026-03-21T00:00:00Z")
 
@@ -88,6 +91,8 @@ class RetirementList(BaseModel):
             raise KeyFileError(f"{path}: {validation_summary(error)}") from None
         if repeated := repeated_keys(content):
             raise KeyFileError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+        if b"\\" in content:
+            raise KeyFileError(f"{path}: has an escape (\\); write each letter as it is")
         keys = [retirement.key for retirement in found.retired]
         if len(set(keys)) != len(keys):
             raise KeyFileError(f"{path}: a key is named twice; keep the row with the earliest time")

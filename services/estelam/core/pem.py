@@ -23,6 +23,12 @@ MAX_CRL_BYTES = 1 << 26
 
 _LABELS = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 _CRL_BLOCK = re.compile(rb"^-----BEGIN X509 CRL-----.*?^-----END X509 CRL-----", re.MULTILINE | re.DOTALL)
+_CERTIFICATE_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATE_BLOCK = re.compile(
+    rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n(?:[A-Za-z0-9+/=]+[ \t]*\r?\n)+-----END CERTIFICATE-----[ \t]*\r?$",
+    re.MULTILINE,
+)
+"""A certificate, on lines of its own; what stands before, between and after is passed over."""
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = b"\xff\xfe", b"\xfe\xff"
 _UNREADABLE = ValueError, TypeError, UnsupportedAlgorithm
@@ -154,16 +160,18 @@ def _read(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def _parse_certificates(path: Path, content: bytes) -> tuple[x509.Certificate, ...]:
-    count = _LABELS.findall(content).count(b"CERTIFICATE")
-    if count == 0 or content.startswith((_UTF8_BOM, *_UTF16_BOMS)):
+    blocks, count = _CERTIFICATE_BLOCK.findall(content), content.count(_CERTIFICATE_BEGIN)
+    if count == 0 or (len(blocks) != count and content.startswith(_UTF8_BOM)):
         raise KeyFileError(f"{path}: {_found(content, path)}, not a certificate in PEM form")
     try:
-        found = tuple(x509.load_pem_x509_certificates(content))
+        found = tuple(map(x509.load_pem_x509_certificate, blocks))
     except _UNREADABLE:
         found = ()
     # A block without its end, as in a file half written, would be left out without an error.
     if len(found) != count:
-        raise KeyFileError(f"{path}: a certificate in it is damaged or cut off; copy the file again")
+        raise KeyFileError(
+            f"{path}: a certificate in it is damaged or cut off, or not on lines of its own; copy the file again"
+        )
     return found
 
 
