@@ -3,6 +3,7 @@
 import configparser
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from estelam.catalogue import loader
 from estelam.client.channel import ClientIdentity
 from estelam.core.addresses import check_loopback
 from estelam.core.clock import Clock
-from estelam.core.settings import ServingSettings, SettingsError, load_settings
+from estelam.core.settings import ServingSettings, SettingsError, StoreSettings, load_settings
 from estelam.core.settings_file import CONFIG
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.storage.grants import Role
@@ -268,6 +269,62 @@ def test_systemd_stop_timeout() -> None:
     for name in KINDS:
         given = settings(name)
         assert given.shutdown_delay_seconds + given.drain_seconds + 10 <= int(unit["Service"]["TimeoutStopSec"])
+
+
+# Files that a restore must not bring back
+
+KEPT = Path("/var/lib/estelam")
+
+
+def unit_paths(unit: str) -> set[str]:
+    """The folders that a unit may write to."""
+    read = configparser.ConfigParser(strict=False, interpolation=None)
+    read.optionxform = str  # type: ignore[assignment,method-assign]
+    read.read(DEPLOY / "systemd" / unit)
+    section = read["Service"]
+    return {f"/var/lib/{section.get('StateDirectory')}", *section.get("ReadWritePaths", "").split()}
+
+
+def volume_of(service: str, folder: Path) -> str:
+    """The volume that Compose mounts at *folder*, to be written to."""
+    (volume,) = [
+        mount.split(":")[0] for mount in COMPOSE["services"][service]["volumes"] if mount.endswith(f":{folder}")
+    ]
+    return volume
+
+
+@pytest.mark.parametrize("name", STORING)
+def test_kept_checkpoint_is_writable(name: str) -> None:
+    """Each service may write its kept checkpoint by its unit, in Compose and in Kubernetes, on a volume of its own."""
+    given = settings(name)
+    assert isinstance(given, StoreSettings)
+    kept = given.kept_checkpoint
+    component = DEPLOY / "kubernetes" / "kept"
+    (patch,), (claim,) = documents(component / "workers.yaml"), documents(component / "claim.yaml")
+    (overlay,) = documents(DEPLOY / name / "kustomization.yaml")
+
+    assert KEPT / f"{name}.checkpoint" == kept
+    assert str(KEPT) in unit_paths("estelam@.service")
+    assert volume_of(name, KEPT) in set(COMPOSE["volumes"]) - {"postgresql"}
+    assert ["../kubernetes/kept"] == overlay["components"]
+    assert [str(KEPT)] == found("mountPath", within=patch)
+    assert [claim["metadata"]["name"]] == found("claimName", within=patch)
+
+
+def test_monitor_keeps_checkpoints() -> None:
+    """The monitor keeps what it cosigned in a folder that its unit and Compose let it write."""
+    given = tomllib.loads((DEPLOY / "quality" / "estelam.toml").read_text("utf-8"))["quality"]
+
+    assert Path(given["kept_checkpoints"]).parent == KEPT
+    assert str(KEPT) in unit_paths("estelam-quality.service")
+    assert "quality-kept" == volume_of("quality", KEPT)
+
+
+def test_witness_state_is_writable() -> None:
+    """The witness's unit may write to both folders of its state."""
+    given = tomllib.loads((DEPLOY / "witness" / "estelam.toml").read_text("utf-8"))["witness"]
+
+    assert {given["state"], given["kept_state"]} <= unit_paths("estelam-witness.service")
 
 
 # PostgreSQL

@@ -53,7 +53,7 @@ class WitnessState:
             OSError: one can't be created.
         """
         for folder in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def last(self, origin: str) -> Checkpoint | None:
         """Return the last checkpoint that was cosigned of the log *origin*; None if none was.
