@@ -287,10 +287,8 @@ def unit_paths(unit: str) -> set[str]:
 
 def volume_of(service: str, folder: Path) -> str:
     """The volume that Compose mounts at *folder*, to be written to."""
-    (volume,) = [
-        mount.split(":")[0] for mount in COMPOSE["services"][service]["volumes"] if mount.endswith(f":{folder}")
-    ]
-    return volume
+    (mount,) = [each for each in map(str, COMPOSE["services"][service]["volumes"]) if f":{folder}" in each]
+    return mount.removesuffix(f":{folder}")
 
 
 @pytest.mark.parametrize("name", STORING)

@@ -22,27 +22,37 @@ from estelam.ledger.verify import verify_heads
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.note import MAX_NOTE
-from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.tree import EMPTY_ROOT
 from estelam.storage.base import StoreError
+
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """That a ledger is not the sequel of the kept checkpoint."""
+    """That a ledger is not the sequel of the kept checkpoint, or that a damaged file can't show that it is."""
 
     kept: str
-    """The kept checkpoint as SIZE:ROOT, or "unreadable"."""
+    """The kept checkpoint as SIZE:ROOT, or UNREADABLE."""
     ledger: str
     """The ledger's newest checkpoint as SIZE:ROOT."""
     problem: str
 
     def refusal(self, service: str, path: Path) -> StoreError:
         """Return the error with which the service refuses to start."""
+        acknowledge = f"run: estelam ledger acknowledge-restore {service} --operator NAME --reason TEXT"
+        if self.kept == UNREADABLE:
+            return StoreError(
+                f"the checkpoint kept in {path} is damaged: {self.problem}. So it can't show whether the ledger of "
+                f"{service} has lost its end. Run: estelam ledger verify {service} --heads FILE, with the checkpoints "
+                "published last. If it continues them, rename the kept file and start again; if not, put the right "
+                f"store in place, or if its end is lost for good, {acknowledge}"
+            )
         return StoreError(
             f"the ledger of {service} does not continue the checkpoint kept in {path}: {self.problem}. Signing "
             "on would contradict receipts that were given out. Put the right store in place; if its end is lost for "
-            f"good, run: estelam ledger acknowledge-restore {service} --operator NAME --reason TEXT"
+            f"good, {acknowledge}"
         )
 
 
@@ -71,7 +81,8 @@ def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey
         origin: The name of the ledger.
 
     Raises:
-        StoreError: the ledger's last checkpoint is damaged.
+        StoreError: the ledger's last checkpoint is damaged; or the file can't be opened, is of another ledger, or is
+            signed with a key that is not among *keys*: then the settings are wrong, and not the ledger.
     """
     newest = last_checkpoint(connection)
     try:
@@ -79,13 +90,11 @@ def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey
     except ValueError:
         raise StoreError("the last checkpoint of the ledger is damaged") from None
     try:
-        kept = _read(path, keys)
-    except (OSError, ValueError, InvalidReceipt) as error:
-        return Mismatch("unreadable", str(last), f"the file can't be used: {describe_error(error)}")
+        kept = _read(path, keys, origin)
+    except ValueError as error:
+        return Mismatch(UNREADABLE, str(last), describe_error(error))
     if kept is None:
         return None
-    if kept.origin != origin:
-        return Mismatch(str(kept), str(last), f"it is of the ledger {kept.origin}")
     if kept.size > last.size:
         return Mismatch(str(kept), str(last), f"it has {kept.size} entries, the ledger has only {last.size}")
     try:
@@ -136,12 +145,35 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _read(path: Path, keys: Mapping[str, VerifyingKey]) -> Checkpoint | None:
+def _read(path: Path, keys: Mapping[str, VerifyingKey], origin: str) -> Checkpoint | None:
+    """Return the checkpoint in *path*; None if there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+        StoreError: it can't be opened, is of another ledger than *origin*, or none of *keys* signed it.
+    """
     try:
         note = _text(path)
     except FileNotFoundError:
         return None
-    return checkpoint.verify(note, keys)[0]
+    except OSError as error:
+        raise StoreError(f"the kept checkpoint can't be read: {describe_error(error)}; correct that") from None
+    parsed = checkpoint.parse(note)
+    if parsed.checkpoint.origin != origin:
+        raise StoreError(
+            f"{path}: holds a checkpoint of the ledger {parsed.checkpoint.origin}, and this one is {origin}; name this "
+            "service's own file in kept_checkpoint"
+        )
+    try:
+        return checkpoint.verify(note, keys)[0]
+    except InvalidReceipt as invalid:
+        if invalid.problem is not ReceiptProblem.UNKNOWN_KEY:
+            raise ValueError("its signature is wrong") from None
+    hashes = ", ".join(line.key_hash.hex() for line in parsed.signatures if line.name == origin)
+    raise StoreError(
+        f"{path}: the kept checkpoint is signed with a key (hash {hashes}) whose certificate is not in "
+        "signing_certificates; put it back: the certificates of past keys stay there for ever"
+    )
 
 
 def _text(path: Path) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import kept, search
@@ -23,7 +25,7 @@ from tests.e2e.conftest import CommandLine, caller
 from tests.integration.storage.test_ledger import Writer
 from tests.support import store_copies
 from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
+from tools.env.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
 
 ACKNOWLEDGE = ("ledger", "acknowledge-restore", "promissory", "--operator", "Operations", "--reason", "lost disk")
 
@@ -39,9 +41,10 @@ class Service:
     def settings(self) -> StoreSettings:
         return self.sandbox.promissory(kept_checkpoint=self.path)
 
-    def answer(self, count: int = 1) -> None:
-        """Start, answer *count* inquiries, and stop."""
-        service = self._start(promissory_opening(self.sandbox, kept_checkpoint=self.path, shutdown_delay_seconds=0))
+    def answer(self, count: int = 1, **settings: Any) -> None:
+        """Start with *settings*, answer *count* inquiries, and stop."""
+        given: dict[str, Any] = {"kept_checkpoint": self.path, "shutdown_delay_seconds": 0, **settings}
+        service = self._start(promissory_opening(self.sandbox, **given))
         with caller(self.sandbox, service.address) as ask:
             assert {ANSWER_YES} == {ask() for _ in range(count)}
         service.close()
@@ -129,13 +132,41 @@ def test_damaged_file(service: Service, content: bytes) -> None:
     whole = service.path.read_bytes()
     for damaged in (content, whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
         service.path.write_bytes(damaged)
-        with pytest.raises(StoreError, match=f"kept in {service.path}: the file can't be used"):
+        with pytest.raises(StoreError, match=f"kept in {service.path} is damaged: (?!.*receipt ).*--heads FILE"):
             service.answer()
     acknowledged = CommandLine(service.sandbox)(*ACKNOWLEDGE, "--json")
     service.answer()
 
     assert "unreadable" == acknowledged.json["kept"]
     assert damaged == Path(acknowledged.json["moved_to"]).read_bytes()
+
+
+def test_wrong_settings_are_no_restore(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removed certificate, or a file of another ledger, is named as the cause, and can't be acknowledged away."""
+    service.answer()
+    DevCertificateAuthority(service.sandbox.pki).issue_signing("new", MINISTRY, since=SINCE, lifetime=LIFETIME)
+    kept_text = service.path.read_text("utf-8")
+    key, certificate = service.sandbox.pki / "new.key", service.sandbox.pki / "new.crt"
+    with monkeypatch.context() as changed:
+        changed.setenv("ESTELAM_PROMISSORY_SIGNING_KEY", str(key))
+        changed.setenv("ESTELAM_PROMISSORY_SIGNING_CERTIFICATES", str(certificate))
+        unknown_key = start_and_acknowledge(service, signing_key=key, signing_certificates=(certificate,))
+    service.path.write_text(kept_text.replace("/promissory/", "/judiciary/"), "utf-8")
+    other_ledger = start_and_acknowledge(service)
+
+    assert "whose certificate is not in signing_certificates" in unknown_key
+    assert "holds a checkpoint of the ledger estelam/judiciary/" in other_ledger
+
+
+def start_and_acknowledge(service: Service, **settings: Any) -> str:
+    """The reason for which the service does not start, which is also that of a refused acknowledgement."""
+    with pytest.raises(StoreError) as caught:
+        service.answer(**settings)
+    acknowledged = CommandLine(service.sandbox)(*ACKNOWLEDGE)
+    assert 21 == acknowledged.code
+    assert str(caught.value) in acknowledged.err
+    assert service.path.exists()
+    return str(caught.value)
 
 
 def test_kill_leaves_a_file_that_the_ledger_continues(service: Service) -> None:
