@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, StaticPool, Table, create_engi
 from estelam.core.files import sync_folder
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import partitions
+from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, KEPT_MICROS
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.search import SEGMENT_ENTRIES
@@ -27,6 +28,8 @@ from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.tree import leaf_hash, node_hash, subtree_root
 from estelam.storage.base import LEDGER, StoreError
 
+MIN_AGE_MICROS = KEPT_MICROS
+"""How old entries must be to be archived."""
 _ROWS_AT_ONCE = 2000
 _archive, _entry = archive_table.c, entry_table.c
 _RANGES = select(_archive.first_index, _archive.end_index).order_by(_archive.first_index)
@@ -68,12 +71,22 @@ def file_of(folder: Path, service: str, first: int) -> Path:
     return folder / f"{service}-{first:012}.ledger"
 
 
-def next_range(connection: Connection, before: int) -> tuple[int, int] | None:
-    """Return the range of the oldest partition in the store, if it is closed and ends at index *before* or earlier."""
+def next_range(connection: Connection, before: int, micros: int) -> tuple[int, int] | None:
+    """Return the range of the oldest partition in the store, if it is closed and ends at index *before* or earlier.
+
+    None too if an entry in it is younger at *micros* (Unix time in microseconds) than a confirmation is kept: the
+    service reads the entries of confirmations.
+    """
     size = connection.execute(select(func.coalesce(func.max(checkpoint_table.c.size), 0))).scalar_one()
     first = connection.execute(select(func.coalesce(func.max(_archive.end_index), 0))).scalar_one()
     end = first + partitions.ENTRIES
-    return (first, end) if end <= min(before, size) else None
+    if end > min(before, size):
+        return None
+    commit, signed_at = checkpoint_table.c.size, checkpoint_table.c.signed_at_micros
+    last = select(func.min(commit)).where(commit >= end).scalar_subquery()
+    is_young = signed_at.between(micros - MIN_AGE_MICROS, micros + CLOCKS_DIFFER_MICROS)
+    young = select(commit).where(commit > first, commit <= last, is_young).limit(1)
+    return None if connection.execute(young).first() else (first, end)
 
 
 def write(connection: Connection, service: str, folder: Path, entries: tuple[int, int], last: Checkpoint) -> list[int]:

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import make_url
 
 from estelam.core.clock import Clock
-from estelam.ledger import cosignatures, partitions
+from estelam.core.model import Outcome
+from estelam.ledger import archives, confirmations, cosignatures, partitions
 from estelam.ledger.errors import LedgerUncheckedError
 from estelam.ledger.tables import last_checkpoint
 from estelam.receipts import checkpoint
@@ -24,6 +25,7 @@ from tests.e2e.conftest import CommandLine, caller
 from tests.guarantees.recorded_ledger import receipt_of
 from tests.integration.quality.monitored_services import NOTES, settings_of
 from tests.integration.storage.test_ledger import Writer
+from tests.integration.storage.test_recording import NOTE, PARTIES, NoteWorker
 from tests.integration.storage.test_tiles import read as read_tiles
 from tests.integration.test_witnessing import ask as ask_for_receipt
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
@@ -45,6 +47,7 @@ ARCHIVE = ("ledger", "archive", "promissory", "--before", "1000000")
 def small(cluster: PostgresCluster, loaded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A sandbox whose ledger has partitions of 512 entries."""
     monkeypatch.setattr(partitions, "ENTRIES", ENTRIES)
+    monkeypatch.setattr(archives, "MIN_AGE_MICROS", 0)
     function = importlib.import_module("estelam.storage.migrations.versions.0001_ledger").ADD_PARTITIONS
     with cluster.connect(str(make_url(loaded.promissory().store).database)) as connection:
         for statement in (
@@ -83,6 +86,24 @@ def test_searches_read_archived_entries(archived: tuple[CommandLine, Path]) -> N
     assert [] == again["archived"]
     assert ["1", "2"] == [str(each["load"]) for each in noted]
     assert 0 == command(*RECALL, "--archive", str(folder)).code
+
+
+def test_young_entries_are_not_archived(small: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition with an entry that may still confirm an inquiry stays in the store, and one that is older goes."""
+    monkeypatch.setattr(archives, "MIN_AGE_MICROS", confirmations.KEPT_MICROS)
+    command, worker = CommandLine(small), NoteWorker(small)
+    archive = (*ARCHIVE, str(tmp_path / "archive"), "--json")
+    with closing(worker.store):
+        real, worker.micros = worker.micros, worker.micros - confirmations.KEPT_MICROS - 1
+        worker.recorder.note_facts()
+        worker.ask(*[NOTE] * (ENTRIES - 2))
+        worker.micros = real
+        worker.ask(NOTE)
+        worker.ask(*[NOTE] * ENTRIES)
+        assert 1 == len(command(*archive).json["archived"])
+
+        assert [] == command(*archive).json["archived"]
+        assert [Outcome.DISCLOSED] == worker.ask(PARTIES)
 
 
 def test_service_goes_on(archived: tuple[CommandLine, Path], start: Start) -> None:

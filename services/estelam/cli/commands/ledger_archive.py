@@ -16,7 +16,10 @@ from estelam.storage.store import AccessMode, Store, StoreError, is_single_proce
 
 
 def archive_entries(service: str, folder: Path, before: int, *, as_json: bool) -> None:
-    """Write each partition of the ledger of *service* that ends before index *before* to *folder*, and remove it."""
+    """Write each partition of the ledger of *service* that ends before index *before* to *folder*, and remove it.
+
+    It stops before entries of the last 25 hours, which may confirm an inquiry.
+    """
     files = []
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings = settings_of(service)
@@ -26,7 +29,7 @@ def archive_entries(service: str, folder: Path, before: int, *, as_json: bool) -
         while True:
             with ledger_of(service, as_json=as_json) as connection:
                 _, last = newest_checkpoint(connection, service, None, keys)
-                if (entries := archives.next_range(connection, before)) is None:
+                if (entries := archives.next_range(connection, before, Clock().micros())) is None:
                     break
                 notes = archives.write(connection, service, folder, entries, last)
             _detach(settings.store, entries, notes)

@@ -175,9 +175,9 @@ def archive_entries(
 ) -> None:
     """Move closed partitions of entries from PostgreSQL to files, verified, as the role that owns the tables.
 
-    Searches, proofs, tiles and `ledger verify` need the files from then on (--archive DIR). Exit 0: done, also where no
-    partition ends before INDEX; 1: the ledger is INVALID; 2: it is not on PostgreSQL, or empty; 21: the store or DIR
-    can't be used.
+    It stops before entries of the last 25 hours, which may confirm an inquiry. Searches, proofs, tiles and `ledger
+    verify` need the files from then on (--archive DIR). Exit 0: done, also where no partition ends before INDEX; 1: the
+    ledger is INVALID; 2: it is not on PostgreSQL, or empty; 21: the store or DIR can't be used.
     """
 
 
