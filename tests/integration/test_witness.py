@@ -93,7 +93,7 @@ def test_other_size(client: httpx.Client, old: int) -> None:
     assert (409, "5\n", "text/x.tlog.size") == (reply.status_code, reply.text, reply.headers["content-type"])
 
 
-def test_rewritten_log(client: httpx.Client, settings: WitnessSettings) -> None:
+def test_rewritten_log(client: httpx.Client, settings: WitnessSettings, capsys: pytest.CaptureFixture[str]) -> None:
     """A log rewritten with its own key is not cosigned, at whatever size, and what proves it is kept."""
     before, rewritten = remembered(settings), LOG.rewritten(3)
 
@@ -104,6 +104,8 @@ def test_rewritten_log(client: httpx.Client, settings: WitnessSettings) -> None:
     assert (422, before) == (larger.status_code, remembered(settings))
     (evidence,) = settings.state.glob("*.contradiction")
     assert rewritten.note(5) == evidence.read_text("utf-8")
+    (event,) = [line for line in capsys.readouterr().out.splitlines() if "witness.contradiction" in line]
+    assert str(evidence) in event
     assert 200 == submit(client, LOG.submission(5, 8)).status_code  # the true one goes on
 
 

@@ -1,5 +1,6 @@
 """A service's checkpoints at its witnesses: sent in the background, cosigned, and given out with refreshed receipts."""
 
+import base64
 import contextlib
 import shutil
 import socket
@@ -34,6 +35,7 @@ from estelam.server.witnessing import submit_checkpoint
 from estelam.storage.store import AccessMode, Store
 from estelam.witness.client import TIMEOUT_SECONDS, WitnessClient, WitnessError
 from estelam.witness.settings import WitnessSettings
+from estelam.witness.state import WitnessState
 from tests.conftest import Start, both_engines, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.guarantees.recorded_ledger import receipt_of
@@ -133,6 +135,23 @@ def test_witness_down(loaded: Sandbox, tmp_path: Path, start: Start, capsys: pyt
     port = url.rpartition(":")[2]
     with served(witness.settings.model_copy(update={"listen": f"127.0.0.1:{port}"})):
         wait_for(lambda: any(witness.settings.state.glob("*.checkpoint")))
+
+
+def test_contradiction(loaded: Sandbox, tmp_path: Path, start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log of a service whose ledger contradicts what its witness cosigned says so."""
+    service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
+    ask(loaded, service.address)
+    service.close()
+    with contextlib.closing(Store(loaded.promissory().store)) as store, store.transaction() as connection:
+        note = str(last_checkpoint(connection))
+    root = note.splitlines()[2]
+    with witness_of(loaded, tmp_path) as witness:
+        state = WitnessState(witness.settings.state)
+        state.store(signing_key(loaded).name, note.replace(root, base64.b64encode(bytes(32)).decode()))
+        start(promissory_opening(loaded, witnesses=(witness.address,)))
+        wait_for(lambda: "this ledger contradicts what it signed before" in capsys.readouterr().out)
+
+    assert 1 == len([*witness.settings.state.glob("*.contradiction")])
 
 
 def cosigned(sandbox: Sandbox, client: WitnessClient) -> list[int]:

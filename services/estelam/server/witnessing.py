@@ -93,6 +93,17 @@ def submit_checkpoint(
             return other.size
         with store.transaction() as connection:
             proof = proofs.consistency(connection, other.size, size, note)
-        line = witness.add_checkpoint(proof, note)
+        line = _resubmit(witness, proof, note, size)
     write(lambda connection: cosignatures.store(connection, size, witness.key.name, line))
     return size
+
+
+def _resubmit(witness: WitnessClient, proof: str, note: str, size: int) -> str:
+    """Submit *note*, of *size* entries, with a proof from where the witness stands."""
+    try:
+        return witness.add_checkpoint(proof, note)
+    except OtherSizeError as other:
+        if other.size != size:  # another worker was faster
+            raise
+        problem = f"it has cosigned another checkpoint of {size} entries: this ledger contradicts what it signed before"
+        raise WitnessError(problem) from None

@@ -101,4 +101,12 @@ def _refusal(error: HTTPError) -> WitnessError:
         size = error.read(32).decode("ascii", "replace")
         if re.fullmatch(r"(0|[1-9][0-9]{0,18})\n?", size):
             return OtherSizeError(int(size))
-    return WitnessError(f"it refuses with status {error.code}")
+    meaning = _MEANINGS.get(error.code, "")
+    return WitnessError(f"it refuses with status {error.code}{meaning and f': {meaning}'}")
+
+
+_MEANINGS = {
+    403: "it does not know the key that signed the checkpoint",
+    404: "it does not know this ledger, or its url is wrong",
+    422: "the checkpoint does not continue the one that it cosigned",
+}

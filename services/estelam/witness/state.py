@@ -93,15 +93,17 @@ class WitnessState:
         for folder in self._folders:
             write_atomic(folder / _name(origin, "checkpoint"), note, durable=True)
 
-    def store_evidence(self, origin: str, note: str) -> None:
-        """Store the first *note* by which the log *origin* contradicts a cosigned checkpoint, as evidence.
+    def store_evidence(self, origin: str, note: str) -> Path:
+        """Store the first *note* by which the log *origin* contradicts a cosigned checkpoint; return its file.
 
         Raises:
             OSError: it could not be written.
         """
-        path = self._folder / _name(origin, "contradiction")
-        if not path.exists():
-            write_atomic(path, note, durable=True)
+        paths = [folder / _name(origin, "contradiction") for folder in self._folders]
+        for path in paths:
+            if not path.exists():
+                write_atomic(path, note, durable=True)
+        return paths[0]
 
 
 def _name(origin: str, ending: str) -> str:

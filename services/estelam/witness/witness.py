@@ -89,7 +89,14 @@ class Witness:
         last = self._state.last(found.origin) or Checkpoint(found.origin, 0, EMPTY_ROOT)
         contradicts = found.size == last.size and found.root != last.root
         if contradicts:
-            self._state.store_evidence(found.origin, proof.note)
+            evidence = self._state.store_evidence(found.origin, proof.note)
+            log.error(
+                "witness.contradiction",
+                origin=found.origin,
+                offered=str(found),
+                cosigned=str(last),
+                evidence=str(evidence),
+            )
         if contradicts or proof.old != last.size:  # 4
             raise OtherSize(last.size)
         if not is_consistent(last.size, last.root, found.size, found.root, proof.path):  # 5
