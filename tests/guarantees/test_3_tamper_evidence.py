@@ -200,6 +200,17 @@ def test_changed_value_is_detected(tampering: LedgerTampering, table: Table) -> 
     assert [] == tampering.undetected(changes)
 
 
+def test_added_line_of_a_note_is_detected(tampering: LedgerTampering) -> None:
+    """A checkpoint's note has no line but the ledger's own signature, though others may be in a note elsewhere."""
+    changes = (
+        [update_row(checkpoint_table, row, {"note": row["note"] + line})]
+        for row in tampering.rows(checkpoint_table)
+        for line in (f"— witness.example/w1 {'A' * 100}\n", row["note"].splitlines(keepends=True)[-1])
+    )
+
+    assert [] == tampering.undetected(changes)
+
+
 def test_permuted_subjects_are_detected(tampering: LedgerTampering) -> None:
     """Index keys that change columns are detected."""
     changes = (

@@ -24,7 +24,8 @@ from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.core.settings import WitnessAddress
-from estelam.ledger import cosignatures, search
+from estelam.ledger import cosignatures, search, verify
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import checkpoint_table, cosignature_table, last_checkpoint
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint
@@ -353,13 +354,38 @@ def cosign(sandbox: Sandbox, witness: Cosigner, *, newest: bool) -> None:
         cosignatures.store(connection, row.size, witness.key.name, line)
 
 
-def test_cosignature_of_nothing(ledger: Store, loaded: Sandbox) -> None:
-    """A cosignature of a checkpoint that the ledger does not have is found by its verification."""
+@pytest.mark.parametrize(
+    ("beyond", "witness", "change"),
+    [
+        (10**6, "witness.example/w1", str),  # of no checkpoint
+        (0, "witness.example/w2", str),
+        (0, "witness.example/w1", lambda _: "garbage"),
+        (0, "witness.example/w1", lambda line: line + line),
+        (0, "witness.example/w1", lambda line: line[:-1]),
+    ],
+)
+def test_cosignature_that_is_none(
+    ledger: Store, loaded: Sandbox, beyond: int, witness: str, change: Callable[[str], str]
+) -> None:
+    """A row that is not the witness's line for a checkpoint of the ledger is found by its verification."""
     with ledger.transaction() as connection:
-        cosignatures.store(connection, 10**6, "witness.example/w1", OTHER)
+        body = checkpoint.parse(last_checkpoint(connection) or "").body
+        line = cosigner().cosign(body, SECONDS)
+        cosignatures.store(connection, search.size(connection) + beyond, witness, change(line))
     done = run(loaded, "ledger", "verify", "promissory")
 
-    assert (1, True) == (done.exit_code, "a cosignature is of no checkpoint" in done.stderr)
+    assert (1, True) == (done.exit_code, "is no cosignature of a checkpoint of this ledger" in done.stderr)
+
+
+def test_stored_cosignature_is_verified(ledger: Store, loaded: Sandbox) -> None:
+    """Where the witness's key is known, its stored line must be its signature of that checkpoint."""
+    witness, keys = cosigner(), verifying_keys(loaded.promissory().signing_certificates)
+    with ledger.transaction() as connection:
+        cosignatures.store(connection, search.size(connection), witness.key.name, witness.cosign("x\n", SECONDS))
+        assert list(verify.verify_ledger(connection, keys))
+
+        with pytest.raises(LedgerCorruptError):
+            list(verify.verify_ledger(connection, keys, witnesses=[witness.key]))
 
 
 def test_ledger_behind_its_witness(ledger: Store, loaded: Sandbox, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    exists,
     func,
     not_,
     or_,
@@ -30,6 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
+from estelam.core.note_keys import NoteKey
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, key_of
@@ -51,12 +51,13 @@ from estelam.ledger.tables import (
     node_table,
     noted_fact,
 )
-from estelam.receipts import checkpoint
+from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt, check_key
 from estelam.receipts.tree import Frontier, Growth, is_consistent, leaf_hash, prove_consistency
 
 ROWS_AT_ONCE = 2000
+_STREAMED = {"yield_per": ROWS_AT_ONCE}
 
 
 def _as_stored(table: Table, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -75,6 +76,7 @@ def verify_ledger(
     keys: Mapping[str, VerifyingKey],
     start: Frontier | None = None,
     archived: Sequence[Connection] = (),
+    witnesses: Sequence[NoteKey] = (),
 ) -> Iterator[Checkpoint]:
     """Verify the ledger from *start* on, by default all of it; yield the checkpoint of each commit.
 
@@ -86,6 +88,7 @@ def verify_ledger(
         keys: The signing keys, present and past, by their ids.
         start: The tree at a checkpoint that was verified earlier (`tree_at`).
         archived: Connections to the files of archived entries, oldest first; all, unless *start* is after them.
+        witnesses: The keys of witnesses. Cosignatures of others are not verified, only their form is.
 
     Raises:
         LedgerCorruptError: at the first fault.
@@ -93,6 +96,7 @@ def verify_ledger(
     """
     try:
         yield from _verified(connection, keys, start or Frontier(), archived)
+        _check_cosignatures(connection, start.size if start else 0, witnesses)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
@@ -197,7 +201,7 @@ class _Confirmations:
 def _verified(
     connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier, archived: Sequence[Connection]
 ) -> Iterator[Checkpoint]:
-    streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
+    streamed = connection.execution_options(**_STREAMED)
     # Without a start there is no condition, so that a row is found whatever it holds.
     end = connection.execute(select(func.max(archive_table.c.end_index))).scalar() or 0
     entries_after = [entry_table.c["index"] >= max(start.size, end)] if start.size or end else []
@@ -232,7 +236,7 @@ def _archived_rows(connection: Connection, archived: Sequence[Connection], start
     notes = {row[0]: tuple(row) for row in kept}
     for source in archived:
         stored = _as_stored(entry_table, entry_table.c["index"] >= start)
-        with source.execute(stored, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
+        with source.execute(stored, execution_options=_STREAMED) as rows:
             for row in chain.from_iterable(rows.partitions()):
                 if row[0] in notes and notes[row[0]] != tuple(row):
                     raise LedgerCorruptError(f"entry {row[0]} is another than in its file of archived entries")
@@ -289,10 +293,20 @@ class _Derived:
             rows = connection.execute(_as_stored(table, *conditions))
             if sorted(repr(tuple(row)) for row in rows) != sorted(map(repr, expected)):
                 raise LedgerCorruptError(f"the table {table.name} does not match the entries")
-        # Cosignatures prove themselves to who has the witness's key; here only that each is of a checkpoint.
-        is_of_checkpoint = exists().where(checkpoint_table.c.size == cosignature_table.c.size)
-        if connection.execute(select(cosignature_table.c.size).where(not_(is_of_checkpoint)).limit(1)).first():
-            raise LedgerCorruptError("a cosignature is of no checkpoint of this ledger")
+
+
+def _check_cosignatures(connection: Connection, start: int, witnesses: Sequence[NoteKey]) -> None:
+    columns: list[Any] = [type_coerce(each, NullType()) for each in (*cosignature_table.c, checkpoint_table.c.note)]
+    size = cosignature_table.c.size
+    query = select(*columns).outerjoin_from(cosignature_table, checkpoint_table, checkpoint_table.c.size == size)
+    rows = connection.execute(query.where(size >= start) if start else query, execution_options=_STREAMED)
+    for found, witness, line, note in rows.tuples():
+        try:
+            cosignature.check_line(note, witness, line, witnesses)
+        except (InvalidReceipt, TypeError, ValueError):
+            raise LedgerCorruptError(
+                f"a row of the table cosignature, of size {found}, is no cosignature of a checkpoint of this ledger"
+            ) from None
 
 
 def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:
@@ -338,6 +352,8 @@ def _signed_checkpoint(row: _Values, before: int, keys: Mapping[str, VerifyingKe
         raise LedgerCorruptError("a value does not have its column's type")
     size, note, *_ = row
     head, key_id = checkpoint.verify(note, keys)
+    if note.count("\n") != checkpoint.LINES:
+        raise LedgerCorruptError("its note has another line than the signature of the ledger's key")
     if not before < head.size == size:
         raise LedgerCorruptError("a checkpoint before it is missing or out of order")
     return head, keys[key_id]

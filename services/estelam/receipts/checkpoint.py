@@ -27,6 +27,8 @@ _NOTE = re.compile(
     r"\n(?P<lines>(?:— .+\n)+)"
 )
 _ORIGIN = re.compile(r"estelam/([^/.]+)/(.*)")
+LINES = 5
+"""The lines of a note that the ledger's key alone has signed: the checkpoint's, an empty one and its signature."""
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.pem import KeyFileError, read_private_key
 from estelam.receipts import checkpoint
-from estelam.receipts.note import signature_line
+from estelam.receipts.note import SignatureLine, signature_line
 from estelam.receipts.problems import END_OF_TIME, InvalidReceipt, ReceiptProblem
 
 _TIME = Struct(">Q")
@@ -73,6 +73,18 @@ def verify(note: str, witnesses: Sequence[NoteKey]) -> list[Cosignature]:
                 seconds = _verified_time(key, line.signature, parsed.body)
                 found[key.name] = min(seconds, found.get(key.name, seconds))
     return [Cosignature(*each) for each in found.items()]
+
+
+def check_line(note: str, witness: str, line: str, witnesses: Sequence[NoteKey]) -> None:
+    """Check that *line*, as it is stored, is a cosignature of *witness* on *note*; by its key if *witnesses* has it.
+
+    Raises:
+        InvalidReceipt, TypeError, ValueError: it is not.
+    """
+    found = SignatureLine.parse(line[:-1])
+    if line[-1:] != "\n" or found.name != witness or len(found.signature) != _TIME.size + _SIGNATURE_BYTES:
+        raise ValueError("not a cosignature")
+    verify(note + line, witnesses)
 
 
 def _verified_time(key: NoteKey, signature: bytes, body: str) -> int:

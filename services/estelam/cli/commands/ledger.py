@@ -20,7 +20,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.files import write_atomic
 from estelam.core.keys import HmacKeyring, VerifyingKey, verifying_keys
 from estelam.core.model import Subject
-from estelam.core.note_keys import NoteKey
+from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -55,6 +55,7 @@ def verify_ledger(
         kept = [_parse_head("--head", head)] if head is not None else []
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+        witnesses = [NoteKey.parse(each.key, KeyKind.COSIGNATURE) for each in settings.witnesses]
         kept += [(each.size, each.root) for each in (_read_heads(heads, keys) if heads is not None else [])]
         if progress is not None and os.path.lexists(progress):
             from_ = str(progress)
@@ -64,7 +65,8 @@ def verify_ledger(
                 start = verify.tree_at(connection, *since) if since is not None else Frontier()
                 with Archives(connection, service, archive, start.size) as archives:
                     files = archives.connections
-                    commits, end = _verified(connection, service, keys, start, kept, files, as_json=as_json)
+                    found = verify.verify_ledger(connection, keys, start, files, witnesses)
+                    commits, end = _verified(connection, service, found, start, kept, files, as_json=as_json)
                 are_indexes_verified = since is None and indexes.check_indexes(connection)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
                 _exit_not_valid(service, error, as_json=as_json)
@@ -79,17 +81,16 @@ def verify_ledger(
 def _verified(
     connection: Connection,
     service: str,
-    keys: Mapping[str, VerifyingKey],
+    found: Iterator[Checkpoint],
     start: Frontier,
     kept: Sequence[tuple[int, bytes]],
     archived: Sequence[Connection],
     *,
     as_json: bool,
 ) -> tuple[int, Checkpoint]:
-    """Verify the ledger from *start* on, and the *kept* heads; return the number of commits and the last checkpoint."""
+    """Verify *found*, the ledger from *start* on, and the *kept* heads; return how many commits, and the last."""
     roots = {root for _, root in kept}
     commits, end, sizes = 0, Checkpoint("", start.size, start.root), {}
-    found = verify.verify_ledger(connection, keys, start, archived)
     for reached in output.track(found, f"{service}: commits verified", as_json=as_json):
         commits, end = commits + 1, reached
         sizes.update({reached.root: reached.size} if reached.root in roots else {})
