@@ -275,5 +275,7 @@ def test_progress(estelam: CommandLine, tmp_path: Path) -> None:
     assert newest == progress.read_text("utf-8")
     assert 2 == both.code
     progress.write_text(newest.replace("estelam", "another"))
-    assert 2 == estelam(*VERIFY, "--progress", str(progress)).code
+    other = estelam(*VERIFY, "--progress", str(progress))
+    assert 2 == other.code
+    assert "holds a checkpoint of the ledger another/promissory/" in other.err
     assert "another" in progress.read_text("utf-8")

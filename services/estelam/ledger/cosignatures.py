@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, LostStateError
 from estelam.ledger.proofs import StoredNodes, note_of_size
 from estelam.ledger.tables import cosignature_table, entry_table
 from estelam.receipts.tree import prove_inclusion
@@ -59,7 +59,9 @@ def cosigned_receipt(
     """
     entry = select(entry_table.c.leaf).where(entry_table.c["index"] == receipt.index)
     if receipt.entry not in [source.execute(entry).scalar() for source in (connection, *archived)]:
-        raise LedgerCorruptError(f"entry {receipt.index} is missing or another one than the receipt proves")
+        raise LostStateError(
+            f"entry {receipt.index} is missing or another one than the receipt proves", receipt.index + 1
+        )
     if (size := first_size(connection, needed=needed, beyond=receipt.index)) is None:
         return None
     if (note := cosigned_note(connection, size)) is None:

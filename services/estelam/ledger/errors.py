@@ -8,6 +8,19 @@ class LedgerCorruptError(UserFacingError):
     """The ledger is corrupt; the text states where and how."""
 
 
+class LostStateError(LedgerCorruptError):
+    """The ledger lacks a state that it went through once: it was changed, or an acknowledged restore lost its end.
+
+    Args:
+        text: Where and how.
+        size: The number of entries of that state.
+    """
+
+    def __init__(self, text: str, size: int) -> None:
+        super().__init__(text)
+        self.size = size
+
+
 class LedgerUncheckedError(UserFacingError):
     """A checkpoint can't be verified with the given certificates: the ledger may be corrupt or not."""
 

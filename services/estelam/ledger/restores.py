@@ -35,3 +35,12 @@ def notes(connection: Connection, verified: PassOn) -> Iterator[RestoreNote]:
         facts = json.loads(stored.entry.notice)
         texts = (facts["kept"], facts["ledger"], facts["operator"], facts["reason"])
         yield RestoreNote(stored.index, stored.entry.answered_at_micros, *texts)
+
+
+def loss_before(connection: Connection, verified: PassOn, size: int) -> RestoreNote | None:
+    """Return the note of the last acknowledged restore that may have lost the state of *size* entries, if any.
+
+    A checkpoint that was kept before it and lies beyond what the restore left is no state of the ledger.
+    """
+    found = [note for note in notes(connection, verified) if int(note.ledger.partition(":")[0]) < size]
+    return found[-1] if found else None

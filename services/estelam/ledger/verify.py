@@ -33,7 +33,7 @@ from estelam.core.note_keys import NoteKey
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, key_of
-from estelam.ledger.errors import LedgerCorruptError, fault_of
+from estelam.ledger.errors import LedgerCorruptError, LostStateError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
     NODE_LEVELS,
@@ -115,7 +115,7 @@ def tree_at(connection: Connection, size: int, root: bytes) -> Frontier:
     except (TypeError, ValueError):
         tree = None
     if tree is None or tree.root != root:
-        raise LedgerCorruptError(f"head {size}:{root.hex()} is no checkpoint of this ledger; {_REWRITTEN}")
+        raise LostStateError(f"head {size}:{root.hex()} is no checkpoint of this ledger; {_REWRITTEN}", size)
     return tree
 
 
@@ -134,10 +134,12 @@ def verify_heads(
     for size, root in heads:
         head = f"head {size}:{root.hex()}"
         if size > last.size:
-            raise LedgerCorruptError(f"{head} is beyond its end; if it is exactly as it was kept, entries were removed")
+            raise LostStateError(
+                f"{head} is beyond its end; if it is exactly as it was kept, entries were removed", size
+            )
         proof = prove_consistency(size, last.size, nodes)
         if not is_consistent(size, root, last.size, last.root, proof):
-            raise LedgerCorruptError(f"{head} is no earlier state of this ledger; {_REWRITTEN}")
+            raise LostStateError(f"{head} is no earlier state of this ledger; {_REWRITTEN}", size)
 
 
 # What is read in advance is verified at the end, or with the last checkpoint.

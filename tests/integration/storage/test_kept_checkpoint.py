@@ -16,6 +16,7 @@ from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import kept, search
 from estelam.ledger.tables import entry_table
+from estelam.receipts.archive import write_archive
 from estelam.receipts.checkpoint import parse
 from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.storage.base import StoreError
@@ -23,6 +24,7 @@ from estelam.storage.store import Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.integration.storage.test_ledger import Writer
+from tests.integration.test_witnessing import ask
 from tests.support import store_copies
 from tools.env.processes import ServiceProcess
 from tools.env.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
@@ -100,6 +102,34 @@ def test_rollback(service: Service, back_up: Callable[[], Callable[[], None]]) -
 
 
 @both_engines
+def test_acknowledged_loss_is_named(
+    service: Service, start: Start, back_up: Callable[[], Callable[[], None]], tmp_path: Path
+) -> None:
+    """A lost checkpoint stays INVALID, and a lost entry unprovable; the acknowledged restore is named as the cause."""
+    command, progress, saved = CommandLine(service.sandbox), tmp_path / "progress", tmp_path / "saved.json"
+    service.answer()
+    restore = back_up()
+    running = start(promissory_opening(service.sandbox, kept_checkpoint=service.path, shutdown_delay_seconds=0))
+    write_archive(saved, [ask(service.sandbox, running.address)])
+    running.close()
+    progress.write_text(command("ledger", "checkpoint", "promissory").out, "utf-8")
+    restore()
+    verify = ("ledger", "verify", "promissory", "--progress", str(progress))
+    refresh = ("receipt", "refresh", str(saved), "--out", str(tmp_path / "new.json"))
+    before = command(*verify), command(*refresh)
+    command(*ACKNOWLEDGE)
+    after = command(*verify), command(*refresh)
+
+    assert [1, 1, 1, 21] == [result.code for result in (*before, *after)]
+    assert ["Operations acknowledged this on" in result.err for result in (*before, *after)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+@both_engines
 def test_rewritten_ledger(service: Service) -> None:
     """A ledger whose entries were changed and signed anew with the real key is refused, however long it is."""
     service.answer(2)
@@ -139,6 +169,18 @@ def test_damaged_file(service: Service, content: bytes) -> None:
 
     assert "unreadable" == acknowledged.json["kept"]
     assert damaged == Path(acknowledged.json["moved_to"]).read_bytes()
+
+
+def test_too_few_witnesses(service: Service, start: Start, tmp_path: Path) -> None:
+    """A receipt for which the settings name no witness is not to be tried later, but a setting to be added."""
+    running = start(promissory_opening(service.sandbox, kept_checkpoint=service.path, shutdown_delay_seconds=0))
+    write_archive(tmp_path / "saved.json", [ask(service.sandbox, running.address)])
+    refused = CommandLine(service.sandbox)(
+        "receipt", "refresh", str(tmp_path / "saved.json"), "--out", str(tmp_path / "n")
+    )
+
+    assert 21 == refused.code
+    assert "add them as [[promissory.witnesses]]" in refused.err
 
 
 def test_wrong_settings_are_no_restore(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

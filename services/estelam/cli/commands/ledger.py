@@ -24,9 +24,9 @@ from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, search, tiles, verify
+from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, restores, search, tiles, verify
 from estelam.ledger.archives import Archives
-from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, fault_of
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, LostStateError, fault_of
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
@@ -56,10 +56,10 @@ def verify_ledger(
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         witnesses = [NoteKey.parse(each.key, KeyKind.COSIGNATURE) for each in settings.witnesses]
-        kept += [(each.size, each.root) for each in (_read_heads(heads, keys) if heads is not None else [])]
+        kept += [(each.size, each.root) for each in (_read_heads(heads, service, keys) if heads is not None else [])]
         if progress is not None and os.path.lexists(progress):
             from_ = str(progress)
-        since = _starting_point(from_, keys) if from_ is not None else None
+        since = _starting_point(from_, service, keys) if from_ is not None else None
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 start = verify.tree_at(connection, *since) if since is not None else Frontier()
@@ -68,6 +68,10 @@ def verify_ledger(
                     found = verify.verify_ledger(connection, keys, start, files, witnesses)
                     commits, end = _verified(connection, service, found, start, kept, files, as_json=as_json)
                 are_indexes_verified = since is None and indexes.check_indexes(connection)
+            except LostStateError as error:
+                advice = "a checkpoint that was kept before then is no state of this ledger; move its file away"
+                hint = describe_loss(connection, service, error.size)
+                output.exit_error(f"INVALID: {service}: {error}{hint and f'. {hint}: {advice}'}", as_json=as_json)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
                 _exit_not_valid(service, error, as_json=as_json)
             note = proofs.note_of_size(connection, end.size)
@@ -198,6 +202,20 @@ def verified_rows_of(service: str, archive: Path | None, *, as_json: bool) -> It
         settings = settings_of(service)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         yield connection, VerifiedRows.of(connection, keys, files)
+
+
+def describe_loss(connection: Connection, service: str, size: int) -> str:
+    """Return which acknowledged restore may have lost the state of *size* entries; empty if none is proven."""
+    settings = settings_of(service)
+    keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
+    with contextlib.suppress(LedgerCorruptError, LedgerUncheckedError):
+        if note := restores.loss_before(connection, VerifiedRows.of(connection, keys, ()), size):
+            day = to_datetime(note.noted_at_micros).date().isoformat()
+            return (
+                f"The ledger notes that its end after {note.ledger.partition(':')[0]} entries was lost and that "
+                f"{note.operator} acknowledged this on {day} (estelam ledger restores {service})"
+            )
+    return ""
 
 
 def _exit_not_valid(service: str, error: LedgerCorruptError | LedgerUncheckedError, *, as_json: bool) -> NoReturn:
@@ -333,16 +351,20 @@ def _check_sizes(heads: Iterable[tuple[int, bytes]], sizes: Mapping[bytes, int])
             raise UsageError(f"head {size}:{root.hex()}: this root is that of {known} entries, not of {size}")
 
 
-def _read_heads(path: Path, keys: Mapping[str, VerifyingKey]) -> list[Checkpoint]:
-    """Return the checkpoints in a file, each signed by one of *keys*: another proves nothing of this ledger.
+def _read_heads(path: Path, service: str, keys: Mapping[str, VerifyingKey]) -> list[Checkpoint]:
+    """Return the checkpoints in a file, each of *service* and signed by one of *keys*: another proves nothing here.
 
     Raises:
-        UsageError: the file holds none, something else, or one that is not signed so.
+        UsageError: the file holds none, something else, one of another service's ledger, or one not signed so.
         OSError: the file can't be read.
     """
     output.check_readable(path)
     try:
         notes = list(checkpoint.parse_all(path.read_text("utf-8")))
+        origins = [checkpoint.parse(note).checkpoint.origin for note in notes]
+        for origin in origins:
+            if checkpoint.origin_of(service, checkpoint.organization_of(origin)) != origin:
+                raise UsageError(f"{path}: holds a checkpoint of the ledger {origin}, not of {service}")
         found = [checkpoint.verify(note, keys)[0] for note in notes]
     except (ValueError, InvalidReceipt) as error:
         raise UsageError(f"{path}: {error}; give checkpoints exactly as `ledger checkpoint` prints them") from None
@@ -351,10 +373,10 @@ def _read_heads(path: Path, keys: Mapping[str, VerifyingKey]) -> list[Checkpoint
     return found
 
 
-def _starting_point(text: str, keys: Mapping[str, VerifyingKey]) -> tuple[int, bytes]:
+def _starting_point(text: str, service: str, keys: Mapping[str, VerifyingKey]) -> tuple[int, bytes]:
     if ":" in text and not Path(text).exists():
         return _parse_head("--from", text)
-    newest = max(_read_heads(Path(text), keys), key=lambda each: each.size)
+    newest = max(_read_heads(Path(text), service, keys), key=lambda each: each.size)
     return newest.size, newest.root
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from estelam.cli import output
+from estelam.cli.commands.ledger import describe_loss
 from estelam.cli.stores import settings_of
 from estelam.cli.verdicts import exit_not_valid
 from estelam.core.exceptions import UserFacingError
@@ -15,7 +16,7 @@ from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import cosignatures
 from estelam.ledger.archives import Archives
-from estelam.ledger.errors import LedgerCorruptError
+from estelam.ledger.errors import LedgerCorruptError, LostStateError
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord, encode, read_archive
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
@@ -59,7 +60,8 @@ class _Ledgers:
             InvalidReceipt: it is not valid before or after.
             LedgerCorruptError: the ledger lacks the entry.
             StoreError: the entry is archived, and its file not given.
-            UserFacingError: no such checkpoint is there, or its key was not valid at the time of the answer.
+            UserFacingError: no such checkpoint is there, its key was not valid at the time of the answer, or an
+                acknowledged restore lost the entry.
         """
         area = item.method.split(".")[1]
         if area not in self._by_area:
@@ -71,8 +73,21 @@ class _Ledgers:
         verifier.verify_receipt(found)
         with store.transaction() as connection:
             archived = self._archives(connection, area, found.index)
-            renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses, archived=archived)
+            try:
+                renewed = cosignatures.cosigned_receipt(connection, found, needed=self._witnesses, archived=archived)
+            except LostStateError as error:
+                if hint := describe_loss(connection, area, error.size):
+                    raise UserFacingError(
+                        f"{error}. {hint}. Keep this receipt as it is: it proves the answer without witnesses. Refresh "
+                        "the others of the file without its line"
+                    ) from None
+                raise
         by = output.counted(self._witnesses, "witness", "witnesses")
+        if renewed is None and len(settings_of(area).witnesses) < self._witnesses:
+            raise UserFacingError(
+                f"no checkpoint of {area} that contains entry {found.index} is cosigned by {by}, and its settings name "
+                f"fewer that would; add them as [[{area}.witnesses]]"
+            )
         if renewed is None:
             raise UserFacingError(
                 f"no checkpoint of {area} that contains entry {found.index} is cosigned by {by} yet; try again later"
