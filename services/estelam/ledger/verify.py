@@ -301,14 +301,14 @@ def _check_cosignatures(connection: Connection, start: int, witnesses: Sequence[
     columns: list[Any] = [type_coerce(each, NullType()) for each in (*cosignature_table.c, checkpoint_table.c.note)]
     size = cosignature_table.c.size
     query = select(*columns).outerjoin_from(cosignature_table, checkpoint_table, checkpoint_table.c.size == size)
-    rows = connection.execute(query.where(size >= start) if start else query, execution_options=_STREAMED)
-    for found, witness, line, note in rows.tuples():
-        try:
-            cosignature.check_line(note, witness, line, witnesses)
-        except (InvalidReceipt, TypeError, ValueError):
-            raise LedgerCorruptError(
-                f"a row of the table cosignature, of size {found}, is no cosignature of a checkpoint of this ledger"
-            ) from None
+    with connection.execute(query.where(size >= start) if start else query, execution_options=_STREAMED) as rows:
+        for found, witness, line, note, *_ in rows:
+            try:
+                cosignature.check_line(note, witness, line, witnesses)
+            except (InvalidReceipt, TypeError, ValueError):
+                raise LedgerCorruptError(
+                    f"a row of the table cosignature, of size {found}, is no cosignature of a checkpoint of this ledger"
+                ) from None
 
 
 def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:
