@@ -13,7 +13,7 @@ import uuid_utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from estelam.core.clock import Clock, to_datetime
+from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Inquiry, LookupResult, Outcome
@@ -28,6 +28,7 @@ from estelam.pipeline.recorder import InquiryRecorder, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.problems import InvalidReceipt
 from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
@@ -163,6 +164,132 @@ def test_confirmation_put_back_after_its_annulment(workers: tuple[NoteWorker, No
         connection.execute(insert(confirmation_table).values(tuple(row)))
 
     assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
+
+
+@on_postgresql
+def test_annulment_of_an_older_answer_during_the_lookups(
+    workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An annulment is seen whichever entry it annuls: also where an entry after that one was annulled before."""
+    first, second = workers
+    assert [Outcome.YES] * 2 == first.ask(NOTE, NOTE)
+    older, newer = first.confirmed()
+    first.annul(newer)
+    with before_the_lock(monkeypatch, lambda: first.annul(older)):
+        assert [Reason.NOTE_NOT_CONFIRMED] == second.ask(PARTIES)
+
+
+@on_postgresql
+def test_loads_during_repeated_lookups(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Look-ups are repeated until no load came in between, however many do."""
+    load_file(sandbox.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
+    loads = [late(tmp_path, 1), late(tmp_path, 2, PERSON)]
+
+    def load() -> None:
+        load_file(sandbox.judiciary(), CASES, loads.pop(0), parties=Parties.REPLACED)
+
+    with closing((worker := Worker(sandbox)).store):
+        worker.ask()
+        prepare, plan = worker.recorder._prepare, iter([lambda: None, load])
+
+        def slow(*arguments: Any) -> Any:
+            prepared = prepare(*arguments)
+            next(plan, lambda: None)()
+            return prepared
+
+        monkeypatch.setattr(worker.recorder, "_prepare", slow)
+        with before_the_lock(monkeypatch, load):
+            worker.ask()
+
+        assert ["load 1", "NO", "load 2", "load 3", "YES"] == worker.chain()
+
+
+@both_engines
+def test_changed_rows_confirm_nothing(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """Neither a row with a later time than its entry's, nor search keys that the entry does not commit to, confirm."""
+    worker, _ = workers
+    worker.ask(NOTE, NOTE)
+    first, second = worker.confirmed()
+    keys = select(entry_table.c.search_keys).where(entry_table.c["index"] == second)
+    with worker.store.transaction() as connection:
+        connection.execute(delete(confirmation_table).where(confirmation_table.c["index"] == second))
+        others = connection.execute(keys).scalar_one()
+        connection.execute(update(entry_table).where(entry_table.c["index"] == first).values(search_keys=others))
+    assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
+
+    assert [Outcome.YES] == worker.ask(NOTE)
+    worker.micros += confirmations.KEPT_MICROS
+    with worker.store.transaction() as connection:
+        connection.execute(update(confirmation_table).values(confirmed_at_micros=worker.micros))
+    assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
+
+
+@both_engines
+def test_proven_commits_are_bounded(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many commits were proven, only the last few stay in memory."""
+    monkeypatch.setattr(confirmations, "KEPT_COMMITS", 2)
+    worker, _ = workers
+    for _ in range(4):
+        assert [Outcome.YES, Outcome.DISCLOSED] == [*worker.ask(NOTE), *worker.ask(PARTIES)]
+
+    assert len(worker.recorder._commits._hashes) <= 2
+
+
+@both_engines
+def test_note_of_another_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """A checkpoint of another ledger proves nothing, though the same key signed it."""
+    worker, _ = workers
+    other = Checkpoint("estelam/judiciary/14000000001", 0, bytes(32))
+    with pytest.raises(InvalidReceipt, match="ledger"):
+        worker.ledger.verify(checkpoint.sign(other, worker.signer, worker.micros))
+
+
+@both_engines
+def test_failed_batch_keeps_earlier_refusals(workers: tuple[NoteWorker, NoteWorker]) -> None:
+    """In a batch that fails, an inquiry that was refused before is recorded with its own reason."""
+    worker, _ = workers
+
+    def failing(_context: LookupContext, _inquiries: Sequence[Inquiry]) -> Sequence[LookupResult | Refusal]:
+        raise OSError("the disk failed")
+
+    worker.recorder._lookups = {CHECK_NOTE.name: failing}
+    refused = replace(inquiry(NOTE), refusal=Refusal(Reason.NOT_GRANTED))
+    worker.recorder.answer_batch([inquiry(NOTE), refused])
+    with worker.store.transaction() as connection:
+        *_, failed, own = search.entries_between(connection, 0, None)
+
+    assert ["STORE_UNAVAILABLE", "NOT_GRANTED"] == [failed.entry.refusal, own.entry.refusal]
+
+
+@both_engines
+def test_health_check_annuls(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a commit of unknown outcome wrote is annulled by the next health check, where no inquiry comes before."""
+    worker, _ = workers
+
+    def fail(*_: object, **_named: object) -> None:
+        raise OSError("the connection was lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.ledger, "keep_committed", fail)
+        patched.setattr(worker.ledger, "append_at_once", fail)
+        assert [Reason.STORE_UNAVAILABLE] == worker.ask(NOTE)
+    assert 1 == len(worker.confirmed())
+    worker.recorder.ping()
+
+    assert [] == worker.confirmed()
+
+
+@pytest.mark.parametrize(("ahead", "is_behind"), [(timedelta(0), False), (timedelta(seconds=1), True)])
+def test_tolerance_of_clocks(workers: tuple[NoteWorker, NoteWorker], ahead: timedelta, *, is_behind: bool) -> None:
+    """A clock may be behind the last checkpoint by the tolerance; beyond it no answer is NO."""
+    worker, _ = workers
+    now = worker.clock.now()
+    with worker.store.transaction() as connection:
+        keyring = HmacKeyring.load(worker.settings.hmac_keyring)
+        commits, sealed = confirmations.ProvenCommits(worker.ledger.verify), now + CLOCK_TOLERANCE + ahead
+        context = LookupContext(connection, lambda: None, keyring, now, timedelta(1), sealed, commits)
+
+        assert is_behind == context.clock_is_behind
 
 
 @on_postgresql

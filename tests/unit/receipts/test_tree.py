@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estelam.receipts.proofs import parse_consistency
 from estelam.receipts.tree import (
     EMPTY_ROOT,
+    MAX_SIZE,
     Frontier,
     is_consistent,
     leaf_hash,
@@ -214,3 +216,11 @@ def test_foreign_library() -> None:
             assert foreign.verify_consistency(
                 index + 1, size, grown(index + 1).root, root, prove_consistency(index + 1, size, stored)
             )
+
+
+def test_consistency_proof_beyond_any_tree() -> None:
+    """A proof that begins with more entries than a tree can have is none."""
+    at_most, beyond = (f"old {size}\n\nnote\n" for size in (MAX_SIZE, MAX_SIZE + 1))
+    assert MAX_SIZE == parse_consistency(at_most).old
+    with pytest.raises(ValueError, match="consistency proof"):
+        parse_consistency(beyond)
