@@ -110,7 +110,7 @@ sub is_retirement {
 sub retire {
   my ($keys, $file) = @_; my $json = text($file); $json =~ s/^\xef\xbb\xbf//;
   my $rows = eval { $json =~ /^$LIST\z/ or die; my $found = decode_json($json)->{retired};
-    my %ids = map { $_->{key} => 1 } @$found;
+    my %ids = map { ($_->{key} // "") => 1 } @$found;
     keys %ids == @$found && !(grep { !is_retirement($_) } @$found) ? $found : undef }
     or fail("MALFORMED", "$file: is no list of retired keys, or names one twice");
   for my $known (values %$keys) { ($known->{retirement}) = grep { $_->{key} eq $known->{id} } @$rows }

@@ -9,6 +9,7 @@ from estelam.core.keys import RetirementList, VerifyingKey, verifying_keys
 from estelam.core.note_keys import KeyKind, NoteKey, read_keys
 from estelam.core.pem import KeyFileError
 from estelam.core.settings import ClientSettings, load_settings
+from estelam.receipts.problems import Verdict
 
 
 def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -> dict[str, VerifyingKey] | None:
@@ -25,7 +26,7 @@ def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -
         if retired_keys:
             RetirementList.load(retired_keys)
     except KeyFileError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{Verdict.MALFORMED}: {error}") from None
     return None
 
 

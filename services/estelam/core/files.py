@@ -42,9 +42,12 @@ def open_atomic(
     draft = path.with_name(f".{secrets.token_hex(8)}.new")
     replaced = _stat(path)
     exact_mode = replaced.st_mode & 0o777 if replaced and mode is None else mode
-    descriptor = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if exact_mode is None else PRIVATE_FILE
-    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(draft, flags, 0o666 if exact_mode is None else PRIVATE_FILE)
+    except OSError as error:
+        error.filename = str(path)  # not that of the draft, which nobody named
+        raise
     try:
         with os.fdopen(descriptor, "wb" if encoding is None else "w", encoding=encoding, newline=newline) as file:
             if exact_mode is not None:

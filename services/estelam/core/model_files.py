@@ -114,8 +114,12 @@ def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
 
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:
-    """Return `key: message` for each error of *invalid* on one line; *prefix* precedes each key."""
-    return "; ".join(f"{prefix}{'.'.join(place)}: {message}" for place, message in faults(invalid))
+    """Return `key: message` for each error of *invalid* on one line, without a key if it is of the whole file.
+
+    *prefix* precedes each key.
+    """
+    named = ((prefix + ".".join(place), message) for place, message in faults(invalid))
+    return "; ".join(f"{key}: {message}" if key else message for key, message in named)
 
 
 def faults(invalid: ValidationError) -> Iterator[tuple[list[str], str]]:

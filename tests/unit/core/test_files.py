@@ -211,6 +211,15 @@ def test_failed_rename_leaves_no_draft(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_missing_folder_is_named_by_the_file(tmp_path: Path) -> None:
+    """Where a file can't be created, the error names it, and not the draft that would have become it."""
+    path = tmp_path.resolve() / "none" / "file"
+    with pytest.raises(FileNotFoundError) as failed:
+        write_atomic(path, "text")
+
+    assert str(path) == failed.value.filename
+
+
 def test_permissions(tmp_path: Path, file: Path) -> None:
     """A given mode is exact, whatever the umask; without one a replaced file keeps its mode, and a new one obeys it."""
     before = os.umask(0o027)

@@ -12,7 +12,9 @@ from conformance.target import Target
 from estelam.catalogue.loader import read_catalogue
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
+from estelam.core.keys import RetirementList
 from estelam.core.model_files import load_model
+from estelam.core.pem import KeyFileError
 from tools.env.sandbox import ROOT, Sandbox
 
 
@@ -119,3 +121,13 @@ def test_every_configuration_file_may_have_a_mark(sandbox: Sandbox, tmp_path: Pa
     assert sandbox.promissory().store.startswith("sqlite:///")
     assert read_catalogue(catalogue).parties
     assert Target({}, tmp_path / "fixtures" / "pki").manifest.origin
+
+
+def test_error_of_the_whole_file(tmp_path: Path) -> None:
+    """An error that is of no key of a file has no empty place."""
+    path = tmp_path / "list.json"
+    path.write_text("[]")
+    with pytest.raises(KeyFileError) as refused:
+        RetirementList.load(path)
+
+    assert f"{path}: must be a table of keys" == str(refused.value)

@@ -110,7 +110,8 @@ def test_verdicts(provider: Provider, tmp_path: Path, program: str, kind: str) -
         verdict = EXCEPTIONS.get((program, name), verdict)
         code, stdout, stderr = run(program, files)
         stated = (stderr or stdout).partition("\n")[0]
-        if code != EXIT_CODES[verdict] or not (verdict == UNUSABLE or stated.startswith(verdict)):
+        word = MALFORMED if verdict == UNUSABLE else verdict
+        if code != EXIT_CODES[verdict] or not stated.startswith(word):
             wrong.append(f"{name}: {verdict} expected: {code} {stated}")
 
     assert [] == wrong
