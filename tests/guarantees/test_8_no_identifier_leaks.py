@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import sqlite3
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from estelam.loading.feed import Feed
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.server.service import run_recording_service
 from estelam.setad.v1 import note_verification_pb2 as setad
+from estelam.storage.store import AccessMode, Store
 from judiciary import feeds as judiciary_load
 from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
@@ -243,16 +243,21 @@ def forms(canary: str) -> Iterator[bytes]:
         yield notes.CheckNoteRequest(amount_rials=number).SerializeToString()[1:]
 
 
+def change_facts(sandbox: Sandbox, statement: str) -> None:
+    """Run *statement* in the facts of promissory, as a load writes: a service stops beside any other writer."""
+    url = sandbox.promissory().store
+    with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        connection.exec_driver_sql(statement)
+
+
 def age_coverage(sandbox: Sandbox) -> None:
     """Set the cut-off of the notes back by ten days."""
-    with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "facts.db")) as connection, connection:
-        connection.execute("UPDATE coverage SET as_of_micros = as_of_micros - 10 * 86400 * 1000000")
+    change_facts(sandbox, "UPDATE facts.coverage SET as_of_micros = as_of_micros - 10 * 86400 * 1000000")
 
 
 def break_store(sandbox: Sandbox) -> None:
     """Drop the table of notes: each look-up fails with a message that quotes the request."""
-    with contextlib.closing(sqlite3.connect(sandbox.folder / "promissory" / "facts.db")) as connection, connection:
-        connection.execute("ALTER TABLE note RENAME TO gone")
+    change_facts(sandbox, "ALTER TABLE facts.note RENAME TO gone")
 
 
 STALE = [

@@ -480,7 +480,9 @@ def test_long_rate_limit(limited: Limited) -> None:
 
 def test_stale_data(loaded: Sandbox, start: Start, tmp_path: Path) -> None:
     """With stale data a YES is an answer, a NO is refused."""
-    service = start(judiciary_opening(loaded, max_staleness=timedelta(0)))
+    limit = timedelta(seconds=1)
+    time.sleep(limit.total_seconds())
+    service = start(judiciary_opening(loaded, max_staleness=limit))
     bank = Bank(loaded, tmp_path, service.address)
     bank.write_ids([WITH_CASE, WITHOUT_CASE])
     stop, _, _ = bank.run(BulkOptions(window=1))
