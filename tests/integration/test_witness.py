@@ -256,6 +256,18 @@ def test_two_states(settings: WitnessSettings) -> None:
         assert 500 == submit(client, LOG.submission(5, 8)).status_code
 
 
+def test_damaged_state(settings: WitnessSettings) -> None:
+    """A damaged file of the state, or two that contradict each other, prevent the start, which names both."""
+    with served(settings) as client:
+        submit(client, LOG.submission(0, 5))
+    (path,) = settings.state.glob("*.checkpoint")
+    note = path.read_text("utf-8")
+    for damaged in (note[:60], note.replace(ORIGIN, "another/log")):
+        path.write_text(damaged, "utf-8")
+        with pytest.raises(ServerError, match=f"the last checkpoint of {ORIGIN} in {path} and "), served(settings):
+            pass
+
+
 def test_one_process(settings: WitnessSettings) -> None:
     """A second witness does not start on the state of another, nor any without its state."""
     with served(settings), pytest.raises(ServerError, match="another witness uses the folder"), served(settings):

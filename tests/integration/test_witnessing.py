@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import ValidationError
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
@@ -265,7 +266,7 @@ def test_rewritten_ledger(loaded: Sandbox, tmp_path: Path) -> None:
         (tmp_path / "kept").write_text(run(loaded, "ledger", "checkpoint", "promissory").stdout)
         shutil.rmtree(folder)
         shutil.copytree(tmp_path / "empty", folder)
-        with pytest.raises(WitnessError, match="refuses with status 422"):
+        with pytest.raises(WitnessError, match="refuses with status 422 at http://"):
             answer_and_submit(loaded, witness.client, 5)
     alone = run(loaded, "ledger", "verify", "promissory")
     compared = run(loaded, "ledger", "verify", "promissory", "--heads", tmp_path / "kept")
@@ -312,7 +313,7 @@ def test_refresh_is_refused(loaded: Sandbox, tmp_path: Path, start: Start) -> No
     invalid = run(loaded, *refresh, "--force")
 
     assert [21, 21, 0, 2, 2] == [done.exit_code for done in (early, few, enough, exists, absent)]
-    assert "is cosigned by 2 witnesses yet" in few.stderr
+    assert "is cosigned by 2 witnesses, and its settings name fewer" in few.stderr
     assert (1, True) == (changed.exit_code, changed.stderr.startswith("INVALID: the ledger: "))
     assert (1, True) == (invalid.exit_code, "of another request or another reply" in invalid.stderr)
     assert list(read_archive(new))  # the earlier file stays
@@ -477,3 +478,9 @@ def test_https(loaded: Sandbox, ledger: Store) -> None:
         for authorities, problem in ((loaded.pki / "ca.crt", "status 403"), (None, "can't be reached: URLError")):
             with pytest.raises(WitnessError, match=problem):
                 submit(ledger, WitnessClient(url, cosigner().key, authorities))
+
+
+def test_address_has_no_method() -> None:
+    """A witness's address that ends with the path of a submission is refused, since that path is appended."""
+    with pytest.raises(ValidationError, match="without /add-checkpoint"):
+        WitnessAddress(url="http://localhost:8100/add-checkpoint", key=str(cosigner().key))

@@ -131,12 +131,18 @@ class ServingSettings(SettingsSection):
     """Least severe level to log: debug, info, warning, error or critical."""
 
 
+def _check_witness_url(text: str) -> str:
+    if text.rstrip("/").endswith("/add-checkpoint"):
+        raise ValueError("give the address without /add-checkpoint, which is appended")
+    return text
+
+
 class WitnessAddress(BaseModel):
     """A witness that cosigns the ledger's checkpoints (C2SP tlog-witness)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    url: Url
+    url: Annotated[Url, AfterValidator(_check_witness_url)]
     """The address that it takes submissions at, without /add-checkpoint."""
     key: Annotated[str, AfterValidator(lambda text: str(NoteKey.parse(text, KeyKind.COSIGNATURE)))]
     """Its verifier key (NAME+HASH+KEY), as `estelam witness key` prints it."""

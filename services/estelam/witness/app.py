@@ -38,6 +38,7 @@ async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[
     app = create_app(Witness(cosigner, logs, state, clock))
     setting = settings.origin("listen")
     with state.single_process_lock():
+        state.check(logs)
         async with run_listener("witness", settings.listen, app, ListenerLimits(), setting=setting) as listener:
             yield listener
 

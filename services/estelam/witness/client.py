@@ -102,7 +102,7 @@ def _refusal(error: HTTPError) -> WitnessError:
         if re.fullmatch(r"(0|[1-9][0-9]{0,18})\n?", size):
             return OtherSizeError(int(size))
     meaning = _MEANINGS.get(error.code, "")
-    return WitnessError(f"it refuses with status {error.code}{meaning and f': {meaning}'}")
+    return WitnessError(f"it refuses with status {error.code} at {error.url}{meaning and f': {meaning}'}")
 
 
 _MEANINGS = {

@@ -6,7 +6,7 @@ the witness forget nothing, as long as the other one was not.
 
 import fcntl
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +54,23 @@ class WitnessState:
         """
         for folder in self._folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def check(self, origins: Iterable[str]) -> None:
+        """Check that the last checkpoint of each of the logs *origins* can be read.
+
+        Raises:
+            ServerError: a file is damaged, or two contradict each other. Even where one copy is whole, the other may
+                have been newer: only the operator knows which of them was never restored.
+        """
+        for origin in origins:
+            try:
+                self.last(origin)
+            except ValueError as error:
+                names = " and ".join(str(folder / _name(origin, "checkpoint")) for folder in self._folders)
+                raise ServerError(
+                    f"witness.state: the last checkpoint of {origin} in {names}: {error}. If the other copy was never "
+                    "restored from a backup, remove the damaged one; otherwise use a new key and name, with new folders"
+                ) from None
 
     def last(self, origin: str) -> Checkpoint | None:
         """Return the last checkpoint that was cosigned of the log *origin*; None if none was.

@@ -79,8 +79,10 @@ def test_searches_read_archived_entries(archived: tuple[CommandLine, Path]) -> N
     found = command(*REPORT, "--archive", str(folder), "--json").json
     verified = command(*VERIFY, "--archive", str(folder), "--json").json
     again = command(*ARCHIVE, str(folder), "--json").json
+    nothing = command(*ARCHIVE, str(folder))
     noted = command("ledger", "loads", "promissory", "--archive", str(folder), "--json").json
 
+    assert "nothing to archive" in nothing.out
     assert list(range(2, 1300)) == [each["index"] for each in found["inquiries"]]
     assert (True, 1300) == (verified["valid"], verified["entries"])
     assert [] == again["archived"]

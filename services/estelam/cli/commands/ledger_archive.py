@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import typer
 from sqlalchemy.exc import DBAPIError
 
 from estelam.cli import output
@@ -34,7 +35,10 @@ def archive_entries(service: str, folder: Path, before: int, *, as_json: bool) -
                 notes = archives.write(connection, service, folder, entries, last)
             _detach(settings.store, entries, notes)
             files.append(str(archives.file_of(folder, service, entries[0])))
-    output.print_record({"service": service, "archived": files}, as_json=as_json)
+    if not files and not as_json:
+        typer.echo(f"nothing to archive: no partition of the ledger of {service} ends before entry {before:,}")
+    else:
+        output.print_record({"service": service, "archived": files}, as_json=as_json)
 
 
 def _detach(url: str, entries: tuple[int, int], notes: list[int]) -> None:
