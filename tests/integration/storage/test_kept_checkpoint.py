@@ -239,6 +239,28 @@ def test_older_checkpoint_is_not_written(service: Service) -> None:
     assert newer == service.path.read_text("utf-8") != older
 
 
+def test_processes_write_the_file_in_turn(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer checkpoint that another process writes, while one is being written, is not replaced by the older."""
+    notes = []
+    for _ in range(3):
+        service.answer()
+        notes.append(service.path.read_text("utf-8"))
+    service.path.write_text(notes[0], "utf-8")
+    other, write = threading.Thread(target=kept.keep, args=(service.path, notes[2])), kept.write_atomic
+
+    def slow(path: Path, note: str, **options: bool) -> None:
+        if not other.ident:
+            other.start()
+            other.join(0.2)
+        write(path, note, **options)
+
+    monkeypatch.setattr(kept, "write_atomic", slow)
+    kept.keep(service.path, notes[1])
+    other.join()
+
+    assert notes[2] == service.path.read_text("utf-8")
+
+
 def test_answered_checkpoint_is_kept_where_the_store_lost_it(service: Service, tmp_path: Path) -> None:
     """What receipts were sent of is kept, also where the store can be read and has lost it."""
     service.answer()

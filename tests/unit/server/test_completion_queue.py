@@ -190,15 +190,15 @@ def test_first_end_counts(start: Start) -> None:
     assert server.faults == []
 
 
-def test_end_that_cannot_be_sent_can_be_replaced(start: Start) -> None:
+@pytest.mark.parametrize("reply", [(7,), (b"answer", (("x-key", 7),))], ids=["message", "metadata"])
+def test_end_that_cannot_be_sent_can_be_replaced(start: Start, reply: Any) -> None:
     """A reply that can't be sent raises an error, after which the call can still fail."""
     faults: list[str] = []
 
     def serve(call: Call) -> None:
-        not_bytes: Any = 7
         try:
-            call.reply(not_bytes)
-        except TypeError as fault:
+            call.reply(*reply)
+        except Exception as fault:  # noqa: BLE001 - gRPC raises errors of several kinds
             faults.append(type(fault).__name__)
             call.fail()
 
@@ -349,6 +349,41 @@ def test_caller_who_gives_up_is_noticed(start: Start) -> None:
     for late in waiting:
         late.reply(b"late")
     assert server.faults == []
+
+
+def test_notice_of_an_end_that_has_been(start: Start) -> None:
+    """Who asks for notice only after the call has ended gets it at once."""
+    calls: list[Call] = []
+    server = start(calls.append)
+    with server.channel() as channel:
+        future = method(channel).future(b"question", timeout=WAIT_SECONDS)
+        assert until(lambda: bool(calls))
+        future.cancel()
+        assert until(lambda: calls[0].has_ended)
+    notices: list[str] = []
+    calls[0].on_end(lambda: notices.append("ended"))
+
+    assert ["ended"] == notices
+
+
+def test_displaced_call_reaches_no_handler(start: Start) -> None:
+    """A call that is refused before its message arrives is not served when it does; and is forgotten when it ends."""
+    served: list[Call] = []
+    server = start(served.append)
+    connection = RawConnection(server.port, None)
+    try:
+        connection.drain(0.05)
+        connection.write(BEGIN)
+        assert until(lambda: bool(server.server._open))
+        [call] = next(iter(server.server._open.values()))
+        call.refuse(Refusal(Reason.OVERLOADED))
+        connection.write(frame(DATA, END_STREAM, 1, MESSAGE))
+        assert until(lambda: call.has_ended)
+    finally:
+        connection.close()
+
+    assert until(lambda: not server.server._open)
+    assert [] == served
 
 
 def test_call_cancelled_before_its_message(start: Start) -> None:
