@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.core import files
 from estelam.core.settings import StoreSettings
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import kept, search
@@ -246,7 +247,7 @@ def test_processes_write_the_file_in_turn(service: Service, monkeypatch: pytest.
         service.answer()
         notes.append(service.path.read_text("utf-8"))
     service.path.write_text(notes[0], "utf-8")
-    other, write = threading.Thread(target=kept.keep, args=(service.path, notes[2])), kept.write_atomic
+    other, write = threading.Thread(target=kept.keep, args=(service.path, notes[2])), files.write_atomic
 
     def slow(path: Path, note: str, **options: bool) -> None:
         if not other.ident:
