@@ -29,10 +29,10 @@ STORING = ("promissory", "judiciary")
 
 both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True, scope="session")
 """Runs a test on every engine; all other tests run on SQLite only."""
-loads_on_both_engines = pytest.mark.parametrize(
+both_engines_in_full = pytest.mark.parametrize(
     "engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True, scope="session"
 )
-"""As `both_engines`, for loads and what is derived from them: on PostgreSQL in `make test-full` only."""
+"""Runs a test on SQLite in `make test`, and on PostgreSQL too in `make test-full`."""
 
 # No test asserts time: on a busy machine examples may be slow to draw.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

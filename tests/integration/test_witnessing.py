@@ -38,7 +38,7 @@ from estelam.storage.store import AccessMode, Store
 from estelam.witness.client import TIMEOUT_SECONDS, WitnessClient, WitnessError
 from estelam.witness.settings import WitnessSettings
 from estelam.witness.state import WitnessState
-from tests.conftest import Start, both_engines, plain_channel, promissory_opening
+from tests.conftest import Start, both_engines_in_full, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.guarantees.recorded_ledger import receipt_of
 from tests.support.certificates import DAY, NOW, certificate_pem, concatenate
@@ -97,7 +97,7 @@ def run(sandbox: Sandbox, *words: str | Path) -> Result:
     return CliRunner().invoke(application(), list(map(str, words)), env=dict(sandbox.environ))
 
 
-@both_engines
+@both_engines_in_full
 def test_cosigned_receipt(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     """An answer is given without its witnesses; refreshed, its receipt is under a checkpoint that they cosigned."""
     with witness_of(loaded, tmp_path / "w1") as first, witness_of(loaded, tmp_path / "w2", "witness.example/w2") as two:
@@ -169,7 +169,7 @@ def newest_size(sandbox: Sandbox) -> int:
         return search.size(connection)
 
 
-@both_engines
+@both_engines_in_full
 def test_last_checkpoint_is_submitted(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     """Whatever was answered before the end of a service is cosigned, however long the interval."""
     with witness_of(loaded, tmp_path) as witness:

@@ -75,3 +75,5 @@ PROGRAMS = {
     "Java": Program(_has("java", "javac"), _java),
     "Go": Program(has_go, lambda: [built_go(FOLDER / "check.go")]),
 }
+STARTED_PROGRAMS = [pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS]
+"""Their names, for tests that start each of them: in `make test-full` only."""

@@ -33,7 +33,7 @@ from quality.periods import Month, minute_of
 from quality.records import AlarmKind, LedgerAlarm, VerifiedLedger
 from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
-from tests.conftest import both_engines, plain_channel, promissory_opening
+from tests.conftest import both_engines_in_full, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.integration.quality.conftest import CHECK_NOTE, QualityStore
 from tests.integration.quality.dashboard.conftest import open_dashboard
@@ -169,7 +169,7 @@ def test_cosigned(monitored: Monitored) -> None:
     assert cosignature.verify(verified.cosigned_note, [cosigner(monitored.settings)])
 
 
-@both_engines
+@both_engines_in_full
 @pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
 def test_restored(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     """A restored ledger stands as an alarm and is not counted; once accepted, only what is new in it is counted."""
@@ -193,7 +193,7 @@ def test_restored(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     assert ("Exchange operations", "the provider restored a backup") == (alarm.operator, alarm.reason)
 
 
-@both_engines
+@both_engines_in_full
 def test_rewritten(monitored: Monitored) -> None:
     """A ledger that was written anew from its beginning, with the real signing key, is no continuation."""
     monitored.restore("empty")
@@ -241,7 +241,7 @@ def test_lost_end_is_no_fork(monitored: Monitored) -> None:
     assert [AlarmKind.ROLLBACK] * 2 == [alarm.kind for alarm in monitored.alarms()]
 
 
-@both_engines
+@both_engines_in_full
 def test_lost_checkpoint_is_no_fork(monitored: Monitored) -> None:
     """A checkpoint that is missing from the store of a ledger that continues it proves no second history."""
     size = monitored.verified().tree.size
@@ -252,7 +252,7 @@ def test_lost_checkpoint_is_no_fork(monitored: Monitored) -> None:
     assert [AlarmKind.DAMAGED] == [alarm.kind for alarm in monitored.alarms()]
 
 
-@both_engines
+@both_engines_in_full
 @pytest.mark.parametrize(("answers", "kind"), [(0, AlarmKind.ROLLBACK), (9, AlarmKind.FORK)])
 def test_restored_monitor_remembers_what_it_cosigned(monitored: Monitored, answers: int, kind: AlarmKind) -> None:
     """A monitor and a ledger that were both restored: no second history is cosigned, and the alarm shows the first."""
@@ -271,7 +271,7 @@ def test_restored_monitor_remembers_what_it_cosigned(monitored: Monitored, answe
     assert not monitored.verified().cosignature
 
 
-@both_engines
+@both_engines_in_full
 def test_restored_monitor_goes_on(monitored: Monitored) -> None:
     """A restored monitor cosigns again once the ledger has passed, provably, what it had cosigned before."""
     monitored.restore_monitor()
@@ -286,7 +286,7 @@ def test_restored_monitor_goes_on(monitored: Monitored) -> None:
     assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
 
 
-@both_engines
+@both_engines_in_full
 def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -> None:
     """After an accepted restore the key that cosigned the lost entries cosigns no more; a new one does."""
     monitored.restore("backup")
@@ -305,7 +305,7 @@ def test_key_never_cosigns_two_histories(monitored: Monitored, tmp_path: Path) -
     assert cosignature.verify(monitored.verified().cosigned_note, [cosigner(monitored.settings)])
 
 
-@both_engines
+@both_engines_in_full
 def test_second_restore(monitored: Monitored) -> None:
     """The lost entries that a second, better restore brings back were counted when they were new."""
     monitored.back_up("better")
@@ -409,7 +409,7 @@ def _report(monitored: Monitored) -> str:
     return (written.folder / "report.en.html").read_text("utf-8")
 
 
-@both_engines
+@both_engines_in_full
 def test_changed_between_alarm_and_acknowledgement(monitored: Monitored) -> None:
     """A ledger that was changed again after its alarm is a second alarm, also if the first is acknowledged by then."""
     monitored.restore("backup")
@@ -436,7 +436,7 @@ def test_time_in_the_future(monitored: Monitored) -> None:
     assert not monitored.alarms()
 
 
-@both_engines
+@both_engines_in_full
 def test_lost_entries_come_back(monitored: Monitored) -> None:
     """A store that was lost and comes back after its loss was acknowledged: nothing in it is counted again."""
     monitored.back_up("lost")

@@ -29,11 +29,11 @@ from estelam.storage.facts import load_table, recall_run_table
 from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, LOOKUPS
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine, CommandResult
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
-pytestmark = loads_on_both_engines
+pytestmark = both_engines_in_full
 
 CALLER = Caller("99001187852")
 PERSON = "9990000042"

@@ -25,7 +25,7 @@ from estelam.loading.load import load
 from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tools.env.sandbox import SAMPLES, Sandbox
 
 ROWS = 30
@@ -197,7 +197,7 @@ NO_VALID_ROW: dict[str, tuple[Callable[[Table], list[bytes]], str]] = {
 }
 
 
-@loads_on_both_engines
+@both_engines_in_full
 @pytest.mark.parametrize("form", NO_VALID_ROW)
 def test_no_row_survives(target: FeedInStore, form: str) -> None:
     """A file without a valid row is rejected with the row's line, and leaves the list of rejected rows only."""
@@ -210,7 +210,7 @@ def test_no_row_survives(target: FeedInStore, form: str) -> None:
     assert target.left_over() == ["rejects.csv"]
 
 
-@loads_on_both_engines
+@both_engines_in_full
 def test_rejects_before_a_fault(target: FeedInStore) -> None:
     """Where a file is refused after some rows were rejected, their list is not left behind: it is incomplete."""
     rows = target.sample()
@@ -220,7 +220,7 @@ def test_rejects_before_a_fault(target: FeedInStore) -> None:
     assert not target.left_over()
 
 
-@loads_on_both_engines
+@both_engines_in_full
 def test_header_alone(target: FeedInStore) -> None:
     """A file without rows, as a day without changes gives, is loaded and changes nothing."""
     assert target.load(written(target.sample()[:1]) + b"\n\n").rows == 0

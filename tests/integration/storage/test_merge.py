@@ -18,11 +18,11 @@ from judiciary.feeds import CASES
 from judiciary.repository import case_table
 from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import member_table, note_table
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
-pytestmark = loads_on_both_engines
+pytestmark = both_engines_in_full
 
 
 @pytest.fixture

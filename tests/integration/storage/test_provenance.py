@@ -18,11 +18,11 @@ from estelam.storage.coverage import Coverage
 from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
-pytestmark = loads_on_both_engines
+pytestmark = both_engines_in_full
 
 HOUR = timedelta(hours=1)
 START_OF_1399 = date(2020, 3, 20)

@@ -20,11 +20,11 @@ from judiciary.recall import CaseRecallSource
 from promissory.feeds import MEMBERS, NOTES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from promissory.recall import NoteRecallSource
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.histories import CALLERS, Given, History
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
-pytestmark = loads_on_both_engines
+pytestmark = both_engines_in_full
 
 PERSONS = ("9990000018", "9990000026", "9990000034", "99000158381", "99000554330")
 CHEQUES = ("1", "01", "140000000000000001")

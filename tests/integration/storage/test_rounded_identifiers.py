@@ -6,7 +6,7 @@ import pytest
 
 from estelam.loading.errors import LoadError
 from judiciary.feeds import CASES
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, LoadedTable
 from tools.env.sandbox import Sandbox
 
@@ -67,7 +67,7 @@ def test_chance_decides(cases: LoadedTable, digits: int, rounded: int, genuine: 
     assert {name: count for name, count in cases.load(CASES, *rows).warnings.items() if count} == warned
 
 
-@loads_on_both_engines
+@both_engines_in_full
 def test_the_rows_of_a_record_count_once(cases: LoadedTable) -> None:
     """One case with six parties is one identifier, whose zeros are only reported."""
     people = ("9990000050", "9990000069", "9990000018", "9990000026", "99000554330", "999441044163")

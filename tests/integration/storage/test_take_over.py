@@ -16,11 +16,11 @@ from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from promissory.repository import note_table
-from tests.conftest import loads_on_both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
 from tools.env.sandbox import Sandbox
 
-pytestmark = loads_on_both_engines
+pytestmark = both_engines_in_full
 
 HOUR = timedelta(hours=1)
 NEWER = FIRST.replace("DRAWER", "HOLDER")

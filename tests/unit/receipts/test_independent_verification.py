@@ -17,7 +17,7 @@ from estelam.receipts.archive import ReceiptRecord, write_archive
 from estelam.receipts.receipt import canonical
 from tests.conftest import judiciary_opening, plain_channel
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
-from tests.support.receipt_programs import PROGRAMS
+from tests.support.receipt_programs import PROGRAMS, STARTED_PROGRAMS
 from tests.support.receipt_vectors import (
     EXIT_CODES,
     INVALID,
@@ -35,8 +35,6 @@ from tools.env.sandbox import CHECK_BY_TRACKING_ID
 COMMAND = "estelam receipt verify"
 EXCEPTIONS = {("Go", "largest ledger"): UNCHECKED}
 """golang.org/x/mod/sumdb/tlog does not end on a tree of more than 2^62 leaves."""
-
-SLOW_TO_START = [pytest.param(name, marks=pytest.mark.slow) for name in ("Perl", "JavaScript", "Java")]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,7 @@ def expected_line(record: ReceiptRecord, coverage: str = "") -> str:
     return f"VALID {where} about {asked} asked by {entry.caller}: {outcome}{coverage}"
 
 
-@pytest.mark.parametrize("program", ["Go", *SLOW_TO_START])
+@pytest.mark.parametrize("program", STARTED_PROGRAMS)
 def test_genuine_replies(recorded: RecordedLedger, tmp_path: Path, program: str) -> None:
     """Every reply of a real service is proven, and printed with subject, caller and answer."""
     write_archive(tmp_path / "saved.json", recorded.replies)
@@ -101,7 +99,7 @@ def test_judiciary_replies(recorded: RecordedLedger, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize("program", [COMMAND, "Go", *SLOW_TO_START])
+@pytest.mark.parametrize("program", [COMMAND, *STARTED_PROGRAMS])
 def test_verdicts(provider: Provider, tmp_path: Path, program: str, kind: str) -> None:
     """Exit code and verdict are the same for every program, whatever is forged, damaged, expired or retired."""
     wrong = []
@@ -150,7 +148,7 @@ def test_mutations(provider: Provider, tmp_path: Path) -> None:
     assert found <= {(invalid, invalid), (malformed, malformed), (unchecked, unchecked), (malformed, invalid)}
 
 
-@pytest.mark.parametrize("program", ["Go", *SLOW_TO_START])
+@pytest.mark.parametrize("program", STARTED_PROGRAMS)
 def test_files_that_cannot_be_read(recorded: RecordedLedger, tmp_path: Path, program: str) -> None:
     """A file that is missing or a folder, or no argument, ends with exit code 2, never 1, which would accuse."""
     saved, certificate = tmp_path / "saved.json", recorded.sandbox.pki / "promissory-receipts.crt"

@@ -12,7 +12,7 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
-from tests.support.receipt_programs import PROGRAMS
+from tests.support.receipt_programs import PROGRAMS, STARTED_PROGRAMS
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tests.unit.receipts.test_key_validity import VERIFIERS, signed_by
 
@@ -92,7 +92,7 @@ def test_read_by_all(record: ReceiptRecord, tmp_path: Path, verifier: Callable[[
     assert not verifier(tmp_path, record)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", STARTED_PROGRAMS)
 def test_read_by_programs(record: ReceiptRecord, tmp_path: Path, program: str) -> None:
     """Every program of docs/receipts/ accepts a receipt with cosignatures."""
     write_archive(tmp_path / "saved.json", [record])
