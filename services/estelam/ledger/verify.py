@@ -1,6 +1,7 @@
 """Verification of a ledger: detects every entry that was changed, removed, added or reordered, and every other row."""
 
 import struct
+from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     func,
     not_,
     or_,
@@ -32,7 +34,7 @@ from estelam.core.keys import VerifyingKey
 from estelam.core.note_keys import NoteKey
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, key_of
+from estelam.ledger.confirmations import key_of
 from estelam.ledger.errors import LedgerCorruptError, LostStateError, fault_of
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
@@ -149,14 +151,24 @@ _ANNULLED_CONFIRMATION = (
     .join(annulment_table, annulment_table.c["index"] == confirmation_table.c["index"])
     .limit(1)
 )
-_LAST_TIME = select(checkpoint_table.c.signed_at_micros).order_by(checkpoint_table.c.size.desc()).limit(1)
+_NEWEST_AFTER = (
+    select(checkpoint_table.c.size, checkpoint_table.c.signed_at_micros)
+    .where(checkpoint_table.c.size > bindparam("size"))
+    .order_by(checkpoint_table.c.signed_at_micros.desc(), checkpoint_table.c.size.desc())
+    .limit(1)
+)
 
 
-def _required_times(connection: Connection) -> range:
-    """Return the times at which every YES must have its confirmation: not those of a clock that was ahead."""
-    found = connection.execute(_LAST_TIME).scalar()
-    last = found if isinstance(found, int) else 0
-    return range(last - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1), last + CLOCKS_DIFFER_MICROS + 1)
+def _required_times(connection: Connection, start: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs in ascending order: from which time on a YES below a size must have its confirmation.
+
+    A commit deletes those that have expired at its time. So the greatest time of all commits from that of the YES on
+    counts, also where a clock was ahead for a while.
+    """
+    size = start
+    while row := connection.execute(_NEWEST_AFTER, {"size": size}).first():
+        size, micros = row
+        yield size, (micros if isinstance(micros, int) else 0) - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1)
 
 
 class _Confirmations:
@@ -165,10 +177,10 @@ class _Confirmations:
     An entry that is a YES and not annulled has its row; one that is older than any window may have had it deleted.
     """
 
-    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required: range) -> None:
+    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required: Sequence[tuple[int, int]]) -> None:
         self._rows = rows
         self._annulled = annulled
-        self._required = required
+        self._required = deque(required)
         self._row = next(rows, None)
 
     def check(self, stored: StoredEntry) -> None:
@@ -186,9 +198,14 @@ class _Confirmations:
             is_right = is_confirmed and type(index) is type(micros) is int and micros == entry.answered_at_micros
             is_right = is_right and key == key_of(entry.caller, stored.keys.question)
         else:
-            is_right = not is_confirmed or entry.answered_at_micros not in self._required
+            is_right = not is_confirmed or entry.answered_at_micros < self._required_since(stored.index)
         if not is_right:
             raise LedgerCorruptError(f"the confirmation of entry {stored.index} does not match it")
+
+    def _required_since(self, index: int) -> int:
+        while self._required and self._required[0][0] <= index:
+            self._required.popleft()
+        return self._required[0][1] if self._required else 0
 
     def check_end(self) -> None:
         """Check that no row is left.
@@ -211,7 +228,8 @@ def _verified(
     confirmations_after = [confirmation_table.c["index"] >= start.size] if start.size else []
     stored_entries = _as_stored(entry_table, *entries_after)
     stored_checkpoints = _as_stored(checkpoint_table, *checkpoints_after)
-    required, annulled = _required_times(connection), {index for index, *_ in connection.execute(_ANNULLED)}
+    required = list(_required_times(connection, start.size))
+    annulled = {index for index, *_ in connection.execute(_ANNULLED)}
     with (
         streamed.execute(stored_entries) as entries,
         streamed.execute(stored_checkpoints) as checkpoints,
