@@ -60,9 +60,9 @@ def parties_lookup(check_method: str, window: timedelta) -> Lookup:
             for serial, note in notes.items()
             if note.state == State.ISSUED
         }
-        confirmed = _confirmed(context, inquiries, questions, window)
+        unconfirmed = _unconfirmed(context, inquiries, questions, window)
         return [
-            _disclose(inquiry.request, members, notes.get(inquiry.request.serial), confirmed=confirmed(inquiry))
+            _disclose(inquiry.request, members, notes.get(inquiry.request.serial), missing=unconfirmed(inquiry))
             for inquiry in inquiries
         ]
 
@@ -80,33 +80,40 @@ def confirmed_request(check_method: str, note: Any) -> Subject:
     return request_subject(check_method, canonical(request))
 
 
-def _confirmed(
+def _unconfirmed(
     context: LookupContext, inquiries: Sequence[Inquiry], questions: Mapping[str, Sequence[bytes]], window: timedelta
-) -> Callable[[Inquiry], bool]:
-    """Return a predicate: whether the inquiry's caller has a recent YES to one of the *questions* for its serial."""
+) -> Callable[[Inquiry], Reason | None]:
+    """Return why an inquiry's caller has no recent YES to one of the *questions* for its serial; None: it has one."""
 
     def keys(inquiry: Inquiry) -> set[tuple[str, bytes]]:
         return {(inquiry.caller.organization_id, question) for question in questions.get(inquiry.request.serial, ())}
 
     wanted = {key for inquiry in inquiries for key in keys(inquiry)}
-    confirmed = confirmations.recent(
+    confirmed, unreadable = confirmations.recent(
         context.connection,
         wanted,
         context.commits,
         since_micros=to_micros(context.now - window),
         until_micros=to_micros(context.now + CLOCK_TOLERANCE),
     )
-    return lambda inquiry: bool(keys(inquiry) & confirmed)
+
+    def reason(inquiry: Inquiry) -> Reason | None:
+        asked = keys(inquiry)
+        if asked & confirmed:
+            return None
+        return Reason.STORE_UNAVAILABLE if asked & unreadable else Reason.NOTE_NOT_CONFIRMED
+
+    return reason
 
 
 def _disclose(
-    request: pb.GetNotePartiesRequest, members: set[str], note: Any | None, *, confirmed: bool
+    request: pb.GetNotePartiesRequest, members: set[str], note: Any | None, *, missing: Reason | None
 ) -> LookupResult | Refusal:
     if request.executive_agency_id not in members:
         return Refusal(Reason.AGENCY_NOT_MEMBER)
     # One reason for all cases: a specific one would disclose a fact about the note. Only an issued note is confirmed.
-    if note is None or not confirmed:
-        return Refusal(Reason.NOTE_NOT_CONFIRMED)
+    if note is None or missing:
+        return Refusal(missing or Reason.NOTE_NOT_CONFIRMED)
     return LookupResult.disclosed(
         pb.GetNotePartiesResponse(
             obligor=_party(note.obligor_id, note.obligor_name, note.obligor_address, note.obligor_postal_code),

@@ -22,6 +22,8 @@ from tests.e2e.conftest import caller, refusal
 from tests.support.service import RunningService
 from tools.env.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
+pytestmark = pytest.mark.slow
+
 HOSTS = ["localhost", "127.0.0.1"]
 BRIEF = timedelta(seconds=3)
 

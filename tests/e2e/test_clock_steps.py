@@ -30,6 +30,8 @@ from tests.e2e.conftest import NOTE
 from tests.support.service import RunningService
 from tools.env.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 
+pytestmark = pytest.mark.slow
+
 HOUR, TEN_YEARS = timedelta(hours=1), timedelta(days=3653)
 AGED = timedelta(days=20 * 365)
 YES_AND_NO = (ANSWER_YES, ANSWER_NO)

@@ -34,6 +34,8 @@ from tools.env.postgres import PostgresCluster
 from tools.env.processes import ServiceProcess
 from tools.env.sandbox import GRANTS, MINISTRY, Sandbox
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("pass-through.yaml", "terminating.yaml")
 CLIENTS = 4
 

@@ -16,6 +16,8 @@ from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import LIVE, CommandLine, caller
 from tools.env.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 BY = ("--operator", "Operations", "--reason", "retention period over", "--within-retention")
 DESTROY = ("keyring", "destroy", "promissory", "k1", "--irreversibly", *BY)
 REPORT = ("ledger", "subject-report", "promissory", LIVE["obligor"])

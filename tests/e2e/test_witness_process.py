@@ -20,6 +20,8 @@ from estelam.telemetry import logs
 from tests.support.transparency_log import Log, witness_settings
 from tools.env.processes import LaunchedProcess, spawn_command
 
+pytestmark = pytest.mark.slow
+
 LOG = Log([leaf_hash(bytes([number])) for number in range(200)])
 
 

@@ -23,6 +23,8 @@ from tools.env.processes import ServiceProcess
 from tools.env.python_process import ProcessError
 from tools.env.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 30
 
 

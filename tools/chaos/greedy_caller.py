@@ -111,11 +111,11 @@ def run(task: Task, face: Callable[[Sandbox, ExitStack], Face], flood: Flood) ->
     return Result(
         rounds=task.rounds,
         checked=sum(len(each.taken) for each in (calm, beside, after)),
-        losses=[
-            *(f"a regular call failed: {status}" for status in failed),
+        losses=[f"a regular call failed: {status}" for status in failed],
+        missed=[
+            *([f"p99 rose {rise:.1f} times"] if rise > MAX_LATENCY_RATIO else []),
             *([f"memory grew by {grown:.0f} MiB"] if grown > MIB else []),
         ],
-        missed=[f"p99 rose {rise:.1f} times"] if rise > MAX_LATENCY_RATIO else [],
         remarks=[
             f"p50 {calm.at(0.5):.1f} to {beside.at(0.5):.1f} ms, p99 {calm.at(0.99):.1f} to {beside.at(0.99):.1f}",
             f"memory {before:.0f}, {during:.0f}, {afterwards:.0f} MiB",

@@ -18,7 +18,7 @@ class Result:
     """Answers, frames or calls that were checked."""
     losses: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
-    """Time bounds that were missed; meaningful only on an otherwise idle machine."""
+    """Bounds of time or memory that were missed; those of time mean something only on an otherwise idle machine."""
     remarks: list[str] = field(default_factory=list)
 
     def add(self, other: "Result") -> None:

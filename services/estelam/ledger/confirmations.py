@@ -11,7 +11,6 @@ not annulled, and the checkpoint that was signed with that entry is of a tree th
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any
@@ -145,8 +144,11 @@ def recent(
     *,
     since_micros: int,
     until_micros: int,
-) -> set[Asked]:
-    """Return those of *asked* that were answered YES within the window, whose bounds are inclusive."""
+) -> tuple[set[Asked], set[Asked]]:
+    """Return which of *asked* were answered YES within the window, whose bounds are inclusive.
+
+    Beside them are those of which that can't be known, because an entry or a checkpoint can't be read.
+    """
     keys = {key_of(*pair): pair for pair in asked}
     found = _RECENT.rows(connection, keys=list(keys), since=since_micros, until=until_micros) if keys else ()
     indexes = {keys[row.value]: row.index for row in found if row.index is not None}
@@ -154,10 +156,10 @@ def recent(
         pair: (_ENTRY.start(connection, index=index), _CHECKPOINTS.start(connection, index=index))
         for pair, index in indexes.items()
     }
-    confirmed = set()
+    confirmed, unreadable = set(), set()
     for pair, (read_entry, read_checkpoints) in reading.items():
         entries, checkpoints = read_entry(), read_checkpoints()
-        with suppress(LedgerCorruptError, InvalidReceipt, ValueError, TypeError):
+        try:
             if (
                 entries
                 and _is_yes(entries[0], pair, since_micros, until_micros)
@@ -165,8 +167,10 @@ def recent(
             ):
                 confirmed.add(pair)
                 continue
+        except (LedgerCorruptError, InvalidReceipt, ValueError, TypeError):
+            unreadable.add(pair)
         log.error("confirmation.unproven", index=indexes[pair])
-    return confirmed
+    return confirmed, unreadable
 
 
 def _is_yes(row: Any, asked: Asked, since_micros: int, until_micros: int) -> bool:
@@ -217,7 +221,9 @@ class Expiry:
                 self._first = timely[0].index if timely else oldest[-1].index + 1
             found = [row.index for row in takewhile(lambda row: row.confirmed_at_micros < limit, timely)]
             if not found:
-                self._next_micros = timely[0].confirmed_at_micros if timely else 0
+                # What comes after the last row is at most as much older than now as clocks differ.
+                after_last = 0 if oldest else micros - CLOCKS_DIFFER_MICROS
+                self._next_micros = timely[0].confirmed_at_micros if timely else after_last
                 return None
             return found[0], found[-1], limit
 

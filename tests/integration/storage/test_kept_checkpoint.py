@@ -22,7 +22,7 @@ from estelam.receipts.checkpoint import parse
 from estelam.server.checkpoint_keeper import keep_checkpoints
 from estelam.storage.base import StoreError
 from estelam.storage.store import Store
-from tests.conftest import Start, both_engines, promissory_opening
+from tests.conftest import Start, both_engines_in_full, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.integration.storage.test_ledger import Writer
 from tests.integration.test_witnessing import ask
@@ -76,7 +76,7 @@ def back_up(
     return partial(store_copies.back_up, service.settings.store, tmp_path / "backup", cluster)
 
 
-@both_engines
+@both_engines_in_full
 def test_rollback(service: Service, back_up: Callable[[], Callable[[], None]]) -> None:
     """A ledger restored to an earlier state is refused, with both sizes, until that is acknowledged and noted."""
     service.answer()
@@ -102,7 +102,7 @@ def test_rollback(service: Service, back_up: Callable[[], Callable[[], None]]) -
     assert 0 == command("ledger", "verify", "promissory").code
 
 
-@both_engines
+@both_engines_in_full
 def test_acknowledged_loss_is_named(
     service: Service, start: Start, back_up: Callable[[], Callable[[], None]], tmp_path: Path
 ) -> None:
@@ -130,7 +130,7 @@ def test_acknowledged_loss_is_named(
     ]
 
 
-@both_engines
+@both_engines_in_full
 def test_rewritten_ledger(service: Service) -> None:
     """A ledger whose entries were changed and signed anew with the real key is refused, however long it is."""
     service.answer(2)
