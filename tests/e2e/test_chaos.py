@@ -31,7 +31,7 @@ def test_short_scenario_has_no_loss(scenario: Scenario, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda patch: patch.setattr(oracle, "STALE_AFTER", timedelta(hours=25)),
+        pytest.param(lambda patch: patch.setattr(oracle, "STALE_AFTER", timedelta(hours=25)), marks=pytest.mark.slow),
         pytest.param(lambda patch: patch.setattr(oracle, "WINDOW", timedelta(hours=1)), marks=pytest.mark.slow),
         pytest.param(lambda patch: patch.setattr(oracle, "FIRST_DATE", date(2021, 3, 20)), marks=pytest.mark.slow),
         pytest.param(lambda patch: patch.setattr(oracle, "MAY_HAVE_DRAWN", {"DRAWER"}), marks=pytest.mark.slow),

@@ -224,7 +224,7 @@ def _close_connections(server: socket.socket) -> None:
             connection.close()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("cp1252", marks=pytest.mark.slow), "ascii"])
 def test_answer_in_any_encoding(running: Sandbox, encoding: str) -> None:
     """An answer is printed, and exits with its code, whatever characters stdout can encode."""
     environ = {"PYTHONIOENCODING": encoding, "LANG": "C"}

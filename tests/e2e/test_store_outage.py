@@ -20,6 +20,8 @@ from tools.env.postgres import PostgresCluster
 from tools.env.processes import ServiceProcess
 from tools.env.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.ANSWER_LATE)
 
 

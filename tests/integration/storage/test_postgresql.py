@@ -226,7 +226,8 @@ def test_undelivered_answer_is_annulled(own_cluster: tuple[PostgresCluster, Sand
     assert {annulled: refused} == annulments
 
 
-@pytest.mark.parametrize("is_back", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_back", [True, False])
 def test_shutdown_with_an_undecided_commit(
     own_cluster: tuple[PostgresCluster, Sandbox], start: Start, monkeypatch: pytest.MonkeyPatch, *, is_back: bool
 ) -> None:

@@ -21,6 +21,9 @@ from estelam.core.exceptions import ServerError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = all_commands(root_command())
+GROUPS = sorted({words.partition(" ")[0] for words in COMMANDS} | {"quality outage"})
+QUICK = {"judiciary", "ledger", "quality outage"}
+"""Groups whose help is asked in `make test`; `make test-full` asks the others too."""
 LIGHT = {"typer", "persiantools", "pydantic", "pyyaml", "tzdata"}
 """Dependencies that a declaration or a completion may import; pydantic is imported by typer."""
 REPORT = """if True:
@@ -58,7 +61,9 @@ def run(*arguments: str, words: str | None = None) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ, cwd=ROOT)
 
 
-@pytest.mark.parametrize("name", sorted({words.partition(" ")[0] for words in COMMANDS} | {"quality outage"}))
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in GROUPS]
+)
 def test_help_imports_little(name: str) -> None:
     """The help of a group, and the completion of its commands, import no library that the commands work with."""
     help_text = run(*name.split(), "--help")
