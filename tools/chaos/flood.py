@@ -95,10 +95,10 @@ def run(task: Task, kind: str, whole: int) -> Result:
         envoy = at_last.enter_context(Envoy(kind, folder, pki=sandbox.pki, workers=[worker.port]))
         client = QuietClient(envoy.address, ClientIdentity.named(sandbox.pki, "setad"))
         calm = client.p99_while(partial(time.sleep, CALM_SECONDS))
-        with _flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
+        with running_flood(partial(_hold, whole=whole), envoy.port, sandbox, task.rounds // 10) as flood:
             held = flood.recv()
             silent = client.p99_while(partial(time.sleep, CALM_SECONDS))
-        with _flood(_reset, envoy.port, sandbox, task.rounds) as flood:
+        with running_flood(_reset, envoy.port, sandbox, task.rounds) as flood:
             reset = client.p99_while(flood.recv)
     task.progress(task.rounds)
     rises = {f"{held:,} idle connections": silent / calm, f"{task.rounds:,} resets": reset / calm}
@@ -119,7 +119,7 @@ def trust_proxy(sandbox: Sandbox) -> dict[str, str]:
 
 
 @contextmanager
-def _flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Connection]:
+def running_flood(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Connection]:
     """Run a process that floods *port* until the end of the block; it reports over the yielded connection."""
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=flood, args=(port, sandbox.pki, count, theirs), daemon=True)

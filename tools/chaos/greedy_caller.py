@@ -10,8 +10,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ from conformance.raw_http2 import grpc_message
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tools.bench.processes import resident_mib
-from tools.chaos.flood import trust_proxy
+from tools.chaos.flood import Flood, running_flood, trust_proxy
 from tools.chaos.fuzz import NOTE, TARGETS, headers_of
 from tools.chaos.raw_http2 import (
     DATA,
@@ -42,7 +42,6 @@ from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
 from tools.env.processes import ServiceProcess, free_ports
-from tools.env.python_process import SPAWN
 from tools.env.sandbox import Sandbox
 
 SECONDS: Final = 4.0
@@ -68,8 +67,6 @@ JSON_REQUEST: Final = {
 }
 
 Ask = Callable[[], object]
-Flood = Callable[[int, Path, int, Connection], None]
-"""Takes all it can of a port, as often as given; sends when it has begun, and does not end."""
 
 
 @dataclass(slots=True)
@@ -101,7 +98,7 @@ def run(task: Task, face: Callable[[Sandbox, ExitStack], Face], flood: Flood) ->
         opened = face(sandbox, at_last)
         _measure(opened.ask)
         calm, before = _measure(opened.ask), resident_mib(opened.pid)
-        with _running(flood, opened.port, sandbox, task.rounds) as progress:
+        with running_flood(flood, opened.port, sandbox, task.rounds) as progress:
             progress.recv()
             beside, during = _measure(opened.ask), resident_mib(opened.pid)
         after, afterwards = _measure(opened.ask), resident_mib(opened.pid)
@@ -134,19 +131,6 @@ def _measure(ask: Ask) -> Latencies:
         except (grpc.RpcError, httpx.HTTPError) as error:
             found.failed.append(error.code().name if isinstance(error, grpc.Call) else type(error).__name__)
     return found
-
-
-@contextmanager
-def _running(flood: Flood, port: int, sandbox: Sandbox, count: int) -> Iterator[Connection]:
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=flood, args=(port, sandbox.pki, count, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        process.kill()
-        process.join()
 
 
 class Closable(Protocol):

@@ -5,8 +5,8 @@ what that costs depends neither on the length of the ledger nor on how often the
 its entry is annulled and, a few in each commit, when it has expired. A caller's older YES counts while a newer one is
 from a clock that was ahead.
 
-A row proves nothing: whoever can write to the store could add one. It counts only if its entry states the same and is
-not annulled, and the checkpoint that was signed with that entry is of a tree that contains it.
+A row proves nothing: anyone who can write to the store could add one. It counts only if its entry states the same and
+is not annulled, and the checkpoint that was signed with that entry is of a tree that contains it.
 """
 
 import hashlib
@@ -110,7 +110,8 @@ class ProvenCommits:
 
     def __init__(self, verify: Callable[[str], Checkpoint]) -> None:
         self._verify = verify
-        self._hashes: dict[str, list[bytes]] = {}
+        self._hashes: dict[tuple[int, str], list[bytes]] = {}
+        """The entries' hashes by the first index and the note of their commit."""
 
     def contain(self, connection: Connection, index: int, leaf: bytes, checkpoints: Sequence[Any]) -> bool:
         """Whether *leaf* is the entry *index* of the commit that the second of *checkpoints* (rows) was signed with.
@@ -125,7 +126,8 @@ class ProvenCommits:
         if after is None:
             raise ValueError("no checkpoint was signed with the entry")
         begin = before.size if before else 0
-        if after.note not in self._hashes:
+        commit = begin, after.note
+        if commit not in self._hashes:
             hashes = [leaf_hash(row.leaf) for row in _LEAVES.rows(connection, begin=begin, end=after.size)]
             grown = (Frontier.parse(begin, before.frontier) if before else Frontier()).append(hashes)
             head = self._verify(after.note)
@@ -133,8 +135,8 @@ class ProvenCommits:
                 return False
             if len(self._hashes) >= KEPT_COMMITS:
                 self._hashes.clear()
-            self._hashes[after.note] = hashes
-        return self._hashes[after.note][index - begin] == leaf_hash(leaf)
+            self._hashes[commit] = hashes
+        return self._hashes[commit][index - begin] == leaf_hash(leaf)
 
 
 def recent(

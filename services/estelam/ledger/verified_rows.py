@@ -1,7 +1,7 @@
 """Rows of entries that a reader may believe: those that a verified checkpoint covers.
 
-A search finds rows, and a row proves nothing: whoever can write to the store can change one. So each row that is shown
-or counted is compared with the tree that the ledger's newest checkpoint signs. Rows that are missing are found by
+A search finds rows, and a row proves nothing: anyone who can write to the store can change one. So each row that is
+shown or counted is compared with the tree that the ledger's newest checkpoint signs. Rows that are missing are found by
 `ledger verify` alone.
 """
 

@@ -1,8 +1,8 @@
 """What a client knows of its own call, so that it takes the receipt of no other call for its answer.
 
-A receipt proves that the service once answered these words. Whoever can answer in the service's place, as one who holds
-its TLS key, could send an old one, or one that another caller was given. So the client sends a nonce, to which the
-entry commits, and demands an entry of its own organisation, of this nonce and of this time.
+A receipt proves that the service once answered these words. A party that can answer in the service's place, as one
+that holds its TLS key, could send an old one, or one that another caller was given. So the client sends a nonce, to
+which the entry commits, and demands an entry of its own organisation, of this nonce and of this time.
 """
 
 import hashlib

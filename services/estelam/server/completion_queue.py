@@ -34,7 +34,7 @@ CALLS_AHEAD: Final = 64
 """So many calls may arrive between two polls before any waits inside gRPC."""
 
 MAX_OPEN_CALLS: Final = 1536
-"""So many calls may be open, of 23 kB each; one more is refused, or displaces the newest of whoever has most."""
+"""So many calls may be open, of 23 kB each; one more is refused, or displaces the newest of the caller with most."""
 
 _FAILED: Final = to_grpc(Refusal(Reason.SERVICE_FAILED))
 _OVERLOADED: Final = to_grpc(Refusal(Reason.OVERLOADED))

@@ -1,8 +1,8 @@
 """Bounds the connections of the gRPC server, which the certificates of the callers share.
 
-gRPC's own bound refuses whoever comes when there are enough connections, whoever holds them, and its API for Python
-shows calls but no connections. So the process's sockets are looked through after each arrival. Channelz tells the
-certificate of each connection, also of one that never makes a call. One that is not there has not finished its
+gRPC's own bound refuses each new connection when there are enough, no matter which caller holds them, and its API for
+Python shows calls but no connections. So the process's sockets are looked through after each arrival. Channelz tells
+the certificate of each connection, also of one that never makes a call. One that is not there has not finished its
 handshake; its owner is its address. To gRPC a socket that is shut down is a connection that its peer has ended.
 """
 

@@ -40,7 +40,7 @@ class Writers(Enum):
     ANNOUNCED = "announced"
     """Other processes, each of which is an `announced_writer`."""
     ANY = "any"
-    """Whoever SQLite lets."""
+    """Any process that SQLite lets write."""
 
 
 class _State(NamedTuple):
@@ -75,7 +75,7 @@ class WatchedHalf:
         self._states = self._now()
 
     def release(self) -> None:
-        """Take the files as they are now, after this process has closed them: whoever closes last removes the log."""
+        """Take the files as they are now, after this process has closed them: the last one to do so removes the log."""
         self.adopt()
         if self.writers is not Writers.SELF:
             self._states = (self._states[0], None, None)

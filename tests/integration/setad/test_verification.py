@@ -159,7 +159,7 @@ def test_caller_gives_up_between_the_calls(
 
 @pytest.mark.parametrize("kind", ["its own", "an earlier call's", "another caller's", "of another time"])
 def test_receipts_of_other_calls(shared: Sandbox, promissory: RunningService, kind: str) -> None:
-    """A genuine receipt of another call, as whoever holds the ministry's TLS key could replay it, proves nothing."""
+    """A genuine receipt of another call, as a holder of the ministry's TLS key could replay it, proves nothing."""
     caller = "agency" if kind == "another caller's" else "setad"
     clock = Clock(micros=lambda: Clock().micros() + (120_000_000 if kind == "of another time" else 0))
     results: list[Any] = []

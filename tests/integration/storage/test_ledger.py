@@ -378,6 +378,23 @@ def of_an_unsigned_checkpoint(connection: Connection, writer: Writer) -> int:
     return index
 
 
+def test_confirmation_without_the_checkpoint_before_it(writer: Writer) -> None:
+    """A commit that was proven is proven anew where the checkpoint before it is gone: no other inquiry fails of it."""
+    for serial in (7, 8, 9):
+        writer.write(serial)
+    commits, found = writer.commits(), []
+    with writer.store.transaction() as connection:
+        newest = next(iter(search.entries_between(connection, 2, None)))
+        asked = [(CALLER.organization_id, newest.keys.question)]
+        for _ in range(2):
+            found.append(
+                confirmations.recent(connection, asked, commits, since_micros=0, until_micros=Clock().micros())
+            )
+            connection.execute(delete(checkpoint_table).where(checkpoint_table.c.size == 2))
+
+    assert [(set(asked), set())] * 2 == found
+
+
 @pytest.mark.parametrize(
     "forge", [forged, of_another_question, of_no_entry, of_a_changed_entry, of_an_unsigned_checkpoint]
 )
