@@ -34,6 +34,7 @@ def adapter(empty: Sandbox, ministry: ServiceProcess) -> Iterator[CommandLine]:
         yield CommandLine(empty)
 
 
+@pytest.mark.slow
 def test_provider_refusal_is_forwarded(estelam: CommandLine, adapter: CommandLine) -> None:
     """The adapter forwards a refusal of the Ministry's service with its reason."""
     no_member = estelam(*VERIFY, *options(**ENDORSED, agency="setad-0001"))

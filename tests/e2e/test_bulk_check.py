@@ -176,6 +176,7 @@ def test_service_restart_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
     assert (0, ["NO"] * 1500) == (run.returncode, answers(out))
 
 
+@pytest.mark.slow
 def test_interrupted_run_writes_results(loaded: Sandbox, tmp_path: Path) -> None:
     """An interrupted bulk check writes the results that it has; the next run asks the other rows, and no row twice."""
     source, out, receipts = listed(tmp_path, many(1800))

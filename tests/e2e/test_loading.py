@@ -522,6 +522,7 @@ def test_a_take_over_from_a_signed_feed_is_signed(command: CommandLine, tmp_path
     assert "no such file; the settings require signed manifests of notes" in command(*load).err
 
 
+@pytest.mark.slow
 def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     """A load killed while it reads leaves nothing that disturbs the next load."""
     header, *rows = CASES.read_text("utf-8").splitlines()

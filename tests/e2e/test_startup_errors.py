@@ -69,6 +69,7 @@ def test_changed_required_feeds_are_refused(tmp_path: Path) -> None:
     assert "the settings require the feeds members, notes, and the coverage was declared for notes" in words
 
 
+@pytest.mark.slow
 def test_wrong_keyring_is_refused(tmp_path: Path) -> None:
     """A service whose keyring holds another key under an id in use does not start: nobody would find its entries."""
     sandbox = suite.create_sandbox(tmp_path / "suite")

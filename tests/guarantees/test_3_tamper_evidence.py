@@ -335,6 +335,7 @@ def is_valid(file: Path, keys: Mapping[str, VerifyingKey]) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_changed_byte_of_archive_is_detected(recorded: RecordedLedger, tmp_path: Path) -> None:
     """Any changed byte and any missing end of a saved line is detected."""
     file = tmp_path / "reply"

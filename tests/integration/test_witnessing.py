@@ -182,6 +182,7 @@ def test_last_checkpoint_is_submitted(loaded: Sandbox, tmp_path: Path, start: St
         assert newest_size(loaded) == cosigned(loaded, witness.client)[-1]
 
 
+@pytest.mark.slow
 def test_end_without_witnesses(loaded: Sandbox, start: Start) -> None:
     """Witnesses that accept a connection and never reply hold up the end of a service for one timeout in all."""
     with contextlib.ExitStack() as open_sockets:

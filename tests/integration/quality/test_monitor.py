@@ -83,6 +83,7 @@ def test_unreachable_service(shared: Sandbox, judiciary: RunningService, tmp_pat
     assert "" == last_samples(settings)[NOTES].health
 
 
+@pytest.mark.slow
 def test_silent_socket(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
     """A server that accepts TCP and sends nothing is unreachable."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

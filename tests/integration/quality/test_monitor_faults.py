@@ -81,6 +81,7 @@ def test_refused_probes_are_not_traffic(loaded: Sandbox, tmp_path: Path, start: 
     assert {} == traffic(settings)
 
 
+@pytest.mark.slow
 def test_locked_store(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
     """Results that a locked store can't take are stored in the next round."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))

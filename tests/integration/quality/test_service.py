@@ -89,6 +89,7 @@ def test_killed_service(complete_sandbox: Sandbox, begin: Callable[..., dict[str
     assert 0 == services[QUALITY].stop()
 
 
+@pytest.mark.slow
 def test_single_monitor(complete_sandbox: Sandbox, begin: Callable[..., dict[str, ServiceProcess]]) -> None:
     """A second monitor on the same store refuses to start."""
     services = begin(QUALITY)
@@ -100,6 +101,7 @@ def test_single_monitor(complete_sandbox: Sandbox, begin: Callable[..., dict[str
     assert services[QUALITY].exit_status is None
 
 
+@pytest.mark.slow
 def test_missing_folder_of_store(tmp_path: Path) -> None:
     """Without the store's folder the process names the command to run, and `estelam migrate` creates this store too."""
     sandbox = suite.create_sandbox(tmp_path / "suite")

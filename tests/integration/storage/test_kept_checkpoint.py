@@ -212,6 +212,7 @@ def start_and_acknowledge(service: Service, **settings: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_kill_leaves_a_file_that_the_ledger_continues(service: Service) -> None:
     """After kill -9 the kept checkpoint is none, or one that the ledger continues; the service starts."""
     process = ServiceProcess("promissory", service.sandbox)

@@ -186,6 +186,7 @@ def test_unconfirmed_answer_is_not_returned(own_cluster: tuple[PostgresCluster, 
     assert [(grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)] * 3 == cancelled
 
 
+@pytest.mark.slow
 def test_service_recovers_after_server_restart(own_cluster: tuple[PostgresCluster, Sandbox], start: Start) -> None:
     """A database server that crashes is an outage; the service recovers when it is back."""
     cluster, sandbox = own_cluster

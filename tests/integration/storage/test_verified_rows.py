@@ -14,7 +14,7 @@ from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import entry_table
 from estelam.ledger.verified_rows import VerifiedRows
 from quality.monitor import ledger_collector
-from tests.conftest import both_engines
+from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import Writer
@@ -43,7 +43,7 @@ def believed(writer: Writer) -> int:
         return len(list(rows(search.entries_between(connection, 0, None))))
 
 
-@both_engines
+@both_engines_in_full
 def test_every_row_is_compared(sandbox: Sandbox) -> None:
     """The rows of a ledger of any size are believed: the tree that its checkpoint signs contains them."""
     writer, sizes = Writer(sandbox), []
@@ -67,7 +67,7 @@ def add(connection: Connection) -> None:
     connection.execute(insert(entry_table).values((601, *row[1:])))
 
 
-@both_engines
+@both_engines_in_full
 @pytest.mark.parametrize("change", ["leaf", "search_keys", "added"])
 def test_changed_rows_are_not_shown(writer: Writer, sandbox: Sandbox, change: str) -> None:
     """A row that was changed or added makes a report end as INVALID, and nothing of it is printed."""

@@ -101,6 +101,7 @@ def test_notice_round_trip(folder: Path, edit: Edit) -> None:
     assert after == recorded_snapshot(map(to_notice, [*changes({}, before), *found]))
 
 
+@pytest.mark.slow
 def test_serving_process_records_changes(loaded: Sandbox, folder: Path, edit: Edit) -> None:
     """A serving process records a valid change once; an invalid catalogue is not a change."""
     estelam = CommandLine(loaded)

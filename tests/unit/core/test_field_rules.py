@@ -49,14 +49,14 @@ def messages(kind: type[Message]) -> st.SearchStrategy[Message]:
     return st.builds(kind, **fields)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(REQUESTS).flatmap(messages))
 def test_verdict_is_that_of_protovalidate(message: Message) -> None:
     """A message is accepted exactly if protovalidate finds no violation."""
     assert compile_predicate(type(message))(message) == (not violations(message))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 @given(texts)
 def test_identifiers(text: str) -> None:
     """Each identifier alone is accepted exactly if protovalidate finds no violation."""

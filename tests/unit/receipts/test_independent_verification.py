@@ -78,6 +78,7 @@ def test_genuine_replies(recorded: RecordedLedger, tmp_path: Path, program: str)
     assert [expected_line(record) for record in recorded.replies] == done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_judiciary_replies(recorded: RecordedLedger, tmp_path: Path) -> None:
     """The judiciary's answers are printed with their coverage."""
     requests = [cases.CheckByTrackingIdRequest(tracking_id=digits) for digits in ("140000000000000001", "9" * 18)]
