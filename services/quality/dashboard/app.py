@@ -215,9 +215,9 @@ def _month_context(month: Report) -> dict[str, Any]:
 
 
 def _status_json(exchange: ExchangeStatus) -> dict[str, Any]:
-    content = asdict(exchange) | {"stale": exchange.stale, "state": exchange.state}
+    content = asdict(exchange) | {"stale": exchange.stale, "state": exchange.state, "states": exchange.states}
     for one, service in zip(exchange.services, content["services"], strict=True):
-        service["state"] = one.state
+        service |= {"state": one.state, "states": one.states}
         for method in service["methods"]:
             del method["minutes"]
     return content

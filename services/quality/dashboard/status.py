@@ -1,12 +1,13 @@
 """Current status of each service, method and consumer, from the observations of the last day."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
+from estelam.core.clock import TEHRAN
 from quality import ledger_states, repository
 from quality.evaluation import minute_states
 from quality.evaluation.build import summarize
@@ -16,14 +17,24 @@ from quality.evaluation.period_data import PeriodData, load_period
 from quality.evaluation.report_model import Counts, Named
 from quality.outages.announcements import COMING, RUNNING, state
 from quality.periods import Span, instant_of
-from quality.records import LedgerAlarm, ObservedHead, PlannedOutage, Probe, Tally
-from quality.slo import Rulebook
+from quality.records import Freshness, LedgerAlarm, ObservedHead, PlannedOutage, Probe, Tally
+from quality.slo import Rulebook, Sli
 
 DAY, HOUR = 1440, 60
 STALE_MINUTES = 3
 """A state that has not been measured for this many minutes is unknown."""
 
-_WORST_FIRST = ("provider", "exchange", "unmeasured", "planned", "up")
+_WORST_FIRST = (
+    "provider",
+    "exchange",
+    "alarm",
+    "stale",
+    "unmeasured",
+    "not_serving",
+    "outdated",
+    "planned",
+    "up",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class ServiceStatus:
     health: str
     """As the service reports it over grpc.health.v1: SERVING or NOT_SERVING; empty if it did not reply."""
     age_hours: float | None
+    is_outdated: bool
+    """Whether its data is older than an objective of freshness allows."""
     covered_since: date | None
     head: ObservedHead | None
     checkpoint: str
@@ -83,9 +96,25 @@ class ServiceStatus:
     methods: tuple[MethodStatus, ...]
 
     @property
+    def states(self) -> list[str]:
+        """What is wrong with the service, worst first; `up` alone if nothing is.
+
+        These are the states of its methods, and beside them `alarm` while an alarm stands, `not_serving` if it reports
+        so although its methods answer, and `outdated` if its data is.
+        """
+        found = {method.state for method in self.methods}
+        if found == {"up"} and self.health == "NOT_SERVING":
+            found.add("not_serving")
+        if self.alarm:
+            found.add("alarm")
+        if self.is_outdated:
+            found.add("outdated")
+        return _worst_first(found)
+
+    @property
     def state(self) -> str:
-        """State of the worst method."""
-        return _worst(method.state for method in self.methods)
+        """The worst of `states`."""
+        return self.states[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +137,22 @@ class ExchangeStatus:
         return [method for service in self.services for method in service.methods]
 
     @property
+    def states(self) -> list[str]:
+        """What is wrong with any service, worst first, and `stale` in place of their methods' states."""
+        found = {state for service in self.services for state in service.states}
+        if self.stale:
+            found = found & {"alarm", "outdated"} | {"stale"}
+        return _worst_first(found)
+
+    @property
     def state(self) -> str:
-        """State of the worst service."""
-        return _worst(service.state for service in self.services)
+        """The worst of `states`."""
+        return self.states[0]
 
 
-def _worst(found: Iterable[str]) -> str:
-    return min(found, key=_WORST_FIRST.index, default="unmeasured")
+def _worst_first(found: Collection[str]) -> list[str]:
+    problems = [state for state in _WORST_FIRST if state in found and state != "up"]
+    return problems or ["up" if found else "unmeasured"]
 
 
 def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules: Rulebook) -> ExchangeStatus:
@@ -151,6 +189,7 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
                     provider=Named(service.provider, provider.fa, provider.en) if provider else Named("", "", ""),
                     health=health.get(service.slug, ""),
                     age_hours=age.age_minutes / 60 if age else None,
+                    is_outdated=age is not None and _is_outdated(age, catalogue, rules),
                     covered_since=age.covered_since if age else None,
                     head=heads.get(service.slug),
                     checkpoint=verified[service.slug].cosigned_note if service.slug in verified else "",
@@ -161,6 +200,18 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
                 )
             )
     return ExchangeStatus(instant_of(now), _newest_probe(connection, first, end), tuple(services))
+
+
+def _is_outdated(age: Freshness, catalogue: Catalogue, rules: Rulebook) -> bool:
+    """Whether the data of *age* is older than the minimum rules or an agreement in force allow."""
+    day = instant_of(age.minute).astimezone(TEHRAN).date()
+    agreed = {
+        one.rules
+        for one in catalogue.agreements
+        if one.service == age.service and one.since <= day and (one.until is None or day <= one.until)
+    }
+    objectives = (each for slug in {rules.entering, *agreed} for each in rules.rule_set(slug).objectives)
+    return any(each.metric is Sli.FRESHNESS and not each.is_met_by(age.age_minutes / 60) for each in objectives)
 
 
 def _method_status(

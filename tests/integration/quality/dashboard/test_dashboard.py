@@ -2,20 +2,25 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
 from estelam.core.exceptions import ServerError
 from estelam.web.rendering import messages_for
+from quality import ledger_states, repository
 from quality.attribution import TransportFailure
 from quality.periods import instant_of
+from quality.records import AlarmKind, Freshness, LedgerAlarm, MetricsSample
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, QualityStore, at
 from tests.integration.quality.dashboard.conftest import (
     CASES,
+    CONSUMER_METHODS,
     DOWN_MINUTES,
     MINUTES_WITH_TRAFFIC,
     NOTES,
@@ -133,7 +138,7 @@ def test_new_method(tmp_path: Path) -> None:
     with open_dashboard(quality_store, first) as running, running.client() as client:
         found, page = client.get("/status.json").json(), client.get("/en/")
 
-    assert (200, "unmeasured") == (page.status_code, found["state"])
+    assert (200, ["stale"]) == (page.status_code, found["states"])
 
 
 def test_running_outage(tmp_path: Path) -> None:
@@ -148,6 +153,68 @@ def test_running_outage(tmp_path: Path) -> None:
     assert "planned" == found["state"]
     assert "An announced outage is running" in page
     assert "maintenance" in page
+
+
+ALARM = LedgerAlarm(NOTES, AlarmKind.FORK, NOW - 300, "verified", "found", "")
+
+
+@pytest.mark.parametrize(
+    ("problem", "state", "headline"),
+    [
+        (lambda store: store.write(_raise, ALARM), "alarm", "A service&#39;s ledger is not what was verified before"),
+        (
+            lambda store: store.write(repository.save_freshness, Freshness(NOW, NOTES, 24 * 60 + 1, None)),
+            "outdated",
+            "The data of a service is too old",
+        ),
+        (
+            lambda store: store.write(repository.save_metrics_samples, MetricsSample(NOW, NOTES, "NOT_SERVING")),
+            "not_serving",
+            "A service reports that it is not serving",
+        ),
+    ],
+)
+def test_problem_of_answering_service(
+    quality_store: QualityStore, problem: Callable[[QualityStore], None], state: str, headline: str
+) -> None:
+    """While any problem of a service is known, the headline and the service's badge state it, whatever it answers."""
+    for method, consumer in CONSUMER_METHODS:
+        quality_store.probe([NOW], method, consumer)
+    quality_store.write(repository.save_freshness, Freshness(NOW - 1, NOTES, 24 * 60, None))
+    with open_dashboard(quality_store) as running, running.client() as client:
+        assert "<h1>All services answer</h1>" in client.get("/en/").text
+    problem(quality_store)
+    with open_dashboard(quality_store) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
+
+    assert f"<h1>{headline}</h1>" in page
+    assert "All services answer" not in page
+    assert (state, [state]) == (found["state"], found["states"])
+    assert {NOTES: state, CASES: "up", VERIFICATION: "up"} == {
+        one["service"]["slug"]: one["state"] for one in found["services"]
+    }
+
+
+def test_several_problems(quality_store: QualityStore) -> None:
+    """The headline names every problem, the worst first; an alarm until it is acknowledged, whatever is not known."""
+    probe_all(quality_store, NOW - 5, NOW + 1)
+    quality_store.write(_raise, ALARM)
+    with open_dashboard(quality_store) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
+    with open_dashboard(quality_store, NOW + 10) as late, late.client() as client:
+        silent = client.get("/status.json").json()["states"]
+    quality_store.write(lambda opened, _: ledger_states.acknowledge(opened, 1, minute=NOW, operator="o", reason="r"))
+    with open_dashboard(quality_store) as running, running.client() as client:
+        acknowledged = client.get("/status.json").json()["states"]
+
+    assert (["provider", "alarm"], ["alarm", "stale"], ["provider"]) == (found["states"], silent, acknowledged)
+    assert "<h1>A service does not answer</h1>" in page
+    assert "A service&#39;s ledger is not what was verified before:" in page
+
+
+def _raise(opened: Connection, alarms: tuple[LedgerAlarm, ...]) -> None:
+    for alarm in alarms:
+        ledger_states.raise_alarm(opened, alarm)
 
 
 def test_unreadable_store(tmp_path: Path) -> None:

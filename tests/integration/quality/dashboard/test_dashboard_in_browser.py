@@ -93,7 +93,7 @@ def test_refresh(open_page: Open, running_dashboard: RunningDashboard) -> None:
     try:
         page.wait_for_timeout(5_500)  # the status is cached for five seconds
         page.clock.run_for(16_000)
-        expect(page.get_by_role("status")).to_contain_text("All services answer")
+        expect(page.get_by_role("status")).to_contain_text("A service reports that it is not serving")
         expect(link).to_be_focused()
     finally:
         running_dashboard.quality_store.probe(
