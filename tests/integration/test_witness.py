@@ -1,17 +1,21 @@
 """A witness over HTTP: it never cosigns two checkpoints that contradict each other, whatever happens."""
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from estelam.core.clock import Clock
 from estelam.core.exceptions import ServerError
@@ -20,9 +24,12 @@ from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosigner
 from estelam.receipts.tree import Frontier
+from estelam.witness.metrics import WitnessMetrics
+from estelam.witness.rejections import Rejection
 from estelam.witness.settings import WitnessedLog, WitnessSettings
 from estelam.witness.state import WitnessState
-from estelam.witness.witness import Rejection, Witness
+from estelam.witness.witness import LOG_QUOTA, Witness
+from tests.integration.test_witnessing import wait_for
 from tests.support.transparency_log import ORIGIN, Log, served, witness_settings
 from tests.unit.receipts.test_cosignature import LOG_KEY, LOG_NOTES, LOG_PROOF
 
@@ -186,13 +193,13 @@ def test_every_history(submissions: list[tuple[Log, int, int, bool]]) -> None:
         state, last = WitnessState(Path(folder)), list[bytes]()
         private = Ed25519PrivateKey.generate()
         cosigner = Cosigner(NoteKey("witness.example/w1", private.public_key(), KeyKind.COSIGNATURE), private)
-        witness = Witness(cosigner, {ORIGIN: [LOG.key]}, state, Clock())
+        witness = Witness(cosigner, {ORIGIN: [LOG.key]}, state, Clock(), WitnessMetrics())
         for branch, given_old, size, continues in submissions:
             old = len(last) if continues else given_old
             new = branch.leaves[:size]
             is_continuation = old == len(last) <= size and new[:old] == last
             try:
-                witness.add_checkpoint(branch.submission(old, size))
+                witness.add_checkpoint(branch.submission(old, size).encode())
             except Rejection:
                 assert not is_continuation
             else:
@@ -212,12 +219,12 @@ def test_stored_before_sent(settings: WitnessSettings, monkeypatch: pytest.Monke
         with monkeypatch.context() as patched:
             patched.setattr("estelam.witness.state.write_atomic", fail)
             failed = submit(client, LOG.submission(0, 5))
-        assert (500, "", []) == (failed.status_code, failed.text.partition("—")[1], remembered(settings))
+        assert (503, "", []) == (failed.status_code, failed.text.partition("—")[1], remembered(settings))
         assert 200 == submit(client, LOG.submission(0, 5)).status_code
         (file,) = settings.state.glob("*.checkpoint")
         for damaged in ("", LOG.note(5).replace(ORIGIN, "log.example/2"), "x" + LOG.note(5)):
             file.write_text(damaged)
-            assert 500 == submit(client, LOG.rewritten(0).submission(0, 5)).status_code
+            assert 503 == submit(client, LOG.rewritten(0).submission(0, 5)).status_code
 
 
 def test_restart(settings: WitnessSettings) -> None:
@@ -253,7 +260,7 @@ def test_two_states(settings: WitnessSettings) -> None:
         (file,) = settings.state.glob("*.checkpoint")
         file.write_text(LOG.rewritten(0).note(5))
 
-        assert 500 == submit(client, LOG.submission(5, 8)).status_code
+        assert 503 == submit(client, LOG.submission(5, 8)).status_code
 
 
 def test_damaged_state(settings: WitnessSettings) -> None:
@@ -266,6 +273,102 @@ def test_damaged_state(settings: WitnessSettings) -> None:
         path.write_text(damaged, "utf-8")
         with pytest.raises(ServerError, match=f"the last checkpoint of {ORIGIN} in {path} and "), served(settings):
             pass
+
+
+def _damage(settings: WitnessSettings, backup: Path) -> None:
+    (path,) = settings.state.glob("*.checkpoint")
+    path.write_text("damaged")
+
+
+def _remove(settings: WitnessSettings, backup: Path) -> None:
+    for folder in (settings.state, settings.state.with_name("state.kept")):
+        shutil.rmtree(folder)
+
+
+def _empty(settings: WitnessSettings, backup: Path) -> None:
+    _remove(settings, backup)
+    settings.state.mkdir()
+    settings.state.with_name("state.kept").mkdir()
+
+
+def _restore(settings: WitnessSettings, backup: Path) -> None:
+    _remove(settings, backup)
+    for folder in (settings.state, settings.state.with_name("state.kept")):
+        shutil.copytree(backup, folder)
+
+
+@pytest.mark.parametrize("change", [_damage, _remove, _empty, _restore])
+def test_state_changed_while_running(
+    settings: WitnessSettings,
+    tmp_path: Path,
+    change: Callable[[WitnessSettings, Path], None],
+) -> None:
+    """A witness whose state was damaged, removed or put back cosigns nothing, and is not ready, until it is back."""
+    folders = settings.state, settings.state.with_name("state.kept")
+    with observed(settings) as (client, metrics, _):
+        submit(client, LOG.submission(0, 5))
+        shutil.copytree(settings.state, tmp_path / "backup")
+        submit(client, LOG.submission(5, 8))
+        for folder in folders:
+            shutil.copytree(folder, folder.with_name(f"{folder.name}.true"))
+        change(settings, tmp_path / "backup")
+        texts = [log.submission(old, 8) for log in (LOG, LOG.rewritten(0)) for old in (0, 5, 8)]
+        replies = [submit(client, text) for text in texts]
+        wait_for(lambda: metrics.get("/ready").status_code == 503)
+        serving = metrics.get("/metrics").text
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_name(f"{folder.name}.true").rename(folder)
+        wait_for(lambda: metrics.get("/ready").status_code == 200)
+        continued = submit(client, LOG.submission(8, 16))
+
+    assert {(503, "the witness can't read or write its state\n")} == {(one.status_code, one.text) for one in replies}
+    assert "estelam_serving 0.0" in serving
+    assert 200 == continued.status_code
+
+
+@contextmanager
+def observed(settings: WitnessSettings) -> Iterator[tuple[httpx.Client, httpx.Client, list[Any]]]:
+    """Run the witness; yield clients of it and of its metrics, and what it logs."""
+    with capture_logs() as events, served(settings) as client:
+        port = next(event["port"] for event in events if event["event"] == "metrics.started")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as metrics:
+            yield client, metrics, events
+
+
+def test_metrics(settings: WitnessSettings) -> None:
+    """Each submission is counted by log and outcome; each new size is logged, and a flood of rejections sampled."""
+    flood = LOG_QUOTA.burst + 20
+    with observed(settings) as (client, metrics, events):
+        before = metrics.get("/metrics").text
+        for text in (LOG.submission(0, 5), LOG.submission(5, 5), LOG.submission(5, 8), LOG.submission(5, 8)):
+            submit(client, text)
+        submit(client, LOG.rewritten(0).submission(8, 8))
+        submit(client, LOG.rewritten(7).submission(8, 9))
+        submit(client, changed("\n8\n", "\n9\n"))
+        for _ in range(flood):
+            submit(client, Log(LOG.leaves, LOG.private, "log.example/2").submission(0, 8))
+        submit(client, "a" * 200_000)
+        found = metrics.get("/metrics").text
+
+    assert f'estelam_witness_size{{origin="{ORIGIN}"}} 0.0' in before
+    assert f'estelam_witness_size{{origin="{ORIGIN}"}} 8.0' in found
+    expected = {
+        (ORIGIN, "cosigned"): 3,
+        (ORIGIN, "other_size"): 1,
+        (ORIGIN, "contradiction"): 1,
+        (ORIGIN, "not_consistent"): 1,
+        (ORIGIN, "not_signed"): 1,
+        ("", "unknown_log"): flood,
+        ("", "too_large"): 1,
+    }
+    counted = re.findall(r'estelam_witness_checkpoints_total\{origin="(.*)",outcome="(.*)"\} ([0-9]+)', found)
+    assert expected == {(origin, outcome): int(count) for origin, outcome, count in counted}
+    assert [5, 8] == [event["size"] for event in events if event["event"] == "witness.cosigned"]
+    logged = [event for event in events if event["event"] == "witness.rejected"]
+    assert LOG_QUOTA.burst <= sum(event["reason"] == "unknown_log" for event in logged) < flood
+    assert sum(expected.values()) - 3 == len(logged) + sum(event["unlogged"] for event in logged)
+    assert 1 == [event["event"] for event in events].count("witness.contradiction")
 
 
 def test_one_process(settings: WitnessSettings) -> None:

@@ -20,6 +20,8 @@ from estelam.core.rule_texts import RULE_TEXTS
 from estelam.core.settings import CatalogueSettings, ClientSettings, SettingsSection
 from estelam.core.settings_file import PREFIX
 from estelam.telemetry.metrics import Metrics
+from estelam.telemetry.process_metrics import ProcessMetrics
+from estelam.witness.metrics import WitnessMetrics
 from estelam.witness.settings import WitnessSettings
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
@@ -108,13 +110,20 @@ def errors() -> str:
 
 
 def metrics() -> str:
-    """Return the page of all metrics of a service."""
+    """Return the page of all metrics of a service and of a witness."""
+    intro = "Each process serves these at `/metrics` of its `metrics_listen` address, in the Prometheus text format.\n"
+    tables = [_heading("Metrics"), intro, "## Services\n", _metrics(Metrics()), "## Witnesses\n"]
+    return "\n".join([*tables, _metrics(WitnessMetrics())])
+
+
+def _metrics(process: ProcessMetrics) -> str:
+    labels = {getattr(one, "_name", ""): getattr(one, "_labelnames", ()) for one in vars(process).values()}
     rows = []
-    for family in Metrics().registry.collect():
+    for family in process.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        rows.append((f"`{name}`", family.type, _labels(family.name), family.documentation))
-    intro = "Each service serves these at `/metrics` of its `metrics_listen` address, in the Prometheus text format.\n"
-    return "\n".join([_heading("Metrics"), intro, _table(("Name", "Type", "Labels", "Meaning"), sorted(rows))])
+        shown = ", ".join(f"`{label}`" for label in labels.get(family.name, ()))
+        rows.append((f"`{name}`", family.type, shown, family.documentation))
+    return _table(("Name", "Type", "Labels", "Meaning"), sorted(rows))
 
 
 def log_events() -> str:
@@ -213,11 +222,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool | timedelta):
         value = TypeAdapter(type(value)).dump_json(value).decode().strip('"')
     return f"`{value}`"
-
-
-def _labels(name: str) -> str:
-    found = {getattr(metric, "_name", ""): getattr(metric, "_labelnames", ()) for metric in vars(Metrics()).values()}
-    return ", ".join(f"`{label}`" for label in found.get(name, ()))
 
 
 def _events() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:

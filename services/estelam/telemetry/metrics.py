@@ -1,33 +1,23 @@
-"""Prometheus metrics: methods and outcomes, never people. Served over HTTP, together with the probe `/ready`."""
+"""Prometheus metrics of a service: methods and outcomes, never people."""
 
-import asyncio
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
-from starlette.types import Message, Receive, Scope, Send
+from prometheus_client import Counter, Gauge, Histogram
 
 from estelam.core.errors import Refusal
 from estelam.core.model import Outcome
-from estelam.web.event_loop import run_in_event_loop
-from estelam.web.listener import Listener, ListenerLimits, run_listener
-
-MAX_CONNECTIONS: Final = 64
-REQUEST_GAP_SECONDS: Final = 0.01
-"""The time between two requests for metrics; more requests wait for their turn."""
+from estelam.telemetry.process_metrics import ProcessMetrics
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics:
-    """The metrics of one service, in their own registry."""
+class Metrics(ProcessMetrics):
+    """The metrics of one service."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._inquiries = Counter(
             "estelam_inquiries",
             "Inquiries by method, outcome and layer.",
@@ -49,9 +39,6 @@ class Metrics:
             "Refusals sent beyond the rate at which they are recorded.",
             registry=self.registry,
         )
-        self._serving = Gauge(
-            "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
-        )
         self._in_outage = Gauge("estelam_outage_announced", "1 during an announced outage.", registry=self.registry)
         self._expiry = Gauge(
             "estelam_certificate_expiry_timestamp_seconds",
@@ -70,8 +57,6 @@ class Metrics:
             "1 while the store's files are changed by something else than the processes that use it: no answers.",
             registry=self.registry,
         )
-        self._ready = False
-        self._next_turn = 0.0
 
     def record_answer(self, method: str, outcome: Outcome, seconds: float) -> None:
         """Count an answer of *method* that took *seconds*."""
@@ -109,34 +94,6 @@ class Metrics:
 
     def set_serving(self, *, healthy: bool, in_outage: bool = False) -> None:
         """Set whether the service is healthy, and whether it is in an announced outage; it is ready in either case."""
-        self._serving.set(healthy and not in_outage)
+        super().set_serving(healthy=healthy and not in_outage)
         self._in_outage.set(in_outage)
         self._ready = healthy or in_outage
-
-    @contextlib.contextmanager
-    def serve(self, listen: str, *, setting: str) -> Iterator[Listener]:
-        """Serve the metrics and `/ready` over HTTP at *listen*, the value of *setting*, within the context.
-
-        Raises:
-            ServerError: the address can't be bound.
-        """
-        serving = run_listener("metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS), setting=setting)
-        with run_in_event_loop(serving) as listener:
-            yield listener
-
-    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        # Requests are spaced, so that many of them do not take the interpreter from the service.
-        now = time.monotonic()
-        self._next_turn = max(now, self._next_turn) + REQUEST_GAP_SECONDS
-        await asyncio.sleep(self._next_turn - REQUEST_GAP_SECONDS - now)
-        if scope["path"] == "/ready":
-            status = 200 if self._ready else 503
-            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body"})
-        else:
-            await make_asgi_app(self.registry)(scope, _no_body, send)
-
-
-async def _no_body() -> Message:
-    """Stand for a request's body, which is not waited for."""
-    return {"type": "http.request"}

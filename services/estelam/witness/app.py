@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -11,36 +13,85 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from estelam.core.clock import Clock
+from estelam.core.exceptions import ServerError, describe_error
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts.cosignature import Cosigner
-from estelam.receipts.note import MAX_NOTE
-from estelam.web.listener import Listener, ListenerLimits, run_listener
+from estelam.web.listener import ListenerLimits, run_listener
 from estelam.web.middleware import ErrorBoundary
+from estelam.witness.metrics import WitnessMetrics
+from estelam.witness.rejections import OtherSize, Rejection
 from estelam.witness.settings import WitnessSettings
 from estelam.witness.state import WitnessState
-from estelam.witness.witness import OtherSize, Rejection, Witness
+from estelam.witness.witness import MAX_BODY, Witness
 
-MAX_BODY = 2 * MAX_NOTE
+log = structlog.get_logger()
+
+HEALTH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessListener:
+    """A running witness."""
+
+    port: int
+    metrics_port: int
 
 
 @contextlib.asynccontextmanager
-async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[Listener]:
+async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[WitnessListener]:
     """Serve the witness until the context ends.
 
     Raises:
         KeyFileError: the key can't be used.
-        ServerError: the state is in use, or the port is.
+        ServerError: the state is damaged or in use, or a port is.
         OSError: a file can't be read.
     """
     state = WitnessState(settings.state, settings.kept_state or settings.state.with_name(f"{settings.state.name}.kept"))
     cosigner = Cosigner.load(settings.name, settings.private_key)
     logs = {each.origin: [NoteKey.parse(key, KeyKind.NOTE) for key in each.keys] for each in settings.logs}
-    app = create_app(Witness(cosigner, logs, state, clock))
-    setting = settings.origin("listen")
+    metrics = WitnessMetrics()
+    app = create_app(Witness(cosigner, logs, state, clock, metrics))
     with state.single_process_lock():
         state.check(logs)
-        async with run_listener("witness", settings.listen, app, ListenerLimits(), setting=setting) as listener:
-            yield listener
+        for origin in logs:
+            last = state.last(origin)
+            metrics.set_size(origin, last.size if last else 0)
+        metrics.set_serving(healthy=True)
+        async with (
+            metrics.listener(settings.metrics_listen, setting=settings.origin("metrics_listen")) as shown,
+            run_listener(
+                "witness", settings.listen, app, ListenerLimits(), setting=settings.origin("listen")
+            ) as listener,
+        ):
+            watch = asyncio.create_task(_watch_state(state, logs, metrics))
+            try:
+                yield WitnessListener(listener.port, shown.port)
+            finally:
+                metrics.set_serving(healthy=False)
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _watch_state(state: WitnessState, origins: Collection[str], metrics: WitnessMetrics) -> None:
+    """Set whether the witness is healthy: whether it can read its state. Logged whenever that changes."""
+    was_healthy = True
+    while True:
+        problem = await asyncio.to_thread(_problem, state, origins)
+        if was_healthy and problem:
+            log.error("witness.unhealthy", error=problem)
+        elif not was_healthy and not problem:
+            log.info("witness.healthy")
+        was_healthy = not problem
+        metrics.set_serving(healthy=was_healthy)
+        await asyncio.sleep(HEALTH_SECONDS)
+
+
+def _problem(state: WitnessState, origins: Collection[str]) -> str:
+    try:
+        state.check(origins)
+    except (ServerError, OSError) as error:
+        return describe_error(error)
+    return ""
 
 
 def create_app(witness: Witness) -> ASGIApp:
@@ -50,11 +101,9 @@ def create_app(witness: Witness) -> ASGIApp:
         body = b""
         async for part in request.stream():
             if len(body := body + part) > MAX_BODY:
-                return PlainTextResponse("too large\n", 413)
+                break
         try:
-            return PlainTextResponse(await asyncio.to_thread(witness.add_checkpoint, body.decode()))
-        except UnicodeDecodeError:
-            return PlainTextResponse("malformed: not UTF-8\n", 400)
+            return PlainTextResponse(await asyncio.to_thread(witness.add_checkpoint, body))
         except OtherSize as rejection:
             # Starlette would add a charset to a text type, and clients compare the whole header.
             return Response(f"{rejection.size}\n", rejection.status, {"content-type": "text/x.tlog.size"})

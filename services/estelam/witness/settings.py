@@ -42,5 +42,7 @@ class WitnessSettings(SettingsSection):
     """The logs whose checkpoints are cosigned."""
     listen: HostPort = "127.0.0.1:8100"
     """host:port of the HTTP interface. It needs no authentication, since checkpoints are signed. TLS is the proxy's."""
+    metrics_listen: HostPort = "127.0.0.1:0"
+    """host:port of the metrics and `/ready`, over plain HTTP."""
     log_level: LogLevel = "info"
     """Least severe level to log: debug, info, warning, error or critical."""

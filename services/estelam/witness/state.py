@@ -27,6 +27,8 @@ class WitnessState:
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
         self._folder = folder
         self._folders = [folder, kept] if kept else [folder]
+        self._known: dict[str, Checkpoint] = {}
+        """The newest checkpoint of each log that this process has read or stored: the files never hold an older one."""
 
     @contextmanager
     def single_process_lock(self) -> Iterator[None]:
@@ -76,7 +78,7 @@ class WitnessState:
         """Return the last checkpoint that was cosigned of the log *origin*; None if none was.
 
         Raises:
-            ValueError: a file of it is damaged, or two contradict each other.
+            ValueError: a file of it is damaged, two contradict each other, or both are older than they were.
             OSError: a file of it can't be read.
         """
         note = self.last_note(origin)
@@ -86,10 +88,11 @@ class WitnessState:
         """Return the note of the last checkpoint that was cosigned of the log *origin*, with its cosignature.
 
         Raises:
-            ValueError: a file of it is damaged, or two contradict each other.
+            ValueError: a file of it is damaged, two contradict each other, or both are older than they were.
             OSError: a file of it can't be read.
         """
-        found: dict[int, tuple[bytes, str]] = {}
+        known = self._known.get(origin)
+        found: dict[int, tuple[Checkpoint, str]] = {}
         for path in (folder / _name(origin, "checkpoint") for folder in self._folders):
             if not path.exists():
                 continue
@@ -97,9 +100,14 @@ class WitnessState:
             parsed = checkpoint.parse(note, extensible=True).checkpoint
             if parsed.origin != origin:
                 raise ValueError("the file is of another log")
-            if found.setdefault(parsed.size, (parsed.root, note))[0] != parsed.root:
+            if found.setdefault(parsed.size, (parsed, note))[0] != parsed:
                 raise ValueError("the files of both folders contradict each other")
-        return found[max(found)][1] if found else None
+        newest, text = found[max(found)] if found else (None, None)
+        if known and (newest is None or newest.size < known.size or (newest.size == known.size and newest != known)):
+            raise ValueError(f"the files no longer hold the checkpoint of {known.size} entries that was cosigned")
+        if newest:
+            self._known[origin] = newest
+        return text
 
     def store(self, origin: str, note: str) -> None:
         """Store *note* as the last checkpoint of the log *origin*; it is on the disk when this returns.
@@ -109,6 +117,7 @@ class WitnessState:
         """
         for folder in self._folders:
             write_atomic(folder / _name(origin, "checkpoint"), note, durable=True)
+        self._known[origin] = checkpoint.parse(note, extensible=True).checkpoint
 
     def store_evidence(self, origin: str, note: str) -> Path:
         """Store the first *note* by which the log *origin* contradicts a cosigned checkpoint; return its file.

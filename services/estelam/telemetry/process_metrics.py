@@ -1,0 +1,70 @@
+"""The metrics of a process, served over HTTP in Prometheus's text format together with the probe `/ready`."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge, make_asgi_app
+from starlette.types import Message, Receive, Scope, Send
+
+from estelam.web.event_loop import run_in_event_loop
+from estelam.web.listener import Listener, ListenerLimits, run_listener
+
+MAX_CONNECTIONS: Final = 64
+REQUEST_GAP_SECONDS: Final = 0.01
+"""The time between two requests for metrics; more requests wait for their turn."""
+
+
+class ProcessMetrics:
+    """Metrics in a registry of their own, and whether the process is ready."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._serving = Gauge(
+            "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
+        )
+        self._ready = False
+        self._next_turn = 0.0
+
+    def set_serving(self, *, healthy: bool) -> None:
+        """Set whether the process is healthy, and so ready."""
+        self._serving.set(healthy)
+        self._ready = healthy
+
+    @contextlib.contextmanager
+    def serve(self, listen: str, *, setting: str) -> Iterator[Listener]:
+        """Serve as `listener` does, in an event loop of its own.
+
+        Raises:
+            ServerError: the address can't be bound.
+        """
+        with run_in_event_loop(self.listener(listen, setting=setting)) as listener:
+            yield listener
+
+    def listener(self, listen: str, *, setting: str) -> AbstractAsyncContextManager[Listener]:
+        """Serve the metrics and `/ready` over HTTP at *listen*, the value of *setting*, within the context.
+
+        Raises:
+            ServerError: the address can't be bound.
+        """
+        return run_listener("metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS), setting=setting)
+
+    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        # Requests are spaced, so that many of them do not take the interpreter from the service.
+        now = time.monotonic()
+        self._next_turn = max(now, self._next_turn) + REQUEST_GAP_SECONDS
+        await asyncio.sleep(self._next_turn - REQUEST_GAP_SECONDS - now)
+        if scope["path"] == "/ready":
+            status = 200 if self._ready else 503
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+        else:
+            await make_asgi_app(self.registry)(scope, _no_body, send)
+
+
+async def _no_body() -> Message:
+    """Stand for a request's body, which is not waited for."""
+    return {"type": "http.request"}
