@@ -1,8 +1,10 @@
 """Runs every `sh` block of docs/operations.md, in order, in one shell."""
 
 import os
+import re
 import shutil
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,6 +48,40 @@ def elsewhere(cluster: PostgresCluster, tmp_path: Path) -> dict[str, str]:
         "9100": str(row_of_ports(4)),
         **{name: str(port) for name, port in ports.items()},
     }
+
+
+@pytest.mark.parametrize(
+    ("on_reload", "status", "printed"),
+    [
+        ("echo workers.restarted >> serve.log", 0, ""),
+        (
+            "echo worker.failed: no key >> serve.log; echo workers.restart_failed >> serve.log",
+            1,
+            "worker.failed: no key",
+        ),
+        ("exit", 1, "The workers were not restarted"),
+        (":", 1, "The workers were not restarted"),
+    ],
+)
+def test_restart_workers(tmp_path: Path, on_reload: str, status: int, printed: str) -> None:
+    """The page's function ends when the restart does, and says what failed: also without any sign of an end."""
+    (function,) = re.findall(r"^restart_workers\(\) \{.*?^\}$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    function = function.replace("/etc/estelam/", "").replace("120", "2")
+    (tmp_path / "serve.log").write_text("workers.restarted\nworkers.restart_failed\n")
+    server = f"trap '{on_reload}' HUP; echo ready; while :; do sleep 0.1; done"
+    with subprocess.Popen(["bash", "-c", server], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout
+        serving.stdout.readline()
+        script = f"set -eu\nWORKERS=1 serving={serving.pid}\n{function}\nrestart_workers"
+        try:
+            done = subprocess.run(
+                ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+            )
+        finally:
+            serving.kill()
+
+    assert status == done.returncode, done.stderr
+    assert printed in done.stderr
 
 
 @pytest.mark.slow
