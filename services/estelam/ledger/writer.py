@@ -301,7 +301,10 @@ class LedgerWriter:
         for annulled, _ in appended.annulments:
             confirmations.start_deletion(connection, annulled, annulled)
         if expired := head.read_expired():
-            confirmations.start_deletion(connection, *expired)
+            oldest, newest, before_micros = expired
+            # By the time that this commit states: `verify` misses what has not expired by any later one.
+            before_micros = min(before_micros, prepared.micros - confirmations.KEPT_MICROS)
+            confirmations.start_deletion(connection, oldest, newest, before_micros)
         self._known = state, tree.frontier
         return appended
 

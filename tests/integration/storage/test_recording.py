@@ -348,6 +348,43 @@ def test_confirmations_expire_after_a_clock_was_ahead(workers: tuple[NoteWorker,
 
 
 @both_engines
+def test_clock_jumps_while_a_commit_is_made(
+    workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that jumps between the look-up and the commit takes no confirmation away."""
+    worker, _ = workers
+    worker.ask(NOTE)
+    real = worker.micros
+
+    def jump() -> None:
+        worker.micros += 3 * confirmations.KEPT_MICROS
+
+    with before_the_lock(monkeypatch, jump):
+        worker.ask(NOTE)
+    worker.micros = real + 1
+
+    assert [Outcome.DISCLOSED] == worker.ask(PARTIES)
+    assert 2 == len(worker.confirmed())
+
+
+@on_postgresql
+def test_time_of_a_worker_that_waited(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry has the time of its look-up, also where another worker commits a later one first: verified as it is."""
+    first, second = workers
+    second.micros = first.micros + 5_000_000
+    with before_the_lock(monkeypatch, lambda: second.ask(NOTE)):
+        assert [Outcome.YES] == first.ask(NOTE)
+
+    assert 2 == len(first.confirmed())
+    with first.store.transaction() as connection:
+        micros = connection.scalars(select(confirmation_table.c.confirmed_at_micros).order_by(text("1")))
+        by_index = connection.scalars(
+            select(checkpoint_table.c.signed_at_micros).order_by(checkpoint_table.c.size.desc()).limit(2)
+        )
+        assert ([first.micros, second.micros], [first.micros, second.micros]) == (list(micros), list(by_index))
+
+
+@both_engines
 def test_confirmations_expire_in_steps(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have expired, a commit deletes only a few more confirmations than it may add."""
     monkeypatch.setattr("estelam.ledger.writer._EXPIRED_AT_ONCE", 1)
