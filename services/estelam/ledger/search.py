@@ -38,10 +38,12 @@ from estelam.ledger.tables import (
     SUBJECT_COLUMNS,
     StoredEntry,
     annulment_table,
+    archive_table,
     checkpoint_table,
     entry_table,
     index_key,
 )
+from estelam.ledger.verified_rows import VerifiedRows
 
 SEGMENT_ENTRIES = 2048
 PROBED_KEYS = 512
@@ -54,6 +56,7 @@ _SEGMENT = literal_column(f'entry."index" / {SEGMENT_ENTRIES}', BigInteger)
 _entry = entry_table.c
 _StoredQuery = Select[int, bytes, bytes]
 _INDEX = _entry["index"]
+_ARCHIVED_END = select(func.coalesce(func.max(archive_table.c.end_index), 0))
 _NOT_ANNULLED = ~exists().where(annulment_table.c["index"] == _INDEX)
 
 
@@ -107,10 +110,19 @@ def _first_since(connection: Connection, micros: int) -> int | None:
     return connection.execute(select(func.coalesce(func.max(size), 0)).where(size < since)).scalar()
 
 
-def catalogue_notices(connection: Connection) -> list[StoredEntry]:
-    """Return every entry that records a change of the catalogue, oldest first."""
+def catalogue_notices(connection: Connection, rows: VerifiedRows, *, proves_archived: bool = True) -> list[StoredEntry]:
+    """Return every entry that records a change of the catalogue, oldest first, each compared by *rows*.
+
+    Archived entries leave their notices in the store, but the proof of these needs the files: without them, let
+    *proves_archived* be false.
+
+    Raises:
+        LedgerCorruptError, StoreError: as `VerifiedRows` does.
+    """
     found = _stored(connection, _with_keys(connection, [index_key(NOTICES)]))
-    return sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
+    noted = sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
+    proven = 0 if proves_archived else connection.execute(_ARCHIVED_END).scalar_one()
+    return [*(each for each in noted if each.index < proven), *rows(each for each in noted if each.index >= proven)]
 
 
 def entries_between(connection: Connection, first: int, end: int | None) -> Iterator[StoredEntry]:

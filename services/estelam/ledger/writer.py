@@ -33,6 +33,7 @@ from estelam.ledger.tables import (
     node_table,
     request_subject,
 )
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint, origin_of
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
@@ -215,6 +216,14 @@ class LedgerWriter:
         if found.origin != self.origin:
             raise InvalidReceipt(ReceiptProblem.OTHER_LEDGER)
         return found
+
+    def verified_rows(self, connection: Connection) -> VerifiedRows:
+        """Return the rows that the ledger's newest checkpoint covers.
+
+        Raises:
+            LedgerCorruptError, LedgerUncheckedError: as `VerifiedRows.of`.
+        """
+        return VerifiedRows.of(connection, self._signer.known_keys)
 
     def check_signing_key(self) -> None:
         """Raise a KeyFileError unless the signing key's certificate is valid now."""

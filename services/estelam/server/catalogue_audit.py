@@ -22,9 +22,14 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
     """Append notices of how *catalogue* differs from its state recorded in the ledger.
 
     Of several workers, the first records a change; the others find it recorded.
+
+    Raises:
+        LedgerCorruptError: a recorded notice is not what the ledger's newest checkpoint covers.
+        StoreError, SQLAlchemyError: the ledger can't be read or written.
     """
     with store.transaction() as connection:
-        before = recorded_snapshot(stored.entry.notice for stored in search.catalogue_notices(connection))
+        noted = search.catalogue_notices(connection, ledger.verified_rows(connection), proves_archived=False)
+        before = recorded_snapshot(stored.entry.notice for stored in noted)
         found = changes(before, snapshot(catalogue))
         if found:
             ledger.append_at_once(connection, notices=[to_notice(change) for change in found])

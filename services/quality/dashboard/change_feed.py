@@ -8,8 +8,11 @@ from datetime import datetime
 
 from estelam.catalogue.changes import Change, from_notice
 from estelam.core.clock import to_datetime
+from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.ledger import search
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.storage.store import Store
+from quality.settings import QualitySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,19 @@ class RecordedChange:
         return self.at.replace(second=0, microsecond=0)
 
 
-def list_changes(ledgers: Mapping[str, str]) -> list[RecordedChange]:
-    """All changes recorded in *ledgers* (store addresses by service), newest first.
+def list_changes(settings: QualitySettings) -> list[RecordedChange]:
+    """All changes recorded in the ledgers of *settings*, newest first.
 
     Raises:
         StoreError, SQLAlchemyError: a ledger can't be read.
+        LedgerCorruptError, LedgerUncheckedError: a notice is not under a checkpoint that a known key signed.
+        KeyFileError, OSError: a file of keys can't be used.
     """
     found: dict[tuple[str, int], RecordedChange] = {}
-    for service, address in ledgers.items():
+    for service, address in settings.ledgers.items():
+        keys = verifying_keys([settings.ledger_certificates[service]], settings.ledger_retired_keys.get(service))
         occurrences: Counter[str] = Counter()
-        for notice, at, index in _read_notices(address):
+        for notice, at, index in _read_notices(address, keys):
             # The same change may be made again after it was reverted: each occurrence is listed.
             key = notice, occurrences[notice]
             occurrences[notice] += 1
@@ -46,7 +52,8 @@ def list_changes(ledgers: Mapping[str, str]) -> list[RecordedChange]:
     return sorted(found.values(), key=lambda one: one.at, reverse=True)
 
 
-def _read_notices(address: str) -> Iterator[tuple[str, datetime, int]]:
+def _read_notices(address: str, keys: Mapping[str, VerifyingKey]) -> Iterator[tuple[str, datetime, int]]:
     with contextlib.closing(Store(address)) as store, store.transaction() as connection:
-        for stored in search.catalogue_notices(connection):
+        rows = VerifiedRows.of(connection, keys)
+        for stored in search.catalogue_notices(connection, rows, proves_archived=False):
             yield stored.entry.notice, to_datetime(stored.entry.answered_at_micros), stored.index

@@ -85,7 +85,7 @@ class DashboardData:
         return loader.read_catalogue(self._settings.catalogue)
 
     def _load_changes(self) -> list[RecordedChange]:
-        return change_feed.list_changes(self._settings.ledgers)
+        return change_feed.list_changes(self._settings)
 
     def _load_reports(self) -> list[ArchivedReport]:
         return report_archive.list_reports(self._settings.reports, self._keys)

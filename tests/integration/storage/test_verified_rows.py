@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
+from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
 from estelam.ledger import search
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import entry_table
 from estelam.ledger.verified_rows import VerifiedRows
+from estelam.server.catalogue_audit import record_changes
+from quality.dashboard.change_feed import list_changes
 from quality.monitor import ledger_collector
 from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine
@@ -102,6 +105,34 @@ def test_changed_note_is_not_listed(loaded: Sandbox) -> None:
         connection.exec_driver_sql('UPDATE ledger.entry SET leaf = (SELECT leaf FROM ledger.entry WHERE "index" = 1)')
 
     assert 1 == command("ledger", "recalls", "promissory").code
+
+
+@both_engines_in_full
+@pytest.mark.parametrize("change", ["leaf", "search_keys"])
+def test_changed_notice_is_not_shown(loaded: Sandbox, tmp_path: Path, change: str) -> None:
+    """A notice of the catalogue that was changed is listed by no reader, and makes no quota look spent or full."""
+    writer, command = Writer(loaded), CommandLine(loaded)
+    settings = settings_of(loaded, tmp_path, {}, probe=())
+    explain = "catalogue", "explain", "--consumer", "setad", "--method", "CheckNote", "--json"
+    with closing(writer.store):
+        record_changes(writer.store, writer.ledger, read_catalogue(settings.catalogue))
+        listed = command("catalogue", "changes", "--service", "promissory", "--json").json, list_changes(settings)
+        left = command(*explain).json["quota_left"]
+        with writer.store.transaction() as connection:
+            newest, before = connection.scalars(select(_INDEX).order_by(_INDEX.desc()).limit(2))
+            value = select(entry_table.c[change]).where(_INDEX == before).scalar_subquery()
+            connection.execute(update(entry_table).where(_INDEX == newest).values({change: value}))
+        with pytest.raises(LedgerCorruptError):
+            list_changes(settings)
+        with pytest.raises(LedgerCorruptError):
+            record_changes(writer.store, writer.ledger, read_catalogue(settings.catalogue))
+        changed = command("catalogue", "changes", "--service", "promissory")
+
+    assert all(listed)
+    assert left.endswith("by the ledger")
+    assert (1, "") == (changed.code, changed.out)
+    assert "INVALID: promissory: " in changed.err
+    assert "the ledger of promissory is not verified: " in command(*explain).json["quota_left"]
 
 
 def test_annulled_entry_is_read_again(writer: Writer, sandbox: Sandbox, tmp_path: Path) -> None:

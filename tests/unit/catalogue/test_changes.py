@@ -50,7 +50,10 @@ class Recorder:
         keys = verifying_keys(self._settings.signing_certificates)
         with closing(Store(self._settings.store)) as store, store.transaction() as connection:
             heads = list(verify.verify_ledger(connection, keys))
-            found = [from_notice(stored.entry.notice) for stored in search.catalogue_notices(connection)]
+            found = [
+                from_notice(stored.entry.notice)
+                for stored in search.catalogue_notices(connection, self._ledger.verified_rows(connection))
+            ]
             noted = len(list(loads.notes(connection, iter)))
         assert len(found) + noted == (heads[-1].size if heads else 0)
         return found

@@ -18,12 +18,17 @@ from estelam.catalogue.loader import CatalogueError, read_catalogue
 from estelam.catalogue.model import Catalogue, Grant, Record
 from estelam.cli import output
 from estelam.cli.commands import quota_usage
+from estelam.cli.commands.ledger import verified_rows_of
 from estelam.cli.stores import kinds, settings_of
 from estelam.core import dates
 from estelam.core.clock import Clock, to_datetime
+from estelam.core.keys import verifying_keys
 from estelam.core.names import unknown_name
+from estelam.core.pem import KeyFileError
 from estelam.core.settings import CatalogueSettings, SettingsError, load_settings
 from estelam.ledger import search
+from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
+from estelam.ledger.verified_rows import VerifiedRows
 from estelam.storage.store import Store, StoreError
 
 
@@ -112,11 +117,13 @@ def explain_call(consumer: str, method: str, on: str | None, catalogue: Path | N
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
 
 
-def changes(since: str | None, about: str | None, service: list[str] | None, *, as_json: bool) -> None:
+def changes(
+    since: str | None, about: str | None, service: list[str] | None, archive: Path | None, *, as_json: bool
+) -> None:
     """Print the changes of the catalogue that the services recorded in their ledgers, oldest first."""
     with output.user_errors(as_json=as_json):
         after = _instant(since, as_json=as_json)
-        recorded = [change for name in service or list(kinds()) for change in _recorded(name)]
+        recorded = [change for name in service or list(kinds()) for change in _recorded(name, archive, as_json=as_json)]
         if about and not any(about in change.names for change in recorded):
             known = sorted({name for change in recorded for name in change.names})
             raise unknown_name("record with recorded changes", about, known)
@@ -141,9 +148,9 @@ class _RecordedChange:
     row: tuple[datetime | str | int, ...]
 
 
-def _recorded(service: str) -> Iterator[_RecordedChange]:
-    with contextlib.closing(Store(settings_of(service).store)) as store, store.transaction() as connection:
-        noted = search.catalogue_notices(connection)
+def _recorded(service: str, archive: Path | None, *, as_json: bool) -> Iterator[_RecordedChange]:
+    with verified_rows_of(service, archive, as_json=as_json) as (connection, rows):
+        noted = search.catalogue_notices(connection, rows)
     for stored in noted:
         change, at = from_notice(stored.entry.notice), to_datetime(stored.entry.answered_at_micros)
         record = change.after or change.before or {}
@@ -185,12 +192,15 @@ def _left(access: grants.Grant) -> str:
     if area not in kinds():
         return "in the ratelimit metadata of each reply"
     try:
-        with contextlib.closing(Store(settings_of(area).store)) as store, store.transaction() as connection:
-            return (
-                f"{quota_usage.remaining(connection, access, Clock().micros())} of {access.quota.burst}, by the ledger"
-            )
-    except (SettingsError, StoreError, SQLAlchemyError):
+        settings = settings_of(area)
+        with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
+            rows = VerifiedRows.of(connection, verifying_keys(settings.signing_certificates, settings.retired_keys))
+            left = quota_usage.remaining(connection, rows, access, Clock().micros())
+    except (LedgerCorruptError, LedgerUncheckedError) as error:
+        return f"in the ratelimit metadata of each reply; the ledger of {area} is not verified: {error}"
+    except (SettingsError, KeyFileError, OSError, StoreError, SQLAlchemyError):
         return f"in the ratelimit metadata of each reply; this host can't read the ledger of {area}"
+    return f"{left} of {access.quota.burst}, by the ledger"
 
 
 _NAMES = {

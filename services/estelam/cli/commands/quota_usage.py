@@ -8,6 +8,7 @@ from estelam.auth.grants import Grant
 from estelam.core.errors import Reason
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import search
+from estelam.ledger.verified_rows import VerifiedRows
 
 # Refused before the grant was known, or because nothing was left.
 FREE_REASONS = frozenset(
@@ -27,12 +28,16 @@ WINDOWS = 4
 LONGEST_MICROS = 24 * 3_600_000_000
 
 
-def remaining(connection: Connection, grant: Grant, now_micros: int) -> int:
-    """Return what is left of *grant*'s quota. Exact where one worker serves, since each worker has its own bucket."""
+def remaining(connection: Connection, rows: VerifiedRows, grant: Grant, now_micros: int) -> int:
+    """Return what is left of *grant*'s quota. Exact where one worker serves, since each worker has its own bucket.
+
+    Raises:
+        LedgerCorruptError, StoreError: an entry is not what *rows* cover, or can't be compared.
+    """
     quota = grant.quota
     at = now_micros - min(int(WINDOWS * quota.burst / quota.rate * 1e6), LONGEST_MICROS)
     tokens = float(quota.burst)
-    for entry in (stored.entry for stored in search.entries_since(connection, at)):
+    for entry in (stored.entry for stored in rows(search.entries_since(connection, at))):
         if (entry.caller, entry.method) == (grant.caller, grant.method) and entry.refusal not in FREE_REASONS:
             tokens = min(quota.burst, tokens + (entry.answered_at_micros - at) * quota.rate / 1e6)
             if entry.outcome == pb.OUTCOME_REFUSED:

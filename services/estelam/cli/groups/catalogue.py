@@ -6,7 +6,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, Catalogue
+from estelam.cli.options import Archive, AsJson, Catalogue
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.catalogue")
@@ -96,6 +96,7 @@ def changes(
         list[str] | None,
         typer.Option(help="The services whose ledgers to read; default: all.", autocompletion=complete.stores),
     ] = None,
+    archive: Archive = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes of the catalogue that the services recorded in their ledgers, oldest first."""

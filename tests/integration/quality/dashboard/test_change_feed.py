@@ -37,7 +37,8 @@ class Ledgers:
     def __init__(self, box: Sandbox, catalogue: Path) -> None:
         self.catalogue = catalogue
         self._services: dict[str, StoreSettings] = {NOTES: box.promissory(), CASES: box.judiciary()}
-        self.addresses = {name: service.store for name, service in self._services.items()}
+        self.settings = box.quality()
+        self.given = {name: getattr(self.settings, name) for name in ("ledgers", "ledger_certificates")}
         self._micros = Clock().micros()
 
     def note(self) -> None:
@@ -62,7 +63,7 @@ class Ledgers:
 
     def feed(self) -> list[RecordedChange]:
         """Changes that the dashboard lists."""
-        return change_feed.list_changes(self.addresses)
+        return change_feed.list_changes(self.settings)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_page_limit(ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.Monkey
     """The page lists the newest changes and the number of the others."""
     monkeypatch.setattr(app, "MAX_CHANGES", 5)
     quality_store = QualityStore(quality_home(tmp_path / "quality"))
-    with open_dashboard(quality_store, ledgers=ledgers.addresses) as running, running.client() as client:
+    with open_dashboard(quality_store, **ledgers.given) as running, running.client() as client:
         page, whole = client.get("/en/changes").text, client.get("/changes.json").json()
 
     assert 5 == page.count('class="word ')
@@ -110,7 +111,7 @@ def test_changed_values(ledgers: Ledgers, tmp_path: Path) -> None:
     """The page shows each changed value, with names in place of slugs and fields, in its language."""
     ledgers.change(*QUOTA)
     with (
-        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), ledgers=ledgers.addresses) as running,
+        open_dashboard(QualityStore(quality_home(tmp_path / "quality")), **ledgers.given) as running,
         running.client() as client,
     ):
         en, fa = (client.get(f"/{language}/changes").text for language in ("en", "fa"))
@@ -134,7 +135,7 @@ def test_changes_json(ledgers: Ledgers, tmp_path: Path) -> None:
     ledgers.change(*QUOTA)
     newest = ledgers.feed()[0]
     quality_store = QualityStore(quality_home(tmp_path / "quality"))
-    with open_dashboard(quality_store, ledgers=ledgers.addresses) as running, running.client() as client:
+    with open_dashboard(quality_store, **ledgers.given) as running, running.client() as client:
         whole, late, never = (
             client.get("/changes.json", params=since).json()
             for since in ({}, {"since": newest.at.isoformat()}, {"since": "۱۴۹۹-۰۱-۰۱"})
