@@ -78,7 +78,15 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         )
         handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
         with (
-            run_server(settings, handlers, metrics=metrics, pacer=pacer, ping=ping, outages=outages) as server,
-            run_in_event_loop(frontends(settings, handler, keys, clock)),
+            run_server(
+                settings,
+                handlers,
+                authenticator=authenticator,
+                metrics=metrics,
+                pacer=pacer,
+                ping=ping,
+                outages=outages,
+            ) as server,
+            run_in_event_loop(frontends(settings, handler, authenticator, pacer, keys, clock)),
         ):
             yield server

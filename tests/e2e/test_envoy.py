@@ -1,10 +1,11 @@
 """The committed configurations in a real Envoy with two workers, one of which is killed."""
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +141,19 @@ def test_untrusted_certificate_is_rejected(deployment: EnvoyDeployment, kind: st
                 stub.CheckNote(NOTE, timeout=10)
 
             assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
+
+
+def test_terminating_takes_tls_1_3_alone(deployment: EnvoyDeployment) -> None:
+    """The Envoy that ends TLS completes no handshake of TLS 1.2, like the JSON API."""
+    context = ClientIdentity.named(deployment.sandbox.pki, "setad").ssl_context()
+    taken = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context.maximum_version = version
+        plain = socket.create_connection(("127.0.0.1", deployment.envoys["terminating.yaml"].port), timeout=30)
+        with closing(plain), suppress(OSError), context.wrap_socket(plain, server_hostname="localhost") as tls:
+            taken.append(tls.version())
+
+    assert ["TLSv1.3"] == taken
 
 
 @each_kind

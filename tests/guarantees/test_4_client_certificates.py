@@ -20,7 +20,7 @@ from tests.conftest import promissory_opening
 from tests.guarantees.test_4_authorization import Time, ask
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import GENUINE, Adapter, running_adapter
-from tests.support.certificates import concatenate, crl_pem, flip_signature, key_sha256, write_authority, write_client
+from tests.support.certificates import concatenate, crl_pem, key_sha256, write_authority, write_client, write_flipped
 from tests.support.service import RunningService
 from tools.env import sandbox as suite
 from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
@@ -142,19 +142,12 @@ def authority(box: Sandbox) -> Path:
     return folder / "as client.crt"
 
 
-def flipped(certificate: Path) -> Path:
-    path = certificate.with_name(f"flipped {certificate.name}")
-    path.write_bytes(flip_signature(certificate.read_bytes()))
-    path.with_suffix(".key").write_bytes(certificate.with_suffix(".key").read_bytes())
-    return path
-
-
 CLIENTS: dict[str, Callable[[Sandbox], Path]] = {
     "ECDSA P-256": own(lambda: ec.generate_private_key(ec.SECP256R1())),
     "RSA 2048": own(lambda: rsa.generate_private_key(65537, 2048)),
     "RSA authority": other("RSA"),
     "authority below one with path length 1": other("below 1"),
-    "rewritten signature": lambda box: flipped(box.pki / "other.crt"),
+    "rewritten signature": lambda box: write_flipped(box.pki / "other.crt"),
 }
 NO_CLIENTS: dict[str, Callable[[Sandbox], Path]] = {
     "RSA 1024": own(short_key),
@@ -229,7 +222,7 @@ def test_denied(faces: Faces, form: Callable[[Path], str], authority: str) -> No
     """A denied certificate is refused on every face, also with its signature rewritten; another one is not."""
     certificate = faces.sandbox.pki / "other.crt" if authority == "ECDSA" else other("RSA")(faces.sandbox)
     faces.write(denied=form(certificate))
-    denied = [certificate] if authority == "RSA" else [certificate, flipped(certificate)]
+    denied = [certificate] if authority == "RSA" else [certificate, write_flipped(certificate)]
     seen = [faces.outcomes(one) for one in denied]
     spare = faces.outcomes(CLIENTS["RSA 2048"](faces.sandbox))
     faces.write()
@@ -256,7 +249,7 @@ def test_revoked(faces: Faces) -> None:
     """A revoked certificate is refused on every face with its signature rewritten too."""
     certificate = faces.sandbox.pki / "other.crt"
     faces.write(revoked=(certificate,))
-    seen = [faces.outcomes(one) for one in (certificate, flipped(certificate))]
+    seen = [faces.outcomes(one) for one in (certificate, write_flipped(certificate))]
     faces.write()
 
     assert [dict.fromkeys(FACES, Reason.CERTIFICATE_REVOKED)] * 2 == seen

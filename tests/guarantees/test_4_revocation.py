@@ -270,12 +270,14 @@ def test_rest_api(tmp_path: Path) -> None:
     sandbox = suite.create_sandbox(tmp_path / "suite")
     lists = sandbox.folder / "ca.crl"
     lists.write_bytes(crl_pem(sandbox.pki))
+    time = Time()
     with (
-        running_adapter(sandbox, "127.0.0.1:1", revocation_lists=(lists,)) as adapter,
+        running_adapter(sandbox, "127.0.0.1:1", time.clock, revocation_lists=(lists,)) as adapter,
         https_client_named(sandbox, "setad") as setad,
     ):
         setad.get(f"{adapter.api}/openapi.json")
         lists.write_bytes(crl_pem(sandbox.pki, [sandbox.pki / "setad.crt"]))
+        time.seconds += 2
         response = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
     assert (401, "CERTIFICATE_REVOKED") == (response.status_code, response.json()["reason"])

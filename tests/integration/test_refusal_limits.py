@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +17,8 @@ from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
+from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
+from tests.support.certificates import write_flipped
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
 
@@ -64,6 +67,20 @@ def refusals(sandbox: Sandbox, address: str, kind: Kind, times: int) -> list[Rea
 
 
 @pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Counter[Hashable]:
+    """How many turns each caller has taken."""
+    taken: Counter[Hashable] = Counter()
+    delay = Throttle.delay
+
+    def counted(throttle: Throttle, caller: Hashable, most: float) -> float:
+        taken[caller] += 1
+        return delay(throttle, caller, most)
+
+    monkeypatch.setattr(Throttle, "delay", counted)
+    return taken
+
+
+@pytest.fixture
 def with_nobody(loaded: Sandbox) -> Sandbox:
     """A sandbox with a certificate that names no organisation."""
     DevCertificateAuthority(loaded.pki).issue("nobody", [], lifetime=timedelta(days=1))
@@ -71,22 +88,81 @@ def with_nobody(loaded: Sandbox) -> Sandbox:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
-def test_every_refusal_is_paced(
-    with_nobody: Sandbox, start: Start, monkeypatch: pytest.MonkeyPatch, kind: Kind
-) -> None:
+def test_every_refusal_is_paced(with_nobody: Sandbox, start: Start, turns: Counter[Hashable], kind: Kind) -> None:
     """A refusal of any kind takes its turn among those of its caller, and so does the health of the service."""
-    turns: Counter[Hashable] = Counter()
-    delay = Throttle.delay
-
-    def counted(throttle: Throttle, caller: Hashable, most: float) -> float:
-        turns[caller] += 1
-        return delay(throttle, caller, most)
-
-    monkeypatch.setattr(Throttle, "delay", counted)
     service = start(promissory_opening(with_nobody))
 
     assert [kind[-1]] * TIMES == refusals(with_nobody, service.address, kind, TIMES)
     assert [TIMES] == list(turns.values())
+
+
+@pytest.mark.parametrize("kind", ["no grant", "no organisation", "unknown method", "health"])
+def test_rewritten_certificate_has_no_turn_of_its_own(
+    with_nobody: Sandbox, start: Start, turns: Counter[Hashable], kind: str
+) -> None:
+    """Refusals of a certificate whose issuer's signature was rewritten take the turns of the original."""
+    service = start(promissory_opening(with_nobody))
+    name, *rest = KINDS[kind]
+    rewritten = write_flipped(with_nobody.pki / f"{name}.crt").stem
+    for certificate in (name, rewritten):
+        refusals(with_nobody, service.address, (certificate, *rest), TIMES)  # type: ignore[arg-type]
+
+    assert [2 * TIMES] == list(turns.values())
+
+
+JSON = {"content-type": "application/json"}
+OTHER_SITE = {"origin": "https://example.com"}
+WEB: dict[str, tuple[str, str, str, dict[str, Any], int]] = {
+    "JSON, not JSON": ("api", "POST", "/v1/notes:verify", {"content": b"{", "headers": JSON}, 400),
+    "JSON, another type": ("api", "POST", "/v1/notes:verify", {"content": b"{}"}, 400),
+    "JSON, a query": ("api", "POST", "/v1/notes:verify?a=1", {"json": GENUINE}, 400),
+    "JSON, missing fields": ("api", "POST", "/v1/notes:verify", {"json": {}}, 400),
+    "JSON, another path": ("api", "POST", "/v1/notes", {"json": GENUINE}, 404),
+    "JSON, another method": ("api", "GET", "/v1/notes:verify", {}, 404),
+    "page, missing fields": ("page", "POST", "/en/", {"data": {"serial": "1"}}, 400),
+    "page, another path": ("page", "GET", "/en/nothing", {}, 404),
+    "page, another method": ("page", "PUT", "/en/", {}, 404),
+    "page, another site's form": ("page", "POST", "/en/", {"data": {"serial": "1"}, "headers": OTHER_SITE}, 403),
+    "page, no receipt": ("page", "POST", "/en/receipt", {"data": {"receipt": "1"}}, 400),
+    "page, another host": ("page", "GET", "/en/", {"headers": {"host": "example.com"}}, 400),
+}
+INQUIRIES = [kind for kind in WEB if kind.startswith("JSON") and WEB[kind][-1] == 400] + ["page, missing fields"]
+
+
+def responses(sandbox: Sandbox, adapter: Adapter, kind: str, times: int) -> list[int]:
+    """The HTTP status of *times* requests of a *kind*, one after the other."""
+    face, method, path, more, _ = WEB[kind]
+    base = adapter.api if face == "api" else adapter.page
+    headers = {} if face == "api" else {"origin": base}
+    with https_client_named(sandbox, "setad") as client:
+        more = more | {"headers": headers | more.get("headers", {})}
+        return [client.request(method, base + path, **more).status_code for _ in range(times)]
+
+
+@pytest.fixture
+def adapter(loaded: Sandbox) -> Iterator[Adapter]:
+    """An adapter whose callers have few tokens."""
+    suite.write_access(loaded, suite.GRANTS, rate=0.001, burst=BURST)
+    with running_adapter(loaded, "127.0.0.1:1") as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", WEB)
+def test_every_refused_request_is_paced(loaded: Sandbox, adapter: Adapter, turns: Counter[Hashable], kind: str) -> None:
+    """A refusal of any kind takes its turn on the HTTP faces too, exactly once."""
+    assert [WEB[kind][-1]] * TIMES == responses(loaded, adapter, kind, TIMES)
+    assert [TIMES] == list(turns.values())
+
+
+@pytest.mark.parametrize("kind", INQUIRIES)
+def test_refused_inquiries_are_charged(loaded: Sandbox, adapter: Adapter, kind: str) -> None:
+    """A granted caller pays for inquiries over HTTP that are refused, and has no debt after many of them."""
+    refused = responses(loaded, adapter, kind, 2 * BURST)
+    with https_client_named(loaded, "setad") as client:
+        answer = client.post(f"{adapter.api}/v1/notes:verify", json=GENUINE).json()
+
+    assert [400] * 2 * BURST == refused
+    assert Reason.QUOTA_EXHAUSTED == answer["reason"]
 
 
 @pytest.mark.parametrize("name", ["malformed", "invalid", "too large", "bad metadata"])

@@ -121,6 +121,14 @@ def write_client(
     return path
 
 
+def write_flipped(certificate: Path) -> Path:
+    """Write *certificate* with its issuer's signature rewritten, and its key, beside it; return its path."""
+    path = certificate.with_name(f"flipped {certificate.name}")
+    path.write_bytes(flip_signature(certificate.read_bytes()))
+    path.with_suffix(".key").write_bytes(certificate.with_suffix(".key").read_bytes())
+    return path
+
+
 def key_sha256(file: Path) -> str:
     """Return the SHA-256 of the public key of the certificate in *file*, as deny lists have it."""
     return key_fingerprint(read_certificates(file)[0].public_key())

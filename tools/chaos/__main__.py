@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tools.chaos import failover, files, flood, fuzz, greedy_caller, kill, overload, rolling_restart, simulation
+from tools.chaos import (
+    churn,
+    failover,
+    files,
+    flood,
+    fuzz,
+    greedy_caller,
+    kill,
+    overload,
+    rolling_restart,
+    signals,
+    simulation,
+)
 from tools.chaos.scenario import Result, Scenario, Task
 
 SCENARIOS: Sequence[Scenario] = (
@@ -20,6 +32,9 @@ SCENARIOS: Sequence[Scenario] = (
     files.SCENARIO,
     failover.SCENARIO,
     rolling_restart.SCENARIO,
+    signals.SCENARIO,
+    signals.WORKERS,
+    churn.SCENARIO,
     overload.SCENARIO,
     flood.PASSED_THROUGH,
     flood.TERMINATED,
@@ -27,6 +42,10 @@ SCENARIOS: Sequence[Scenario] = (
     fuzz.SCENARIO,
     simulation.SCENARIO,
 )
+GROUPS: Mapping[str, Sequence[Scenario]] = {
+    "attacks": (flood.PASSED_THROUGH, flood.TERMINATED, *greedy_caller.SCENARIOS, signals.SCENARIO, fuzz.SCENARIO),
+}
+"""Scenarios that one name runs: the attacks of a caller, or of whoever reaches a port."""
 SHOWN = 20
 """The number of losses that are printed in full."""
 
@@ -35,14 +54,14 @@ err = Console(stderr=True, highlight=False)
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="[SCENARIO]", help="One scenario alone; else all of them.")] = "",
+    name: Annotated[str, typer.Argument(metavar="[SCENARIO]", help="One scenario alone, or `attacks`; else all.")] = "",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of that one scenario; else its short form.")] = None,
     seed: Annotated[int, typer.Option(help="What moments and questions are drawn from.")] = 1,
 ) -> None:
     """Run chaos scenarios. Exit 0: no loss; 1: at least one loss."""
-    chosen = [scenario for scenario in SCENARIOS if name in {"", scenario.name}]
-    if not chosen or (rounds and not name):
-        err.print(f"name one of: {', '.join(scenario.name for scenario in SCENARIOS)}", style="red")
+    chosen = GROUPS.get(name) or [scenario for scenario in SCENARIOS if name in {"", scenario.name}]
+    if not chosen or (rounds and len(chosen) > 1):
+        err.print(f"name one of: {', '.join((*GROUPS, *(scenario.name for scenario in SCENARIOS)))}", style="red")
         raise typer.Exit(2)
     table = Table("scenario", *("rounds", "checked", "losses", "seconds"), "what was seen", title=f"seed {seed}")
     losses: list[str] = []

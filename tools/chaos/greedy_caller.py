@@ -5,7 +5,9 @@ is what is excluded first. None of its calls may fail, its p99 may rise to at mo
 server may grow by at most 64 MiB. A round is a connection or call of the greedy one; what has ended is opened again.
 """
 
+import asyncio
 import itertools
+import json
 import socket
 import ssl
 import threading
@@ -281,6 +283,40 @@ def _call_for_ever(port: int, context: ssl.SSLContext, method: str, request: byt
         time.sleep(REOPEN_SECONDS)
 
 
+def ask_again(port: int, pki: Path, count: int, progress: Connection, *, tls: bool, request: bytes) -> None:
+    """Keep *count* HTTP requests that are refused under way, each on a connection of its own."""
+    context = ClientIdentity.named(pki, GREEDY).ssl_context(alpn=["http/1.1"]) if tls else None
+
+    async def ask_for_ever() -> None:
+        while True:
+            with suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError):
+                await _ask_on_one_connection(port, context, request)
+            await asyncio.sleep(REOPEN_SECONDS)
+
+    async def ask() -> None:
+        asking = [asyncio.create_task(ask_for_ever()) for _ in range(count)]
+        await asyncio.sleep(1)
+        progress.send(count)
+        await asyncio.gather(*asking)
+
+    asyncio.run(ask())
+
+
+async def _ask_on_one_connection(port: int, context: ssl.SSLContext | None, request: bytes) -> None:
+    name = "localhost" if context else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+    with closing(writer):
+        while True:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(None, 1)[0]))
+
+
+def _post(path: str, kind: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
 def calls(method: str, request: bytes, first: int, encoder: Encoder, count: int = STREAMS) -> bytes:
     """Return the frames of *count* calls, on the stream *first* and those after it."""
     headers = [(name, f"/{method}".encode() if name == b":path" else value) for name, value in headers_of(TARGETS[0])]
@@ -298,6 +334,11 @@ UNKNOWN = partial(call_again, method="estelam.Unknown/Method", request=b"")
 HEALTH = partial(call_again, method="grpc.health.v1.Health/Check", request=HealthCheckRequest().SerializeToString())
 API, PAGE = partial(web_face, name="api"), partial(web_face, name="page")
 PASSED, ENDED = (partial(grpc_face, envoy=f"{kind}.yaml") for kind in ("pass-through", "terminating"))
+JSON_REFUSED = partial(
+    ask_again, tls=True, request=_post("/v1/notes:verify", "application/json", json.dumps(JSON_REQUEST).encode())
+)
+JSON_MALFORMED = partial(ask_again, tls=True, request=_post("/v1/notes:verify", "text/plain", b"?"))
+PAGE_REFUSED = partial(ask_again, tls=False, request=_post("/en/", "application/x-www-form-urlencoded", b""))
 ONE_BYTE_TLS, ONE_BYTE = (partial(hold_connections, tls=tls, sent=b"P") for tls in (True, False))
 
 SCENARIOS = tuple(
@@ -315,12 +356,17 @@ SCENARIOS = tuple(
         ),
         ("idle-terminated", "the same idle connections at the Envoy that ends TLS", 1024, 4096, ENDED, TLS_IDLE),
         ("streams", "Health/Watch streams of one certificate", 20_000, 20_000, grpc_face, hold_streams),
+        ("streams-terminated", "Health/Watch streams at the Envoy that ends TLS", 20_000, 20_000, ENDED, hold_streams),
         ("refused", "calls without a grant", 1600, 6400, grpc_face, REFUSED),
+        ("refused-passed-through", "the same through the Envoy that passes TLS", 1600, 6400, PASSED, REFUSED),
         ("refused-terminated", "calls without a grant at the Envoy that ends TLS", 1600, 6400, ENDED, REFUSED),
         ("unknown", "calls of an unknown method", 1600, 6400, grpc_face, UNKNOWN),
         ("health", "calls of Health/Check", 1600, 6400, grpc_face, HEALTH),
         ("json", "JSON connections of one certificate with one byte sent", 1024, 4096, API, ONE_BYTE_TLS),
         ("json-half-open", "half-open handshakes at the JSON face", 1024, 4096, API, HALF_OPEN),
+        ("json-refused", "JSON inquiries without a grant", 400, 1600, API, JSON_REFUSED),
+        ("json-malformed", "JSON requests that hold no inquiry", 400, 1600, API, JSON_MALFORMED),
+        ("page-refused", "forms of another site", 400, 1600, PAGE, PAGE_REFUSED),
         ("page", "page connections with one byte sent", 1024, 4096, PAGE, ONE_BYTE),
         ("metrics", "half requests for the metrics", 1024, 4096, metrics_face, ONE_BYTE),
     )

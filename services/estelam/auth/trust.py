@@ -61,7 +61,27 @@ class ClientTrust:
         return self._reloader.value(pem)
 
     def _load(self) -> Callable[[bytes], ClientCertificate]:
-        return lru_cache(CACHED_CERTIFICATES)(verifier(read_certificates(self._authorities), self._clock))
+        return _remembered(verifier(read_certificates(self._authorities), self._clock), self._clock)
+
+
+def _remembered(verify: Callable[[bytes], ClientCertificate], clock: Clock) -> Callable[[bytes], ClientCertificate]:
+    """Return *verify*, called once for each certificate that it accepts, and once a second for each other one."""
+    accepted = lru_cache(CACHED_CERTIFICATES)(verify)
+
+    @lru_cache(CACHED_CERTIFICATES)
+    def outcome(pem: bytes, _second: int) -> ClientCertificate | Reason:
+        try:
+            return accepted(pem)
+        except Refusal as refusal:
+            return refusal.reason
+
+    def verified(pem: bytes) -> ClientCertificate:
+        found = outcome(pem, clock.micros() // 1_000_000)
+        if isinstance(found, Reason):
+            raise Refusal(found)
+        return found
+
+    return verified
 
 
 def verifier(

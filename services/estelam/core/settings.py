@@ -124,7 +124,7 @@ class ServingSettings(SettingsSection):
     handshake_seconds: float = Field(default=5.0, ge=0.01, le=3600)
     """Longest time for a TLS handshake, in seconds."""
     max_connections: int = Field(default=512, ge=1, le=1_000_000)
-    """Most connections at a time; one more ends the oldest of the certificate that has most."""
+    """Most connections at a time; one more ends the oldest of the caller who has most."""
     connection_age_seconds: float = Field(default=300.0, ge=0.01, le=86_400)
     """Age in seconds at which the server closes a connection, so that callers spread over new workers."""
     log_level: LogLevel = "info"

@@ -113,6 +113,8 @@ class Exchange:
     inquiry: Inquiry | None = None
     grant: Grant | None = None
     bucket: TokenBucket | None = None
+    owner: str = ""
+    """Whose turn a refusal takes."""
     is_charged: bool = False
     """Whether a token of the bucket has been taken, or step 4 has refused."""
     submitted: bool = False
@@ -219,11 +221,12 @@ class InquiryHandler:
         method = exchange.method
         try:
             refusal = refusal_for(error)
+            exchange.owner = self._authenticator.owner(exchange.call.certificates(), exchange.call.metadata)
             if exchange.bucket is not None and not exchange.is_charged:
                 rate_limit.charge_refusal(exchange.bucket)
             if not isinstance(error, Refusal):
                 log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
-            if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.inquiry):
+            if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.owner):
                 self._conclude(exchange, refusal)
                 return
             in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
@@ -235,15 +238,15 @@ class InquiryHandler:
         except BaseException as fault:  # noqa: BLE001 - every call gets a reply
             _fail(exchange.call, method, fault)
 
-    def _may_record(self, inquiry: Inquiry) -> bool:
-        if self._is_within_quota(inquiry.caller.organization_id, "records"):
+    def _may_record(self, owner: str) -> bool:
+        if self._is_within_quota(owner, "records"):
             return True
         self._metrics.record_unrecorded_refusal()
         return False
 
-    def _is_within_quota(self, caller: str, use: str) -> bool:
+    def _is_within_quota(self, owner: str, use: str) -> bool:
         try:
-            self._refusal_limiter.acquire(caller, use, self._refusal_record_quota)
+            self._refusal_limiter.acquire(owner, use, self._refusal_record_quota)
         except Refusal:
             return False
         return True
@@ -262,10 +265,8 @@ class InquiryHandler:
     def _conclude(self, exchange: Exchange, refusal: Refusal) -> None:
         """Count *refusal*, log it if its caller is not refused too often, and send it in the caller's turn."""
         inquiry, method = exchange.inquiry, exchange.method.short_name
-        # Without an inquiry it is the certificate that was refused.
-        caller = inquiry.caller.organization_id if inquiry else repr(exchange.call.certificates())
         self._metrics.record_refusal(method, refusal)
-        if self._is_within_quota(caller, "logs"):
+        if self._is_within_quota(exchange.owner, "logs"):
             unlogged, self._unlogged = self._unlogged, 0
             log.info(
                 "inquiry.refused",
@@ -277,7 +278,7 @@ class InquiryHandler:
         else:
             self._unlogged += 1
         seconds_left = exchange.seconds - (self._clock.monotonic() - exchange.arrived_at)
-        self._pacer.run_in_turn(caller, seconds_left, partial(self._send, exchange, refusal))
+        self._pacer.run_in_turn(exchange.owner, seconds_left, partial(self._send, exchange, refusal))
 
     def _send(self, exchange: Exchange, refusal: Refusal) -> None:
         try:

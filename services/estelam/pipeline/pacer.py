@@ -20,8 +20,11 @@ class Pacer:
 
     def run_in_turn(self, caller: Hashable, seconds_left: float, reply: Callable[[], None]) -> None:
         """Call *reply* now or, in another thread, within half of the *seconds_left* to the caller's deadline."""
-        most = min(max(0.0, seconds_left) / 2, MAX_DELAY_SECONDS)
-        if delay := self._throttle.delay(caller, most):
+        if delay := self.delay(caller, seconds_left):
             self._timers.after(delay, reply)
         else:
             reply()
+
+    def delay(self, caller: Hashable, seconds_left: float) -> float:
+        """Return the seconds until the turn of *caller*, whose next one begins after it."""
+        return self._throttle.delay(caller, min(max(0.0, seconds_left) / 2, MAX_DELAY_SECONDS))

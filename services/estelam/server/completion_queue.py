@@ -18,7 +18,7 @@ them, and the tests of this module run against each minor version of grpcio that
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -34,7 +34,7 @@ CALLS_AHEAD: Final = 64
 """So many calls may arrive between two polls before any waits inside gRPC."""
 
 MAX_OPEN_CALLS: Final = 1536
-"""So many calls may be open, of 23 kB each; one more is refused, or displaces the newest of the caller with most."""
+"""So many calls may be open, of 23 kB each; one more is refused, or displaces the newest of the owner with most."""
 
 _FAILED: Final = to_grpc(Refusal(Reason.SERVICE_FAILED))
 _OVERLOADED: Final = to_grpc(Refusal(Reason.OVERLOADED))
@@ -54,6 +54,7 @@ class Call:
         "has_ended",
         "metadata",
         "method",
+        "owner",
         "request",
         "seconds_left",
     )
@@ -74,6 +75,8 @@ class Call:
         """The caller's message; None if the caller ended the call without a whole one."""
         self.has_ended = False
         """Whether the reply has left, or the caller has given up."""
+        self.owner: Hashable = None
+        """Whose share of the open calls it takes."""
 
     def certificates(self) -> tuple[bytes, ...]:
         """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
@@ -165,23 +168,26 @@ def _ignore(_event: Any) -> None:
 class PolledServer:
     """A server whose calls are passed to *serve*, in the thread that calls `poll`. Any thread may stop it.
 
-    A call of the certificate that has most open, when there are too many, is refused and passed to *on_excess* instead.
+    Open calls belong to the owner that *owner* returns. When there are too many, one of the owner who has most is
+    refused, and passed to *on_excess* instead.
     """
 
     def __init__(
         self,
         options: Iterable[tuple[str, int]],
         serve: Callable[[Call], None],
+        owner: Callable[[Call], Hashable] = Call.certificates,
         on_excess: Callable[[Call], None] = lambda _call: None,
     ) -> None:
         self.serve = serve
+        self._owner = owner
         self._on_excess = on_excess
         self._core = cygrpc.Server(tuple(options), False)  # noqa: FBT003 - its signature: whether xDS configures it
         self._queue = cygrpc.CompletionQueue()
         self._core.register_completion_queue(self._queue)
         self._changing = threading.Lock()
-        self._open: dict[tuple[bytes, ...], dict[Call, None]] = {}
-        """The open calls of each certificate, from the oldest to the newest."""
+        self._open: dict[Hashable, dict[Call, None]] = {}
+        """The open calls of each owner, from the oldest to the newest."""
         self._open_calls = 0
         self._requested = 0
         self._stopping = self.has_ended = False
@@ -212,12 +218,12 @@ class PolledServer:
 
     def remove(self, call: Call) -> None:
         """Forget *call*, which has ended or is being refused."""
-        owned = self._open.get(call.certificates(), {})
+        owned = self._open.get(call.owner, {})
         if call in owned:
             del owned[call]
             self._open_calls -= 1
             if not owned:
-                del self._open[call.certificates()]
+                del self._open[call.owner]
 
     def stop(self) -> None:
         """Accept no more connections and calls, and tell callers so (GOAWAY). Polling ends with the last open call."""
@@ -241,10 +247,15 @@ class PolledServer:
         self._requested -= 1
         if event.success:
             call = Call(self, event)
-            self._open.setdefault(call.certificates(), {})[call] = None
-            self._open_calls += 1
             call.open()
-            excess = self._excess()
+            try:
+                call.owner = self._owner(call)
+            except BaseException:
+                call.fail()
+                raise
+            self._open.setdefault(call.owner, {})[call] = None
+            self._open_calls += 1
+            excess = self._excess(call)
             if excess is not call:
                 call.receive()
             if excess is not None:
@@ -252,11 +263,11 @@ class PolledServer:
                 excess.end(_OVERLOADED)
                 self._on_excess(excess)
 
-    def _excess(self) -> Call | None:
-        """Return the newest call of the certificate that has most open, if there are too many."""
+    def _excess(self, arrived: Call) -> Call | None:
+        """Return the newest call of whoever has most open, if they are too many; of several, the one who *arrived*."""
         if self._open_calls <= MAX_OPEN_CALLS:
             return None
-        greediest = max(self._open.values(), key=len)
+        greediest = max(self._open.values(), key=lambda owned: (len(owned), arrived in owned))
         return next(reversed(greediest))
 
     def _ended(self, _event: Any) -> None:

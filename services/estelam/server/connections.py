@@ -1,4 +1,4 @@
-"""Bounds the connections of the gRPC server, which the certificates of the callers share.
+"""Bounds the connections of the gRPC server, which its callers share.
 
 gRPC's own bound refuses each new connection when there are enough, no matter which caller holds them, and its API for
 Python shows calls but no connections. So the process's sockets are looked through after each arrival. Channelz tells
@@ -12,7 +12,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,14 +42,15 @@ class _Connection:
 
 
 class ConnectionLimit:
-    """Ends the connections beyond *most*: each time the oldest of the certificate that has most.
+    """Ends the connections beyond *most*: each time the oldest of the owner who has most.
 
-    The server is the one that was created last in this process.
+    The server is the one that was created last in this process; *owner* returns the owner of a certificate (PEM).
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, owner: Callable[[bytes], Hashable]) -> None:
         self._server = ServerConnections()
         self._most = most
+        self._owner = owner
         self._port = 0
         self._connections: dict[int, _Connection | None] = {}
         """By the socket's inode, which no other open socket has; None for other sockets of the process."""
@@ -93,11 +94,12 @@ class ConnectionLimit:
 
     def enforce(self) -> None:
         """Look at all connections, and end those that are too many."""
-        owners = self._server.take_new()  # first, so that all of them are found among the sockets
+        certificates = self._server.take_new()  # first, so that all of them are found among the sockets
         self._look()
         connections = [each for each in self._connections.values() if each]
         for each in connections:
-            each.owner = owners.get(each.peer, each.owner)
+            if certificate := certificates.get(each.peer):
+                each.owner = self._owner(certificate)
         named, self._ending = self._ending, set()
         ending = {Peer.parse(each) for each in named}
         for each in connections:

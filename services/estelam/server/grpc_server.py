@@ -10,19 +10,18 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import grpc
 import structlog
-from cryptography import x509
 from google.protobuf.internal import api_implementation
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from estelam.auth.authentication import Authenticator
 from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError, describe_error
-from estelam.core.keys import key_fingerprint
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.settings import ServingSettings
@@ -122,17 +121,11 @@ def _unknown_method(call: Call) -> None:
     call.refuse(Refusal(Reason.METHOD_UNKNOWN))
 
 
-@lru_cache(maxsize=1024)
-def _key(certificate: bytes) -> str:
-    """Return the SHA-256 of the public key of *certificate* (PEM)."""
-    return key_fingerprint(x509.load_pem_x509_certificate(certificate).public_key())
-
-
 def _in_turn(pacer: Pacer, handler: Callable[[Call], None]) -> Callable[[Call], None]:
-    """Return *handler*, called in the turn of the caller's certificate."""
+    """Return *handler*, called in the caller's turn."""
 
     def handle(call: Call) -> None:
-        pacer.run_in_turn(tuple(call.certificates()), call.seconds_left, partial(handler, call))
+        pacer.run_in_turn(call.owner, call.seconds_left, partial(handler, call))
 
     return handle
 
@@ -144,6 +137,7 @@ class Server:
         self,
         settings: ServingSettings,
         handlers: Mapping[str, Handler],
+        authenticator: Authenticator,
         metrics: Metrics,
         pacer: Pacer,
         batcher: Batcher[Any, Any] | None = None,
@@ -165,10 +159,10 @@ class Server:
             WATCH: _in_turn(pacer, self._health.watch),
         }
         self._handlers |= {f"/{name}".encode(): handler for name, handler in handlers.items()}
-        self._trusted_proxy_keys = frozenset(settings.trusted_proxy_keys)
-        self._polled = PolledServer(options(settings), self._serve, self._end_connection)
+        self._authenticator = authenticator
+        self._polled = PolledServer(options(settings), self._serve, self._owner, self._end_connection)
         self._loop = threading.Thread(target=self._run, name="loop", daemon=True)
-        self._connections = ConnectionLimit(settings.max_connections)
+        self._connections = ConnectionLimit(settings.max_connections, lambda pem: authenticator.owner((pem,)))
 
         def changed() -> Any:  # gRPC accepts None, its types do not
             self._connections.note_arrival()  # it asks for each connection, before the handshake
@@ -230,9 +224,12 @@ class Server:
                 with contextlib.suppress(Exception):
                     log.error("loop.failed", error=type(error).__name__)
 
+    def _owner(self, call: Call) -> str:
+        return self._authenticator.owner(call.certificates(), call.metadata)
+
     def _end_connection(self, call: Call) -> None:
         """End the connection of a call too many, with all its calls, unless a proxy shares it among callers."""
-        if call.peer() and not self._trusted_proxy_keys.intersection(map(_key, call.certificates())):
+        if call.peer() and not self._authenticator.is_proxy(call.certificates()):
             self._connections.end(call.peer())
 
     def _serve(self, call: Call) -> None:
@@ -248,6 +245,7 @@ def run_server(
     settings: ServingSettings,
     handlers: Mapping[str, Handler],
     *,
+    authenticator: Authenticator,
     metrics: Metrics,
     pacer: Pacer,
     ping: Callable[[], object],
@@ -262,7 +260,7 @@ def run_server(
     Raises:
         ServerError: the port is taken, or the certificate can't be used.
     """
-    server = Server(settings, handlers, metrics, pacer, batcher)
+    server = Server(settings, handlers, authenticator, metrics, pacer, batcher)
     with metrics.serve(settings.metrics_listen, setting=settings.origin("metrics_listen")) as listener:
         server.start()
         stopping = threading.Event()

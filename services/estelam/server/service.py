@@ -140,7 +140,16 @@ def run_recording_service(
         running.callback(ending.set)  # all witnesses get the last checkpoint at the same time
         ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
         yield running.enter_context(
-            run_server(settings, handlers, metrics=metrics, pacer=pacer, ping=ping, outages=outages, batcher=batcher)
+            run_server(
+                settings,
+                handlers,
+                authenticator=authenticator,
+                metrics=metrics,
+                pacer=pacer,
+                ping=ping,
+                outages=outages,
+                batcher=batcher,
+            )
         )
 
 

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 from asyncio import sslproto
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -125,6 +125,7 @@ async def run_listener(
     *,
     setting: str,
     tls: ssl.SSLContext | None = None,
+    owner: Callable[[bytes], Hashable] = bytes,
     **more: Any,
 ) -> AsyncIterator[Listener]:
     """Serve *app* at *listen* until the context ends.
@@ -138,6 +139,7 @@ async def run_listener(
         limits: The limits of the listener.
         setting: The setting that *listen* comes from, as an error names it.
         tls: The TLS context.
+        owner: Returns whose share of the connections one with this client certificate (DER) takes.
         **more: Further options for uvicorn.
 
     Raises:
@@ -162,7 +164,7 @@ async def run_listener(
     # asyncio gives each TLS connection a buffer of 256 KiB at once.
     sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     with addresses.bind(setting, listen, shares_port=limits.shares_port) as bound:
-        server = _Server(config, bound, limits)
+        server = _Server(config, bound, limits, owner)
         port = bound.getsockname()[1]
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         await server.is_listening.wait()
@@ -175,15 +177,22 @@ async def run_listener(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, bound: socket.socket, limits: ListenerLimits) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        bound: socket.socket,
+        limits: ListenerLimits,
+        owner: Callable[[bytes], Hashable],
+    ) -> None:
         super().__init__(config)
         self._bound = bound
         self._limits = limits
+        self._owner = owner
         self.is_listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - it is the bound one
         """Accept connections by our own acceptor in place of asyncio's, which has no limits."""
-        acceptor = _Acceptor(self._bound, self.config.ssl, self._limits, self._protocol)
+        acceptor = _Acceptor(self._bound, self.config.ssl, self._limits, self._owner, self._protocol)
         self.servers = [cast("Any", acceptor)]
         self.started = True
         self.is_listening.set()
@@ -203,8 +212,8 @@ class _Connection:
     """A connection from its first packet on: TLS and HTTP come later."""
 
     accepted: socket.socket
-    owner: str | bytes
-    """The client's address or, after a TLS handshake, its certificate."""
+    owner: Hashable
+    """The client's address or, after a TLS handshake, the owner of its certificate."""
     transport: asyncio.BaseTransport | None = None
 
     def drop(self) -> None:
@@ -227,10 +236,12 @@ class _Acceptor:
         bound: socket.socket,
         tls: ssl.SSLContext | None,
         limits: ListenerLimits,
+        owner: Callable[[bytes], Hashable],
         protocol: Callable[[], DeadlineProtocol],
     ) -> None:
         self._tls = tls
         self._limits = limits
+        self._owner = owner
         self._protocol = protocol
         self._handshaking: dict[_Connection, None] = {}
         self._unused: dict[_Connection, None] = {}
@@ -290,7 +301,7 @@ class _Acceptor:
         self._handshaking.pop(connection, None)
         tls = connection.transport.get_extra_info("ssl_object")
         if tls is not None:
-            connection.owner = tls.getpeercert(binary_form=True) or connection.owner
+            connection.owner = self._owner(tls.getpeercert(binary_form=True))
 
     def _drop_displaced(self) -> None:
         most = self._limits.max_connections

@@ -1,9 +1,12 @@
-"""Middleware of every web application: errors stay inside, and every response has strict security headers."""
+"""Middleware of web applications: errors stay inside, responses have strict security headers, refusals are paced."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +17,9 @@ CONTENT_SECURITY_POLICY: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """A page may load files of its own site only, and no inline code."""
+REFUSED: Final = 400
+"""The least HTTP status of a refusal."""
+_TOOK_TURN: Final = "took_turn"
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -54,3 +60,30 @@ class ErrorBoundary:
             log.error("http.unhandled_error", error=type(error).__name__)
             if not started:
                 await self._fallback(scope, receive, send_with_headers)
+
+
+class PacedRefusals:
+    """Delays each response of *app* that refuses its request, by the seconds that *delay* returns.
+
+    An inquiry that `took_turn` has been delayed by the pipeline.
+    """
+
+    def __init__(self, app: ASGIApp, delay: Callable[[Scope], float]) -> None:
+        self._app = app
+        self._delay = delay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        state = scope.setdefault("state", {})
+
+        async def send_in_turn(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= REFUSED and not state.get(_TOOK_TURN):
+                await asyncio.sleep(self._delay(scope))
+            await send(message)
+
+        await self._app(scope, receive, send_in_turn)
+
+
+def took_turn(request: Request) -> None:
+    """Delay the response to *request* no more: it was an inquiry, which the pipeline refuses in the caller's turn."""
+    setattr(request.state, _TOOK_TURN, True)

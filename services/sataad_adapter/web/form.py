@@ -1,6 +1,9 @@
 """The officer's form: normalizes each field and validates it by the contract's rules."""
 
+import json
 from collections.abc import Mapping
+
+from google.protobuf.message import Message
 
 from estelam.core import normalize, validation
 from estelam.core.errors import Reason, Refusal, Violation
@@ -41,3 +44,26 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
     if violations:
         raise Refusal(Reason.FIELD_INVALID, [violations[name] for name in FIELDS if name in violations])
     return request
+
+
+def encode_form(typed: Mapping[str, str]) -> bytes:
+    """Return the form as the bytes that `decode_form` parses, within the pipeline."""
+    return json.dumps(dict(typed)).encode("ascii")
+
+
+def decode_form(_kind: type[Message], encoded: bytes) -> Message:
+    """Return the request that an encoded form holds.
+
+    Raises:
+        Refusal: see `parse_form`.
+    """
+    return parse_form(json.loads(encoded))
+
+
+def is_valid(typed: Mapping[str, str]) -> bool:
+    """Whether the form holds a valid request."""
+    try:
+        parse_form(typed)
+    except Refusal:
+        return False
+    return True

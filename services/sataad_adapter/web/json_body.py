@@ -30,11 +30,10 @@ _REPEATED = "field.repeated"
 _MALFORMED = {_REPEATED, *_TYPE_RULES.values()}
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes | None:
     """Return the body; of a longer one than *limit* bytes, slightly more than *limit*, for the caller to refuse.
 
-    Raises:
-        Refusal: REQUEST_MALFORMED, if the body does not arrive in time.
+    None if it does not arrive in time.
     """
     received = bytearray()
     try:
@@ -44,7 +43,7 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if len(received) > limit:
                     break
     except (TimeoutError, ClientDisconnect):
-        raise Refusal(Reason.REQUEST_MALFORMED) from None
+        return None
     return bytes(received)
 
 

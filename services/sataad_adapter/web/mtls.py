@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Hashable
 
 import structlog
 from starlette.types import ASGIApp
@@ -21,8 +21,12 @@ RELOAD_CHECK_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerLimits) -> AsyncIterator[Listener]:
+async def mtls_listener(
+    settings: SetadSettings, app: ASGIApp, limits: ListenerLimits, owner: Callable[[bytes], Hashable]
+) -> AsyncIterator[Listener]:
     """Serve *app* over mTLS on the settings' `api_listen`, with the gRPC server's certificate.
+
+    *owner* returns whose share of the connections one with this client certificate (PEM) takes.
 
     Raises:
         ServerError: the port can't be bound, or the certificate can't be used.
@@ -35,6 +39,7 @@ async def mtls_listener(settings: SetadSettings, app: ASGIApp, limits: ListenerL
         limits,
         setting=settings.origin("api_listen"),
         tls=tls.context,
+        owner=lambda der: owner(_pem(der)),
         http=_ClientCertificateProtocol,
         proxy_headers=False,
     )
@@ -54,7 +59,11 @@ class _ClientCertificateProtocol(DeadlineProtocol):
         """Read the client's certificate of a new connection."""
         super().connection_made(transport)
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        self.app_state = {**self.app_state, "certificate": ssl.DER_cert_to_PEM_cert(certificate).encode("ascii")}
+        self.app_state = {**self.app_state, "certificate": _pem(certificate)}
+
+
+def _pem(der: bytes) -> bytes:
+    return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
 
 
 class _ReloadingTls:

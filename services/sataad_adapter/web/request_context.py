@@ -5,8 +5,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from starlette.requests import Request
+
 from estelam.core.errors import Reason, Refusal, with_field
 from estelam.pipeline.handler import Handler
+from estelam.web.middleware import took_turn
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -29,13 +32,16 @@ class CallReply:
 
 
 async def call_handler(
-    handler: Handler, body: bytes, *, certificate: bytes, metadata: Iterable[tuple[str, str]]
+    handler: Handler, request: Request, body: bytes | None, *, certificate: bytes, metadata: Iterable[tuple[str, str]]
 ) -> CallReply:
-    """Call *handler* with *body* on behalf of the holder of *certificate* (PEM).
+    """Call *handler* with the *body* of *request* on behalf of the holder of *certificate* (PEM).
+
+    A request that is malformed has no body: like a gRPC call without a message it is refused, paced and charged.
 
     Raises:
         CallRefused: the handler refused the call.
     """
+    took_turn(request)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[CallReply] = loop.create_future()
 
@@ -64,7 +70,7 @@ class _HttpCall:
     """A call of the pipeline that came by HTTP."""
 
     def __init__(
-        self, request: bytes, certificate: bytes, metadata: Pairs, end: Callable[[CallReply | CallRefused], None]
+        self, request: bytes | None, certificate: bytes, metadata: Pairs, end: Callable[[CallReply | CallRefused], None]
     ) -> None:
         self.request = request
         self.metadata = metadata

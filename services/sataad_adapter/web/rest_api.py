@@ -34,6 +34,17 @@ def _with_own_keys(refusal: Refusal, body: bytes) -> Refusal:
     return Refusal(refusal.reason, violations, quota=refusal.quota, retry_seconds=refusal.retry_seconds)
 
 
+async def _body(request: Request) -> bytes | None:
+    """Return the body of *request*; None if the request is malformed in another way than by its body."""
+    try:
+        read_query(request)
+    except QueryError:
+        return None
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return None
+    return await json_body.read_body(request, json_body.MAX_JSON_BYTES)
+
+
 def _metadata(request: Request) -> list[tuple[str, str]]:
     """Return the headers that are metadata; the others concern HTTP only."""
     return [
@@ -50,30 +61,25 @@ def rest_app(verify: Handler) -> ASGIApp:
     """
 
     async def answer(request: Request) -> Response:
-        body = b""
+        body = await _body(request)
         try:
-            read_query(request)
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise Refusal(Reason.REQUEST_MALFORMED)
-            body = await json_body.read_body(request, json_body.MAX_JSON_BYTES)
             reply = await call_handler(
                 verify,
+                request,
                 body,
                 certificate=request.state.certificate,
                 metadata=_metadata(request),
             )
         except CallRefused as refused:
-            return problem_details.response(_with_own_keys(refused.refusal, body), refused.trailer)
-        except Refusal as refusal:
-            return problem_details.response(refusal)
+            return problem_details.response(_with_own_keys(refused.refusal, body or b""), refused.trailer)
         content = MessageToDict(pb.VerifyNoteResponse.FromString(reply.reply))
         return JSONResponse(content, headers=dict(reply.trailer))
 
-    document = openapi.document(model.load())
+    document = JSONResponse(openapi.document(model.load())).body
 
     async def describe(request: Request) -> Response:
         read_query(request)
-        return JSONResponse(document)
+        return Response(document, media_type="application/json")
 
     async def unknown(_request: Request, _error: Any) -> Response:
         return problem_details.response(Refusal(Reason.METHOD_UNKNOWN))

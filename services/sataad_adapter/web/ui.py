@@ -51,6 +51,7 @@ class OfficerUi:
     """What the web UI needs: VerifyNote's handler, the client certificate, and the keys that verify receipts."""
 
     verify: Handler
+    """VerifyNote's handler for encoded forms."""
     certificate: bytes
     """PEM certificate of the organisation that runs the web UI, in whose name it inquires."""
     officer_header: str
@@ -85,15 +86,15 @@ class OfficerUi:
 
         return show
 
-    async def inquire(self, request: Request, inquiry: pb.VerifyNoteRequest) -> CallReply:
-        """Call VerifyNote with *inquiry* and return its reply.
+    async def inquire(self, request: Request, typed: Typed) -> CallReply:
+        """Call VerifyNote with the form *typed* and return its reply.
 
         Raises:
             CallRefused: there is no answer.
             MissingOfficerHeader, OfficerNameTooLong: see `officer_metadata`.
         """
-        metadata, body = self.officer_metadata(request), inquiry.SerializeToString(deterministic=True)
-        return await call_handler(self.verify, body, certificate=self.certificate, metadata=metadata)
+        metadata, body = self.officer_metadata(request), form.encode_form(typed)
+        return await call_handler(self.verify, request, body, certificate=self.certificate, metadata=metadata)
 
 
 def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
@@ -139,11 +140,7 @@ class _Pages:
         typed = await _form(request)
         values: dict[str, Any] = {"typed": typed}
         try:
-            inquiry = form.parse_form(typed)
-        except Refusal as invalid:
-            return _show(request, language, "verify.html", status=400, violations=invalid.violations, **values)
-        try:
-            call_reply = await self._ui.inquire(request, inquiry)
+            call_reply = await self._ui.inquire(request, typed)
             reply = pb.VerifyNoteResponse.FromString(call_reply.reply)
             if reply.answer not in {ANSWER_YES, ANSWER_NO}:
                 raise CallRefused(Refusal(Reason.PROVIDER_UNPROVEN), call_reply.trailer)
@@ -153,9 +150,10 @@ class _Pages:
             values |= {"refusal": refusal, "retry_at": retry_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
             status, headers = openapi.http_status(refusal.reason), problem_details.retry_header(refusal)
             if violations := [found for found in refusal.violations if found.field in form.FIELDS]:
-                values |= {"violations": violations, "asked": True}
+                values |= {"violations": violations, "asked": form.is_valid(typed)}
                 return _show(request, language, "verify.html", status=status, headers=headers, **values)
             return _show(request, language, "unanswered.html", status=status, headers=headers, **values)
+        inquiry = form.parse_form(typed)
         archive = receipts.archive_lines(inquiry, reply)
         values |= {"inquiry": inquiry, "reply": reply, "archive": archive, "answered_at": _answered_at(reply)}
         return _show(request, language, "answer.html", **values)

@@ -16,6 +16,7 @@ from estelam.receipts import receipt
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import ministry_replies
 from sataad_adapter.web import problem_details
+from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client, https_client_named, running_adapter
 from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
@@ -230,9 +231,14 @@ def test_unreachable_ministry(shared: Sandbox, offline: Adapter) -> None:
 
 def test_denied_certificate_on_open_connection(sandbox: Sandbox, promissory: RunningService) -> None:
     """A certificate that is denied meanwhile is refused on a connection that it has open."""
-    with running_adapter(sandbox, promissory.address) as adapter, https_client_named(sandbox, "setad") as setad:
+    time = Time()
+    with (
+        running_adapter(sandbox, promissory.address, time.clock) as adapter,
+        https_client_named(sandbox, "setad") as setad,
+    ):
         setad.get(f"{adapter.api}/openapi.json")
         suite.write_access(sandbox, GRANTS, rate=10, burst=10, denied=[key_sha256(sandbox.pki / "setad.crt")])
+        time.seconds += 2
         response = setad.post(f"{adapter.api}/v1/notes:verify", json=GENUINE)
 
     assert (401, "CERTIFICATE_DENIED") == (response.status_code, response.json()["reason"])
