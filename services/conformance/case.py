@@ -20,6 +20,30 @@ class Title(_Model):
     fa: str = Field(min_length=1)
 
 
+class Profile(StrEnum):
+    """A set of requirements with a verdict of its own. Each includes `core`; `full` includes all."""
+
+    CORE = "core"
+    """What the resolutions order, with authorization and a NO that is earned: right answers, and refusals elsewhere."""
+    ERRORS = "errors"
+    """The details of refusals, the limits, and metadata."""
+    RECEIPTS = "receipts"
+    """The ledger and its receipts."""
+    FULL = "full"
+    """Everything, with health, lengths and faults below gRPC."""
+
+    def includes(self, other: "Profile") -> bool:
+        """Return whether the requirements of *other* are among this profile's."""
+        return self is Profile.FULL or other in (self, Profile.CORE)
+
+
+class Clause(Title):
+    """The text of a clause."""
+
+    profile: Profile = Profile.CORE
+    """The profile of the checks under this clause that are made of every reply."""
+
+
 class Instance(StrEnum):
     """What is tested: the services with the fixtures, and the same software in states that its operator sets up."""
 
@@ -101,7 +125,8 @@ class Expected(_Model):
     """Values of the trailers `ratelimit-policy` (limit) and `ratelimit` (remaining)."""
     health: Literal["SERVING", "NOT_SERVING", "NOT_FOUND"] | None = None
     counts: Mapping[str, int] = {}
-    """Of concurrent calls: how many end with each status or answer; each must also match the fields above."""
+    """Of concurrent calls: how many end with each status, answer or reason, or REFUSED (any but OK); each must also
+    match the fields above."""
 
 
 class Step(_Model):
@@ -147,6 +172,7 @@ class Case(_Model):
     id: str = Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")
     clause: str
     """The id of a clause of the resolutions (R2.1) or of a guarantee in the README (P1), as in `clauses.yaml`."""
+    profile: Profile
     title: Title
     caller: str = "setad"
     target: Instance

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from conformance import contract
-from conformance.case import Case, Stage, Title
+from conformance.case import Case, Clause, Profile, Stage
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.model_files import fault_message
 from estelam.core.names import did_you_mean
@@ -95,21 +95,21 @@ def _kit_cases() -> tuple[Case, ...]:
 
 
 @cache
-def _read_clauses() -> dict[str, Title]:
+def _read_clauses() -> dict[str, Clause]:
     loaded = _load(CLAUSES)
     if not isinstance(loaded, dict):
         raise CaseError(CLAUSES, "", "", "must map each clause's id to its text")
     titles = {}
     for name, text in loaded.items():
         try:
-            titles[str(name)] = Title.model_validate(text)
+            titles[str(name)] = Clause.model_validate(text)
         except ValidationError as error:
             raise CaseError(CLAUSES, str(name), *_first_error(error)) from None
     return titles
 
 
-def clauses() -> Mapping[str, Title]:
-    """Return the text of every clause of the resolutions and guarantee of the README that has cases, by its id.
+def clauses() -> Mapping[str, Clause]:
+    """Return the text and the profile of every clause that has cases, of the resolutions and of the README, by its id.
 
     Raises:
         CaseError: the file has an error.
@@ -203,6 +203,8 @@ def _validate(case: Case, clauses: Collection[str]) -> None:
     """Check what the schema alone can't express."""
     if case.clause not in clauses:
         raise _InvalidCase("clause", f"there is no clause {case.clause}")
+    if case.clause.startswith("R") and case.profile is not Profile.CORE:
+        raise _InvalidCase("profile", "a case of a resolution's clause is core: a rule of ours has a clause of ours")
     for number, (before, after) in enumerate(pairwise(case.steps), 1):
         if _STAGES.index(after.at) < _STAGES.index(before.at):
             raise _InvalidCase(f"steps.{number}.at", "stages must be in chronological order")

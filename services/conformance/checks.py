@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError, Message
 from conformance import contract, error_checks
 from conformance.case import Expected, Instance, Step
 from conformance.client import CallResult
-from conformance.error_checks import ReceivedRefusal
-from conformance.receipt_checks import ExpectedEntry, Mismatch, ReceiptChecker, receipted_replies
+from conformance.error_checks import ExpectedRefusal, ReceivedRefusal
+from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA, PROVEN, QUOTA, Mismatch
+from conformance.receipt_checks import ExpectedEntry, ReceiptChecker, receipted_replies
 from conformance.target import Target
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
@@ -60,7 +61,7 @@ class ReplyLengths:
     def check(self, label: str, length: int) -> Iterator[Mismatch]:
         """Yield a mismatch if a reply's length differs from that of earlier replies with the same *label*."""
         if (first := self.first.setdefault(label, length)) != length:
-            yield f"a reply of {first} bytes with its trailers, as before", f"{length} bytes"
+            yield Mismatch(f"a reply of {first} bytes with its trailers, as before", f"{length} bytes", LENGTH)
 
 
 class Checker:
@@ -86,33 +87,46 @@ class Checker:
             yield from _check_health(expect, result)
             return
         if result.status not in expect.status and not (result.closed and "CLOSED" in expect.status):
-            yield describe_expected(expect), self._describe(call, result)
+            # A refusal with another status is still a refusal: no answer was given.
+            clause = CATALOGUE if result.is_refusal and set(expect.status) - {"OK"} else ""
+            yield Mismatch(describe_expected(expect), self._describe(call, result), clause)
         if result.status == "OK":
             yield from self._check_answer(call, result, lengths, now)
         else:
             yield from error_checks.check_leaks(result, call.secrets)
             # A deadline that expires at the caller has no details: the server sent nothing.
             if result.status in expect.status and (result.trailers or result.status != "DEADLINE_EXCEEDED"):
-                yield from error_checks.check_refusal(
-                    ReceivedRefusal(result), reasons=expect.reason, field=expect.field, is_forwarded=call.is_forwarded
-                )
-        if expect.echoes and result.text("x-inquiry-id") != dict(call.step.metadata).get("x-inquiry-id"):
-            yield "the caller's own x-inquiry-id among the trailers", repr(result.text("x-inquiry-id")[:80])
+                yield from error_checks.check_refusal(ReceivedRefusal(result), self._expected_refusal(call))
+        own_id = dict(call.step.metadata).get("x-inquiry-id")
+        if expect.echoes and result.trailers_of("x-inquiry-id") != [own_id]:
+            yield Mismatch(f"x-inquiry-id: {own_id}", result.seen("x-inquiry-id"), METADATA)
         yield from _check_quota(expect, result)
+
+    @staticmethod
+    def _expected_refusal(call: SentCall) -> ExpectedRefusal:
+        expect = call.step.expect
+        return ExpectedRefusal(
+            method=call.path.rpartition("/")[2],
+            reasons=expect.reason,
+            field=expect.field,
+            request=_parsed(contract.request_type(call.path), call.payload),
+            is_forwarded=call.is_forwarded,
+        )
 
     def check_counts(self, call: SentCall, result: list[CallResult]) -> Iterator[Mismatch]:
         """Yield each status or answer that a wrong number of the concurrent calls ended with."""
         outcomes = [word for each in result for word in {each.status, *self._describe(call, each).split()}]
+        outcomes += ["REFUSED" for each in result if each.is_refusal]
         for outcome, wanted in call.step.expect.counts.items():
             if outcomes.count(outcome) != wanted:
-                yield f"{wanted} of {len(result)} calls end with {outcome}", f"{outcomes.count(outcome)}"
+                yield Mismatch(f"{wanted} of {len(result)} calls end with {outcome}", f"{outcomes.count(outcome)}")
 
     def _check_answer(
         self, call: SentCall, result: CallResult, lengths: ReplyLengths, now: datetime | None
     ) -> Iterator[Mismatch]:
         reply = _decoded(call.path, result)
         if reply is None:
-            yield "a reply of this method", "bytes that are not one"
+            yield Mismatch("a reply of this method", "bytes that are not one")
             return
         expect = call.step.expect
         yield from _check_fields(reply, expect)
@@ -127,13 +141,9 @@ class Checker:
             yield from lengths.check(expect.same_length, _length(reply, result))
 
     def _check_receipts(self, call: SentCall, reply: Message, now: datetime | None) -> Iterator[Mismatch]:
-        kind = contract.request_type(call.path)
-        if kind is None:
-            return
-        try:
-            request = kind.FromString(call.payload)
-        except DecodeError:
-            yield "a refusal of bytes that are not a request", "an answer"
+        request = _parsed(contract.request_type(call.path), call.payload)
+        if request is None:
+            yield Mismatch("a refusal of bytes that are not a request", "an answer")
             return
         expected = ExpectedEntry(
             # The adapter has no ledger: the ministry records what it forwards.
@@ -150,9 +160,10 @@ class Checker:
         manifest = self._target.manifest
         since = (coverage.since.year, coverage.since.month, coverage.since.day)
         if since != (manifest.since.year, manifest.since.month, manifest.since.day):
-            yield f"coverage since {manifest.since}", "-".join(map(str, since))
+            yield Mismatch(f"coverage since {manifest.since}", "-".join(map(str, since)), COVERED)
         if coverage.as_of.ToNanoseconds() != int(manifest.as_of.timestamp()) * 10**9:
-            yield f"coverage as of {manifest.as_of:%Y-%m-%dT%H:%M:%SZ}", coverage.as_of.ToJsonString()
+            wanted = f"coverage as of {manifest.as_of:%Y-%m-%dT%H:%M:%SZ}"
+            yield Mismatch(wanted, coverage.as_of.ToJsonString(), COVERED)
 
     def _describe(self, call: SentCall, result: CallResult) -> str:
         """Describe a result in one line."""
@@ -170,11 +181,13 @@ def describe_expected(expect: Expected) -> str:
 
 
 def _decoded(path: str, result: CallResult) -> Message | None:
-    kind = contract.reply_type(path)
-    if kind is None or result.reply is None:
-        return None
+    return None if result.reply is None else _parsed(contract.reply_type(path), result.reply)
+
+
+def _parsed(kind: type[Message] | None, wire: bytes) -> Message | None:
+    """Return the message of *kind* in *wire*, or None if there is none."""
     try:
-        return kind.FromString(result.reply)
+        return kind.FromString(wire) if kind else None
     except DecodeError:
         return None
 
@@ -189,16 +202,16 @@ def _check_fields(reply: Message, expect: Expected) -> Iterator[Mismatch]:
     known.CopyFrom(reply)
     known.DiscardUnknownFields()
     if known.ByteSize() != reply.ByteSize():
-        yield "only fields of the contract in the reply", "another field"
+        yield Mismatch("only fields of the contract in the reply", "another field", CONTRACT)
     answer = getattr(reply, "answer", None)
     if answer is not None and answer not in {pb.ANSWER_YES, pb.ANSWER_NO}:
-        yield "answer YES or NO", _answer_name(answer)
+        yield Mismatch("answer YES or NO", _answer_name(answer))
     elif expect.answer is not None and (answer is None or _answer_name(answer) != expect.answer):
-        yield f"answer {expect.answer}", "no answer" if answer is None else _answer_name(answer)
+        yield Mismatch(f"answer {expect.answer}", "no answer" if answer is None else _answer_name(answer))
     found = MessageToDict(reply, preserving_proto_field_name=True)
     for name, value in expect.reply.items():
         if found.get(name) != value:
-            yield f"{name} {value}", str(found.get(name))
+            yield Mismatch(f"{name} {value}", str(found.get(name)))
 
 
 def _check_parties(reply: Any) -> Iterator[Mismatch]:
@@ -206,22 +219,23 @@ def _check_parties(reply: Any) -> Iterator[Mismatch]:
     wanted = reply.answer == pb.ANSWER_YES
     for name in ("obligor", "beneficiary", "parties_receipt"):
         if reply.HasField(name) != wanted:
-            yield f"{name} {'with' if wanted else 'only with'} YES", "absent" if wanted else "present"
+            clause = PROVEN if name == "parties_receipt" else ""
+            yield Mismatch(f"{name} {'with' if wanted else 'only with'} YES", "absent" if wanted else "present", clause)
 
 
 def _check_trailers(call: SentCall, result: CallResult, reply: Any) -> Iterator[Mismatch]:
     inquiry_id = result.text("estelam-inquiry-id")
     if not error_checks.is_uuid(inquiry_id):
-        yield "trailer estelam-inquiry-id, a UUID", repr(inquiry_id[:64])
-    elif not call.is_forwarded and inquiry_id != reply.receipt.inquiry_id:
-        yield "the receipt's inquiry_id in the trailer estelam-inquiry-id", "a different one"
+        yield Mismatch("estelam-inquiry-id: a UUID", result.seen("estelam-inquiry-id"), METADATA)
+    elif not call.is_forwarded and inquiry_id != (own := reply.receipt.inquiry_id or inquiry_id):
+        yield Mismatch(f"estelam-inquiry-id: {own}, as in the receipt", result.seen("estelam-inquiry-id"), METADATA)
     name = re.escape(call.path.rpartition("/")[2])
     for key, form in (
         ("ratelimit", rf'"{name}";r=\d{{9}};t=\d{{9}}(?:;p=\d{{18}})?'),
         ("ratelimit-policy", rf'"{name}";q=\d+;w=\d+'),
     ):
         if not re.fullmatch(form, result.text(key), re.ASCII):
-            yield f"trailer {key} of the form {form}", repr(result.text(key)[:64])
+            yield Mismatch(f"{key}: a text of the form {form}", result.seen(key), METADATA)
 
 
 def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
@@ -230,14 +244,14 @@ def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
         key, form = forms[name]
         found = re.search(form, result.text(key), re.ASCII)
         if found is None or int(found[1]) != wanted:
-            yield f"quota {name} {wanted} in trailer {key}", repr(result.text(key)[:64])
+            yield Mismatch(f"{key}: {name} {wanted}", result.seen(key), QUOTA)
 
 
 def _check_health(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
     names = {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
     found = names.get(result.reply or b"", "UNKNOWN") if result.status == "OK" else result.status
     if found != (expect.health or "SERVING"):
-        yield f"health {expect.health or 'SERVING'}", found
+        yield Mismatch(f"health {expect.health or 'SERVING'}", found)
 
 
 def _length(reply: Message, result: CallResult) -> int:

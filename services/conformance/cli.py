@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from conformance.case import Profile
 from conformance.completion import case_names, roles
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
@@ -20,6 +21,7 @@ Only = Annotated[
         metavar="CLAUSE|CASE", help="Only the cases of this clause or id; may be repeated.", autocompletion=case_names
     ),
 ]
+Chosen = Annotated[Profile, typer.Option(help="The set of requirements; each includes core, and full all.")]
 
 
 @app.command()
@@ -41,6 +43,7 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="The folder `steering` of the fixtures.", autocompletion=complete.files),
     ] = None,
+    profile: Chosen = Profile.FULL,
     only: Only = None,
     junit_file: Annotated[
         Path | None,
@@ -65,13 +68,16 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report files.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Test a target. Exit 0: it conforms; 10: it does not; 21: it can't be tested; 2: the command line is wrong."""
+    """Test a target.
+
+    Exit 0: it conforms; 10: it does not; 11: what ran passed, in a partial run; 21: it can't be tested; 2: wrong usage.
+    """
 
 
 @app.command("list")
 @implemented
-def list_cases(only: Only = None, as_json: AsJson = False) -> None:
-    """List the cases: id, clause, target and title."""
+def list_cases(profile: Chosen = Profile.FULL, only: Only = None, as_json: AsJson = False) -> None:
+    """List the cases: id, profile, clause, target and title."""
 
 
 @app.command("fixtures")

@@ -18,6 +18,7 @@ Opener = Callable[[Target, Instance, str], Any]
 """Opens a channel to an instance under a certificate."""
 
 MAX_REPLY_BYTES = 1 << 20
+_STATUSES = {code.name for code in grpc.StatusCode}
 _NOT_SENT = "Invalid metadata"
 _CONNECTION_LOST = re.compile(
     r"failed to connect|handshake|socket closed|connection reset|broken pipe|recvmsg", re.IGNORECASE
@@ -42,10 +43,23 @@ class CallResult:
     closed: bool = False
     """Whether the connection was refused or closed without a response."""
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the target refused the call: it sent a status, and not OK."""
+        return self.status in _STATUSES - {"OK", "DEADLINE_EXCEEDED"} and not self.closed
+
     def trailer(self, key: str) -> str | bytes | None:
         """Return the trailer *key*, if it was sent exactly once."""
-        values = [value for name, value in self.trailers if name == key]
+        values = self.trailers_of(key)
         return values[0] if len(values) == 1 else None
+
+    def trailers_of(self, key: str) -> list[str | bytes]:
+        """Return every value of the trailer *key*."""
+        return [value for name, value in self.trailers if name == key]
+
+    def seen(self, key: str) -> str:
+        """Describe the values of the trailer *key*."""
+        return ", ".join(f"seen {str(value)[:80]}" for value in self.trailers_of(key)) or "seen none"
 
     def text(self, key: str) -> str:
         """Return the text trailer *key*, or an empty string."""

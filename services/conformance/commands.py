@@ -8,17 +8,20 @@ from pathlib import Path
 import typer
 
 from conformance import case_loader, fixtures, known_failures, runner
-from conformance.case import Case, Instance
+from conformance.case import Case, Instance, Profile
 from conformance.reports import html, junit, signed_json, terminal
-from conformance.results import RunResult
+from conformance.results import Outcome
 from conformance.target import Target
 from estelam.cli import output
 from estelam.core.addresses import check_target
 from estelam.core.exceptions import UsageError, describe_error
 
-EXIT_CONFORMS = 0
-EXIT_FAILS = 10
-EXIT_COULD_NOT_RUN = output.EXIT_UNAVAILABLE
+EXIT_CODES = {
+    Outcome.CONFORMS: 0,
+    Outcome.FAILS: 10,
+    Outcome.PARTIAL: 11,
+    Outcome.NOT_RUN: output.EXIT_UNAVAILABLE,
+}
 
 
 def run(
@@ -28,6 +31,7 @@ def run(
     setad: str | None,
     instance: list[str] | None,
     steering: Path | None,
+    profile: Profile,
     only: list[str] | None,
     junit_file: Path | None,
     report_json: Path | None,
@@ -52,15 +56,18 @@ def run(
         addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
         target = Target(addresses, pki, steering)
         cases = case_loader.read()
-        scoped = in_scope(case_loader.select(cases, only or ()), target)
-        if not scoped:
-            raise UsageError("no case tests the services given; see: estelam conformance list")
+        scoped = in_scope(cases, target, profile)
+        chosen = case_loader.select(cases, only or ())
+        tested = [case for case in scoped if case in chosen]
+        if not tested:
+            raise UsageError("no case of the profile tests the services given; see: estelam conformance list")
         excused = _known(known_failing, cases)
         target.validate()
     with terminal.Progress(output.err) as progress:
-        progress.total(len(scoped))
-        result = runner.run(scoped, target, jobs=jobs, progress=progress.done, known=excused)
-    result = replace(result, left_out=len(cases) - len(scoped))
+        progress.total(len(tested))
+        result = runner.run(tested, target, jobs=jobs, progress=progress.done, known=excused, profile=profile)
+    cut = [case for case in scoped if case not in tested]
+    result = replace(result, left_out=len(cases) - len(scoped), cut=cut)
     if not as_json:
         terminal.show(result, output.out)
     try:
@@ -77,15 +84,19 @@ def run(
         )
     if as_json:
         output.print_record(signed_json.report_content(result), as_json=True)
-    raise typer.Exit(exit_code(result))
+    raise typer.Exit(EXIT_CODES[result.outcome])
 
 
-def list_cases(only: list[str] | None, *, as_json: bool) -> None:
-    """Print the cases: id, clause, target and title."""
+def list_cases(profile: Profile, only: list[str] | None, *, as_json: bool) -> None:
+    """Print the cases: id, profile, clause, target and title."""
     with _usage_errors(as_json=as_json):
-        chosen = case_loader.select(case_loader.read(), only or ())
-    columns = ["case", "clause", "target", "title_en", "title_fa"]
-    rows = [[case.id, case.clause, case.target.value, case.title.en, case.title.fa] for case in chosen]
+        found = case_loader.select(case_loader.read(), only or ())
+    columns = ["case", "profile", "clause", "target", "title_en", "title_fa"]
+    rows = [
+        [case.id, case.profile.value, case.clause, case.target.value, case.title.en, case.title.fa]
+        for case in found
+        if profile.includes(case.profile)
+    ]
     output.print_rows(columns, rows, as_json=as_json)
 
 
@@ -97,17 +108,14 @@ def write_fixtures(folder: Path, host: list[str] | None, *, force: bool, as_json
     output.print_record({"written_to": folder, "read_first": folder / "README.md"}, as_json=as_json)
 
 
-def in_scope(cases: Sequence[Case], target: Target) -> list[Case]:
-    """Return the cases whose services all have an instance."""
+def in_scope(cases: Sequence[Case], target: Target, profile: Profile) -> list[Case]:
+    """Return the cases of *profile* whose services all have an instance."""
     given = {instance.service for instance in target.addresses}
-    return [case for case in cases if given >= {(step.target or case.target).service for step in case.steps}]
-
-
-def exit_code(result: RunResult) -> int:
-    """Return the exit code of the run command."""
-    if result.error:
-        return EXIT_COULD_NOT_RUN
-    return EXIT_CONFORMS if result.conforms else EXIT_FAILS
+    return [
+        case
+        for case in cases
+        if profile.includes(case.profile) and given >= {(step.target or case.target).service for step in case.steps}
+    ]
 
 
 def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[Instance, str]:

@@ -1,7 +1,8 @@
 """Checks refusals: the error catalogue's texts, exactly the details that belong, and nothing of the request."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from conformance.client import CallResult
-from conformance.receipt_checks import Mismatch
-from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, ErrorSpec, Reason
+from conformance.mismatch import CATALOGUE, METADATA, UNDISCLOSED, Mismatch
+from estelam.core import validation
+from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, MAX_PUSHBACK_SECONDS, ErrorSpec, Pushback, Reason
 
 _KINDS: Mapping[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind
@@ -23,15 +25,13 @@ _KINDS: Mapping[str, type[Message]] = {
         error_details_pb2.RetryInfo,
     )
 }
-_WITH_FIELDS = {Reason.FIELD_INVALID, Reason.METADATA_MALFORMED, Reason.METADATA_REQUIRED}
 # Raised before the caller and the method are known.
 _ANONYMOUS = {Reason.CERTIFICATE_UNUSABLE, Reason.CERTIFICATE_EXPIRED, Reason.METHOD_UNKNOWN}
 # Their retry delay varies with the state of the quota or outage.
 _VARIABLE_RETRY = {Reason.QUOTA_EXHAUSTED, Reason.OUTAGE_ANNOUNCED}
-_TRANSIENT = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
-_THROTTLED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
-_MAX_RETRY_HINT_SECONDS = 5.0
-_QUOTA = re.compile(r"limit \d+, remaining \d+, full again in \d+ s")
+_QUOTA_FORM = "limit N, remaining N, full again in N s"
+_QUOTA_STATE = re.compile(_QUOTA_FORM.replace("N", r"(\d+)"), re.ASCII)
+_PUSHBACK = "grpc-retry-pushback-ms"
 # Trailers that may look like an identifier of the request, or that repeat the caller's own id.
 _EXEMPT_TRAILERS = {"x-inquiry-id", "estelam-inquiry-id", "ratelimit", "ratelimit-policy", "grpc-status-details-bin"}
 
@@ -63,14 +63,19 @@ class ReceivedRefusal:
         return Reason(reason) if reason in set(Reason) else None
 
     @property
-    def fields(self) -> list[str]:
-        """The fields and metadata keys that its violations name."""
-        return [each.field for bad in self.details_of(error_details_pb2.BadRequest) for each in bad.field_violations]
+    def violations(self) -> set[tuple[str, str]]:
+        """The fields and metadata keys that its BadRequest names, each with the rule that it violates."""
+        requests = self.details_of(error_details_pb2.BadRequest)
+        return {(each.field, each.reason) for request in requests for each in request.field_violations}
 
     def describe(self) -> str:
         """Describe it in one line."""
         infos = self.details_of(error_details_pb2.ErrorInfo)
-        words = [self.result.status, *(info.reason for info in infos[:1]), *(f"({name})" for name in self.fields)]
+        words = [
+            self.result.status,
+            *(info.reason for info in infos[:1]),
+            *(f"({name})" for name in sorted({field for field, _ in self.violations})),
+        ]
         return " ".join(words) if infos else f"{self.result.status} {self.result.message[:120]!r}".strip()
 
 
@@ -80,92 +85,152 @@ def _unpacked(detail: any_pb2.Any) -> Message:
     return message
 
 
-def check_refusal(
-    refused: ReceivedRefusal, *, reasons: tuple[Reason, ...], field: str | None, is_forwarded: bool
-) -> Iterator[Mismatch]:
-    """Yield what is wrong with a refusal.
+@dataclass(frozen=True, slots=True)
+class ExpectedRefusal:
+    """What a refusal must say."""
 
-    Args:
-        refused: The refusal.
-        reasons: The allowed reasons; if empty, any reason or none.
-        field: The field that it must name, if any.
-        is_forwarded: Whether the adapter forwarded it from the ministry.
-    """
+    method: str
+    """The name of the method, which is the name of its quota."""
+    reasons: tuple[Reason, ...] = ()
+    """The allowed reasons; if empty, any reason or none."""
+    field: str | None = None
+    """The one field or metadata key that it must name, if any."""
+    request: Message | None = None
+    """The request, if it can be read."""
+    is_forwarded: bool = False
+    """Whether the adapter forwarded it from the ministry."""
+
+
+def check_refusal(refused: ReceivedRefusal, expected: ExpectedRefusal) -> Iterator[Mismatch]:
+    """Yield what is wrong with a refusal."""
+    reasons, reason = expected.reasons, refused.reason
     if refused.damaged:
-        yield "details of google.rpc in grpc-status-details-bin", "details of another kind, or malformed ones"
+        wrong = "details of another kind, or malformed ones"
+        yield Mismatch("details of google.rpc in grpc-status-details-bin", wrong, CATALOGUE)
         return
-    reason = refused.reason
+    if Reason.METHOD_UNKNOWN in reasons and not refused.details:
+        return  # most stacks refuse an unknown method themselves
     if reason is None:
         if reasons or refused.details:
-            yield f"ErrorInfo of domain {DOMAIN} with reason {' or '.join(reasons)}", refused.describe()
+            wanted = f"ErrorInfo of domain {DOMAIN} with reason {' or '.join(reasons) or 'of the catalogue'}"
+            yield Mismatch(wanted, refused.describe(), CATALOGUE)
         return
     if reasons and reason not in reasons:
-        yield " or ".join(reasons), refused.describe()
+        yield Mismatch(" or ".join(reasons), refused.describe(), CATALOGUE)
         return
     yield from _check_texts(refused, ERROR_CATALOGUE[reason])
-    yield from _check_details(refused, reason, field, is_forwarded=is_forwarded)
-    yield from _check_trailers(refused, reason, is_forwarded=is_forwarded)
+    yield from _check_fields(refused, reason, expected)
+    yield from _check_quota(refused, reason, expected)
+    yield from _check_retry(refused, reason)
+    yield from _check_pushback(refused, reason, is_forwarded=expected.is_forwarded)
+    if reason not in _ANONYMOUS and not is_uuid(refused.result.text("estelam-inquiry-id")):
+        yield Mismatch("estelam-inquiry-id: a UUID", refused.result.seen("estelam-inquiry-id"), METADATA)
 
 
 def _check_texts(refused: ReceivedRefusal, spec: ErrorSpec) -> Iterator[Mismatch]:
     result, status = refused.result, refused.status
     if result.status != code_pb2.Code.Name(spec.status) or status.code != spec.status:
-        yield f"status {code_pb2.Code.Name(spec.status)}", f"{result.status}, and {status.code} in the details"
-    for message in (result.message, status.message):
+        wrong = f"{result.status}, and code {status.code} in the details"
+        yield Mismatch(f"status {code_pb2.Code.Name(spec.status)}, code {spec.status}", wrong, CATALOGUE)
+    for where, message in (("grpc-message", result.message), ("the details' message", status.message)):
         if message != spec.en:
-            yield f"message {spec.en!r}", repr(message[:200])
-    texts = sorted((local.locale, local.message) for local in refused.details_of(error_details_pb2.LocalizedMessage))
-    if texts != [("en", spec.en), ("fa", spec.fa)]:
-        yield "LocalizedMessage in en and fa, with the catalogue's texts", str([locale for locale, _ in texts])
+            yield Mismatch(f"{where} {spec.en!r}", repr(message[:200]), CATALOGUE)
+    texts = [(local.locale, local.message) for local in refused.details_of(error_details_pb2.LocalizedMessage)]
+    for locale, text in (("en", spec.en), ("fa", spec.fa)):
+        found = [message for own, message in texts if own == locale]
+        if found != [text]:
+            yield Mismatch(f"LocalizedMessage {locale} {text!r}", _seen(found), CATALOGUE)
+    if others := [locale for locale, _ in texts if locale not in {"en", "fa"}]:
+        yield Mismatch("LocalizedMessage in en and fa only", _seen(others), CATALOGUE)
     metadata = dict(refused.details_of(error_details_pb2.ErrorInfo)[0].metadata)
     if metadata != {"layer": spec.layer.value}:
-        yield f"ErrorInfo metadata with layer {spec.layer.value} only", str(metadata)[:200]
+        yield Mismatch(f"ErrorInfo metadata with layer {spec.layer.value} only", str(metadata)[:200], CATALOGUE)
 
 
-def _check_details(
-    refused: ReceivedRefusal, reason: Reason, field: str | None, *, is_forwarded: bool
-) -> Iterator[Mismatch]:
-    fields = refused.fields
-    if bool(fields) != (reason in _WITH_FIELDS):
-        yield f"{'a' if reason in _WITH_FIELDS else 'no'} BadRequest", f"fields {fields}"
-    elif field is not None and set(fields) != {field}:
-        yield f"BadRequest about {field}", f"fields {fields}"
-    quotas = [found for failure in refused.details_of(error_details_pb2.QuotaFailure) for found in failure.violations]
-    wanted = reason is Reason.QUOTA_EXHAUSTED and not is_forwarded
-    if len(quotas) != int(wanted) or not all(_QUOTA.fullmatch(found.description) for found in quotas):
-        yield "QuotaFailure where the quota is exhausted, with limit, remaining and seconds", f"{len(quotas)} of them"
-    retries = [retry.retry_delay.ToMilliseconds() / 1000 for retry in refused.details_of(error_details_pb2.RetryInfo)]
-    spec = ERROR_CATALOGUE[reason]
+def _check_fields(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRefusal) -> Iterator[Mismatch]:
+    found = refused.violations
+    fields = {field for field, _ in found}
+    if not ERROR_CATALOGUE[reason].has_fields:
+        if found:
+            yield Mismatch("no BadRequest", _named(found), CATALOGUE)
+    elif reason is Reason.FIELD_INVALID and expected.request is not None:
+        wanted = {(each.field, each.rule) for each in validation.violations(expected.request)}
+        if found != wanted:
+            yield Mismatch(f"BadRequest with {_named(wanted)}", _named(found), CATALOGUE)
+    elif not fields or (expected.field and fields != {expected.field}):
+        yield Mismatch(f"BadRequest with {expected.field or 'each broken field'}", _named(found), CATALOGUE)
+
+
+def _named(violations: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{field} ({rule})" for field, rule in sorted(violations)) or "no field"
+
+
+def _check_quota(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRefusal) -> Iterator[Mismatch]:
+    quotas = [each for failure in refused.details_of(error_details_pb2.QuotaFailure) for each in failure.violations]
+    # The quota that is used up is the adapter's at the ministry, not its caller's.
+    if not ERROR_CATALOGUE[reason].has_quota or expected.is_forwarded:
+        if quotas:
+            yield Mismatch("no QuotaFailure", _seen([each.description for each in quotas]), CATALOGUE)
+        return
+    state = _QUOTA_STATE.fullmatch(quotas[0].description) if len(quotas) == 1 else None
+    if state is None:
+        seen = _seen([each.description for each in quotas])
+        yield Mismatch(f"QuotaFailure with one violation {_QUOTA_FORM!r}", seen, CATALOGUE)
+        return
+    if quotas[0].subject != expected.method:
+        yield Mismatch(f"QuotaFailure with subject {expected.method}", repr(quotas[0].subject[:64]), CATALOGUE)
+    limit, remaining, reset = (int(number) for number in state.groups())
+    policy = re.search(r";q=(\d+)", refused.result.text("ratelimit-policy"), re.ASCII)
+    retry = _retry_seconds(refused)
+    if policy is not None and int(policy[1]) != limit:
+        yield Mismatch(f"QuotaFailure with limit {policy[1]}, as in ratelimit-policy", f"limit {limit}", CATALOGUE)
+    if remaining != 0:
+        yield Mismatch("QuotaFailure with remaining 0", f"remaining {remaining}", CATALOGUE)
+    if retry is not None and not 0 < retry <= reset:
+        yield Mismatch(f"RetryInfo between 0 and the {reset} s in which the quota is full", f"{retry:g} s", CATALOGUE)
+
+
+def _check_retry(refused: ReceivedRefusal, reason: Reason) -> Iterator[Mismatch]:
+    spec, retries = ERROR_CATALOGUE[reason], refused.details_of(error_details_pb2.RetryInfo)
+    seconds = [retry.retry_delay.ToMilliseconds() / 1000 for retry in retries]
     if reason in _VARIABLE_RETRY:
-        fits = len(retries) == 1 and retries[0] >= 0
-    else:
-        fits = retries == ([] if spec.retry_seconds is None else [spec.retry_seconds])
-    if not fits:
-        yield (
-            "RetryInfo exactly if the catalogue, quota or outage has a retry delay, with its seconds",
-            f"seconds {retries}",
-        )
+        if len(seconds) != 1 or seconds[0] < 0:
+            yield Mismatch("one RetryInfo, with the time until a retry may succeed", _seconds(seconds), CATALOGUE)
+    elif seconds != ([] if spec.retry_seconds is None else [spec.retry_seconds]):
+        wanted = "no RetryInfo" if spec.retry_seconds is None else f"RetryInfo of {spec.retry_seconds:g} s"
+        yield Mismatch(wanted, _seconds(seconds), CATALOGUE)
 
 
-def _check_trailers(refused: ReceivedRefusal, reason: Reason, *, is_forwarded: bool) -> Iterator[Mismatch]:
-    if reason not in _ANONYMOUS and not is_uuid(refused.result.text("estelam-inquiry-id")):
-        yield "trailer estelam-inquiry-id, a UUID", repr(refused.result.text("estelam-inquiry-id")[:64])
-    pushback = refused.result.text("grpc-retry-pushback-ms")
-    transient = reason in _TRANSIENT and not is_forwarded
+def _check_pushback(refused: ReceivedRefusal, reason: Reason, *, is_forwarded: bool) -> Iterator[Mismatch]:
+    given = refused.result.trailers_of(_PUSHBACK)
+    pushback = Pushback.FORBIDDEN if is_forwarded else ERROR_CATALOGUE[reason].pushback
+    low = _retry_seconds(refused) or 0.0
     if reason is Reason.METHOD_UNKNOWN:
-        fits = pushback in {"", "-1"}
-    elif reason in _THROTTLED and not is_forwarded:
-        soon = _retry_seconds(refused) <= _MAX_RETRY_HINT_SECONDS
-        fits = (pushback.isdecimal() and pushback.isascii() and pushback != "0") if soon else pushback == "-1"
+        wanted, fits = "-1 or none", given in ([], ["-1"])
+    elif pushback is Pushback.FREE:
+        wanted, fits = "none", not given
+    elif pushback is Pushback.DELAYED and low <= MAX_PUSHBACK_SECONDS:
+        least, most = max(1, int(low * 1000)), int(low * 2000) + 3  # the delay is sent in whole milliseconds
+        number = str(given[0]) if len(given) == 1 else ""
+        wanted = f"{least} to {most}"
+        fits = number.isdecimal() and number.isascii() and least <= int(number) <= most
     else:
-        fits = pushback == ("" if transient else "-1")
+        wanted, fits = "-1", given == ["-1"]
     if not fits:
-        yield "grpc-retry-pushback-ms as the reason requires", repr(pushback[:32])
+        yield Mismatch(f"{_PUSHBACK}: {wanted}", refused.result.seen(_PUSHBACK), CATALOGUE)
 
 
-def _retry_seconds(refused: ReceivedRefusal) -> float:
+def _retry_seconds(refused: ReceivedRefusal) -> float | None:
     retries = refused.details_of(error_details_pb2.RetryInfo)
-    return float(retries[0].retry_delay.ToMilliseconds() / 1000) if retries else 0.0
+    return float(retries[0].retry_delay.ToMilliseconds() / 1000) if len(retries) == 1 else None
+
+
+def _seconds(seconds: Sequence[float]) -> str:
+    return ", ".join(f"RetryInfo of {each:g} s" for each in seconds) or "seen none"
+
+
+def _seen(texts: Sequence[str]) -> str:
+    return ", ".join(repr(text[:200]) for text in texts) or "seen none"
 
 
 def check_leaks(result: CallResult, secrets: frozenset[bytes]) -> Iterator[Mismatch]:
@@ -178,7 +243,7 @@ def check_leaks(result: CallResult, secrets: frozenset[bytes]) -> Iterator[Misma
         if key not in _EXEMPT_TRAILERS
     ]
     if any(secret in text for secret in secrets for text in texts):
-        yield "nothing of the request in the refusal", "an identifier of the request"
+        yield Mismatch("nothing of the request in the refusal", "an identifier of the request", UNDISCLOSED)
 
 
 def is_uuid(text: str) -> bool:

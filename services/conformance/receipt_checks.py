@@ -10,15 +10,13 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from conformance.contract import service_name
+from conformance.mismatch import PROVEN, RECORDED, UNDISCLOSED, Mismatch
 from conformance.target import Target
 from estelam.core.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.receipt import VerifiedReceipt, Verifier
-
-Mismatch = tuple[str, str]
-"""What was expected, and what was found."""
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
@@ -96,7 +94,7 @@ class ReceiptChecker:
         try:
             verified = verifier.verify(reply.method, reply.request, reply.reply)
         except InvalidReceipt as error:
-            yield "a receipt that proves the reply", str(error)
+            yield Mismatch("a receipt that proves the reply", str(error), PROVEN)
             return
         yield from _check_entry(verified.entry, reply, expected)
         yield from self._check_ledger(verified, expected)
@@ -112,32 +110,39 @@ class ReceiptChecker:
             same = ledger.roots.setdefault(head.size, head.root)
             self.answer_times.append(to_datetime(entry.answered_at_micros))
         if is_duplicate:
-            yield "a new entry in the ledger", f"entry {verified.index}, which an earlier receipt has"
+            yield Mismatch(
+                "a new entry in the ledger", f"entry {verified.index}, which an earlier receipt has", RECORDED
+            )
         if is_unsalted:
-            yield "search keys with a salt of their own", f"entry {verified.index} with the commitment of another entry"
+            wrong = f"entry {verified.index} with the commitment of another entry"
+            yield Mismatch("search keys with a salt of their own", wrong, UNDISCLOSED)
         if same != head.root:
-            yield "one tree of each size", f"a tree of {head.size} entries with a different root than before"
+            wrong = f"a tree of {head.size} entries with a different root than before"
+            yield Mismatch("one tree of each size", wrong, RECORDED)
 
 
 def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
     if entry.caller != expected.organization:
-        yield f"caller {expected.organization or '(none)'} in the entry", f"caller {entry.caller!r}"
+        wanted = f"caller {expected.organization or '(none)'} in the entry"
+        yield Mismatch(wanted, f"caller {entry.caller!r}", RECORDED)
     agency = getattr(reply.request, "executive_agency_id", "")
     if entry.agency != agency:
-        yield f"agency {agency!r} in the entry", f"agency {entry.agency!r}"
+        yield Mismatch(f"agency {agency!r} in the entry", f"agency {entry.agency!r}", RECORDED)
     if UUID(bytes=entry.inquiry_id).version != 7:
-        yield "an inquiry_id that is a UUID of version 7", str(UUID(bytes=entry.inquiry_id))
+        yield Mismatch("an inquiry_id that is a UUID of version 7", str(UUID(bytes=entry.inquiry_id)), RECORDED)
     answered = to_datetime(entry.answered_at_micros)
     if expected.at is not None and abs(answered - expected.at) > CLOCK_TOLERANCE:
-        yield (
+        yield Mismatch(
             f"answered_at by the target's clock, about {expected.at:%Y-%m-%dT%H:%M:%SZ}",
             f"{answered:%Y-%m-%dT%H:%M:%SZ}",
+            RECORDED,
         )
     if len(entry.keys_commitment) != hashlib.sha256().digest_size:
-        yield "a keys_commitment of 32 bytes in the entry", f"{len(entry.keys_commitment)} bytes"
+        wrong = f"{len(entry.keys_commitment)} bytes"
+        yield Mismatch("a keys_commitment of 32 bytes in the entry", wrong, UNDISCLOSED)
     rest = pb.Entry()
     rest.CopyFrom(entry)
     for name in ("caller", "agency", "method"):
         rest.ClearField(name)
     if any(secret in rest.SerializeToString() for secret in expected.secrets):
-        yield "no identifier of the request in the entry", "one in plain text"
+        yield Mismatch("no identifier of the request in the entry", "one in plain text", UNDISCLOSED)

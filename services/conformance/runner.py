@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from conformance import contract, preflight, raw_http2
-from conformance.case import Case, Stage, Step, WireFault
+from conformance import case_loader, contract, preflight, raw_http2
+from conformance.case import Case, Profile, Stage, Step, WireFault
 from conformance.checks import Checker, ReplyLengths, SentCall
 from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel
 from conformance.clock_stages import StageClock, StageErrors
+from conformance.mismatch import Mismatch
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
 from conformance.target_control import TargetControlError
@@ -40,11 +41,13 @@ class _CaseRun:
     result: CaseResult
     next_step: int = 0
     lengths: ReplyLengths = field(default_factory=ReplyLengths)
+    stopped: bool = False
+    """Whether a step did not end as the case expects: the next ones would prove nothing."""
 
     @property
     def done(self) -> bool:
-        """Whether a step failed or all are finished."""
-        return bool(self.result.failures) or self.next_step == len(self.case.steps)
+        """Whether all steps are finished, or the case ended at one."""
+        return self.stopped or self.next_step == len(self.case.steps)
 
     def is_due(self, stage: Stage) -> bool:
         """Return whether the next step belongs to *stage*."""
@@ -52,8 +55,16 @@ class _CaseRun:
 
     def mark_not_run(self, why: str) -> None:
         """End the case because its next step could not run."""
-        self.result.failures.append(Failure(self.next_step + 1, "the step runs", why))
+        self.fail(Mismatch("the step runs", why))
         self.result.status = CaseStatus.NOT_RUN
+
+    def fail(self, mismatch: Mismatch) -> None:
+        """Add a failure of the next step. Only one of the case's own expectation ends the case."""
+        clause = mismatch.clause or self.case.clause
+        profile = case_loader.clauses()[clause].profile if mismatch.clause else self.case.profile
+        failure = Failure(self.next_step + 1, mismatch.expected, mismatch.actual, clause, profile)
+        self.result.failures.append(failure)
+        self.stopped |= not mismatch.clause
 
     def finish(self, known: Collection[str]) -> None:
         """Set the case's status; *known* are the ids of cases that are known to fail."""
@@ -71,6 +82,7 @@ def run(
     jobs: int = 8,
     progress: Progress = lambda _result: None,
     known: Collection[str] = (),
+    profile: Profile = Profile.FULL,
     limit_seconds: float = LIMIT_SECONDS,
     opener: Opener = open_channel,
     probe: Callable[[Target], str] = preflight.find_problems,
@@ -83,6 +95,7 @@ def run(
         jobs: Number of cases that run concurrently.
         progress: Called with the result of each case.
         known: The ids of cases that are known to fail.
+        profile: What to demand of every reply.
         limit_seconds: Time limit of the run.
         opener: Opens gRPC channels.
         probe: Returns why the target can't be tested, or an empty string.
@@ -94,7 +107,9 @@ def run(
         with Channels(target, opener) as channels:
             try:
                 until = start + limit_seconds
-                scheduler = _Run(target, channels, cases, until=until, jobs=jobs, progress=progress, known=known)
+                scheduler = _Run(
+                    target, channels, cases, until=until, jobs=jobs, progress=progress, known=known, profile=profile
+                )
                 scheduler.run_stages(runs)
             except TargetControlError as error:
                 problem = str(error)
@@ -103,7 +118,7 @@ def run(
         problem = f"no case could run: {results[0].failures[0].actual}"
     addresses = {instance.value: address for instance, address in target.addresses.items()}
     seconds = time.monotonic() - start
-    return RunResult(began, seconds, addresses, results, error=problem)
+    return RunResult(began, seconds, addresses, results, error=problem, profile=profile)
 
 
 class _Run:
@@ -119,6 +134,7 @@ class _Run:
         jobs: int,
         progress: Progress,
         known: Collection[str],
+        profile: Profile,
     ) -> None:
         self._target = target
         self._channels = channels
@@ -128,6 +144,7 @@ class _Run:
         self._jobs = jobs
         self._progress = progress
         self._known = known
+        self._profile = profile
 
     def run_stages(self, runs: Sequence[_CaseRun]) -> None:
         """Run all steps of all cases, stage by stage."""
@@ -177,7 +194,7 @@ class _Run:
                 if why := late.get(step.target or run.case.target):
                     raise StepNotRunError(why)
                 self._run_step(run, step)
-                run.next_step += not run.result.failures
+                run.next_step += not run.stopped
             if run.done:
                 run.finish(self._known)
         except (StepNotRunError, NotSent, TargetControlError) as error:
@@ -204,12 +221,14 @@ class _Run:
         try:
             results = self._call(call)
         except TargetStoppedError as error:
-            run.result.failures.append(Failure(run.next_step + 1, "an instance that still answers", str(error)))
+            run.fail(Mismatch("an instance that still answers", str(error)))
             return
         found = list(self._checker.check_counts(call, results))
         for result in results:
             found += self._checker.failures(call, result, run.lengths, now=self._stages.target_time(result.ended_at))
-        run.result.failures += [Failure(run.next_step + 1, *mismatch) for mismatch in dict.fromkeys(found)]
+        for mismatch in dict.fromkeys(found):
+            if not mismatch.clause or self._profile.includes(case_loader.clauses()[mismatch.clause].profile):
+                run.fail(mismatch)
 
     def _call(self, call: SentCall) -> list[CallResult]:
         step = call.step
@@ -240,7 +259,7 @@ class _Run:
         channel = self._channels.shared(call.instance, call.caller)
         path = f"/{contract.method_names(call.instance.service)[0]}"
         after = call_method(channel, path, b"", metadata=(), timeout=ALIVE_SECONDS)[0]
-        if not after.trailers:
+        if after.closed or after.status == "DEADLINE_EXCEEDED":
             raise TargetStoppedError(f"{result.status}, and then {after.status} to an ordinary call")
         return result
 

@@ -48,7 +48,13 @@ def fixtures(folder: Path) -> Path:
 
 def case(*steps: dict[str, Any], **facts: Any) -> Case:
     """Return a case of the promissory service."""
-    defaults = {"id": "a.case", "clause": "R2.1", "title": {"en": "A case", "fa": "یک مورد"}, "target": "promissory"}
+    defaults = {
+        "id": "a.case",
+        "clause": "R2.1",
+        "profile": "core",
+        "title": {"en": "A case", "fa": "یک مورد"},
+        "target": "promissory",
+    }
     return Case.model_validate({**defaults, "steps": steps, **facts})
 
 

@@ -10,6 +10,7 @@ from conformance.case_loader import CaseError, UnknownCaseError
 VALID = """
 - id: good
   clause: R2.1
+  profile: core
   title: {en: Good, fa: خوب}
   target: promissory
   steps:
@@ -25,6 +26,7 @@ INVALID = {
     "duplicate key serial": VALID.replace('"1404000000000017"', '"1", serial: "2"'),
     "clause: there is no clause R9": VALID.replace("R2.1", "R9"),
     "target: must be": VALID.replace("target: promissory", "target: ministry"),
+    "profile: a case of a resolution's clause is core": VALID.replace("profile: core", "profile: receipts"),
     "more: unknown key": f"{VALID}  more: 1\n",
     "steps.0.request: .*serial": VALID.replace('"1404000000000017"', "17"),
     "steps.0.request: .*no field": VALID.replace("serial", "number"),

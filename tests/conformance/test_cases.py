@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from conformance import case_loader, contract, fixtures
-from conformance.case import Case, Instance, Stage, Step, WireFault
+from conformance.case import Case, Instance, Profile, Stage, Step, WireFault
 from estelam.core import validation
 from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts
@@ -195,6 +195,14 @@ def test_expectations_match_the_contract() -> None:
             assert {each.step.expect.field} == fields, each.case.id
         elif each.is_answered:
             assert set() == fields, each.case.id
+
+
+def test_profiles() -> None:
+    """Every profile has cases, and those of core test every method."""
+    core = {step.call for case in CASES if case.profile is Profile.CORE for step in case.steps}
+
+    assert set(Profile) == {case.profile for case in CASES}
+    assert set(METHODS) <= core
 
 
 def test_answers_match_the_fixtures() -> None:

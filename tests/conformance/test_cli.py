@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conformance import case_loader, commands, preflight
-from conformance.case import Case, Instance
+from conformance.case import Case, Instance, Profile
 from conformance.cli import app
-from conformance.results import CaseResult, CaseStatus, RunResult
+from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
 from tests.conformance.fake_ministry import case, check
 
@@ -34,7 +34,7 @@ def run(pki: Path, *words: str) -> Result:
         (["--promissory", "localhost:65536"], "localhost:65536: the port must be a number from 1 to 65535"),
         (["--instance", "ministry=127.0.0.1:1"], "give ROLE=HOST:PORT with a role of promissory,"),
         (["--promissory", UNREACHABLE, "--only", "R9"], "no case and no clause has the id R9"),
-        (["--promissory", UNREACHABLE, "--only", "R3"], "no case tests the services given"),
+        (["--promissory", UNREACHABLE, "--only", "R3"], "no case of the profile tests the services given"),
         (["--promissory", UNREACHABLE, "--known-failing", "none.yaml"], "none.yaml: can't be read"),
         (["--promissory", UNREACHABLE, "--steering", "nowhere"], "--steering is the folder"),
     ],
@@ -131,17 +131,28 @@ def test_unreachable_target(pki: Path, tmp_path: Path) -> None:
 )
 def test_exit_codes(statuses: list[CaseStatus], error: str, code: int) -> None:
     """Each outcome has its exit code."""
-    results = [CaseResult(case(check()), status) for status in statuses]
+    failure = Failure(1, "answer NO", "YES", "R2.1", Profile.CORE)
+    failures = {CaseStatus.FAILED: [failure], CaseStatus.KNOWN: [failure], CaseStatus.NOT_RUN: [failure]}
+    results = [CaseResult(case(check()), status, failures=failures.get(status, [])) for status in statuses]
 
-    assert code == commands.exit_code(RunResult(datetime.now(UTC), 0.0, {}, results, error=error))
+    assert code == commands.EXIT_CODES[RunResult(datetime.now(UTC), 0.0, {}, results, error=error).outcome]
+
+
+def test_exit_code_of_a_partial_run() -> None:
+    """A run that was cut has an exit code of its own, whatever passed."""
+    run = RunResult(datetime.now(UTC), 0.0, {}, [CaseResult(case(check()), CaseStatus.PASSED)], cut=[case(check())])
+
+    assert 11 == commands.EXIT_CODES[run.outcome]
 
 
 def test_scope(pki: Path) -> None:
-    """Only cases of the given services are in scope."""
-    included, excluded = case(check()), case({**check(), "target": "judiciary"})
+    """Only cases of the given services and profile are in scope."""
+    included, elsewhere = case(check()), case({**check(), "target": "judiciary"})
+    receipts = case(check(), clause="P3", profile="receipts")
     target = Target({Instance.PROMISSORY_EMPTY: UNREACHABLE}, pki)
 
-    assert [included] == commands.in_scope([included, excluded], target)
+    assert [included] == commands.in_scope([included, elsewhere, receipts], target, Profile.ERRORS)
+    assert [included, receipts] == commands.in_scope([included, elsewhere, receipts], target, Profile.FULL)
 
 
 def test_json_result_and_errors(pki: Path) -> None:
@@ -165,7 +176,7 @@ def test_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_problems", None)
     listed = json.loads(invoke("list", "--json", "--only", "R2.1").output)
 
-    assert {"case", "clause", "target", "title_en", "title_fa"} == set(listed[0])
+    assert {"case", "profile", "clause", "target", "title_en", "title_fa"} == set(listed[0])
     assert {"R2.1"} == {entry["clause"] for entry in listed}
 
 

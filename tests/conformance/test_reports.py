@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from conformance import case_loader, known_failures
-from conformance.case import Case, Instance, Step, Title
+from conformance.case import Case, Instance, Profile, Step, Title
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from estelam.auth.dev_ca import DevCertificateAuthority
@@ -25,10 +25,15 @@ HOSTILE = 'UNKNOWN "><script>alert(1)</script> [red]\x1b[2J\x00\u202e\udc80'
 """A text that a hostile server might send."""
 
 
-def result(status: CaseStatus, *failures: Failure, clause: str = "R2.1") -> CaseResult:
+def failure(step: int, expected: str, actual: str, clause: str = "R2.1", profile: Profile = Profile.CORE) -> Failure:
+    return Failure(step, expected, actual, clause, profile)
+
+
+def result(status: CaseStatus, *failures: Failure, clause: str = "R2.1", profile: Profile = Profile.CORE) -> CaseResult:
     case = Case(
         id=f"{clause.lower()}.{status.name.lower().replace('_', '-')}",
         clause=clause,
+        profile=profile,
         title=Title(en=f"Is {status}", fa="چنین است"),
         target=Instance.PROMISSORY,
         steps=(Step(call="CheckNote", request={}),),
@@ -36,20 +41,26 @@ def result(status: CaseStatus, *failures: Failure, clause: str = "R2.1") -> Case
     return CaseResult(case, status, 0.25, list(failures))
 
 
-def run_result(*results: CaseResult, error: str = "", left_out: int = 0) -> RunResult:
+def run_result(*results: CaseResult, error: str = "", left_out: int = 0, cut: Sequence[Case] = ()) -> RunResult:
     began = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
-    return RunResult(began, 3.5, {"promissory": "localhost:50051"}, results, left_out, error)
+    return RunResult(began, 3.5, {"promissory": "localhost:50051"}, results, left_out, error, cut=cut)
 
 
 ALL = run_result(
     result(CaseStatus.PASSED),
-    result(CaseStatus.FAILED, Failure(1, "status OK", HOSTILE)),
-    result(CaseStatus.NOT_RUN, Failure(1, "an instance promissory-empty", "none was given")),
-    result(CaseStatus.KNOWN, Failure(2, "answer NO", "answer YES"), clause="R2.2"),
+    result(CaseStatus.FAILED, failure(1, "status OK", HOSTILE)),
+    result(CaseStatus.NOT_RUN, failure(1, "an instance promissory-empty", "none was given")),
+    result(CaseStatus.KNOWN, failure(2, "answer NO", "answer YES", "R2.2"), clause="R2.2"),
     result(CaseStatus.STALE, clause="R2.2"),
     left_out=7,
 )
 PASSED = run_result(result(CaseStatus.PASSED))
+WITHOUT_RECEIPTS = run_result(
+    result(CaseStatus.FAILED, failure(1, "a receipt that proves the reply", "no receipt", "P3", Profile.RECEIPTS)),
+    result(CaseStatus.PASSED, clause="P11", profile=Profile.ERRORS),
+)
+"""Of a target that is right in every answer and issues no receipts."""
+PARTIAL = run_result(result(CaseStatus.PASSED), cut=[result(CaseStatus.PASSED, clause="P3").case])
 FAILED_RUN = run_result(error="promissory: nobody answers")
 either = pytest.mark.parametrize(
     ("run", "word"),
@@ -58,6 +69,7 @@ either = pytest.mark.parametrize(
         (ALL, "DOES NOT CONFORM"),
         (FAILED_RUN, "COULD NOT RUN"),
         (run_result(), "DOES NOT CONFORM"),
+        (PARTIAL, "PARTIAL RUN"),
     ],
 )
 
@@ -118,6 +130,41 @@ def test_terminal() -> None:
     assert "r2.1.passed" not in text
 
 
+def test_profiles(tmp_path: Path, pki: Path) -> None:
+    """A target without receipts conforms to core and errors, and each report says so of each profile."""
+    signed_json.write(tmp_path / "report.json", WITHOUT_RECEIPTS, pki)
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    page = " ".join(ParsedPage(html_of(WITHOUT_RECEIPTS, tmp_path)).text.split())
+    suites = {suite.get("name"): suite for suite in junit_of(WITHOUT_RECEIPTS, tmp_path)}
+    verdicts = {"core": "CONFORMS", "errors": "CONFORMS", "receipts": "DOES NOT CONFORM", "full": "DOES NOT CONFORM"}
+
+    assert verdicts == {profile: verdict["outcome"] for profile, verdict in report["profiles"].items()}
+    assert {profile: "CONFORMS" if each == "CONFORMS" else "FAILURE" for profile, each in verdicts.items()} == {
+        case.get("name"): "FAILURE" if case.find("failure") is not None else "CONFORMS" for case in suites["profiles"]
+    }
+    for profile, verdict in verdicts.items():
+        assert re.search(rf"^ +{profile} +{verdict}, \d of \d cases passed$", printed(WITHOUT_RECEIPTS), re.MULTILINE)
+        assert re.search(rf"{profile} · [^·]+ · {verdict} ", page)
+
+
+def test_house_rule_under_its_own_clause(tmp_path: Path) -> None:
+    """A violated rule of ours stands under its own clause, and the resolution's clause is met."""
+    text = " ".join(printed(WITHOUT_RECEIPTS).split())
+    page = " ".join(ParsedPage(html_of(WITHOUT_RECEIPTS, tmp_path)).text.split())
+    suites = {suite.get("name"): suite for suite in junit_of(WITHOUT_RECEIPTS, tmp_path)}
+
+    assert case_loader.clauses()["P3"].en in text
+    assert "Method one" not in text
+    assert "Method one" not in page.partition("What did not pass")[2]
+    assert ("0", "1") == (suites["R2.1"].get("failures"), suites["P3"].get("failures"))
+
+
+def test_partial_run() -> None:
+    """A run that was cut says how many cases of how many ran, and never that the target conforms."""
+    assert "partial run: 1 of 2 cases" in printed(PARTIAL)
+    assert "CONFORM" not in printed(PARTIAL)
+
+
 def test_terminal_escapes() -> None:
     """Control and direction characters from a server are escaped."""
     text = printed(ALL)
@@ -143,15 +190,15 @@ def test_junit(tmp_path: Path) -> None:
     """JUnit has a suite for each clause and counts failures and errors."""
     root = junit_of(ALL, tmp_path)
 
-    assert {"tests": "5", "failures": "3", "errors": "1"} == {
+    assert {"tests": "9", "failures": "7", "errors": "1"} == {
         k: root.attrib[k] for k in ("tests", "failures", "errors")
     }
-    assert ["R2.1", "R2.2"] == [suite.get("name") for suite in root]
-    assert "<script>" in str(root.findtext(".//failure"))
+    assert ["profiles", "R2.1", "R2.2"] == [suite.get("name") for suite in root]
+    assert "<script>" in str(root.findtext("testsuite[@name='R2.1']//failure"))
 
 
 def test_junit_of_failed_run(tmp_path: Path) -> None:
-    """A run that could not start is one JUnit error."""
+    """A run that could not start is one JUnit error for its profile."""
     root = junit_of(FAILED_RUN, tmp_path)
 
     assert ("1", "1") == (root.get("tests"), root.get("errors"))

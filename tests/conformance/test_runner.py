@@ -13,11 +13,12 @@ import grpc_testing
 import pytest
 
 from conformance import runner
-from conformance.case import Case, Instance
+from conformance.case import Case, Instance, Profile
 from conformance.contract import method_at
-from conformance.results import CaseResult, CaseStatus, RunResult
+from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from conformance.target import Target
 from estelam.core.errors import Reason, Refusal
+from estelam.inquiry.v1 import inquiry_pb2 as inquiry
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conformance.fake_ministry import CHECK_NOTE, Ministry, case, check, refused, trailers
 
@@ -121,6 +122,24 @@ def test_failed_step_ends_the_case(server: FakeServer, run: Callable[..., Any]) 
     assert [(1, "answer NO", "YES")] == [
         (found.step, found.expected, found.actual) for found in result.results[0].failures
     ]
+
+
+def test_house_rules_do_not_end_the_case(server: FakeServer, run: Callable[..., Any]) -> None:
+    """A step that violates only a rule of another clause does not end its case, and a profile without it ignores it."""
+    bare = notes.CheckNoteResponse(answer=inquiry.ANSWER_YES).SerializeToString()
+    found: dict[Profile, RunResult] = {}
+    for profile in (Profile.FULL, Profile.CORE):
+        running = run(case(check(answer="YES"), check(answer="YES")), profile=profile)
+        for _ in range(2):
+            call = server.take(channel=len(found))[2]
+            call.send_initial_metadata(())
+            call.terminate(bare, (), grpc.StatusCode.OK, "")
+        found[profile] = running.result(5)
+
+    assert {1, 2} == {failure.step for failure in found[Profile.FULL].results[0].failures}
+    assert {"P3", "P11"} == {failure.clause for failure in found[Profile.FULL].results[0].failures}
+    assert Outcome.CONFORMS is found[Profile.FULL].verdict(Profile.CORE).outcome
+    assert [CaseStatus.PASSED] == statuses(found[Profile.CORE])
 
 
 def test_connections(server: FakeServer, run: Callable[..., Any]) -> None:

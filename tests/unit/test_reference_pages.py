@@ -2,6 +2,7 @@
 
 import pytest
 
+from conformance import contract_facts
 from tools.commands import reference
 
 PAGES = reference.pages()
@@ -11,6 +12,11 @@ PAGES = reference.pages()
 def test_page_is_current(name: str) -> None:
     """A committed reference page is what `make reference` writes."""
     assert PAGES[name] == (reference.FOLDER / name).read_text("utf-8")
+
+
+def test_contract_facts_are_current() -> None:
+    """`protos/errors.json` is what `make reference` writes."""
+    assert contract_facts.text() == reference.CONTRACT_FACTS.read_text("utf-8")
 
 
 def test_no_other_pages() -> None:

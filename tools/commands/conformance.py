@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from rich.console import Console
 
 from conformance import fixtures
-from conformance.case import Instance
+from conformance.case import Instance, Profile
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
@@ -190,6 +190,7 @@ def main() -> None:
     """Run the kit against our own services; exit as the kit's command does."""
     parser = argparse.ArgumentParser(prog="make conformance", description=main.__doc__)
     parser.add_argument("--postgresql", action="store_true", help="stores on a real PostgreSQL instead of SQLite")
+    parser.add_argument("--profile", default="full", choices=list(Profile))
     parser.add_argument("--only", action="append", default=[], metavar="CLAUSE|CASE")
     chosen = parser.parse_args()
     REPORTS.mkdir(parents=True, exist_ok=True)
@@ -197,7 +198,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="estelam-conformance-")))
         stores = stack.enter_context(on_postgresql()) if chosen.postgresql else None
         addresses = stack.enter_context(our_services(folder, stores))
-        arguments = [*command(folder, addresses, REPORTS), *(f"--only={only}" for only in chosen.only)]
+        words = [f"--profile={chosen.profile}", *(f"--only={only}" for only in chosen.only)]
+        arguments = [*command(folder, addresses, REPORTS), *words]
         status = subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False).returncode
     Console(highlight=False, soft_wrap=True).print(f"report: {REPORTS / _FILES['html']}")
     sys.exit(status)

@@ -1,13 +1,14 @@
 """Regenerate the stubs under services/ and the description of the contracts from protos/.
 
 With FILE also write the contracts, the details of refusals and all that they import as one descriptor set, for buf and
-for the tools of callers.
+for the tools of callers, and beside it errors.json: reasons, metadata and limits, which a descriptor can't state.
 
 The rules' own contract, buf/validate/validate.proto, is taken from the installed protovalidate wheel as a descriptor,
 so nothing of a third party is copied by hand.
 """
 
 import importlib.resources
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
 BIN = Path(sys.executable).parent
+FACTS = "errors.json"
 CONTRACTS = "estelam/data_model/contracts.binpb"
 DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
 """The contract of the details that every refusal carries."""
@@ -44,6 +46,7 @@ def generate(into: Path, *, image: Path | None = None) -> None:
         _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
         if image:
             _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours, *DETAILS])
+            shutil.copy(PROTOS / FACTS, image.with_name(FACTS))
 
 
 def _write_packages(into: Path, protos: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Write the reference pages under docs/reference/ from the code: settings, errors, metrics, log events, commands."""
+"""Write protos/errors.json and the pages under docs/reference/ from the code: settings, errors, metrics, commands."""
 
 import ast
 import inspect
@@ -14,6 +14,8 @@ from google.rpc import code_pb2
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from conformance import contract_facts
+from conformance.contract_facts import METADATA
 from estelam.cli.root import root_command
 from estelam.core.errors import ERROR_CATALOGUE
 from estelam.core.rule_texts import RULE_TEXTS
@@ -45,6 +47,9 @@ SECTIONS: tuple[type[SettingsSection], ...] = (
 LIMITS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("min_length", "at least"), ("max_length", "at most"))
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 UNITS = {"seconds": "s", "per_second": "1/s", "burst": "refusals", "size": "inquiries", "queue": "inquiries"}
+
+
+CONTRACT_FACTS = ROOT / "protos" / "errors.json"
 
 
 def pages() -> dict[str, str]:
@@ -88,6 +93,7 @@ def errors() -> str:
             f"`{code_pb2.Code.Name(spec.status)}`",
             spec.layer.value,
             "" if spec.retry_seconds is None else f"{spec.retry_seconds:g} s",
+            spec.pushback.value,
             spec.en,
             spec.fa,
         )
@@ -96,17 +102,30 @@ def errors() -> str:
     intro = (
         "Every refusal has one of these reasons, in `google.rpc.ErrorInfo` with the domain `estelam` and the layer: "
         "`caller`, `service` or `store`. Retry is the default of `google.rpc.RetryInfo`; a refusal for a quota or an "
-        "announced outage states its own.\n"
+        "announced outage states its own. Pushback is what `grpc-retry-pushback-ms` holds: "
+        + "; ".join(f"{name}: {meaning}" for name, meaning in contract_facts.PUSHBACK.items())
+        + ". `protos/errors.json` holds all of this page as data.\n"
     )
-    columns = ("Reason", "Status", "Layer", "Retry", "English", "Persian")
+    columns = ("Reason", "Status", "Layer", "Retry", "Pushback", "English", "Persian")
     rules = [(f"`{rule}`", text.en, text.fa) for rule, text in RULE_TEXTS.items()]
     about_rules = (
         "## Rules\n\nA `google.rpc.BadRequest` names each field or metadata key that violates a rule, with the rule's "
         "id in `reason`, the contract's message in `description` and the Persian text in `localized_message`. JSON has "
         "`field`, `rule`, `description` and `description_fa`. Pages show the texts of this table.\n"
     )
-    tables = _table(columns, rows), about_rules, _table(("Rule", "English", "Persian"), rules)
-    return "\n".join([_heading("Error reasons"), intro, *tables])
+    keys = [(f"`{each.key}`", each.sent, f"`{each.form}`" if each.form else "", each.meaning) for each in METADATA]
+    about_keys = (
+        "## Metadata\n\nThe form is a regular expression of the whole value; METHOD is the method's short name.\n"
+    )
+    limits = [(each.name, f"{round(each.value)} {each.unit}".strip(), each.beyond) for each in contract_facts.limits()]
+    return "\n".join(
+        [
+            *(_heading("Error reasons"), intro, _table(columns, rows)),
+            *(about_rules, _table(("Rule", "English", "Persian"), rules)),
+            *(about_keys, _table(("Key", "Sent in", "Form", "Meaning"), keys)),
+            *("## Limits\n", _table(("Of what", "Limit", "Beyond it"), limits)),
+        ]
+    )
 
 
 def metrics() -> str:
@@ -256,10 +275,11 @@ def _help(command: Any, context: Any) -> str:
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages and the contract's facts."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, "utf-8")
+    CONTRACT_FACTS.write_text(contract_facts.text(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Report as one HTML page in Persian and English, without network access, scripts or other files."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +12,8 @@ from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
 from conformance.case import Title
-from conformance.reports.labels import OUTCOME_LABELS, STATUS_LABELS, outcome, status_counts
-from conformance.results import CaseResult, CaseStatus, RunResult
+from conformance.reports.labels import OUTCOME_LABELS, PROFILE_LABELS, STATUS_LABELS, status_counts
+from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.clock import TEHRAN
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
@@ -27,6 +26,7 @@ _MARKS = {
     CaseStatus.KNOWN: "!",
     CaseStatus.STALE: "?",
 }
+_COLOURS = {Outcome.CONFORMS: "good", Outcome.FAILS: "bad", Outcome.PARTIAL: "odd", Outcome.NOT_RUN: "bad"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Row:
 
     @property
     def passed(self) -> int:
-        """Number of cases that passed."""
-        return sum(result.status is CaseStatus.PASSED for result in self.results)
+        """Number of cases that met the clause."""
+        return sum(result.passes_clause(self.id) for result in self.results)
 
 
 def write(path: Path, run: RunResult) -> None:
@@ -51,10 +51,15 @@ def write(path: Path, run: RunResult) -> None:
     environment.filters["persian_digits"] = lambda number: digits.en_to_fa(str(number))
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         run=run,
-        outcome=OUTCOME_LABELS[outcome(run)],
-        conforms=run.conforms,
+        outcome=OUTCOME_LABELS[run.outcome],
+        outcomes=OUTCOME_LABELS,
+        profiles=PROFILE_LABELS,
+        verdicts=run.verdicts,
+        clauses=case_loader.clauses(),
+        left_out=run.left_out + len(run.cut),
         counts=status_counts(run),
         marks=_MARKS,
+        colours=_COLOURS,
         labels=STATUS_LABELS,
         rows=_rows(run),
         failed=[result for result in run.results if result.status is not CaseStatus.PASSED],
@@ -66,14 +71,12 @@ def write(path: Path, run: RunResult) -> None:
 
 
 def _rows(run: RunResult) -> list[Row]:
-    """Return the tested clauses in the order of the resolutions."""
-    clauses = case_loader.clauses()
-    counts = Counter(result.case.clause for result in run.results)
-    return [
-        Row(name, clause, [result for result in run.results if result.case.clause == name])
-        for name, clause in clauses.items()
-        if counts[name]
+    """Return the tested clauses in the order of the resolutions: each with its cases, and others that violated it."""
+    rows = [
+        Row(name, clause, [result for result in run.results if name in result.clauses])
+        for name, clause in case_loader.clauses().items()
     ]
+    return [row for row in rows if row.results]
 
 
 def _jalali(instant: datetime) -> str:

@@ -1,25 +1,29 @@
-"""Report as JUnit XML, with a test suite for each clause, for CI systems."""
+"""Report as JUnit XML, with a test suite for the verdicts and one for each clause, for CI systems."""
 
-from itertools import groupby
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from conformance.results import CaseResult, CaseStatus, RunResult
+from conformance import case_loader
+from conformance.reports.labels import verdict_text
+from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 
 
 def write(path: Path, run: RunResult) -> None:
-    """Write the report of *run* to *path*: a case that did not pass is a failure, one that could not run an error."""
+    """Write the report of *run* to *path*.
+
+    A case stands in the suite of its clause and in that of each other clause that it was found to violate: as a failure
+    or, if it could not run, an error. The first suite has the verdict on each profile.
+    """
     root = Element("testsuites", name="estelam conformance")
-    for clause, results in groupby(sorted(run.results, key=_clause), key=_clause):
-        suite = SubElement(root, "testsuite", name=clause, timestamp=run.began.isoformat(timespec="seconds"))
-        for result in results:
-            _add(suite, result)
-    if run.error:
-        suite = SubElement(root, "testsuite", name="run")
-        case = SubElement(suite, "testcase", classname="run", name="run")
-        SubElement(case, "error", message=visible_lines(run.error))
+    _add_profiles(root, run)
+    for clause in case_loader.clauses():
+        results = [result for result in run.results if clause in result.clauses]
+        if results:
+            suite = SubElement(root, "testsuite", name=clause, timestamp=run.began.isoformat(timespec="seconds"))
+            for result in results:
+                _add(suite, clause, result)
     for element in (*root, root):
         for tag, name in (("testcase", "tests"), ("failure", "failures"), ("error", "errors")):
             element.set(name, str(len(element.findall(f".//{tag}"))))
@@ -28,20 +32,27 @@ def write(path: Path, run: RunResult) -> None:
     write_atomic(path, tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _clause(result: CaseResult) -> str:
-    return result.case.clause
+def _add_profiles(root: Element, run: RunResult) -> None:
+    suite = SubElement(root, "testsuite", name="profiles", timestamp=run.began.isoformat(timespec="seconds"))
+    for profile, verdict in run.verdicts.items():
+        case = SubElement(suite, "testcase", classname="profile", name=profile)
+        if verdict.outcome is Outcome.FAILS:
+            SubElement(case, "failure", message=verdict_text(verdict))
+        elif verdict.outcome is Outcome.NOT_RUN:
+            SubElement(case, "error", message=visible_lines(run.error))
+        elif verdict.outcome is Outcome.PARTIAL:
+            SubElement(case, "skipped", message=verdict_text(verdict))
 
 
-def _add(suite: Element, result: CaseResult) -> None:
-    case = SubElement(
-        suite, "testcase", classname=result.case.clause, name=result.case.id, time=f"{result.seconds:.3f}"
-    )
-    if result.status is CaseStatus.PASSED:
+def _add(suite: Element, clause: str, result: CaseResult) -> None:
+    case = SubElement(suite, "testcase", classname=clause, name=result.case.id)
+    case.set("time", f"{result.seconds if clause == result.case.clause else 0:.3f}")
+    if result.passes_clause(clause):
         return
     failure = SubElement(case, "error" if result.status is CaseStatus.NOT_RUN else "failure")
     failure.set("type", result.status)
     failure.set("message", result.case.title.en)
     failure.text = "\n".join(
         f"step {one.step}: expected {visible_lines(one.expected)}; actual {visible_lines(one.actual)}"
-        for one in result.failures
+        for one in result.failures_of(clause)
     )

@@ -1,9 +1,7 @@
 """Texts that all reports share, and the escaping of texts that a target sent."""
 
-from enum import StrEnum
-
-from conformance.case import Title
-from conformance.results import CaseStatus, RunResult
+from conformance.case import Profile, Title
+from conformance.results import CaseStatus, Outcome, RunResult, Verdict
 
 STATUS_LABELS = {
     CaseStatus.PASSED: Title(en="passed", fa="پذیرفته‌شده"),
@@ -14,26 +12,30 @@ STATUS_LABELS = {
 }
 
 
-class Outcome(StrEnum):
-    """The outcome of a whole run."""
-
-    CONFORMS = "CONFORMS"
-    FAILS = "DOES NOT CONFORM"
-    NOT_RUN = "COULD NOT RUN"
-
-
 OUTCOME_LABELS = {
     Outcome.CONFORMS: Title(en="CONFORMS", fa="مطابق است"),
     Outcome.FAILS: Title(en="DOES NOT CONFORM", fa="مطابق نیست"),
+    Outcome.PARTIAL: Title(en="PARTIAL RUN", fa="اجرای ناقص"),
     Outcome.NOT_RUN: Title(en="COULD NOT RUN", fa="اجرا نشد"),
+}
+PROFILE_LABELS = {
+    Profile.CORE: Title(
+        en="what the resolutions order, with authorization and a NO that is earned",
+        fa="آنچه مصوبات مقرر کرده، با احراز مجوز و خیرِ مستند",
+    ),
+    Profile.ERRORS: Title(
+        en="core, with the details of refusals, limits and metadata", fa="هسته، با جزئیات رد، حدود و فراداده"
+    ),
+    Profile.RECEIPTS: Title(en="core, with the ledger and its receipts", fa="هسته، با دفتر و رسیدهای آن"),
+    Profile.FULL: Title(en="everything", fa="همه الزامات"),
 }
 
 
-def outcome(run: RunResult) -> Outcome:
-    """Return the outcome of *run*."""
-    if run.error:
-        return Outcome.NOT_RUN
-    return Outcome.CONFORMS if run.conforms else Outcome.FAILS
+def verdict_text(verdict: Verdict) -> str:
+    """Return a verdict in words and numbers."""
+    if verdict.outcome is Outcome.PARTIAL:
+        return f"partial run: {verdict.ran} of {verdict.of} cases"
+    return f"{verdict.outcome}, {verdict.passed} of {verdict.of} cases passed"
 
 
 def status_counts(run: RunResult) -> dict[CaseStatus, int]:

@@ -6,6 +6,7 @@ The detached signature (`*.sig`) is Ed25519 over the report's bytes, so verifica
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from conformance.reports.labels import outcome, status_counts
+from conformance.reports.labels import status_counts
 from conformance.results import CaseResult, RunResult
 from estelam.core.clock import to_micros
 from estelam.core.exceptions import UserFacingError, describe_error
@@ -92,7 +93,9 @@ def report_content(run: RunResult) -> dict[str, Any]:
     """Return what the report of *run* says."""
     return {
         "kind": KIND,
-        "verdict": outcome(run),
+        "verdict": run.outcome,
+        "profile": run.profile,
+        "profiles": {profile: asdict(verdict) for profile, verdict in run.verdicts.items()},
         "error": run.error,
         "began": run.began.isoformat(),
         "seconds": round(run.seconds, 3),
@@ -101,6 +104,7 @@ def report_content(run: RunResult) -> dict[str, Any]:
         "targets": dict(run.targets),
         "counts": {str(status): count for status, count in status_counts(run).items()},
         "left_out": run.left_out,
+        "cut": [case.id for case in run.cut],
         "cases": [_case(result) for result in run.results],
     }
 
@@ -115,8 +119,9 @@ def _case(result: CaseResult) -> dict[str, Any]:
     return {
         "id": result.case.id,
         "clause": result.case.clause,
+        "profile": result.case.profile,
         "title": result.case.title.model_dump(),
         "status": result.status,
         "seconds": round(result.seconds, 3),
-        "failures": [{"step": one.step, "expected": one.expected, "actual": one.actual} for one in result.failures],
+        "failures": [asdict(failure) for failure in result.failures],
     }

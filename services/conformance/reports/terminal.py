@@ -10,11 +10,16 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from conformance import case_loader
-from conformance.reports.labels import Outcome, outcome, status_counts
-from conformance.results import CaseResult, CaseStatus, RunResult
+from conformance.reports.labels import status_counts, verdict_text
+from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.escape import visible_lines
 
-_STYLES = {Outcome.CONFORMS: "bold green", Outcome.FAILS: "bold red", Outcome.NOT_RUN: "bold yellow"}
+_STYLES = {
+    Outcome.CONFORMS: "bold green",
+    Outcome.FAILS: "bold red",
+    Outcome.PARTIAL: "bold yellow",
+    Outcome.NOT_RUN: "bold yellow",
+}
 
 
 class Progress:
@@ -52,31 +57,40 @@ class Progress:
 
 
 def show(run: RunResult, console: Console) -> None:
-    """Print every case that did not pass, with its clause, and then the outcome."""
+    """Print every case that did not pass, each failure with the clause that demands it, and then the verdicts."""
     if run.error:  # no case ran, all for the same reason
         console.print(Text(visible_lines(run.error)))
     else:
         for result in run.results:
             if result.status is not CaseStatus.PASSED:
                 _show_case(result, console)
-    overall = outcome(run)
+    overall = run.outcome
     counts = ", ".join(f"{count} {status}" for status, count in status_counts(run).items())
     console.print(Text.assemble((overall, _STYLES[overall]), f"  {counts or 'no case ran'}, in {run.seconds:.1f} s"))
+    for profile, verdict in run.verdicts.items():
+        console.print(Text.assemble(f"  {profile:18}", (verdict_text(verdict), _STYLES[verdict.outcome])))
     for name, address in run.targets.items():
         console.print(Text(f"  {name:18}{visible_lines(address)}", style="dim"))
-    if run.left_out:
-        console.print(Text(f"  {run.left_out} cases were excluded: nothing is known about them", style="dim"))
+    if left_out := run.left_out + len(run.cut):
+        console.print(Text(f"  {left_out} cases were excluded: nothing is known about them", style="dim"))
 
 
 def _show_case(result: CaseResult, console: Console) -> None:
-    case, clause = result.case, case_loader.clauses()[result.case.clause]
-    console.print(Text.assemble(("✗ ", "red"), (case.id, "bold"), f"  {result.status}"))
-    for line in (case.title.en, case.title.fa, f"{case.clause}: {clause.en}", clause.fa):
-        console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2), expand=False))
-    for failure in result.failures:
-        console.print(Padding(Text(f"step {failure.step}"), (0, 0, 0, 2), expand=False))
-        for name, text in (("expected", failure.expected), ("actual", failure.actual)):
-            console.print(
-                Padding(Text.assemble((f"{name:10}", "dim"), visible_lines(text)), (0, 0, 0, 4), expand=False)
-            )
+    console.print(Text.assemble(("✗ ", "red"), (result.case.id, "bold"), f"  {result.status}"))
+    _show_lines(console, result.case.title.en, result.case.title.fa)
+    for name in result.clauses:
+        failures, clause = result.failures_of(name), case_loader.clauses()[name]
+        if failures or result.passes_clause(name) is False:
+            _show_lines(console, f"{name}: {clause.en}", clause.fa)
+        for failure in failures:
+            console.print(Padding(Text(f"step {failure.step}"), (0, 0, 0, 2), expand=False))
+            for word, text in (("expected", failure.expected), ("actual", failure.actual)):
+                console.print(
+                    Padding(Text.assemble((f"{word:10}", "dim"), visible_lines(text)), (0, 0, 0, 4), expand=False)
+                )
     console.print()
+
+
+def _show_lines(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2), expand=False))

@@ -22,9 +22,26 @@ class Layer(StrEnum):
     STORE = "store"
 
 
+class Pushback(StrEnum):
+    """What a refusal states in grpc-retry-pushback-ms (gRFC A6): when the caller's gRPC library may retry by itself.
+
+    A service that forwards another's answers always forbids it: it has retried already.
+    """
+
+    FORBIDDEN = "forbidden"
+    """-1."""
+    DELAYED = "delayed"
+    """Milliseconds, at random between the retry delay and twice that; -1 if it exceeds MAX_PUSHBACK_SECONDS."""
+    FREE = "free"
+    """No entry: the library retries on its own schedule."""
+
+
+MAX_PUSHBACK_SECONDS = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """Status, layer and texts of one reason."""
+    """Status, layer and texts of one reason, and what else belongs to its refusals."""
 
     status: int
     """The code of google.rpc.Code."""
@@ -33,6 +50,11 @@ class ErrorSpec:
     fa: str
     retry_seconds: float | None = None
     """Seconds after which a retry may help, where that is the same for every refusal."""
+    pushback: Pushback = Pushback.FORBIDDEN
+    has_fields: bool = False
+    """Whether a refusal names each field or metadata key that violates a rule, as BadRequest."""
+    has_quota: bool = False
+    """Whether a refusal has the state of the caller's quota, as QuotaFailure with the method as its subject."""
 
 
 class Reason(StrEnum):
@@ -111,12 +133,14 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.CALLER,
         "The grant requires a metadata entry that was not sent.",
         "فراداده‌ای که مجوز آن را الزامی کرده ارسال نشده است.",
+        has_fields=True,
     ),
     Reason.METADATA_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
         Layer.CALLER,
         "A metadata entry must be given once, as 1 to 64 characters, percent-encoded except 0-9 A-Z a-z . _ ~ : / -",
         "هر فراداده باید یک بار و با ۱ تا ۶۴ نویسه، با کدگذاری درصدی UTF-8، ارسال شود.",
+        has_fields=True,
     ),
     Reason.REQUEST_MALFORMED: ErrorSpec(
         code_pb2.INVALID_ARGUMENT,
@@ -141,18 +165,22 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.CALLER,
         "A field of the request violates a rule of the contract.",
         "یکی از فیلدهای درخواست با قواعد قرارداد سازگار نیست.",
+        has_fields=True,
     ),
     Reason.METHOD_UNKNOWN: ErrorSpec(
         code_pb2.UNIMPLEMENTED,
         Layer.CALLER,
         "This service has no such method.",
         "این سرویس چنین متدی ندارد.",
+        pushback=Pushback.FREE,
     ),
     Reason.QUOTA_EXHAUSTED: ErrorSpec(
         code_pb2.RESOURCE_EXHAUSTED,
         Layer.CALLER,
         "The quota of this organisation for this method is used up for now.",
         "سهمیه این سازمان برای این متد فعلاً تمام شده است.",
+        pushback=Pushback.DELAYED,
+        has_quota=True,
     ),
     Reason.OVERLOADED: ErrorSpec(
         code_pb2.RESOURCE_EXHAUSTED,
@@ -160,6 +188,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         "The service has more inquiries waiting than it can answer in time.",
         "استعلام‌های در انتظار از توان پاسخ به‌موقع سرویس بیشتر است.",
         retry_seconds=1,
+        pushback=Pushback.DELAYED,
     ),
     Reason.COVERAGE_UNDECLARED: ErrorSpec(
         code_pb2.FAILED_PRECONDITION,
@@ -213,6 +242,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         "The data store cannot be reached, so no answer can be given.",
         "پایگاه داده در دسترس نیست؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
+        pushback=Pushback.FREE,
     ),
     Reason.SERVICE_FAILED: ErrorSpec(
         code_pb2.UNAVAILABLE,
@@ -220,6 +250,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         "The service could not complete the inquiry, so no answer can be given.",
         "سرویس نتوانست استعلام را کامل کند؛ بنابراین پاسخی داده نمی‌شود.",
         retry_seconds=1,
+        pushback=Pushback.FREE,
     ),
     # The time to retry depends on the outage, so each refusal carries its own.
     Reason.OUTAGE_ANNOUNCED: ErrorSpec(

@@ -24,7 +24,7 @@ from estelam.auth.grants import Grant, Quota
 from estelam.auth.rate_limit import RateLimiter, TokenBucket
 from estelam.core import validation
 from estelam.core.clock import Clock
-from estelam.core.errors import Reason, Refusal
+from estelam.core.errors import MAX_PUSHBACK_SECONDS, Pushback, Reason, Refusal
 from estelam.core.model import Answer, Inquiry, Method, Outcome
 from estelam.pipeline.metadata import parse_nonce, parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
@@ -38,12 +38,6 @@ Notify = Callable[[], None]
 RequestParser = Callable[[type[Message], bytes], Message]
 """Parses and validates the bytes of a request, or raises a Refusal."""
 
-# Faults that may be over within a second: the caller's gRPC library may retry on its own schedule.
-TRANSIENT_REASONS = frozenset({Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED})
-# Too many calls: the reply states when to retry. Every other refusal forbids automatic retries; so does every refusal
-# of a service that forwards, since it has retried already and the attempts would multiply.
-THROTTLED_REASONS = frozenset({Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED})
-MAX_RETRY_HINT_SECONDS = 5.0
 # How long a refusal during an announced outage waits for its record: the store may be what is out of operation.
 OUTAGE_RECORD_TIMEOUT_SECONDS = 1.0
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -288,10 +282,12 @@ class InquiryHandler:
 
     def _retry_metadata(self, refusal: Refusal) -> tuple[tuple[str, str], ...]:
         """Return gRPC's retry pushback: when the caller's library may retry by itself; negative forbids it."""
-        if refusal.reason in TRANSIENT_REASONS and not self._is_forwarding:
+        # A service that forwards has retried already: the attempts would multiply.
+        pushback = Pushback.FORBIDDEN if self._is_forwarding else refusal.spec.pushback
+        if pushback is Pushback.FREE:
             return ()
         seconds = refusal.retry_seconds or 0.0
-        if refusal.reason in THROTTLED_REASONS and seconds <= MAX_RETRY_HINT_SECONDS and not self._is_forwarding:
+        if pushback is Pushback.DELAYED and seconds <= MAX_PUSHBACK_SECONDS:
             # Spread at random, so that callers who were refused together do not retry together.
             return ((_PUSHBACK, str(int(seconds * 1000 * random.uniform(1, 2)) + 1)),)  # noqa: S311 - no secret
         return ((_PUSHBACK, "-1"),)

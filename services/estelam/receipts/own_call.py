@@ -16,7 +16,9 @@ from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 
 NONCE = "x-nonce"
 """The metadata key."""
-_FORM = re.compile("[0-9A-Za-z_-]{22,64}")
+NONCE_PATTERN = "^[0-9A-Za-z_-]{22,64}$"
+"""The form of its value, as a regular expression."""
+_FORM = re.compile(NONCE_PATTERN[1:-1])
 
 
 def nonce_hash(nonce: str) -> bytes:

@@ -46,6 +46,10 @@ SLOW_BATCH_SECONDS = 0.02
 GC_OBJECTS = 50_000
 # Calls open on one connection. gRPC keeps 7 kB for each before we see it; further ones wait in the client.
 MAX_STREAMS = 32
+# Our own limit of a request is 4 KiB and gives a reason; this one gives none and only bounds memory.
+MAX_RECEIVED_BYTES = 65536
+MAX_SENT_BYTES = 16384
+MAX_METADATA_BYTES = 8192
 # Under a flood a batch begins after so many events, of which a call has four.
 MAX_EVENTS = 512
 
@@ -57,11 +61,10 @@ def options(settings: ServingSettings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         # It counts calls that have ended but are not cleaned up yet, and so refuses a busy caller within the limit.
         ("grpc.http.overload_protection", 0),
-        # Our own limit is 4 KiB and gives a reason; this one gives none and only bounds memory.
-        ("grpc.max_receive_message_length", 65536),
-        ("grpc.max_send_message_length", 16384),
-        ("grpc.max_metadata_size", 8192),
-        ("grpc.absolute_max_metadata_size", 8192),
+        ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
+        ("grpc.max_send_message_length", MAX_SENT_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_allowed_incoming_connections", settings.max_connections + headroom(settings.max_connections)),
         # Calls not yet accepted: gRPC would drop some at random, of any caller, before they reach our own queue, which
         # is fair. Streams and connections bound them.
