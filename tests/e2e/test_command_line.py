@@ -16,6 +16,7 @@ import pytest
 
 from estelam.cli import inquire
 from estelam.data_model import descriptors
+from estelam.receipts.own_call import OwnCall
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tools.env import processes
 from tools.env.processes import free_ports
@@ -42,6 +43,27 @@ def test_exit_codes(
         done = pool.map(lambda words: processes.run_command(running, *CHECK, *words), commands.values())
 
     assert list(commands) == [command.returncode for command in done]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*CHECK, *options(**LIVE)),
+        ("promissory", "parties", *options(serial=LIVE["serial"], agency="SETAD-0001")),
+        (*PERSON, "9990000050"),
+        (*CHEQUE, "140000000000000002"),
+    ],
+)
+def test_reply_of_another_call(
+    estelam: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A genuine reply to another call, which lacks this call's nonce, is no answer, and is not saved."""
+    estelam(*CHECK, *options(**LIVE))
+    monkeypatch.setattr(OwnCall, "metadata", (("x-nonce", "another-nonce-of-another-call"),))
+    result = estelam(*command, "--save-receipt", tmp_path / "receipt.json")
+
+    assert (21, "", []) == (result.code, result.out, [*tmp_path.iterdir()])
+    assert "the reply is not proven: the receipt is of another call: it has not its nonce" in result.err
 
 
 @pytest.mark.parametrize(

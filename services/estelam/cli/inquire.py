@@ -17,6 +17,7 @@ from estelam.cli.inquiry_options import Options
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize, validation
 from estelam.core.addresses import check_target
+from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.exceptions import UsageError, describe_error
@@ -26,8 +27,9 @@ from estelam.core.pem import KeyFileError, name_text, read_certificates
 from estelam.core.settings import ClientSettings, load_settings
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
+from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.receipt import check_content
+from estelam.receipts.receipt import check_content, entry_of
 
 
 def ask(
@@ -39,30 +41,42 @@ def ask(
 ) -> Any:
     """Send *request* and return the reply; on a refusal or a failure print it and exit.
 
+    Each receipt holds its own request and reply, and that of the service itself is of this call: an old or another
+    caller's receipt is no answer. Whether its signature is valid is verified by `estelam receipt verify`.
+
     Args:
         method: package.Service/Method.
         request: the request message.
         options: the options of the command.
-        receipts: returns the replies that the reply's receipts prove; default: the reply itself.
+        receipts: returns the replies of other calls that the reply's receipts prove; default: the reply itself.
     """
     with output.user_errors(as_json=options.as_json):
         address, identity = resolve_target(options, load_settings(ClientSettings))
         if options.save_receipt:
             output.check_writable(options.save_receipt, "--save-receipt", force=options.force)
+        clock = Clock()
+        own = OwnCall(identity.organization_id(), clock.micros())
         with channel(address, identity) as opened:
-            reply = _call(opened, find_method(method), request, options, address, identity)
+            reply = _call(opened, find_method(method), request, options, own, address, identity)
+        records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
+        try:
+            for each in records:
+                receipt = each.reply.receipt  # type: ignore[attr-defined]
+                check_content(receipt, each.request, each.reply)
+                if receipts is None:
+                    own.check(entry_of(receipt), clock.micros(), CLOCK_TOLERANCE)
+        except InvalidReceipt as error:
+            unproven = f"No answer from {options.service} at {address}: the reply is not proven: {error}"
+            output.exit_error(unproven, as_json=options.as_json, code=output.EXIT_UNAVAILABLE, address=address)
         if options.save_receipt:
-            records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
             try:
-                for each in records:  # a saved receipt holds no other reply than its own
-                    check_content(each.reply.receipt, each.request, each.reply)  # type: ignore[attr-defined]
                 write_archive(options.save_receipt, records)
-            except (OSError, InvalidReceipt) as error:
+            except OSError as error:
                 _exit_unsaved(reply, error, options)
     return reply
 
 
-def _exit_unsaved(reply: Message, error: Exception, options: Options) -> NoReturn:
+def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
     """Print the answer although its receipt can't be saved: it is recorded, and asking again is another inquiry."""
     given = MessageToDict(reply, preserving_proto_field_name=True)
     text = json.dumps(given, ensure_ascii=False)
@@ -121,6 +135,7 @@ def _call(
     method: MethodDescriptor,
     request: Message,
     options: Options,
+    own: OwnCall,
     address: str,
     identity: ClientIdentity,
 ) -> Message:
@@ -131,7 +146,7 @@ def _call(
         response_deserializer=reply_class.FromString,
     )
     try:
-        reply: Message = call(request, timeout=options.timeout, metadata=options.metadata())
+        reply: Message = call(request, timeout=options.timeout, metadata=(*options.metadata(), *own.metadata))
     except grpc.RpcError as error:
         refusal = from_grpc(error)
         if isinstance(refusal, Refusal):

@@ -129,10 +129,7 @@ class Verifier:
         Raises:
             InvalidReceipt: a step fails.
         """
-        try:
-            entry = pb.Entry.FromString(receipt.entry)
-        except DecodeError:
-            raise InvalidReceipt(ReceiptProblem.DAMAGED) from None
+        entry = entry_of(receipt)
         if len(receipt.salt) != SALT_BYTES or entry.answered_at_micros >= END_OF_TIME:
             raise InvalidReceipt(ReceiptProblem.DAMAGED)
         if entry.outcome not in (pb.OUTCOME_YES, pb.OUTCOME_NO, pb.OUTCOME_DISCLOSED):  # 1
@@ -178,6 +175,18 @@ def _parse(note: str) -> Checkpoint:
     try:
         return checkpoint.parse(note).checkpoint
     except ValueError:
+        raise InvalidReceipt(ReceiptProblem.DAMAGED) from None
+
+
+def entry_of(receipt: pb.Receipt) -> pb.Entry:
+    """Return the entry that *receipt* states; whether the ledger has it is another question.
+
+    Raises:
+        InvalidReceipt: it is malformed.
+    """
+    try:
+        return pb.Entry.FromString(receipt.entry)
+    except DecodeError:
         raise InvalidReceipt(ReceiptProblem.DAMAGED) from None
 
 
