@@ -1,5 +1,6 @@
 """Compares the result of a call with what the case expects and yields each mismatch."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA,
 from conformance.receipt_checks import ExpectedEntry, ReceiptChecker, receipted_replies
 from conformance.target import Target
 from estelam.inquiry.v1 import inquiry_pb2 as pb
+from estelam.receipts.own_call import NONCE
 
 _RUN = re.compile(rb"[0-9A-Za-z-]{8,}")
 _LONGEST = 16
@@ -42,6 +44,11 @@ class SentCall:
         """Parts of the request that a refusal must not contain: its values, and longer runs of letters and digits."""
         texts = {value.encode() for value in _leaves(self.step.request) if len(value) >= 6}
         return frozenset(text[:_LONGEST] for text in (*texts, *_RUN.findall(self.payload)))
+
+
+def _nonce_hash(step: Step) -> bytes:
+    nonce = dict(step.metadata).get(NONCE)
+    return hashlib.sha256(nonce.encode()).digest() if nonce else b""
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -149,7 +156,8 @@ class Checker:
             # The adapter has no ledger: the ministry records what it forwards.
             ledger="promissory" if call.is_forwarded else call.instance.value,
             organization=self._target.organization("setad" if call.is_forwarded else call.caller),
-            metadata=dict(call.step.metadata),
+            # The adapter calls the ministry with nonces of its own.
+            nonce=None if call.is_forwarded else _nonce_hash(call.step),
             secrets=call.secrets,
             at=now,
         )

@@ -38,7 +38,8 @@ class ExpectedEntry:
     ledger: str
     """The instance that recorded the entry; each has its own ledger."""
     organization: str
-    metadata: Mapping[str, str]
+    nonce: bytes | None
+    """The hash of the caller's nonce, empty if it sent none; None: the entry's is of a call that it did not make."""
     secrets: frozenset[bytes]
     at: datetime | None
     """The target's time, if the kit controls its clock."""
@@ -128,6 +129,9 @@ def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry
     agency = getattr(reply.request, "executive_agency_id", "")
     if entry.agency != agency:
         yield Mismatch(f"agency {agency!r} in the entry", f"agency {entry.agency!r}", RECORDED)
+    if expected.nonce is not None and entry.nonce != expected.nonce:
+        wanted = f"nonce {expected.nonce.hex()}, the SHA-256 of x-nonce," if expected.nonce else "no nonce"
+        yield Mismatch(f"{wanted} in the entry", f"nonce {entry.nonce.hex() or '(none)'}", RECORDED)
     if UUID(bytes=entry.inquiry_id).version != 7:
         yield Mismatch("an inquiry_id that is a UUID of version 7", str(UUID(bytes=entry.inquiry_id)), RECORDED)
     answered = to_datetime(entry.answered_at_micros)

@@ -21,6 +21,7 @@ from .refusal import Refused
 
 PURPOSES = {"x-inquiry-id": "correlation", "x-case-reference": "case_reference", "x-operator": "operator"}
 """Metadata keys, and the fields of an entry that hold their keyed hashes."""
+_NONCE = re.compile(r"[0-9A-Za-z_-]{22,64}")
 _PURPOSE = re.compile(r"(?:[0-9A-Za-z._~:/-]|%[0-9A-Fa-f]{2})+")
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
 
@@ -58,6 +59,7 @@ class Inquiry:
     received_at: float = field(default_factory=time.monotonic)
     purposes: dict[str, str] = field(default_factory=dict)
     """Values by metadata key, as they were sent."""
+    nonce: str = ""
     request: Any = None
 
 
@@ -88,6 +90,15 @@ def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], required_metadat
         if key not in found:
             raise Refused(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is required by the grant")])
     return found
+
+
+def parse_nonce(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Parse and validate the caller's nonce; it is empty if none was sent."""
+    values = [str(value) for key, value in metadata if key == "x-nonce"]
+    if len(values) > 1 or not all(map(_NONCE.fullmatch, values)):
+        wanted = "must be given once, as 22 to 64 random characters of 0-9 A-Z a-z _ -"
+        raise Refused(Reason.METADATA_MALFORMED, [("x-nonce", "metadata.nonce", wanted)])
+    return "".join(values)
 
 
 def parse_request(kind: type[Message], body: bytes | None) -> Message:

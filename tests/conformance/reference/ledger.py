@@ -146,6 +146,8 @@ class Ledger:
             latency_micros=int((time.monotonic() - inquiry.received_at) * 1e6),
             keys_commitment=hashlib.sha256(canonical(keys)).digest(),
         )
+        if inquiry.nonce:
+            entry.nonce = hashlib.sha256(inquiry.nonce.encode()).digest()
         if draft.reply is not None:
             entry.agency = inquiry.method.agency(inquiry.request)
             entry.commitment = commitment(salt, canonical(inquiry.request), canonical(draft.reply))

@@ -9,7 +9,7 @@ from . import wire
 from .access import Authorizer
 from .clock import Clock
 from .identity import authenticate
-from .inquiry import Inquiry, Method, parse_purposes, parse_request
+from .inquiry import Inquiry, Method, parse_nonce, parse_purposes, parse_request
 from .ledger import Ledger
 from .quota import RateLimiter, TokenBucket
 from .refusal import Refused, pushback, status
@@ -70,6 +70,7 @@ class Pipeline:
             call_state.bucket = self._limiter.of(caller.organization, method.name, grant.quota)
             try:
                 inquiry.purposes = parse_purposes(metadata, grant.required_metadata)
+                inquiry.nonce = parse_nonce(metadata)
                 inquiry.request = parse_request(method.request, body)
             except Refused:
                 call_state.bucket.charge_refusal()
