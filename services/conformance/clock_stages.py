@@ -139,6 +139,8 @@ class StageClock:
             return None
         try:
             reply: Any = kind.FromString(result.reply)
+            if not reply.HasField("receipt"):
+                return None
             answered_at = reply.receipt.answered_at.ToDatetime(tzinfo=self._target.manifest.origin.tzinfo)
         except ValueError:  # not a reply, or not a time
             return None

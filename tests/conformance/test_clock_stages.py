@@ -10,10 +10,13 @@ import pytest
 
 from conformance import clock_stages
 from conformance.case import Instance, Stage
-from conformance.client import Channels
+from conformance.client import CallResult, Channels
 from conformance.clock_stages import StageClock
 from conformance.target import Target
 from conformance.target_control import TargetControl, TargetControlError, half_past_midnight_after
+from estelam.inquiry.v1 import inquiry_pb2 as inquiry
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
+from tests.conformance.fake_ministry import CHECK_NOTE
 
 ORIGIN = datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
 MAIN = {Instance.PROMISSORY}
@@ -38,6 +41,18 @@ def stage_clock(steered_target: Target, monkeypatch: pytest.MonkeyPatch) -> Iter
 def now(target: Target) -> datetime:
     assert target.steering
     return TargetControl(target.steering).now()
+
+
+def test_clock_of_a_reply_without_receipt(steered_target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose replies have no receipt shows no clock, and is taken to follow the files."""
+    bare = notes.CheckNoteResponse(answer=inquiry.ANSWER_YES).SerializeToString()
+    monkeypatch.setattr(clock_stages, "call_method", lambda *_, **__: [CallResult("OK", reply=bare)])
+    probe = clock_stages.ClockProbe(Instance.PROMISSORY, "setad", f"/{CHECK_NOTE}", b"")
+    with Channels(steered_target) as channels:
+        clock = StageClock(steered_target, channels, [])
+        steering = TargetControl(steered_target.steering or Path())
+
+        assert "" == clock._wait_for_clock(probe, steering, until=0)
 
 
 def test_stage_times(steered_target: Target, stage_clock: StageClock) -> None:

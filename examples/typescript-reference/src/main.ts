@@ -1,0 +1,35 @@
+/** `node dist/main.js CONTRACT FIXTURES`: serves every instance until stopped, and prints ROLE=ADDRESS for each. */
+
+import { cases } from "./cases.js";
+import { Contract } from "./contract.js";
+import { Fixtures } from "./fixtures.js";
+import { notes } from "./notes.js";
+import { Instance, type Service } from "./server.js";
+import { Store, type State } from "./store.js";
+import { verification } from "./verification.js";
+
+const NOBODY = "127.0.0.1:1";
+const [, , file, folder] = process.argv;
+if (file === undefined || folder === undefined) {
+  console.error("usage: node dist/main.js CONTRACT FIXTURES");
+  process.exit(2);
+}
+const contract = new Contract(file);
+const fixtures = new Fixtures(folder);
+
+async function start(role: string, service: Service): Promise<string> {
+  const address = await new Instance(contract, fixtures, service).start(role.split("-")[0]!);
+  console.log(`${role}=${address}`);
+  return address;
+}
+
+let ministry = NOBODY;
+for (const [service, questions] of [["promissory", notes], ["judiciary", cases]] as const) {
+  for (const state of ["", "empty", "down"] as State[]) {
+    const address = await start(state === "" ? service : `${service}-${state}`, questions(new Store(fixtures, state)));
+    if (service === "promissory" && state === "") ministry = address;
+  }
+}
+await start("setad", verification(contract, fixtures, ministry));
+await start("setad-down", verification(contract, fixtures, NOBODY));
+await start("setad-unproven", verification(contract, fixtures, ministry));

@@ -1,0 +1,77 @@
+"""An implementation in another language, from the documents alone, on grpc-js, passes core and errors."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance import case_loader, commands, fixtures, runner
+from conformance.case import Instance, Profile
+from conformance.results import Outcome
+from conformance.target import Target
+from tests.conformance.mutants.run import without_waits
+from tools.commands.generate_protos import generate
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "typescript-reference"
+MADE = ("node_modules", "dist")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="Node.js and npm are not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled implementation."""
+    folder = tmp_path_factory.mktemp("typescript") / "reference"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(*MADE))
+    installed = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if installed.returncode:
+        pytest.skip(f"npm can't install its dependencies: {installed.stderr[-300:]}")
+    subprocess.run(["npm", "run", "build"], cwd=folder, check=True, capture_output=True)
+    return folder / "dist" / "main.js"
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported contract, with errors.json beside it."""
+    folder = tmp_path_factory.mktemp("contract")
+    (folder / "stubs").mkdir()
+    generate(folder / "stubs", image=folder / "estelam.protoset")
+    return folder / "estelam.protoset"
+
+
+@pytest.fixture
+def target(program: Path, contract: Path, tmp_path: Path) -> Iterator[Target]:
+    """The running implementation."""
+    fixtures.write(tmp_path)
+    with subprocess.Popen(["node", program, contract, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip().partition("=") for _ in Instance]
+        addresses = {Instance(role): address for role, _, address in lines}
+        yield Target(addresses, tmp_path / "pki", tmp_path / "steering")
+        process.terminate()
+
+
+@pytest.mark.timeout(300)
+def test_conforms(target: Target) -> None:
+    """It passes every case of core and errors."""
+    cases = commands.in_scope(case_loader.read(), target, Profile.ERRORS)
+
+    with without_waits():
+        result = runner.run(cases, target, profile=Profile.ERRORS)
+
+    failures = [(each.case.id, each.failures) for each in result.results if not each.passes(Profile.ERRORS)]
+    assert ("", []) == (result.error, failures)
+    assert {Profile.CORE: Outcome.CONFORMS, Profile.ERRORS: Outcome.CONFORMS} == {
+        profile: verdict.outcome for profile, verdict in result.verdicts.items()
+    }
