@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import traceback
 from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ RESPOND_SECONDS: Final = 60.0
 """How long a response may take to be made and sent."""
 # The pause after a failed accept: there is no file descriptor left, or memory.
 ACCEPT_PAUSE_SECONDS: Final = 0.1
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted; the system refuses further ones for a second or more."""
+ACCEPTED_TOGETHER: Final = 8
+"""So many are accepted before the others are read."""
 HANDSHAKES_SHARE: Final = 4
 """At most one in so many connections may be an unfinished handshake."""
 TLS_BUFFER_BYTES: Final = 16384
@@ -251,6 +255,8 @@ class _Acceptor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         bound.settimeout(0)
+        # A response is written in two parts; else the second waits some 40 ms for the first one's acknowledgement.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound.listen(BACKLOG)
         self._start(self._accept(bound))
 
@@ -271,17 +277,22 @@ class _Acceptor:
     async def _accept(self, bound: socket.socket) -> None:
         while True:
             try:
-                accepted, address = await self._loop.sock_accept(bound)
+                arrived = [await self._loop.sock_accept(bound)]
             except OSError as error:
                 log.warning("http.accept_failed", error=type(error).__name__)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            connection = _Connection(accepted, address[0])
-            self._unused[connection] = None
+            with contextlib.suppress(OSError):  # there are no more, or the next turn finds out what is wrong
+                while len(arrived) < ACCEPTED_TOGETHER:
+                    arrived.append(bound.accept())
+            connections = [_Connection(accepted, address[0]) for accepted, address in arrived]
+            self._unused |= dict.fromkeys(connections)
             if self._tls:
-                self._handshaking[connection] = None
+                self._handshaking |= dict.fromkeys(connections)
             self._drop_displaced()
-            self._start(self._serve(connection))
+            for connection in connections:
+                self._start(self._serve(connection))
+            await asyncio.sleep(0)  # a connection that waits is accepted at once: others would not be read meanwhile
 
     async def _serve(self, connection: _Connection) -> None:
         def create() -> DeadlineProtocol:
@@ -290,12 +301,18 @@ class _Acceptor:
             protocol.on_lost = lambda: self._forget(connection)
             return protocol
 
+        if connection not in self._unused:  # dropped since
+            connection.accepted.close()
+            return
+        connection.accepted.setblocking(False)  # noqa: FBT003 - its signature
         seconds = self._limits.handshake_seconds if self._tls else None
         try:
             connection.transport, _ = await self._loop.connect_accepted_socket(
                 create, connection.accepted, ssl=self._tls, ssl_handshake_timeout=seconds
             )
-        except OSError:  # the handshake failed or took too long
+        except OSError as error:  # the handshake failed or took too long
+            # asyncio's frames refer to the error that refers to them: 100 kB until garbage is collected.
+            traceback.clear_frames(error.__traceback__)
             self._forget(connection)
             return
         self._handshaking.pop(connection, None)

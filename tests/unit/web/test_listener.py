@@ -1,8 +1,10 @@
 """The limits of an HTTP listener, by the ways in which a client can hold a connection."""
 
 import contextlib
+import gc
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -206,3 +208,40 @@ def test_handshake_has_deadline(tls_port: int, pki: Path, connect: Callable[...,
 
     assert b"ab" == ask(connect(tls_port, b"", pki, "honest"))
     assert all(ended(each) for each in held)
+
+
+def test_unfinished_handshakes_take_bounded_memory(
+    tls_port: int, pki: Path, connect: Callable[..., socket.socket]
+) -> None:
+    """Only handshakes that may be unfinished have buffers, however many come at once, and before garbage is freed."""
+    gc.collect()
+    gc.disable()
+    try:
+        held = [connect(tls_port, bytes.fromhex("1603010200")) for _ in range(16 * MOST)]
+        assert all(ended(each) for each in held)
+        assert b"ab" == ask(connect(tls_port, b"", pki, "honest"))
+        kept = sum(isinstance(each, sslproto.SSLProtocol) for each in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert kept <= MOST
+
+
+def test_response_is_not_delayed(port: int, connect: Callable[..., socket.socket]) -> None:
+    """The parts of a response are sent at once: accepted connections have TCP_NODELAY, as the listening socket has."""
+    connection = connect(port)
+    assert b"ab" == ask(connection)
+    accepted = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, socket.socket) and each.fileno() >= 0 and _is_accepted(each, connection)
+    ]
+
+    assert [1] == [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in accepted]
+
+
+def _is_accepted(one: socket.socket, connection: socket.socket) -> bool:
+    try:
+        return bool(one.getpeername() == connection.getsockname())
+    except OSError:
+        return False
